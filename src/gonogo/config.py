@@ -1,0 +1,141 @@
+"""Parameters: YAML becomes typed, checked values once, at the door.
+
+`params.yaml` has one section per stage and, under `overrides`, what a category does differently.
+A section that picks a variant (`prepare.source`, `fit.detector`) carries that variant's options beside the
+name; an override that names another variant replaces the whole section, since options do not transfer.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import ConfigDict, ValidationError, create_model
+from ruamel.yaml import YAML, YAMLError
+
+from gonogo.errors import ConfigError
+
+Section = dict[str, Any]
+T = TypeVar("T")
+
+VARIANT_KEYS = {"prepare": "source", "fit": "detector"}
+
+
+def read_yaml(path: Path) -> Section:
+    """Read YAML 1.2 as DVC does: 2e-06 is a number, `on` is a string.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML or is not a mapping.
+    """
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file; run this in the project's root") from error
+    except YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected a mapping of sections, got {type(content).__name__}")
+    return content
+
+
+class Params:
+    """The parameters of one category: each section merged with the category's overrides.
+
+    `sections_read` lists what was asked for, so that a test can hold it against `dvc.yaml`.
+    """
+
+    def __init__(self, path: Path, category: str | None = None) -> None:
+        """Read `path`; `category` must be one of its `categories`.
+
+        Raises:
+            ConfigError: an unknown category, or an override of a category or section that does not exist.
+        """
+        self.path = path
+        self.category = category
+        self.sections_read: set[str] = set()
+        self._content = read_yaml(path)
+        categories = self._top("categories", list)
+        if len(set(categories)) != len(categories) or not all(isinstance(c, str) for c in categories):
+            raise ConfigError(f"{path}: categories is {categories!r}; expected distinct names")
+        if category is not None and category not in categories:
+            raise ConfigError(f"{path}: category {category!r} is not one of {', '.join(categories)}")
+        for name, override in (self._content.get("overrides") or {}).items():
+            unknown = set(override or {}) - {k for k, v in self._content.items() if isinstance(v, dict)}
+            if unknown:
+                raise ConfigError(f"{path}: overrides.{name} has no section {', '.join(sorted(unknown))} to override")
+
+    def _top(self, key: str, kind: type) -> Any:
+        if not isinstance(self._content.get(key), kind) or isinstance(self._content[key], bool):
+            raise ConfigError(f"{self.path}: {key} is {self._content.get(key)!r}; expected a {kind.__name__}")
+        return self._content[key]
+
+    @property
+    def seed(self) -> int:
+        """The seed that every random choice of the run is derived from."""
+        self.sections_read.add("seed")
+        return int(self._top("seed", int))
+
+    @property
+    def categories(self) -> list[str]:
+        """The categories of the run, in the order of the file."""
+        self.sections_read.add("categories")
+        return list(self._top("categories", list))
+
+    def section(self, name: str) -> Section:
+        """Section `name` with the category's override merged over it."""
+        self.sections_read.add(name)
+        merged = dict(self._top(name, dict))
+        if self.category is None:
+            return merged
+        self.sections_read.add("overrides")
+        override = ((self._content.get("overrides") or {}).get(self.category) or {}).get(name) or {}
+        variant = VARIANT_KEYS.get(name)
+        if variant in override and override[variant] != merged.get(variant):
+            return dict(override)
+        return merged | override
+
+    def values(self, name: str, kind: Callable[..., T]) -> T:
+        """Section `name` as a checked `kind`, a dataclass with one field per key."""
+        return build(kind, self.section(name), where=f"{self.path}: {name}")
+
+    def variant(self, name: str, registry: Mapping[str, Callable[..., T]]) -> T:
+        """The variant that section `name` picks from `registry`, built with the section's other keys.
+
+        Raises:
+            ConfigError: the name is not in the registry, or one of its options is wrong.
+        """
+        options = self.section(name)
+        key = VARIANT_KEYS[name]
+        choice = options.pop(key, None)
+        if not isinstance(choice, str) or choice not in registry:
+            raise ConfigError(f"{self.path}: {name}.{key} is {choice!r}; choose one of {', '.join(registry)}")
+        return build(registry[choice], options, where=f"{self.path}: {name} ({choice})")
+
+
+def build(kind: Callable[..., T], values: Section, *, where: str) -> T:
+    """Call `kind` with `values` after checking names, types and ranges against its signature.
+
+    Raises:
+        ConfigError: an unknown, missing, mistyped or out-of-range key; each is named with what is allowed.
+    """
+    target = kind.__init__ if inspect.isclass(kind) else kind
+    hints = get_type_hints(target, include_extras=True)
+    fields: dict[str, Any] = {
+        parameter.name: (hints[parameter.name], ... if parameter.default is parameter.empty else parameter.default)
+        for parameter in inspect.signature(kind).parameters.values()
+    }
+    model = create_model("Options", __config__=ConfigDict(extra="forbid", strict=True), **fields)
+    try:
+        checked = model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_sentence(problem, where, list(fields)) for problem in error.errors())) from error
+    return kind(**{name: getattr(checked, name) for name in fields})
+
+
+def _sentence(problem: Any, where: str, allowed: list[str]) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: unknown key {key!r} = {problem['input']!r}; allowed: {', '.join(allowed) or 'none'}"
+    if problem["type"] == "missing":
+        return f"{where}: key {key!r} is missing"
+    return f"{where}: {key} is {problem['input']!r}; {problem['msg']}"

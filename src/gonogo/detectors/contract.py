@@ -1,0 +1,72 @@
+"""What every detector is: a torch module that learns from good images and scores others.
+
+A detector sees float pixels (n, 3, image_size, image_size) in [0, 255], already resized by the `Inspector`.
+What it learns are buffers whose names end in `_`; they are None until `fit`, and are all that is saved.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from gonogo.errors import NotFittedError
+
+# Called as (what, n_done, n_total, values): `values` are the figures worth a live curve, often none.
+Progress = Callable[[str, int, int, dict[str, float]], None]
+
+
+def no_progress(what: str, n_done: int, n_total: int, values: dict[str, float]) -> None:
+    """Report to nobody."""
+
+
+class Detector(nn.Module, ABC):
+    """The contract; tests/test_detectors.py holds every registered detector to it."""
+
+    image_size: int
+    smoothing: float = 0.0  # Gaussian sigma for the map, in pixels at image_size
+    localises: bool = True  # False: the map is constant, and no pixel metric is computed
+
+    @abstractmethod
+    def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
+        """Learn from batches of good images, (b, 3, image_size, image_size) in [0, 255].
+
+        Raises:
+            DataError: there are too few images for the options.
+        """
+
+    @abstractmethod
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Score (n,) and grid of patch scores (n, gh, gw) of (n, 3, image_size, image_size); higher: more anomalous.
+
+        Raises:
+            NotFittedError: before `fit`.
+        """
+
+    def facts(self) -> dict[str, str | int | float]:
+        """What a report should say about this detector, e.g. where its weights come from."""
+        return {}
+
+    def learn(self, **buffers: Tensor) -> None:
+        """Set learned buffers."""
+        for name, value in buffers.items():
+            self.register_buffer(name, value)
+
+    def require_fitted(self) -> None:
+        """Raise NotFittedError while a learned buffer is missing."""
+        missing = [name for name, value in self.named_buffers_with_none() if value is None]
+        if missing:
+            raise NotFittedError(f"{type(self).__name__} has no {missing[0]} yet; call fit or load a fitted model")
+
+    def named_buffers_with_none(self) -> list[tuple[str, Tensor | None]]:
+        """The detector's own buffers, also those not learned yet."""
+        return list(self._buffers.items())
+
+    def restore(self, state: dict[str, Tensor]) -> Self:
+        """Take over a saved `state_dict`, bit for bit."""
+        for name, value in self.named_buffers_with_none():
+            if value is None and name in state:
+                self.register_buffer(name, torch.empty_like(state[name]))
+        self.load_state_dict(state, strict=True)
+        return self

@@ -1,0 +1,58 @@
+"""PCA reconstruction error: what the principal components of good images cannot explain.
+
+Source: Jackson and Mudholkar 1979, "Control procedures for residuals associated with principal component
+analysis" (the Q statistic, here as a root mean square in grey levels).
+"""
+
+from collections.abc import Collection
+from typing import Annotated, Self
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from gonogo.detectors.contract import Detector, Progress, no_progress
+from gonogo.errors import DataError
+
+
+class PCAReconstruction(Detector):
+    """Score: root mean squared residual of the pixels, in grey levels; map: the same per pixel over the channels."""
+
+    mean_: Tensor
+    components_: Tensor
+
+    def __init__(
+        self,
+        *,
+        image_size: Annotated[int, Field(ge=4)] = 32,
+        explained_variance: Annotated[float, Field(gt=0, lt=1)] = 0.95,
+        smoothing: Annotated[float, Field(ge=0)] = 0.0,
+    ) -> None:
+        """`explained_variance` is the share that the kept components explain on the fit images."""
+        super().__init__()
+        self.image_size = image_size
+        self.explained_variance = explained_variance
+        self.smoothing = smoothing
+        self.register_buffer("mean_", None)
+        self.register_buffer("components_", None)
+
+    def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
+        from sklearn.decomposition import PCA
+
+        rows = torch.cat([batch.flatten(1) for batch in batches]).numpy()  # (n, 3 * s * s)
+        if len(rows) < 2:
+            raise DataError(f"fit.detector pca needs at least 2 fit images, got {len(rows)}")
+        pca = PCA(n_components=self.explained_variance, svd_solver="full", random_state=seed).fit(rows)
+        explained = 0.0
+        for count, share in enumerate(pca.explained_variance_ratio_, start=1):
+            explained += float(share)
+            progress("components", count, len(pca.explained_variance_ratio_), {"explained_variance": explained})
+        self.learn(mean_=torch.from_numpy(pca.mean_).float(), components_=torch.from_numpy(pca.components_).float())
+        return self
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        self.require_fitted()
+        centred = pixels.flatten(1) - self.mean_
+        residual = centred - (centred @ self.components_.T) @ self.components_
+        squared = residual.view_as(pixels).square()
+        return squared.mean(dim=(1, 2, 3)).sqrt(), squared.mean(dim=1).sqrt()

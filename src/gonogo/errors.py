@@ -1,0 +1,60 @@
+"""Every error that gonogo raises on purpose.
+
+GonogoError
+├── ConfigError            a parameter is unknown, missing, mistyped or out of range   (ValueError)
+├── DataError              the data contradict what was asked of them                  (ValueError)
+│   └── ImageError         one file cannot be read as an image
+├── ShapeError             an array or tensor has the wrong shape or dtype             (ValueError)
+├── UndefinedMetricError   the metric has no value on these data                       (ValueError)
+├── NotFittedError         a detector was used before it was fitted                    (RuntimeError)
+├── IntegrityError         a file is not the one that its manifest promises            (RuntimeError)
+├── ParityError            two runtimes disagree                                       (RuntimeError)
+├── WeightsError           a backbone's weights cannot be had                          (RuntimeError)
+└── MissingExtraError      an optional dependency is not installed                     (ImportError)
+
+Each message says what was expected, what was got, where, and what to do.
+"""
+
+
+class GonogoError(Exception):
+    """Root of all errors that gonogo raises on purpose."""
+
+
+class ConfigError(GonogoError, ValueError):
+    """A parameter is unknown, missing, mistyped or out of range."""
+
+
+class DataError(GonogoError, ValueError):
+    """The data contradict what was asked of them."""
+
+
+class ImageError(DataError):
+    """One file cannot be read as an image."""
+
+
+class ShapeError(GonogoError, ValueError):
+    """An array or tensor has the wrong shape or dtype."""
+
+
+class UndefinedMetricError(GonogoError, ValueError):
+    """The metric has no value on these data."""
+
+
+class NotFittedError(GonogoError, RuntimeError):
+    """A detector was used before it was fitted."""
+
+
+class IntegrityError(GonogoError, RuntimeError):
+    """A file is not the one that its manifest promises."""
+
+
+class ParityError(GonogoError, RuntimeError):
+    """Two runtimes disagree."""
+
+
+class WeightsError(GonogoError, RuntimeError):
+    """A backbone's weights cannot be had."""
+
+
+class MissingExtraError(GonogoError, ImportError):
+    """An optional dependency is not installed."""

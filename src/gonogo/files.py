@@ -1,0 +1,84 @@
+"""Files whose content can be trusted: whole or absent, finite, sorted, with a hash. Standard library only."""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gonogo.errors import IntegrityError
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of the file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` so that a reader sees either the old file or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(partial, path)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write sorted, indented JSON. A NaN or an infinity is a ValueError, since JSON has neither."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_metrics(path: Path, metrics: Mapping[str, float | int | str | bool]) -> None:
+    """Write a flat metrics file with numbers to six significant digits, which `dvc metrics diff` prints well."""
+    write_json(path, {name: _rounded(value) for name, value in metrics.items()})
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        IntegrityError: the file is missing, is not JSON or holds something other than an object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise IntegrityError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise IntegrityError(f"{path}: expected a JSON object, got {type(content).__name__}")
+    return content
+
+
+def write_manifest(folder: Path, content: Mapping[str, Any], files: Iterable[str]) -> None:
+    """Write `folder/manifest.json`: `content`, the hash of each of `files`, and a hash of the manifest itself."""
+    body = dict(content) | {"files": {name: sha256_of(folder / name) for name in sorted(files)}}
+    write_json(folder / "manifest.json", body | {"manifest_sha256": _digest(body)})
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read `folder/manifest.json` and verify it and every file that it lists.
+
+    Raises:
+        IntegrityError: the manifest or a file is missing or is not the one that was written.
+    """
+    body = read_json(folder / "manifest.json")
+    if body.pop("manifest_sha256", None) != _digest(body):
+        raise IntegrityError(f"{folder / 'manifest.json'} was changed after it was written; fit or export again")
+    for name, expected in body["files"].items():
+        path = folder / name
+        if not path.is_file():
+            raise IntegrityError(f"{path} is missing; its manifest lists it")
+        if sha256_of(path) != expected:
+            raise IntegrityError(f"{path} is not the file its manifest describes (SHA-256 differs); do not use it")
+    return body
+
+
+def _digest(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def _rounded(value: float | int | str | bool) -> float | int | str | bool:
+    if isinstance(value, float) and math.isfinite(value):
+        return float(f"{value:.6g}")
+    return value

@@ -1,0 +1,94 @@
+"""A fitted model as a directory: tensors, and a manifest that says what they are and proves that they are intact."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+import gonogo
+from gonogo.config import build
+from gonogo.detectors import DETECTORS
+from gonogo.detectors.contract import Detector
+from gonogo.errors import IntegrityError
+from gonogo.files import read_manifest, write_manifest
+from gonogo.inspector import Inspector
+from gonogo.threshold import ThresholdRecord
+
+SCHEMA = 1
+TENSORS = "detector.safetensors"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A fitted inspector, its threshold and what its manifest says."""
+
+    inspector: Inspector
+    threshold: ThresholdRecord
+    manifest: Mapping[str, Any]
+
+
+def save_model(
+    folder: Path,
+    detector: Detector,
+    threshold: ThresholdRecord,
+    *,
+    category: str,
+    detector_name: str,
+    options: Mapping[str, Any],
+    data_fingerprint: str,
+) -> None:
+    """Write the detector's learned state and the manifest into `folder`.
+
+    Args:
+        options: keyword arguments that make the same detector again, unfitted.
+        data_fingerprint: of the manifest whose images it was fitted and calibrated on.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: tensor.contiguous() for name, tensor in detector.state_dict().items()}
+    save_file(state, folder / TENSORS)
+    content = {
+        "schema": SCHEMA,
+        "category": category,
+        "detector": {"name": detector_name, "options": dict(options), "facts": detector.facts()},
+        "preprocessing": {
+            "input": "uint8 RGB (n, h, w, 3)",
+            "resize": f"antialiased bilinear to {detector.image_size} x {detector.image_size}",
+            "image_size": detector.image_size,
+        },
+        "localises": detector.localises,
+        "threshold": threshold.to_dict(),
+        "data_fingerprint": data_fingerprint,
+        "versions": versions("torch", "timm", "scikit-learn", "numpy"),
+    }
+    write_manifest(folder, content, [TENSORS])
+
+
+def load_model(folder: Path) -> Model:
+    """Load what `save_model` wrote, after checking every hash. Nothing is unpickled.
+
+    Raises:
+        IntegrityError: a file is missing or changed, or was written by another version of the format.
+    """
+    manifest = read_manifest(folder)
+    if manifest.get("schema") != SCHEMA:
+        raise IntegrityError(f"{folder}: model format {manifest.get('schema')!r}, this gonogo reads {SCHEMA}; fit again")
+    try:
+        described = manifest["detector"]
+        detector = build(DETECTORS[described["name"]], described["options"], where=f"{folder}: detector")
+        detector.restore(load_file(folder / TENSORS))
+        threshold = ThresholdRecord(**manifest["threshold"])
+    except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise IntegrityError(f"{folder}: its files do not make a model ({error}); fit again") from error
+    return Model(Inspector(detector), threshold, manifest)
+
+
+def versions(*distributions: str) -> dict[str, str]:
+    """Versions of gonogo, Python and the named distributions."""
+    return {"gonogo": gonogo.__version__, "python": platform.python_version()} | {
+        name: metadata.version(name) for name in distributions
+    }

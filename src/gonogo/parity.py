@@ -1,0 +1,176 @@
+"""Parity or no export: a bundle exists only when onnxruntime and the reference agree and no verdict flips."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+from scipy import stats
+
+from gonogo.errors import ParityError
+from gonogo.files import write_manifest
+from gonogo.inspection import image_batches
+from gonogo.manifest import Manifest
+from gonogo.model import Model, versions
+from gonogo.scorer import ONNX_FILE, open_session, run_session
+
+Size = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2)]
+
+
+@dataclass(frozen=True)
+class ParityParams:
+    """The `parity` section."""
+
+    tolerance: Annotated[float, Field(gt=0)]
+    batch_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+    other_sizes: Annotated[list[Size], Field(min_length=2)]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One image at one size and batch size, through both runtimes. Map differences are absolute."""
+
+    image: str
+    size: str
+    batch_size: int
+    reference_score: float
+    onnx_score: float
+    map_difference: float
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The evidence: every comparison, and what the gate says of it."""
+
+    comparisons: list[Comparison]
+    threshold: float
+    scale: float
+    tolerance: float
+
+    @property
+    def flips(self) -> list[Comparison]:
+        """Comparisons in which the two runtimes give different verdicts."""
+        return [
+            c
+            for c in self.comparisons
+            if (c.reference_score >= self.threshold) != (c.onnx_score >= self.threshold)
+        ]
+
+    @property
+    def beyond(self) -> list[Comparison]:
+        """Comparisons whose score or map differs by more than the tolerance, or is not a number."""
+        limit = self.tolerance * self.scale
+        return [c for c in self.comparisons if not (_score_difference(c) <= limit and c.map_difference <= limit)]
+
+    def metrics(self) -> dict[str, float | int | str | bool]:
+        """The metrics file. Differences are millionths of the largest reference score."""
+        reference = np.array([c.reference_score for c in self.comparisons])
+        onnx = np.array([c.onnx_score for c in self.comparisons])
+        worst = max(self.comparisons, key=lambda c: _orderable(_score_difference(c)))
+        constant = np.ptp(reference) == 0 or np.ptp(onnx) == 0 or not np.isfinite(onnx).all()
+        return {
+            "passed": not self.flips and not self.beyond,
+            "n_comparisons": len(self.comparisons),
+            "n_images": len({c.image for c in self.comparisons}),
+            "n_flips": len(self.flips),
+            "n_beyond_tolerance": len(self.beyond),
+            "score_max_diff_e6": _millionths(_score_difference(worst), self.scale),
+            "map_max_diff_e6": _millionths(
+                max((c.map_difference for c in self.comparisons), key=_orderable), self.scale
+            ),
+            "rank_agreement": 0.0 if constant else float(stats.spearmanr(reference, onnx).statistic),
+            "worst_image": worst.image,
+        }
+
+    def require_agreement(self) -> None:
+        """Do nothing, or refuse.
+
+        Raises:
+            ParityError: a verdict flips or a difference is beyond the tolerance; the message names the image.
+        """
+        for comparisons, what in ((self.flips, "the verdict flips"), (self.beyond, "the difference is too large")):
+            if comparisons:
+                first = max(comparisons, key=lambda c: _orderable(_score_difference(c)))
+                raise ParityError(
+                    f"{what} on {first.image} at {first.size}, batch {first.batch_size}: reference score "
+                    f"{first.reference_score:.9g}, onnxruntime {first.onnx_score:.9g}, largest map difference "
+                    f"{first.map_difference:.3g}, threshold {self.threshold:.9g}, tolerance "
+                    f"{self.tolerance * self.scale:.3g}; {len(comparisons)} of {len(self.comparisons)} comparisons "
+                    "fail so; no bundle was written"
+                )
+
+
+def compare(model: Model, onnx_path: Path, manifest: Manifest, params: ParityParams) -> Parity:
+    """Run the reference and the ONNX file over every calibrate and test image.
+
+    Each image is compared at its own size at every batch size, and at each of the other sizes at the largest one.
+    The tolerance is relative to the largest reference score.
+    """
+    session = open_session(onnx_path)
+    records = manifest.with_role("calibrate", "test")
+    comparisons: list[Comparison] = []
+    largest = max(params.batch_sizes)
+    for size in [None, *((height, width) for height, width in params.other_sizes)]:
+        for group, images in image_batches(manifest, records, largest, size=size):
+            expected_scores, expected_maps = model.inspector.inspect(images)
+            for batch_size in params.batch_sizes if size is None else [largest]:
+                for start in range(0, len(images), batch_size):
+                    part = slice(start, start + batch_size)
+                    scores, maps = run_session(session, images[part])
+                    differences = _map_differences(maps, expected_maps[part])
+                    comparisons += [
+                        Comparison(
+                            image=str(manifest.path_of(record)),
+                            size=f"{images.shape[1]} x {images.shape[2]}",
+                            batch_size=batch_size,
+                            reference_score=float(expected),
+                            onnx_score=float(score),
+                            map_difference=float(difference),
+                        )
+                        for record, expected, score, difference in zip(
+                            group[part], expected_scores[part], scores, differences, strict=True
+                        )
+                    ]
+    scale = max(abs(c.reference_score) for c in comparisons) or 1.0
+    return Parity(comparisons, model.threshold.threshold, scale, params.tolerance)
+
+
+def write_bundle(folder: Path, onnx_path: Path, model: Model, parity: Parity) -> None:
+    """Write the bundle: the ONNX file and a manifest with its hash, the threshold and the proof.
+
+    Raises:
+        ParityError: the evidence does not allow it.
+    """
+    parity.require_agreement()
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(onnx_path, folder / ONNX_FILE)
+    content = bundle_facts(model) | {"parity": parity.metrics(), "runtime": versions("onnxruntime")}
+    write_manifest(folder, content, [ONNX_FILE])
+
+
+def bundle_facts(model: Model) -> dict[str, Any]:
+    """What the ONNX file and the bundle's manifest both say of the model."""
+    kept = ("schema", "category", "detector", "preprocessing", "localises", "threshold", "data_fingerprint", "versions")
+    return {key: model.manifest[key] for key in kept}
+
+
+def _map_differences(maps: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """(b,) largest absolute difference of each map; infinite where the shapes differ."""
+    if maps.shape != expected.shape:
+        return np.full(len(expected), np.inf)
+    return np.asarray(np.abs(maps - expected).reshape(len(expected), -1).max(axis=1))
+
+
+def _score_difference(comparison: Comparison) -> float:
+    return abs(comparison.onnx_score - comparison.reference_score)
+
+
+def _orderable(difference: float) -> float:
+    return difference if np.isfinite(difference) else float("inf")
+
+
+def _millionths(difference: float, scale: float) -> float:
+    """Of the scale; the largest float where the difference is not a number, since a metrics file is finite."""
+    return difference / scale * 1e6 if np.isfinite(difference) else float(np.finfo(np.float32).max)

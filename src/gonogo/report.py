@@ -1,0 +1,82 @@
+"""The report: one HTML page that holds everything it shows, so that it can be mailed and opened offline."""
+
+import base64
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from gonogo.files import write_text
+
+WIDTH, HEIGHT, MARGIN, BINS = 460, 170, 28, 36
+
+
+@dataclass(frozen=True)
+class CategoryReport:
+    """What the page says of one category: its metrics files, per-image rows, picture sheet and certificate."""
+
+    name: str
+    prepare: Mapping[str, Any]
+    evaluate: Mapping[str, Any]
+    parity: Mapping[str, Any]
+    bench: Mapping[str, Any]
+    rows: Sequence[Mapping[str, str]]
+    sheet: Path
+    certificate: str
+
+    @property
+    def sheet_uri(self) -> str:
+        """The picture sheet as a data URI."""
+        return "data:image/png;base64," + base64.b64encode(self.sheet.read_bytes()).decode()
+
+    @property
+    def histogram(self) -> dict[str, Any]:
+        """Bars, threshold and axis of the score histogram in SVG units."""
+        return histogram(
+            [float(row["score"]) for row in self.rows if row["label"] == "0"],
+            [float(row["score"]) for row in self.rows if row["label"] == "1"],
+            float(self.evaluate["threshold"]),
+        )
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The per-image records that the evaluate stage wrote."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def histogram(good: Sequence[float], defective: Sequence[float], threshold: float) -> dict[str, Any]:
+    """Geometry of a stacked histogram: `bars` as (x, y, width, height, kind), the threshold's x, and axis ticks."""
+    every = [*good, *defective, threshold]
+    low, high = min(every), max(every)
+    span = (high - low) or 1.0
+    edges = np.linspace(low - 0.02 * span, high + 0.02 * span, BINS + 1)
+    counts = {kind: np.histogram(values, edges)[0] for kind, values in (("good", good), ("defective", defective))}
+    tallest = max(1, int((counts["good"] + counts["defective"]).max()))
+
+    def x_of(value: float) -> float:
+        return float(MARGIN + (value - edges[0]) / (edges[-1] - edges[0]) * (WIDTH - 2 * MARGIN))
+
+    unit = (HEIGHT - 2 * MARGIN) / tallest
+    bars = []
+    for number in range(BINS):
+        left, right, base = x_of(edges[number]), x_of(edges[number + 1]), float(HEIGHT - MARGIN)
+        for kind in ("good", "defective"):
+            height = float(counts[kind][number]) * unit
+            if height:
+                base -= height
+                bars.append((left, base, right - left - 0.8, height, kind))
+    ticks = [(x_of(float(value)), f"{value:.3g}") for value in np.linspace(edges[0], edges[-1], 5)]
+    return {"bars": bars, "threshold": x_of(threshold), "ticks": ticks, "tallest": tallest, "width": WIDTH,
+            "height": HEIGHT, "margin": MARGIN}  # fmt: skip
+
+
+def write_report(path: Path, summary: Mapping[str, Any], categories: Sequence[CategoryReport]) -> None:
+    """Write the page."""
+    environment = Environment(loader=PackageLoader("gonogo", "."), autoescape=True, undefined=StrictUndefined)
+    page = environment.get_template("report.html.j2").render(summary=summary, categories=categories)
+    write_text(path, page)

@@ -1,0 +1,142 @@
+"""The picture sheet: for each defect type the worst and the best judged images, with mask and map."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import binary_erosion
+
+from gonogo.evaluate import Evaluation
+from gonogo.images import read_image
+from gonogo.manifest import Manifest
+
+TILE, GAP, HEADER, CAPTION, LABEL = 112, 6, 46, 18, 96
+INK, FAINT, PAPER, RULE = (28, 30, 33), (110, 116, 124), (255, 255, 255), (222, 225, 229)
+REJECT, PASS, OUTLINE = (176, 32, 22), (20, 110, 60), (255, 45, 210)
+# Anomaly map colours at 0, half the threshold, the threshold, and twice the threshold or more.
+STOPS = np.array([0.0, 0.5, 1.0, 2.0])
+COLOURS = np.array([[24, 36, 92], [66, 132, 178], [247, 245, 236], [178, 24, 43]], dtype=np.float64)
+
+
+def map_colours(anomaly_map: np.ndarray, threshold: float) -> np.ndarray:
+    """(h, w, 3) uint8 colours of a map (h, w) on the one fixed scale: blue below the threshold, red above it."""
+    relative = np.clip(anomaly_map / threshold, 0, STOPS[-1]) if threshold > 0 else np.zeros_like(anomaly_map)
+    return np.stack([np.interp(relative, STOPS, channel) for channel in COLOURS.T], axis=-1).round().astype(np.uint8)
+
+
+def write_sheet(path: Path, evaluation: Evaluation, manifest: Manifest, *, category: str, cases: int) -> None:
+    """Draw, per defect type and for good parts, the `cases` worst and best test images as image, mask and map.
+
+    Worst are the good parts that score highest and the defects that score lowest. All maps share one colour scale,
+    anchored at the threshold. Types stand in alphabetical order, good parts first.
+    """
+    by_type: dict[str, list[int]] = {}
+    for position, record in enumerate(evaluation.test.records):
+        by_type.setdefault(record.defect_type, []).append(position)
+    types = sorted(by_type, key=lambda name: (name != "good", name))
+    columns = 2 * cases
+    case_width = 3 * TILE + 2 * GAP
+    width = LABEL + columns * (case_width + 2 * GAP) + GAP
+    row_height = TILE + CAPTION + 2 * GAP
+    canvas = Image.new("RGB", (width, HEADER + len(types) * row_height + GAP), PAPER)
+    draw = ImageDraw.Draw(canvas)
+    bold, small = ImageFont.load_default(15), ImageFont.load_default(12)
+    draw.text((GAP, 5), f"{category}: image, mask, anomaly map", fill=INK, font=bold)
+    _draw_scale(canvas, draw, small, width, evaluation.threshold)
+    for number in range(columns):
+        title = f"worst {number + 1}" if number < cases else f"best {number - cases + 1}"
+        draw.text((LABEL + number * (case_width + 2 * GAP), 27), title, fill=FAINT, font=small)
+
+    for row, defect_type in enumerate(types):
+        top = HEADER + row * row_height
+        draw.line((GAP, top - GAP // 2, width - GAP, top - GAP // 2), fill=RULE)
+        draw.text((GAP, top + TILE // 2 - 8), _fit(draw, defect_type, small, LABEL - 2 * GAP), fill=INK, font=small)
+        good = defect_type == "good"
+        ordered = sorted(by_type[defect_type], key=lambda p: float(evaluation.test.scores[p]), reverse=good)
+        chosen = _ends(ordered, cases)
+        for number, position in enumerate(chosen):
+            if position is None:
+                continue
+            left = LABEL + number * (case_width + 2 * GAP)
+            _draw_case(canvas, draw, small, (left, top), evaluation, manifest, position)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    canvas.save(path, format="PNG", optimize=True)
+
+
+def _ends(ordered: Sequence[int], cases: int) -> list[int | None]:
+    """The first and the last `cases` of `ordered`, none twice; the worst first, the very best last but one."""
+    worst = list(ordered[:cases])
+    best = list(reversed(ordered[max(cases, len(ordered) - cases) :]))
+    return worst + [None] * (cases - len(worst)) + best + [None] * (cases - len(best))
+
+
+def _draw_case(
+    canvas: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    corner: tuple[int, int],
+    evaluation: Evaluation,
+    manifest: Manifest,
+    position: int,
+) -> None:
+    left, top = corner
+    record = evaluation.test.records[position]
+    score = float(evaluation.test.scores[position])
+    pixels = read_image(manifest.path_of(record))
+    mask = evaluation.masks[position]
+    tiles = [
+        pixels,
+        _mask_tile(pixels, mask),
+        map_colours(evaluation.test.anomaly_maps[position], evaluation.threshold),
+    ]
+    for number, tile in enumerate(tiles):
+        canvas.paste(_scaled(tile), (left + number * (TILE + GAP), top))
+    verdict, colour = ("reject", REJECT) if score >= evaluation.threshold else ("pass", PASS)
+    caption = f"{verdict}  {score:.4g} ({score / evaluation.threshold:.2f} x threshold)"
+    draw.text((left, top + TILE + 2), caption, fill=colour, font=font)
+
+
+def _mask_tile(pixels: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """The image in pale grey with the mask's outline; plain paper where there is no mask to show."""
+    if mask is None:
+        return np.full((*pixels.shape[:2], 3), 240, dtype=np.uint8)
+    pale = np.repeat((200 + pixels.mean(axis=2, keepdims=True) / 5).astype(np.uint8), 3, axis=2)
+    scale = max(1, round(min(mask.shape) / TILE))
+    pale[mask] = (pale[mask] * 0.5 + np.array(OUTLINE) * 0.2).astype(np.uint8)
+    pale[mask & ~binary_erosion(mask, iterations=scale)] = OUTLINE
+    return pale
+
+
+def _scaled(tile: np.ndarray) -> Image.Image:
+    """A square canvas with the tile in it, its proportions kept."""
+    image = Image.fromarray(tile)
+    factor = TILE / max(image.size)
+    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    method = Image.Resampling.NEAREST if factor > 1 else Image.Resampling.LANCZOS
+    square = Image.new("RGB", (TILE, TILE), PAPER)
+    square.paste(image.resize(size, method), ((TILE - size[0]) // 2, (TILE - size[1]) // 2))
+    return square
+
+
+def _draw_scale(
+    canvas: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    width: int,
+    threshold: float,
+) -> None:
+    bar = np.tile(np.linspace(0, 2 * threshold, 160), (10, 1))
+    left = width - 160 - 40
+    canvas.paste(Image.fromarray(map_colours(bar, threshold)), (left, 5))
+    for fraction, label in ((0.0, "0"), (0.5, f"threshold {threshold:.4g}"), (1.0, "2 x")):
+        x = left + fraction * 160
+        draw.text((x - draw.textlength(label, font=font) / 2, 17), label, fill=FAINT, font=font)
+
+
+def _fit(
+    draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
+) -> str:
+    while len(text) > 2 and draw.textlength(text, font=font) > width:
+        text = text[:-2] + "…"
+    return text

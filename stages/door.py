@@ -1,0 +1,65 @@
+"""The door of every stage: this checkout's library, the paths of dvc.yaml, progress, and one place for errors.
+
+The library is taken from the checkout that the script lies in, never from an installed copy: an experiment that
+runs in a folder of its own must not compute with another folder's code.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.dont_write_bytecode = True
+
+from gonogo.config import Params, read_yaml  # noqa: E402
+from gonogo.errors import ConfigError, GonogoError  # noqa: E402
+
+PARAMS = Path("params.yaml")
+
+
+def path(name: str, *parts: str) -> Path:
+    """The folder that `dvc.yaml` calls `name` under `vars`, with `parts` below it.
+
+    Raises:
+        ConfigError: dvc.yaml has no such path.
+    """
+    for entry in read_yaml(Path("dvc.yaml")).get("vars", []):
+        if name in entry:
+            return Path(str(entry[name]), *parts)
+    raise ConfigError(f"dvc.yaml: vars has no path {name!r}")
+
+
+def run(main: Callable[[str, Params], None]) -> None:
+    """Call `main(category, params)`; a GonogoError becomes one sentence on stderr and exit status 1."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--category", required=True, help="one of the categories in params.yaml")
+    category = parser.parse_args().category
+    guard(lambda: main(category, Params(PARAMS, category)), label=f"{Path(sys.argv[0]).stem}@{category}")
+
+
+def guard(body: Callable[[], None], *, label: str) -> None:
+    """Run `body`; on a GonogoError print it with `label` and exit with status 1."""
+    try:
+        body()
+    except GonogoError as error:
+        print(f"{label}: {type(error).__name__}: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def show_progress(what: str, n_done: int, n_total: int, values: dict[str, float]) -> None:
+    """A progress line that rewrites itself on a terminal, and only the last one elsewhere."""
+    last = n_done >= n_total
+    if not sys.stderr.isatty() and not last:
+        return
+    figures = "".join(f"  {name} {value:.4g}" for name, value in values.items())
+    print(f"\r  {what} {n_done}/{n_total}{figures}", end="\n" if last else "", file=sys.stderr, flush=True)
+
+
+def say(sentence: str) -> None:
+    """Tell the person who runs the pipeline, at once."""
+    print(f"  {sentence}", flush=True)
+
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

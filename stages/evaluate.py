@@ -1,0 +1,38 @@
+"""Measure a fitted gauge on the test images: metrics, curves, per-image records and a picture sheet."""
+
+import door
+from gonogo.config import Params
+from gonogo.curves import write_curves, write_rows
+from gonogo.evaluate import EvaluateParams, evaluate, per_image_rows
+from gonogo.files import write_metrics
+from gonogo.manifest import read_manifest
+from gonogo.model import load_model
+from gonogo.sheet import write_sheet
+from gonogo.threshold import CalibrateParams
+
+
+def main(category: str, params: Params) -> None:
+    values = params.values("evaluate", EvaluateParams)
+    margin = params.values("calibrate", CalibrateParams).margin
+    manifest = read_manifest(door.path("prepared", category))
+    model = load_model(door.path("models", category))
+    evaluation = evaluate(model, manifest, values, margin=margin, seed=params.seed)
+    write_metrics(door.path("metrics", "evaluate", f"{category}.json"), evaluation.metrics)
+    write_rows(door.path("plots", "records", f"{category}.csv"), per_image_rows(evaluation))
+    write_curves(
+        evaluation,
+        roc=door.path("plots", "roc", f"{category}.csv"),
+        pr=door.path("plots", "pr", f"{category}.csv"),
+    )
+    sheet = door.path("plots", "sheets", f"{category}.png")
+    write_sheet(sheet, evaluation, manifest, category=category, cases=values.sheet_cases)
+    metrics = evaluation.metrics
+    door.say(
+        f"{category}: image AUROC {metrics['image_auroc']:.3f} "
+        f"[{metrics['image_auroc_low']:.3f}, {metrics['image_auroc_high']:.3f}], "
+        f"false alarms {metrics['false_alarm_rate']:.1%}, recall {metrics['recall']:.1%}"
+    )
+
+
+if __name__ == "__main__":
+    door.run(main)

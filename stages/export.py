@@ -1,0 +1,20 @@
+"""Write a fitted gauge as one ONNX file. It is a candidate: only the parity stage makes a bundle of it."""
+
+import door
+from gonogo.config import Params
+from gonogo.export import ExportParams, export_onnx
+from gonogo.model import load_model
+from gonogo.parity import bundle_facts
+from gonogo.scorer import ONNX_FILE
+
+
+def main(category: str, params: Params) -> None:
+    values = params.values("export", ExportParams)
+    model = load_model(door.path("models", category))
+    onnx_path = door.path("exported", category, ONNX_FILE)
+    export_onnx(model.inspector, onnx_path, metadata=bundle_facts(model), opset=values.opset)
+    door.say(f"{category}: {onnx_path} ({onnx_path.stat().st_size / 2**20:.1f} MiB), a candidate until parity holds")
+
+
+if __name__ == "__main__":
+    door.run(main)

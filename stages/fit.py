@@ -1,0 +1,53 @@
+"""Fit a detector on good images and certify its threshold on others that it never saw."""
+
+import door
+from dvclive import Live
+from gonogo.config import Params
+from gonogo.detectors import DETECTORS
+from gonogo.inspection import inspect_records
+from gonogo.inspector import FitBatches, Inspector
+from gonogo.manifest import read_manifest
+from gonogo.model import save_model
+from gonogo.threshold import CalibrateParams, certify
+
+
+def main(category: str, params: Params) -> None:
+    manifest = read_manifest(door.path("prepared", category))
+    calibrate = params.values("calibrate", CalibrateParams)
+    inspector = Inspector(params.variant("fit", DETECTORS))
+    paths = [manifest.path_of(record) for record in manifest.with_role("fit")]
+
+    with Live(str(door.path("plots", "fit", category)), dvcyaml=None, save_dvc_exp=False, report=None) as live:
+
+        def record(what: str, n_done: int, n_total: int, values: dict[str, float]) -> None:
+            door.show_progress(what, n_done, n_total, values)
+            for name, value in values.items():
+                live.step = n_done
+                live.log_metric(name, value)
+
+        inspector.detector.fit(FitBatches(inspector, paths), seed=params.seed, progress=record)
+
+    good = inspect_records(inspector, manifest, manifest.with_role("calibrate"))
+    threshold = certify(
+        good.scores,
+        good.groups,
+        false_alarm_rate=calibrate.false_alarm_rate,
+        confidence=calibrate.confidence,
+        margin=calibrate.margin,
+    )
+    options = params.section("fit")
+    name = options.pop("detector")
+    save_model(
+        door.path("models", category),
+        inspector.detector,
+        threshold,
+        category=category,
+        detector_name=name,
+        options=options,
+        data_fingerprint=manifest.fingerprint,
+    )
+    door.say(f"{category}: threshold {threshold.threshold:.4g}, {threshold.sentence}")
+
+
+if __name__ == "__main__":
+    door.run(main)

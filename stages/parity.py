@@ -1,0 +1,28 @@
+"""Prove that the ONNX file is the model, and only then write the bundle."""
+
+import door
+from gonogo.config import Params
+from gonogo.files import write_metrics
+from gonogo.manifest import read_manifest
+from gonogo.model import load_model
+from gonogo.parity import ParityParams, compare, write_bundle
+from gonogo.scorer import ONNX_FILE
+
+
+def main(category: str, params: Params) -> None:
+    values = params.values("parity", ParityParams)
+    manifest = read_manifest(door.path("prepared", category))
+    model = load_model(door.path("models", category))
+    onnx_path = door.path("exported", category, ONNX_FILE)
+    parity = compare(model, onnx_path, manifest, values)
+    evidence = parity.metrics() | {"data_fingerprint": manifest.fingerprint}
+    write_metrics(door.path("metrics", "parity", f"{category}.json"), evidence)
+    write_bundle(door.path("bundles", category), onnx_path, model, parity)
+    door.say(
+        f"{category}: {evidence['n_comparisons']} comparisons, no verdict flips, scores within "
+        f"{evidence['score_max_diff_e6']:.3g} and maps within {evidence['map_max_diff_e6']:.3g} millionths; bundle written"
+    )
+
+
+if __name__ == "__main__":
+    door.run(main)

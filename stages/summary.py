@@ -1,0 +1,39 @@
+"""Gather the categories of this run, and only those, into one summary and one report page."""
+
+import door
+from gonogo.config import Params
+from gonogo.files import read_json, read_manifest, write_metrics
+from gonogo.report import CategoryReport, read_rows, write_report
+from gonogo.summary import summarise
+from gonogo.threshold import ThresholdRecord
+
+
+def main(params: Params) -> None:
+    categories = [report_of(category) for category in params.categories]
+    summary = summarise({c.name: c.evaluate for c in categories}, {c.name: c.parity for c in categories})
+    write_metrics(door.path("metrics", "summary.json"), summary)
+    write_report(door.path("report"), summary, categories)
+    door.say(
+        f"image AUROC: mean {summary['image_auroc.mean']:.3f}, worst {summary['image_auroc.worst']:.3f} "
+        f"({summary['image_auroc.worst_category']}); open {door.path('report')}"
+    )
+
+
+def report_of(category: str) -> CategoryReport:
+    prepare, evaluate, parity, bench = (
+        read_json(door.path("metrics", stage, f"{category}.json")) for stage in ("prepare", "evaluate", "parity", "bench")
+    )
+    return CategoryReport(
+        name=category,
+        prepare=prepare,
+        evaluate=evaluate,
+        parity=parity,
+        bench=bench,
+        rows=read_rows(door.path("plots", "records", f"{category}.csv")),
+        sheet=door.path("plots", "sheets", f"{category}.png"),
+        certificate=ThresholdRecord(**read_manifest(door.path("bundles", category))["threshold"]).sentence,
+    )
+
+
+if __name__ == "__main__":
+    door.guard(lambda: main(Params(door.PARAMS)), label="summary")

@@ -1,0 +1,102 @@
+"""Parameters: what DVC reads is what we read, and a mistake is named with file, key, value and what is allowed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from gonogo.config import Params
+from gonogo.detectors import DETECTORS
+from gonogo.errors import ConfigError
+from gonogo.threshold import CalibrateParams
+
+GOOD = """
+seed: 3
+categories: [brick, digit_0]
+prepare: {source: surfaces, window: 48}
+fit: {detector: pca, image_size: 16, explained_variance: 0.5}
+calibrate: {false_alarm_rate: 0.1, confidence: 0.95, margin: 1.0e-3}
+overrides:
+  brick: {}
+  digit_0: {fit: {image_size: 8}, prepare: {source: digits, normal_class: 0}}
+"""
+
+
+def params(tmp_path: Path, text: str = GOOD, category: str = "brick") -> Params:
+    (tmp_path / "params.yaml").write_text(text)
+    return Params(tmp_path / "params.yaml", category)
+
+
+def test_an_override_merges_into_its_section(tmp_path):
+    assert params(tmp_path, category="digit_0").section("fit") == {
+        "detector": "pca",
+        "image_size": 8,
+        "explained_variance": 0.5,
+    }
+    assert params(tmp_path).section("fit")["image_size"] == 16
+
+
+def test_an_override_that_names_another_variant_replaces_the_section(tmp_path):
+    assert params(tmp_path, category="digit_0").section("prepare") == {"source": "digits", "normal_class": 0}
+
+
+def test_numbers_are_read_as_dvc_writes_them(tmp_path):
+    text = GOOD.replace("1.0e-3", "2e-06").replace("seed: 3", "seed: 010")
+    read = params(tmp_path, text)
+    assert read.values("calibrate", CalibrateParams).margin == 2e-6
+    assert read.seed == 10
+
+
+def test_a_whole_number_serves_as_a_float(tmp_path):
+    @dataclass(frozen=True)
+    class One:
+        rate: float
+
+    assert params(tmp_path, GOOD + "one: {rate: 1}\n").values("one", One).rate == 1.0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("margin: 1.0e-3", "margin: yes", ["params.yaml: calibrate", "margin", "'yes'"]),
+        ("confidence: 0.95, ", "", ["params.yaml: calibrate", "'confidence' is missing"]),
+        ("confidence: 0.95", "confidence: 0.95, confidance: 1", ["'confidance'", "allowed: false_alarm_rate"]),
+    ],
+)
+def test_a_wrong_key_or_type_is_named_with_what_is_allowed(tmp_path, old, new, words):
+    with pytest.raises(ConfigError) as error:
+        params(tmp_path, GOOD.replace(old, new)).values("calibrate", CalibrateParams)
+    assert all(word in str(error.value) for word in words)
+
+
+def test_a_misspelt_option_of_a_detector_is_an_error_and_names_the_right_ones(tmp_path):
+    with pytest.raises(ConfigError, match=r"unknown key 'explained_varience'.*allowed: image_size, explained_variance"):
+        params(tmp_path, GOOD.replace("explained_variance", "explained_varience")).variant("fit", DETECTORS)
+
+
+def test_an_option_out_of_range_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match=r"explained_variance is 1\.5"):
+        params(tmp_path, GOOD.replace("0.5", "1.5")).variant("fit", DETECTORS)
+
+
+def test_an_unknown_detector_lists_the_known_ones(tmp_path):
+    with pytest.raises(ConfigError, match="'patchcor'; choose one of mean_image, pca, isolation_forest, patchcore"):
+        params(tmp_path, GOOD.replace("detector: pca", "detector: patchcor")).variant("fit", DETECTORS)
+
+
+def test_an_unknown_category_and_an_override_of_nothing_are_errors(tmp_path):
+    with pytest.raises(ConfigError, match="'bricks' is not one of brick, digit_0"):
+        params(tmp_path, category="bricks")
+    with pytest.raises(ConfigError, match=r"overrides\.digit_0 has no section fitt"):
+        params(tmp_path, GOOD.replace("{fit:", "{fitt:"))
+
+
+def test_a_boolean_is_no_seed(tmp_path):
+    with pytest.raises(ConfigError, match="seed is True"):
+        _ = params(tmp_path, GOOD.replace("seed: 3", "seed: true")).seed
+
+
+def test_a_missing_file_and_a_broken_one_are_errors(tmp_path):
+    with pytest.raises(ConfigError, match="no such file"):
+        Params(tmp_path / "nothing.yaml")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        params(tmp_path, "seed: [1")

@@ -1,0 +1,171 @@
+"""One contract suite over every registered detector, then what each paper or library promises."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import OPTIONS, fitted
+from gonogo.detectors import DETECTORS
+from gonogo.detectors.isolation_forest import IsolationForest
+from gonogo.detectors.patchcore import PatchCore
+from gonogo.detectors.pca import PCAReconstruction
+from gonogo.errors import DataError, NotFittedError, ShapeError
+from gonogo.inspection import inspect_records
+from gonogo.inspector import FitBatches, Inspector
+from gonogo.metrics import auroc
+
+
+# The contract
+
+
+def test_scores_and_maps_are_finite_and_of_the_images_size(inspector, pixels):
+    scores, maps = inspector.inspect(pixels)
+    assert scores.shape == (12,)
+    assert maps.shape == (12, 8, 8)
+    assert np.isfinite(scores).all()
+    assert np.isfinite(maps).all()
+
+
+def test_a_map_has_the_size_of_its_image_whatever_that_is(inspector, pixels):
+    tall = np.repeat(np.repeat(pixels[:2], 5, axis=1), 3, axis=2)
+    assert inspector.inspect(tall)[1].shape == (2, 40, 24)
+
+
+def test_defective_images_score_higher_than_good_ones(inspector, digits):
+    inspection = inspect_records(inspector, digits, digits.with_role("test"))
+    assert auroc(inspection.scores, inspection.labels) > 0.8
+
+
+def test_score_of_a_batch_equals_scores_of_its_images(inspector, pixels):
+    scores, maps = inspector.inspect(pixels)
+    for position in range(len(pixels)):
+        score, anomaly_map = inspector.inspect(pixels[position : position + 1])
+        np.testing.assert_allclose(score[0], scores[position], rtol=1e-5)
+        np.testing.assert_allclose(anomaly_map[0], maps[position], rtol=1e-4, atol=1e-4 * abs(scores).max())
+
+
+def test_the_order_of_a_batch_does_not_matter(inspector, pixels):
+    forward, _ = inspector.inspect(pixels)
+    backward, _ = inspector.inspect(pixels[::-1].copy())
+    np.testing.assert_allclose(backward[::-1], forward, rtol=1e-5)
+
+
+def test_a_restored_detector_scores_bit_for_bit_the_same(inspector, pixels):
+    name = next(key for key, kind in DETECTORS.items() if type(inspector.detector) is kind)
+    state = {key: tensor.clone() for key, tensor in inspector.detector.state_dict().items()}
+    restored = Inspector(DETECTORS[name](**OPTIONS[name]).restore(state))
+    for ours, theirs in zip(restored.inspect(pixels), inspector.inspect(pixels), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_same_seed_gives_the_same_scores(inspector, pixels, digits):
+    name = next(key for key, kind in DETECTORS.items() if type(inspector.detector) is kind)
+    np.testing.assert_array_equal(fitted(name, digits).inspect(pixels)[0], inspector.inspect(pixels)[0])
+
+
+def test_an_unfitted_detector_refuses_to_score(inspector, pixels):
+    name = next(key for key, kind in DETECTORS.items() if type(inspector.detector) is kind)
+    with pytest.raises(NotFittedError, match="call fit"):
+        Inspector(DETECTORS[name](**OPTIONS[name])).inspect(pixels)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((2, 8, 8), np.uint8),
+        np.zeros((2, 8, 8, 4), np.uint8),
+        np.zeros((2, 8, 8, 3), np.float32),
+        np.zeros((0, 8, 8, 3), np.uint8),
+    ],
+)
+def test_wrong_input_is_refused_with_what_was_expected(inspector, wrong):
+    with pytest.raises(ShapeError, match=r"expected \(n, h, w, 3\) uint8"):
+        inspector.inspect(wrong)
+
+
+def test_fitting_on_nothing_is_refused(inspector):
+    name = next(key for key, kind in DETECTORS.items() if type(inspector.detector) is kind)
+    empty = Inspector(DETECTORS[name](**OPTIONS[name]))
+    with pytest.raises(DataError):
+        empty.detector.fit(FitBatches(empty, []), seed=0)
+
+
+# What each promises
+
+
+def test_pca_residual_is_that_of_scikit_learn(digits, pixels):
+    from sklearn.decomposition import PCA
+
+    detector = PCAReconstruction(image_size=8, explained_variance=0.9)
+    inspector = Inspector(detector)
+    paths = [digits.path_of(record) for record in digits.with_role("fit")]
+    batches = FitBatches(inspector, paths)
+    detector.fit(batches, seed=0)
+    rows = torch.cat(list(batches)).flatten(1).numpy().astype(np.float64)
+    pca = PCA(n_components=0.9, svd_solver="full").fit(rows)
+    probe = inspector.resized(torch.from_numpy(pixels)).flatten(1).numpy().astype(np.float64)
+    residual = probe - pca.inverse_transform(pca.transform(probe))
+    np.testing.assert_allclose(inspector.inspect(pixels)[0], np.sqrt((residual**2).mean(axis=1)), rtol=1e-3)
+
+
+def test_the_rebuilt_forest_is_scikit_learns_own(digits, pixels):
+    from sklearn.ensemble import IsolationForest as Forest
+
+    inspector = fitted("isolation_forest", digits)
+    detector = inspector.detector
+    assert isinstance(detector, IsolationForest)
+    paths = [digits.path_of(record) for record in digits.with_role("fit")][:40]
+    rows = torch.cat([detector.features(batch) for batch in FitBatches(inspector, paths)]).numpy()
+    forest = Forest(n_estimators=25, max_samples=40, random_state=17).fit(rows)
+    probe = detector.features(inspector.resized(torch.from_numpy(pixels))).numpy()
+    np.testing.assert_array_equal(detector.forest().score_samples(probe), forest.score_samples(probe))
+
+
+def test_patchcore_with_the_whole_bank_gives_the_brute_force_distance(digits, pixels):
+    detector = PatchCore(image_size=64, coreset_ratio=1.0)
+    inspector = Inspector(detector)
+    paths = [digits.path_of(record) for record in digits.with_role("fit")][:3]
+    batches = FitBatches(inspector, paths)
+    detector.fit(batches, seed=0)
+    bank = torch.cat([detector.patch_features(batch).flatten(0, 1) for batch in batches]).double()
+    with torch.inference_mode():
+        patches = detector.patch_features(inspector.resized(torch.from_numpy(pixels[:2]))).double()
+    for image in range(2):
+        brute = min_distances(patches[image], bank)
+        np.testing.assert_allclose(inspector.inspect(pixels[image : image + 1])[0][0], brute.max(), rtol=1e-4)
+
+
+def min_distances(patches, bank):
+    return np.array([min(float((patch - other).norm()) for other in bank) for patch in patches])
+
+
+def test_patchcore_finds_nothing_in_an_image_of_its_whole_bank(digits):
+    detector = PatchCore(image_size=64, coreset_ratio=1.0)
+    inspector = Inspector(detector)
+    records = digits.with_role("fit")[:2]
+    detector.fit(FitBatches(inspector, [digits.path_of(record) for record in records]), seed=0)
+    scores = inspect_records(inspector, digits, records).scores
+    strange = inspect_records(inspector, digits, digits.with_role("test")).scores
+    assert scores.max() < 1e-3 * strange.max()
+
+
+def test_patchcore_reweighting_only_lowers_scores(digits, pixels):
+    plain, weighted = PatchCore(image_size=64), PatchCore(image_size=64, reweight=True)
+    paths = [digits.path_of(record) for record in digits.with_role("fit")][:8]
+    for detector in (plain, weighted):
+        detector.fit(FitBatches(Inspector(detector), paths), seed=0)
+    lower, upper = Inspector(weighted).inspect(pixels)[0], Inspector(plain).inspect(pixels)[0]
+    assert (lower < upper).all()
+    assert (lower > 0).all()
+
+
+def test_patchcore_map_peaks_where_the_image_was_changed():
+    rng = np.random.default_rng(0)
+    texture = rng.integers(90, 110, (6, 64, 64, 3), dtype=np.uint8)
+    detector = PatchCore(image_size=128, coreset_ratio=0.2, smoothing=2.0)
+    inspector = Inspector(detector)
+    detector.fit([inspector.resized(torch.from_numpy(texture[:5]))], seed=0)
+    changed = texture[5:].copy()
+    changed[0, 40:52, 8:20] = [200, 30, 30]
+    row, column = np.unravel_index(inspector.inspect(changed)[1][0].argmax(), (64, 64))
+    assert 36 <= row < 56
+    assert 4 <= column < 24

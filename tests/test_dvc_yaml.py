@@ -1,0 +1,227 @@
+"""dvc.yaml tells the truth: dependencies are the real imports, parameters the real reads, outputs the real writes.
+
+Otherwise a change could serve stale results, which is the one thing that a pipeline must never do.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from gonogo.config import Params, read_yaml
+from import_closure import ROOT, import_closure
+
+STAGES = ["prepare", "fit", "evaluate", "export", "parity", "bench", "summary"]
+PIPELINE = read_yaml(ROOT / "dvc.yaml")
+PATHS = {name: folder for entry in PIPELINE["vars"] for name, folder in entry.items()}
+
+# Runs a stage as DVC does, then tells which library files it loaded and which parameters it read.
+WITNESS = """
+import json, runpy, sys
+from pathlib import Path
+script, report = sys.argv[1], sys.argv[2]
+sys.argv = sys.argv[:1] + sys.argv[3:]
+sys.argv[0] = script
+sys.path[0] = str(Path(script).resolve().parent)
+import door
+seen = []
+real = door.Params.__init__
+def remember(self, *args, **kwargs):
+    real(self, *args, **kwargs)
+    seen.append(self)
+door.Params.__init__ = remember
+runpy.run_path(script, run_name="__main__")
+source = Path.cwd() / "src"
+loaded = {Path(m.__file__).resolve() for m in sys.modules.values() if getattr(m, "__file__", None)}
+Path(report).write_text(json.dumps({
+    "params": sorted(set().union(*(p.sections_read for p in seen))),
+    "files": sorted(f.relative_to(Path.cwd()).as_posix() for f in loaded if f.is_relative_to(source)),
+}))
+"""
+
+
+def filled(text: str, category: str = "") -> str:
+    for name, folder in PATHS.items():
+        text = text.replace("${" + name + "}", folder)
+    return text.replace("${item.category}", category)
+
+
+def entries(stage: str, key: str, category: str = "") -> list[str]:
+    """The paths or sections that `stage` declares under `key`."""
+    items = PIPELINE["stages"][stage].get(key, [])
+    return [filled(item if isinstance(item, str) else next(iter(item)), category) for item in items]
+
+
+def library(paths: list[str]) -> set[str]:
+    """Library files among `paths`, folders expanded."""
+    found: set[str] = set()
+    for path in paths:
+        full = ROOT / path
+        if full.is_dir() and path.startswith("src/"):
+            found |= {file.relative_to(ROOT).as_posix() for file in full.rglob("*.py")}
+        elif path.startswith("src/") and path.endswith(".py"):
+            found.add(path)
+    return found
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_each_stage_depends_on_exactly_the_library_files_that_it_imports(stage):
+    imported = import_closure(ROOT / "stages" / f"{stage}.py") | import_closure(ROOT / "stages" / "door.py")
+    assert library(entries(stage, "deps")) == imported
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_each_stage_depends_on_its_script_its_door_and_the_pinned_versions(stage):
+    assert {"constraints.txt", "stages/door.py", f"stages/{stage}.py"} <= set(entries(stage, "deps"))
+
+
+def test_the_report_depends_on_its_template():
+    assert "src/gonogo/report.html.j2" in entries("summary", "deps")
+
+
+@pytest.mark.parametrize("stage", STAGES[:-1])
+def test_each_stage_runs_once_per_category_of_params_yaml(stage):
+    assert PIPELINE["stages"][stage]["matrix"] == {"category": "${categories}"}
+    assert PIPELINE["stages"][stage]["cmd"] == f"python -B stages/{stage}.py --category ${{item.category}}"
+
+
+def test_no_path_of_a_stage_stands_outside_vars():
+    for stage in STAGES:
+        for key in ("outs", "metrics", "plots"):
+            for item in PIPELINE["stages"][stage].get(key, []):
+                path = item if isinstance(item, str) else next(iter(item))
+                assert path.startswith("${"), f"{stage}: {path}"
+
+
+def test_every_category_has_overrides_and_an_artifact():
+    params = read_yaml(ROOT / "params.yaml")
+    assert set(params["overrides"]) >= set(params["categories"])
+    assert {a["path"] for a in PIPELINE["artifacts"].values()} == {f"bundles/{c}" for c in params["categories"]}
+
+
+def test_metrics_are_in_git_and_bench_is_never_replayed():
+    for stage in STAGES:
+        for metric in PIPELINE["stages"][stage].get("metrics", []):
+            settings = next(iter(metric.values()))
+            assert settings["cache"] is False
+            assert settings.get("persist", False) is (stage == "bench")
+
+
+def test_every_override_of_the_repository_is_valid():
+    from gonogo.detectors import DETECTORS
+    from gonogo.sources import SOURCES
+
+    for category in read_yaml(ROOT / "params.yaml")["categories"]:
+        params = Params(ROOT / "params.yaml", category)
+        params.variant("prepare", SOURCES)
+        params.variant("fit", DETECTORS)
+
+
+def test_the_threshold_keeps_more_distance_than_parity_tolerates():
+    params = read_yaml(ROOT / "params.yaml")
+    assert params["calibrate"]["margin"] >= 2 * params["parity"]["tolerance"]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what the pipeline needs, with one small category and few repetitions."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("src", "stages"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    params = read_yaml(ROOT / "params.yaml")
+    text = text.replace(f"categories: [{', '.join(params['categories'])}]", "categories: [digit_0]")
+    text = text.replace("runs: 200", "runs: 3").replace("other_sizes: [[333, 511], [900, 700]]", "other_sizes: [[9, 9], [20, 12]]")
+    (folder / "params.yaml").write_text(text, encoding="utf-8")
+    assert read_yaml(folder / "params.yaml")["categories"] == ["digit_0"]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def witnessed(checkout: Path) -> dict[str, dict[str, list[str]]]:
+    """What each stage loaded, read and wrote when all of them ran in order."""
+    seen = {}
+    (checkout / "witness.py").write_text(WITNESS)
+    for stage in STAGES:
+        before = {path: path.stat().st_mtime_ns for path in checkout.rglob("*") if path.is_file()}
+        command = [sys.executable, "-B", "witness.py", f"stages/{stage}.py", "witness.json"]
+        command += [] if stage == "summary" else ["--category", "digit_0"]
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        result = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, f"{stage}: {result.stderr}"
+        report = json.loads((checkout / "witness.json").read_text())
+        written = [
+            path.relative_to(checkout).as_posix()
+            for path in checkout.rglob("*")
+            if path.is_file() and path.name != "witness.json" and before.get(path) != path.stat().st_mtime_ns
+        ]
+        seen[stage] = report | {"written": written}
+    return seen
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_loads_no_library_file_that_it_does_not_declare(witnessed, stage):
+    assert witnessed[stage]["files"]
+    assert set(witnessed[stage]["files"]) <= library(entries(stage, "deps"))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_reads_exactly_the_parameters_that_it_declares(witnessed, stage):
+    declared = {section.partition(".")[0] for section in entries(stage, "params")}
+    assert set(witnessed[stage]["params"]) == declared
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_writes_only_what_it_declares_and_all_of_it(witnessed, stage, checkout):
+    declared = [path for key in ("outs", "metrics", "plots") for path in entries(stage, key, "digit_0")]
+    written = witnessed[stage]["written"]
+    assert written
+    assert [w for w in written if not any(w == d or w.startswith(d + "/") for d in declared)] == []
+    assert [d for d in declared if not (checkout / d).exists()] == []
+
+
+@pytest.mark.parametrize("stage", ["evaluate", "parity", "bench"])
+def test_every_metrics_file_is_flat_and_finite_and_names_its_data(witnessed, checkout, stage):
+    metrics = json.loads((checkout / "metrics" / stage / "digit_0.json").read_text(), parse_constant=pytest.fail)
+    prepared = json.loads((checkout / "metrics" / "prepare" / "digit_0.json").read_text())
+    assert metrics["data_fingerprint"] == prepared["data_fingerprint"]
+    assert all(isinstance(value, str | int | float) for value in metrics.values())
+
+
+def test_a_failed_parity_leaves_its_evidence_and_no_bundle(witnessed, checkout, tmp_path):
+    import onnx
+
+    folder = tmp_path / "checkout"
+    shutil.copytree(checkout, folder)
+    shutil.rmtree(folder / "bundles")
+    gauge = folder / "export" / "digit_0" / "gauge.onnx"
+    proto = onnx.load(gauge)
+    for node in proto.graph.node:
+        node.output[:] = ["true_score" if name == "score" else name for name in node.output]
+    proto.graph.initializer.append(onnx.helper.make_tensor("fault", onnx.TensorProto.FLOAT, [1], [1.01]))
+    proto.graph.node.append(onnx.helper.make_node("Mul", ["true_score", "fault"], ["score"]))
+    onnx.save(proto, gauge)
+    command = [sys.executable, "-B", "stages/parity.py", "--category", "digit_0"]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "parity@digit_0: ParityError" in result.stderr
+    assert ".png" in result.stderr
+    assert not (folder / "bundles" / "digit_0").exists()
+    assert json.loads((folder / "metrics" / "parity" / "digit_0.json").read_text())["passed"] is False
+
+
+def test_the_same_stages_run_again_give_the_same_bytes(witnessed, checkout, tmp_path):
+    folder = tmp_path / "checkout"
+    shutil.copytree(checkout, folder)
+    for stage in ("prepare", "fit", "evaluate"):
+        for declared in [d for key in ("outs", "metrics", "plots") for d in entries(stage, key, "digit_0")]:
+            path = folder / declared
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        command = [sys.executable, "-B", f"stages/{stage}.py", "--category", "digit_0"]
+        subprocess.run(command, cwd=folder, capture_output=True, check=True)
+    for name in ("metrics/evaluate/digit_0.json", "plots/records/digit_0.csv", "models/digit_0/manifest.json"):
+        assert (folder / name).read_bytes() == (checkout / name).read_bytes()

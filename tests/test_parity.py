@@ -1,0 +1,119 @@
+"""Parity or no export: the ONNX file agrees at every size and batch, and a planted fault is refused."""
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from conftest import OPTIONS
+from gonogo.detectors import DETECTORS
+from gonogo.errors import ParityError
+from gonogo.export import export_onnx
+from gonogo.inspection import inspect_records
+from gonogo.model import load_model, save_model
+from gonogo.parity import Comparison, Parity, ParityParams, bundle_facts, compare, write_bundle
+from gonogo.scorer import open_session, run_session
+from gonogo.threshold import certify
+
+PARAMS = ParityParams(tolerance=1e-4, batch_sizes=[1, 8], other_sizes=[[37, 21], [90, 64]])
+
+
+@pytest.fixture(scope="module")
+def exported(inspector, digits, tmp_path_factory):
+    """(model, path of its ONNX file) of each detector in turn."""
+    folder = tmp_path_factory.mktemp("exported")
+    name = next(key for key, kind in DETECTORS.items() if type(inspector.detector) is kind)
+    good = inspect_records(inspector, digits, digits.with_role("calibrate"))
+    threshold = certify(good.scores, good.groups, false_alarm_rate=0.1, confidence=0.95, margin=1e-3)
+    save_model(
+        folder / "model",
+        inspector.detector,
+        threshold,
+        category="digit_0",
+        detector_name=name,
+        options=OPTIONS[name],
+        data_fingerprint=digits.fingerprint,
+    )
+    model = load_model(folder / "model")
+    export_onnx(model.inspector, folder / "gauge.onnx", metadata=bundle_facts(model), opset=18)
+    return model, folder / "gauge.onnx"
+
+
+def few(manifest):
+    """The manifest with every eighth image of calibrate and test, to keep the comparison short."""
+    chosen = [record for record in manifest.records if record.role != "fit"][::8]
+    return type(manifest)(manifest.folder, tuple(chosen))
+
+
+@pytest.mark.parametrize("size", [(8, 8), (33, 51), (90, 70)])
+@pytest.mark.parametrize("batch", [1, 8])
+def test_both_runtimes_agree_at_any_size_and_batch(exported, size, batch):
+    model, path = exported
+    pixels = np.random.default_rng(batch).integers(0, 256, (batch, *size, 3), dtype=np.uint8)
+    scores, maps = run_session(open_session(path), pixels)
+    expected_scores, expected_maps = model.inspector.inspect(pixels)
+    scale = np.abs(expected_scores).max()
+    np.testing.assert_allclose(scores, expected_scores, atol=1e-4 * scale, rtol=0)
+    np.testing.assert_allclose(maps, expected_maps, atol=1e-4 * scale, rtol=0)
+
+
+def test_parity_of_real_images_allows_the_bundle(exported, digits, tmp_path):
+    model, path = exported
+    parity = compare(model, path, few(digits), PARAMS)
+    assert {c.batch_size for c in parity.comparisons} == {1, 8}
+    assert {c.size for c in parity.comparisons} == {"8 x 8", "37 x 21", "90 x 64"}
+    write_bundle(tmp_path / "bundle", path, model, parity)
+    assert parity.metrics()["passed"] is True
+    assert parity.metrics()["rank_agreement"] > 0.999
+    assert (tmp_path / "bundle" / "gauge.onnx").is_file()
+
+
+def test_the_file_says_what_it_is(exported):
+    model, path = exported
+    props = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
+    assert json.loads(props["gonogo.threshold"]) == model.threshold.to_dict()
+    assert json.loads(props["gonogo.category"]) == "digit_0"
+    assert json.loads(props["gonogo.data_fingerprint"]) == model.manifest["data_fingerprint"]
+    assert json.loads(props["gonogo.versions"])["torch"]
+
+
+def shifted(path, target, *, by):
+    """A copy of the ONNX file whose scores are larger `by` a constant."""
+    proto = onnx.load(path)
+    for node in proto.graph.node:
+        node.output[:] = ["true_score" if name == "score" else name for name in node.output]
+        node.input[:] = ["true_score" if name == "score" else name for name in node.input]
+    proto.graph.initializer.append(onnx.helper.make_tensor("fault", onnx.TensorProto.FLOAT, [1], [by]))
+    proto.graph.node.append(onnx.helper.make_node("Add", ["true_score", "fault"], ["score"]))
+    onnx.save(proto, target)
+    return target
+
+
+def test_export_is_refused_when_scores_drift_beyond_the_tolerance(exported, digits, tmp_path):
+    model, path = exported
+    scale = compare(model, path, few(digits), PARAMS).scale
+    faulty = shifted(path, tmp_path / "faulty.onnx", by=3e-4 * scale)
+    parity = compare(model, faulty, few(digits), PARAMS)
+    assert parity.metrics()["n_beyond_tolerance"] == len(parity.comparisons)
+    with pytest.raises(ParityError, match=r"images/\w+\.png"):
+        write_bundle(tmp_path / "bundle", faulty, model, parity)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_export_is_refused_when_one_verdict_flips(tmp_path):
+    same = [Comparison(f"{i}.png", "8 x 8", 1, float(i), float(i), 0.0) for i in range(20)]
+    flip = Comparison("flip.png", "8 x 8", 1, 10.4999, 10.5001, 0.0)
+    parity = Parity([*same, flip], threshold=10.5, scale=20.0, tolerance=1e-4)
+    assert parity.metrics()["n_beyond_tolerance"] == 0
+    with pytest.raises(ParityError, match=r"the verdict flips on flip\.png"):
+        parity.require_agreement()
+
+
+def test_a_score_that_is_not_a_number_is_refused_and_its_evidence_stays_finite():
+    broken = [Comparison("a.png", "8 x 8", 1, 1.0, float("nan"), float("nan"))]
+    parity = Parity([*broken, Comparison("b.png", "8 x 8", 1, 2.0, 2.0, 0.0)], 5.0, 2.0, 1e-4)
+    assert parity.metrics()["worst_image"] == "a.png"
+    assert all(np.isfinite(v) for v in parity.metrics().values() if isinstance(v, float))
+    with pytest.raises(ParityError, match=r"a\.png"):
+        parity.require_agreement()
