@@ -16,7 +16,7 @@ from gonogo.errors import ConfigError, MissingExtraError
 from gonogo.sources import SOURCES, surfaces
 from gonogo.sources.defects import DEFECTS, visible_defect
 from gonogo.sources.digits import Digits
-from gonogo.sources.sample import Sample
+from gonogo.sample import Sample
 from gonogo.sources.surfaces import PHOTOGRAPHS, Surfaces
 
 ROLES = ("fit", "calibrate", "test")

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from gonogo.errors import ConfigError, MissingExtraError
-from gonogo.sources.sample import Sample, deal, draw
+from gonogo.sample import Sample, deal, draw
 
 GREY_STEP = 15  # scikit-learn's pixels count 0 to 16 inked dots
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from gonogo.errors import ConfigError, MissingExtraError
 from gonogo.images import read_image
 from gonogo.sources.defects import DEFECTS, visible_defect
-from gonogo.sources.sample import Role, Sample, deal, draw
+from gonogo.sample import Role, Sample, deal, draw
 
 PHOTOGRAPHS = ("brick", "grass", "gravel")
 
