@@ -154,7 +154,8 @@ def test_patchcore_reweighting_only_lowers_scores(digits, pixels):
     for detector in (plain, weighted):
         detector.fit(FitBatches(Inspector(detector), paths), seed=0)
     lower, upper = Inspector(weighted).inspect(pixels)[0], Inspector(plain).inspect(pixels)[0]
-    assert (lower < upper).all()
+    assert (lower <= upper).all()
+    assert (lower < upper).any()
     assert (lower > 0).all()
 
 

@@ -54,11 +54,12 @@ class IsolationForest(Detector):
     def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
         from sklearn.ensemble import IsolationForest as Forest
 
-        rows = torch.cat([self.features(batch) for batch in batches]).numpy()
+        rows = [row for batch in batches for row in self.features(batch)]
         if len(rows) < 2:
             raise DataError(f"fit.detector isolation_forest needs at least 2 fit images, got {len(rows)}")
         samples = min(self.max_samples, len(rows))
-        forest = Forest(n_estimators=self.n_estimators, max_samples=samples, random_state=seed).fit(rows)
+        forest = Forest(n_estimators=self.n_estimators, max_samples=samples, random_state=seed)
+        forest.fit(torch.stack(rows).numpy())
         trees = [estimator.tree_ for estimator in forest.estimators_]
         nodes = np.concatenate([tree.__getstate__()["nodes"] for tree in trees])
         self.learn(

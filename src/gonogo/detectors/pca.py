@@ -39,10 +39,11 @@ class PCAReconstruction(Detector):
     def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
         from sklearn.decomposition import PCA
 
-        rows = torch.cat([batch.flatten(1) for batch in batches]).numpy()  # (n, 3 * s * s)
+        rows = [row for batch in batches for row in batch.flatten(1)]
         if len(rows) < 2:
             raise DataError(f"fit.detector pca needs at least 2 fit images, got {len(rows)}")
-        pca = PCA(n_components=self.explained_variance, svd_solver="full", random_state=seed).fit(rows)
+        pca = PCA(n_components=self.explained_variance, svd_solver="full", random_state=seed)
+        pca.fit(torch.stack(rows).numpy())  # (n, 3 * s * s)
         explained = 0.0
         for count, share in enumerate(pca.explained_variance_ratio_, start=1):
             explained += float(share)
