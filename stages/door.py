@@ -13,7 +13,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 sys.dont_write_bytecode = True
 
-from gonogo.config import Params, read_yaml  # noqa: E402
+try:
+    from gonogo.config import Params, read_yaml
+except ModuleNotFoundError as missing:
+    sys.exit(
+        f"{sys.executable} has no {missing.name}: use `make run`, or activate the environment that it made "
+        "(`source .venv/bin/activate`) before calling dvc"
+    )
 from gonogo.errors import ConfigError, GonogoError  # noqa: E402
 
 PARAMS = Path("params.yaml")

@@ -1,11 +1,12 @@
 """Fit a detector on good images and certify its threshold on others that it never saw."""
 
+from dvclive.live import Live
+
 import door
-from dvclive import Live
 from gonogo.config import Params
 from gonogo.detectors import DETECTORS
 from gonogo.inspection import inspect_records
-from gonogo.inspector import FitBatches, Inspector
+from gonogo.inspector import FitImages, Inspector
 from gonogo.manifest import read_manifest
 from gonogo.model import save_model
 from gonogo.threshold import CalibrateParams, certify
@@ -25,7 +26,7 @@ def main(category: str, params: Params) -> None:
                 live.step = n_done
                 live.log_metric(name, value)
 
-        inspector.detector.fit(FitBatches(inspector, paths), seed=params.seed, progress=record)
+        inspector.detector.fit(FitImages(inspector, paths), seed=params.seed, progress=record)
 
     good = inspect_records(inspector, manifest, manifest.with_role("calibrate"))
     threshold = certify(

@@ -18,9 +18,10 @@ def main(category: str, params: Params) -> None:
     evidence = parity.metrics() | {"data_fingerprint": manifest.fingerprint}
     write_metrics(door.path("metrics", "parity", f"{category}.json"), evidence)
     write_bundle(door.path("bundles", category), onnx_path, model, parity)
+    scores, maps = evidence["score_max_diff_e6"], evidence["map_max_diff_e6"]
     door.say(
-        f"{category}: {evidence['n_comparisons']} comparisons, no verdict flips, scores within "
-        f"{evidence['score_max_diff_e6']:.3g} and maps within {evidence['map_max_diff_e6']:.3g} millionths; bundle written"
+        f"{category}: {evidence['n_comparisons']} comparisons, no verdict flips, "
+        f"scores within {scores:.3g} and maps within {maps:.3g} millionths; bundle written"
     )
 
 

@@ -21,7 +21,8 @@ def main(params: Params) -> None:
 
 def report_of(category: str) -> CategoryReport:
     prepare, evaluate, parity, bench = (
-        read_json(door.path("metrics", stage, f"{category}.json")) for stage in ("prepare", "evaluate", "parity", "bench")
+        read_json(door.path("metrics", stage, f"{category}.json"))
+        for stage in ("prepare", "evaluate", "parity", "bench")
     )
     return CategoryReport(
         name=category,

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.contract import Detector
-from gonogo.inspector import FitBatches, Inspector
+from gonogo.inspector import FitImages, Inspector
 from gonogo.manifest import Manifest, write_samples
 from gonogo.sample import Sample
 from gonogo.sources import SOURCES
@@ -44,7 +45,7 @@ def fitted(name: str, manifest: Manifest, *, seed: int = 17) -> Inspector:
     detector: Detector = DETECTORS[name](**OPTIONS[name])
     inspector = Inspector(detector)
     paths = [manifest.path_of(record) for record in manifest.with_role("fit")][:40]
-    detector.fit(FitBatches(inspector, paths), seed=seed)
+    detector.fit(FitImages(inspector, paths), seed=seed)
     return inspector
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from gonogo.config import Params
 from gonogo.detectors import DETECTORS
 from gonogo.errors import ConfigError

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from conftest import OPTIONS, fitted
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.isolation_forest import IsolationForest
@@ -10,9 +11,8 @@ from gonogo.detectors.patchcore import PatchCore
 from gonogo.detectors.pca import PCAReconstruction
 from gonogo.errors import DataError, NotFittedError, ShapeError
 from gonogo.inspection import inspect_records
-from gonogo.inspector import FitBatches, Inspector
+from gonogo.inspector import FitImages, Inspector
 from gonogo.metrics import auroc
-
 
 # The contract
 
@@ -86,7 +86,7 @@ def test_fitting_on_nothing_is_refused(inspector):
     name = next(key for key, kind in DETECTORS.items() if type(inspector.detector) is kind)
     empty = Inspector(DETECTORS[name](**OPTIONS[name]))
     with pytest.raises(DataError):
-        empty.detector.fit(FitBatches(empty, []), seed=0)
+        empty.detector.fit(FitImages(empty, []), seed=0)
 
 
 # What each promises
@@ -98,7 +98,7 @@ def test_pca_residual_is_that_of_scikit_learn(digits, pixels):
     detector = PCAReconstruction(image_size=8, explained_variance=0.9)
     inspector = Inspector(detector)
     paths = [digits.path_of(record) for record in digits.with_role("fit")]
-    batches = FitBatches(inspector, paths)
+    batches = FitImages(inspector, paths)
     detector.fit(batches, seed=0)
     rows = torch.cat(list(batches)).flatten(1).numpy().astype(np.float64)
     pca = PCA(n_components=0.9, svd_solver="full").fit(rows)
@@ -114,7 +114,7 @@ def test_the_rebuilt_forest_is_scikit_learns_own(digits, pixels):
     detector = inspector.detector
     assert isinstance(detector, IsolationForest)
     paths = [digits.path_of(record) for record in digits.with_role("fit")][:40]
-    rows = torch.cat([detector.features(batch) for batch in FitBatches(inspector, paths)]).numpy()
+    rows = torch.cat([detector.features(batch) for batch in FitImages(inspector, paths)]).numpy()
     forest = Forest(n_estimators=25, max_samples=40, random_state=17).fit(rows)
     probe = detector.features(inspector.resized(torch.from_numpy(pixels))).numpy()
     np.testing.assert_array_equal(detector.forest().score_samples(probe), forest.score_samples(probe))
@@ -124,7 +124,7 @@ def test_patchcore_with_the_whole_bank_gives_the_brute_force_distance(digits, pi
     detector = PatchCore(image_size=64, coreset_ratio=1.0)
     inspector = Inspector(detector)
     paths = [digits.path_of(record) for record in digits.with_role("fit")][:3]
-    batches = FitBatches(inspector, paths)
+    batches = FitImages(inspector, paths)
     detector.fit(batches, seed=0)
     bank = torch.cat([detector.patch_features(batch).flatten(0, 1) for batch in batches]).double()
     with torch.inference_mode():
@@ -142,7 +142,7 @@ def test_patchcore_finds_nothing_in_an_image_of_its_whole_bank(digits):
     detector = PatchCore(image_size=64, coreset_ratio=1.0)
     inspector = Inspector(detector)
     records = digits.with_role("fit")[:2]
-    detector.fit(FitBatches(inspector, [digits.path_of(record) for record in records]), seed=0)
+    detector.fit(FitImages(inspector, [digits.path_of(record) for record in records]), seed=0)
     scores = inspect_records(inspector, digits, records).scores
     strange = inspect_records(inspector, digits, digits.with_role("test")).scores
     assert scores.max() < 1e-3 * strange.max()
@@ -152,7 +152,7 @@ def test_patchcore_reweighting_only_lowers_scores(digits, pixels):
     plain, weighted = PatchCore(image_size=64), PatchCore(image_size=64, reweight=True)
     paths = [digits.path_of(record) for record in digits.with_role("fit")][:8]
     for detector in (plain, weighted):
-        detector.fit(FitBatches(Inspector(detector), paths), seed=0)
+        detector.fit(FitImages(Inspector(detector), paths), seed=0)
     lower, upper = Inspector(weighted).inspect(pixels)[0], Inspector(plain).inspect(pixels)[0]
     assert (lower <= upper).all()
     assert (lower < upper).any()

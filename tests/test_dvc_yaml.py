@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from gonogo.config import Params, read_yaml
 from import_closure import ROOT, import_closure
 
@@ -135,7 +136,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     params = read_yaml(ROOT / "params.yaml")
     text = text.replace(f"categories: [{', '.join(params['categories'])}]", "categories: [digit_0]")
-    text = text.replace("runs: 200", "runs: 3").replace("other_sizes: [[333, 511], [900, 700]]", "other_sizes: [[9, 9], [20, 12]]")
+    text = text.replace("runs: 200", "runs: 3").replace(
+        "other_sizes: [[333, 511], [900, 700]]", "other_sizes: [[9, 9], [20, 12]]"
+    )
     (folder / "params.yaml").write_text(text, encoding="utf-8")
     assert read_yaml(folder / "params.yaml")["categories"] == ["digit_0"]
     return folder
@@ -185,14 +188,16 @@ def test_a_stage_writes_only_what_it_declares_and_all_of_it(witnessed, stage, ch
 
 
 @pytest.mark.parametrize("stage", ["evaluate", "parity", "bench"])
-def test_every_metrics_file_is_flat_and_finite_and_names_its_data(witnessed, checkout, stage):
+@pytest.mark.usefixtures("witnessed")
+def test_every_metrics_file_is_flat_and_finite_and_names_its_data(checkout, stage):
     metrics = json.loads((checkout / "metrics" / stage / "digit_0.json").read_text(), parse_constant=pytest.fail)
     prepared = json.loads((checkout / "metrics" / "prepare" / "digit_0.json").read_text())
     assert metrics["data_fingerprint"] == prepared["data_fingerprint"]
     assert all(isinstance(value, str | int | float) for value in metrics.values())
 
 
-def test_a_failed_parity_leaves_its_evidence_and_no_bundle(witnessed, checkout, tmp_path):
+@pytest.mark.usefixtures("witnessed")
+def test_a_failed_parity_leaves_its_evidence_and_no_bundle(checkout, tmp_path):
     import onnx
 
     folder = tmp_path / "checkout"
@@ -214,7 +219,8 @@ def test_a_failed_parity_leaves_its_evidence_and_no_bundle(witnessed, checkout, 
     assert json.loads((folder / "metrics" / "parity" / "digit_0.json").read_text())["passed"] is False
 
 
-def test_the_same_stages_run_again_give_the_same_bytes(witnessed, checkout, tmp_path):
+@pytest.mark.usefixtures("witnessed")
+def test_the_same_stages_run_again_give_the_same_bytes(checkout, tmp_path):
     folder = tmp_path / "checkout"
     shutil.copytree(checkout, folder)
     for stage in ("prepare", "fit", "evaluate"):

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from gonogo.errors import ImageError
 from gonogo.images import read_image, read_mask, write_png
-from PIL import Image
 
 
 def test_rgb_comes_back_in_its_channel_order(tmp_path):

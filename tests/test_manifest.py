@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from gonogo.errors import DataError
 from gonogo.manifest import count_metrics, read_manifest, write_samples
 from gonogo.sample import Sample

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+
 from conftest import OPTIONS, fitted
 from gonogo.errors import IntegrityError
 from gonogo.model import load_model, save_model

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+
 from conftest import OPTIONS
 from gonogo.detectors import DETECTORS
 from gonogo.errors import ParityError
@@ -101,7 +102,7 @@ def test_export_is_refused_when_scores_drift_beyond_the_tolerance(exported, digi
     assert not (tmp_path / "bundle").exists()
 
 
-def test_export_is_refused_when_one_verdict_flips(tmp_path):
+def test_export_is_refused_when_one_verdict_flips():
     same = [Comparison(f"{i}.png", "8 x 8", 1, float(i), float(i), 0.0) for i in range(20)]
     flip = Comparison("flip.png", "8 x 8", 1, 10.4999, 10.5001, 0.0)
     parity = Parity([*same, flip], threshold=10.5, scale=20.0, tolerance=1e-4)

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from conftest import OPTIONS, fitted
 from gonogo.cli import main
 from gonogo.errors import ImageError, IntegrityError

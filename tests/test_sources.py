@@ -13,10 +13,10 @@ from sklearn.datasets import load_digits
 
 from gonogo.config import build
 from gonogo.errors import ConfigError, MissingExtraError
+from gonogo.sample import Sample
 from gonogo.sources import SOURCES, surfaces
 from gonogo.sources.defects import DEFECTS, visible_defect
 from gonogo.sources.digits import Digits
-from gonogo.sample import Sample
 from gonogo.sources.surfaces import PHOTOGRAPHS, Surfaces
 
 ROLES = ("fit", "calibrate", "test")

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import stats
+
 from gonogo.errors import ConfigError, DataError
 from gonogo.threshold import certified_rank, certified_rate, certify, groups_needed
-from scipy import stats
 
 MARGIN = 1e-3
 

@@ -1,29 +1,12 @@
 """From a coarse grid of patch scores to a smooth anomaly map at the image's own size."""
 
 import math
+from functools import lru_cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-
-def gaussian_kernel(sigma: float) -> Tensor:
-    """(2 k + 1,) weights of a Gaussian that sum to 1, cut at k = ceil(4 sigma)."""
-    radius = math.ceil(4 * sigma)
-    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
-    weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    return (weights / weights.sum()).to(torch.float32)
-
-
-def smooth(maps: Tensor, sigma: float) -> Tensor:
-    """Gaussian smoothing of (n, h, w) maps, borders replicated; `sigma` in pixels, 0 for none."""
-    if sigma == 0:
-        return maps
-    kernel = gaussian_kernel(sigma).to(maps)
-    radius = len(kernel) // 2
-    padded = F.pad(maps[:, None], (radius, radius, radius, radius), mode="replicate")
-    rows = F.conv2d(padded, kernel.view(1, 1, -1, 1))
-    return F.conv2d(rows, kernel.view(1, 1, 1, -1))[:, 0]
 
 
 def resize(images: Tensor, height: int, width: int) -> Tensor:
@@ -33,5 +16,26 @@ def resize(images: Tensor, height: int, width: int) -> Tensor:
 
 def upsample(grid: Tensor, image_size: int, sigma: float, height: int, width: int) -> Tensor:
     """Map of (n, height, width) from a (n, gh, gw) grid, smoothed by `sigma` pixels at (image_size, image_size)."""
-    maps = smooth(resize(grid[:, None], image_size, image_size)[:, 0], sigma)
+    rows, columns = (_axis_matrix(length, image_size, sigma) for length in grid.shape[1:])
+    maps = torch.from_numpy(rows) @ grid @ torch.from_numpy(columns).T
     return resize(maps[:, None], height, width)[:, 0]
+
+
+@lru_cache(maxsize=8)
+def _axis_matrix(n_in: int, n_out: int, sigma: float) -> np.ndarray:
+    """(n_out, n_in) float32: bilinear resize, then a Gaussian with replicated borders, along one axis.
+
+    Both are linear and separable, so two small products do what two wide convolutions would, many times faster.
+    """
+    scale = n_in / n_out
+    centres = scale * (np.arange(n_out) + 0.5)
+    reach = max(scale, 1.0)  # antialiased where the grid is finer than the map
+    weights = np.clip(1 - np.abs(np.arange(n_in) + 0.5 - centres[:, None]) / reach, 0, None)
+    matrix = weights / weights.sum(axis=1, keepdims=True)
+    if sigma > 0:
+        radius = math.ceil(4 * sigma)
+        offsets = np.arange(-radius, radius + 1)
+        gaussian = np.exp(-0.5 * (offsets / sigma) ** 2)
+        neighbours = np.clip(np.arange(n_out)[:, None] + offsets, 0, n_out - 1)  # (n_out, 2 * radius + 1)
+        matrix = np.einsum("k,okj->oj", gaussian / gaussian.sum(), matrix[neighbours])
+    return np.asarray(matrix, dtype=np.float32)

@@ -57,7 +57,7 @@ class Backbone(nn.Module):
             raise ConfigError(f"fit.backbone is {self.name!r}, which timm does not know; close names: {close}")
         published = timm.get_pretrained_cfg(self.name)
         fixed_size = published is not None and published.fixed_input_size
-        size = {"img_size": self.image_size} if fixed_size else {}
+        size: dict[str, Any] = {"img_size": self.image_size} if fixed_size else {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model: Any = timm.create_model(self.name, exportable=True, **size, **pretrained)

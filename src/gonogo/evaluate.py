@@ -10,7 +10,7 @@ from pydantic import Field
 from gonogo.detectors.mean_image import MeanImage
 from gonogo.errors import UndefinedMetricError
 from gonogo.inspection import Inspection, inspect_records
-from gonogo.inspector import FitBatches, Inspector
+from gonogo.inspector import FitImages, Inspector
 from gonogo.manifest import Manifest
 from gonogo.metrics import (
     auroc,
@@ -65,7 +65,7 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, margin
 
     baseline = Inspector(MeanImage(image_size=params.baseline_size))
     fit_paths = [manifest.path_of(fitted) for fitted in manifest.with_role("fit")]
-    baseline.detector.fit(FitBatches(baseline, fit_paths), seed=seed)
+    baseline.detector.fit(FitImages(baseline, fit_paths), seed=seed)
     trivial_calibrate = inspect_records(baseline, manifest, calibrate_records)
     trivial_threshold = certify(
         trivial_calibrate.scores,

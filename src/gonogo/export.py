@@ -2,6 +2,7 @@
 
 import json
 import logging
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,16 +48,18 @@ def _traced(module: nn.Module, outputs: list[str], opset: int) -> onnx.ModelProt
     example = torch.zeros((2, 48, 40, 3), dtype=torch.uint8)
     dims = {0: torch.export.Dim("n"), 1: torch.export.Dim("h"), 2: torch.export.Dim("w")}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    program = torch.onnx.export(
-        module.eval(),
-        (example,),
-        dynamo=True,
-        dynamic_shapes=(dims,),
-        input_names=[PIXELS],
-        output_names=outputs,
-        opset_version=opset,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's exporter about torch's own tree specs
+        program = torch.onnx.export(
+            module.eval(),
+            (example,),
+            dynamo=True,
+            dynamic_shapes=(dims,),
+            input_names=[PIXELS],
+            output_names=outputs,
+            opset_version=opset,
+            verbose=False,
+        )
     assert program is not None
     return program.model_proto
 
@@ -70,7 +73,9 @@ class _ForestPixels(nn.Module):
         self.forest = forest
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        return self.forest.features(self.inspector.resized(pixels)), torch.zeros_like(pixels[..., 0], dtype=torch.float32)
+        return self.forest.features(self.inspector.resized(pixels)), torch.zeros_like(
+            pixels[..., 0], dtype=torch.float32
+        )
 
 
 def _forest_graph(inspector: Inspector, detector: IsolationForest, opset: int) -> onnx.ModelProto:

@@ -1,10 +1,9 @@
 """Inspecting the images of a manifest, in its order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from gonogo.images import read_image
 from gonogo.inspector import Inspector
@@ -31,36 +30,14 @@ class Inspection:
 
 
 def inspect_records(
-    inspector: Inspector, manifest: Manifest, records: Sequence[Record], *, batch_size: int = 8, keep_maps: bool = False
+    inspector: Inspector, manifest: Manifest, records: Sequence[Record], *, keep_maps: bool = False
 ) -> Inspection:
-    """Read, score and, with `keep_maps`, map each record's image at its original size."""
-    scores: list[np.ndarray] = []
-    maps: list[np.ndarray] = []
-    for _, images in image_batches(manifest, records, batch_size):
-        score, anomaly_map = inspector.inspect(images)
-        scores.append(score)
+    """Read, score and, with `keep_maps`, map each record's image at its original size, one at a time."""
+    scores = np.empty(len(records), dtype=np.float32)
+    maps = []
+    for number, record in enumerate(records):
+        score, anomaly_map = inspector.inspect(read_image(manifest.path_of(record))[None])
+        scores[number] = score[0]
         if keep_maps:
-            maps.extend(anomaly_map)
-    return Inspection(records, np.concatenate(scores), maps)
-
-
-def image_batches(
-    manifest: Manifest, records: Sequence[Record], batch_size: int, *, size: tuple[int, int] | None = None
-) -> Iterator[tuple[list[Record], np.ndarray]]:
-    """Consecutive records whose images have one size, at most `batch_size`, with their pixels (b, h, w, 3) uint8.
-
-    With `size` (height, width), images are resized to it first.
-    """
-    group: list[Record] = []
-    images: list[np.ndarray] = []
-    for record in records:
-        pixels = read_image(manifest.path_of(record))
-        if size is not None:
-            pixels = np.array(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BICUBIC))
-        if images and (pixels.shape != images[0].shape or len(images) == batch_size):
-            yield group, np.stack(images)
-            group, images = [], []
-        group.append(record)
-        images.append(pixels)
-    if images:
-        yield group, np.stack(images)
+            maps.append(anomaly_map[0])
+    return Inspection(records, scores, maps)

@@ -49,20 +49,19 @@ class Inspector(nn.Module):
         return score.numpy(), anomaly_map.numpy()
 
 
-class FitBatches(Sequence[Tensor]):
-    """Resized pixels of image files, read batch by batch when asked for, so that memory stays bounded."""
+class FitImages(Sequence[Tensor]):
+    """Resized pixels (1, 3, s, s) of image files, read when asked for, so that memory stays bounded.
 
-    def __init__(self, inspector: Inspector, paths: Sequence[Path], batch_size: int = 8) -> None:
+    One image is one batch: on a CPU, larger ones fall out of the cache and take longer per image.
+    """
+
+    def __init__(self, inspector: Inspector, paths: Sequence[Path]) -> None:
         self.inspector = inspector
         self.paths = paths
-        self.batch_size = batch_size
 
     def __len__(self) -> int:
-        return -(-len(self.paths) // self.batch_size)
+        return len(self.paths)
 
     @torch.inference_mode()
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        paths = self.paths[index * self.batch_size : (index + 1) * self.batch_size]
-        return torch.cat([self.inspector.resized(torch.from_numpy(read_image(path))[None]) for path in paths])
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # only an int: nobody slices it
+        return self.inspector.resized(torch.from_numpy(read_image(self.paths[index]))[None])

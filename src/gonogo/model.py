@@ -76,7 +76,9 @@ def load_model(folder: Path) -> Model:
     """
     manifest = read_manifest(folder)
     if manifest.get("schema") != SCHEMA:
-        raise IntegrityError(f"{folder}: model format {manifest.get('schema')!r}, this gonogo reads {SCHEMA}; fit again")
+        raise IntegrityError(
+            f"{folder}: model format {manifest.get('schema')!r}, this gonogo reads {SCHEMA}; fit again"
+        )
     try:
         described = manifest["detector"]
         detector = build(DETECTORS[described["name"]], described["options"], where=f"{folder}: detector")

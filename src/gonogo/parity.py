@@ -1,18 +1,20 @@
 """Parity or no export: a bundle exists only when onnxruntime and the reference agree and no verdict flips."""
 
 import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+from PIL import Image
 from pydantic import Field
 from scipy import stats
 
 from gonogo.errors import ParityError
 from gonogo.files import write_manifest
-from gonogo.inspection import image_batches
-from gonogo.manifest import Manifest
+from gonogo.images import read_image
+from gonogo.manifest import Manifest, Record
 from gonogo.model import Model, versions
 from gonogo.scorer import ONNX_FILE, open_session, run_session
 
@@ -53,9 +55,7 @@ class Parity:
     def flips(self) -> list[Comparison]:
         """Comparisons in which the two runtimes give different verdicts."""
         return [
-            c
-            for c in self.comparisons
-            if (c.reference_score >= self.threshold) != (c.onnx_score >= self.threshold)
+            c for c in self.comparisons if (c.reference_score >= self.threshold) != (c.onnx_score >= self.threshold)
         ]
 
     @property
@@ -105,16 +105,17 @@ class Parity:
 def compare(model: Model, onnx_path: Path, manifest: Manifest, params: ParityParams) -> Parity:
     """Run the reference and the ONNX file over every calibrate and test image.
 
-    Each image is compared at its own size at every batch size, and at each of the other sizes at the largest one.
-    The tolerance is relative to the largest reference score.
+    The reference sees one image at a time; onnxruntime sees each image at its own size at every batch size, and at
+    each of the other sizes at the largest one. The tolerance is relative to the largest reference score.
     """
     session = open_session(onnx_path)
     records = manifest.with_role("calibrate", "test")
     comparisons: list[Comparison] = []
     largest = max(params.batch_sizes)
     for size in [None, *((height, width) for height, width in params.other_sizes)]:
-        for group, images in image_batches(manifest, records, largest, size=size):
-            expected_scores, expected_maps = model.inspector.inspect(images)
+        for group, images in _batches(manifest, records, largest, size):
+            expected = [model.inspector.inspect(image[None]) for image in images]
+            expected_scores, expected_maps = (np.concatenate(parts) for parts in zip(*expected, strict=True))
             for batch_size in params.batch_sizes if size is None else [largest]:
                 for start in range(0, len(images), batch_size):
                     part = slice(start, start + batch_size)
@@ -125,11 +126,11 @@ def compare(model: Model, onnx_path: Path, manifest: Manifest, params: ParityPar
                             image=str(manifest.path_of(record)),
                             size=f"{images.shape[1]} x {images.shape[2]}",
                             batch_size=batch_size,
-                            reference_score=float(expected),
+                            reference_score=float(reference),
                             onnx_score=float(score),
                             map_difference=float(difference),
                         )
-                        for record, expected, score, difference in zip(
+                        for record, reference, score, difference in zip(
                             group[part], expected_scores[part], scores, differences, strict=True
                         )
                     ]
@@ -154,6 +155,28 @@ def bundle_facts(model: Model) -> dict[str, Any]:
     """What the ONNX file and the bundle's manifest both say of the model."""
     kept = ("schema", "category", "detector", "preprocessing", "localises", "threshold", "data_fingerprint", "versions")
     return {key: model.manifest[key] for key in kept}
+
+
+def _batches(
+    manifest: Manifest, records: Sequence[Record], batch_size: int, size: tuple[int, int] | None
+) -> Iterator[tuple[list[Record], np.ndarray]]:
+    """Consecutive records whose images have one size, at most `batch_size`, with their pixels (b, h, w, 3) uint8.
+
+    With `size` (height, width), images are resized to it first.
+    """
+    group: list[Record] = []
+    images: list[np.ndarray] = []
+    for record in records:
+        pixels = read_image(manifest.path_of(record))
+        if size is not None:
+            pixels = np.array(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BICUBIC))
+        if images and (pixels.shape != images[0].shape or len(images) == batch_size):
+            yield group, np.stack(images)
+            group, images = [], []
+        group.append(record)
+        images.append(pixels)
+    if images:
+        yield group, np.stack(images)
 
 
 def _map_differences(maps: np.ndarray, expected: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from scipy.ndimage import binary_erosion
+from scipy.ndimage import binary_erosion, binary_fill_holes
 
 from gonogo.evaluate import Evaluation
 from gonogo.images import read_image
@@ -54,12 +54,10 @@ def write_sheet(path: Path, evaluation: Evaluation, manifest: Manifest, *, categ
         draw.text((GAP, top + TILE // 2 - 8), _fit(draw, defect_type, small, LABEL - 2 * GAP), fill=INK, font=small)
         good = defect_type == "good"
         ordered = sorted(by_type[defect_type], key=lambda p: float(evaluation.test.scores[p]), reverse=good)
-        chosen = _ends(ordered, cases)
-        for number, position in enumerate(chosen):
-            if position is None:
-                continue
-            left = LABEL + number * (case_width + 2 * GAP)
-            _draw_case(canvas, draw, small, (left, top), evaluation, manifest, position)
+        for column, chosen in enumerate(_ends(ordered, cases)):
+            if chosen is not None:
+                left = LABEL + column * (case_width + 2 * GAP)
+                _draw_case(canvas, draw, small, (left, top), evaluation, manifest, chosen)
     path.parent.mkdir(parents=True, exist_ok=True)
     canvas.save(path, format="PNG", optimize=True)
 
@@ -104,7 +102,7 @@ def _mask_tile(pixels: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     pale = np.repeat((200 + pixels.mean(axis=2, keepdims=True) / 5).astype(np.uint8), 3, axis=2)
     scale = max(1, round(min(mask.shape) / TILE))
     pale[mask] = (pale[mask] * 0.5 + np.array(OUTLINE) * 0.2).astype(np.uint8)
-    pale[mask & ~binary_erosion(mask, iterations=scale)] = OUTLINE
+    pale[mask & ~binary_erosion(binary_fill_holes(mask), iterations=scale)] = OUTLINE
     return pale
 
 
@@ -134,9 +132,7 @@ def _draw_scale(
         draw.text((x - draw.textlength(label, font=font) / 2, 17), label, fill=FAINT, font=font)
 
 
-def _fit(
-    draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
-) -> str:
+def _fit(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     while len(text) > 2 and draw.textlength(text, font=font) > width:
         text = text[:-2] + "…"
     return text

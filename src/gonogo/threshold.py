@@ -95,8 +95,8 @@ def certify(
     of single images all the more. The threshold lies in a gap between scores, never on one, so that rounding
     in another runtime cannot flip a verdict: at least `margin` above the score below it (relative to the
     largest magnitude among the scores) and half the gap's width at most. A narrower gap is passed over for the
-    next one up, where the bound of the chosen rank still holds. With too few groups the maximum is taken, and the record
-    says what it certifies and how many more groups the target needs.
+    next one up, where the bound of the chosen rank still holds. With too few groups the maximum is taken, and the
+    record says what it certifies and how many more groups the target needs.
 
     Args:
         scores: (m,) of good images that took no part in fitting. Higher is more anomalous; any unit.

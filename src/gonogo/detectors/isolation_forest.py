@@ -39,7 +39,7 @@ class IsolationForest(Detector):
         self,
         *,
         image_size: Annotated[int, Field(ge=4)] = 32,
-        n_estimators: Annotated[int, Field(ge=1)] = 200,
+        n_estimators: Annotated[int, Field(ge=1)] = 100,
         max_samples: Annotated[int, Field(ge=2)] = 256,
     ) -> None:
         """`max_samples` images, or all if there are fewer, grow each of `n_estimators` trees."""

@@ -119,7 +119,8 @@ class PatchCore(Detector):
         patch = patches.gather(1, worst.view(-1, 1, 1).expand(-1, 1, patches.shape[2]))  # (n, 1, d)
         match = index.gather(1, worst[:, None])[:, 0]  # (n,)
         around = self.memory_bank_[self.bank_neighbours_[match]]  # (n, k, d); the match itself comes first
-        return 1 - (patch - around).norm(dim=2).softmax(dim=1)[:, 0]
+        share: Tensor = (patch - around).norm(dim=2).softmax(dim=1)[:, 0]
+        return 1 - share
 
     def facts(self) -> dict[str, str | int | float]:
         self.require_fitted()
@@ -133,6 +134,7 @@ class PatchCore(Detector):
 def proximity(rows: Tensor, bank: Tensor) -> Tensor:
     """(..., p, m): half the negative squared l2 distance of rows (..., p, d) to bank (m, d), plus a constant per row.
 
-    One matrix product; enough to say which patch of the bank is nearest.
+    One matrix product, norms included; enough to say which patch of the bank is nearest.
     """
-    return rows @ bank.T - 0.5 * bank.square().sum(dim=1)
+    half_norms = 0.5 * bank.square().sum(dim=1, keepdim=True)
+    return F.pad(rows, (0, 1), value=1.0) @ torch.cat([bank, -half_norms], dim=1).T

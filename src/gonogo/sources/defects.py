@@ -55,7 +55,7 @@ def hole(pixels: np.ndarray, rng: np.random.Generator, strength: float) -> Damag
 
 
 def cut_paste(pixels: np.ndarray, rng: np.random.Generator, strength: float) -> Damaged:
-    """A piece of the image turned and put down elsewhere in it, the less blended the stronger.
+    """A piece of the image turned, a little brighter or darker, and put down elsewhere in it.
 
     Source: Li et al. 2021, "CutPaste" (CVPR), with an irregular outline and a soft edge in place of a rectangle.
     """
@@ -64,7 +64,8 @@ def cut_paste(pixels: np.ndarray, rng: np.random.Generator, strength: float) -> 
     (top, left), (to_top, to_left) = (
         rng.integers(0, np.array(pixels.shape[:2]) - size, 2, endpoint=True) for _ in range(2)
     )
-    piece = np.rot90(pixels[top : top + size, left : left + size], int(rng.integers(1, 4)))
+    piece = np.rot90(pixels[top : top + size, left : left + size].astype(np.float64), int(rng.integers(1, 4)))
+    piece = piece + _sign(rng) * strength * 0.4 * _contrast(pixels)
     opacity = (0.3 + 0.7 * strength) * _smoothstep(4 * _blob(piece, rng, 0.45))[..., None]
     altered = pixels.astype(np.float64)
     target = altered[to_top : to_top + size, to_left : to_left + size]

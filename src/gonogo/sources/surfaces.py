@@ -15,8 +15,8 @@ from pydantic import Field
 
 from gonogo.errors import ConfigError, MissingExtraError
 from gonogo.images import read_image
-from gonogo.sources.defects import DEFECTS, visible_defect
 from gonogo.sample import Role, Sample, deal, draw
+from gonogo.sources.defects import DEFECTS, visible_defect
 
 PHOTOGRAPHS = ("brick", "grass", "gravel")
 
@@ -49,7 +49,7 @@ class Surfaces:
     fit_stride: Annotated[int, Field(ge=1)] = 14
     defects_per_type: Annotated[int, Field(ge=1)] = 10
     defect_types: Sequence[str] = tuple(DEFECTS)
-    strength_min: Annotated[float, Field(gt=0, le=1)] = 0.3
+    strength_min: Annotated[float, Field(gt=0, le=1)] = 0.5
     strength_max: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     def __post_init__(self) -> None:
