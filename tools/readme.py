@@ -1,0 +1,154 @@
+"""README.md keeps its word: its table of results is what metrics/ says, and its command blocks run as written.
+
+    python tools/readme.py table             exit 1 where the table is not what metrics/ says (here or at HEAD)
+    python tools/readme.py table --write     rewrite it from metrics/ here
+    python tools/readme.py run NAME ...      run the blocks marked so, in the current directory, in this order
+
+A block is marked by `<!-- run: NAME -->` on the line before its fence; lines that begin with `$ ` are its commands.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->"
+BLOCK = re.compile(r"^<!-- run: (?P<name>[\w-]+) -->\n```console\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+HEAD = (
+    "category",
+    "detector",
+    "image AUROC",
+    "AUPRO@0.30",
+    "recall",
+    "false alarms, measured",
+    "false alarms, certified",
+    "parity, millionths",
+    "file to verdict, p50",
+)
+
+Metrics = Mapping[str, Any]
+Reader = Callable[[str], str]  # the text of a file of this repository
+
+
+def here(name: str) -> str:
+    """The file as it is in the working tree."""
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def committed(name: str) -> str:
+    """The file as the last commit has it; a run of one's own measures other latencies and is no reason to complain."""
+    return subprocess.run(["git", "show", f"HEAD:{name}"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def results_table(read: Reader) -> str:
+    """Markdown of the results: one row per category, and the machine that the last column was taken on."""
+    from ruamel.yaml import YAML  # where it is used: blocks are run also where nothing is installed yet
+
+    rows = [HEAD, ("---", "---", *["---:"] * (len(HEAD) - 2))]
+    benches = []
+    for category in YAML(typ="safe", pure=True).load(read("params.yaml"))["categories"]:
+        evaluate, parity, bench = (
+            json.loads(read(f"metrics/{stage}/{category}.json")) for stage in ("evaluate", "parity", "bench")
+        )
+        rows.append(_row(category, evaluate, parity, bench))
+        benches.append(f"{bench['cpu']}, {bench['threads']} threads, onnxruntime {bench['onnxruntime']}")
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([*lines, "", f"Timed on {'; '.join(sorted(set(benches)))}."]) + "\n"
+
+
+def _row(category: str, evaluate: Metrics, parity: Metrics, bench: Metrics) -> tuple[str, ...]:
+    interval = f"[{evaluate['image_auroc_low']:.3f}, {evaluate['image_auroc_high']:.3f}]"
+    return (
+        category,
+        evaluate["detector"],
+        f"{evaluate['image_auroc']:.3f} {interval}",
+        f"{evaluate['aupro_30']:.3f}" if "aupro_30" in evaluate else "no masks",
+        f"{evaluate['recall']:.1%}",
+        f"{evaluate['false_alarm_rate']:.1%}",
+        f"≤ {evaluate['certified_false_alarm_rate']:.1%}",
+        f"{parity['score_max_diff_e6']:.2f}",
+        f"{bench['p50_ms']:.1f} ms",
+    )
+
+
+def with_table(text: str, table: str) -> str:
+    """`text` with what stands between the two result markers replaced by `table`.
+
+    Raises:
+        ValueError: the markers are not there, once each and in order.
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ValueError(f"expected one {BEGIN.strip()} and then one {END}")
+    head, _, rest = text.partition(BEGIN)
+    return head + BEGIN + table + END + rest.partition(END)[2]
+
+
+def command_blocks(text: str) -> dict[str, list[str]]:
+    """The commands of each marked block, by its name.
+
+    Raises:
+        ValueError: a name stands twice, a block has no command, or a mark stands before anything but a console block.
+    """
+    blocks: dict[str, list[str]] = {}
+    for match in BLOCK.finditer(text):
+        commands = [line.removeprefix("$ ") for line in match["body"].splitlines() if line.startswith("$ ")]
+        if match["name"] in blocks or not commands:
+            raise ValueError(f"the block {match['name']!r} stands twice or has no line that begins with '$ '")
+        blocks[match["name"]] = commands
+    if len(blocks) != text.count("<!-- run: "):
+        raise ValueError("a `<!-- run: NAME -->` does not stand right before a ```console block")
+    return blocks
+
+
+def run_block(name: str, commands: Sequence[str]) -> None:
+    """Run the commands in one shell, shown as they run; the first that fails ends it.
+
+    Raises:
+        subprocess.CalledProcessError: a command failed.
+    """
+    print(f"== README.md, block {name}", flush=True)
+    script = "\n".join(f"printf '%s\\n' {_quoted('$ ' + command)}\n{command}" for command in commands)
+    subprocess.run(["bash", "-euo", "pipefail", "-c", script], check=True)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("table").add_argument("--write", action="store_true")
+    commands.add_parser("run").add_argument("names", nargs="+", metavar="NAME")
+    arguments = parser.parse_args(argv)
+
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    if arguments.command == "run":
+        blocks = command_blocks(text)
+        unknown = [name for name in arguments.names if name not in blocks]
+        if unknown:
+            parser.error(f"no block {', '.join(unknown)}; README.md has {', '.join(blocks)}")
+        for name in arguments.names:
+            try:
+                run_block(name, blocks[name])
+            except subprocess.CalledProcessError as error:
+                print(f"README.md, block {name}: exit status {error.returncode}", file=sys.stderr)
+                return 1
+        return 0
+    if arguments.write:
+        readme.write_text(with_table(text, results_table(here)), encoding="utf-8")
+    elif not any(text == with_table(text, results_table(read)) for read in (here, committed)):
+        print("README.md: the results are not those of metrics/; run `make readme`", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
