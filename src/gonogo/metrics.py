@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage, stats
+from scipy import integrate, ndimage, stats
 
-from gonogo.errors import ShapeError, UndefinedMetricError
+from gonogo.errors import ConfigError, ShapeError, UndefinedMetricError
 
 EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 
@@ -101,13 +101,16 @@ class VerdictMetrics:
 
 
 def verdict_metrics(scores: np.ndarray, labels: np.ndarray, threshold: float) -> VerdictMetrics:
-    """Compare `score >= threshold` with the labels.
+    """Compare `score >= threshold` with the labels, in float64 as the scorer does.
 
     Raises:
+        ShapeError: the threshold is not a number.
         UndefinedMetricError: one of the two classes is absent.
     """
     scores, labels = _checked(scores, labels, both_classes=True)
-    rejected = scores >= threshold
+    if np.isnan(threshold):
+        raise ShapeError(f"threshold: expected a number, got {threshold}; no score compares with it")
+    rejected = scores.astype(np.float64) >= threshold  # numpy would round the threshold to float32 scores
     hits, false_alarms = int((rejected & labels).sum()), int((rejected & ~labels).sum())
     n_defective = int(labels.sum())
     n_good = len(labels) - n_defective
@@ -169,13 +172,14 @@ def aupro(anomaly_maps: Sequence[np.ndarray], masks: Sequence[np.ndarray], *, fp
         fpr_limit: largest false-positive rate integrated, in (0, 1].
 
     Raises:
+        ConfigError: `fpr_limit` outside its range.
         ShapeError: a mask does not fit its map, or a value is not finite.
         UndefinedMetricError: no defect pixel, or no normal one.
 
     Source: Bergmann et al. 2021 (IJCV), section 4.3; checked against a brute-force loop in tests/test_metrics.py.
     """
     if not 0 < fpr_limit <= 1:
-        raise ValueError(f"fpr_limit: expected a rate in (0, 1], got {fpr_limit}")
+        raise ConfigError(f"fpr_limit: expected a rate in (0, 1], got {fpr_limit}")
     values, normal, overlap = _pixels(anomaly_maps, masks)
     order = np.argsort(values)[::-1]
     ends = _ends_of_ties(values[order])
@@ -206,13 +210,17 @@ def bootstrap_intervals(
         seed: of the resampling.
 
     Raises:
-        UndefinedMetricError: a statistic is undefined on every resample.
+        ConfigError: `confidence` outside its range.
+        UndefinedMetricError: there is no score, or a statistic is undefined on every resample.
 
     Source: Efron 1979; the cluster bootstrap of Davison and Hinkley 1997, section 3.8.
     """
     scores, labels = _checked(scores, labels, both_classes=False)
+    _require_confidence(confidence)
     if len(groups) != len(scores):
         raise ShapeError(f"groups: expected {len(scores)} ids, one per score, got {len(groups)}")
+    if not len(scores):
+        raise UndefinedMetricError("a bootstrap needs at least one score, got none")
     _, group_of = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     members = [np.flatnonzero(group_of == number) for number in range(int(group_of.max()) + 1)]
     rng = np.random.default_rng(seed)
@@ -238,10 +246,12 @@ def binomial_interval(k: int, n: int, *, confidence: float) -> tuple[float, floa
     """Exact two-sided limits of a rate of which `k` of `n` were seen.
 
     Raises:
-        UndefinedMetricError: n is 0.
+        ConfigError: `confidence` outside its range.
+        UndefinedMetricError: n is 0, or k is not among 0 to n.
 
     Source: Clopper and Pearson 1934.
     """
+    _require_confidence(confidence)
     if not 0 <= k <= n or n == 0:
         raise UndefinedMetricError(f"a rate needs 0 <= k <= n and n > 0, got k = {k}, n = {n}")
     interval = stats.binomtest(k, n).proportion_ci(confidence_level=confidence, method="exact")
@@ -262,9 +272,14 @@ def _checked(scores: np.ndarray, labels: np.ndarray, *, both_classes: bool) -> t
     return scores, labels
 
 
+def _require_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise ConfigError(f"confidence: expected a share in (0, 1), got {confidence}")
+
+
 def _ends_of_ties(descending: np.ndarray) -> np.ndarray:
     """Positions of the last of each run of equal values."""
-    return np.append(np.flatnonzero(np.diff(descending)), len(descending) - 1)
+    return np.append(np.flatnonzero(descending[1:] != descending[:-1]), len(descending) - 1)
 
 
 def _counts(
@@ -287,7 +302,7 @@ def _area_below(x: np.ndarray, y: np.ndarray, limit: float) -> float:
     x, y = np.concatenate([[0.0], x]), np.concatenate([[0.0], y])
     last = int(np.searchsorted(x, limit, side="right"))  # the first point beyond the limit
     at_limit = np.interp(limit, x[last - 1 : last + 1], y[last - 1 : last + 1])
-    area = np.trapezoid(np.append(y[:last], at_limit), np.append(x[:last], limit))
+    area = integrate.trapezoid(np.append(y[:last], at_limit), np.append(x[:last], limit))
     return float(min(area / limit, 1.0))
 
 
@@ -299,7 +314,8 @@ def _pixels(
         raise ShapeError(f"expected one mask per map, got {len(anomaly_maps)} maps and {len(masks)} masks")
     shares = []
     for number, (anomaly_map, mask) in enumerate(zip(anomaly_maps, masks, strict=True)):
-        if anomaly_map.ndim != 2 or mask.shape != anomaly_map.shape or mask.dtype != np.bool_:
+        fits = anomaly_map.ndim == 2 and mask.shape == anomaly_map.shape and mask.dtype == np.bool_
+        if not fits or 0 in mask.shape:
             raise ShapeError(
                 f"image {number}: expected map (h, w) and mask (h, w) bool, got {anomaly_map.shape} and "
                 f"{mask.shape} {mask.dtype}; threshold masks first"
