@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from gonogo.detectors.mean_image import MeanImage
-from gonogo.errors import UndefinedMetricError
+from gonogo.errors import DataError, UndefinedMetricError
 from gonogo.inspection import Inspection, inspect_records
 from gonogo.inspector import FitImages, Inspector
 from gonogo.manifest import Manifest
@@ -54,8 +54,15 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, margin
     The threshold is the model's own, from calibrate images; nothing of the test set enters a score or a threshold.
 
     Raises:
+        DataError: the model was fitted on other data, so that a test image may be one of its fit images.
         UndefinedMetricError: the test images lack good or defective ones.
     """
+    fitted_on = model.manifest["data_fingerprint"]
+    if fitted_on != manifest.fingerprint:
+        raise DataError(
+            f"{manifest.folder}: the model was fitted on data {fitted_on[:12]}, this is {manifest.fingerprint[:12]}; "
+            "fit again"
+        )
     test_records, calibrate_records = manifest.with_role("test"), manifest.with_role("calibrate")
     localises = bool(model.inspector.detector.localises)
     test = inspect_records(model.inspector, manifest, test_records, keep_maps=True)
@@ -86,6 +93,7 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, margin
         metrics[f"{name}_low"], metrics[f"{name}_high"] = low, high
     metrics |= _rates_exactly(test, record.threshold, params.interval_confidence)
     metrics |= {
+        "interval_confidence": params.interval_confidence,
         "threshold": record.threshold,
         "certified": record.certified,
         "certified_false_alarm_rate": record.certified_false_alarm_rate,
