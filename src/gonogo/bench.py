@@ -8,13 +8,14 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gonogo.errors import ConfigError, GonogoError
+from gonogo.errors import ConfigError, DataError, GonogoError
 
 SOURCE_ROOT = Path(__file__).resolve().parents[1]
 
@@ -39,8 +40,11 @@ def measure(bundle: Path, images: Sequence[Path], params: BenchParams) -> dict[s
         images: encoded files, taken in turn.
 
     Raises:
+        DataError: there is no image.
         GonogoError: the measuring process failed; the message ends with its last words.
     """
+    if not images:
+        raise DataError("bench needs at least one image file to time, got none")
     request = {
         "bundle": str(bundle),
         "images": [str(path) for path in images],
@@ -50,20 +54,25 @@ def measure(bundle: Path, images: Sequence[Path], params: BenchParams) -> dict[s
     }
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(SOURCE_ROOT), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-B", "-m", "gonogo.bench"]
-    started = time.perf_counter()
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as child:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        child.stdin.write(json.dumps(request) + "\n")
-        child.stdin.close()
-        first = child.stdout.readline()
-        cold_start = time.perf_counter() - started
-        rest = child.stdout.read()
-        errors = child.stderr.read() if child.stderr else ""
-    if child.returncode != 0 or first.strip() != "first verdict":
-        raise GonogoError(f"the bench process failed with exit code {child.returncode}: {errors.strip()[-500:]}")
+    # Files rather than pipes for the request and the complaints: neither process can then block or break on the other.
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as asked,
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints,
+    ):
+        asked.write(json.dumps(request) + "\n")
+        asked.seek(0)
+        started = time.perf_counter()
+        with subprocess.Popen(
+            command, stdin=asked, stdout=subprocess.PIPE, stderr=complaints, text=True, env=environment
+        ) as child:
+            assert child.stdout is not None
+            first = child.stdout.readline()
+            cold_start = time.perf_counter() - started
+            rest = child.stdout.read()
+        if child.returncode != 0 or first.strip() != "first verdict":
+            complaints.seek(0)
+            last_words = complaints.read().strip()[-500:]
+            raise GonogoError(f"the bench process failed with exit code {child.returncode}: {last_words}")
     figures: dict[str, float | int | str] = json.loads(rest)
     return {"cold_start_ms": cold_start * 1e3} | figures
 
@@ -125,6 +134,11 @@ def main() -> None:
 
 def peak_memory_mb() -> float:
     """Largest resident size of this process so far, in MiB; 0 where the system does not say."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux, whose getrusage also counts what the parent held when it started this process
+        for line in status.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return float(line.split()[1]) / 2**10
     try:
         import resource
     except ImportError:  # Windows
