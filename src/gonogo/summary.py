@@ -32,18 +32,20 @@ def summarise(
         parity: metrics of the parity stage by category.
 
     Raises:
-        DataError: there is no category, or the two stages saw different data.
+        DataError: there is no category, one lacks its parity, or the two stages saw different data.
     """
     if not evaluated:
         raise DataError("categories is empty; there is nothing to summarise")
     for category in evaluated:
+        if category not in parity:
+            raise DataError(f"{category}: evaluated, but its parity is missing; run dvc repro")
         ours, theirs = evaluated[category]["data_fingerprint"], parity[category]["data_fingerprint"]
         if ours != theirs:
             raise DataError(f"{category}: evaluate saw data {ours[:12]}, parity {theirs[:12]}; run dvc repro")
     summary: dict[str, float | int | str] = {
         "n_categories": len(evaluated),
         "n_certified": sum(bool(metrics["certified"]) for metrics in evaluated.values()),
-        "n_parity_passed": sum(bool(metrics["passed"]) for metrics in parity.values()),
+        "n_parity_passed": sum(bool(parity[category]["passed"]) for category in evaluated),
     }
     for name, more_is_better in HEADLINES.items():
         values = {category: float(metrics[name]) for category, metrics in evaluated.items() if name in metrics}
