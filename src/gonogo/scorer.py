@@ -63,7 +63,13 @@ class Scorer:
         return run_session(self._session, pixels)
 
     def judge(self, scores: np.ndarray, maps: np.ndarray) -> list[Verdict]:
-        """Verdicts of scores (n,), each with its map."""
+        """Verdicts of scores (n,), each with its map.
+
+        Raises:
+            IntegrityError: a score is not a number; it would compare with no threshold and pass.
+        """
+        if not np.isfinite(scores).all():
+            raise IntegrityError(f"{self.category}: the bundle gave the score {scores[~np.isfinite(scores)][0]}")
         return [
             Verdict(float(score), self.threshold, float(score) >= self.threshold, anomaly_map)
             for score, anomaly_map in zip(scores, maps, strict=True)
