@@ -1,12 +1,13 @@
 """The command `gonogo`: a thin door over the library, free of torch.
 
 Exit status: 0 done and every part passed; 1 a check said no (a part was rejected); 2 usage; 3 data could not be
-read; 4 the environment or a bundle is not fit for use.
+read; 4 the environment or a bundle is not fit for use, or the command itself failed.
 """
 
 import argparse
 import json
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error, ENVIRONMENT, as_json=arguments.json)
     except GonogoError as error:
         return _fail(error, DATA, as_json=arguments.json)
+    except Exception as error:  # the outermost door: Python's own status of a crash is 1, which here means a reject
+        traceback.print_exc()
+        return _fail(error, ENVIRONMENT, as_json=arguments.json)
     return status
+
+
+def _threads(text: str) -> int:
+    threads = int(text)
+    if threads < 1:
+        raise argparse.ArgumentTypeError(f"{threads} is not at least 1")
+    return threads
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     score.add_argument("bundle", type=Path, metavar="BUNDLE", help="a folder that the pipeline wrote, bundles/brick")
     score.add_argument("files", type=Path, metavar="FILE", nargs="+")
-    score.add_argument("--threads", type=int, metavar="N", help="bound the threads of onnxruntime")
+    score.add_argument("--threads", type=_threads, metavar="N", help="bound the threads of onnxruntime")
     score.set_defaults(command=_score)
 
     for command in (version, doctor, score):
@@ -126,7 +137,7 @@ def _print(report: dict[str, Any], text: str, *, as_json: bool) -> None:
     print(json.dumps(report) if as_json else text)
 
 
-def _fail(error: GonogoError, status: int, *, as_json: bool) -> int:
+def _fail(error: Exception, status: int, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"ok": False, "error": {"code": type(error).__name__, "message": str(error)}}))
     else:
