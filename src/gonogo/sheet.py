@@ -63,7 +63,7 @@ def write_sheet(path: Path, evaluation: Evaluation, manifest: Manifest, *, categ
 
 
 def _ends(ordered: Sequence[int], cases: int) -> list[int | None]:
-    """The first and the last `cases` of `ordered`, none twice; the worst first, the very best last but one."""
+    """Of `ordered`, worst first: the `cases` worst, then the `cases` best with the best first; none twice."""
     worst = list(ordered[:cases])
     best = list(reversed(ordered[max(cases, len(ordered) - cases) :]))
     return worst + [None] * (cases - len(worst)) + best + [None] * (cases - len(best))
