@@ -8,10 +8,15 @@ import pytest
 
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.contract import Detector
+from gonogo.export import export_onnx
+from gonogo.inspection import inspect_records
 from gonogo.inspector import FitImages, Inspector
 from gonogo.manifest import Manifest, write_samples
+from gonogo.model import Model, load_model, save_model
+from gonogo.parity import ParityParams, bundle_facts, compare, write_bundle
 from gonogo.sample import Sample
 from gonogo.sources import SOURCES
+from gonogo.threshold import certify
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -53,3 +58,35 @@ def fitted(name: str, manifest: Manifest, *, seed: int = 17) -> Inspector:
 def inspector(request: pytest.FixtureRequest, digits: Manifest) -> Inspector:
     """Each registered detector in turn, fitted."""
     return fitted(request.param, digits)
+
+
+def modelled(name: str, manifest: Manifest, folder: Path) -> Model:
+    """Detector `name`, fitted and calibrated on the manifest, saved in `folder` and loaded again."""
+    inspector = fitted(name, manifest)
+    good = inspect_records(inspector, manifest, manifest.with_role("calibrate"))
+    save_model(
+        folder,
+        inspector.detector,
+        certify(good.scores, good.groups, false_alarm_rate=0.1, confidence=0.95, margin=1e-3),
+        category="digit_0",
+        detector_name=name,
+        options=OPTIONS[name],
+        data_fingerprint=manifest.fingerprint,
+    )
+    return load_model(folder)
+
+
+@pytest.fixture(scope="session")
+def digits_model(digits: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """The digits' PCA gauge, before its export."""
+    return modelled("pca", digits, tmp_path_factory.mktemp("digits_model"))
+
+
+@pytest.fixture(scope="session")
+def bundle(digits: Manifest, digits_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of `digits_model`, proven on the digits."""
+    folder = tmp_path_factory.mktemp("gauge")
+    export_onnx(digits_model.inspector, folder / "gauge.onnx", metadata=bundle_facts(digits_model), opset=18)
+    parity = compare(digits_model, folder / "gauge.onnx", digits, ParityParams(1e-4, [1, 8], [[9, 9], [30, 20]]))
+    write_bundle(folder / "bundle", folder / "gauge.onnx", digits_model, parity)
+    return folder / "bundle"

@@ -1,0 +1,240 @@
+"""The report: one page that needs nothing beside it, and that hides neither a missing certificate nor a name."""
+
+import base64
+import dataclasses
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from gonogo.curves import write_rows
+from gonogo.images import write_png
+from gonogo.report import HEIGHT, MARGIN, WIDTH, CategoryReport, histogram, read_rows, write_report
+from gonogo.threshold import certify
+
+METRICS = ["image_auroc", "image_ap", "recall", "false_alarm_rate", "precision", "f1", "f1_oracle"]
+LOADING = {"src", "href", "srcset", "data", "action", "poster", "background", "xlink:href", "ping", "formaction"}
+
+
+def certificate(n_good: int):
+    scores = np.linspace(1, 2, n_good)
+    groups = [str(number) for number in range(n_good)]
+    return certify(scores, groups, false_alarm_rate=0.1, confidence=0.95, margin=1e-3)
+
+
+@pytest.fixture
+def category(tmp_path):
+    """A certified category with maps."""
+    write_png(tmp_path / "sheet.png", np.full((3, 5, 3), 200, dtype=np.uint8))
+    record = certificate(40)
+    evaluate = {f"{name}{suffix}": 0.5 for name in [*METRICS, "aupro_30"] for suffix in ("", "_baseline", "_lift")}
+    evaluate |= {"image_auroc": 0.8125, "image_auroc_low": 0.7011, "image_auroc_high": 0.9022}
+    evaluate |= {"interval_confidence": 0.9, "threshold": record.threshold, "certified": record.certified}
+    evaluate |= {"certified_false_alarm_rate": record.certified_false_alarm_rate, "detector": "patchcore"}
+    evaluate |= {"data_fingerprint": "0123456789abcdef" * 4, "false_alarm_rate_exact_high": 0.6}
+    good = [{"label": "0", "score": str(score)} for score in np.linspace(1, 2, 30)]
+    return CategoryReport(
+        name="brick",
+        prepare={"n_fit": 9, "n_calibrate": 40, "n_test_good": 7, "n_test_defective": 6, "n_masks": 6},
+        evaluate=evaluate,
+        parity={"score_max_diff_e6": 0.25},
+        bench={
+            "p50_ms": 12.5,
+            "p95_ms": 14.5,
+            "threads": 2,
+            "cpu": "a CPU",
+            "cold_start_ms": 900.0,
+            "peak_memory_mb": 80.0,
+        },
+        rows=[*good, {"label": "1", "score": "2.5"}],
+        sheet=tmp_path / "sheet.png",
+        certificate=record.sentence,
+    )
+
+
+def uncertified(category):
+    record = certificate(20)
+    rate = record.certified_false_alarm_rate
+    evaluate = category.evaluate | {"certified": record.certified, "certified_false_alarm_rate": rate}
+    return dataclasses.replace(category, name="grass", evaluate=evaluate, certificate=record.sentence)
+
+
+class Page(HTMLParser):
+    """The page's elements as (tag, attributes), and its text by element."""
+
+    VOID = ("meta", "link", "br", "img", "line", "rect")
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self.rows: list[list[str]] = []
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data):
+        for tag in set(self.open):
+            self.texts.setdefault(tag, []).append(data)
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
+
+    def text(self, tag="body"):
+        return " ".join("".join(self.texts.get(tag, [])).split())
+
+
+def page_of(tmp_path, *categories):
+    values = {category.name: category.evaluate["image_auroc"] for category in categories}
+    worst = min(values, key=values.get)
+    summary = {
+        "n_categories": len(values),
+        "image_auroc.worst": values[worst],
+        "image_auroc.worst_category": worst,
+        "image_auroc.mean": sum(values.values()) / len(values),
+    }
+    write_report(tmp_path / "report.html", summary, categories)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = Page(html)
+    assert page.open == []
+    return html, page
+
+
+def test_the_page_loads_nothing_from_anywhere(category, tmp_path):
+    html, page = page_of(tmp_path, category, uncertified(category))
+    targets = [value for _, attributes in page.elements for name, value in attributes.items() if name in LOADING]
+    assert len(targets) >= 5
+    assert all(target.startswith(("data:", "#")) for target in targets)
+    assert "script" not in {tag for tag, _ in page.elements}
+    assert not re.search(r"https?:|//[a-z]|@import|url\(", html.replace(category.sheet_uri, ""))
+
+
+def test_the_picture_sheet_is_in_the_page_byte_for_byte(category, tmp_path):
+    _, page = page_of(tmp_path, category)
+    (source,) = [attributes["src"] for tag, attributes in page.elements if tag == "img"]
+    assert base64.b64decode(source.removeprefix("data:image/png;base64,"), validate=True) == category.sheet.read_bytes()
+
+
+def test_a_name_with_markup_in_it_is_shown_and_not_obeyed(category, tmp_path):
+    name = "<script>\"&amp;'</script>"
+    _, page = page_of(tmp_path, dataclasses.replace(category, name=name))
+    assert page.text("h2") == name
+    assert page.rows[1][0] == name
+    assert "script" not in {tag for tag, _ in page.elements}
+    assert {attributes["id"] for tag, attributes in page.elements if tag == "h2"} == {name}
+
+
+def test_every_link_of_the_table_leads_to_its_category(category, tmp_path):
+    _, page = page_of(tmp_path, category, uncertified(category))
+    links = [attributes["href"] for tag, attributes in page.elements if tag == "a"]
+    assert links == [f"#{attributes['id']}" for tag, attributes in page.elements if tag == "h2"] == ["#brick", "#grass"]
+
+
+def test_the_certificate_stands_in_words(category, tmp_path):
+    _, page = page_of(tmp_path, category)
+    assert category.certificate[1:] in page.text()
+    assert "Certified: at most 7.22% of good parts are rejected, with 95% confidence" in page.text()
+    assert "not certified" not in page.text().lower()
+    classes = [attributes.get("class", "") for tag, attributes in page.elements if tag == "p"]
+    assert [name for name in classes if "certificate" in name] == ["certificate"]
+
+
+def test_a_missing_certificate_is_said_in_words_in_the_table_and_in_its_own_colour(category, tmp_path):
+    _, page = page_of(tmp_path, category, uncertified(category))
+    assert "NOT certified at the target of 10.00%" in page.text("p")
+    assert "9 more are needed for the target" in page.text("p")
+    certified, missing = page.rows[1], page.rows[2]
+    assert not any("not certified" in cell for cell in certified)
+    assert any("not certified at the target" in cell for cell in missing)
+    classes = [attributes.get("class", "") for _, attributes in page.elements]
+    assert classes.count("certificate no") == 1
+    assert classes.count("certificate") == 1
+    assert classes.count("warn") == 1
+
+
+def test_the_metrics_stand_with_their_interval_baseline_and_lift(category, tmp_path):
+    _, page = page_of(tmp_path, category)
+    (row,) = [row for row in page.rows if row[0] == "image AUROC" and len(row) == 4]
+    assert [" ".join(cell.split()) for cell in row] == ["image AUROC", "0.812 [0.701, 0.902]", "0.500", "+0.500"]
+    assert "Brackets hold 90 % intervals" in page.text()
+    assert "95 %" not in page.text()
+
+
+def test_a_category_without_pixel_metrics_shows_no_number_for_them(category, tmp_path):
+    kept = {name: value for name, value in category.evaluate.items() if not name.startswith("aupro")}
+    _, page = page_of(tmp_path, dataclasses.replace(category, evaluate=kept))
+    assert page.rows[1][4] == "no map"
+    assert not [row for row in page.rows if row[0].startswith(("pixel", "AUPRO"))]
+
+
+def test_random_weights_are_admitted(category, tmp_path):
+    evaluate = category.evaluate | {"weights": "random"}
+    _, page = page_of(tmp_path, dataclasses.replace(category, evaluate=evaluate))
+    assert "weights are random" in page.text("p")
+    _, page = page_of(tmp_path, dataclasses.replace(category, evaluate=evaluate | {"weights": "pretrained"}))
+    assert "weights are random" not in page.text("p")
+
+
+def test_the_headline_names_the_worst_category(category, tmp_path):
+    worse = dataclasses.replace(uncertified(category), evaluate=category.evaluate | {"image_auroc": 0.6})
+    _, page = page_of(tmp_path, category, worse)
+    assert "worst image AUROC 0.600 (grass), mean 0.706" in page.text("p")
+
+
+# The histogram
+
+
+def test_each_image_is_one_unit_of_the_height_of_its_bar_and_no_bar_leaves_the_axes():
+    rng = np.random.default_rng(0)
+    good, defective = rng.normal(5, 1, 120).tolist(), rng.normal(8, 2, 70).tolist()
+    drawn = histogram(good, defective, 7.0)
+    unit = (HEIGHT - 2 * MARGIN) / drawn["tallest"]
+    for kind, count in (("good", 120), ("defective", 70)):
+        assert sum(height for *_, height, name in drawn["bars"] if name == kind) / unit == pytest.approx(count)
+    for x, y, width, height, _ in drawn["bars"]:
+        assert MARGIN - 1e-9 <= x < x + width <= WIDTH - MARGIN
+        assert y >= MARGIN - 1e-9
+        assert y + height <= HEIGHT - MARGIN + 1e-9
+    tops = {}
+    for x, y, _, height, kind in drawn["bars"]:  # a defective bar stands on the good one
+        assert y + height == pytest.approx(tops.get(x, HEIGHT - MARGIN))
+        assert kind == "good" or x not in tops or tops[x] < HEIGHT - MARGIN
+        tops[x] = y
+    assert min(tops.values()) == pytest.approx(MARGIN)
+
+
+def test_a_bar_lies_right_of_the_threshold_where_its_scores_are_above_it():
+    drawn = histogram([0.0, 1.0], [10.0], 5.0)
+    left = [x + width for x, _, width, _, kind in drawn["bars"] if kind == "good"]
+    right = [x for x, *_, kind in drawn["bars"] if kind == "defective"]
+    assert max(left) < drawn["threshold"] < min(right)
+    assert drawn["threshold"] == pytest.approx(WIDTH / 2)
+    assert [text for _, text in drawn["ticks"]] == ["-0.2", "2.4", "5", "7.6", "10.2"]
+    assert {text: x for x, text in drawn["ticks"]}["5"] == pytest.approx(drawn["threshold"])
+
+
+def test_a_threshold_beyond_every_score_is_still_on_the_axis():
+    for threshold in (-3.0, 9.0):
+        assert MARGIN <= histogram([1.0, 2.0], [2.5], threshold)["threshold"] <= WIDTH - MARGIN
+
+
+def test_the_histogram_shows_calibrate_and_test_images_by_their_label(tmp_path, category):
+    rows = [{"label": 0, "score": 1.5}, {"label": 1, "score": 2.5}, {"label": 1, "score": 2.6}]
+    write_rows(tmp_path / "records.csv", rows)
+    drawn = dataclasses.replace(category, rows=read_rows(tmp_path / "records.csv")).histogram
+    assert drawn == histogram([1.5], [2.5, 2.6], category.evaluate["threshold"])
