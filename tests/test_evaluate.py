@@ -14,6 +14,7 @@ from gonogo.evaluate import EvaluateParams, evaluate, per_image_rows
 from gonogo.files import read_json, write_metrics
 from gonogo.images import read_image
 from gonogo.manifest import Manifest, write_samples
+from gonogo.metrics import bootstrap_intervals
 from gonogo.report import read_rows
 from gonogo.sample import Sample
 from gonogo.threshold import certify
@@ -213,6 +214,28 @@ def test_intervals_enclose_their_metric_and_a_higher_confidence_widens_them(mark
         assert wider[f"{name}_high"] >= ours[f"{name}_high"]
     assert wider["image_auroc_high"] - wider["image_auroc_low"] > ours["image_auroc_high"] - ours["image_auroc_low"]
     assert (ours["interval_confidence"], wider["interval_confidence"]) == (0.9, 0.99)
+
+
+def test_intervals_are_those_of_a_bootstrap_over_the_parts_of_the_records(evaluation, tmp_path):
+    _, rows = written(evaluation, tmp_path)
+    test = [row for row in rows if row["role"] == "test"]
+    threshold = float(test[0]["threshold"])
+    expected = bootstrap_intervals(
+        {
+            "image_auroc": lambda scores, labels: sklearn_metrics.roc_auc_score(labels, scores),
+            "image_ap": lambda scores, labels: sklearn_metrics.average_precision_score(labels, scores),
+            "false_alarm_rate": lambda scores, labels: float((scores[~labels] >= threshold).mean()),
+            "recall": lambda scores, labels: float((scores[labels] >= threshold).mean()),
+        },
+        np.array([float(row["score"]) for row in test]),
+        np.array([row["label"] == "1" for row in test]),
+        groups=[row["group_id"] for row in test],
+        n_resamples=PARAMS.n_resamples,
+        confidence=PARAMS.interval_confidence,
+        seed=17,
+    )
+    for name, (low, high) in expected.items():
+        assert (evaluation.metrics[f"{name}_low"], evaluation.metrics[f"{name}_high"]) == pytest.approx((low, high))
 
 
 def test_the_exact_limit_of_the_false_alarm_rate_is_above_zero_even_without_a_false_alarm(evaluation):

@@ -46,10 +46,8 @@ def drawn(folder, *, cases=2, threshold=THRESHOLD, unit=1.0):
     mask = np.zeros((30, 30), dtype=bool)
     mask[5:25, 5:25] = True
     samples = [
-        Sample(
-            f"part_{level:03d}", "test", int(kind != "good"), kind, str(level), grey(level), mask if marked else None
-        )
-        for level, (kind, _, marked) in TEST_IMAGES.items()
+        Sample(f"{level:03d}", "test", int(kind != "good"), kind, str(level), grey(level), mask if masked else None)
+        for level, (kind, _, masked) in TEST_IMAGES.items()
     ]
     others = [Sample(role, role, 0, "good", role, grey(level), None) for role, level in (("fit", 1), ("calibrate", 2))]
     manifest = write_samples(folder / "data", "parts", [*samples, *others])
