@@ -8,15 +8,13 @@ from gonogo.files import write_metrics
 from gonogo.manifest import read_manifest
 from gonogo.model import load_model
 from gonogo.sheet import write_sheet
-from gonogo.threshold import CalibrateParams
 
 
 def main(category: str, params: Params) -> None:
     values = params.values("evaluate", EvaluateParams)
-    margin = params.values("calibrate", CalibrateParams).margin
     manifest = read_manifest(door.path("prepared", category))
     model = load_model(door.path("models", category))
-    evaluation = evaluate(model, manifest, values, margin=margin, seed=params.seed)
+    evaluation = evaluate(model, manifest, values, seed=params.seed)
     write_metrics(door.path("metrics", "evaluate", f"{category}.json"), evaluation.metrics)
     write_rows(door.path("plots", "records", f"{category}.csv"), per_image_rows(evaluation))
     write_curves(

@@ -62,6 +62,14 @@ def test_above_the_maximum_the_margin_is_larger_than_rounding():
     assert record.threshold == pytest.approx(25.0 * (1 + MARGIN))
 
 
+def test_one_wild_good_score_does_not_move_the_threshold_of_a_lower_rank():
+    scores = np.linspace(1.0, 2.0, 60)
+    usual = certify_all_different(scores)
+    wild = certify_all_different(np.append(scores[:-1], 1e9))
+    assert usual.rank > 1
+    assert wild.threshold == pytest.approx(usual.threshold)
+
+
 def test_a_gap_too_narrow_for_the_margin_is_passed_over_upwards():
     scores = np.concatenate([np.linspace(0, 10, 44), [10.001, 20.0]])
     record = certify_all_different(scores)

@@ -1,6 +1,6 @@
 """What a fitted gauge achieves on the test images, on raw scores and at the original resolution."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -48,7 +48,7 @@ class Evaluation:
     threshold: float
 
 
-def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, margin: float, seed: int) -> Evaluation:
+def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: int) -> Evaluation:
     """Metrics of `model` on the test images, with intervals, and of the mean-image baseline beside them.
 
     The threshold is the model's own, from calibrate images; nothing of the test set enters a score or a threshold.
@@ -79,16 +79,18 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, margin
         trivial_calibrate.groups,
         false_alarm_rate=record.target_false_alarm_rate,
         confidence=record.confidence,
-        margin=margin,
+        margin=record.margin,
     ).threshold
     trivial = inspect_records(baseline, manifest, test_records, keep_maps=True)
 
     ours = _point_metrics(test, masks if localises else [], record.threshold)
     theirs = _point_metrics(trivial, masks if localises else [], trivial_threshold)
-    metrics: Metrics = dict(ours)
+    facts: Metrics = model.manifest["detector"]["facts"]
+    metrics: Metrics = {**facts, **ours}
     for name in ours:
         metrics[f"{name}_baseline"] = theirs[name]
-        metrics[f"{name}_lift"] = ours[name] - theirs[name]
+        gain = ours[name] - theirs[name]
+        metrics[f"{name}_lift"] = -gain if name == "false_alarm_rate" else gain  # a lift above 0 is better
     for name, (low, high) in _intervals(test, record.threshold, params, seed).items():
         metrics[f"{name}_low"], metrics[f"{name}_high"] = low, high
     metrics |= _rates_exactly(test, record.threshold, params.interval_confidence)
@@ -101,8 +103,6 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, margin
         "data_fingerprint": manifest.fingerprint,
         "detector": model.manifest["detector"]["name"],
     }
-    facts: Mapping[str, Any] = model.manifest["detector"]["facts"]
-    metrics |= dict(facts)
     return Evaluation(metrics, calibrate, test, masks, record.threshold)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from gonogo.errors import IntegrityError
 
+SCHEMA = 1  # of the manifests of models and bundles; it grows when what is written needs a newer reader
+
 
 def sha256_of(path: Path) -> str:
     """Hex SHA-256 of the file's bytes."""

@@ -15,11 +15,10 @@ from gonogo.config import build
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.contract import Detector
 from gonogo.errors import IntegrityError
-from gonogo.files import read_manifest, write_manifest
+from gonogo.files import SCHEMA, read_manifest, write_manifest
 from gonogo.inspector import Inspector
 from gonogo.threshold import ThresholdRecord
 
-SCHEMA = 1
 TENSORS = "detector.safetensors"
 
 

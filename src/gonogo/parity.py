@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from PIL import Image
 from pydantic import Field
 from scipy import stats
 
-from gonogo.errors import ParityError
+from gonogo.errors import ConfigError, ParityError
 from gonogo.files import write_manifest
 from gonogo.images import read_image
 from gonogo.manifest import Manifest, Record
@@ -48,40 +49,48 @@ class Parity:
 
     comparisons: list[Comparison]
     threshold: float
-    scale: float
     tolerance: float
 
-    @property
-    def flips(self) -> list[Comparison]:
-        """Comparisons in which the two runtimes give different verdicts."""
-        return [
-            c for c in self.comparisons if (c.reference_score >= self.threshold) != (c.onnx_score >= self.threshold)
-        ]
+    @cached_property
+    def differences(self) -> np.ndarray:
+        """(n, 2): of score and of map, relative to the image's own reference score or to the median one if larger.
+
+        Infinite where onnxruntime gave something that is not a number.
+        """
+        reference = np.array([abs(c.reference_score) for c in self.comparisons])
+        unit = np.maximum(reference, np.median(reference))[:, None]
+        absolute = np.array([[abs(c.onnx_score - c.reference_score), c.map_difference] for c in self.comparisons])
+        relative = absolute / np.where(unit > 0, unit, 1.0)
+        return np.where(np.isfinite(relative), relative, np.inf)
 
     @property
-    def beyond(self) -> list[Comparison]:
-        """Comparisons whose score or map differs by more than the tolerance, or is not a number."""
-        limit = self.tolerance * self.scale
-        return [c for c in self.comparisons if not (_score_difference(c) <= limit and c.map_difference <= limit)]
+    def flips(self) -> np.ndarray:
+        """(n,) bool: the two runtimes give different verdicts."""
+        return np.array(
+            [(c.reference_score >= self.threshold) != (c.onnx_score >= self.threshold) for c in self.comparisons]
+        )
+
+    @property
+    def beyond(self) -> np.ndarray:
+        """(n,) bool: score or map differs by more than the tolerance."""
+        return np.asarray((self.differences > self.tolerance).any(axis=1))
 
     def metrics(self) -> dict[str, float | int | str | bool]:
-        """The metrics file. Differences are millionths of the largest reference score."""
+        """The metrics file. Differences are relative, in millionths; it is finite even where they are not."""
         reference = np.array([c.reference_score for c in self.comparisons])
         onnx = np.array([c.onnx_score for c in self.comparisons])
-        worst = max(self.comparisons, key=lambda c: _orderable(_score_difference(c)))
         constant = np.ptp(reference) == 0 or np.ptp(onnx) == 0 or not np.isfinite(onnx).all()
+        largest = np.minimum(self.differences.max(axis=0) * 1e6, np.finfo(np.float32).max)
         return {
-            "passed": not self.flips and not self.beyond,
+            "passed": not (self.flips | self.beyond).any(),
             "n_comparisons": len(self.comparisons),
             "n_images": len({c.image for c in self.comparisons}),
-            "n_flips": len(self.flips),
-            "n_beyond_tolerance": len(self.beyond),
-            "score_max_diff_e6": _millionths(_score_difference(worst), self.scale),
-            "map_max_diff_e6": _millionths(
-                max((c.map_difference for c in self.comparisons), key=_orderable), self.scale
-            ),
+            "n_flips": int(self.flips.sum()),
+            "n_beyond_tolerance": int(self.beyond.sum()),
+            "score_max_diff_e6": float(largest[0]),
+            "map_max_diff_e6": float(largest[1]),
             "rank_agreement": 0.0 if constant else float(stats.spearmanr(reference, onnx).statistic),
-            "worst_image": worst.image,
+            "worst_image": self.comparisons[int(self.differences[:, 0].argmax())].image,
         }
 
     def require_agreement(self) -> None:
@@ -90,15 +99,16 @@ class Parity:
         Raises:
             ParityError: a verdict flips or a difference is beyond the tolerance; the message names the image.
         """
-        for comparisons, what in ((self.flips, "the verdict flips"), (self.beyond, "the difference is too large")):
-            if comparisons:
-                first = max(comparisons, key=lambda c: _orderable(_score_difference(c)))
+        for failing, what in ((self.flips, "the verdict flips"), (self.beyond, "the difference is too large")):
+            if failing.any():
+                number = int(np.where(failing, self.differences.max(axis=1), -1).argmax())
+                first, (score, anomaly_map) = self.comparisons[number], self.differences[number]
                 raise ParityError(
                     f"{what} on {first.image} at {first.size}, batch {first.batch_size}: reference score "
-                    f"{first.reference_score:.9g}, onnxruntime {first.onnx_score:.9g}, largest map difference "
-                    f"{first.map_difference:.3g}, threshold {self.threshold:.9g}, tolerance "
-                    f"{self.tolerance * self.scale:.3g}; {len(comparisons)} of {len(self.comparisons)} comparisons "
-                    "fail so; no bundle was written"
+                    f"{first.reference_score:.9g}, onnxruntime {first.onnx_score:.9g}, threshold {self.threshold:.9g}; "
+                    f"relative difference of the score {score:.3g}, of the map {anomaly_map:.3g}, tolerance "
+                    f"{self.tolerance:.3g}; {failing.sum()} of {len(failing)} comparisons fail so; "
+                    "no bundle was written"
                 )
 
 
@@ -106,8 +116,16 @@ def compare(model: Model, onnx_path: Path, manifest: Manifest, params: ParityPar
     """Run the reference and the ONNX file over every calibrate and test image.
 
     The reference sees one image at a time; onnxruntime sees each image at its own size at every batch size, and at
-    each of the other sizes at the largest one. The tolerance is relative to the largest reference score.
+    each of the other sizes at the largest one.
+
+    Raises:
+        ConfigError: the tolerance is not below the threshold's margin, so that a difference within it could flip a
+            good part's verdict.
     """
+    if params.tolerance >= model.threshold.margin:
+        raise ConfigError(
+            f"parity.tolerance is {params.tolerance:g}; it must be below calibrate.margin, {model.threshold.margin:g}"
+        )
     session = open_session(onnx_path)
     records = manifest.with_role("calibrate", "test")
     comparisons: list[Comparison] = []
@@ -134,8 +152,7 @@ def compare(model: Model, onnx_path: Path, manifest: Manifest, params: ParityPar
                             group[part], expected_scores[part], scores, differences, strict=True
                         )
                     ]
-    scale = max(abs(c.reference_score) for c in comparisons) or 1.0
-    return Parity(comparisons, model.threshold.threshold, scale, params.tolerance)
+    return Parity(comparisons, model.threshold.threshold, params.tolerance)
 
 
 def write_bundle(folder: Path, onnx_path: Path, model: Model, parity: Parity) -> None:
@@ -184,16 +201,3 @@ def _map_differences(maps: np.ndarray, expected: np.ndarray) -> np.ndarray:
     if maps.shape != expected.shape:
         return np.full(len(expected), np.inf)
     return np.asarray(np.abs(maps - expected).reshape(len(expected), -1).max(axis=1))
-
-
-def _score_difference(comparison: Comparison) -> float:
-    return abs(comparison.onnx_score - comparison.reference_score)
-
-
-def _orderable(difference: float) -> float:
-    return difference if np.isfinite(difference) else float("inf")
-
-
-def _millionths(difference: float, scale: float) -> float:
-    """Of the scale; the largest float where the difference is not a number, since a metrics file is finite."""
-    return difference / scale * 1e6 if np.isfinite(difference) else float(np.finfo(np.float32).max)

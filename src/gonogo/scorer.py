@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 
 from gonogo.errors import IntegrityError, ShapeError
-from gonogo.files import read_manifest
+from gonogo.files import SCHEMA, read_manifest
 from gonogo.images import read_image
 
 ONNX_FILE = "gauge.onnx"
@@ -33,6 +33,9 @@ class Scorer:
             IntegrityError: a file is missing or changed, or the bundle has no threshold.
         """
         self.manifest = read_manifest(bundle)
+        if self.manifest.get("schema") != SCHEMA:
+            found = self.manifest.get("schema")
+            raise IntegrityError(f"{bundle}: bundle format {found!r}, this gonogo reads {SCHEMA}; export it again")
         try:
             self.threshold = float(self.manifest["threshold"]["threshold"])
             self.category = str(self.manifest["category"])

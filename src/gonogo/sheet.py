@@ -91,7 +91,9 @@ def _draw_case(
     for number, tile in enumerate(tiles):
         canvas.paste(_scaled(tile), (left + number * (TILE + GAP), top))
     verdict, colour = ("reject", REJECT) if score >= evaluation.threshold else ("pass", PASS)
-    caption = f"{verdict}  {score:.4g} ({score / evaluation.threshold:.2f} x threshold)"
+    caption = f"{verdict}  {score:.4g}"
+    if evaluation.threshold > 0:
+        caption += f" ({score / evaluation.threshold:.2f} x threshold)"
     draw.text((left, top + TILE + 2), caption, fill=colour, font=font)
 
 

@@ -37,6 +37,7 @@ class ThresholdRecord:
     n_groups: int
     rank: int
     more_groups_needed: int
+    margin: float
     gap_low: float
     gap_high: float | None
 
@@ -93,8 +94,8 @@ def certify(
 
     A group (all shots of one part) counts once, by its largest score: the certificate then speaks of parts, and
     of single images all the more. The threshold lies in a gap between scores, never on one, so that rounding
-    in another runtime cannot flip a verdict: at least `margin` above the score below it (relative to the
-    largest magnitude among the scores) and half the gap's width at most. A narrower gap is passed over for the
+    in another runtime cannot flip a verdict: at least `margin` above the score below it (relative to that score, or
+    to the median magnitude if that is larger) and half the gap's width at most. A narrower gap is passed over for the
     next one up, where the bound of the chosen rank still holds. With too few groups the maximum is taken, and the
     record says what it certifies and how many more groups the target needs.
 
@@ -130,7 +131,7 @@ def certify(
     rank = certified_rank(n, false_alarm_rate, confidence)
     certified = rank >= 1
 
-    distance = margin * max(float(np.abs(ordered).max()), 1e-12)
+    distance = margin * max(abs(float(ordered[max(rank, 1) - 1])), float(np.median(np.abs(ordered))), 1e-12)
     distinct = np.unique(ordered)
     position = int(np.searchsorted(distinct, ordered[max(rank, 1) - 1]))
     while position + 1 < len(distinct) and distinct[position + 1] - distinct[position] < 2 * distance:
@@ -147,6 +148,7 @@ def certify(
         n_groups=n,
         rank=max(rank, 1),
         more_groups_needed=0 if certified else groups_needed(false_alarm_rate, confidence) - n,
+        margin=margin,
         gap_low=low,
         gap_high=high,
     )
