@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 
 from conftest import OPTIONS
 from gonogo.detectors import DETECTORS
@@ -78,6 +80,15 @@ def test_the_file_says_what_it_is(exported):
     assert json.loads(props["gonogo.category"]) == "digit_0"
     assert json.loads(props["gonogo.data_fingerprint"]) == model.manifest["data_fingerprint"]
     assert json.loads(props["gonogo.versions"])["torch"]
+
+
+def test_an_export_is_the_same_bytes_again_and_tells_no_path_of_this_machine(exported, tmp_path):
+    model, path = exported
+    export_onnx(model.inspector, tmp_path / "gauge.onnx", metadata=bundle_facts(model), opset=18)
+    content = path.read_bytes()
+    assert content == (tmp_path / "gauge.onnx").read_bytes()
+    for folder in (Path(__file__).parents[1], Path(torch.__file__).parents[1], Path.home()):
+        assert str(folder).encode() not in content
 
 
 def shifted(path, target, *, by):

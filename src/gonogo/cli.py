@@ -103,7 +103,7 @@ def _score(arguments: argparse.Namespace) -> int:
         results.append(result)
         if not arguments.json:
             stream = sys.stderr if "error" in result else sys.stdout
-            line = result.get("error") or f"{result['verdict']:6}  {result['score']:.6g}  {path}"
+            line = result.get("error") or f"{result['verdict']:6}  {result['score']:<10.6g}  {path}"
             print(line, file=stream, flush=True)
     n_errors = sum("error" in result for result in results)
     n_rejected = sum(result.get("verdict") == "reject" for result in results)

@@ -61,7 +61,10 @@ def _traced(module: nn.Module, outputs: list[str], opset: int) -> onnx.ModelProt
             verbose=False,
         )
     assert program is not None
-    return program.model_proto
+    proto = program.model_proto
+    for part in (proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output):
+        del part.metadata_props[:]  # stack traces with this machine's paths: the same gauge would be another file
+    return proto
 
 
 class _ForestPixels(nn.Module):

@@ -63,6 +63,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         IntegrityError: the manifest or a file is missing or is not the one that was written.
     """
+    if not (folder / "manifest.json").is_file():
+        raise IntegrityError(f"{folder} has no manifest.json; expected a folder that the pipeline wrote")
     body = read_json(folder / "manifest.json")
     if body.pop("manifest_sha256", None) != _digest(body):
         raise IntegrityError(f"{folder / 'manifest.json'} was changed after it was written; fit or export again")

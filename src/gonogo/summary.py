@@ -44,6 +44,7 @@ def summarise(
             raise DataError(f"{category}: evaluate saw data {ours[:12]}, parity {theirs[:12]}; run dvc repro")
     summary: dict[str, float | int | str] = {
         "n_categories": len(evaluated),
+        "n_with_pixel_metrics": sum("aupro_30" in metrics for metrics in evaluated.values()),
         "n_certified": sum(bool(metrics["certified"]) for metrics in evaluated.values()),
         "n_parity_passed": sum(bool(parity[category]["passed"]) for category in evaluated),
     }
