@@ -105,7 +105,7 @@ def test_for_people_verdicts_stand_on_standard_output_and_complaints_beside_it(f
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("tampered", "SHA-256 differs"), ("edited", "was changed after it was written"), ("no bundle", "cannot be read")],
+    [("tampered", "SHA-256 differs"), ("edited", "was changed after it was written"), ("no bundle", "no manifest")],
 )
 def test_a_bundle_that_cannot_be_trusted_judges_nothing(name, message, files, capsys):
     assert main(["score", str(files[name]), str(files["good"])]) == 4

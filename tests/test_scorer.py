@@ -55,8 +55,12 @@ def test_a_tampered_or_unproven_bundle_is_refused(bundle, tmp_path):
         Scorer(tmp_path / "tampered")
 
     shutil.copytree(bundle, tmp_path / "blind")
-    write_manifest(tmp_path / "blind", {"category": "digit_0"}, ["gauge.onnx"])
+    write_manifest(tmp_path / "blind", {"schema": 1, "category": "digit_0"}, ["gauge.onnx"])
     with pytest.raises(IntegrityError, match="no threshold"):
+        Scorer(tmp_path / "blind")
+
+    write_manifest(tmp_path / "blind", {"schema": 99, "category": "digit_0"}, ["gauge.onnx"])
+    with pytest.raises(IntegrityError, match="bundle format 99"):
         Scorer(tmp_path / "blind")
 
 
