@@ -75,7 +75,7 @@ def test_the_same_seed_gives_the_same_bytes(name):
 
 
 @pytest.mark.parametrize(
-    ("source", "digest"), [(Surfaces(photograph="grass"), "aedacfa2e022271c"), (Digits(), "a30c3830ab209764")]
+    ("source", "digest"), [(Surfaces(photograph="grass"), "b1726d0882ebb848"), (Digits(), "a30c3830ab209764")]
 )
 def test_every_machine_makes_the_same_bytes(source, digest):
     """A new digest means other data: every published result is then to be measured again."""
