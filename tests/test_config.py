@@ -74,6 +74,14 @@ def test_a_misspelt_option_of_a_detector_is_an_error_and_names_the_right_ones(tm
         params(tmp_path, GOOD.replace("explained_variance", "explained_varience")).variant("fit", DETECTORS)
 
 
+def test_options_left_over_from_another_detector_are_named_with_what_to_write_instead(tmp_path):
+    left_over = GOOD.replace("explained_variance", "coreset_ratio")
+    with pytest.raises(
+        ConfigError, match=r"coreset_ratio are options of another detector.*brick: \{fit: \{detector: pca"
+    ):
+        params(tmp_path, left_over, category="brick").variant("fit", DETECTORS)
+
+
 def test_an_option_out_of_range_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match=r"explained_variance is 1\.5"):
         params(tmp_path, GOOD.replace("0.5", "1.5")).variant("fit", DETECTORS)

@@ -103,13 +103,22 @@ class Params:
         """The variant that section `name` picks from `registry`, built with the section's other keys.
 
         Raises:
-            ConfigError: the name is not in the registry, or one of its options is wrong.
+            ConfigError: the name is not in the registry, one of its options is wrong, or options of another variant
+                were left beside it; the message shows what to write instead.
         """
         options = self.section(name)
         key = VARIANT_KEYS[name]
         choice = options.pop(key, None)
         if not isinstance(choice, str) or choice not in registry:
             raise ConfigError(f"{self.path}: {name}.{key} is {choice!r}; choose one of {', '.join(registry)}")
+        takes = {known: set(inspect.signature(kind).parameters) for known, kind in registry.items()}
+        left_over = [option for option in options if option in set.union(*takes.values()) - takes[choice]]
+        if left_over:
+            raise ConfigError(
+                f"{self.path}: {name}.{key} is {choice!r}, but {', '.join(left_over)} are options of another {key}. "
+                f"To start from the defaults of {choice!r} in one category, write under overrides "
+                f"`{self.category or 'CATEGORY'}: {{{name}: {{{key}: {choice}}}}}`; for all, replace the section"
+            )
         return build(registry[choice], options, where=f"{self.path}: {name} ({choice})")
 
 
@@ -129,14 +138,15 @@ def build(kind: Callable[..., T], values: Section, *, where: str) -> T:
     try:
         checked = model.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("; ".join(_sentence(problem, where, list(fields)) for problem in error.errors())) from error
+        problems = "; ".join(_sentence(problem, list(fields)) for problem in error.errors())
+        raise ConfigError(f"{where}: {problems}") from error
     return kind(**{name: getattr(checked, name) for name in fields})
 
 
-def _sentence(problem: Any, where: str, allowed: list[str]) -> str:
+def _sentence(problem: Any, allowed: list[str]) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return f"{where}: unknown key {key!r} = {problem['input']!r}; allowed: {', '.join(allowed) or 'none'}"
+        return f"unknown key {key!r} = {problem['input']!r}; allowed: {', '.join(allowed) or 'none'}"
     if problem["type"] == "missing":
-        return f"{where}: key {key!r} is missing"
-    return f"{where}: {key} is {problem['input']!r}; {problem['msg']}"
+        return f"key {key!r} is missing"
+    return f"{key} is {problem['input']!r}; {problem['msg']}"

@@ -50,12 +50,22 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def histogram(good: Sequence[float], defective: Sequence[float], threshold: float) -> dict[str, Any]:
-    """Geometry of a stacked histogram: `bars` as (x, y, width, height, kind), the threshold's x, and axis ticks."""
+    """Geometry of a stacked histogram: `bars` as (x, y, width, height, kind), the threshold's x, and axis ticks.
+
+    The threshold is an edge between two bars, so that no bar mixes verdicts.
+    """
     every = [*good, *defective, threshold]
-    low, high = min(every), max(every)
-    span = (high - low) or 1.0
-    edges = np.linspace(low - 0.02 * span, high + 0.02 * span, BINS + 1)
-    counts = {kind: np.histogram(values, edges)[0] for kind, values in (("good", good), ("defective", defective))}
+    step = (max(every) - min(every)) / BINS or 1.0
+
+    def bins_of(values: Sequence[float]) -> np.ndarray:
+        return np.floor((np.array(values) - threshold) / step).astype(int)
+
+    first, last = int(bins_of(every).min()), int(bins_of(every).max())
+    edges = threshold + step * np.arange(first, last + 2)
+    counts = {
+        kind: np.bincount(bins_of(values) - first, minlength=last - first + 1)
+        for kind, values in (("good", good), ("defective", defective))
+    }
     tallest = max(1, int((counts["good"] + counts["defective"]).max()))
 
     def x_of(value: float) -> float:
@@ -63,7 +73,7 @@ def histogram(good: Sequence[float], defective: Sequence[float], threshold: floa
 
     unit = (HEIGHT - 2 * MARGIN) / tallest
     bars = []
-    for number in range(BINS):
+    for number in range(len(edges) - 1):
         left, right, base = x_of(edges[number]), x_of(edges[number + 1]), float(HEIGHT - MARGIN)
         for kind in ("good", "defective"):
             height = float(counts[kind][number]) * unit
