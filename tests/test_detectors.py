@@ -120,6 +120,17 @@ def test_the_rebuilt_forest_is_scikit_learns_own(digits, pixels):
     np.testing.assert_array_equal(detector.forest().score_samples(probe), forest.score_samples(probe))
 
 
+def test_the_forests_live_curve_ends_at_the_path_length_that_its_scores_are_made_of(digits):
+    curve = []
+    detector = IsolationForest(image_size=8, n_estimators=1, max_samples=256)
+    paths = [digits.path_of(record) for record in digits.with_role("fit")]
+    images = FitImages(Inspector(detector), paths)
+    detector.fit(images, seed=0, progress=lambda *report: curve.append(report[3]["mean_path_length"]))
+    scores = torch.cat([detector(image)[0] for image in images]).double().numpy()
+    expected = 2 * (np.log(len(paths) - 1) + np.euler_gamma) - 2 * (len(paths) - 1) / len(paths)
+    assert curve[-1] == pytest.approx((-np.log2(scores) * expected).mean(), rel=1e-5)
+
+
 def test_patchcore_with_the_whole_bank_gives_the_brute_force_distance(digits, pixels):
     detector = PatchCore(image_size=64, coreset_ratio=1.0)
     inspector = Inspector(detector)

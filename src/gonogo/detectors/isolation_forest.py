@@ -70,7 +70,10 @@ class IsolationForest(Detector):
             n_samples_=torch.tensor(samples),
         )
         self._forest = None
-        progress("trees", len(trees), len(trees), {})
+        total = 0.0
+        for number, tree in enumerate(trees, start=1):
+            total += _mean_path_length(tree)
+            progress("trees", number, len(trees), {"mean_path_length": total / number})  # it converges: figure 2(b)
         return self
 
     def features(self, pixels: Tensor) -> Tensor:
@@ -123,6 +126,13 @@ def _rebuilt(buffers: dict[str, Any], image_size: int) -> "Forest":
         depths.append(tree.compute_node_depths())
     forest._average_path_length_per_tree, forest._decision_path_lengths = tuple(lengths), tuple(depths)
     return forest
+
+
+def _mean_path_length(tree: Any) -> float:
+    """Of the images that grew the tree: edges to their leaf, and what a full tree would add below it."""
+    leaf = tree.children_left == -1
+    lengths = tree.compute_node_depths()[leaf] - 1 + _average_path_length(tree.n_node_samples[leaf])
+    return float(np.average(lengths, weights=tree.n_node_samples[leaf]))
 
 
 def _average_path_length(n_samples: np.ndarray) -> np.ndarray:
