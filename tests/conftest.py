@@ -18,8 +18,6 @@ from gonogo.sample import Sample
 from gonogo.sources import SOURCES
 from gonogo.threshold import certify
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-
 # Small enough to fit in a second, and otherwise the detectors that the pipeline runs.
 OPTIONS: dict[str, dict[str, object]] = {
     "mean_image": {"image_size": 8},
