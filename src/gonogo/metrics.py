@@ -147,12 +147,7 @@ def pixel_metrics(anomaly_maps: Sequence[np.ndarray], masks: Sequence[np.ndarray
         ShapeError: a mask does not fit its map, or a value is not finite.
         UndefinedMetricError: no defect pixel, or no normal one.
     """
-    values, normal, overlap = _pixels(anomaly_maps, masks)
-    order = np.argsort(values)[::-1]
-    ends = _ends_of_ties(values[order])
-    false = np.cumsum(normal[order], dtype=np.float64)[ends]
-    true = ends + 1.0 - false
-    pro = np.cumsum(overlap[order])[ends]
+    true, false, pro = _pixel_counts(anomaly_maps, masks)
     return PixelMetrics(
         pixel_auroc=_area_below(false / false[-1], true / true[-1], 1.0),
         pixel_ap=_area_of_steps(true, false),
@@ -180,11 +175,7 @@ def aupro(anomaly_maps: Sequence[np.ndarray], masks: Sequence[np.ndarray], *, fp
     """
     if not 0 < fpr_limit <= 1:
         raise ConfigError(f"fpr_limit: expected a rate in (0, 1], got {fpr_limit}")
-    values, normal, overlap = _pixels(anomaly_maps, masks)
-    order = np.argsort(values)[::-1]
-    ends = _ends_of_ties(values[order])
-    false = np.cumsum(normal[order], dtype=np.float64)[ends]
-    pro = np.cumsum(overlap[order])[ends]
+    _, false, pro = _pixel_counts(anomaly_maps, masks)
     return _area_below(false / false[-1], pro / pro[-1], fpr_limit)
 
 
@@ -304,6 +295,17 @@ def _area_below(x: np.ndarray, y: np.ndarray, limit: float) -> float:
     at_limit = np.interp(limit, x[last - 1 : last + 1], y[last - 1 : last + 1])
     area = integrate.trapezoid(np.append(y[:last], at_limit), np.append(x[:last], limit))
     return float(min(area / limit, 1.0))
+
+
+def _pixel_counts(
+    anomaly_maps: Sequence[np.ndarray], masks: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Defect pixels, normal pixels and region overlap, cumulated at each distinct map value, descending."""
+    values, normal, overlap = _pixels(anomaly_maps, masks)
+    order = np.argsort(values)[::-1]
+    ends = _ends_of_ties(values[order])
+    false = np.cumsum(normal[order], dtype=np.float64)[ends]
+    return ends + 1.0 - false, false, np.cumsum(overlap[order])[ends]
 
 
 def _pixels(
