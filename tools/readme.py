@@ -10,6 +10,7 @@ A block is marked by `<!-- run: NAME -->` on the line before its fence; lines th
 import argparse
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -112,7 +113,7 @@ def run_block(name: str, commands: Sequence[str]) -> None:
         subprocess.CalledProcessError: a command failed.
     """
     print(f"== README.md, block {name}", flush=True)
-    script = "\n".join(f"printf '%s\\n' {_quoted('$ ' + command)}\n{command}" for command in commands)
+    script = "\n".join(f"printf '%s\\n' {shlex.quote('$ ' + command)}\n{command}" for command in commands)
     subprocess.run(["bash", "-euo", "pipefail", "-c", script], check=True)
 
 
@@ -121,10 +122,6 @@ def _matches(text: str, read: Reader) -> bool:
         return text == with_table(text, results_table(read))
     except (OSError, subprocess.CalledProcessError):  # no such file here or at HEAD, or no git
         return False
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "'\\''") + "'"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,12 +7,14 @@ Exit status 1, with every difference named, where they do not agree.
 """
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from gonogo.config import read_yaml
+from gonogo.files import read_json
 
 TOLERANCE = 1e-4
 APART = "bench"  # a fact about a machine and a moment
@@ -29,7 +31,7 @@ def metric_differences(before: Path, after: Path) -> Iterator[str]:
         if not (before / name).is_file() or not (after / name).is_file():
             yield f"{name}: only in {before if (before / name).is_file() else after}"
             continue
-        ours, theirs = _read(before / name), _read(after / name)
+        ours, theirs = read_json(before / name), read_json(after / name)
         for key in sorted((ours.keys() | theirs.keys()) - LAST_DIGITS):
             if key not in ours or key not in theirs or not _agree(key, ours[key], theirs[key]):
                 yield f"{name}: {key} is {ours.get(key)!r} and {theirs.get(key)!r}"
@@ -62,11 +64,6 @@ def _hashes(lock: Mapping[str, Any], stage: str) -> dict[str, str]:
     }
 
 
-def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare, print the differences, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -80,10 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command == "metrics":
         differences = list(metric_differences(arguments.before, arguments.after))
     else:
-        from ruamel.yaml import YAML
-
-        yaml = YAML(typ="safe", pure=True)
-        before, after = (yaml.load(path.read_text(encoding="utf-8")) for path in (arguments.before, arguments.after))
+        before, after = read_yaml(arguments.before), read_yaml(arguments.after)
         differences = list(bit_differences(before, after, arguments.stages))
     for difference in differences:
         print(difference, file=sys.stderr)
