@@ -58,9 +58,14 @@ def inspector(request: pytest.FixtureRequest, digits: Manifest) -> Inspector:
     return fitted(request.param, digits)
 
 
-def modelled(name: str, manifest: Manifest, folder: Path) -> Model:
-    """Detector `name`, fitted and calibrated on the manifest, saved in `folder` and loaded again."""
-    inspector = fitted(name, manifest)
+def name_of(inspector: Inspector) -> str:
+    """The name that the registry has for the inspector's detector."""
+    return next(name for name, kind in DETECTORS.items() if type(inspector.detector) is kind)
+
+
+def modelled(inspector: Inspector, manifest: Manifest, folder: Path) -> Model:
+    """A fitted inspector, calibrated on the manifest, saved in `folder` and loaded again."""
+    name = name_of(inspector)
     good = inspect_records(inspector, manifest, manifest.with_role("calibrate"))
     save_model(
         folder,
@@ -77,7 +82,7 @@ def modelled(name: str, manifest: Manifest, folder: Path) -> Model:
 @pytest.fixture(scope="session")
 def digits_model(digits: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Model:
     """The digits' PCA gauge, before its export."""
-    return modelled("pca", digits, tmp_path_factory.mktemp("digits_model"))
+    return modelled(fitted("pca", digits), digits, tmp_path_factory.mktemp("digits_model"))
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import OPTIONS, fitted
+from conftest import OPTIONS, fitted, name_of
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.isolation_forest import IsolationForest
 from gonogo.detectors.patchcore import PatchCore
@@ -50,7 +50,7 @@ def test_the_order_of_a_batch_does_not_matter(inspector, pixels):
 
 
 def test_a_restored_detector_scores_bit_for_bit_the_same(inspector, pixels):
-    name = next(key for key, kind in DETECTORS.items() if type(inspector.detector) is kind)
+    name = name_of(inspector)
     state = {key: tensor.clone() for key, tensor in inspector.detector.state_dict().items()}
     restored = Inspector(DETECTORS[name](**OPTIONS[name]).restore(state))
     for ours, theirs in zip(restored.inspect(pixels), inspector.inspect(pixels), strict=True):
@@ -58,12 +58,12 @@ def test_a_restored_detector_scores_bit_for_bit_the_same(inspector, pixels):
 
 
 def test_the_same_seed_gives_the_same_scores(inspector, pixels, digits):
-    name = next(key for key, kind in DETECTORS.items() if type(inspector.detector) is kind)
+    name = name_of(inspector)
     np.testing.assert_array_equal(fitted(name, digits).inspect(pixels)[0], inspector.inspect(pixels)[0])
 
 
 def test_an_unfitted_detector_refuses_to_score(inspector, pixels):
-    name = next(key for key, kind in DETECTORS.items() if type(inspector.detector) is kind)
+    name = name_of(inspector)
     with pytest.raises(NotFittedError, match="call fit"):
         Inspector(DETECTORS[name](**OPTIONS[name])).inspect(pixels)
 
@@ -83,7 +83,7 @@ def test_wrong_input_is_refused_with_what_was_expected(inspector, wrong):
 
 
 def test_fitting_on_nothing_is_refused(inspector):
-    name = next(key for key, kind in DETECTORS.items() if type(inspector.detector) is kind)
+    name = name_of(inspector)
     empty = Inspector(DETECTORS[name](**OPTIONS[name]))
     with pytest.raises(DataError):
         empty.detector.fit(FitImages(empty, []), seed=0)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from conftest import modelled
+from conftest import fitted, modelled
 from gonogo.curves import write_curves, write_rows
 from gonogo.errors import DataError, UndefinedMetricError
 from gonogo.evaluate import EvaluateParams, evaluate, per_image_rows
@@ -57,7 +57,7 @@ def marked(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def marked_model(marked, tmp_path_factory):
-    return modelled("pca", marked, tmp_path_factory.mktemp("marked_model"))
+    return modelled(fitted("pca", marked), marked, tmp_path_factory.mktemp("marked_model"))
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_the_baseline_is_the_certified_distance_to_the_mean_fit_image(digits, di
 
 def test_other_test_images_leave_the_threshold_and_every_calibrate_score_as_they_were(evaluation, tmp_path):
     changed = write_samples(tmp_path / "data", "marked", parts(lambda pixels: (255 - pixels)[::-1]))
-    model = modelled("pca", changed, tmp_path / "model")
+    model = modelled(fitted("pca", changed), changed, tmp_path / "model")
     other = evaluate(model, changed, PARAMS, seed=17)
     assert other.threshold == evaluation.threshold
     assert np.array_equal(other.calibrate.scores, evaluation.calibrate.scores)
@@ -193,7 +193,7 @@ def test_pixel_metrics_see_raw_maps_at_the_original_size_where_the_truth_is_know
 
 
 def test_a_detector_that_does_not_localise_gets_no_pixel_metric_and_no_number_in_its_place(marked, tmp_path):
-    model = modelled("isolation_forest", marked, tmp_path)
+    model = modelled(fitted("isolation_forest", marked), marked, tmp_path)
     metrics = evaluate(model, marked, PARAMS, seed=17).metrics
     assert not [name for name in metrics if name.startswith(("pixel_", "aupro_"))]
     assert all(f"{name}_lift" in metrics for name in IMAGE_METRICS)

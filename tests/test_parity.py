@@ -10,15 +10,11 @@ import onnxruntime
 import pytest
 import torch
 
-from conftest import OPTIONS
-from gonogo.detectors import DETECTORS
+from conftest import modelled
 from gonogo.errors import ConfigError, ParityError
 from gonogo.export import export_onnx
-from gonogo.inspection import inspect_records
-from gonogo.model import load_model, save_model
 from gonogo.parity import Comparison, Parity, ParityParams, bundle_facts, compare, write_bundle
 from gonogo.scorer import open_session, run_session
-from gonogo.threshold import certify
 
 PARAMS = ParityParams(tolerance=1e-4, batch_sizes=[1, 8], other_sizes=[[37, 21], [90, 64]])
 
@@ -27,19 +23,7 @@ PARAMS = ParityParams(tolerance=1e-4, batch_sizes=[1, 8], other_sizes=[[37, 21],
 def exported(inspector, digits, tmp_path_factory):
     """(model, path of its ONNX file) of each detector in turn."""
     folder = tmp_path_factory.mktemp("exported")
-    name = next(key for key, kind in DETECTORS.items() if type(inspector.detector) is kind)
-    good = inspect_records(inspector, digits, digits.with_role("calibrate"))
-    threshold = certify(good.scores, good.groups, false_alarm_rate=0.1, confidence=0.95, margin=1e-3)
-    save_model(
-        folder / "model",
-        inspector.detector,
-        threshold,
-        category="digit_0",
-        detector_name=name,
-        options=OPTIONS[name],
-        data_fingerprint=digits.fingerprint,
-    )
-    model = load_model(folder / "model")
+    model = modelled(inspector, digits, folder / "model")
     export_onnx(model.inspector, folder / "gauge.onnx", metadata=bundle_facts(model), opset=18)
     return model, folder / "gauge.onnx"
 
