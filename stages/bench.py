@@ -9,7 +9,7 @@ from gonogo.manifest import read_manifest
 
 def main(category: str, params: Params) -> None:
     values = params.values("bench", BenchParams)
-    manifest = read_manifest(door.path("prepared", category))
+    manifest = read_manifest(door.path("prepared", category), params.raw)
     images = [manifest.path_of(record) for record in manifest.with_role("test")]
     figures = measure(door.path("bundles", category), images, values)
     figures["data_fingerprint"] = manifest.fingerprint

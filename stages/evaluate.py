@@ -12,7 +12,7 @@ from gonogo.sheet import write_sheet
 
 def main(category: str, params: Params) -> None:
     values = params.values("evaluate", EvaluateParams)
-    manifest = read_manifest(door.path("prepared", category))
+    manifest = read_manifest(door.path("prepared", category), params.raw)
     model = load_model(door.path("models", category))
     evaluation = evaluate(model, manifest, values, seed=params.seed)
     write_metrics(door.path("metrics", "evaluate", f"{category}.json"), evaluation.metrics)

@@ -13,10 +13,10 @@ from gonogo.threshold import CalibrateParams, certify
 
 
 def main(category: str, params: Params) -> None:
-    manifest = read_manifest(door.path("prepared", category))
+    manifest = read_manifest(door.path("prepared", category), params.raw)
     calibrate = params.values("calibrate", CalibrateParams)
     inspector = Inspector(params.variant("fit", DETECTORS))
-    paths = [manifest.path_of(record) for record in manifest.with_role("fit")]
+    images = FitImages(inspector, manifest, manifest.with_role("fit"))
 
     with Live(str(door.path("plots", "fit", category)), dvcyaml=None, save_dvc_exp=False, report=None) as live:
 
@@ -26,7 +26,7 @@ def main(category: str, params: Params) -> None:
                 live.step = n_done
                 live.log_metric(name, value)
 
-        inspector.detector.fit(FitImages(inspector, paths), seed=params.seed, progress=record)
+        inspector.detector.fit(images, seed=params.seed, progress=record)
 
     good = inspect_records(inspector, manifest, manifest.with_role("calibrate"))
     threshold = certify(

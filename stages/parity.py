@@ -11,7 +11,7 @@ from gonogo.scorer import ONNX_FILE
 
 def main(category: str, params: Params) -> None:
     values = params.values("parity", ParityParams)
-    manifest = read_manifest(door.path("prepared", category))
+    manifest = read_manifest(door.path("prepared", category), params.raw)
     model = load_model(door.path("models", category))
     onnx_path = door.path("exported", category, ONNX_FILE)
     parity = compare(model, onnx_path, manifest, values)

@@ -1,21 +1,38 @@
-"""Cut or read the images of one category, give each its role, and freeze them with a manifest."""
+"""Look at every image of one category, give each its role, and freeze what was found with a manifest and a card."""
 
 import door
+from gonogo.card import count_metrics, describe, write_page
 from gonogo.config import Params
-from gonogo.files import write_metrics
-from gonogo.manifest import count_metrics, write_samples
+from gonogo.files import write_json, write_metrics
+from gonogo.prepare import PrepareParams, prepare, shares_of
 from gonogo.sources import SOURCES
+from gonogo.threshold import CalibrateParams
 
 
 def main(category: str, params: Params) -> None:
-    source = params.variant("prepare", SOURCES)
-    manifest = write_samples(door.path("prepared", category), category, source.samples(params.seed))
-    counts = count_metrics(manifest)
+    source, values = params.variant_and_values("prepare", SOURCES, PrepareParams)
+    prepared = prepare(
+        source.samples(category, params.raw, shares_of(values, params.seed)),
+        values,
+        params.values("calibrate", CalibrateParams),
+        category=category,
+        folder=door.path("prepared", category),
+        raw=params.raw,
+        seed=params.seed,
+        progress=lambda n_done, n_total: door.show_progress("images", n_done, n_total, {}),
+    )
+    counts = count_metrics(prepared)
     write_metrics(door.path("metrics", "prepare", f"{category}.json"), counts)
+    card = describe(prepared, category=category, source=params.section("prepare")["source"], options=vars(source))
+    write_json(door.path("cards", f"{category}.json"), card)
+    write_page(door.path("cards", f"{category}.html"), card, prepared.manifest)
     door.say(
         f"{category}: {counts['n_fit']} fit, {counts['n_calibrate']} calibrate, "
         f"{counts['n_test_good']} good and {counts['n_test_defective']} defective test images"
     )
+    for problem in prepared.warnings:
+        door.say(f"{category}: warning: {problem}")
+    prepared.require_no_error()
 
 
 if __name__ == "__main__":

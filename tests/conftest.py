@@ -1,6 +1,6 @@
 """Small, real, seeded images and the fitted models of every detector that several tests share."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +11,13 @@ from gonogo.detectors.contract import Detector
 from gonogo.export import export_onnx
 from gonogo.inspection import inspect_records
 from gonogo.inspector import FitImages, Inspector
-from gonogo.manifest import Manifest, write_samples
+from gonogo.manifest import Manifest
 from gonogo.model import Model, load_model, save_model
 from gonogo.parity import ParityParams, bundle_facts, compare, write_bundle
-from gonogo.sample import Sample
-from gonogo.sources import SOURCES
-from gonogo.threshold import certify
+from gonogo.prepare import PrepareParams, prepare, shares_of
+from gonogo.sample import Sample, Shares
+from gonogo.sources.digits import Digits
+from gonogo.threshold import CalibrateParams, certify
 
 # Small enough to fit in a second, and otherwise the detectors that the pipeline runs.
 OPTIONS: dict[str, dict[str, object]] = {
@@ -27,28 +28,53 @@ OPTIONS: dict[str, dict[str, object]] = {
 }
 
 
+PREPARE = PrepareParams(
+    calibrate_share=0.25,
+    test_share=0.2,
+    split="layout",
+    group_pattern=None,
+    exclude=[],
+    contaminate=0.0,
+    max_rejects=0,
+)
+CALIBRATE = CalibrateParams(false_alarm_rate=0.1, confidence=0.95, margin=1e-3)
+
+
+def unseen(n_done: int, n_total: int) -> None:
+    """Progress that nobody looks at."""
+
+
+def shares(seed: int) -> Shares:
+    """How the tests deal good parts to the roles."""
+    return shares_of(PREPARE, seed)
+
+
+def manifest_of(samples: Iterable[Sample], folder: Path, *, raw: Path = Path("no raw folder")) -> Manifest:
+    """The manifest that the prepare stage makes of samples, provided that it finds no error."""
+    prepared = prepare(samples, PREPARE, CALIBRATE, category="parts", folder=folder, raw=raw, seed=17, progress=unseen)
+    prepared.require_no_error()
+    return prepared.manifest
+
+
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     """The digit 0 as good parts, every other digit as a defect."""
-    samples: Iterator[Sample] = SOURCES["digits"](normal_class=0).samples(seed=17)
-    return write_samples(tmp_path_factory.mktemp("digits"), "digit_0", samples)
+    samples = Digits(normal_class=0).samples("digit_0", Path(), shares(17))
+    return manifest_of(samples, tmp_path_factory.mktemp("digits"))
 
 
 @pytest.fixture(scope="session")
 def pixels(digits: Manifest) -> np.ndarray:
     """(12, 8, 8, 3) uint8: test images, good and defective."""
-    from gonogo.images import read_image
-
     records = digits.with_role("test")
-    return np.stack([read_image(digits.path_of(record)) for record in records[:: len(records) // 12][:12]])
+    return np.stack([digits.pixels_of(record) for record in records[:: len(records) // 12][:12]])
 
 
 def fitted(name: str, manifest: Manifest, *, seed: int = 17) -> Inspector:
     """An inspector whose detector `name` was fitted on the manifest's fit images."""
     detector: Detector = DETECTORS[name](**OPTIONS[name])
     inspector = Inspector(detector)
-    paths = [manifest.path_of(record) for record in manifest.with_role("fit")][:40]
-    detector.fit(FitImages(inspector, paths), seed=seed)
+    detector.fit(FitImages(inspector, manifest, manifest.with_role("fit")[:40]), seed=seed)
     return inspector
 
 
@@ -70,7 +96,7 @@ def modelled(inspector: Inspector, manifest: Manifest, folder: Path) -> Model:
     save_model(
         folder,
         inspector.detector,
-        certify(good.scores, good.groups, false_alarm_rate=0.1, confidence=0.95, margin=1e-3),
+        certify(good.scores, good.groups, **vars(CALIBRATE)),
         category="digit_0",
         detector_name=name,
         options=OPTIONS[name],

@@ -8,6 +8,7 @@ import pytest
 from gonogo.config import Params
 from gonogo.detectors import DETECTORS
 from gonogo.errors import ConfigError
+from gonogo.sources import SOURCES
 from gonogo.threshold import CalibrateParams
 
 GOOD = """
@@ -38,6 +39,29 @@ def test_an_override_merges_into_its_section(tmp_path):
 
 def test_an_override_that_names_another_variant_replaces_the_section(tmp_path):
     assert params(tmp_path, category="digit_0").section("prepare") == {"source": "digits", "normal_class": 0}
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What a section says for every variant."""
+
+    share: float
+
+
+def test_what_a_section_says_for_every_variant_outlives_a_change_of_variant(tmp_path):
+    text = GOOD.replace("{source: surfaces, ", "{source: surfaces, share: 0.25, ")
+    source, shared = params(tmp_path, text, category="digit_0").variant_and_values("prepare", SOURCES, Shared)
+    assert (type(source).__name__, source.normal_class, shared.share) == ("Digits", 0, 0.25)
+    source, shared = params(tmp_path, text).variant_and_values("prepare", SOURCES, Shared)
+    assert (type(source).__name__, source.window, shared.share) == ("Surfaces", 48, 0.25)
+    changed = text.replace("normal_class: 0", "normal_class: 0, share: 0.5")
+    assert params(tmp_path, changed, category="digit_0").variant_and_values("prepare", SOURCES, Shared)[1].share == 0.5
+
+
+def test_a_misspelt_option_names_those_of_the_variant_and_those_for_all(tmp_path):
+    text = GOOD.replace("{source: surfaces, window", "{source: surfaces, share: 0.25, windo")
+    with pytest.raises(ConfigError, match=r"unknown key 'windo'.*allowed: photograph, window, .*share"):
+        params(tmp_path, text).variant_and_values("prepare", SOURCES, Shared)
 
 
 def test_numbers_are_read_as_dvc_writes_them(tmp_path):

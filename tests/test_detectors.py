@@ -82,11 +82,11 @@ def test_wrong_input_is_refused_with_what_was_expected(inspector, wrong):
         inspector.inspect(wrong)
 
 
-def test_fitting_on_nothing_is_refused(inspector):
+def test_fitting_on_nothing_is_refused(inspector, digits):
     name = name_of(inspector)
     empty = Inspector(DETECTORS[name](**OPTIONS[name]))
     with pytest.raises(DataError):
-        empty.detector.fit(FitImages(empty, []), seed=0)
+        empty.detector.fit(FitImages(empty, digits, []), seed=0)
 
 
 # What each promises
@@ -97,8 +97,8 @@ def test_pca_residual_is_that_of_scikit_learn(digits, pixels):
 
     detector = PCAReconstruction(image_size=8, explained_variance=0.9)
     inspector = Inspector(detector)
-    paths = [digits.path_of(record) for record in digits.with_role("fit")]
-    batches = FitImages(inspector, paths)
+    records = digits.with_role("fit")
+    batches = FitImages(inspector, digits, records)
     detector.fit(batches, seed=0)
     rows = torch.cat(list(batches)).flatten(1).numpy().astype(np.float64)
     pca = PCA(n_components=0.9, svd_solver="full").fit(rows)
@@ -113,8 +113,8 @@ def test_the_rebuilt_forest_is_scikit_learns_own(digits, pixels):
     inspector = fitted("isolation_forest", digits)
     detector = inspector.detector
     assert isinstance(detector, IsolationForest)
-    paths = [digits.path_of(record) for record in digits.with_role("fit")][:40]
-    rows = torch.cat([detector.features(batch) for batch in FitImages(inspector, paths)]).numpy()
+    records = digits.with_role("fit")[:40]
+    rows = torch.cat([detector.features(batch) for batch in FitImages(inspector, digits, records)]).numpy()
     forest = Forest(n_estimators=25, max_samples=40, random_state=17).fit(rows)
     probe = detector.features(inspector.resized(torch.from_numpy(pixels))).numpy()
     np.testing.assert_array_equal(detector.forest().score_samples(probe), forest.score_samples(probe))
@@ -123,19 +123,19 @@ def test_the_rebuilt_forest_is_scikit_learns_own(digits, pixels):
 def test_the_forests_live_curve_ends_at_the_path_length_that_its_scores_are_made_of(digits):
     curve = []
     detector = IsolationForest(image_size=8, n_estimators=1, max_samples=256)
-    paths = [digits.path_of(record) for record in digits.with_role("fit")]
-    images = FitImages(Inspector(detector), paths)
+    records = digits.with_role("fit")
+    images = FitImages(Inspector(detector), digits, records)
     detector.fit(images, seed=0, progress=lambda *report: curve.append(report[3]["mean_path_length"]))
     scores = torch.cat([detector(image)[0] for image in images]).double().numpy()
-    expected = 2 * (np.log(len(paths) - 1) + np.euler_gamma) - 2 * (len(paths) - 1) / len(paths)
+    expected = 2 * (np.log(len(records) - 1) + np.euler_gamma) - 2 * (len(records) - 1) / len(records)
     assert curve[-1] == pytest.approx((-np.log2(scores) * expected).mean(), rel=1e-5)
 
 
 def test_patchcore_with_the_whole_bank_gives_the_brute_force_distance(digits, pixels):
     detector = PatchCore(image_size=64, coreset_ratio=1.0)
     inspector = Inspector(detector)
-    paths = [digits.path_of(record) for record in digits.with_role("fit")][:3]
-    batches = FitImages(inspector, paths)
+    records = digits.with_role("fit")[:3]
+    batches = FitImages(inspector, digits, records)
     detector.fit(batches, seed=0)
     bank = torch.cat([detector.patch_features(batch).flatten(0, 1) for batch in batches]).double()
     with torch.inference_mode():
@@ -153,7 +153,7 @@ def test_patchcore_finds_nothing_in_an_image_of_its_whole_bank(digits):
     detector = PatchCore(image_size=64, coreset_ratio=1.0)
     inspector = Inspector(detector)
     records = digits.with_role("fit")[:2]
-    detector.fit(FitImages(inspector, [digits.path_of(record) for record in records]), seed=0)
+    detector.fit(FitImages(inspector, digits, records), seed=0)
     scores = inspect_records(inspector, digits, records).scores
     strange = inspect_records(inspector, digits, digits.with_role("test")).scores
     assert scores.max() < 1e-3 * strange.max()
@@ -161,9 +161,9 @@ def test_patchcore_finds_nothing_in_an_image_of_its_whole_bank(digits):
 
 def test_patchcore_reweighting_only_lowers_scores(digits, pixels):
     plain, weighted = PatchCore(image_size=64), PatchCore(image_size=64, reweight=True)
-    paths = [digits.path_of(record) for record in digits.with_role("fit")][:8]
+    records = digits.with_role("fit")[:8]
     for detector in (plain, weighted):
-        detector.fit(FitImages(Inspector(detector), paths), seed=0)
+        detector.fit(FitImages(Inspector(detector), digits, records), seed=0)
     lower, upper = Inspector(weighted).inspect(pixels)[0], Inspector(plain).inspect(pixels)[0]
     assert (lower <= upper).all()
     assert (lower < upper).any()

@@ -17,6 +17,7 @@ from import_closure import ROOT, import_closure
 
 STAGES = ["prepare", "fit", "evaluate", "export", "parity", "bench", "summary"]
 PIPELINE = read_yaml(ROOT / "dvc.yaml")
+RAW = read_yaml(ROOT / "params.yaml")["raw"]  # the one path that a user changes per experiment
 PATHS = {name: folder for entry in PIPELINE["vars"] for name, folder in entry.items()}
 
 # Runs a stage as DVC does, then tells which library files it loaded and which parameters it read.
@@ -45,7 +46,7 @@ Path(report).write_text(json.dumps({
 
 
 def filled(text: str, category: str = "") -> str:
-    for name, folder in PATHS.items():
+    for name, folder in (PATHS | {"raw": RAW}).items():
         text = text.replace("${" + name + "}", folder)
     return text.replace("${item.category}", category)
 
@@ -113,11 +114,12 @@ def test_metrics_are_in_git_and_bench_is_never_replayed():
 
 def test_every_override_of_the_repository_is_valid():
     from gonogo.detectors import DETECTORS
+    from gonogo.prepare import PrepareParams
     from gonogo.sources import SOURCES
 
     for category in read_yaml(ROOT / "params.yaml")["categories"]:
         params = Params(ROOT / "params.yaml", category)
-        params.variant("prepare", SOURCES)
+        params.variant_and_values("prepare", SOURCES, PrepareParams)
         params.variant("fit", DETECTORS)
 
 

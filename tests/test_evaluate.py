@@ -7,13 +7,12 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from conftest import fitted, modelled
+from conftest import fitted, manifest_of, modelled
 from gonogo.curves import write_curves, write_rows
 from gonogo.errors import DataError, UndefinedMetricError
 from gonogo.evaluate import EvaluateParams, evaluate, per_image_rows
 from gonogo.files import read_json, write_metrics
-from gonogo.images import read_image
-from gonogo.manifest import Manifest, write_samples
+from gonogo.manifest import Manifest
 from gonogo.metrics import bootstrap_intervals
 from gonogo.report import read_rows
 from gonogo.sample import Sample
@@ -41,18 +40,18 @@ def parts(change_test=lambda pixels: pixels):
                 pixels = change_test(pixels)
             yield Sample(
                 name=f"{role}_{kind}_{number:02d}",
-                role=role,
+                roles=(role,),
                 label=int(kind != "good"),
                 defect_type=kind,
                 group_id=f"{role}_{number // 2}",
-                pixels=np.repeat(np.clip(pixels, 0, 255).astype(np.uint8)[..., None], 3, axis=2),
+                image=np.repeat(np.clip(pixels, 0, 255).astype(np.uint8)[..., None], 3, axis=2),
                 mask=mask if kind == "spot" else None,
             )
 
 
 @pytest.fixture(scope="module")
 def marked(tmp_path_factory):
-    return write_samples(tmp_path_factory.mktemp("marked"), "marked", parts())
+    return manifest_of(parts(), tmp_path_factory.mktemp("marked"))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +93,7 @@ def test_every_metric_of_the_gauge_has_its_baseline_and_its_lift_beside_it(evalu
 
 def test_the_baseline_is_the_certified_distance_to_the_mean_fit_image(digits, digits_model, of_digits):
     def images(role):
-        return np.stack([read_image(digits.path_of(r)).astype(float) for r in digits.with_role(role)])
+        return np.stack([digits.pixels_of(r).astype(float) for r in digits.with_role(role)])
 
     mean = images("fit").mean(axis=0)
     calibrate, test = (np.sqrt(((images(role) - mean) ** 2).mean(axis=(1, 2, 3))) for role in ("calibrate", "test"))
@@ -113,7 +112,7 @@ def test_the_baseline_is_the_certified_distance_to_the_mean_fit_image(digits, di
 
 
 def test_other_test_images_leave_the_threshold_and_every_calibrate_score_as_they_were(evaluation, tmp_path):
-    changed = write_samples(tmp_path / "data", "marked", parts(lambda pixels: (255 - pixels)[::-1]))
+    changed = manifest_of(parts(lambda pixels: (255 - pixels)[::-1]), tmp_path / "data")
     model = modelled(fitted("pca", changed), changed, tmp_path / "model")
     other = evaluate(model, changed, PARAMS, seed=17)
     assert other.threshold == evaluation.threshold
@@ -125,7 +124,7 @@ def test_other_test_images_leave_the_threshold_and_every_calibrate_score_as_they
 
 def test_the_score_of_an_image_does_not_depend_on_the_other_test_images(marked, marked_model, evaluation):
     kept = marked.with_role("fit", "calibrate") + marked.with_role("test")[::3]
-    few = Manifest(marked.folder, tuple(sorted(kept, key=lambda record: record.path)))
+    few = Manifest(marked.folder, marked.raw, tuple(sorted(kept, key=lambda record: record.path)))
     model = dataclasses.replace(marked_model, manifest=marked_model.manifest | {"data_fingerprint": few.fingerprint})
     alone = evaluate(model, few, PARAMS, seed=17)
     scores = dict(zip([record.path for record in marked.with_role("test")], evaluation.test.scores, strict=True))
@@ -139,7 +138,7 @@ def test_the_records_hold_each_calibrate_and_test_image_with_its_raw_score(marke
     assert sorted(row["image"] for row in rows) == sorted(records)
     for row in rows:
         record = records[row["image"]]
-        score = marked_model.inspector.inspect(read_image(marked.path_of(record))[None])[0][0]
+        score = marked_model.inspector.inspect(marked.pixels_of(record)[None])[0][0]
         assert np.float32(row["score"]) == score
         assert float(row["score"]) == float(score)
         assert (row["role"], row["label"], row["defect_type"], row["group_id"]) == (
@@ -179,7 +178,7 @@ def test_pixel_metrics_see_raw_maps_at_the_original_size_where_the_truth_is_know
     values, truth = [], []
     for record in marked.with_role("test"):
         if record.defect_type != "shadow":
-            pixels = read_image(marked.path_of(record))
+            pixels = marked.pixels_of(record)
             anomaly_map = marked_model.inspector.inspect(pixels[None])[1][0]
             mask = marked.mask_of(record)
             assert anomaly_map.shape == mask.shape == pixels.shape[:2]
@@ -264,7 +263,7 @@ def test_the_curves_run_through_every_corner_and_enclose_the_image_metrics(evalu
 
 
 def test_test_images_without_a_defect_have_no_metrics(marked, marked_model):
-    good = Manifest(marked.folder, tuple(record for record in marked.records if record.label == 0))
+    good = Manifest(marked.folder, marked.raw, tuple(record for record in marked.records if record.label == 0))
     model = dataclasses.replace(marked_model, manifest=marked_model.manifest | {"data_fingerprint": good.fingerprint})
     with pytest.raises(UndefinedMetricError, match="got 0 anomalous of 12"):
         evaluate(model, good, PARAMS, seed=17)

@@ -1,12 +1,14 @@
-"""The manifest: roles are disjoint by content, masks fit, and the fingerprint notices every change."""
+"""The manifest: what prepare saw is what every later stage reads, and the fingerprint notices every change."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from gonogo.errors import DataError
-from gonogo.manifest import count_metrics, read_manifest, write_samples
+from conftest import manifest_of
+from gonogo.errors import DataError, IntegrityError
+from gonogo.images import write_png
+from gonogo.manifest import read_manifest
 from gonogo.sample import Sample
 
 
@@ -14,8 +16,14 @@ def samples():
     rng = np.random.default_rng(5)
 
     def sample(name, role, label=0, mask=None):
-        pixels = rng.integers(0, 255, (6, 5, 3), dtype=np.uint8)
-        return Sample(name, role, label, "scratch" if label else "good", name, pixels, mask)
+        return Sample(
+            name=name,
+            image=rng.integers(0, 255, (6, 5, 3), dtype=np.uint8),
+            label=label,
+            defect_type="scratch" if label else "good",
+            roles=(role,),
+            mask=mask,
+        )
 
     mask = np.zeros((6, 5), bool)
     mask[1, 2] = True
@@ -29,25 +37,26 @@ def samples():
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    written = write_samples(tmp_path, "brick", samples())
-    manifest = read_manifest(tmp_path)
+    written = manifest_of(samples(), tmp_path)
+    manifest = read_manifest(tmp_path, tmp_path / "raw")
     assert manifest.records == written.records
     assert [record.path for record in manifest.with_role("fit", "calibrate")] == ["images/a.png", "images/b.png"]
     good, masked, unmasked = manifest.with_role("test")
     assert not manifest.mask_of(good).any()
-    assert manifest.mask_of(masked).sum() == 1
+    assert np.argwhere(manifest.mask_of(masked)).tolist() == [[1, 2]]
     assert manifest.mask_of(unmasked) is None
     assert (masked.width, masked.height) == (5, 6)
+    assert np.array_equal(manifest.pixels_of(masked), samples()[3].image)
 
 
 def test_the_fingerprint_changes_with_a_pixel_a_mask_a_role_and_a_group(tmp_path):
     def fingerprint(number, changed):
-        return write_samples(tmp_path / str(number), "brick", changed).fingerprint
+        return manifest_of(changed, tmp_path / str(number)).fingerprint
 
     base = samples()
-    pixel = [replace(base[0], pixels=base[0].pixels ^ 1), *base[1:]]
+    pixel = [replace(base[0], image=base[0].image ^ 1), *base[1:]]
     mask = [*base[:3], replace(base[3], mask=~base[3].mask), base[4]]
-    role = [*base, replace(base[2], name="f", pixels=base[2].pixels ^ 1, role="calibrate")]
+    role = [*base, replace(base[2], name="f", image=base[2].image ^ 1, roles=("calibrate",))]
     group = [replace(base[0], group_id="other"), *base[1:]]
     prints = [fingerprint(i, s) for i, s in enumerate([base, pixel, mask, role, group])]
     assert len(set(prints)) == 5
@@ -55,49 +64,54 @@ def test_the_fingerprint_changes_with_a_pixel_a_mask_a_role_and_a_group(tmp_path
 
 
 def test_the_order_of_the_samples_does_not_matter(tmp_path):
-    forward = write_samples(tmp_path / "a", "brick", samples()).fingerprint
-    assert write_samples(tmp_path / "b", "brick", samples()[::-1]).fingerprint == forward
+    forward = manifest_of(samples(), tmp_path / "a").fingerprint
+    assert manifest_of(samples()[::-1], tmp_path / "b").fingerprint == forward
 
 
-def test_a_duplicate_across_roles_is_an_error_that_names_both_files(tmp_path):
+@pytest.fixture
+def raw(tmp_path):
+    """A raw folder with the image of sample a and the mask of sample d."""
+    write_png(tmp_path / "raw" / "set" / "a.png", samples()[0].image)
+    write_png(tmp_path / "raw" / "set" / "d_mask.png", samples()[3].mask)
+    return tmp_path / "raw"
+
+
+def from_files(raw):
     base = samples()
-    twin = replace(base[1], pixels=base[0].pixels)
-    with pytest.raises(DataError, match=r"a\.png \(fit, good\) and .*b\.png \(calibrate, good\) show the same pixels"):
-        write_samples(tmp_path, "brick", [base[0], twin, *base[2:]])
+    first = replace(base[0], name="set/a.png", image=raw / "set" / "a.png")
+    return [first, *base[1:3], replace(base[3], mask=raw / "set" / "d_mask.png"), base[4]]
 
 
-def test_a_defect_that_looks_exactly_like_a_good_test_image_is_an_error(tmp_path):
-    base = samples()
-    with pytest.raises(DataError, match="show the same pixels"):
-        write_samples(tmp_path, "brick", [*base[:3], replace(base[3], pixels=base[2].pixels), base[4]])
+def test_raw_files_stay_where_they_are_and_are_read_there(raw, tmp_path):
+    manifest = manifest_of(from_files(raw), tmp_path / "prepared", raw=raw)
+    [record] = manifest.with_role("fit")
+    masked = next(record for record in manifest.records if record.mask)
+    assert (record.path, masked.mask) == ("raw/set/a.png", "raw/set/d_mask.png")
+    assert np.array_equal(manifest.pixels_of(record), samples()[0].image)
+    assert np.array_equal(manifest.mask_of(masked), samples()[3].mask)
+    written = [path.name for path in (tmp_path / "prepared").rglob("*") if path.is_file()]
+    assert sorted(written) == ["b.png", "c.png", "d.png", "e.png", "manifest.jsonl"]
 
 
-def test_a_defective_image_may_only_be_test(tmp_path):
-    base = samples()
-    with pytest.raises(DataError, match="has the role fit; only test may"):
-        write_samples(tmp_path, "brick", [replace(base[4], role="fit"), *base[:4]])
+def test_the_manifest_of_raw_files_does_not_tell_where_the_raw_folder_lies(raw, tmp_path):
+    here = manifest_of(from_files(raw), tmp_path / "one", raw=raw)
+    there = raw.rename(tmp_path / "elsewhere")
+    assert manifest_of(from_files(there), tmp_path / "two", raw=there).fingerprint == here.fingerprint
 
 
-def test_two_samples_of_one_name_a_missing_role_and_a_wrong_mask_are_errors(tmp_path):
-    base = samples()
-    with pytest.raises(DataError, match="two samples have the name"):
-        write_samples(tmp_path / "a", "brick", [base[0], base[0], *base[1:]])
-    with pytest.raises(DataError, match="no image has the role calibrate"):
-        write_samples(tmp_path / "b", "brick", [base[0], *base[2:]])
-    with pytest.raises(DataError, match="does not fit"):
-        write_samples(tmp_path / "c", "brick", [*base[:3], replace(base[3], mask=np.ones((3, 3), bool))])
-
-
-def test_counts_say_how_many_images_have_which_role(tmp_path):
-    counts = count_metrics(write_samples(tmp_path, "brick", samples()))
-    assert (counts["n_fit"], counts["n_calibrate"], counts["n_test_good"], counts["n_test_defective"]) == (1, 1, 1, 2)
-    assert counts["n_masks"] == 1
-    assert counts["n_test.scratch"] == 2
+def test_a_raw_file_that_changed_after_prepare_is_refused(raw, tmp_path):
+    manifest = manifest_of(from_files(raw), tmp_path / "prepared", raw=raw)
+    write_png(raw / "set" / "a.png", samples()[0].image ^ 1)
+    write_png(raw / "set" / "d_mask.png", ~samples()[3].mask)
+    with pytest.raises(IntegrityError, match=r"a\.png has changed since the prepare stage saw it"):
+        manifest.pixels_of(manifest.with_role("fit")[0])
+    with pytest.raises(IntegrityError, match=r"d_mask\.png is not the mask that the prepare stage saw"):
+        manifest.mask_of(next(record for record in manifest.records if record.mask))
 
 
 def test_a_manifest_that_is_not_there_or_broken_is_an_error(tmp_path):
     with pytest.raises(DataError, match="run the prepare stage"):
-        read_manifest(tmp_path)
+        read_manifest(tmp_path, tmp_path)
     (tmp_path / "manifest.jsonl").write_text('{"path": 1}\n')
     with pytest.raises(DataError, match="cannot be read as a manifest"):
-        read_manifest(tmp_path)
+        read_manifest(tmp_path, tmp_path)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import manifest_of
 from gonogo.evaluate import Evaluation
 from gonogo.inspection import Inspection
-from gonogo.manifest import write_samples
 from gonogo.sample import Sample
 from gonogo.sheet import (
     CAPTION,
@@ -40,17 +40,23 @@ TEST_IMAGES = {
 def drawn(folder, *, cases=2, threshold=THRESHOLD, unit=1.0):
     """(h, w, 3) int16: the sheet of TEST_IMAGES; each map is constant at its image's score, all in `unit`."""
 
-    def grey(level):
-        return np.full((30, 30, 3), level, dtype=np.uint8)
+    def sample(level, role, kind="good", mask=None):
+        return Sample(
+            name=f"{level:03d}",
+            image=np.full((30, 30, 3), level, dtype=np.uint8),
+            label=int(kind != "good"),
+            defect_type=kind,
+            roles=(role,),
+            group_id=str(level),
+            mask=mask,
+        )
 
     mask = np.zeros((30, 30), dtype=bool)
     mask[5:25, 5:25] = True
     samples = [
-        Sample(f"{level:03d}", "test", int(kind != "good"), kind, str(level), grey(level), mask if masked else None)
-        for level, (kind, _, masked) in TEST_IMAGES.items()
+        sample(level, "test", kind, mask if masked else None) for level, (kind, _, masked) in TEST_IMAGES.items()
     ]
-    others = [Sample(role, role, 0, "good", role, grey(level), None) for role, level in (("fit", 1), ("calibrate", 2))]
-    manifest = write_samples(folder / "data", "parts", [*samples, *others])
+    manifest = manifest_of([*samples, sample(1, "fit"), sample(2, "calibrate")], folder / "data")
     records = manifest.with_role("test")
     scores = np.array([TEST_IMAGES[int(record.group_id)][1] for record in records], dtype=np.float32) * unit
     test = Inspection(records, scores, [np.full((30, 30), score, dtype=np.float32) for score in scores])

@@ -2,11 +2,12 @@
 
 `params.yaml` has one section per stage and, under `overrides`, what a category does differently.
 A section that picks a variant (`prepare.source`, `fit.detector`) carries that variant's options beside the
-name; an override that names another variant replaces the whole section, since options do not transfer.
+name; an override that names another variant drops the first one's options, since options do not transfer, and keeps
+what the section says for every variant.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -18,6 +19,7 @@ from gonogo.errors import ConfigError
 
 Section = dict[str, Any]
 T = TypeVar("T")
+S = TypeVar("S")
 
 VARIANT_KEYS = {"prepare": "source", "fit": "detector"}
 
@@ -77,13 +79,18 @@ class Params:
         return int(self._top("seed", int))
 
     @property
+    def raw(self) -> Path:
+        """The folder of the user's own images. DVC watches its files, as a dependency of prepare."""
+        return Path(self._top("raw", str))
+
+    @property
     def categories(self) -> list[str]:
         """The categories of the run, in the order of the file."""
         self.sections_read.add("categories")
         return list(self._top("categories", list))
 
-    def section(self, name: str) -> Section:
-        """Section `name` with the category's override merged over it."""
+    def section(self, name: str, *, shared: Collection[str] = ()) -> Section:
+        """Section `name` with the category's override merged over it; `shared` keys belong to no variant."""
         self.sections_read.add(name)
         merged = dict(self._top(name, dict))
         if self.category is None:
@@ -92,7 +99,7 @@ class Params:
         override = ((self._content.get("overrides") or {}).get(self.category) or {}).get(name) or {}
         variant = VARIANT_KEYS.get(name)
         if variant in override and override[variant] != merged.get(variant):
-            return dict(override)
+            merged = {key: value for key, value in merged.items() if key in shared}
         return merged | override
 
     def values(self, name: str, kind: Callable[..., T]) -> T:
@@ -106,7 +113,21 @@ class Params:
             ConfigError: the name is not in the registry, one of its options is wrong, or options of another variant
                 were left beside it; the message shows what to write instead.
         """
-        options = self.section(name)
+        return self._variant(name, registry, self.section(name), shared=())
+
+    def variant_and_values(
+        self, name: str, registry: Mapping[str, Callable[..., T]], kind: Callable[..., S]
+    ) -> tuple[T, S]:
+        """The variant as in `variant`, and what the section says for every variant, as a checked `kind`."""
+        shared = list(inspect.signature(kind).parameters)
+        section = self.section(name, shared=shared)
+        values = {key: section.pop(key) for key in shared if key in section}
+        made = self._variant(name, registry, section, shared)
+        return made, build(kind, values, where=f"{self.path}: {name}")
+
+    def _variant(
+        self, name: str, registry: Mapping[str, Callable[..., T]], options: Section, shared: Collection[str]
+    ) -> T:
         key = VARIANT_KEYS[name]
         choice = options.pop(key, None)
         if not isinstance(choice, str) or choice not in registry:
@@ -119,11 +140,13 @@ class Params:
                 f"To start from the defaults of {choice!r} in one category, write under overrides "
                 f"`{self.category or 'CATEGORY'}: {{{name}: {{{key}: {choice}}}}}`; for all, replace the section"
             )
-        return build(registry[choice], options, where=f"{self.path}: {name} ({choice})")
+        return build(registry[choice], options, where=f"{self.path}: {name} ({choice})", beside=shared)
 
 
-def build(kind: Callable[..., T], values: Section, *, where: str) -> T:
+def build(kind: Callable[..., T], values: Section, *, where: str, beside: Collection[str] = ()) -> T:
     """Call `kind` with `values` after checking names, types and ranges against its signature.
+
+    `beside` are keys that may stand next to those of `kind` and were taken out already; a message lists them too.
 
     Raises:
         ConfigError: an unknown, missing, mistyped or out-of-range key; each is named with what is allowed.
@@ -138,7 +161,7 @@ def build(kind: Callable[..., T], values: Section, *, where: str) -> T:
     try:
         checked = model.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(_sentence(problem, list(fields)) for problem in error.errors())
+        problems = "; ".join(_sentence(problem, [*fields, *beside]) for problem in error.errors())
         raise ConfigError(f"{where}: {problems}") from error
     return kind(**{name: getattr(checked, name) for name in fields})
 

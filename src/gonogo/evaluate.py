@@ -71,8 +71,7 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: 
     record = model.threshold
 
     baseline = Inspector(MeanImage(image_size=params.baseline_size))
-    fit_paths = [manifest.path_of(fitted) for fitted in manifest.with_role("fit")]
-    baseline.detector.fit(FitImages(baseline, fit_paths), seed=seed)
+    baseline.detector.fit(FitImages(baseline, manifest, manifest.with_role("fit")), seed=seed)
     trivial_calibrate = inspect_records(baseline, manifest, calibrate_records)
     trivial_threshold = certify(
         trivial_calibrate.scores,

@@ -1,32 +1,75 @@
 """Reading and writing images. Needs only numpy and Pillow: the scorer and the pipeline read through this one door."""
 
+import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from gonogo.errors import ImageError
 
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM")
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+MAX_PIXELS = 80_000_000  # a header that claims more is damaged or hostile; Pillow itself grows wary at 89 million
+
+# What Pillow's parsers raise on a damaged file, beside their own errors.
+DAMAGE = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, AttributeError, RuntimeError,
+          ArithmeticError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError)  # fmt: skip
 
 
 def read_image(path: Path) -> np.ndarray:
     """Decode `path` to (h, w, 3) uint8 RGB, upright by its EXIF orientation.
 
-    Grey is repeated over the channels, 16 bits are scaled to 8, an alpha channel is dropped.
+    Grey is repeated over the channels, 16 bits are scaled to 8, an alpha channel is dropped, CMYK is converted.
 
     Raises:
         ImageError: the file is missing, truncated, too large or not an image; the message names it.
     """
+    return decode(file_bytes(path), path)[0]
+
+
+def file_bytes(path: Path) -> bytes:
+    """The whole file.
+
+    Raises:
+        ImageError: it is missing, a directory or otherwise out of reach.
+    """
     try:
-        with Image.open(path) as image:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read as an image: {error.strerror or error}") from error
+
+
+def decode(data: bytes, path: Path) -> tuple[np.ndarray, str]:
+    """Pixels as in `read_image`, and Pillow's name for the file's mode, of an encoded image.
+
+    Args:
+        data: the whole file.
+        path: where it came from, for the message.
+
+    Raises:
+        ImageError: it cannot be decoded.
+    """
+    if not data:
+        raise ImageError(f"{path} cannot be read as an image: the file is empty")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"{image.width} x {image.height} pixels, at most {MAX_PIXELS} are read")
+            if isinstance(image, TiffImagePlugin.TiffImageFile):
+                _require_interleaved(image)
             upright = ImageOps.exif_transpose(image)
             if upright.mode in WIDE_MODES:
-                wide = np.asarray(upright, dtype=np.float64)
-                return np.repeat(np.clip(np.rint(wide / 257), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
-            return np.array(upright.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{path} cannot be read as an image: {error}") from error
+                return _eight_bits(np.asarray(upright)), image.mode
+            if upright.mode == "F":
+                raise ValueError("pixels are floating-point numbers without a known range; save 8 or 16 bits")
+            return np.array(upright.convert("RGB")), image.mode
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{path} cannot be read as an image: not one of {', '.join(FORMATS)}") from error
+    except DAMAGE as error:
+        raise ImageError(f"{path} cannot be read as an image: {error or type(error).__name__}") from error
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -44,3 +87,18 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
         pixels = pixels.astype(np.uint8) * 255
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, format="PNG")
+
+
+def _require_interleaved(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Refuse planes of 16 bits, which Pillow decodes to other values without a word."""
+    tags = image.tag_v2
+    planar = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION, 1) == 2
+    if planar and max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) > 8:
+        raise ValueError("a TIFF of separate 16 bit planes; save it interleaved or as PNG")
+
+
+def _eight_bits(wide: np.ndarray) -> np.ndarray:
+    if wide.min() < 0 or wide.max() > 65535:
+        raise ValueError(f"pixel values from {wide.min()} to {wide.max()}; expected 8 or 16 bits")
+    grey = np.rint(wide.astype(np.float32) / 257).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)

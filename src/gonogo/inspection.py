@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gonogo.images import read_image
 from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest, Record
 
@@ -36,7 +35,7 @@ def inspect_records(
     scores = np.empty(len(records), dtype=np.float32)
     maps = []
     for number, record in enumerate(records):
-        score, anomaly_map = inspector.inspect(read_image(manifest.path_of(record))[None])
+        score, anomaly_map = inspector.inspect(manifest.pixels_of(record)[None])
         scores[number] = score[0]
         if keep_maps:
             maps.append(anomaly_map[0])

@@ -1,7 +1,6 @@
 """One inference path: raw pixels in, score and anomaly map out. Evaluation, export and parity all go through it."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from gonogo.anomaly_map import resize, upsample
 from gonogo.detectors.contract import Detector
 from gonogo.errors import ShapeError
-from gonogo.images import read_image
+from gonogo.manifest import Manifest, Record
 
 
 class Inspector(nn.Module):
@@ -50,18 +49,19 @@ class Inspector(nn.Module):
 
 
 class FitImages(Sequence[Tensor]):
-    """Resized pixels (1, 3, s, s) of image files, read when asked for, so that memory stays bounded.
+    """Resized pixels (1, 3, s, s) of a manifest's images, read when asked for, so that memory stays bounded.
 
     One image is one batch: on a CPU, larger ones fall out of the cache and take longer per image.
     """
 
-    def __init__(self, inspector: Inspector, paths: Sequence[Path]) -> None:
+    def __init__(self, inspector: Inspector, manifest: Manifest, records: Sequence[Record]) -> None:
         self.inspector = inspector
-        self.paths = paths
+        self.manifest = manifest
+        self.records = records
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.records)
 
     @torch.inference_mode()
     def __getitem__(self, index):  # type: ignore[no-untyped-def]  # only an int: nobody slices it
-        return self.inspector.resized(torch.from_numpy(read_image(self.paths[index]))[None])
+        return self.inspector.resized(torch.from_numpy(self.manifest.pixels_of(self.records[index]))[None])

@@ -3,23 +3,39 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from gonogo.errors import DataError
+from gonogo.errors import DataError, IntegrityError
 from gonogo.files import sha256_of, write_text
-from gonogo.images import read_image, read_mask, write_png
-from gonogo.sample import Role, Sample
+from gonogo.images import decode, file_bytes, read_mask
+from gonogo.sample import Role
 
 MANIFEST = "manifest.jsonl"
+EXTRAS = ("boxes", "saturation")
+RAW = "raw/"  # begins the name of a file that stays where it is, in the raw folder
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Record:
-    """One image. Paths are relative to the manifest's folder; `label` 1 is anomalous."""
+    """One image.
+
+    Attributes:
+        path: of the image, relative to the manifest's folder, or to the raw folder where it begins with `raw/`.
+        sha256: of a raw file's bytes, or of the pixels of an image that prepare wrote.
+        role: fit, calibrate or test.
+        label: 0 good, 1 anomalous.
+        defect_type: "good" for good parts.
+        mask: like `path`; None where there is none.
+        mask_sha256: of the mask file's bytes.
+        group_id: shared by the images of one part.
+        width, height: in pixels, as decoded.
+        boxes, saturation: of the annotation, as in `Sample`.
+    """
 
     path: str
     sha256: str
@@ -32,18 +48,21 @@ class Record:
     group_id: str
     width: int
     height: int
+    boxes: Sequence[Mapping[str, Any]] = ()
+    saturation: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The records of one category, sorted by path, and the folder that holds their files."""
+    """The records of one category, sorted by path, and the two folders that hold their files."""
 
     folder: Path
+    raw: Path
     records: tuple[Record, ...]
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over all records, thus over every image's and mask's bytes, role, label and group."""
+        """SHA-256 over all records, thus over every image's and mask's content, role, label and group."""
         return hashlib.sha256("\n".join(_line(record) for record in self.records).encode()).hexdigest()
 
     def with_role(self, *roles: Role) -> list[Record]:
@@ -59,26 +78,48 @@ class Manifest:
 
     def path_of(self, record: Record) -> Path:
         """Where the record's image lies."""
-        return self.folder / record.path
+        return located(record.path, self.folder, self.raw)
+
+    def pixels_of(self, record: Record) -> np.ndarray:
+        """The record's image, (h, w, 3) uint8 RGB.
+
+        Raises:
+            IntegrityError: a raw file is not the one that prepare saw.
+            ImageError: the file cannot be read.
+        """
+        path = self.path_of(record)
+        data = file_bytes(path)
+        if record.path.startswith(RAW) and hashlib.sha256(data).hexdigest() != record.sha256:
+            raise IntegrityError(f"{path} has changed since the prepare stage saw it; run dvc repro")
+        return decode(data, path)[0]
 
     def mask_of(self, record: Record) -> np.ndarray | None:
         """The record's mask, (h, w) bool; all False for a good image; None for a defect without one.
 
         Raises:
-            DataError: the mask's size is not the image's.
+            IntegrityError: the mask is not the one that prepare saw.
         """
         if record.mask is None:
             return np.zeros((record.height, record.width), dtype=bool) if record.label == 0 else None
-        mask = read_mask(self.folder / record.mask)
-        if mask.shape != (record.height, record.width):
-            raise DataError(
-                f"{self.folder / record.mask}: mask is {mask.shape[1]} x {mask.shape[0]}, "
-                f"its image {record.width} x {record.height}"
-            )
-        return mask
+        path = located(record.mask, self.folder, self.raw)
+        if not path.is_file() or sha256_of(path) != record.mask_sha256:
+            raise IntegrityError(f"{path} is not the mask that the prepare stage saw; run dvc repro")
+        return read_mask(path)
 
 
-def read_manifest(folder: Path) -> Manifest:
+def located(name: str, folder: Path, raw: Path) -> Path:
+    """The file that a manifest in `folder` calls `name`."""
+    return raw / name.removeprefix(RAW) if name.startswith(RAW) else folder / name
+
+
+def write_manifest(folder: Path, raw: Path, records: Iterable[Record]) -> Manifest:
+    """Write the records, sorted by path, to the manifest in `folder`."""
+    manifest = Manifest(folder, raw, tuple(sorted(records, key=lambda record: record.path)))
+    write_text(folder / MANIFEST, "".join(_line(record) + "\n" for record in manifest.records))
+    return manifest
+
+
+def read_manifest(folder: Path, raw: Path) -> Manifest:
     """Read the manifest in `folder`.
 
     Raises:
@@ -87,23 +128,9 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        return Manifest(folder, tuple(Record(**json.loads(line)) for line in lines))
+        return Manifest(folder, raw, tuple(Record(**json.loads(line)) for line in lines))
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{path} cannot be read as a manifest: {error}; run the prepare stage") from error
-
-
-def write_samples(folder: Path, category: str, samples: Iterable[Sample]) -> Manifest:
-    """Write each sample's image and mask as PNG and the manifest beside them.
-
-    Raises:
-        DataError: a name or an image's content occurs twice across roles or labels, a mask does not fit its image,
-            a defective image has another role than test, or a role is empty.
-    """
-    records = [_write_sample(folder, category, sample) for sample in samples]
-    _check(folder, records)
-    manifest = Manifest(folder, tuple(sorted(records, key=lambda record: record.path)))
-    write_text(folder / MANIFEST, "".join(_line(record) + "\n" for record in manifest.records))
-    return manifest
 
 
 def count_metrics(manifest: Manifest) -> dict[str, int | str]:
@@ -124,47 +151,7 @@ def count_metrics(manifest: Manifest) -> dict[str, int | str]:
     return counts
 
 
-def _write_sample(folder: Path, category: str, sample: Sample) -> Record:
-    path = f"images/{sample.name}.png"
-    if (folder / path).exists():
-        raise DataError(f"{folder / path}: two samples have the name {sample.name!r}")
-    write_png(folder / path, sample.pixels)
-    mask = None
-    if sample.mask is not None and sample.label == 1:
-        if sample.mask.shape != sample.pixels.shape[:2]:
-            raise DataError(f"{sample.name}: mask {sample.mask.shape} does not fit image {sample.pixels.shape[:2]}")
-        mask = f"masks/{sample.name}.png"
-        write_png(folder / mask, sample.mask)
-    return Record(
-        path=path,
-        sha256=hashlib.sha256(read_image(folder / path).tobytes()).hexdigest(),
-        category=category,
-        role=sample.role,
-        label=sample.label,
-        defect_type=sample.defect_type,
-        mask=mask,
-        mask_sha256=sha256_of(folder / mask) if mask else None,
-        group_id=sample.group_id,
-        width=sample.pixels.shape[1],
-        height=sample.pixels.shape[0],
-    )
-
-
-def _check(folder: Path, records: list[Record]) -> None:
-    seen: dict[str, Record] = {}
-    for record in records:
-        if record.label == 1 and record.role != "test":
-            raise DataError(f"{folder / record.path}: a defective image has the role {record.role}; only test may")
-        twin = seen.setdefault(record.sha256, record)
-        if (twin.role, twin.label) != (record.role, record.label):
-            raise DataError(
-                f"{folder / twin.path} ({twin.role}, {twin.defect_type}) and {folder / record.path} "
-                f"({record.role}, {record.defect_type}) show the same pixels; roles must be disjoint"
-            )
-    for role in ("fit", "calibrate", "test"):
-        if not any(record.role == role for record in records):
-            raise DataError(f"{folder}: no image has the role {role}")
-
-
 def _line(record: Record) -> str:
-    return json.dumps(asdict(record), sort_keys=True, ensure_ascii=False)
+    # Columns that only some data sets have are left out where they are empty.
+    kept = {name: value for name, value in asdict(record).items() if name not in EXTRAS or value}
+    return json.dumps(kept, sort_keys=True, ensure_ascii=False)

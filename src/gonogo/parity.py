@@ -14,7 +14,6 @@ from scipy import stats
 
 from gonogo.errors import ConfigError, ParityError
 from gonogo.files import write_manifest
-from gonogo.images import read_image
 from gonogo.manifest import Manifest, Record
 from gonogo.model import Model, versions
 from gonogo.scorer import ONNX_FILE, open_session, run_session
@@ -141,7 +140,7 @@ def compare(model: Model, onnx_path: Path, manifest: Manifest, params: ParityPar
                     differences = _map_differences(maps, expected_maps[part])
                     comparisons += [
                         Comparison(
-                            image=str(manifest.path_of(record)),
+                            image=record.path,
                             size=f"{images.shape[1]} x {images.shape[2]}",
                             batch_size=batch_size,
                             reference_score=float(reference),
@@ -184,7 +183,7 @@ def _batches(
     group: list[Record] = []
     images: list[np.ndarray] = []
     for record in records:
-        pixels = read_image(manifest.path_of(record))
+        pixels = manifest.pixels_of(record)
         if size is not None:
             pixels = np.array(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BICUBIC))
         if images and (pixels.shape != images[0].shape or len(images) == batch_size):

@@ -1,63 +1,95 @@
-"""What every data source yields: samples with a role."""
+"""What every data source yields: samples, each with the roles that the layout leaves open to it."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
-from gonogo.errors import ConfigError
-
 Role = Literal["fit", "calibrate", "test"]
+Key = TypeVar("Key", bound=Hashable)
+
+ROLES: tuple[Role, ...] = ("fit", "calibrate", "test")
+TRAIN: tuple[Role, ...] = ("fit", "calibrate")  # good parts that the layout keeps out of its test set
+TEST: tuple[Role, ...] = ("test",)
+
+# A mask is a file in which any non-zero pixel is anomalous, an array, or what draws it at (height, width).
+Mask = Path | np.ndarray | Callable[[int, int], np.ndarray]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One image and what is known of it.
+    """One image and what its source knows of it.
 
     Attributes:
-        name: unique within the category and safe as a file's stem.
-        role: only test may hold anomalous samples.
+        name: unique within the category: a raw file's path below the raw folder, or a stem of our own making.
+        image: the raw file, which stays where it is, or pixels (h, w, 3) uint8 RGB, which prepare writes.
         label: 0 good, 1 anomalous.
         defect_type: "good" for good parts.
-        group_id: shared by the samples that show the same piece of the world.
-        pixels: (h, w, 3) uint8 RGB.
-        mask: (h, w) bool, True where anomalous; None where no mask exists. Good parts need none.
+        roles: the roles that the layout leaves open; prepare deals one of them.
+        group_id: shared by the samples that show the same piece of the world; None: it stands alone.
+        mask: (h, w) bool or what makes it, True where anomalous; None where no mask exists. Good parts need none.
+        boxes: objects of the annotation, each {"x", "y", "width", "height", "label"} in pixels.
+        saturation: per defect of the image {"mask", "threshold", "relative"}, as MVTec LOCO gives it for sPRO.
+        size: (width, height) that the annotation was drawn at, where it says so.
     """
 
     name: str
-    role: Role
+    image: Path | np.ndarray
     label: int
     defect_type: str
-    group_id: str
-    pixels: np.ndarray
-    mask: np.ndarray | None
+    roles: tuple[Role, ...]
+    group_id: str | None = None
+    mask: Mask | None = None
+    boxes: Sequence[Mapping[str, Any]] = ()
+    saturation: Sequence[Mapping[str, Any]] = ()
+    size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shares:
+    """How good parts are dealt to the roles that their layout leaves open.
+
+    Attributes:
+        seed: of the shuffle.
+        test: share of the good parts that test gets, of those that may be test.
+        calibrate: share of the remaining good parts that calibrate gets; fit gets the rest.
+    """
+
+    seed: int
+    test: float
+    calibrate: float
+
+    def deal(self, open_roles: Mapping[Key, Sequence[Role]]) -> dict[Key, Role]:
+        """A role for each key, among those open to it; a key's place in the shuffle depends on itself alone."""
+        order = sorted(open_roles, key=lambda key: draw(self.seed, "role", str(key)))
+        dealt: dict[Key, Role] = {key: open_roles[key][0] for key in order if len(open_roles[key]) == 1}
+        undecided = [key for key in order if key not in dealt]
+        may_test = [key for key in undecided if "test" in open_roles[key]]
+        dealt |= dict.fromkeys(may_test[: round(self.test * len(may_test))], "test")
+        rest = [key for key in undecided if key not in dealt]
+        calibrate = set(rest[: round(self.calibrate * len(rest))])
+        return dealt | {key: "calibrate" if key in calibrate else "fit" for key in rest}
 
 
 class Source(Protocol):
     """Where the images of a category come from."""
 
-    def samples(self, seed: int) -> Iterator[Sample]:
-        """Every sample of the category; the same seed gives the same bytes on every machine."""
+    def samples(self, category: str, raw: Path, shares: Shares) -> Iterator[Sample]:
+        """Every sample of `category`; the same seed gives the same bytes on every machine.
+
+        Args:
+            category: the gauge's name, and the data set's own unless an option says otherwise.
+            raw: the folder of the user's images; sources that draw their own ignore it.
+            shares: for sources that must know a part's role before they draw it.
+
+        Raises:
+            ConfigError: the options do not fit what is there.
+            DataError: the layout is not the one expected; the message says what was found.
+        """
         ...
-
-
-def deal(n: int, fit_share: float, calibrate_share: float) -> list[Role]:
-    """Roles for `n` shuffled good parts: the shares, rounded, and the rest for test.
-
-    Raises:
-        ConfigError: a role gets none.
-    """
-    n_fit, n_calibrate = round(n * fit_share), round(n * calibrate_share)
-    counts: dict[Role, int] = {"fit": n_fit, "calibrate": n_calibrate, "test": n - n_fit - n_calibrate}
-    if min(counts.values()) < 1:
-        shares = ", ".join(f"{count} to {role}" for role, count in counts.items())
-        raise ConfigError(
-            f"fit_share {fit_share} and calibrate_share {calibrate_share} deal {n} good parts as {shares}; "
-            "each role needs one: change the shares or have more parts"
-        )
-    return [role for role, count in counts.items() for _ in range(count)]
 
 
 def draw(seed: int, *names: str | int) -> int:

@@ -8,7 +8,6 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion, binary_fill_holes
 
 from gonogo.evaluate import Evaluation
-from gonogo.images import read_image
 from gonogo.manifest import Manifest
 
 TILE, GAP, HEADER, CAPTION, LABEL = 112, 6, 46, 18, 96
@@ -81,7 +80,7 @@ def _draw_case(
     left, top = corner
     record = evaluation.test.records[position]
     score = float(evaluation.test.scores[position])
-    pixels = read_image(manifest.path_of(record))
+    pixels = manifest.pixels_of(record)
     mask = evaluation.masks[position]
     tiles = [
         pixels,

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
 from gonogo.errors import ConfigError, MissingExtraError
-from gonogo.sample import Sample, deal, draw
+from gonogo.sample import ROLES, TEST, Sample, Shares, draw
 
 GREY_STEP = 15  # scikit-learn's pixels count 0 to 16 inked dots
 
@@ -17,42 +18,42 @@ GREY_STEP = 15  # scikit-learn's pixels count 0 to 16 inked dots
 class Digits:
     """scikit-learn's digits; a good part is any image of `normal_class`.
 
-    Each class has 174 to 183 images, no two alike; the default shares leave at least 61 for calibrate (59 certify
-    5 % at 95 % confidence) and 26 good ones for test.
+    Each class has 174 to 183 images, no two alike.
 
     Attributes:
         normal_class: the digit that is a good part.
-        fit_share: share of the good images that fit gets.
-        calibrate_share: share of the good images that calibrate gets; test gets the rest.
         defects_per_class: images of each other digit, all in test.
     """
 
     normal_class: Annotated[int, Field(ge=0, le=9)] = 0
-    fit_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    calibrate_share: Annotated[float, Field(gt=0, lt=1)] = 0.35
     defects_per_class: Annotated[int, Field(ge=1, le=174)] = 20
 
     def __post_init__(self) -> None:
         if self.normal_class not in range(10):
             raise ConfigError(f"digits: normal_class is {self.normal_class!r}; choose one of 0 to 9")
 
-    def samples(self, seed: int) -> Iterator[Sample]:
-        """Good images in all three roles and defects in test, digit by digit.
+    def samples(self, category: str, raw: Path, shares: Shares) -> Iterator[Sample]:
+        """Good images for all three roles and defects for test, digit by digit.
 
         Raises:
-            ConfigError: a role gets no image.
             MissingExtraError: scikit-learn is not installed.
         """
         images, digits = read_digits()
         for digit in range(10):
-            order = sorted(np.flatnonzero(digits == digit).tolist(), key=lambda i: draw(seed, "digits", i))
-            if digit == self.normal_class:
-                for index, role in zip(order, deal(len(order), self.fit_share, self.calibrate_share), strict=True):
-                    yield Sample(f"{role}_{index:04d}_good", role, 0, "good", f"{index:04d}", images[index], None)
-            else:
-                for index in order[: self.defects_per_class]:
-                    kind = f"digit_{digit}"
-                    yield Sample(f"test_{index:04d}_{kind}", "test", 1, kind, f"{index:04d}", images[index], None)
+            order = np.flatnonzero(digits == digit).tolist()
+            kind, chosen = "good", order
+            if digit != self.normal_class:
+                kind = f"digit_{digit}"
+                chosen = sorted(order, key=lambda i: draw(shares.seed, "digits", i))[: self.defects_per_class]
+            for index in chosen:
+                yield Sample(
+                    name=f"{index:04d}_{kind}",
+                    image=images[index],
+                    label=int(kind != "good"),
+                    defect_type=kind,
+                    roles=ROLES if kind == "good" else TEST,
+                    group_id=f"{index:04d}",
+                )
 
 
 def read_digits() -> tuple[np.ndarray, np.ndarray]:

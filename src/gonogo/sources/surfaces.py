@@ -15,7 +15,7 @@ from pydantic import Field
 
 from gonogo.errors import ConfigError, MissingExtraError
 from gonogo.images import read_image
-from gonogo.sample import Role, Sample, deal, draw
+from gonogo.sample import ROLES, Role, Sample, Shares, draw
 from gonogo.sources.defects import DEFECTS, visible_defect
 
 PHOTOGRAPHS = ("brick", "grass", "gravel")
@@ -27,14 +27,11 @@ Cell = tuple[int, int]  # row and column in the grid
 class Surfaces:
     """A photograph of 512 x 512 pixels from scikit-image, cut into windows.
 
-    The defaults make 12 x 12 cells: 46 to calibrate (the fewest whose second largest score certifies 10 % at 95 %
-    confidence), 26 to test and the rest to fit.
+    The defaults make 12 x 12 cells.
 
     Attributes:
         photograph: brick, grass or gravel.
         window: side of a window and of a cell, in pixels.
-        fit_share: share of the cells that fit gets.
-        calibrate_share: share of the cells that calibrate gets; test gets the rest.
         fit_stride: pixels between neighbouring fit windows; below `window` they overlap one another.
         defects_per_type: test windows that get each type of defect; they also stay in test as good ones.
         defect_types: any of scratch, stain, hole, cut_paste, blur.
@@ -44,8 +41,6 @@ class Surfaces:
 
     photograph: str = "brick"
     window: Annotated[int, Field(ge=16, le=128)] = 42
-    fit_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    calibrate_share: Annotated[float, Field(gt=0, lt=1)] = 0.32
     fit_stride: Annotated[int, Field(ge=1)] = 14
     defects_per_type: Annotated[int, Field(ge=1)] = 10
     defect_types: Sequence[str] = tuple(DEFECTS)
@@ -65,27 +60,25 @@ class Surfaces:
                 f"surfaces: strength_min {self.strength_min} is above strength_max {self.strength_max}; swap them"
             )
 
-    def samples(self, seed: int) -> Iterator[Sample]:
+    def samples(self, category: str, raw: Path, shares: Shares) -> Iterator[Sample]:
         """Fit, calibrate and good test windows, then the defective ones by type.
 
         Raises:
-            ConfigError: fewer windows can show a defect than `defects_per_type`, or a role gets no cell.
+            ConfigError: fewer windows can show a defect than `defects_per_type`.
             MissingExtraError: scikit-image is not installed.
         """
         picture = read_photograph(self.photograph)
-        roles = self._deal(seed, (picture.shape[0] // self.window, picture.shape[1] // self.window))
+        rows, columns = (range(n // self.window) for n in picture.shape[:2])
+        roles = dict(sorted(shares.deal(dict.fromkeys(product(rows, columns), ROLES)).items()))
         yield from self._fit_windows(picture, roles)
         for cell, role in roles.items():
             if role != "fit":
                 pixels = self._window_at(picture, cell)
-                yield Sample(f"{role}_{_name(cell)}_good", role, 0, "good", _name(cell), pixels, None)
+                yield _sample(f"{role}_{_name(cell)}_good", role, "good", cell, pixels)
         for kind in self.defect_types:
-            yield from self._defective(seed, kind, picture, [cell for cell, role in roles.items() if role == "test"])
-
-    def _deal(self, seed: int, grid: Cell) -> dict[Cell, Role]:
-        cells = list(product(range(grid[0]), range(grid[1])))
-        shuffled = sorted(cells, key=lambda cell: draw(seed, "surfaces", self.photograph, "role", *cell))
-        return dict(sorted(zip(shuffled, deal(len(cells), self.fit_share, self.calibrate_share), strict=True)))
+            yield from self._defective(
+                shares.seed, kind, picture, [cell for cell, role in roles.items() if role == "test"]
+            )
 
     def _fit_windows(self, picture: np.ndarray, roles: dict[Cell, Role]) -> Iterator[Sample]:
         """Windows that touch no cell of another role, in the group of their top left cell."""
@@ -95,9 +88,7 @@ class Surfaces:
             touched = set(product((y // size, (y + reach) // size), (x // size, (x + reach) // size)))
             if all(roles[cell] == "fit" for cell in touched):
                 pixels = picture[y : y + size, x : x + size]
-                yield Sample(
-                    f"fit_y{y:03d}_x{x:03d}_good", "fit", 0, "good", _name((y // size, x // size)), pixels, None
-                )
+                yield _sample(f"fit_y{y:03d}_x{x:03d}_good", "fit", "good", (y // size, x // size), pixels)
 
     def _defective(self, seed: int, kind: str, picture: np.ndarray, cells: list[Cell]) -> Iterator[Sample]:
         made = 0
@@ -110,7 +101,7 @@ class Surfaces:
             damaged = visible_defect(kind, self._window_at(picture, cell), rng, strength)
             if damaged is not None:
                 made += 1
-                yield Sample(name, "test", 1, kind, _name(cell), *damaged)
+                yield _sample(name, "test", kind, cell, *damaged)
         if made < self.defects_per_type:
             raise ConfigError(
                 f"surfaces: defects_per_type is {self.defects_per_type}, but only {made} of {len(cells)} test windows "
@@ -135,6 +126,18 @@ def read_photograph(name: str) -> np.ndarray:
             "source surfaces needs scikit-image, which is missing; install gonogo[pipeline]"
         ) from error
     return read_image(Path(skimage.__file__).parent / "data" / f"{name}.png")
+
+
+def _sample(name: str, role: Role, kind: str, cell: Cell, pixels: np.ndarray, mask: np.ndarray | None = None) -> Sample:
+    return Sample(
+        name=name,
+        image=pixels,
+        label=int(kind != "good"),
+        defect_type=kind,
+        roles=(role,),
+        group_id=_name(cell),
+        mask=mask,
+    )
 
 
 def _name(cell: Cell) -> str:
