@@ -9,11 +9,12 @@ import pytest
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.contract import Detector
 from gonogo.export import export_onnx
-from gonogo.inspection import inspect_records
+from gonogo.inspection import inspect_calibrate
 from gonogo.inspector import FitImages, Inspector
 from gonogo.manifest import Manifest, write_samples
 from gonogo.model import Model, load_model, save_model
 from gonogo.parity import ParityParams, bundle_facts, compare, write_bundle
+from gonogo.regions import RegionParams
 from gonogo.sample import Sample
 from gonogo.sources import SOURCES
 from gonogo.threshold import certify
@@ -25,6 +26,19 @@ OPTIONS: dict[str, dict[str, object]] = {
     "isolation_forest": {"image_size": 8, "n_estimators": 25},
     "patchcore": {"image_size": 64, "coreset_ratio": 0.05},
 }
+
+# As in params.yaml: nothing is grown, opened, closed, dropped or left out.
+REGIONS = RegionParams(
+    pixel_threshold="quantile",
+    pixel_false_positive_rate=1e-3,
+    sigma=3.0,
+    hysteresis=1.0,
+    opening=0,
+    closing=0,
+    min_area=1,
+    roi=None,
+    border=0.0,
+)
 
 
 @pytest.fixture(scope="session")
@@ -43,10 +57,10 @@ def pixels(digits: Manifest) -> np.ndarray:
     return np.stack([read_image(digits.path_of(record)) for record in records[:: len(records) // 12][:12]])
 
 
-def fitted(name: str, manifest: Manifest, *, seed: int = 17) -> Inspector:
+def fitted(name: str, manifest: Manifest, *, seed: int = 17, regions: RegionParams = REGIONS) -> Inspector:
     """An inspector whose detector `name` was fitted on the manifest's fit images."""
     detector: Detector = DETECTORS[name](**OPTIONS[name])
-    inspector = Inspector(detector)
+    inspector = Inspector(detector, regions.inside)
     paths = [manifest.path_of(record) for record in manifest.with_role("fit")][:40]
     detector.fit(FitImages(inspector, paths), seed=seed)
     return inspector
@@ -63,14 +77,15 @@ def name_of(inspector: Inspector) -> str:
     return next(name for name, kind in DETECTORS.items() if type(inspector.detector) is kind)
 
 
-def modelled(inspector: Inspector, manifest: Manifest, folder: Path) -> Model:
+def modelled(inspector: Inspector, manifest: Manifest, folder: Path, *, regions: RegionParams = REGIONS) -> Model:
     """A fitted inspector, calibrated on the manifest, saved in `folder` and loaded again."""
     name = name_of(inspector)
-    good = inspect_records(inspector, manifest, manifest.with_role("calibrate"))
+    good, rule = inspect_calibrate(inspector, manifest, regions)
     save_model(
         folder,
         inspector.detector,
         certify(good.scores, good.groups, false_alarm_rate=0.1, confidence=0.95, margin=1e-3),
+        rule,
         category="digit_0",
         detector_name=name,
         options=OPTIONS[name],
