@@ -3,7 +3,7 @@
 import door
 from gonogo.config import Params
 from gonogo.curves import write_curves, write_rows
-from gonogo.evaluate import EvaluateParams, evaluate, per_image_rows
+from gonogo.evaluate import REGION_COLUMNS, EvaluateParams, evaluate, per_image_rows, region_rows
 from gonogo.files import write_metrics
 from gonogo.manifest import read_manifest
 from gonogo.model import load_model
@@ -17,6 +17,7 @@ def main(category: str, params: Params) -> None:
     evaluation = evaluate(model, manifest, values, seed=params.seed)
     write_metrics(door.path("metrics", "evaluate", f"{category}.json"), evaluation.metrics)
     write_rows(door.path("plots", "records", f"{category}.csv"), per_image_rows(evaluation))
+    write_rows(door.path("plots", "regions", f"{category}.csv"), region_rows(evaluation), REGION_COLUMNS)
     write_curves(
         evaluation,
         roc=door.path("plots", "roc", f"{category}.csv"),

@@ -5,17 +5,19 @@ from dvclive.live import Live
 import door
 from gonogo.config import Params
 from gonogo.detectors import DETECTORS
-from gonogo.inspection import inspect_records
+from gonogo.inspection import inspect_calibrate
 from gonogo.inspector import FitImages, Inspector
 from gonogo.manifest import read_manifest
 from gonogo.model import save_model
+from gonogo.regions import RegionParams
 from gonogo.threshold import CalibrateParams, certify
 
 
 def main(category: str, params: Params) -> None:
     manifest = read_manifest(door.path("prepared", category), params.raw)
     calibrate = params.values("calibrate", CalibrateParams)
-    inspector = Inspector(params.variant("fit", DETECTORS))
+    regions = params.values("regions", RegionParams)
+    inspector = Inspector(params.variant("fit", DETECTORS), regions.inside)
     images = FitImages(inspector, manifest, manifest.with_role("fit"))
 
     with Live(str(door.path("plots", "fit", category)), dvcyaml=None, save_dvc_exp=False, report=None) as live:
@@ -28,7 +30,7 @@ def main(category: str, params: Params) -> None:
 
         inspector.detector.fit(images, seed=params.seed, progress=record)
 
-    good = inspect_records(inspector, manifest, manifest.with_role("calibrate"))
+    good, rule = inspect_calibrate(inspector, manifest, regions)
     threshold = certify(
         good.scores,
         good.groups,
@@ -42,6 +44,7 @@ def main(category: str, params: Params) -> None:
         door.path("models", category),
         inspector.detector,
         threshold,
+        rule,
         category=category,
         detector_name=name,
         options=options,

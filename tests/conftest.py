@@ -9,12 +9,13 @@ import pytest
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.contract import Detector
 from gonogo.export import export_onnx
-from gonogo.inspection import inspect_records
+from gonogo.inspection import inspect_calibrate
 from gonogo.inspector import FitImages, Inspector
 from gonogo.manifest import Manifest
 from gonogo.model import Model, load_model, save_model
 from gonogo.parity import ParityParams, bundle_facts, compare, write_bundle
 from gonogo.prepare import PrepareParams, prepare, shares_of
+from gonogo.regions import RegionParams
 from gonogo.sample import Sample, Shares
 from gonogo.sources.digits import Digits
 from gonogo.threshold import CalibrateParams, certify
@@ -26,6 +27,19 @@ OPTIONS: dict[str, dict[str, object]] = {
     "isolation_forest": {"image_size": 8, "n_estimators": 25},
     "patchcore": {"image_size": 64, "coreset_ratio": 0.05},
 }
+
+# As in params.yaml: nothing is grown, opened, closed, dropped or left out.
+REGIONS = RegionParams(
+    pixel_threshold="quantile",
+    pixel_false_positive_rate=1e-3,
+    sigma=3.0,
+    hysteresis=1.0,
+    opening=0,
+    closing=0,
+    min_area=1,
+    roi=None,
+    border=0.0,
+)
 
 
 PREPARE = PrepareParams(
@@ -70,10 +84,10 @@ def pixels(digits: Manifest) -> np.ndarray:
     return np.stack([digits.pixels_of(record) for record in records[:: len(records) // 12][:12]])
 
 
-def fitted(name: str, manifest: Manifest, *, seed: int = 17) -> Inspector:
+def fitted(name: str, manifest: Manifest, *, seed: int = 17, regions: RegionParams = REGIONS) -> Inspector:
     """An inspector whose detector `name` was fitted on the manifest's fit images."""
     detector: Detector = DETECTORS[name](**OPTIONS[name])
-    inspector = Inspector(detector)
+    inspector = Inspector(detector, regions.inside)
     detector.fit(FitImages(inspector, manifest, manifest.with_role("fit")[:40]), seed=seed)
     return inspector
 
@@ -89,14 +103,15 @@ def name_of(inspector: Inspector) -> str:
     return next(name for name, kind in DETECTORS.items() if type(inspector.detector) is kind)
 
 
-def modelled(inspector: Inspector, manifest: Manifest, folder: Path) -> Model:
+def modelled(inspector: Inspector, manifest: Manifest, folder: Path, *, regions: RegionParams = REGIONS) -> Model:
     """A fitted inspector, calibrated on the manifest, saved in `folder` and loaded again."""
     name = name_of(inspector)
-    good = inspect_records(inspector, manifest, manifest.with_role("calibrate"))
+    good, rule = inspect_calibrate(inspector, manifest, regions)
     save_model(
         folder,
         inspector.detector,
         certify(good.scores, good.groups, **vars(CALIBRATE)),
+        rule,
         category="digit_0",
         detector_name=name,
         options=OPTIONS[name],

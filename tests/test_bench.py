@@ -21,6 +21,7 @@ MEASURED = [
     "decode_p50_ms",
     "model_p50_ms",
     "rest_p50_ms",
+    "regions_p50_ms",
     "peak_memory_mb",
 ]
 BALLAST_MB = 512

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from gonogo import doctor
-from gonogo.cli import main
+from gonogo.cli import _line, main
 from gonogo.files import read_manifest, write_manifest
 from gonogo.scorer import Scorer
 
@@ -98,9 +98,48 @@ def test_for_people_verdicts_stand_on_standard_output_and_complaints_beside_it(f
     main(["score", str(bundle), *(str(files[word]) for word in ("good", "empty", "defect"))])
     out, err = capsys.readouterr()
     assert [line.split()[0] for line in out.splitlines()] == ["pass", "reject"]
-    assert [line.split()[-1] for line in out.splitlines()] == [str(files["good"]), str(files["defect"])]
+    assert [line.split()[2] for line in out.splitlines()] == [str(files["good"]), str(files["defect"])]
     assert str(files["empty"]) in err.splitlines()[0]
     assert err.splitlines()[-1].startswith("1 pass, 1 reject, 1 unreadable; threshold ")
+
+
+def test_json_gives_each_file_its_regions_and_people_see_how_many_a_reject_has_and_where(bundle, digits, capsys):
+    scorer = Scorer(bundle)
+    paths = [digits.path_of(record) for record in digits.with_role("test")]
+    verdicts = [scorer.score_image(path) for path in paths]
+    assert main(["score", str(bundle), *map(str, paths), "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["pixel_threshold"] == scorer.rule.threshold.threshold
+    for verdict, result in zip(verdicts, report["results"], strict=True):
+        assert [tuple(region["box"]) for region in result["regions"]] == [region.box for region in verdict.regions]
+        assert [region["peak"] for region in result["regions"]] == [region.peak for region in verdict.regions]
+        assert all(set(region) == {"box", "area", "centroid", "peak", "mean"} for region in result["regions"])
+
+    assert main(["score", str(bundle), *map(str, paths)]) == 1
+    said = {"pass": 0, "no region": 0, "1 region": 0, "more": 0}
+    for path, verdict, line in zip(paths, verdicts, capsys.readouterr().out.splitlines(), strict=True):
+        rest = line.partition(str(path))[2]
+        if not verdict.anomalous:
+            assert rest == ""
+            said["pass"] += 1
+        elif not verdict.regions:
+            assert rest == "  no region"
+            said["no region"] += 1
+        else:
+            x, y, width, height = verdict.regions[0].box
+            count = len(verdict.regions)
+            kind = "1 region" if count == 1 else "more"
+            start = "1 region" if count == 1 else f"{count} regions, highest"
+            assert rest == f"  {start}{',' if count == 1 else ''} {width} x {height} at ({x}, {y})"
+            said[kind] += 1
+    assert said["pass"] > 5
+    assert min(said["1 region"], said["more"]) > 5
+
+
+def test_of_a_reject_without_a_region_people_read_so_unless_the_gauge_cannot_localise():
+    result = {"file": "a.png", "verdict": "reject", "score": 5.0, "regions": []}
+    assert _line(result, localises=True) == "reject  5           a.png  no region"
+    assert _line(result, localises=False) == "reject  5           a.png"
 
 
 @pytest.mark.parametrize(

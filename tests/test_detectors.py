@@ -25,6 +25,15 @@ def test_scores_and_maps_are_finite_and_of_the_images_size(inspector, pixels):
     assert np.isfinite(maps).all()
 
 
+def test_a_grid_is_nowhere_below_zero_so_that_zero_means_nothing_here(inspector, pixels):
+    noise = np.random.default_rng(4).integers(0, 256, (8, 20, 30, 3), dtype=np.uint8)
+    extremes = np.stack([np.zeros_like(noise[0]), np.full_like(noise[0], 255)])
+    for given in (pixels, noise, extremes):
+        _, grid = inspector.detector(inspector.resized(torch.from_numpy(given)))
+        assert float(grid.min()) >= 0
+        assert float(grid.max()) > 0
+
+
 def test_a_map_has_the_size_of_its_image_whatever_that_is(inspector, pixels):
     tall = np.repeat(np.repeat(pixels[:2], 5, axis=1), 3, axis=2)
     assert inspector.inspect(tall)[1].shape == (2, 40, 24)

@@ -115,12 +115,21 @@ def test_metrics_are_in_git_and_bench_is_never_replayed():
 def test_every_override_of_the_repository_is_valid():
     from gonogo.detectors import DETECTORS
     from gonogo.prepare import PrepareParams
+    from gonogo.regions import RegionParams
     from gonogo.sources import SOURCES
 
     for category in read_yaml(ROOT / "params.yaml")["categories"]:
         params = Params(ROOT / "params.yaml", category)
         params.variant_and_values("prepare", SOURCES, PrepareParams)
         params.variant("fit", DETECTORS)
+        params.values("regions", RegionParams)
+
+
+def test_the_defaults_for_regions_are_those_of_the_tests_and_leave_nothing_out():
+    from conftest import REGIONS
+    from gonogo.regions import RegionParams
+
+    assert Params(ROOT / "params.yaml").values("regions", RegionParams) == REGIONS
 
 
 def test_the_threshold_keeps_more_distance_than_parity_tolerates():
@@ -231,5 +240,6 @@ def test_the_same_stages_run_again_give_the_same_bytes(checkout, tmp_path):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         command = [sys.executable, "-B", f"stages/{stage}.py", "--category", "digit_0"]
         subprocess.run(command, cwd=folder, capture_output=True, check=True)
-    for name in ("metrics/evaluate/digit_0.json", "plots/records/digit_0.csv", "models/digit_0/manifest.json"):
+    names = ["metrics/evaluate/digit_0.json", "models/digit_0/manifest.json"]
+    for name in (*names, "plots/records/digit_0.csv", "plots/regions/digit_0.csv"):
         assert (folder / name).read_bytes() == (checkout / name).read_bytes()

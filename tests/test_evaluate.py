@@ -7,20 +7,22 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from conftest import fitted, manifest_of, modelled
+from conftest import REGIONS, fitted, manifest_of, modelled
 from gonogo.curves import write_curves, write_rows
 from gonogo.errors import DataError, UndefinedMetricError
-from gonogo.evaluate import EvaluateParams, evaluate, per_image_rows
+from gonogo.evaluate import REGION_COLUMNS, EvaluateParams, evaluate, per_image_rows, region_rows
 from gonogo.files import read_json, write_metrics
+from gonogo.inspector import FitImages
 from gonogo.manifest import Manifest
 from gonogo.metrics import bootstrap_intervals
 from gonogo.report import read_rows
 from gonogo.sample import Sample
 from gonogo.threshold import certify
 
+LOOSE = dataclasses.replace(REGIONS, pixel_false_positive_rate=0.02)  # small maps have few pixels to let through
 PARAMS = EvaluateParams(n_resamples=100, interval_confidence=0.9, baseline_size=8, sheet_cases=1)
 IMAGE_METRICS = ["image_auroc", "image_ap", "false_alarm_rate", "recall", "precision", "f1", "f1_oracle"]
-PIXEL_METRICS = ["pixel_auroc", "pixel_ap", "aupro_30", "aupro_05"]
+PIXEL_METRICS = ["pixel_auroc", "pixel_ap", "aupro_30", "aupro_05", "seg_f1", "pixel_false_positive_rate"]
 
 
 def parts(change_test=lambda pixels: pixels):
@@ -56,7 +58,7 @@ def marked(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def marked_model(marked, tmp_path_factory):
-    return modelled(fitted("pca", marked), marked, tmp_path_factory.mktemp("marked_model"))
+    return modelled(fitted("pca", marked), marked, tmp_path_factory.mktemp("marked_model"), regions=LOOSE)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +85,7 @@ def six_digits(value):
 def test_every_metric_of_the_gauge_has_its_baseline_and_its_lift_beside_it(evaluation):
     for name in IMAGE_METRICS + PIXEL_METRICS:
         lift = evaluation.metrics[name] - evaluation.metrics[f"{name}_baseline"]
-        better = -lift if name == "false_alarm_rate" else lift
+        better = -lift if name in ("false_alarm_rate", "pixel_false_positive_rate") else lift
         assert evaluation.metrics[f"{name}_lift"] == pytest.approx(better, abs=1e-12)
     assert {name.removesuffix("_lift") for name in evaluation.metrics if name.endswith("_lift")} == {
         *IMAGE_METRICS,
@@ -113,11 +115,11 @@ def test_the_baseline_is_the_certified_distance_to_the_mean_fit_image(digits, di
 
 def test_other_test_images_leave_the_threshold_and_every_calibrate_score_as_they_were(evaluation, tmp_path):
     changed = manifest_of(parts(lambda pixels: (255 - pixels)[::-1]), tmp_path / "data")
-    model = modelled(fitted("pca", changed), changed, tmp_path / "model")
+    model = modelled(fitted("pca", changed), changed, tmp_path / "model", regions=LOOSE)
     other = evaluate(model, changed, PARAMS, seed=17)
     assert other.threshold == evaluation.threshold
     assert np.array_equal(other.calibrate.scores, evaluation.calibrate.scores)
-    for name in ("threshold", "certified", "certified_false_alarm_rate", "more_groups_needed"):
+    for name in ("threshold", "certified", "certified_false_alarm_rate", "more_groups_needed", "pixel_threshold"):
         assert other.metrics[name] == evaluation.metrics[name]
     assert not np.array_equal(other.test.scores, evaluation.test.scores)
 
@@ -194,13 +196,85 @@ def test_pixel_metrics_see_raw_maps_at_the_original_size_where_the_truth_is_know
 def test_a_detector_that_does_not_localise_gets_no_pixel_metric_and_no_number_in_its_place(marked, tmp_path):
     model = modelled(fitted("isolation_forest", marked), marked, tmp_path)
     metrics = evaluate(model, marked, PARAMS, seed=17).metrics
-    assert not [name for name in metrics if name.startswith(("pixel_", "aupro_"))]
+    assert not [name for name in metrics if name.startswith(("pixel_", "aupro_", "seg_"))]
     assert all(f"{name}_lift" in metrics for name in IMAGE_METRICS)
 
 
-def test_data_without_masks_give_no_pixel_metric(of_digits):
-    assert not [name for name in of_digits.metrics if name.startswith(("pixel_", "aupro_"))]
+def test_data_without_masks_give_no_metric_that_needs_them(of_digits):
+    needing = ("pixel_auroc", "pixel_ap", "aupro_", "seg_")
+    assert not [name for name in of_digits.metrics if name.startswith(needing)]
+    assert 0 <= of_digits.metrics["pixel_false_positive_rate"] < 0.1  # of good parts, whose pixels are all good
     assert of_digits.metrics["image_auroc"] > 0.9
+
+
+def test_segmentation_is_measured_at_the_thresholds_that_calibrate_maps_gave(marked, marked_model, evaluation):
+    def maps(inspector, role):
+        return [inspector.inspect(marked.pixels_of(r)[None])[1][0] for r in marked.with_role(role)]
+
+    def measured(inspector):
+        good = np.sort(np.concatenate([m.ravel() for m in maps(inspector, "calibrate")]))
+        threshold = (good[-1 - int(0.02 * len(good))] + good[-int(0.02 * len(good))]) / 2
+        found = [m >= threshold for m in maps(inspector, "test")]
+        pairs = [
+            (f.ravel(), marked.mask_of(record).ravel())
+            for f, record in zip(found, marked.with_role("test"), strict=True)
+            if record.defect_type != "shadow"
+        ]
+        clean = [f.ravel() for f, record in zip(found, marked.with_role("test"), strict=True) if record.label == 0]
+        predicted, truth = (np.concatenate(column) for column in zip(*pairs, strict=True))
+        return threshold, sklearn_metrics.f1_score(truth, predicted), np.concatenate(clean).mean()
+
+    metrics = evaluation.metrics
+    threshold, f1, rate = measured(marked_model.inspector)
+    assert metrics["pixel_threshold"] == pytest.approx(threshold, rel=1e-6)
+    assert (metrics["seg_f1"], metrics["pixel_false_positive_rate"]) == pytest.approx((f1, rate))
+    baseline = fitted("mean_image", marked)
+    baseline.detector.fit(FitImages(baseline, marked, marked.with_role("fit")), seed=17)
+    _, f1, rate = measured(baseline)
+    assert metrics["seg_f1_baseline"] == pytest.approx(f1)
+    assert metrics["pixel_false_positive_rate_baseline"] == pytest.approx(rate)
+    assert 0.1 < metrics["seg_f1"] < 1
+
+
+def test_the_records_count_the_regions_that_are_listed_one_by_one(marked, marked_model, evaluation, tmp_path):
+    _, rows = written(evaluation, tmp_path)
+    write_rows(tmp_path / "regions.csv", region_rows(evaluation), REGION_COLUMNS)
+    listed = read_rows(tmp_path / "regions.csv")
+    for row in rows:
+        own = [region for region in listed if region["image"] == row["image"]]
+        assert int(row["n_regions"]) == len(own)
+        assert int(row["region_area"]) == sum(int(region["area"]) for region in own)
+        assert [float(region["peak"]) for region in own] == sorted((float(r["peak"]) for r in own), reverse=True)
+    assert {row["role"] for row in rows if int(row["n_regions"])} == {"calibrate", "test"}
+    record = next(r for r in marked.with_role("test") if any(region["image"] == r.path for region in listed))
+    anomaly_map = marked_model.inspector.inspect(marked.pixels_of(record)[None])[1][0]
+    first = next(region for region in listed if region["image"] == record.path)
+    x, y, width, height = (int(first[key]) for key in ("x", "y", "width", "height"))
+    assert anomaly_map[y : y + height, x : x + width].max() == anomaly_map.max() == np.float32(first["peak"])
+
+
+def test_without_any_region_the_list_still_names_its_columns(tmp_path):
+    write_rows(tmp_path / "regions.csv", [], REGION_COLUMNS)
+    assert (tmp_path / "regions.csv").read_text() == "image,x,y,width,height,area,centroid_x,centroid_y,peak,mean\n"
+
+
+def test_a_border_leaves_out_its_pixels_of_both_the_threshold_and_the_rate_and_misses_what_lies_there(marked, tmp_path):
+    regions = dataclasses.replace(LOOSE, border=0.2)
+    model = modelled(fitted("pca", marked, regions=regions), marked, tmp_path, regions=regions)
+    evaluation = evaluate(model, marked, PARAMS, seed=17)
+    inspected, n_marked = 0, 0
+    for record, mask in zip(evaluation.test.records, evaluation.test.defect_masks, strict=True):
+        inside = regions.inspected(record.height, record.width)
+        assert not (mask & ~inside).any()
+        inspected += int(inside.sum()) * (record.label == 0)
+        n_marked += int(mask.sum()) * (record.label == 0)
+    assert evaluation.metrics["pixel_false_positive_rate"] == n_marked / inspected
+    truth = [(d, m) for d, m in zip(evaluation.test.defect_masks, evaluation.masks, strict=True) if m is not None]
+    missed = sum(int((m & ~d).sum()) for d, m in truth)
+    hits, false = (
+        sum(int(part.sum()) for part in parts) for parts in ([d & m for d, m in truth], [d & ~m for d, m in truth])
+    )
+    assert evaluation.metrics["seg_f1"] == pytest.approx(2 * hits / (2 * hits + false + missed))
 
 
 def test_intervals_enclose_their_metric_and_a_higher_confidence_widens_them(marked, marked_model, evaluation):

@@ -19,6 +19,7 @@ from gonogo.metrics import (
     pixel_metrics,
     precision_recall_curve,
     roc_curve,
+    seg_f1,
     verdict_metrics,
 )
 
@@ -287,6 +288,30 @@ def test_a_small_region_counts_as_much_as_a_large_one():
     expected = (0.5 + 0.5 + 0.5 * 0.3) / 2
     assert aupro([large], [mask], fpr_limit=0.3) == pytest.approx(expected)
     assert aupro([small], [mask], fpr_limit=0.3) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", ["random", "missed", "perfect", "everything"])
+def test_seg_f1_is_scikit_learns_f1_of_all_pixels_of_all_images_together(kind):
+    rng = np.random.default_rng(8)
+    masks = [rng.random(size) < share for size, share in [((9, 7), 0.3), ((20, 11), 0.0), ((5, 30), 0.8)]]
+    marked = {
+        "random": [rng.random(mask.shape) < 0.4 for mask in masks],
+        "missed": [np.zeros_like(mask) for mask in masks],
+        "perfect": masks,
+        "everything": [np.ones_like(mask) for mask in masks],
+    }[kind]
+    together = (np.concatenate([m.ravel() for m in parts]) for parts in (masks, marked))
+    assert seg_f1(marked, masks) == pytest.approx(sklearn_metrics.f1_score(*together), abs=1e-12)
+
+
+def test_seg_f1_needs_a_defect_pixel_and_masks_that_fit():
+    mask = np.zeros((4, 5), dtype=bool)
+    with pytest.raises(UndefinedMetricError, match="got none"):
+        seg_f1([~mask], [mask])
+    with pytest.raises(ShapeError, match=r"image 1: expected two masks .* got \(5, 4\) bool and \(4, 5\) bool"):
+        seg_f1([mask, mask.T], [mask, mask])
+    with pytest.raises(ShapeError, match="float64"):
+        seg_f1([mask.astype(float)], [mask])
 
 
 def test_touching_regions_of_two_images_are_two_regions():

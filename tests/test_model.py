@@ -2,20 +2,28 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from conftest import OPTIONS, fitted
+from conftest import OPTIONS, REGIONS, fitted
 from gonogo.errors import IntegrityError
+from gonogo.files import SCHEMA, read_manifest, write_manifest
 from gonogo.model import load_model, save_model
+from gonogo.regions import PixelThreshold, RegionRule
 from gonogo.threshold import certify
+
+RULE = RegionRule(
+    replace(REGIONS, roi=[[0.1, 0.1], [0.9, 0.2], [0.5, 0.9]], closing=2),
+    PixelThreshold(12.5, "quantile", 1e-3, 9e-4, 2000, 20),
+)
 
 
 @pytest.fixture(scope="module")
 def saved(digits, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
-    inspector = fitted("patchcore", digits)
+    inspector = fitted("patchcore", digits, regions=RULE.params)
     threshold = certify(
         np.arange(40.0), [str(i) for i in range(40)], false_alarm_rate=0.1, confidence=0.95, margin=1e-3
     )
@@ -23,6 +31,7 @@ def saved(digits, tmp_path_factory):
         folder,
         inspector.detector,
         threshold,
+        RULE,
         category="digit_0",
         detector_name="patchcore",
         options=OPTIONS["patchcore"],
@@ -34,7 +43,7 @@ def saved(digits, tmp_path_factory):
 def test_a_loaded_model_scores_bit_for_bit_as_the_fitted_one(saved, pixels):
     folder, inspector, threshold = saved
     model = load_model(folder)
-    assert model.threshold == threshold
+    assert (model.threshold, model.rule) == (threshold, RULE)
     for loaded, original in zip(model.inspector.inspect(pixels), inspector.inspect(pixels), strict=True):
         np.testing.assert_array_equal(loaded, original)
 
@@ -66,6 +75,14 @@ def test_a_missing_file_is_refused(saved, tmp_path):
         load_model(tmp_path / "model")
     with pytest.raises(IntegrityError, match="no manifest"):
         load_model(tmp_path / "nothing")
+
+
+def test_a_model_of_another_format_is_refused(saved, tmp_path):
+    shutil.copytree(saved[0], tmp_path / "model")
+    content = read_manifest(saved[0]) | {"schema": SCHEMA - 1}
+    write_manifest(tmp_path / "model", content, ["detector.safetensors"])
+    with pytest.raises(IntegrityError, match=f"format {SCHEMA - 1}, this gonogo reads {SCHEMA}; fit or export again"):
+        load_model(tmp_path / "model")
 
 
 def test_nothing_in_a_model_is_a_pickle(saved):

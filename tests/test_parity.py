@@ -61,6 +61,7 @@ def test_the_file_says_what_it_is(exported):
     model, path = exported
     props = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
     assert json.loads(props["gonogo.threshold"]) == model.threshold.to_dict()
+    assert json.loads(props["gonogo.regions"]) == model.rule.to_dict()
     assert json.loads(props["gonogo.category"]) == "digit_0"
     assert json.loads(props["gonogo.data_fingerprint"]) == model.manifest["data_fingerprint"]
     assert json.loads(props["gonogo.versions"])["torch"]

@@ -182,6 +182,19 @@ def test_a_category_without_pixel_metrics_shows_no_number_for_them(category, tmp
     assert not [row for row in page.rows if row[0].startswith(("pixel", "AUPRO"))]
 
 
+def test_segmentation_stands_beside_its_threshold_with_a_small_rate_legible(category, tmp_path):
+    _, page = page_of(tmp_path, category)
+    assert "enclose regions" not in page.text()
+    values = {"seg_f1": 0.4381, "seg_f1_baseline": 0.016, "seg_f1_lift": 0.4221, "pixel_threshold": 29.2098}
+    rates = {"": 0.00012, "_baseline": 0.00098, "_lift": 0.00086}
+    evaluate = category.evaluate | values | {f"pixel_false_positive_rate{k}": v for k, v in rates.items()}
+    _, page = page_of(tmp_path, dataclasses.replace(category, evaluate=evaluate))
+    rows = {row[0]: [" ".join(cell.split()) for cell in row[1:]] for row in page.rows}
+    assert rows["SegF1"] == ["0.438", "0.016", "+0.422"]
+    assert rows["pixel false-positive rate"] == ["0.00012", "0.00098", "+0.00086"]
+    assert "pixels at or above 29.21, a threshold from good calibrate maps" in page.text()
+
+
 def test_random_weights_are_admitted(category, tmp_path):
     evaluate = category.evaluate | {"weights": "random"}
     _, page = page_of(tmp_path, dataclasses.replace(category, evaluate=evaluate))

@@ -3,13 +3,19 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from conftest import REGIONS, fitted, modelled
 from gonogo.errors import ImageError, IntegrityError
-from gonogo.files import write_manifest
+from gonogo.export import export_onnx
+from gonogo.files import SCHEMA, read_manifest, write_manifest
+from gonogo.images import read_image
 from gonogo.inspection import inspect_records
+from gonogo.parity import bundle_facts
+from gonogo.regions import defect_mask, find_regions
 from gonogo.scorer import Scorer
 
 
@@ -55,13 +61,77 @@ def test_a_tampered_or_unproven_bundle_is_refused(bundle, tmp_path):
         Scorer(tmp_path / "tampered")
 
     shutil.copytree(bundle, tmp_path / "blind")
-    write_manifest(tmp_path / "blind", {"schema": 1, "category": "digit_0"}, ["gauge.onnx"])
+    write_manifest(tmp_path / "blind", {"schema": SCHEMA, "category": "digit_0"}, ["gauge.onnx"])
     with pytest.raises(IntegrityError, match="no threshold"):
         Scorer(tmp_path / "blind")
 
-    write_manifest(tmp_path / "blind", {"schema": 99, "category": "digit_0"}, ["gauge.onnx"])
-    with pytest.raises(IntegrityError, match="bundle format 99"):
-        Scorer(tmp_path / "blind")
+
+def test_a_bundle_of_another_format_is_refused_as_is_one_from_before_there_were_regions(bundle, tmp_path):
+    shutil.copytree(bundle, tmp_path / "bundle")
+    content = read_manifest(bundle)
+    write_manifest(tmp_path / "bundle", content | {"schema": 99}, ["gauge.onnx"])
+    with pytest.raises(IntegrityError, match=f"format 99, this gonogo reads {SCHEMA}; fit or export again"):
+        Scorer(tmp_path / "bundle")
+    del content["regions"]
+    write_manifest(tmp_path / "bundle", content | {"schema": 1}, ["gauge.onnx"])
+    with pytest.raises(IntegrityError, match=f"format 1, this gonogo reads {SCHEMA}; fit or export again"):
+        Scorer(tmp_path / "bundle")
+    write_manifest(tmp_path / "bundle", content, ["gauge.onnx"])
+    with pytest.raises(IntegrityError, match="'regions'"):
+        Scorer(tmp_path / "bundle")
+
+
+def test_regions_are_those_that_evaluation_finds(bundle, digits_model, digits):
+    records = digits.with_role("test")
+    expected = inspect_records(digits_model.inspector, digits, records, rule=digits_model.rule, keep_maps=True)
+    scorer = Scorer(bundle)
+    assert scorer.rule == digits_model.rule
+    n_regions = 0
+    for record, regions, mask in zip(records, expected.regions, expected.defect_masks, strict=True):
+        verdict = scorer.score_image(digits.path_of(record))
+        np.testing.assert_array_equal(verdict.defect_mask, mask)
+        assert [region.box for region in verdict.regions] == [region.box for region in regions]
+        assert [region.peak for region in verdict.regions] == pytest.approx([r.peak for r in regions], rel=1e-4)
+        n_regions += len(regions)
+    assert n_regions > 20
+
+
+def test_every_option_for_regions_travels_with_the_bundle(digits, tmp_path):
+    options = replace(REGIONS, hysteresis=0.6, closing=1, min_area=4, border=0.13, pixel_false_positive_rate=0.02)
+    model = modelled(fitted("pca", digits, regions=options), digits, tmp_path / "model", regions=options)
+    (tmp_path / "bundle").mkdir()
+    export_onnx(model.inspector, tmp_path / "bundle" / "gauge.onnx", metadata=bundle_facts(model), opset=18)
+    write_manifest(tmp_path / "bundle", bundle_facts(model), ["gauge.onnx"])
+    scorer = Scorer(tmp_path / "bundle")
+    assert scorer.rule.params == options
+    verdict = scorer.score_image(of_label(digits, 1))
+    assert verdict.regions == find_regions(verdict.anomaly_map, defect_mask(verdict.anomaly_map, model.rule))
+    assert min(region.area for region in verdict.regions) >= 4
+    assert not verdict.defect_mask[[0, -1]].any()
+    raw = verdict.anomaly_map >= model.rule.threshold.threshold
+    assert verdict.defect_mask.sum() > raw.sum()
+
+
+def test_regions_explain_a_verdict_and_never_change_it(bundle):
+    scorer = Scorer(bundle)
+    flat, hill = np.zeros((2, 9, 9), dtype=np.float32)
+    hill[4, 4] = 2 * scorer.rule.threshold.threshold
+    above, below = 1.5 * scorer.threshold, 0.5 * scorer.threshold
+    reject, accept = scorer.judge(np.array([above, below]), np.stack([flat, hill]))
+    assert reject.anomalous
+    assert reject.regions == []
+    assert not accept.anomalous
+    assert [region.box for region in accept.regions] == [(4, 4, 1, 1)]
+
+
+def test_a_gauge_that_does_not_localise_has_verdicts_and_no_region(digits, tmp_path):
+    model = modelled(fitted("isolation_forest", digits), digits, tmp_path / "model")
+    export_onnx(model.inspector, tmp_path / "gauge.onnx", metadata=bundle_facts(model), opset=18)
+    write_manifest(tmp_path, bundle_facts(model), ["gauge.onnx"])
+    scorer = Scorer(tmp_path)
+    verdicts = [scorer.score_pixels(read_image(digits.path_of(r))[None])[0] for r in digits.with_role("test")]
+    assert any(verdict.anomalous for verdict in verdicts)
+    assert not any(verdict.regions or verdict.defect_mask.any() for verdict in verdicts)
 
 
 def test_an_unreadable_image_is_an_error_and_never_a_score(bundle, tmp_path):

@@ -9,6 +9,7 @@ from gonogo.evaluate import Evaluation
 from gonogo.inspection import Inspection
 from gonogo.sample import Sample
 from gonogo.sheet import (
+    AROUND,
     CAPTION,
     COLOURS,
     GAP,
@@ -17,11 +18,13 @@ from gonogo.sheet import (
     OUTLINE,
     PAPER,
     TILE,
+    _outlined,
     map_colours,
     write_sheet,
 )
 
 THRESHOLD = 4.0
+REGION_FROM = 6.0
 IMAGE, MASK, MAP = range(3)
 # Grey level of the image, which tells it apart on the sheet: (defect type, score, has a mask).
 TEST_IMAGES = {
@@ -37,13 +40,16 @@ TEST_IMAGES = {
 }
 
 
-def drawn(folder, *, cases=2, threshold=THRESHOLD, unit=1.0):
-    """(h, w, 3) int16: the sheet of TEST_IMAGES; each map is constant at its image's score, all in `unit`."""
+def drawn(folder, *, cases=2, threshold=THRESHOLD, unit=1.0, side=30):
+    """(h, w, 3) int16: the sheet of TEST_IMAGES; each map is constant at its image's score, all in `unit`.
+
+    In maps from REGION_FROM upwards one region is found, above and to the right of the centre.
+    """
 
     def sample(level, role, kind="good", mask=None):
         return Sample(
             name=f"{level:03d}",
-            image=np.full((30, 30, 3), level, dtype=np.uint8),
+            image=np.full((side, side, 3), level, dtype=np.uint8),
             label=int(kind != "good"),
             defect_type=kind,
             roles=(role,),
@@ -51,17 +57,21 @@ def drawn(folder, *, cases=2, threshold=THRESHOLD, unit=1.0):
             mask=mask,
         )
 
-    mask = np.zeros((30, 30), dtype=bool)
-    mask[5:25, 5:25] = True
+    mask = np.zeros((side, side), dtype=bool)
+    mask[side // 6 : side * 5 // 6, side // 6 : side * 5 // 6] = True
     samples = [
         sample(level, "test", kind, mask if masked else None) for level, (kind, _, masked) in TEST_IMAGES.items()
     ]
     manifest = manifest_of([*samples, sample(1, "fit"), sample(2, "calibrate")], folder / "data")
     records = manifest.with_role("test")
     scores = np.array([TEST_IMAGES[int(record.group_id)][1] for record in records], dtype=np.float32) * unit
-    test = Inspection(records, scores, [np.full((30, 30), score, dtype=np.float32) for score in scores])
+    maps = [np.full((side, side), score, dtype=np.float32) for score in scores]
+    marked = np.zeros((side, side), dtype=bool)
+    marked[side // 5 : side // 3, side * 3 // 5 : side * 4 // 5] = True
+    found = [marked if score >= REGION_FROM * unit else np.zeros_like(marked) for score in scores]
+    test = Inspection(records, scores, maps, found)
     masks = [manifest.mask_of(record) for record in records]
-    evaluation = Evaluation({}, Inspection([], np.zeros(0), []), test, masks, threshold * unit)
+    evaluation = Evaluation({}, Inspection([], np.zeros(0)), test, masks, threshold * unit)
     write_sheet(folder / "sheet.png", evaluation, manifest, category="parts", cases=cases)
     with Image.open(folder / "sheet.png") as image:
         assert image.mode == "RGB"
@@ -172,6 +182,44 @@ def test_a_mask_is_outlined_and_a_defect_without_one_is_left_blank(sheet):
     assert found.min(axis=0) == pytest.approx([expected[0]] * 2, abs=1)
     assert found.max(axis=0) == pytest.approx([expected[1]] * 2, abs=1)
     assert tuple(centre(tile(sheet, 1, 0, MASK))) != OUTLINE
+
+
+def assert_enclosed(square, side):
+    """A line of one pixel runs around the region of `drawn`, and nothing else on the tile is black."""
+    black = (square == AROUND).all(axis=2)
+    unit = TILE / side
+    top, bottom = side // 5 * unit, side // 3 * unit
+    left, right = side * 3 // 5 * unit, side * 4 // 5 * unit
+    rows, columns = np.nonzero(black)
+    assert (rows.min() + 1, rows.max()) == pytest.approx((top, bottom), abs=1.5)
+    assert (columns.min() + 1, columns.max()) == pytest.approx((left, right), abs=1.5)
+    inside = black[rows.min() + 1 : rows.max(), columns.min() + 1 : columns.max()]
+    assert not inside.any()
+    assert black.sum() == 2 * sum(inside.shape)  # no corners: the line is as thin as a line can be
+
+
+def test_a_thin_line_encloses_each_region_on_its_map_and_leaves_its_colours_alone(sheet):
+    for row, case in [(0, 0), (1, 1), (1, 2)]:  # 6, 6, 9
+        assert_enclosed(tile(sheet, row, case, MAP), 30)
+    for row, case in [(0, 1), (0, 2), (0, 3), (1, 0), (2, 0)]:  # below REGION_FROM
+        assert not (tile(sheet, row, case, MAP) == AROUND).all(axis=2).any()
+    for which in (IMAGE, MASK):
+        assert not (tile(sheet, 1, 2, which) == AROUND).all(axis=2).any()
+
+
+def test_the_line_is_as_thin_where_the_image_is_larger_than_its_tile(tmp_path):
+    assert_enclosed(tile(drawn(tmp_path, side=700), 1, 1, MAP), 700)
+
+
+def test_a_region_of_one_pixel_is_seen_on_the_tile_of_a_large_image():
+    mask = np.zeros((3000, 2000), dtype=bool)
+    mask[700, 900] = True
+    pixels = np.asarray(_outlined(Image.new("RGB", (TILE, TILE), PAPER), mask))
+    rows, columns = np.nonzero((pixels == AROUND).all(axis=2))
+    assert len(rows) >= 4
+    offset = (TILE - TILE * 2000 / 3000) / 2
+    assert rows.mean() + 0.5 == pytest.approx(700 * TILE / 3000, abs=1)
+    assert columns.mean() + 0.5 == pytest.approx(offset + 900 * TILE / 3000, abs=1)
 
 
 def test_the_caption_is_red_for_a_reject_and_green_for_a_pass(sheet):

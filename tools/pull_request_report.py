@@ -40,6 +40,7 @@ MORE_IS_BETTER = {
     "p50_ms": False,
     "p95_ms": False,
     "peak_memory_mb": False,
+    "regions_p50_ms": False,
     "rest_p50_ms": False,
 }
 

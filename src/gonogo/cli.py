@@ -9,6 +9,7 @@ import json
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -99,16 +100,20 @@ def _score(arguments: argparse.Namespace) -> int:
             result: dict[str, Any] = {"file": str(path), "error": str(error)}
         else:
             word = "reject" if verdict.anomalous else "pass"
-            result = {"file": str(path), "verdict": word, "score": verdict.score}
+            regions = [asdict(region) for region in verdict.regions]
+            result = {"file": str(path), "verdict": word, "score": verdict.score, "regions": regions}
         results.append(result)
         if not arguments.json:
             stream = sys.stderr if "error" in result else sys.stdout
-            line = result.get("error") or f"{result['verdict']:6}  {result['score']:<10.6g}  {path}"
-            print(line, file=stream, flush=True)
+            print(
+                result.get("error") or _line(result, localises=scorer.rule.threshold is not None),
+                file=stream,
+                flush=True,
+            )
     n_errors = sum("error" in result for result in results)
     n_rejected = sum(result.get("verdict") == "reject" for result in results)
     if arguments.json:
-        certificate = scorer.manifest["threshold"]
+        certificate, pixels = scorer.manifest["threshold"], scorer.rule.threshold
         print(
             json.dumps(
                 {
@@ -117,6 +122,7 @@ def _score(arguments: argparse.Namespace) -> int:
                     "threshold": scorer.threshold,
                     "certified_false_alarm_rate": certificate["certified_false_alarm_rate"],
                     "confidence": certificate["confidence"],
+                    "pixel_threshold": None if pixels is None else pixels.threshold,
                     "n_files": len(results),
                     "n_rejected": n_rejected,
                     "n_errors": n_errors,
@@ -131,6 +137,19 @@ def _score(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return DATA if n_errors else REJECTED if n_rejected else DONE
+
+
+def _line(result: dict[str, Any], *, localises: bool) -> str:
+    """One image for people: verdict, score, file; of a reject also how many regions it has and where the first lies."""
+    line = f"{result['verdict']:6}  {result['score']:<10.6g}  {result['file']}"
+    if result["verdict"] == "pass" or not localises:
+        return line
+    if not result["regions"]:
+        return f"{line}  no region"
+    x, y, width, height = result["regions"][0]["box"]
+    count = len(result["regions"])
+    where = f"{width} x {height} at ({x}, {y})"
+    return f"{line}  1 region, {where}" if count == 1 else f"{line}  {count} regions, highest {where}"
 
 
 def _print(report: dict[str, Any], text: str, *, as_json: bool) -> None:

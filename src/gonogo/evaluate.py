@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gonogo.detectors.mean_image import MeanImage
 from gonogo.errors import DataError, UndefinedMetricError
-from gonogo.inspection import Inspection, inspect_records
+from gonogo.inspection import Inspection, inspect_calibrate, inspect_records
 from gonogo.inspector import FitImages, Inspector
 from gonogo.manifest import Manifest
 from gonogo.metrics import (
@@ -19,12 +19,17 @@ from gonogo.metrics import (
     bootstrap_intervals,
     f1_oracle,
     pixel_metrics,
+    seg_f1,
     verdict_metrics,
 )
 from gonogo.model import Model
+from gonogo.regions import RegionParams
 from gonogo.threshold import certify
 
 Metrics = dict[str, float | int | str | bool]
+
+REGION_COLUMNS = ("image", "x", "y", "width", "height", "area", "centroid_x", "centroid_y", "peak", "mean")
+LESS_IS_BETTER = ("false_alarm_rate", "pixel_false_positive_rate")
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,8 @@ class Evaluation:
 def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: int) -> Evaluation:
     """Metrics of `model` on the test images, with intervals, and of the mean-image baseline beside them.
 
-    The threshold is the model's own, from calibrate images; nothing of the test set enters a score or a threshold.
+    Both thresholds, of scores and of pixels, are the model's own, from calibrate images; nothing of the test set enters
+    a score or a threshold. What lies outside a ROI counts as passed, so that a defect there is missed.
 
     Raises:
         DataError: the model was fitted on other data, so that a test image may be one of its fit images.
@@ -65,14 +71,14 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: 
         )
     test_records, calibrate_records = manifest.with_role("test"), manifest.with_role("calibrate")
     localises = bool(model.inspector.detector.localises)
-    test = inspect_records(model.inspector, manifest, test_records, keep_maps=True)
-    calibrate = inspect_records(model.inspector, manifest, calibrate_records)
+    test = inspect_records(model.inspector, manifest, test_records, rule=model.rule, keep_maps=True)
+    calibrate = inspect_records(model.inspector, manifest, calibrate_records, rule=model.rule)
     masks = [manifest.mask_of(record) for record in test_records]
-    record = model.threshold
+    record, regions = model.threshold, model.rule.params
 
-    baseline = Inspector(MeanImage(image_size=params.baseline_size))
+    baseline = Inspector(MeanImage(image_size=params.baseline_size), regions.inside)
     baseline.detector.fit(FitImages(baseline, manifest, manifest.with_role("fit")), seed=seed)
-    trivial_calibrate = inspect_records(baseline, manifest, calibrate_records)
+    trivial_calibrate, trivial_rule = inspect_calibrate(baseline, manifest, regions)
     trivial_threshold = certify(
         trivial_calibrate.scores,
         trivial_calibrate.groups,
@@ -80,16 +86,16 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: 
         confidence=record.confidence,
         margin=record.margin,
     ).threshold
-    trivial = inspect_records(baseline, manifest, test_records, keep_maps=True)
+    trivial = inspect_records(baseline, manifest, test_records, rule=trivial_rule, keep_maps=True)
 
-    ours = _point_metrics(test, masks if localises else [], record.threshold)
-    theirs = _point_metrics(trivial, masks if localises else [], trivial_threshold)
+    ours = _point_metrics(test, record.threshold) | (_pixel_metrics(test, masks, regions) if localises else {})
+    theirs = _point_metrics(trivial, trivial_threshold) | _pixel_metrics(trivial, masks, regions)
     facts: Metrics = model.manifest["detector"]["facts"]
     metrics: Metrics = {**facts, **ours}
     for name in ours:
         metrics[f"{name}_baseline"] = theirs[name]
         gain = ours[name] - theirs[name]
-        metrics[f"{name}_lift"] = -gain if name == "false_alarm_rate" else gain  # a lift above 0 is better
+        metrics[f"{name}_lift"] = -gain if name in LESS_IS_BETTER else gain  # a lift above 0 is better
     for name, (low, high) in _intervals(test, record.threshold, params, seed).items():
         metrics[f"{name}_low"], metrics[f"{name}_high"] = low, high
     metrics |= _rates_exactly(test, record.threshold, params.interval_confidence)
@@ -102,6 +108,8 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: 
         "data_fingerprint": manifest.fingerprint,
         "detector": model.manifest["detector"]["name"],
     }
+    if model.rule.threshold is not None:
+        metrics["pixel_threshold"] = model.rule.threshold.threshold
     return Evaluation(metrics, calibrate, test, masks, record.threshold)
 
 
@@ -117,16 +125,34 @@ def per_image_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
             "score": float(score),
             "threshold": evaluation.threshold,
             "verdict": "reject" if float(score) >= evaluation.threshold else "pass",
+            "n_regions": len(regions),
+            "region_area": sum(region.area for region in regions),
         }
         for inspection in (evaluation.calibrate, evaluation.test)
-        for record, score in zip(inspection.records, inspection.scores, strict=True)
+        for record, score, regions in zip(inspection.records, inspection.scores, inspection.regions, strict=True)
     ]
 
 
-def _point_metrics(inspection: Inspection, masks: list[np.ndarray | None], threshold: float) -> dict[str, float]:
+def region_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """One row per region of a calibrate or test image, in pixels of the image; `REGION_COLUMNS` names its columns."""
+    return [
+        dict(
+            zip(
+                REGION_COLUMNS,
+                (record.path, *region.box, region.area, *region.centroid, region.peak, region.mean),
+                strict=True,
+            )
+        )
+        for inspection in (evaluation.calibrate, evaluation.test)
+        for record, regions in zip(inspection.records, inspection.regions, strict=True)
+        for region in regions
+    ]
+
+
+def _point_metrics(inspection: Inspection, threshold: float) -> dict[str, float]:
     scores, labels = inspection.scores.astype(np.float64), inspection.labels
     verdicts = verdict_metrics(scores, labels, threshold)
-    metrics = {
+    return {
         "image_auroc": auroc(scores, labels),
         "image_ap": average_precision(scores, labels),
         "false_alarm_rate": verdicts.false_alarm_rate,
@@ -135,9 +161,20 @@ def _point_metrics(inspection: Inspection, masks: list[np.ndarray | None], thres
         "f1": verdicts.f1,
         "f1_oracle": f1_oracle(scores, labels),
     }
-    known = [(m, mask) for m, mask in zip(inspection.anomaly_maps, masks, strict=False) if mask is not None]
-    if any(mask.any() for _, mask in known):
-        metrics |= asdict(pixel_metrics([m for m, _ in known], [mask for _, mask in known]))
+
+
+def _pixel_metrics(inspection: Inspection, masks: list[np.ndarray | None], regions: RegionParams) -> dict[str, float]:
+    """Metrics of maps and of the pixels that regions mark, where the truth is known."""
+    good = [
+        marked for marked, defective in zip(inspection.defect_masks, inspection.labels, strict=True) if not defective
+    ]
+    n_inspected = sum(int(regions.inspected(*marked.shape).sum()) for marked in good)
+    metrics = {"pixel_false_positive_rate": sum(int(marked.sum()) for marked in good) / n_inspected}
+    known = [number for number, mask in enumerate(masks) if mask is not None]
+    truth = [mask for mask in masks if mask is not None]
+    if any(mask.any() for mask in truth):
+        metrics["seg_f1"] = seg_f1([inspection.defect_masks[number] for number in known], truth)
+        metrics |= asdict(pixel_metrics([inspection.anomaly_maps[number] for number in known], truth))
     return metrics
 
 

@@ -68,7 +68,7 @@ def _traced(module: nn.Module, outputs: list[str], opset: int) -> onnx.ModelProt
 
 
 class _ForestPixels(nn.Module):
-    """The pixels' path of a forest: its features, and zeros of the map's size."""
+    """The pixels' path of a forest: its features, and 1 where the gauge looks, 0 elsewhere, of the map's size."""
 
     def __init__(self, inspector: Inspector, forest: IsolationForest) -> None:
         super().__init__()
@@ -76,18 +76,18 @@ class _ForestPixels(nn.Module):
         self.forest = forest
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        return self.forest.features(self.inspector.resized(pixels)), torch.zeros_like(
-            pixels[..., 0], dtype=torch.float32
-        )
+        looks = torch.ones_like(pixels[..., 0], dtype=torch.float32)
+        inspected = self.inspector.inspected(pixels.shape[1], pixels.shape[2])
+        return self.forest.features(self.inspector.resized(pixels)), looks if inspected is None else looks * inspected
 
 
 def _forest_graph(inspector: Inspector, detector: IsolationForest, opset: int) -> onnx.ModelProto:
-    """The traced pixels' path, then skl2onnx's forest, then score = -score_samples and a constant map."""
+    """The traced pixels' path, then skl2onnx's forest, then score = -score_samples and a map of the score."""
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType
 
     forest = detector.forest()
-    head = _traced(_ForestPixels(inspector, detector), ["features", "zeros"], opset)
+    head = _traced(_ForestPixels(inspector, detector), ["features", "looks"], opset)
     tail = to_onnx(
         forest,
         initial_types=[("rows", FloatTensorType([None, forest.n_features_in_]))],
@@ -102,7 +102,7 @@ def _forest_graph(inspector: Inspector, detector: IsolationForest, opset: int) -
     head = _with_domains(head, tail)
     tail = _with_domains(tail, head)
     proto = compose.merge_models(
-        head, tail, io_map=[("features", "forest_rows")], outputs=["zeros", "forest_score_samples"]
+        head, tail, io_map=[("features", "forest_rows")], outputs=["looks", "forest_score_samples"]
     )
     proto.graph.initializer.extend(
         [
@@ -115,7 +115,7 @@ def _forest_graph(inspector: Inspector, detector: IsolationForest, opset: int) -
             helper.make_node("Neg", ["forest_score_samples"], ["score_column"]),
             helper.make_node("Reshape", ["score_column", "flat_shape"], [SCORE]),
             helper.make_node("Reshape", ["score_column", "column_shape"], ["score_grid"]),
-            helper.make_node("Add", ["zeros", "score_grid"], [MAP]),
+            helper.make_node("Mul", ["looks", "score_grid"], [MAP]),
         ]
     )
     map_shape = [dim.dim_param for dim in head.graph.output[1].type.tensor_type.shape.dim]

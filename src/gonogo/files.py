@@ -9,7 +9,7 @@ from typing import Any
 
 from gonogo.errors import IntegrityError
 
-SCHEMA = 1  # of the manifests of models and bundles; it grows when what is written needs a newer reader
+SCHEMA = 2  # of the manifests of models and bundles; it grows when what is written needs a newer reader
 
 
 def sha256_of(path: Path) -> str:
@@ -61,13 +61,18 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """Read `folder/manifest.json` and verify it and every file that it lists.
 
     Raises:
-        IntegrityError: the manifest or a file is missing or is not the one that was written.
+        IntegrityError: the manifest or a file is missing, is not the one that was written, or was written by another
+            version of the format.
     """
     if not (folder / "manifest.json").is_file():
         raise IntegrityError(f"{folder} has no manifest.json; expected a folder that the pipeline wrote")
     body = read_json(folder / "manifest.json")
     if body.pop("manifest_sha256", None) != _digest(body):
         raise IntegrityError(f"{folder / 'manifest.json'} was changed after it was written; fit or export again")
+    if body.get("schema") != SCHEMA:
+        raise IntegrityError(
+            f"{folder}: format {body.get('schema')!r}, this gonogo reads {SCHEMA}; fit or export again"
+        )
     for name, expected in body["files"].items():
         path = folder / name
         if not path.is_file():

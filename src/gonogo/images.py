@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from gonogo.errors import ImageError
+from gonogo.errors import ImageError, ShapeError
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM")
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
@@ -79,6 +79,16 @@ def read_mask(path: Path) -> np.ndarray:
         ImageError: the file cannot be read as an image.
     """
     return np.asarray(read_image(path).any(axis=2))
+
+
+def require_pixels(pixels: np.ndarray) -> None:
+    """Do nothing, or refuse what is no batch of images.
+
+    Raises:
+        ShapeError: `pixels` is not (n, h, w, 3) uint8.
+    """
+    if pixels.ndim != 4 or pixels.shape[3] != 3 or pixels.dtype != np.uint8 or 0 in pixels.shape:
+        raise ShapeError(f"pixels: expected (n, h, w, 3) uint8, got {pixels.shape} {pixels.dtype}")
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:

@@ -1,21 +1,28 @@
 """Inspecting the images of a manifest, in its order."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest, Record
+from gonogo.pixel_threshold import GoodPixels
+from gonogo.regions import Region, RegionParams, RegionRule, defect_mask, find_regions
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """Scores (n,) float32 of n records and, where asked for, their maps (h, w) float32."""
+    """Scores (n,) float32 of n records and, where asked for, of each its map (h, w) float32 and what was found in it.
+
+    `defect_masks` are (h, w) bool; `regions` are those of each image, highest peak first.
+    """
 
     records: Sequence[Record]
     scores: np.ndarray
-    anomaly_maps: list[np.ndarray]
+    anomaly_maps: list[np.ndarray] = field(default_factory=list)
+    defect_masks: list[np.ndarray] = field(default_factory=list)
+    regions: list[list[Region]] = field(default_factory=list)
 
     @property
     def labels(self) -> np.ndarray:
@@ -28,15 +35,47 @@ class Inspection:
         return [record.group_id for record in self.records]
 
 
+def inspected(
+    inspector: Inspector, manifest: Manifest, records: Sequence[Record]
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Score, and map (h, w) float32 at the image's own size, of each record's image, read when its turn comes."""
+    for record in records:
+        scores, anomaly_maps = inspector.inspect(manifest.pixels_of(record)[None])
+        yield float(scores[0]), anomaly_maps[0]
+
+
 def inspect_records(
-    inspector: Inspector, manifest: Manifest, records: Sequence[Record], *, keep_maps: bool = False
+    inspector: Inspector,
+    manifest: Manifest,
+    records: Sequence[Record],
+    *,
+    rule: RegionRule | None = None,
+    keep_maps: bool = False,
 ) -> Inspection:
-    """Read, score and, with `keep_maps`, map each record's image at its original size, one at a time."""
-    scores = np.empty(len(records), dtype=np.float32)
-    maps = []
-    for number, record in enumerate(records):
-        score, anomaly_map = inspector.inspect(manifest.pixels_of(record)[None])
-        scores[number] = score[0]
+    """The scores of the records' images; by a `rule` their regions too; with `keep_maps` what is drawn of each."""
+    scores, maps, defect_masks, regions = [], [], [], []
+    for score, anomaly_map in inspected(inspector, manifest, records):
+        scores.append(score)
         if keep_maps:
-            maps.append(anomaly_map[0])
-    return Inspection(records, scores, maps)
+            maps.append(anomaly_map)
+        if rule is not None:
+            mask = defect_mask(anomaly_map, rule)
+            regions.append(find_regions(anomaly_map, mask))
+            if keep_maps:
+                defect_masks.append(mask)
+    return Inspection(records, np.array(scores, dtype=np.float32), maps, defect_masks, regions)
+
+
+def inspect_calibrate(inspector: Inspector, manifest: Manifest, params: RegionParams) -> tuple[Inspection, RegionRule]:
+    """Scores of the calibrate images, and the rule for regions with the pixel threshold that their maps give.
+
+    A map passes by and is not kept. A detector that does not localise gets no pixel threshold.
+    """
+    records = manifest.with_role("calibrate")
+    pixels = GoodPixels(params, [(record.height, record.width) for record in records])
+    scores = []
+    for score, anomaly_map in inspected(inspector, manifest, records):
+        scores.append(score)
+        pixels.add(anomaly_map)
+    inspection = Inspection(records, np.array(scores, dtype=np.float32))
+    return inspection, RegionRule(params, pixels.threshold() if inspector.detector.localises else None)

@@ -179,6 +179,33 @@ def aupro(anomaly_maps: Sequence[np.ndarray], masks: Sequence[np.ndarray], *, fp
     return _area_below(false / false[-1], pro / pro[-1], fpr_limit)
 
 
+def seg_f1(defect_masks: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> float:
+    """F1 of the marked pixels, over all pixels of all images together: a threshold's worth, not a map's.
+
+    Args:
+        defect_masks: n masks (h, w) bool, what a gauge marks; images may differ in size.
+        masks: n masks (h, w) bool, the truth, each of its defect mask's size.
+
+    Raises:
+        ShapeError: a mask does not fit the other.
+        UndefinedMetricError: no defect pixel.
+
+    Source: Heckler-Kram et al. 2025, "The MVTec AD 2 Dataset", where it is SegF1.
+    """
+    hits, errors = 0, 0
+    for number, (marked, mask) in enumerate(zip(defect_masks, masks, strict=True)):
+        if marked.shape != mask.shape or marked.dtype != np.bool_ or mask.dtype != np.bool_:
+            raise ShapeError(
+                f"image {number}: expected two masks (h, w) bool, got {marked.shape} {marked.dtype} and "
+                f"{mask.shape} {mask.dtype}"
+            )
+        hits += int((marked & mask).sum())
+        errors += int((marked ^ mask).sum())
+    if not any(mask.any() for mask in masks):
+        raise UndefinedMetricError("SegF1 needs defect pixels, got none")
+    return 2 * hits / (2 * hits + errors)
+
+
 def bootstrap_intervals(
     statistics: Mapping[str, Statistic],
     scores: np.ndarray,

@@ -14,9 +14,10 @@ import gonogo
 from gonogo.config import build
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.contract import Detector
-from gonogo.errors import IntegrityError
+from gonogo.errors import ConfigError, IntegrityError
 from gonogo.files import SCHEMA, read_manifest, write_manifest
 from gonogo.inspector import Inspector
+from gonogo.regions import RegionRule
 from gonogo.threshold import ThresholdRecord
 
 TENSORS = "detector.safetensors"
@@ -24,10 +25,11 @@ TENSORS = "detector.safetensors"
 
 @dataclass(frozen=True)
 class Model:
-    """A fitted inspector, its threshold and what its manifest says."""
+    """A fitted inspector, its threshold, its rule for regions and what its manifest says."""
 
     inspector: Inspector
     threshold: ThresholdRecord
+    rule: RegionRule
     manifest: Mapping[str, Any]
 
 
@@ -35,6 +37,7 @@ def save_model(
     folder: Path,
     detector: Detector,
     threshold: ThresholdRecord,
+    rule: RegionRule,
     *,
     category: str,
     detector_name: str,
@@ -61,6 +64,7 @@ def save_model(
         },
         "localises": detector.localises,
         "threshold": threshold.to_dict(),
+        "regions": rule.to_dict(),
         "data_fingerprint": data_fingerprint,
         "versions": versions("torch", "timm", "scikit-learn", "numpy"),
     }
@@ -74,18 +78,15 @@ def load_model(folder: Path) -> Model:
         IntegrityError: a file is missing or changed, or was written by another version of the format.
     """
     manifest = read_manifest(folder)
-    if manifest.get("schema") != SCHEMA:
-        raise IntegrityError(
-            f"{folder}: model format {manifest.get('schema')!r}, this gonogo reads {SCHEMA}; fit again"
-        )
     try:
         described = manifest["detector"]
         detector = build(DETECTORS[described["name"]], described["options"], where=f"{folder}: detector")
         detector.restore(load_file(folder / TENSORS))
         threshold = ThresholdRecord(**manifest["threshold"])
-    except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        rule = RegionRule.from_dict(manifest["regions"])
+    except (KeyError, TypeError, RuntimeError, ConfigError, SafetensorError) as error:
         raise IntegrityError(f"{folder}: its files do not make a model ({error}); fit again") from error
-    return Model(Inspector(detector), threshold, manifest)
+    return Model(Inspector(detector, rule.params.inside), threshold, rule, manifest)
 
 
 def versions(*distributions: str) -> dict[str, str]:

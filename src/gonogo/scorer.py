@@ -1,26 +1,43 @@
 """The gauge on the line: an image file becomes a verdict. Needs only onnxruntime, numpy and Pillow."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-from gonogo.errors import IntegrityError, ShapeError
-from gonogo.files import SCHEMA, read_manifest
-from gonogo.images import read_image
+from gonogo.errors import IntegrityError
+from gonogo.files import read_manifest
+from gonogo.images import read_image, require_pixels
+from gonogo.regions import Region, RegionRule, defect_mask, find_regions
 
 ONNX_FILE = "gauge.onnx"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gauge says of one image. `anomalous` is `score >= threshold`; the map is (h, w) float32."""
+    """What the gauge says of one image. `anomalous` is `score >= threshold`; the map is (h, w) float32.
+
+    Regions are computed when first asked for. They say where, and nothing about whether: a reject may have none, where
+    the part differs as a whole and no pixel stands out, and a pass may have some.
+    """
 
     score: float
     threshold: float
     anomalous: bool
     anomaly_map: np.ndarray
+    rule: RegionRule
+
+    @cached_property
+    def defect_mask(self) -> np.ndarray:
+        """(h, w) bool: the pixels of all regions."""
+        return defect_mask(self.anomaly_map, self.rule)
+
+    @cached_property
+    def regions(self) -> list[Region]:
+        """Where the part differs, highest peak first; none where the gauge does not localise."""
+        return find_regions(self.anomaly_map, self.defect_mask)
 
 
 class Scorer:
@@ -30,17 +47,17 @@ class Scorer:
         """Load `bundle`; `threads` bounds onnxruntime's, None leaves the choice to it.
 
         Raises:
-            IntegrityError: a file is missing or changed, or the bundle has no threshold.
+            IntegrityError: a file is missing or changed, the bundle's format is another one, or it has no threshold.
         """
         self.manifest = read_manifest(bundle)
-        if self.manifest.get("schema") != SCHEMA:
-            found = self.manifest.get("schema")
-            raise IntegrityError(f"{bundle}: bundle format {found!r}, this gonogo reads {SCHEMA}; export it again")
         try:
             self.threshold = float(self.manifest["threshold"]["threshold"])
             self.category = str(self.manifest["category"])
+            self.rule = RegionRule.from_dict(self.manifest["regions"])
         except (KeyError, TypeError, ValueError) as error:
-            raise IntegrityError(f"{bundle}: its manifest has no threshold; a bundle without one is refused") from error
+            raise IntegrityError(
+                f"{bundle}: its manifest has no threshold, or none that makes sense ({error}); such a bundle is refused"
+            ) from error
         if ONNX_FILE not in self.manifest["files"]:
             raise IntegrityError(f"{bundle}: its manifest does not list {ONNX_FILE}")
         self._session = open_session(bundle / ONNX_FILE, threads=threads)
@@ -74,7 +91,7 @@ class Scorer:
         if not np.isfinite(scores).all():
             raise IntegrityError(f"{self.category}: the bundle gave the score {scores[~np.isfinite(scores)][0]}")
         return [
-            Verdict(float(score), self.threshold, float(score) >= self.threshold, anomaly_map)
+            Verdict(float(score), self.threshold, float(score) >= self.threshold, anomaly_map, self.rule)
             for score, anomaly_map in zip(scores, maps, strict=True)
         ]
 
@@ -94,7 +111,6 @@ def run_session(session: onnxruntime.InferenceSession, pixels: np.ndarray) -> tu
     Raises:
         ShapeError: another shape or dtype.
     """
-    if pixels.ndim != 4 or pixels.shape[3] != 3 or pixels.dtype != np.uint8 or 0 in pixels.shape:
-        raise ShapeError(f"pixels: expected (n, h, w, 3) uint8, got {pixels.shape} {pixels.dtype}")
+    require_pixels(pixels)
     scores, maps = session.run(["score", "anomaly_map"], {"pixels": np.ascontiguousarray(pixels)})
     return scores, maps

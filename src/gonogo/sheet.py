@@ -1,11 +1,11 @@
-"""The picture sheet: for each defect type the worst and the best judged images, with mask and map."""
+"""The picture sheet: for each defect type the worst and the best judged images, with mask, map and regions."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from scipy.ndimage import binary_erosion, binary_fill_holes
+from scipy.ndimage import binary_dilation, binary_erosion, binary_fill_holes
 
 from gonogo.evaluate import Evaluation
 from gonogo.manifest import Manifest
@@ -13,6 +13,7 @@ from gonogo.manifest import Manifest
 TILE, GAP, HEADER, CAPTION, LABEL = 112, 6, 46, 18, 96
 INK, FAINT, PAPER, RULE = (28, 30, 33), (110, 116, 124), (255, 255, 255), (222, 225, 229)
 REJECT, PASS, OUTLINE = (176, 32, 22), (20, 110, 60), (255, 45, 210)
+AROUND = (0, 0, 0)  # a region: black stands out from every colour that a map has near its threshold
 # Anomaly map colours at 0, half the threshold, the threshold, and twice the threshold or more.
 STOPS = np.array([0.0, 0.5, 1.0, 2.0])
 COLOURS = np.array([[24, 36, 92], [66, 132, 178], [247, 245, 236], [178, 24, 43]], dtype=np.float64)
@@ -28,7 +29,8 @@ def write_sheet(path: Path, evaluation: Evaluation, manifest: Manifest, *, categ
     """Draw, per defect type and for good parts, the `cases` worst and best test images as image, mask and map.
 
     Worst are the good parts that score highest and the defects that score lowest. All maps share one colour scale,
-    anchored at the threshold. Types stand in alphabetical order, good parts first.
+    anchored at the threshold; black lines on them enclose the regions found. Types stand in alphabetical order, good
+    parts first.
     """
     by_type: dict[str, list[int]] = {}
     for position, record in enumerate(evaluation.test.records):
@@ -41,7 +43,7 @@ def write_sheet(path: Path, evaluation: Evaluation, manifest: Manifest, *, categ
     canvas = Image.new("RGB", (width, HEADER + len(types) * row_height + GAP), PAPER)
     draw = ImageDraw.Draw(canvas)
     bold, small = ImageFont.load_default(15), ImageFont.load_default(12)
-    draw.text((GAP, 5), f"{category}: image, mask, anomaly map", fill=INK, font=bold)
+    draw.text((GAP, 5), f"{category}: image, mask, anomaly map with regions", fill=INK, font=bold)
     _draw_scale(canvas, draw, small, width, evaluation.threshold)
     for number in range(columns):
         title = f"worst {number + 1}" if number < cases else f"best {number - cases + 1}"
@@ -82,13 +84,14 @@ def _draw_case(
     score = float(evaluation.test.scores[position])
     pixels = manifest.pixels_of(record)
     mask = evaluation.masks[position]
+    colours = map_colours(evaluation.test.anomaly_maps[position], evaluation.threshold)
     tiles = [
-        pixels,
-        _mask_tile(pixels, mask),
-        map_colours(evaluation.test.anomaly_maps[position], evaluation.threshold),
+        _scaled(pixels),
+        _scaled(_mask_tile(pixels, mask)),
+        _outlined(_scaled(colours), evaluation.test.defect_masks[position]),
     ]
     for number, tile in enumerate(tiles):
-        canvas.paste(_scaled(tile), (left + number * (TILE + GAP), top))
+        canvas.paste(tile, (left + number * (TILE + GAP), top))
     verdict, colour = ("reject", REJECT) if score >= evaluation.threshold else ("pass", PASS)
     caption = f"{verdict}  {score:.4g}"
     if evaluation.threshold > 0:
@@ -107,13 +110,25 @@ def _mask_tile(pixels: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     return pale
 
 
+def _outlined(tile: Image.Image, defect_mask: np.ndarray) -> Image.Image:
+    """The tile of a map with a line of one pixel around each region, however small; none where the image ends."""
+    shares = _on_square(Image.fromarray(defect_mask.astype(np.float32)), Image.Resampling.BOX, paper=0)
+    marked = np.asarray(shares) > 0
+    pixels = np.array(tile)
+    pixels[binary_dilation(marked) & ~marked] = AROUND
+    return Image.fromarray(pixels)
+
+
 def _scaled(tile: np.ndarray) -> Image.Image:
-    """A square canvas with the tile in it, its proportions kept."""
-    image = Image.fromarray(tile)
+    """The tile on a square canvas, its proportions kept."""
+    method = Image.Resampling.NEAREST if max(tile.shape) < TILE else Image.Resampling.LANCZOS
+    return _on_square(Image.fromarray(tile), method, paper=PAPER)
+
+
+def _on_square(image: Image.Image, method: Image.Resampling, *, paper: tuple[int, int, int] | int) -> Image.Image:
     factor = TILE / max(image.size)
     size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
-    method = Image.Resampling.NEAREST if factor > 1 else Image.Resampling.LANCZOS
-    square = Image.new("RGB", (TILE, TILE), PAPER)
+    square = Image.new(image.mode, (TILE, TILE), paper)
     square.paste(image.resize(size, method), ((TILE - size[0]) // 2, (TILE - size[1]) // 2))
     return square
 

@@ -13,6 +13,8 @@ HEADLINES = {
     "pixel_ap": True,
     "aupro_30": True,
     "aupro_05": True,
+    "seg_f1": True,
+    "pixel_false_positive_rate": False,
     "false_alarm_rate": False,
     "certified_false_alarm_rate": False,
     "recall": True,

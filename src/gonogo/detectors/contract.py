@@ -22,7 +22,10 @@ def no_progress(what: str, n_done: int, n_total: int, values: dict[str, float]) 
 
 
 class Detector(nn.Module, ABC):
-    """The contract; tests/test_detectors.py holds every registered detector to it."""
+    """The contract; tests/test_detectors.py holds every registered detector to it.
+
+    A grid is 0 or more, as a distance is: the `Inspector` writes 0 where it does not look, for "nothing here".
+    """
 
     image_size: int
     smoothing: float = 0.0  # Gaussian sigma for the map, in pixels at image_size
