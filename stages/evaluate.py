@@ -3,7 +3,7 @@
 import door
 from gonogo.config import Params
 from gonogo.curves import write_curves, write_rows
-from gonogo.evaluate import REGION_COLUMNS, EvaluateParams, evaluate, per_image_rows, region_rows
+from gonogo.evaluate import REGION_COLUMNS, EvaluateParams, Metrics, evaluate, per_image_rows, region_rows
 from gonogo.files import write_metrics
 from gonogo.manifest import read_manifest
 from gonogo.model import load_model
@@ -25,12 +25,19 @@ def main(category: str, params: Params) -> None:
     )
     sheet = door.path("plots", "sheets", f"{category}.png")
     write_sheet(sheet, evaluation, manifest, category=category, cases=values.sheet_cases)
-    metrics = evaluation.metrics
-    door.say(
-        f"{category}: image AUROC {metrics['image_auroc']:.3f} "
-        f"[{metrics['image_auroc_low']:.3f}, {metrics['image_auroc_high']:.3f}], "
-        f"false alarms {metrics['false_alarm_rate']:.1%}, recall {metrics['recall']:.1%}"
-    )
+    door.say(f"{category}: {headline(evaluation.metrics)}")
+
+
+def headline(metrics: Metrics) -> str:
+    """What was measured, in a line."""
+    said = []
+    if "image_auroc" in metrics:
+        low, high = metrics["image_auroc_low"], metrics["image_auroc_high"]
+        said.append(f"image AUROC {metrics['image_auroc']:.3f} [{low:.3f}, {high:.3f}]")
+    if "false_alarm_rate" in metrics:
+        said.append(f"false alarms {metrics['false_alarm_rate']:.1%}")
+    said.append(f"recall {metrics['recall']:.1%}" if "recall" in metrics else "no defective part to measure recall on")
+    return ", ".join(said)
 
 
 if __name__ == "__main__":

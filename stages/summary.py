@@ -13,10 +13,10 @@ def main(params: Params) -> None:
     summary = summarise({c.name: c.evaluate for c in categories}, {c.name: c.parity for c in categories})
     write_metrics(door.path("metrics", "summary.json"), summary)
     write_report(door.path("report"), summary, categories)
-    door.say(
-        f"image AUROC: mean {summary['image_auroc.mean']:.3f}, worst {summary['image_auroc.worst']:.3f} "
-        f"({summary['image_auroc.worst_category']}); open {door.path('report')}"
-    )
+    if "image_auroc.mean" in summary:
+        mean, worst = summary["image_auroc.mean"], summary["image_auroc.worst"]
+        door.say(f"image AUROC: mean {mean:.3f}, worst {worst:.3f} ({summary['image_auroc.worst_category']})")
+    door.say(f"open {door.path('report')}")
 
 
 def report_of(category: str) -> CategoryReport:

@@ -10,9 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from gonogo.config import Params, read_yaml
+from gonogo.images import write_png
 from import_closure import ROOT, import_closure
 
 STAGES = ["prepare", "fit", "evaluate", "export", "parity", "bench", "summary"]
@@ -243,3 +246,74 @@ def test_the_same_stages_run_again_give_the_same_bytes(checkout, tmp_path):
     names = ["metrics/evaluate/digit_0.json", "models/digit_0/manifest.json"]
     for name in (*names, "plots/records/digit_0.csv", "plots/regions/digit_0.csv"):
         assert (folder / name).read_bytes() == (checkout / name).read_bytes()
+
+
+OWN_PARTS = """
+  tiles:
+    prepare: {source: folder, folder: tiles}
+    fit: {detector: pca, image_size: 16}
+    regions: {pixel_false_positive_rate: 0.01, min_area: 4, border: 0.05}
+"""
+
+
+def with_tiles(checkout: Path, folder: Path, *, n_defective: int) -> Path:
+    """A copy of the checkout with a folder of images of our own and a change of params.yaml alone."""
+    shutil.copytree(checkout, folder)
+    text = (folder / "params.yaml").read_text().replace("categories: [digit_0]", "categories: [tiles]")
+    (folder / "params.yaml").write_text(text + OWN_PARTS)
+    rng = np.random.default_rng(0)
+    for number in range(60 + n_defective):
+        pixels = np.clip(120 + 40 * np.sin(np.arange(32) / 3) + rng.normal(0, 6, (24, 32)), 0, 255)
+        mask = np.zeros((24, 32), bool)
+        if number >= 60:
+            mask[8:14, 10:20] = True
+            pixels[mask] = 240
+            write_png(folder / "data/raw/tiles/ground_truth/chip" / f"{number}_mask.png", mask)
+        kind = "chip" if number >= 60 else "good"
+        path = folder / "data/raw/tiles" / kind / f"{number}.bmp"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+    return folder
+
+
+def run_stages(folder: Path, stages: list[str]) -> dict[str, str]:
+    said = {}
+    for stage in stages:
+        command = [sys.executable, "-B", f"stages/{stage}.py"]
+        command += [] if stage == "summary" else ["--category", "tiles"]
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, f"{stage}: {result.stderr}"
+        said[stage] = result.stdout
+    return said
+
+
+@pytest.mark.usefixtures("witnessed")
+def test_a_folder_of_images_gets_the_whole_report_by_a_change_of_params_alone(checkout, tmp_path):
+    folder = with_tiles(checkout, tmp_path / "own", n_defective=6)
+    said = run_stages(folder, STAGES)
+    assert "36 fit, 12 calibrate, 12 good and 6 defective test images" in said["prepare"]
+    assert "12 good parts to calibrate certify at most 22.1%" in said["prepare"]
+    metrics = json.loads((folder / "metrics/evaluate/tiles.json").read_text())
+    assert metrics["recall"] == 1.0
+    assert metrics["pixel_auroc"] > 0.9
+    assert metrics["seg_f1"] > 0
+    bundle = json.loads((folder / "bundles/tiles/manifest.json").read_text())
+    assert bundle["regions"]["params"]["border"] == 0.05
+    assert "tiles" in (folder / "report.html").read_text()
+    assert not list((folder / "data/prepared/tiles").rglob("*.bmp"))
+    for image in (folder / "data/raw/tiles/chip").iterdir():
+        image.write_bytes(image.read_bytes()[:-1] + b"\x07")
+    command = [sys.executable, "-B", "stages/evaluate.py", "--category", "tiles"]
+    changed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert changed.returncode == 1
+    assert ".bmp has changed since the prepare stage saw it; run dvc repro" in changed.stderr
+
+
+@pytest.mark.usefixtures("witnessed")
+def test_good_images_alone_get_a_certified_gauge_and_a_report(checkout, tmp_path):
+    folder = with_tiles(checkout, tmp_path / "good", n_defective=0)
+    said = run_stages(folder, STAGES)
+    assert "no recall can be measured" in said["prepare"]
+    assert "no defective part to measure recall on" in said["evaluate"]
+    assert json.loads((folder / "metrics/summary.json").read_text())["n_categories"] == 1
+    assert "no defective part in test" in (folder / "report.html").read_text()

@@ -9,7 +9,7 @@ from sklearn import metrics as sklearn_metrics
 
 from conftest import REGIONS, fitted, manifest_of, modelled
 from gonogo.curves import write_curves, write_rows
-from gonogo.errors import DataError, UndefinedMetricError
+from gonogo.errors import DataError
 from gonogo.evaluate import REGION_COLUMNS, EvaluateParams, evaluate, per_image_rows, region_rows
 from gonogo.files import read_json, write_metrics
 from gonogo.inspector import FitImages
@@ -336,11 +336,33 @@ def test_the_curves_run_through_every_corner_and_enclose_the_image_metrics(evalu
     assert steps == pytest.approx(evaluation.metrics["image_ap"], abs=1e-12)
 
 
-def test_test_images_without_a_defect_have_no_metrics(marked, marked_model):
-    good = Manifest(marked.folder, marked.raw, tuple(record for record in marked.records if record.label == 0))
-    model = dataclasses.replace(marked_model, manifest=marked_model.manifest | {"data_fingerprint": good.fingerprint})
-    with pytest.raises(UndefinedMetricError, match="got 0 anomalous of 12"):
-        evaluate(model, good, PARAMS, seed=17)
+def of_label(manifest, model, label):
+    """The evaluation on the test images of one label alone."""
+    records = tuple(r for r in manifest.records if r.role != "test" or r.label == label)
+    kept = dataclasses.replace(manifest, records=records)
+    model = dataclasses.replace(model, manifest=model.manifest | {"data_fingerprint": kept.fingerprint})
+    return evaluate(model, kept, PARAMS, seed=17)
+
+
+def test_without_a_defective_test_image_false_alarms_are_measured_and_nothing_else_is_claimed(
+    marked, marked_model, evaluation, tmp_path
+):
+    good = of_label(marked, marked_model, 0)
+    for name in ("false_alarm_rate", "false_alarm_rate_exact_high", "pixel_false_positive_rate", "n_false_alarms"):
+        assert good.metrics[name] == evaluation.metrics[name]
+    assert good.metrics["n_defective"] == good.metrics["n_misses"] == 0
+    absent = {*IMAGE_METRICS, *PIXEL_METRICS} - {"false_alarm_rate", "pixel_false_positive_rate"}
+    assert not {name for name in good.metrics for start in absent if name.startswith(start)}
+    write_curves(good, roc=tmp_path / "roc.csv", pr=tmp_path / "pr.csv")
+    assert (tmp_path / "roc.csv").read_text() == "fpr,tpr\n"
+
+
+def test_without_a_good_test_image_recall_is_measured_and_no_false_alarm_claimed(marked, marked_model, evaluation):
+    defective = of_label(marked, marked_model, 1)
+    assert defective.metrics["recall"] == evaluation.metrics["recall"]
+    assert defective.metrics["n_misses"] == evaluation.metrics["n_misses"]
+    assert "seg_f1" in defective.metrics
+    assert not {name for name in defective.metrics if name.startswith(("false_alarm_rate", "image_auroc", "f1"))}
 
 
 def test_a_model_of_other_data_is_refused_since_a_test_image_may_be_one_of_its_fit_images(digits, marked_model):

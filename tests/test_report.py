@@ -100,14 +100,15 @@ class Page(HTMLParser):
 
 
 def page_of(tmp_path, *categories):
-    values = {category.name: category.evaluate["image_auroc"] for category in categories}
-    worst = min(values, key=values.get)
-    summary = {
-        "n_categories": len(values),
-        "image_auroc.worst": values[worst],
-        "image_auroc.worst_category": worst,
-        "image_auroc.mean": sum(values.values()) / len(values),
-    }
+    values = {c.name: c.evaluate["image_auroc"] for c in categories if "image_auroc" in c.evaluate}
+    summary = {"n_categories": len(categories)}
+    if values:
+        worst = min(values, key=values.get)
+        summary |= {
+            "image_auroc.worst": values[worst],
+            "image_auroc.worst_category": worst,
+            "image_auroc.mean": sum(values.values()) / len(values),
+        }
     write_report(tmp_path / "report.html", summary, categories)
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     page = Page(html)
@@ -136,13 +137,29 @@ def test_a_name_with_markup_in_it_is_shown_and_not_obeyed(category, tmp_path):
     assert page.text("h2") == name
     assert page.rows[1][0] == name
     assert "script" not in {tag for tag, _ in page.elements}
-    assert {attributes["id"] for tag, attributes in page.elements if tag == "h2"} == {name}
+
+
+def test_a_category_without_a_defective_test_image_shows_what_was_measured_and_says_what_was_not(category, tmp_path):
+    gone = ("image_", "recall", "precision", "f1", "aupro", "seg_f1", "pixel_auroc", "pixel_ap")
+    kept = {name: value for name, value in category.evaluate.items() if not name.startswith(gone)}
+    good = dataclasses.replace(category, evaluate=kept | {"n_defective": 0})
+    _, page = page_of(tmp_path, good)
+    assert "no defective part in test" in page.rows[1]
+    assert {row[0] for row in page.rows[2:]} >= {"false-alarm rate"}
+    assert "recall" not in {row[0] for row in page.rows[2:]}
 
 
 def test_every_link_of_the_table_leads_to_its_category(category, tmp_path):
     _, page = page_of(tmp_path, category, uncertified(category))
     links = [attributes["href"] for tag, attributes in page.elements if tag == "a"]
-    assert links == [f"#{attributes['id']}" for tag, attributes in page.elements if tag == "h2"] == ["#brick", "#grass"]
+    assert (
+        links
+        == [f"#{attributes['id']}" for tag, attributes in page.elements if tag == "h2"]
+        == [
+            "#category-1",
+            "#category-2",
+        ]
+    )
 
 
 def test_the_certificate_stands_in_words(category, tmp_path):

@@ -1,6 +1,7 @@
 """What a fitted gauge achieves on the test images, on raw scores and at the original resolution."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -27,8 +28,10 @@ from gonogo.regions import RegionParams
 from gonogo.threshold import certify
 
 Metrics = dict[str, float | int | str | bool]
+Statistic = Callable[[np.ndarray, np.ndarray], float]
 
 REGION_COLUMNS = ("image", "x", "y", "width", "height", "area", "centroid_x", "centroid_y", "peak", "mean")
+WITH_INTERVAL = ("image_auroc", "image_ap", "false_alarm_rate", "recall")
 LESS_IS_BETTER = ("false_alarm_rate", "pixel_false_positive_rate")
 
 
@@ -56,12 +59,12 @@ class Evaluation:
 def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: int) -> Evaluation:
     """Metrics of `model` on the test images, with intervals, and of the mean-image baseline beside them.
 
-    Both thresholds, of scores and of pixels, are the model's own, from calibrate images; nothing of the test set enters
-    a score or a threshold. What lies outside a ROI counts as passed, so that a defect there is missed.
+    A metric that has no value on these images, such as the recall where none is defective, is absent. Both thresholds,
+    of scores and of pixels, are the model's own, from calibrate images; nothing of the test set enters a score or a
+    threshold. What lies outside a ROI counts as passed, so that a defect there is missed.
 
     Raises:
         DataError: the model was fitted on other data, so that a test image may be one of its fit images.
-        UndefinedMetricError: the test images lack good or defective ones.
     """
     fitted_on = model.manifest["data_fingerprint"]
     if fitted_on != manifest.fingerprint:
@@ -70,33 +73,21 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: 
             "fit again"
         )
     test_records, calibrate_records = manifest.with_role("test"), manifest.with_role("calibrate")
-    localises = bool(model.inspector.detector.localises)
+    record, regions = model.threshold, model.rule.params
+    masks = [manifest.mask_of(test_record) for test_record in test_records]
+    theirs = _baseline_metrics(model, manifest, masks, params, seed)  # first, so that one set of maps is kept at a time
     test = inspect_records(model.inspector, manifest, test_records, rule=model.rule, keep_maps=True)
     calibrate = inspect_records(model.inspector, manifest, calibrate_records, rule=model.rule)
-    masks = [manifest.mask_of(record) for record in test_records]
-    record, regions = model.threshold, model.rule.params
-
-    baseline = Inspector(MeanImage(image_size=params.baseline_size), regions.inside)
-    baseline.detector.fit(FitImages(baseline, manifest, manifest.with_role("fit")), seed=seed)
-    trivial_calibrate, trivial_rule = inspect_calibrate(baseline, manifest, regions)
-    trivial_threshold = certify(
-        trivial_calibrate.scores,
-        trivial_calibrate.groups,
-        false_alarm_rate=record.target_false_alarm_rate,
-        confidence=record.confidence,
-        margin=record.margin,
-    ).threshold
-    trivial = inspect_records(baseline, manifest, test_records, rule=trivial_rule, keep_maps=True)
-
-    ours = _point_metrics(test, record.threshold) | (_pixel_metrics(test, masks, regions) if localises else {})
-    theirs = _point_metrics(trivial, trivial_threshold) | _pixel_metrics(trivial, masks, regions)
+    ours = _point_metrics(test, record.threshold)
+    if model.inspector.detector.localises:
+        ours |= _pixel_metrics(test, masks, regions)
     facts: Metrics = model.manifest["detector"]["facts"]
     metrics: Metrics = {**facts, **ours}
     for name in ours:
         metrics[f"{name}_baseline"] = theirs[name]
         gain = ours[name] - theirs[name]
         metrics[f"{name}_lift"] = -gain if name in LESS_IS_BETTER else gain  # a lift above 0 is better
-    for name, (low, high) in _intervals(test, record.threshold, params, seed).items():
+    for name, (low, high) in _intervals(test, ours, record.threshold, params, seed).items():
         metrics[f"{name}_low"], metrics[f"{name}_high"] = low, high
     metrics |= _rates_exactly(test, record.threshold, params.interval_confidence)
     metrics |= {
@@ -111,6 +102,26 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: 
     if model.rule.threshold is not None:
         metrics["pixel_threshold"] = model.rule.threshold.threshold
     return Evaluation(metrics, calibrate, test, masks, record.threshold)
+
+
+def _baseline_metrics(
+    model: Model, manifest: Manifest, masks: list[np.ndarray | None], params: EvaluateParams, seed: int
+) -> dict[str, float]:
+    """What the distance to the mean good image achieves, with thresholds by the model's own rules."""
+    record, regions = model.threshold, model.rule.params
+    baseline = Inspector(MeanImage(image_size=params.baseline_size), regions.inside)
+    baseline.detector.fit(FitImages(baseline, manifest, manifest.with_role("fit")), seed=seed)
+    calibrate, rule = inspect_calibrate(baseline, manifest, regions)
+    threshold = certify(
+        calibrate.scores,
+        calibrate.groups,
+        false_alarm_rate=record.target_false_alarm_rate,
+        confidence=record.confidence,
+        margin=record.margin,
+    ).threshold
+    test = inspect_records(baseline, manifest, manifest.with_role("test"), rule=rule, keep_maps=True)
+    metrics = _point_metrics(test, threshold)
+    return metrics | _pixel_metrics(test, masks, regions) if model.inspector.detector.localises else metrics
 
 
 def per_image_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -149,18 +160,25 @@ def region_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     ]
 
 
-def _point_metrics(inspection: Inspection, threshold: float) -> dict[str, float]:
-    scores, labels = inspection.scores.astype(np.float64), inspection.labels
-    verdicts = verdict_metrics(scores, labels, threshold)
+def _statistics(threshold: float) -> dict[str, Statistic]:
+    """The image metrics as functions of scores (n,) and labels (n,) bool; each raises where it has no value."""
     return {
-        "image_auroc": auroc(scores, labels),
-        "image_ap": average_precision(scores, labels),
-        "false_alarm_rate": verdicts.false_alarm_rate,
-        "recall": verdicts.recall,
-        "precision": verdicts.precision,
-        "f1": verdicts.f1,
-        "f1_oracle": f1_oracle(scores, labels),
+        "image_auroc": auroc,
+        "image_ap": average_precision,
+        "false_alarm_rate": lambda scores, labels: _rate(scores, ~labels, threshold),
+        "recall": lambda scores, labels: _rate(scores, labels, threshold),
+        "precision": lambda scores, labels: verdict_metrics(scores, labels, threshold).precision,
+        "f1": lambda scores, labels: verdict_metrics(scores, labels, threshold).f1,
+        "f1_oracle": f1_oracle,
     }
+
+
+def _point_metrics(inspection: Inspection, threshold: float) -> dict[str, float]:
+    metrics = {}
+    for name, statistic in _statistics(threshold).items():
+        with suppress(UndefinedMetricError):
+            metrics[name] = statistic(inspection.scores.astype(np.float64), inspection.labels)
+    return metrics
 
 
 def _pixel_metrics(inspection: Inspection, masks: list[np.ndarray | None], regions: RegionParams) -> dict[str, float]:
@@ -169,7 +187,9 @@ def _pixel_metrics(inspection: Inspection, masks: list[np.ndarray | None], regio
         marked for marked, defective in zip(inspection.defect_masks, inspection.labels, strict=True) if not defective
     ]
     n_inspected = sum(int(regions.inspected(*marked.shape).sum()) for marked in good)
-    metrics = {"pixel_false_positive_rate": sum(int(marked.sum()) for marked in good) / n_inspected}
+    metrics = {}
+    if n_inspected:
+        metrics["pixel_false_positive_rate"] = sum(int(marked.sum()) for marked in good) / n_inspected
     known = [number for number, mask in enumerate(masks) if mask is not None]
     truth = [mask for mask in masks if mask is not None]
     if any(mask.any() for mask in truth):
@@ -179,14 +199,9 @@ def _pixel_metrics(inspection: Inspection, masks: list[np.ndarray | None], regio
 
 
 def _intervals(
-    inspection: Inspection, threshold: float, params: EvaluateParams, seed: int
+    inspection: Inspection, known: Iterable[str], threshold: float, params: EvaluateParams, seed: int
 ) -> dict[str, tuple[float, float]]:
-    statistics: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-        "image_auroc": auroc,
-        "image_ap": average_precision,
-        "false_alarm_rate": lambda scores, labels: _rate(scores, ~labels, threshold),
-        "recall": lambda scores, labels: _rate(scores, labels, threshold),
-    }
+    statistics = {name: _statistics(threshold)[name] for name in known if name in WITH_INTERVAL}
     return bootstrap_intervals(
         statistics,
         inspection.scores.astype(np.float64),
@@ -206,12 +221,16 @@ def _rate(scores: np.ndarray, chosen: np.ndarray, threshold: float) -> float:
 
 def _rates_exactly(inspection: Inspection, threshold: float, confidence: float) -> Metrics:
     """Counts, and Clopper-Pearson limits of the false-alarm rate: a bootstrap of no false alarm at all is [0, 0]."""
-    counts = verdict_metrics(inspection.scores, inspection.labels, threshold)
-    _, high = binomial_interval(counts.false_alarms, counts.n_good, confidence=confidence)
-    return {
-        "n_good": counts.n_good,
-        "n_defective": counts.n_defective,
-        "n_false_alarms": counts.false_alarms,
-        "n_misses": counts.misses,
-        "false_alarm_rate_exact_high": high,
+    rejected = inspection.scores.astype(np.float64) >= threshold
+    good, defective = ~inspection.labels, inspection.labels
+    n_good, n_false_alarms = int(good.sum()), int((rejected & good).sum())
+    counts: Metrics = {
+        "n_good": n_good,
+        "n_defective": int(defective.sum()),
+        "n_false_alarms": n_false_alarms,
+        "n_misses": int((~rejected & defective).sum()),
     }
+    if n_good:
+        _, high = binomial_interval(n_false_alarms, n_good, confidence=confidence)
+        counts["false_alarm_rate_exact_high"] = high
+    return counts

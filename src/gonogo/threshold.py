@@ -128,12 +128,12 @@ def certify(
         by_group[group] = max(score, by_group.get(group, -math.inf))
     ordered = np.sort(np.array(list(by_group.values())))[::-1]
     n = len(ordered)
-    rank = certified_rank(n, false_alarm_rate, confidence)
-    certified = rank >= 1
+    found = certified_rank(n, false_alarm_rate, confidence)
+    certified, rank = found >= 1, max(found, 1)
 
-    distance = margin * max(abs(float(ordered[max(rank, 1) - 1])), float(np.median(np.abs(ordered))), 1e-12)
+    distance = margin * max(abs(float(ordered[rank - 1])), float(np.median(np.abs(ordered))), 1e-12)
     distinct = np.unique(ordered)
-    position = int(np.searchsorted(distinct, ordered[max(rank, 1) - 1]))
+    position = int(np.searchsorted(distinct, ordered[rank - 1]))
     while position + 1 < len(distinct) and distinct[position + 1] - distinct[position] < 2 * distance:
         position += 1
     low = float(distinct[position])
@@ -141,12 +141,12 @@ def certify(
     return ThresholdRecord(
         threshold=low + distance,
         target_false_alarm_rate=false_alarm_rate,
-        certified_false_alarm_rate=certified_rate(n, max(rank, 1), confidence),
+        certified_false_alarm_rate=certified_rate(n, rank, confidence),
         confidence=confidence,
         certified=certified,
         n_calibrate=len(scores),
         n_groups=n,
-        rank=max(rank, 1),
+        rank=rank,
         more_groups_needed=0 if certified else groups_needed(false_alarm_rate, confidence) - n,
         margin=margin,
         gap_low=low,
