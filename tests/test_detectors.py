@@ -146,9 +146,9 @@ def test_patchcore_with_the_whole_bank_gives_the_brute_force_distance(digits, pi
     records = digits.with_role("fit")[:3]
     batches = FitImages(inspector, digits, records)
     detector.fit(batches, seed=0)
-    bank = torch.cat([detector.patch_features(batch).flatten(0, 1) for batch in batches]).double()
+    bank = torch.cat([detector.patch_features(batch).flatten(0, 2) for batch in batches]).double()
     with torch.inference_mode():
-        patches = detector.patch_features(inspector.resized(torch.from_numpy(pixels[:2]))).double()
+        patches = detector.patch_features(inspector.resized(torch.from_numpy(pixels[:2]))).flatten(1, 2).double()
     for image in range(2):
         brute = min_distances(patches[image], bank)
         np.testing.assert_allclose(inspector.inspect(pixels[image : image + 1])[0][0], brute.max(), rtol=1e-4)

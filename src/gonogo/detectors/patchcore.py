@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from gonogo.anomaly_map import resize
-from gonogo.backbone import LITE0, Backbone
+from gonogo.backbone import LITE0
 from gonogo.coreset import greedy_coreset
 from gonogo.detectors.contract import Detector, Progress, no_progress
 from gonogo.errors import DataError
+from gonogo.patch_features import PatchFeatures
 
 
 class PatchCore(Detector):
@@ -61,15 +61,15 @@ class PatchCore(Detector):
         self.n_reweight = n_reweight
         self.weights = weights
         self.weights_sha256 = weights_sha256
-        self.backbone = Backbone(backbone, layers, image_size)
+        self.patch_features = PatchFeatures(backbone, layers, image_size)
         for name in ("mean_", "memory_bank_", "bank_neighbours_", "covering_radius_"):
             self.register_buffer(name, None)
 
     def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
         features = []
-        self.backbone.load(self.weights, self.weights_sha256)
+        self.patch_features.load(self.weights, self.weights_sha256)
         for number, batch in enumerate(batches, start=1):
-            features.append(self.patch_features(batch).flatten(0, 1))  # (b * gh * gw, d)
+            features.append(self.patch_features(batch).flatten(0, 2))  # (b * gh * gw, d)
             progress("features", number, len(batches), {})
         patches = torch.cat(features) if features else torch.empty(0, 0)
         if len(patches) < 2:
@@ -94,21 +94,14 @@ class PatchCore(Detector):
         )
         return self
 
-    def patch_features(self, pixels: Tensor) -> Tensor:
-        """Locally aware patch features (n, gh * gw, d): each layer averaged over 3 x 3, on the finest layer's grid."""
-        maps = [F.avg_pool2d(feature, 3, stride=1, padding=1) for feature in self.backbone(pixels)]
-        height, width = maps[0].shape[-2:]
-        same = [maps[0]] + [resize(feature, height, width) for feature in maps[1:]]
-        return torch.cat(same, dim=1).flatten(2).transpose(1, 2)
-
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         self.require_fitted()
-        patches = self.patch_features(pixels) - self.mean_  # (n, p, d)
+        features = self.patch_features(pixels)  # (n, gh, gw, d)
+        patches = features.flatten(1, 2) - self.mean_  # (n, p, d)
         index = proximity(patches, self.memory_bank_).argmax(dim=2)  # (n, p)
         # Measured again as a difference: near zero, the product's rounding would be all that is left of it.
         distance = (patches - self.memory_bank_[index]).norm(dim=2)
-        side = math.isqrt(distance.shape[1])
-        grid = distance.view(-1, side, side)
+        grid = distance.view(features.shape[:3])
         score, worst = distance.max(dim=1)
         if self.reweight:
             score = score * self._weight(patches, index, worst)
