@@ -85,8 +85,8 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: 
     metrics: Metrics = {**facts, **ours}
     for name in ours:
         metrics[f"{name}_baseline"] = theirs[name]
-        gain = ours[name] - theirs[name]
-        metrics[f"{name}_lift"] = -gain if name in LESS_IS_BETTER else gain  # a lift above 0 is better
+        better, worse = (theirs, ours) if name in LESS_IS_BETTER else (ours, theirs)
+        metrics[f"{name}_lift"] = better[name] - worse[name]  # above 0 is better
     for name, (low, high) in _intervals(test, ours, record.threshold, params, seed).items():
         metrics[f"{name}_low"], metrics[f"{name}_high"] = low, high
     metrics |= _rates_exactly(test, record.threshold, params.interval_confidence)
