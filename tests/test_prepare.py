@@ -95,7 +95,7 @@ def test_images_with_the_same_pixels_get_one_role_and_are_counted(tmp_path):
     roles = roles_of(found)
     assert all(roles[f"twin{i}0"] == roles[f"twin{i}1"] for i in range(10))
     assert (
-        "10 images repeat another one of their role, pixel by pixel: images/twin00.png = images/twin01.png"
+        "10 images repeating another one of the same role, pixel by pixel: images/twin00.png = images/twin01.png"
         in "\n".join(map(str, found.problems))
     )
 
@@ -117,7 +117,7 @@ def test_defective_shots_of_a_part_in_fit_or_calibrate_are_left_out_and_counted(
     assert kept == {name[:3] for name, role in roles.items() if role == "test"}
     assert len(kept) == 4
     assert count_metrics(found)["n_left_out"] == 16
-    assert "16 defective images are left out" in "\n".join(map(str, found.warnings))
+    assert "16 images left out, defective" in "\n".join(map(str, found.warnings))
 
 
 def test_a_group_pattern_reads_the_group_from_the_name(tmp_path):
@@ -137,7 +137,7 @@ def test_a_part_on_both_sides_of_the_layout_is_an_error_until_it_is_dealt_anew(t
     torn = [part("x", group="p1"), part("y", group="p1", roles=TEST)]
     found = prepared([*parts(), *torn], tmp_path / "a")
     with pytest.raises(
-        DataError, match=r"1 parts have images on both sides.*set prepare\.split to shuffle.*p1 \(images/x"
+        DataError, match=r"1 part with images on both sides.*set prepare\.split to shuffle.*p1 \(images/x"
     ):
         found.require_no_error()
     assert not {"x", "y"} & set(roles_of(found))
@@ -161,7 +161,7 @@ def test_contamination_moves_its_share_of_the_defects_into_fit_and_nowhere_else(
     }
     counts = count_metrics(found)
     assert (counts["n_fit"], counts["n_fit_defective"], counts["n_test_defective"]) == (27, 3, 7)
-    assert "3 defective images are in fit, as prepare.contaminate asks" in "\n".join(map(str, found.warnings))
+    assert "3 images defective and in fit, as prepare.contaminate asks" in "\n".join(map(str, found.warnings))
     found.require_no_error()
 
 
@@ -177,18 +177,14 @@ def test_a_contaminating_part_moves_whole_so_that_no_shot_of_it_stays_in_test(tm
 
 def test_the_same_pixels_in_train_and_test_are_an_error_that_names_both(tmp_path):
     found = prepared([*parts(), part("copy", seed=3, roles=TEST)], tmp_path)
-    with pytest.raises(
-        DataError, match=r"1 images lie on both sides.*images/(copy|train03)\.png = images/(copy|train03)"
-    ):
+    with pytest.raises(DataError, match=r"1 image on both sides.*images/(copy|train03)\.png = images/(copy|train03)"):
         found.require_no_error()
 
 
 def test_a_defect_that_also_lies_among_the_good_parts_is_an_error(tmp_path):
     twice = [part("ok", seed=7777, roles=ROLES), part("nok", seed=7777, label=1, roles=ROLES)]
     found = prepared([*parts(), *twice], tmp_path)
-    with pytest.raises(
-        DataError, match=r"1 images are called good and defective at once: images/ok\.png = images/nok\.png"
-    ):
+    with pytest.raises(DataError, match=r"1 image called good and defective at once: images/ok\.png = images/nok\.png"):
         found.require_no_error()
 
 
@@ -205,9 +201,9 @@ def test_masks_that_are_missing_unreadable_or_of_another_size_are_errors_and_nam
     with pytest.raises(DataError) as error:
         prepared([*parts(), *faults], tmp_path).require_no_error()
     for words in (
-        "1 masks that the layout promises are not there: images/m1.png",
-        "1 masks cannot be read: images/m2.png",
-        "3 masks do not have their image's size: images/m3.png (the mask is 3 x 3, its image 10 x 12)",
+        "1 mask missing that the layout promises: images/m1.png",
+        "1 mask that cannot be read: images/m2.png",
+        "3 masks of another size than the image: images/m3.png (the mask is 3 x 3, its image 10 x 12)",
         "images/m4.png (the mask is 5 x 5",
         "images/m5.png (annotated at 640 x 480, its image is 10 x 12)",
     ):
@@ -222,8 +218,8 @@ def test_empty_and_absent_masks_are_warnings_and_leave_the_image_without_one(tmp
     found = prepared([*parts(), *odd], tmp_path)
     found.require_no_error()
     text = "\n".join(map(str, found.warnings))
-    assert "1 masks mark no pixel; pixel metrics leave their images out: images/empty.png" in text
-    assert "1 defective images have no mask; pixel metrics leave them out: images/none.png" in text
+    assert "1 mask without a marked pixel, which pixel metrics leave out: images/empty.png" in text
+    assert "1 image defective but without a mask, which pixel metrics leave out: images/none.png" in text
     by_name = {record.path: record for record in found.manifest.records}
     assert found.manifest.mask_of(by_name["images/empty.png"]) is None
     assert found.manifest.mask_of(by_name["images/bad00.png"]).sum() == 6
@@ -244,8 +240,8 @@ def test_look_alikes_across_roles_and_among_good_parts_are_counted(tmp_path):
 
     found = prepared([*parts(n_train=80), shot("one"), shot("other"), shot("tested", roles=TEST)], tmp_path)
     text = "\n".join(map(str, found.warnings))
-    assert "1 test images look nearly like one of fit or calibrate: images/tested.png ~ images/o" in text
-    assert "1 pairs of good images in fit and calibrate look nearly alike" in text
+    assert "1 image of test nearly like one of fit or calibrate: images/tested.png ~ images/o" in text
+    assert "1 pair of good images in fit and calibrate nearly alike" in text
     assert "images/other.png ~ images/one.png" in text or "images/one.png ~ images/other.png" in text
     same_part = [shot("one", group="g"), shot("other", group="g")]
     assert prepared([*parts(n_train=80), *same_part], tmp_path / "b").problems == []
@@ -297,7 +293,7 @@ def test_unreadable_files_are_recorded_with_name_and_reason_and_stop_above_max_r
     (tmp_path / "folder.png").mkdir()
     damaged = [raw_part(tmp_path / name, tmp_path) for name in ("empty.png", "folder.png", "gone.png")]
     strict = prepared([*parts(), *damaged], tmp_path)
-    with pytest.raises(DataError, match=r"3 images cannot be read, more than prepare\.max_rejects = 0"):
+    with pytest.raises(DataError, match=r"3 images that cannot be read, more than prepare\.max_rejects = 0"):
         strict.require_no_error()
     lenient = prepared([*parts(), *damaged], tmp_path, max_rejects=3)
     lenient.require_no_error()
@@ -306,7 +302,7 @@ def test_unreadable_files_are_recorded_with_name_and_reason_and_stop_above_max_r
     assert [reject["image"] for reject in rejects] == ["empty.png", "folder.png", "gone.png"]
     assert "the file is empty" in rejects[0]["reason"]
     assert "directory" in rejects[1]["reason"].lower()
-    with pytest.raises(DataError, match="3 images cannot be read"):
+    with pytest.raises(DataError, match="3 images that cannot be read"):
         prepared([*parts(), *damaged], tmp_path, max_rejects=2).require_no_error()
 
 

@@ -61,14 +61,16 @@ def problems(
 
 
 def _problem(level: Literal["error", "warning"], what: str, examples: Sequence[str]) -> Iterator[Problem]:
-    """One problem with its examples, or none where there are no examples; `{n}` in `what` is their number."""
-    if examples:
-        yield Problem(level, what.format(n=len(examples)), len(examples), tuple(examples[:EXAMPLES]))
+    """One problem with its examples, or none where there are none; `{images}` in `what` becomes "3 images"."""
+    n = len(examples)
+    if n:
+        counted = {f"{noun}s": f"{n} {noun}{'s' * (n != 1)}" for noun in ("image", "mask", "part", "pair")}
+        yield Problem(level, what.format(**counted), n, tuple(examples[:EXAMPLES]))
 
 
 def _rejects(rejects: Sequence[Reject], max_rejects: int) -> Iterator[Problem]:
     beyond = len(rejects) > max_rejects
-    what = "{n} images cannot be read"
+    what = "{images} that cannot be read"
     if beyond:
         what += f", more than prepare.max_rejects = {max_rejects} (mend or remove them, or allow so many)"
     yield from _problem("error" if beyond else "warning", what, [reject.reason for reject in rejects])
@@ -79,13 +81,13 @@ def _conflicts(images: Sequence[Examined], dealt: Dealt) -> Iterator[Problem]:
     same = [part for part in parts if len({image.content for image in part}) == 1]
     yield from _problem(
         "error",
-        "{n} images lie on both sides of the layout's split with the very same pixels, so that a test would see what "
+        "{images} on both sides of the layout's split with the very same pixels, so that a test would see what "
         "was fitted (remove one of each, or list it under prepare.exclude)",
         [" = ".join(image.path for image in part) for part in same],
     )
     yield from _problem(
         "error",
-        "{n} parts have images on both sides of the layout's split (correct the group ids, or set prepare.split to "
+        "{parts} with images on both sides of the layout's split (correct the group ids, or set prepare.split to "
         "shuffle to deal whole parts anew)",
         [f"{part[0].sample.group_id} ({part[0].path}, {part[-1].path})" for part in parts if part not in same],
     )
@@ -94,25 +96,25 @@ def _conflicts(images: Sequence[Examined], dealt: Dealt) -> Iterator[Problem]:
         labels.setdefault(image.content, {}).setdefault(image.sample.label, image.path)
     yield from _problem(
         "error",
-        "{n} images are called good and defective at once",
+        "{images} called good and defective at once",
         [f"{by_label[0]} = {by_label[1]}" for by_label in labels.values() if len(by_label) == 2],
     )
 
 
 def _masks(images: Sequence[Examined]) -> Iterator[Problem]:
     for fault, what in (
-        ("missing", "{n} masks that the layout promises are not there"),
-        ("unreadable", "{n} masks cannot be read"),
-        ("size", "{n} masks do not have their image's size"),
+        ("missing", "{masks} missing that the layout promises"),
+        ("unreadable", "{masks} that cannot be read"),
+        ("size", "{masks} of another size than the image"),
     ):
         chosen = [image for image in images if image.mask_fault == fault]
         yield from _problem("error", what, [f"{image.path} ({image.mask_detail})" for image in chosen])
     empty = [image.path for image in images if image.mask_fault == "empty"]
-    yield from _problem("warning", "{n} masks mark no pixel; pixel metrics leave their images out", empty)
+    yield from _problem("warning", "{masks} without a marked pixel, which pixel metrics leave out", empty)
     defective = [image for image in images if image.sample.label == 1]
     unmasked = [image.path for image in defective if image.sample.mask is None]
     if any(image.mask for image in defective):
-        yield from _problem("warning", "{n} defective images have no mask; pixel metrics leave them out", unmasked)
+        yield from _problem("warning", "{images} defective but without a mask, which pixel metrics leave out", unmasked)
 
 
 def _roles(images: Sequence[Examined], dealt: Dealt) -> Iterator[Problem]:
@@ -132,9 +134,9 @@ def _roles(images: Sequence[Examined], dealt: Dealt) -> Iterator[Problem]:
     elif not counts[("test", 1)]:
         yield Problem("warning", "no defective image is in test, so that no recall can be measured", 0, ())
     left_out = [images[i].path for i in dealt.left_out]
-    yield from _problem("warning", "{n} defective images are left out: their part went to fit or calibrate", left_out)
+    yield from _problem("warning", "{images} left out, defective and of a part that fit or calibrate has", left_out)
     moved = [images[i].path for i in dealt.contaminants]
-    yield from _problem("warning", "{n} defective images are in fit, as prepare.contaminate asks", moved)
+    yield from _problem("warning", "{images} defective and in fit, as prepare.contaminate asks", moved)
 
 
 def _duplicates(images: Sequence[Examined], dealt: Dealt) -> Iterator[Problem]:
@@ -143,7 +145,7 @@ def _duplicates(images: Sequence[Examined], dealt: Dealt) -> Iterator[Problem]:
     for image, role in zip(images, dealt.roles, strict=True):
         if role is not None and first.setdefault(image.content, image.path) != image.path:
             copies.append(f"{first[image.content]} = {image.path}")
-    yield from _problem("warning", "{n} images repeat another one of their role, pixel by pixel", copies)
+    yield from _problem("warning", "{images} repeating another one of the same role, pixel by pixel", copies)
 
 
 def _look_alikes(images: Sequence[Examined], dealt: Dealt) -> Iterator[Problem]:
@@ -151,12 +153,12 @@ def _look_alikes(images: Sequence[Examined], dealt: Dealt) -> Iterator[Problem]:
     tested = _unique(images, [i for i, role in enumerate(dealt.roles) if role == "test"])
     yield from _problem(
         "warning",
-        "{n} test images look nearly like one of fit or calibrate",
+        "{images} of test nearly like one of fit or calibrate",
         _pairs(images, tested, trained),
     )
     yield from _problem(
         "warning",
-        "{n} pairs of good images in fit and calibrate look nearly alike (of one part? give them one group id)",
+        "{pairs} of good images in fit and calibrate nearly alike (of one part? give them one group id)",
         _pairs(images, trained, trained),
     )
 
