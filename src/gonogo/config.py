@@ -47,8 +47,8 @@ class Params:
     `sections_read` lists what was asked for, so that a test can hold it against `dvc.yaml`.
     """
 
-    def __init__(self, path: Path, category: str | None = None) -> None:
-        """Read `path`; `category` must be one of its `categories`.
+    def __init__(self, path: Path, category: str | None = None, *, content: Section | None = None) -> None:
+        """Read `path`, or take `content` for what it holds; `category` must be one of its `categories`.
 
         Raises:
             ConfigError: an unknown category, or an override of a category or section that does not exist.
@@ -56,7 +56,7 @@ class Params:
         self.path = path
         self.category = category
         self.sections_read: set[str] = set()
-        self._content = read_yaml(path)
+        self._content = read_yaml(path) if content is None else content
         categories = self._top("categories", list)
         if len(set(categories)) != len(categories) or not all(isinstance(c, str) for c in categories):
             raise ConfigError(f"{path}: categories is {categories!r}; expected distinct names")

@@ -1,0 +1,94 @@
+"""Recipes: each is valid, shows what it changes, and changes that alone, by hand or through DVC."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from dvc.utils.hydra import apply_overrides
+
+import recipe as tool
+from gonogo.config import Params, read_yaml
+from gonogo.detectors import DETECTORS
+from gonogo.errors import ConfigError
+from gonogo.recipes import changes, read_recipe, recipe_names, write_changes
+from import_closure import ROOT
+
+RECIPES = ROOT / "recipes"
+
+
+@pytest.fixture
+def params(tmp_path):
+    return Path(shutil.copy(ROOT / "params.yaml", tmp_path))
+
+
+@pytest.mark.parametrize("name", recipe_names(RECIPES))
+@pytest.mark.parametrize("category", [None, "brick", "digit_0"])
+def test_a_recipe_changes_params_yaml_as_it_says_and_dvc_changes_it_alike(name, category, params, tmp_path):
+    made = changes(params, read_recipe(RECIPES, name), category)
+    by_dvc = Path(shutil.copy(params, tmp_path / "dvc.yaml"))
+    write_changes(params, made)
+    apply_overrides(by_dvc, [change.option for change in made])
+    assert read_yaml(by_dvc) == read_yaml(params)
+    assert changes(params, read_recipe(RECIPES, name), category) == []
+    recipe = read_recipe(RECIPES, name)
+    for known in [category] if category else ["brick"]:
+        for section, values in recipe.sections.items():
+            assert values.items() <= Params(params, known).section(section).items()
+
+
+def test_a_recipe_for_one_category_leaves_the_others_as_they_were(params):
+    before = {name: Params(params, name).section("fit") for name in ("grass", "digit_0")}
+    write_changes(params, changes(params, read_recipe(RECIPES, "digits-pca"), "brick"))
+    assert {name: Params(params, name).section("fit") for name in before} == before
+    assert type(Params(params, "brick").variant("fit", DETECTORS)).__name__ == "PCAReconstruction"
+
+
+def test_what_stays_keeps_its_comments(params):
+    before = params.read_text().splitlines()
+    write_changes(params, changes(params, read_recipe(RECIPES, "low-false-alarm")))
+    after = params.read_text().splitlines()
+    gone = [line for line in before if line not in after]
+    assert len(gone) <= 4
+    assert sum("#" in line for line in after) >= sum("#" in line for line in before) - 1
+
+
+def write_recipe(folder, text):
+    folder.mkdir()
+    (folder / "mine.yaml").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("description: x\nfit: {detector: patchcore, coreset_ration: 0.1}\n", "unknown key 'coreset_ration'"),
+        ("description: x\nfit: {detector: patchcor}\n", "'patchcor'; choose one of"),
+        ("description: x\ncalibrate: {false_alarm: 0.1}\n", "unknown key 'false_alarm'"),
+        ("description: x\nbench: {runs: 3}\n", "bench is no section that a recipe changes; allowed: fit"),
+        ("fit: {image_size: 64}\n", "description is None"),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_named_before_anything_is_written(text, message, params, tmp_path):
+    folder = write_recipe(tmp_path / "recipes", text)
+    before = params.read_bytes()
+    with pytest.raises(ConfigError, match=message):
+        changes(params, read_recipe(folder, "mine"))
+    assert params.read_bytes() == before
+
+
+def test_a_file_that_a_user_adds_is_a_recipe(params, tmp_path, monkeypatch, capsys):
+    write_recipe(tmp_path / "recipes", "description: my own\nfit: {image_size: 64}\n")
+    monkeypatch.chdir(tmp_path)
+    assert tool.main([]) == 0
+    assert capsys.readouterr().out == f"{'mine':18} my own\n"
+    assert tool.main(["mine"]) == 0
+    assert capsys.readouterr().out == "fit.image_size: 256 -> 64\n"
+    assert read_yaml(params)["fit"]["image_size"] == 256
+    assert tool.main(["mine", "--write"]) == 0
+    assert read_yaml(params)["fit"]["image_size"] == 64
+    assert tool.main(["mine"]) == 0
+    assert capsys.readouterr().out.endswith("params.yaml says so already\n")
+    assert tool.main(["yours"]) == 2
+    assert "no recipe 'yours' in recipes; choose one of mine" in capsys.readouterr().err
+    assert tool.main(["mine", "--category", "bricks"]) == 2
+    assert "'bricks' is not one of brick" in capsys.readouterr().err
