@@ -3,6 +3,7 @@
 from gonogo.detectors.contract import Detector
 from gonogo.detectors.isolation_forest import IsolationForest
 from gonogo.detectors.mean_image import MeanImage
+from gonogo.detectors.padim import PaDiM
 from gonogo.detectors.patchcore import PatchCore
 from gonogo.detectors.pca import PCAReconstruction
 
@@ -10,5 +11,6 @@ DETECTORS: dict[str, type[Detector]] = {
     "mean_image": MeanImage,
     "pca": PCAReconstruction,
     "isolation_forest": IsolationForest,
+    "padim": PaDiM,
     "patchcore": PatchCore,
 }
