@@ -25,6 +25,12 @@ OPTIONS: dict[str, dict[str, object]] = {
     "mean_image": {"image_size": 8},
     "pca": {"image_size": 8, "explained_variance": 0.9},
     "isolation_forest": {"image_size": 8, "n_estimators": 25},
+    "mahalanobis": {"features": "pixels", "image_size": 8},
+    "knn": {"image_size": 64},
+    "lof": {"image_size": 64},
+    "ecod": {"image_size": 64},
+    "ocsvm": {"features": "pixels", "image_size": 8},
+    "padim": {"image_size": 64, "n_features": 20},
     "patchcore": {"image_size": 64, "coreset_ratio": 0.05},
 }
 

@@ -112,7 +112,7 @@ def test_an_option_out_of_range_is_an_error(tmp_path):
 
 
 def test_an_unknown_detector_lists_the_known_ones(tmp_path):
-    with pytest.raises(ConfigError, match="'patchcor'; choose one of mean_image, pca, isolation_forest, patchcore"):
+    with pytest.raises(ConfigError, match=f"'patchcor'; choose one of {', '.join(DETECTORS)}"):
         params(tmp_path, GOOD.replace("detector: pca", "detector: patchcor")).variant("fit", DETECTORS)
 
 

@@ -1,4 +1,4 @@
-"""On real parts, where their images lie beside the project: the numbers that a PatchCore must reach."""
+"""On real parts, where their images lie beside the project: the numbers that the detectors of places must reach."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from conftest import manifest_of, shares
-from gonogo.detectors.patchcore import PatchCore
+from gonogo.detectors import DETECTORS
 from gonogo.inspection import inspect_records
 from gonogo.inspector import FitImages, Inspector
 from gonogo.metrics import auroc, pixel_metrics
@@ -19,12 +19,17 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"{DATA} is absent; it
 
 
 @pytest.mark.parametrize(
-    ("category", "source", "aupro_30"),
-    [("hazelnut", MVTecAD(folder="hazelnut_toy"), 0.92), ("cookie", Folder(folder="cookie/cookie"), 0.90)],
+    ("detector", "category", "source", "aupro_30"),
+    [
+        ("patchcore", "hazelnut", MVTecAD(folder="hazelnut_toy"), 0.92),
+        ("patchcore", "cookie", Folder(folder="cookie/cookie"), 0.90),
+        ("padim", "hazelnut", MVTecAD(folder="hazelnut_toy"), 0.95),
+        ("padim", "cookie", Folder(folder="cookie/cookie"), 0.78),
+    ],
 )
-def test_patchcore_tells_good_from_defective_parts_and_shows_where(category, source, aupro_30, tmp_path):
+def test_good_and_defective_parts_are_told_apart_and_it_is_shown_where(detector, category, source, aupro_30, tmp_path):
     manifest = manifest_of(source.samples(category, DATA, shares(17)), tmp_path, raw=DATA)
-    inspector = Inspector(PatchCore())
+    inspector = Inspector(DETECTORS[detector]())
     inspector.detector.fit(FitImages(inspector, manifest, manifest.with_role("fit")), seed=17)
     test = inspect_records(inspector, manifest, manifest.with_role("test"), keep_maps=True)
     assert auroc(test.scores.astype(np.float64), test.labels) > 0.99

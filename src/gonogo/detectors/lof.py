@@ -1,0 +1,85 @@
+"""Local outlier factor: how much sparser the fit images lie around an image than around its neighbours.
+
+Source: Breunig, Kriegel, Ng and Sander 2000, "LOF: Identifying Density-Based Local Outliers" (SIGMOD). Deviations: a
+new image is judged by the densities of the fit images, which it does not change (scikit-learn's `novelty`); exactly k
+neighbours count, also where more lie at the k-th distance.
+"""
+
+from collections.abc import Collection
+from typing import Annotated, Self
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from gonogo.backbone import LITE0
+from gonogo.detectors.contract import Detector, Progress, no_progress
+from gonogo.detectors.knn import l2
+from gonogo.pooled_features import Kind, PooledFeatures
+
+
+class LocalOutlierFactor(Detector):
+    """Score: mean density of the k nearest fit images, over the image's own; about 1 in the midst of good ones."""
+
+    localises = False
+    rows_: Tensor
+    k_distances_: Tensor
+    densities_: Tensor
+
+    def __init__(
+        self,
+        *,
+        features: Kind = "backbone",
+        backbone: str = LITE0,
+        layers: Annotated[list[int], Field(min_length=1)] = [2, 3],  # noqa: B006  read, never changed
+        weights: str = "pretrained",
+        weights_sha256: str | None = None,
+        image_size: Annotated[int, Field(ge=4)] = 256,
+        n_neighbors: Annotated[int, Field(ge=1)] = 20,
+    ) -> None:
+        """`n_neighbors` is the paper's MinPts, or one less than the fit images; the others as in `PooledFeatures`."""
+        super().__init__()
+        self.image_size = image_size
+        self.n_neighbors = n_neighbors
+        self.rows = PooledFeatures(
+            features,
+            backbone=backbone,
+            layers=layers,
+            weights=weights,
+            weights_sha256=weights_sha256,
+            image_size=image_size,
+        )
+        for name in ("rows_", "k_distances_", "densities_"):
+            self.register_buffer(name, None)
+
+    def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
+        rows = self.rows.fit_rows(batches, detector="lof", progress=progress)
+        distances = torch.stack([l2(row[None], rows)[0] for row in rows])  # (m, m)
+        distances.fill_diagonal_(torch.inf)  # no image is its own neighbour
+        nearest, index = distances.topk(min(self.n_neighbors, len(rows) - 1), dim=1, largest=False)
+        k_distances = nearest[:, -1]
+        self.learn(
+            rows_=rows,
+            k_distances_=k_distances,
+            densities_=reachability_density(nearest, k_distances[index]),
+        )
+        return self
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        self.require_fitted()
+        distances = l2(self.rows(pixels), self.rows_)  # (n, m)
+        nearest, index = distances.topk(min(self.n_neighbors, len(self.rows_) - 1), dim=1, largest=False)
+        own = reachability_density(nearest, self.k_distances_[index])
+        score = self.densities_[index].mean(dim=1) / own
+        return score, score.view(-1, 1, 1)
+
+    def facts(self) -> dict[str, str | int | float]:
+        return self.rows.facts()
+
+
+def reachability_density(distances: Tensor, k_distances: Tensor) -> Tensor:
+    """(n,): definition 6, from the distances to k neighbours and those neighbours' own k-distances, both (n, k).
+
+    The least distance keeps the density of more than k images that are all the same finite.
+    """
+    return 1 / torch.maximum(distances, k_distances).mean(dim=1).clamp(min=1e-10)

@@ -1,0 +1,75 @@
+"""Mahalanobis distance of a whole image to one Gaussian of good images.
+
+Source: Rippel et al. 2021, "Modeling the Distribution of Normal Data in Pre-Trained Deep Features for Anomaly
+Detection" (ICPR); the shrinkage is Ledoit and Wolf 2004, "A well-conditioned estimator for large-dimensional
+covariance matrices", scikit-learn's. Deviations: one Gaussian over all layers, not the sum of one for each; a millionth
+of the mean variance is added to every dimension, since two images are shrunk by nothing and leave a singular matrix.
+"""
+
+from collections.abc import Collection
+from typing import Annotated, Self
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from gonogo.backbone import LITE0
+from gonogo.detectors.contract import Detector, Progress, no_progress
+from gonogo.errors import DataError
+from gonogo.pooled_features import Kind, PooledFeatures
+
+
+class Mahalanobis(Detector):
+    """Score: Mahalanobis distance, without a unit; for Gaussian rows its square averages their dimension."""
+
+    localises = False
+    mean_: Tensor
+    whitening_: Tensor
+
+    def __init__(
+        self,
+        *,
+        features: Kind = "backbone",
+        backbone: str = LITE0,
+        layers: Annotated[list[int], Field(min_length=1)] = [2, 3],  # noqa: B006  read, never changed
+        weights: str = "pretrained",
+        weights_sha256: str | None = None,
+        image_size: Annotated[int, Field(ge=4)] = 256,
+    ) -> None:
+        """All as in `PooledFeatures`."""
+        super().__init__()
+        self.image_size = image_size
+        self.rows = PooledFeatures(
+            features,
+            backbone=backbone,
+            layers=layers,
+            weights=weights,
+            weights_sha256=weights_sha256,
+            image_size=image_size,
+        )
+        self.register_buffer("mean_", None)
+        self.register_buffer("whitening_", None)
+
+    def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
+        from sklearn.covariance import LedoitWolf
+
+        rows = self.rows.fit_rows(batches, detector="mahalanobis", progress=progress).double()
+        gaussian = LedoitWolf().fit(rows.numpy())
+        covariance = torch.from_numpy(gaussian.covariance_)
+        mean_variance = covariance.diagonal().mean()
+        if mean_variance <= 0:
+            raise DataError("fit.detector mahalanobis needs fit images that differ; these are all the same")
+        identity = torch.eye(len(covariance), dtype=covariance.dtype)
+        covariance += 1e-6 * mean_variance * identity
+        whitening = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), identity, upper=False)
+        self.learn(mean_=torch.from_numpy(gaussian.location_).float(), whitening_=whitening.float())
+        return self
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        self.require_fitted()
+        white = (self.rows(pixels) - self.mean_) @ self.whitening_.T  # (n, d)
+        score = white.square().sum(dim=1).sqrt()
+        return score, score.view(-1, 1, 1)
+
+    def facts(self) -> dict[str, str | int | float]:
+        return self.rows.facts()

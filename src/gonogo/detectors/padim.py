@@ -1,0 +1,166 @@
+"""PaDiM: one Gaussian per place of the grid; an image's patches are judged by what is usual at their own place.
+
+Source: Defard et al. 2021, "PaDiM: a Patch Distribution Modeling Framework for Anomaly Detection and Localization"
+(ICPR). Deviations: two layers of the default backbone, not three, so that the grid is 32 x 32 and not 64 x 64, with a
+quarter of the memory; coarser layers are brought to the first one's grid bilinearly, not by repetition; images are not
+cropped; the score is the maximum of the grid, before the map is smoothed. `shrinkage` is an addition, off by default.
+"""
+
+from collections.abc import Collection
+from typing import Annotated, Literal, Self
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from gonogo.backbone import LITE0
+from gonogo.detectors.contract import Detector, Progress, no_progress
+from gonogo.errors import ConfigError, DataError
+from gonogo.patch_features import PatchFeatures
+
+
+class PaDiM(Detector):
+    """Score: Mahalanobis distance of the most anomalous patch to the good ones at its place; map: that of each patch.
+
+    The learned state has gh * gw * d * (d + 1) numbers, whatever the number of fit images; fitting holds three times
+    that and one batch. A grid of 64 x 64 with d = 100 would be 164 MB, one of 32 x 32 is 41 MB.
+    """
+
+    features_: Tensor
+    mean_: Tensor
+    whitening_: Tensor
+
+    def __init__(
+        self,
+        *,
+        backbone: str = LITE0,
+        layers: Annotated[list[int], Field(min_length=1)] = [2, 3],  # noqa: B006  read, never changed
+        weights: str = "pretrained",
+        weights_sha256: str | None = None,
+        image_size: Annotated[int, Field(ge=32)] = 256,
+        n_features: Annotated[int, Field(ge=1)] = 100,
+        shrinkage: Literal["none", "oas"] = "none",
+        epsilon: Annotated[float, Field(gt=0)] = 0.01,
+        smoothing: Annotated[float, Field(ge=0)] = 4.0,
+    ) -> None:
+        """Build the backbone's architecture; `fit` loads its weights, a saved model brings them.
+
+        Args:
+            backbone: timm's name. `layers`, `weights` and `weights_sha256` as in `Backbone`; the first of the layers
+                sets the grid, and memory grows with its cells.
+            image_size: pixels are resized to (image_size, image_size).
+            n_features: dimensions kept, drawn at random by the seed of `fit`; memory grows with their square.
+            shrinkage: none is the paper's sample covariance; oas moves it towards a multiple of the identity by the
+                share that its sampling error calls for. That judges each place by its own scale alone, and so lets
+                places that hardly vary in the fit images shout.
+            epsilon: variance added to every dimension, in the features' unit squared.
+            smoothing: Gaussian sigma of the map, in pixels at `image_size`.
+        """
+        super().__init__()
+        self.image_size = image_size
+        self.smoothing = smoothing
+        self.n_features = n_features
+        self.shrinkage = shrinkage
+        self.epsilon = epsilon
+        self.weights = weights
+        self.weights_sha256 = weights_sha256
+        self.patch_features = PatchFeatures(backbone, layers, image_size, window=1)
+        for name in ("features_", "mean_", "whitening_"):
+            self.register_buffer(name, None)
+
+    @torch.no_grad()
+    def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
+        self.patch_features.load(self.weights, self.weights_sha256)
+        gaussians: Gaussians | None = None
+        for number, batch in enumerate(batches, start=1):
+            features = self.patch_features(batch)  # (b, gh, gw, all dimensions)
+            if gaussians is None:
+                chosen = self._draw(features.shape[3], seed)
+                gaussians = Gaussians(tuple(features.shape[1:3]), self.n_features)
+            gaussians.add(features[..., chosen])
+            progress("covariance", number, len(batches), {})
+        if gaussians is None or gaussians.n < 2:
+            raise DataError(f"fit.detector padim needs at least 2 fit images, got {gaussians.n if gaussians else 0}")
+        mean, covariance = gaussians.mean.float(), gaussians.scatter.div_(gaussians.n - 1)
+        if self.shrinkage == "oas":
+            shrink_oas(covariance, gaussians.n)
+        covariance.diagonal(dim1=1, dim2=2).add_(self.epsilon)
+        self.learn(features_=chosen, mean_=mean, whitening_=whitening(covariance))
+        return self
+
+    def _draw(self, n_available: int, seed: int) -> Tensor:
+        if self.n_features > n_available:
+            raise ConfigError(f"fit.n_features is {self.n_features}; these layers have {n_available} dimensions")
+        shuffled = torch.randperm(n_available, generator=torch.Generator().manual_seed(seed))
+        return shuffled[: self.n_features].sort().values
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        self.require_fitted()
+        features = self.patch_features(pixels)[..., self.features_]  # (n, gh, gw, d)
+        centred = features.flatten(1, 2) - self.mean_  # (n, p, d)
+        white = self.whitening_ @ centred.permute(1, 2, 0)  # (p, d, n)
+        grid = white.square().sum(dim=1).sqrt().T.reshape(features.shape[:3])
+        return grid.flatten(1).amax(dim=1), grid
+
+    def facts(self) -> dict[str, str | int | float]:
+        self.require_fitted()
+        return {
+            "weights": self.weights if self.weights in ("pretrained", "random") else "file",
+            "n_gaussians": len(self.mean_),
+            "n_features": len(self.features_),
+        }
+
+
+class Gaussians:
+    """Mean (p, d) and scatter (p, d, d) of the patches at each of p places, in float64, from one pass over images.
+
+    The covariance is scatter / (n - 1).
+
+    Source: Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance", equation 2.1.
+    """
+
+    def __init__(self, grid: tuple[int, int], n_features: int) -> None:
+        places = grid[0] * grid[1]
+        self.n = 0
+        self.mean = torch.zeros(places, n_features, dtype=torch.float64)
+        self.scatter = torch.zeros(places, n_features, n_features, dtype=torch.float64)
+
+    def add(self, features: Tensor) -> None:
+        """Take in the patches (b, gh, gw, d) of b images."""
+        patches = features.flatten(1, 2).transpose(0, 1).double()  # (p, b, d)
+        b = patches.shape[1]
+        mean = patches.mean(dim=1)
+        away = mean - self.mean
+        # The images about their own mean, and that mean about the one so far: one product for both.
+        rows = torch.cat([patches - mean[:, None], (self.n * b / (self.n + b)) ** 0.5 * away[:, None]], dim=1)
+        self.scatter.baddbmm_(rows.transpose(1, 2), rows)
+        self.n += b
+        self.mean += b / self.n * away
+
+
+def shrink_oas(covariance: Tensor, n: int) -> None:
+    """Move sample covariances (p, d, d) towards a multiple of the identity, in place, each by its own share.
+
+    The share follows from the covariance and the number of samples alone, so that it needs no second pass; fewer
+    samples than dimensions shrink much, many samples hardly.
+
+    Source: Chen, Wiesel, Eldar and Hero 2010, "Shrinkage Algorithms for MMSE Covariance Estimation", equation 23.
+    """
+    d = covariance.shape[1]
+    diagonal = covariance.diagonal(dim1=1, dim2=2)
+    trace = diagonal.sum(dim=1)  # (p,)
+    square = torch.linalg.vector_norm(covariance, dim=(1, 2)).square()  # the trace of the covariance squared
+    least = trace.square() / d
+    gap = ((n + 1 - 2 / d) * (square - least)).clamp(min=torch.finfo(square.dtype).tiny)
+    share = (((1 - 2 / d) * square + trace.square()) / gap).clamp(0, 1)
+    covariance.mul_((1 - share)[:, None, None])
+    diagonal.add_((share * trace / d)[:, None])
+
+
+def whitening(covariance: Tensor) -> Tensor:
+    """W (p, d, d) float32, lower triangular, with |W x| the Mahalanobis length of x: the inverse Cholesky factor."""
+    factors = torch.empty(covariance.shape, dtype=torch.float32)
+    identity = torch.eye(covariance.shape[1], dtype=covariance.dtype)
+    for factor, matrix in zip(factors, covariance, strict=True):  # one at a time: nothing else of this size is kept
+        factor.copy_(torch.linalg.solve_triangular(torch.linalg.cholesky(matrix), identity, upper=False))
+    return factors
