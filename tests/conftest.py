@@ -26,6 +26,7 @@ OPTIONS: dict[str, dict[str, object]] = {
     "pca": {"image_size": 8, "explained_variance": 0.9},
     "isolation_forest": {"image_size": 8, "n_estimators": 25},
     "patchcore": {"image_size": 64, "coreset_ratio": 0.05},
+    "softpatch": {"image_size": 64, "coreset_ratio": 0.05},
 }
 
 # As in params.yaml: nothing is grown, opened, closed, dropped or left out.
