@@ -32,6 +32,7 @@ OPTIONS: dict[str, dict[str, object]] = {
     "ocsvm": {"features": "pixels", "image_size": 8},
     "padim": {"image_size": 64, "n_features": 20},
     "patchcore": {"image_size": 64, "coreset_ratio": 0.05},
+    "softpatch": {"image_size": 64, "coreset_ratio": 0.05},
 }
 
 # As in params.yaml: nothing is grown, opened, closed, dropped or left out.

@@ -11,6 +11,7 @@ from gonogo.detectors.ocsvm import OneClassSVM
 from gonogo.detectors.padim import PaDiM
 from gonogo.detectors.patchcore import PatchCore
 from gonogo.detectors.pca import PCAReconstruction
+from gonogo.detectors.softpatch import SoftPatch
 
 DETECTORS: dict[str, type[Detector]] = {
     "mean_image": MeanImage,
@@ -23,4 +24,5 @@ DETECTORS: dict[str, type[Detector]] = {
     "ocsvm": OneClassSVM,
     "padim": PaDiM,
     "patchcore": PatchCore,
+    "softpatch": SoftPatch,
 }
