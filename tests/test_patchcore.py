@@ -169,3 +169,53 @@ def test_a_reduction_without_its_dimensions_or_the_other_way_round_is_refused(op
 def test_more_components_than_there_are_dimensions_are_refused(digits):
     with pytest.raises(ConfigError, match=r"reduced_dims is 153; 384 patches of 152 dimensions have 152 components"):
         fitted(digits, reduction="pca", reduced_dims=153)
+
+
+DINO = {"weights": "random", "layers": [11], "neighbourhood": 1, "top_share": 0.1, "bank_patches": 20}
+
+
+@pytest.mark.parametrize(
+    ("backbone", "image_size"), [("vit_small_patch14_dinov2", 56), ("vit_small_patch16_dinov3", 64)]
+)
+def test_patch_tokens_of_dino_score_the_same_in_both_runtimes(digits, pixels, tmp_path, backbone, image_size):
+    detector = PatchCore(backbone=backbone, image_size=image_size, **DINO)
+    inspector = Inspector(detector)
+    detector.fit(FitImages(inspector, digits, digits.with_role("fit")[:6]), seed=3)
+    export_onnx(inspector, tmp_path / "gauge.onnx", metadata={}, opset=18)
+    session, expected = open_session(tmp_path / "gauge.onnx"), inspector.inspect(pixels)
+    assert np.ptp(expected[0]) > 0
+    for batch in (1, 8):
+        for ours, theirs in zip(run_session(session, pixels[:batch]), expected, strict=True):
+            np.testing.assert_allclose(ours, theirs[:batch], atol=1e-4 * expected[0].max(), rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "image_size", "n_prefix"), [("vit_small_patch14_dinov2", 56, 1), ("vit_small_patch16_dinov3", 64, 5)]
+)
+def test_features_of_dino_are_its_patch_tokens_row_by_row_without_class_and_register_tokens(
+    pixels, backbone, image_size, n_prefix
+):
+    detector = PatchCore(backbone=backbone, image_size=image_size, **DINO)
+    features = detector.patch_features.backbone
+    resized = Inspector(detector).resized(torch.from_numpy(pixels[:1]))
+    seen: list[Tensor] = []
+    hook = features.model.blocks[11].register_forward_hook(lambda _module, _given, tokens: seen.append(tokens))
+    with torch.inference_mode():
+        patches = detector.patch_features(resized)
+    hook.remove()
+    assert seen[0].shape == (1, n_prefix + 16, 384)
+    assert torch.equal(patches.flatten(1, 2), seen[0][:, n_prefix:])
+
+
+def test_a_share_of_the_worst_patches_gives_their_mean_as_score_and_leaves_the_map(digits, pixels):
+    plain, mean = fitted(digits), fitted(digits, top_share=0.1)
+    resized = Inspector(plain).resized(torch.from_numpy(pixels))
+    score, grid = mean(resized)
+    assert torch.equal(grid, plain(resized)[1])
+    worst_six = np.sort(grid.flatten(1).numpy(), axis=1)[:, -6:]  # of 64 patches
+    np.testing.assert_allclose(score.numpy(), worst_six.mean(axis=1), rtol=1e-6)
+
+
+def test_equation_7_and_a_share_of_the_worst_patches_exclude_each_other():
+    with pytest.raises(ConfigError, match=r"fit\.reweight is true and fit\.top_share is 0\.01"):
+        PatchCore(reweight=True, top_share=0.01)

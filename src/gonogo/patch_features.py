@@ -11,15 +11,16 @@ from gonogo.backbone import Backbone
 
 
 class PatchFeatures(nn.Module):
-    """Several layers of a frozen backbone, each averaged over 3 x 3 and brought to the finest layer's grid.
+    """Several layers of a frozen backbone, each averaged over a neighbourhood and brought to the finest layer's grid.
 
     Source: Roth et al. 2022, "Towards Total Recall in Industrial Anomaly Detection" (CVPR), section 3.1, without the
     authors' adaptive pooling to 1,024 dimensions.
     """
 
-    def __init__(self, backbone: str, layers: Sequence[int], image_size: int) -> None:
-        """As in `Backbone`."""
+    def __init__(self, backbone: str, layers: Sequence[int], image_size: int, *, neighbourhood: int = 3) -> None:
+        """As in `Backbone`; `neighbourhood` is odd, the side of the square averaged over, 1 for none."""
         super().__init__()
+        self.neighbourhood = neighbourhood
         self.backbone = Backbone(backbone, layers, image_size)
 
     def load(self, weights: str, sha256: str | None) -> None:
@@ -28,7 +29,10 @@ class PatchFeatures(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(n, gh, gw, d) of pixels (n, 3, s, s) in [0, 255]."""
-        maps = [F.avg_pool2d(feature, 3, stride=1, padding=1) for feature in self.backbone(pixels)]
+        maps = self.backbone(pixels)
+        if self.neighbourhood > 1:
+            reach = self.neighbourhood // 2
+            maps = [F.avg_pool2d(feature, self.neighbourhood, stride=1, padding=reach) for feature in maps]
         height, width = maps[0].shape[-2:]
         same = [maps[0]] + [resize(feature, height, width) for feature in maps[1:]]
         return torch.cat(same, dim=1).permute(0, 2, 3, 1)

@@ -7,6 +7,11 @@ coreset is the exact greedy one, and is chosen among the features that the bank 
 are exact. The bank is centred by its mean, which changes no distance and costs fewer digits in single precision.
 With `n_neighbors` above 1 the mean distance to so many neighbours is taken, as by `anomaly_scorer_num_nn` of the
 authors' code (amazon-science/patchcore-inspection), for score and map alike.
+
+With a DINO backbone's patch tokens, `neighbourhood: 1` and `top_share: 0.01` it takes tokens and scores images as
+Damm et al. 2025, "AnomalyDINO: Boosting Patch-based Few-shot Anomaly Detection with DINOv2" (WACV), do. Deviations
+from that paper: l2 distances of the tokens as they are before the backbone's last normalisation, not cosine distances
+after it; a coreset instead of all tokens unless `coreset_ratio` is 1; no foreground mask; no rotated fit images.
 """
 
 import math
@@ -53,6 +58,8 @@ class PatchCore(Detector):
         n_neighbors: Annotated[int, Field(ge=1)] = 1,
         reduction: Literal["none", "random", "pca"] = "none",
         reduced_dims: Annotated[int, Field(ge=1)] | None = None,
+        neighbourhood: Literal[1, 3, 5] = 3,
+        top_share: Annotated[float, Field(ge=0, le=1)] = 0.0,
         reweight: bool = False,
         n_reweight: Annotated[int, Field(ge=2)] = 9,
         smoothing: Annotated[float, Field(ge=0)] = 4.0,
@@ -71,12 +78,16 @@ class PatchCore(Detector):
                 distances in expectation (Johnson and Lindenstrauss 1984; Dasgupta and Gupta 2003); pca, the principal
                 components of the fit images' patches.
             reduced_dims: dimensions that are left after a reduction.
+            neighbourhood: side of the square of a layer's cells that a patch is the average of; 1 for tokens of a
+                vision transformer, which have seen their surroundings.
+            top_share: share of an image's patches, the most anomalous ones, whose mean is its score; 0: the worst one.
             reweight: the paper's equation 7, which lowers the score where the bank is sparse.
             n_reweight: the bank's patches around the nearest one that equation 7 looks at.
             smoothing: Gaussian sigma of the map, in pixels at `image_size`.
 
         Raises:
-            ConfigError: the bank's size is set twice, or one of `reduction` and `reduced_dims` without the other.
+            ConfigError: the bank's size is set twice, one of `reduction` and `reduced_dims` without the other, or
+                `top_share` and `reweight` together.
         """
         super().__init__()
         self.image_size = image_size
@@ -90,6 +101,12 @@ class PatchCore(Detector):
                 f"fit.reduction is {reduction!r} and fit.reduced_dims is {reduced_dims}; random and pca need a number "
                 "of dimensions, none takes null"
             )
+        if reweight and top_share > 0:
+            raise ConfigError(
+                f"fit.reweight is true and fit.top_share is {top_share:g}; equation 7 weighs the worst patch alone, so "
+                "set one of them to its default"
+            )
+        self.top_share = top_share
         self.coreset_ratio = coreset_ratio
         self.bank_patches = bank_patches
         self.memory_budget_mb = memory_budget_mb
@@ -100,7 +117,7 @@ class PatchCore(Detector):
         self.n_reweight = n_reweight
         self.weights = weights
         self.weights_sha256 = weights_sha256
-        self.patch_features = PatchFeatures(backbone, layers, image_size)
+        self.patch_features = PatchFeatures(backbone, layers, image_size, neighbourhood=neighbourhood)
         projection = () if reduction == "none" else ("projection_",)
         for name in ("mean_", *projection, "memory_bank_", "bank_neighbours_", "covering_radius_"):
             self.register_buffer(name, None)
@@ -187,6 +204,9 @@ class PatchCore(Detector):
             distance = (patches[:, :, None] - self.memory_bank_[nearest]).norm(dim=3).mean(dim=2)
             index = nearest[:, :, 0]
         grid = distance.view(features.shape[:3])
+        if self.top_share > 0:
+            n_top = max(1, int(self.top_share * distance.shape[1]))
+            return distance.topk(n_top, dim=1).values.mean(dim=1), grid
         score, worst = distance.max(dim=1)
         if self.reweight:
             score = score * self._weight(patches, index, worst)
