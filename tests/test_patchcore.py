@@ -219,3 +219,15 @@ def test_a_share_of_the_worst_patches_gives_their_mean_as_score_and_leaves_the_m
 def test_equation_7_and_a_share_of_the_worst_patches_exclude_each_other():
     with pytest.raises(ConfigError, match=r"fit\.reweight is true and fit\.top_share is 0\.01"):
         PatchCore(reweight=True, top_share=0.01)
+
+
+@pytest.mark.parametrize("side", [1, 3, 5])
+def test_a_patch_is_the_mean_of_its_neighbourhood_of_cells(pixels, side):
+    detector = PatchCore(image_size=64, layers=[2], neighbourhood=side)
+    resized = Inspector(detector).resized(torch.from_numpy(pixels[:1]))
+    with torch.inference_mode():
+        cells = detector.patch_features.backbone(resized)[0][0]  # (d, 8, 8)
+        patch = detector.patch_features(resized)[0, 3, 4]
+    reach = side // 2
+    around = cells[:, 3 - reach : 4 + reach, 4 - reach : 5 + reach]
+    np.testing.assert_allclose(patch, around.mean(dim=(1, 2)), rtol=1e-4, atol=1e-5)

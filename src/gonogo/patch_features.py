@@ -29,10 +29,8 @@ class PatchFeatures(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(n, gh, gw, d) of pixels (n, 3, s, s) in [0, 255]."""
-        maps = self.backbone(pixels)
-        if self.neighbourhood > 1:
-            reach = self.neighbourhood // 2
-            maps = [F.avg_pool2d(feature, self.neighbourhood, stride=1, padding=reach) for feature in maps]
+        side, reach = self.neighbourhood, self.neighbourhood // 2
+        maps = [F.avg_pool2d(feature, side, stride=1, padding=reach) for feature in self.backbone(pixels)]
         height, width = maps[0].shape[-2:]
         same = [maps[0]] + [resize(feature, height, width) for feature in maps[1:]]
         return torch.cat(same, dim=1).permute(0, 2, 3, 1)
