@@ -68,6 +68,15 @@ def test_any_timm_backbone_gives_one_map_per_layer(name, size, grids):
     assert [(m.shape[1], m.shape[2]) for m in maps] == grids
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "fitting"),
+    [("vit_small_patch14_dinov2", 64, "56 or 70"), ("vit_small_patch16_dinov3", 72, "64 or 80")],
+)
+def test_an_image_size_that_its_patches_do_not_fill_is_refused_with_those_that_they_do(name, size, fitting):
+    with pytest.raises(ConfigError, match=f"image_size is {size}.*{fitting} would do"):
+        Backbone(name, [11], size)
+
+
 def test_random_weights_are_the_same_each_time():
     first, second = Backbone("resnet18", [1], 64), Backbone("resnet18", [1], 64)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))

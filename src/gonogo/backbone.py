@@ -36,7 +36,8 @@ class Backbone(nn.Module):
             image_size: height and width of the pixels it will see.
 
         Raises:
-            ConfigError: timm does not know `name`, or the model has no such layers.
+            ConfigError: timm does not know `name`, the model has no such layers, or its patches, where it cuts the
+                pixels into some, leave a rest.
         """
         super().__init__()
         self.name, self.layers, self.image_size = name, list(layers), image_size
@@ -61,6 +62,13 @@ class Backbone(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model: Any = timm.create_model(self.name, exportable=True, **size, **pretrained)
+        patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
+        if isinstance(patch, tuple) and self.image_size % patch[0]:
+            fitting = self.image_size // patch[0] * patch[0]
+            raise ConfigError(
+                f"fit.image_size is {self.image_size}; {self.name} cuts it into patches of {patch[0]} pixels, which "
+                f"must leave no rest: {fitting or patch[0]} or {fitting + patch[0]} would do"
+            )
         try:
             model.prune_intermediate_layers(self.layers, prune_head=True)
         except (AttributeError, AssertionError, IndexError, ValueError) as error:

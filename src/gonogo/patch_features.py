@@ -11,17 +11,17 @@ from gonogo.backbone import Backbone
 
 
 class PatchFeatures(nn.Module):
-    """Several layers of a frozen backbone, each averaged over a window and brought to the first layer's grid.
+    """Several layers of a frozen backbone, each averaged over a neighbourhood and brought to the first layer's grid.
 
     Source: Roth et al. 2022, "Towards Total Recall in Industrial Anomaly Detection" (CVPR), section 3.1, without the
     authors' adaptive pooling to 1,024 dimensions.
     """
 
-    def __init__(self, backbone: str, layers: Sequence[int], image_size: int, *, window: int = 3) -> None:
-        """As in `Backbone`; `window` is the side, odd, that each layer is averaged over: 1 leaves it as it is."""
+    def __init__(self, backbone: str, layers: Sequence[int], image_size: int, *, neighbourhood: int = 3) -> None:
+        """As in `Backbone`; `neighbourhood` is odd, the side of the square averaged over: 1 leaves it as it is."""
         super().__init__()
+        self.neighbourhood = neighbourhood
         self.backbone = Backbone(backbone, layers, image_size)
-        self.window = window
 
     def load(self, weights: str, sha256: str | None) -> None:
         """Bring in the backbone's weights; as in `Backbone.load`."""
@@ -30,8 +30,9 @@ class PatchFeatures(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """(n, gh, gw, d) of pixels (n, 3, s, s) in [0, 255]."""
         maps = self.backbone(pixels)
-        if self.window > 1:
-            maps = [F.avg_pool2d(feature, self.window, stride=1, padding=self.window // 2) for feature in maps]
+        if self.neighbourhood > 1:
+            side, reach = self.neighbourhood, self.neighbourhood // 2
+            maps = [F.avg_pool2d(feature, side, stride=1, padding=reach) for feature in maps]
         height, width = maps[0].shape[-2:]
         same = [maps[0]] + [resize(feature, height, width) for feature in maps[1:]]
         return torch.cat(same, dim=1).permute(0, 2, 3, 1)

@@ -64,7 +64,7 @@ class PaDiM(Detector):
         self.epsilon = epsilon
         self.weights = weights
         self.weights_sha256 = weights_sha256
-        self.patch_features = PatchFeatures(backbone, layers, image_size, window=1)
+        self.patch_features = PatchFeatures(backbone, layers, image_size, neighbourhood=1)
         for name in ("features_", "mean_", "whitening_"):
             self.register_buffer(name, None)
 

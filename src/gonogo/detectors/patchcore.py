@@ -2,13 +2,21 @@
 
 Source: Roth et al. 2022, "Towards Total Recall in Industrial Anomaly Detection" (CVPR).
 Deviations: features are concatenated as they are, without the authors' adaptive pooling to 1,024 dimensions; the
-coreset is chosen in full dimension, not after a random projection, and is the exact greedy one; neighbours are
-exact. The bank is centred by its mean, which changes no distance and costs fewer digits in single precision.
+coreset is the exact greedy one, and is chosen among the features that the bank keeps: in full dimension, or with a
+`reduction` in the reduced one, where the authors project for the choice alone and keep the bank in full; neighbours
+are exact. The bank is centred by its mean, which changes no distance and costs fewer digits in single precision.
+With `n_neighbors` above 1 the mean distance to so many neighbours is taken, as by `anomaly_scorer_num_nn` of the
+authors' code (amazon-science/patchcore-inspection), for score and map alike.
+
+With a DINO backbone's patch tokens, `neighbourhood: 1` and `top_share: 0.01` it takes tokens and scores images as
+Damm et al. 2025, "AnomalyDINO: Boosting Patch-based Few-shot Anomaly Detection with DINOv2" (WACV), do. Deviations
+from that paper: l2 distances of the tokens as they are before the backbone's last normalisation, not cosine distances
+after it; a coreset instead of all tokens unless `coreset_ratio` is 1; no foreground mask; no rotated fit images.
 """
 
 import math
 from collections.abc import Collection
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -18,14 +26,20 @@ from torch import Tensor
 from gonogo.backbone import LITE0
 from gonogo.coreset import greedy_coreset
 from gonogo.detectors.contract import Detector, Progress, no_progress
-from gonogo.errors import DataError
+from gonogo.errors import ConfigError, DataError
 from gonogo.patch_features import PatchFeatures
+
+DEFAULT_CORESET_RATIO = 0.01
 
 
 class PatchCore(Detector):
-    """Score: l2 distance of the most anomalous patch to its nearest patch in the bank; map: that of each patch."""
+    """Score: l2 distance of the most anomalous patch to its nearest patch in the bank; map: that of each patch.
+
+    With `n_neighbors` above 1: the mean of the distances to so many nearest patches.
+    """
 
     mean_: Tensor
+    projection_: Tensor
     memory_bank_: Tensor
     bank_neighbours_: Tensor
     covering_radius_: Tensor
@@ -38,7 +52,14 @@ class PatchCore(Detector):
         weights: str = "pretrained",
         weights_sha256: str | None = None,
         image_size: Annotated[int, Field(ge=32)] = 256,
-        coreset_ratio: Annotated[float, Field(gt=0, le=1)] = 0.01,
+        coreset_ratio: Annotated[float, Field(gt=0, le=1)] | None = None,
+        bank_patches: Annotated[int, Field(ge=2)] | None = None,
+        memory_budget_mb: Annotated[float, Field(gt=0)] | None = None,
+        n_neighbors: Annotated[int, Field(ge=1)] = 1,
+        reduction: Literal["none", "random", "pca"] = "none",
+        reduced_dims: Annotated[int, Field(ge=1)] | None = None,
+        neighbourhood: Literal[1, 3, 5] = 3,
+        top_share: Annotated[float, Field(ge=0, le=1)] = 0.0,
         reweight: bool = False,
         n_reweight: Annotated[int, Field(ge=2)] = 9,
         smoothing: Annotated[float, Field(ge=0)] = 4.0,
@@ -48,21 +69,57 @@ class PatchCore(Detector):
         Args:
             backbone: timm's name. `layers`, `weights` and `weights_sha256` as in `Backbone`.
             image_size: pixels are resized to (image_size, image_size).
-            coreset_ratio: share of the fit images' patches that the memory bank keeps.
+            coreset_ratio: share of the fit images' patches that the memory bank keeps; DEFAULT_CORESET_RATIO where
+                neither it nor `bank_patches` nor `memory_budget_mb` is set.
+            bank_patches: how many patches the bank keeps, or all if there are fewer.
+            memory_budget_mb: megabytes (1e6 bytes) that the bank and its list of neighbours may take in the model.
+            n_neighbors: the bank's nearest patches whose mean distance is taken.
+            reduction: what the features go through before the bank: random, a Gaussian projection that keeps squared
+                distances in expectation (Johnson and Lindenstrauss 1984; Dasgupta and Gupta 2003); pca, the principal
+                components of the fit images' patches.
+            reduced_dims: dimensions that are left after a reduction.
+            neighbourhood: side of the square of a layer's cells that a patch is the average of; 1 for tokens of a
+                vision transformer, which have seen their surroundings.
+            top_share: share of an image's patches, the most anomalous ones, whose mean is its score; 0: the worst one.
             reweight: the paper's equation 7, which lowers the score where the bank is sparse.
             n_reweight: the bank's patches around the nearest one that equation 7 looks at.
             smoothing: Gaussian sigma of the map, in pixels at `image_size`.
+
+        Raises:
+            ConfigError: the bank's size is set twice, one of `reduction` and `reduced_dims` without the other, or
+                `top_share` and `reweight` together.
         """
         super().__init__()
         self.image_size = image_size
         self.smoothing = smoothing
+        sizes = {"coreset_ratio": coreset_ratio, "bank_patches": bank_patches, "memory_budget_mb": memory_budget_mb}
+        given = [f"fit.{name}" for name, value in sizes.items() if value is not None]
+        if len(given) > 1:
+            raise ConfigError(f"{' and '.join(given)} each set the bank's size; keep one and set the others to null")
+        if (reduction == "none") != (reduced_dims is None):
+            raise ConfigError(
+                f"fit.reduction is {reduction!r} and fit.reduced_dims is {reduced_dims}; random and pca need a number "
+                "of dimensions, none takes null"
+            )
+        if reweight and top_share > 0:
+            raise ConfigError(
+                f"fit.reweight is true and fit.top_share is {top_share:g}; equation 7 weighs the worst patch alone, so "
+                "set one of them to its default"
+            )
+        self.top_share = top_share
         self.coreset_ratio = coreset_ratio
+        self.bank_patches = bank_patches
+        self.memory_budget_mb = memory_budget_mb
+        self.n_neighbors = n_neighbors
+        self.reduction = reduction
+        self.reduced_dims = reduced_dims
         self.reweight = reweight
         self.n_reweight = n_reweight
         self.weights = weights
         self.weights_sha256 = weights_sha256
-        self.patch_features = PatchFeatures(backbone, layers, image_size)
-        for name in ("mean_", "memory_bank_", "bank_neighbours_", "covering_radius_"):
+        self.patch_features = PatchFeatures(backbone, layers, image_size, neighbourhood=neighbourhood)
+        projection = () if reduction == "none" else ("projection_",)
+        for name in ("mean_", *projection, "memory_bank_", "bank_neighbours_", "covering_radius_"):
             self.register_buffer(name, None)
 
     def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
@@ -76,7 +133,11 @@ class PatchCore(Detector):
             raise DataError("fit.detector patchcore needs at least one fit image")
         mean = patches.mean(dim=0)
         patches -= mean
-        n_select = max(2, math.ceil(self.coreset_ratio * len(patches)))
+        if self.reduced_dims is not None:
+            projection = self._projection(patches, self.reduced_dims, seed)
+            self.learn(projection_=projection)
+            patches = patches @ projection
+        n_select = self._bank_size(*patches.shape)
         first = int(torch.randint(len(patches), (), generator=torch.Generator().manual_seed(seed)))
         coreset = greedy_coreset(
             patches,
@@ -85,6 +146,11 @@ class PatchCore(Detector):
             on_step=lambda done, total, radius: progress("coreset", done, total, {"covering_radius": radius}),
         )
         bank = patches[coreset.indices]
+        if len(bank) < self.n_neighbors:
+            raise DataError(
+                f"fit.n_neighbors is {self.n_neighbors}, but the bank keeps {len(bank)} of {len(patches)} patches; "
+                "let it keep more or look at fewer neighbours"
+            )
         neighbours = proximity(bank, bank).topk(min(self.n_reweight, len(bank)), dim=1).indices
         self.learn(
             mean_=mean,
@@ -94,14 +160,53 @@ class PatchCore(Detector):
         )
         return self
 
+    def _projection(self, centred: Tensor, dims: int, seed: int) -> Tensor:
+        """(d, dims) of patches (n, d) whose mean is zero."""
+        n, d = centred.shape
+        if self.reduction == "random":
+            return torch.randn(d, dims, generator=torch.Generator().manual_seed(seed)) / math.sqrt(dims)
+        if dims > min(n, d):
+            raise ConfigError(f"fit.reduced_dims is {dims}; {n} patches of {d} dimensions have {min(n, d)} components")
+        axes: Tensor = torch.linalg.eigh((centred.T @ centred).double()).eigenvectors  # the largest variance comes last
+        return axes[:, -dims:].flip(1).float().contiguous()
+
+    def _bank_size(self, n_patches: int, d: int) -> int:
+        """How many of `n_patches` patches of `d` dimensions the bank keeps."""
+        if self.memory_budget_mb is not None:
+            patch_bytes = 4 * d + 8 * self.n_reweight  # its features, and the indices of its neighbours
+            affordable = int(self.memory_budget_mb * 1e6) // patch_bytes
+            if affordable < 2:
+                raise ConfigError(
+                    f"fit.memory_budget_mb is {self.memory_budget_mb:g}; a patch takes {patch_bytes} bytes, and a bank "
+                    "needs two"
+                )
+            return min(affordable, n_patches)
+        if self.bank_patches is not None:
+            return min(self.bank_patches, n_patches)
+        return max(2, math.ceil((self.coreset_ratio or DEFAULT_CORESET_RATIO) * n_patches))
+
+    def _reduced(self, features: Tensor) -> Tensor:
+        """(n, p, d): the patches of features (n, gh, gw, d) as the bank knows them."""
+        patches = features.flatten(1, 2) - self.mean_
+        return patches if self.reduced_dims is None else patches @ self.projection_
+
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         self.require_fitted()
         features = self.patch_features(pixels)  # (n, gh, gw, d)
-        patches = features.flatten(1, 2) - self.mean_  # (n, p, d)
-        index = proximity(patches, self.memory_bank_).argmax(dim=2)  # (n, p)
+        patches = self._reduced(features)  # (n, p, d)
+        closeness = proximity(patches, self.memory_bank_)
         # Measured again as a difference: near zero, the product's rounding would be all that is left of it.
-        distance = (patches - self.memory_bank_[index]).norm(dim=2)
+        if self.n_neighbors == 1:
+            index = closeness.argmax(dim=2)  # (n, p)
+            distance = (patches - self.memory_bank_[index]).norm(dim=2)
+        else:
+            nearest = closeness.topk(self.n_neighbors, dim=2).indices  # (n, p, k)
+            distance = (patches[:, :, None] - self.memory_bank_[nearest]).norm(dim=3).mean(dim=2)
+            index = nearest[:, :, 0]
         grid = distance.view(features.shape[:3])
+        if self.top_share > 0:
+            n_top = max(1, int(self.top_share * distance.shape[1]))
+            return distance.topk(n_top, dim=1).values.mean(dim=1), grid
         score, worst = distance.max(dim=1)
         if self.reweight:
             score = score * self._weight(patches, index, worst)
