@@ -1,14 +1,18 @@
 """Fit a detector on good images and certify its threshold on others that it never saw."""
 
+from typing import Any
+
+import torch
 from dvclive.live import Live
 
 import door
+from gonogo.checkpoints import Checkpoints, code_fingerprint
 from gonogo.config import Params
 from gonogo.detectors import DETECTORS
 from gonogo.inspection import inspect_calibrate
 from gonogo.inspector import FitImages, Inspector
-from gonogo.manifest import read_manifest
-from gonogo.model import save_model
+from gonogo.manifest import Manifest, read_manifest
+from gonogo.model import save_model, versions
 from gonogo.regions import RegionParams
 from gonogo.threshold import CalibrateParams, certify
 
@@ -19,6 +23,8 @@ def main(category: str, params: Params) -> None:
     regions = params.values("regions", RegionParams)
     inspector = Inspector(params.variant("fit", DETECTORS), regions.inside)
     images = FitImages(inspector, manifest, manifest.with_role("fit"))
+    checkpoints = Checkpoints(door.path("checkpoints", category), made_from(manifest, params))
+    inspector.detector.checkpoints = checkpoints
 
     with Live(str(door.path("plots", "fit", category)), dvcyaml=None, save_dvc_exp=False, report=None) as live:
 
@@ -50,7 +56,18 @@ def main(category: str, params: Params) -> None:
         options=options,
         data_fingerprint=manifest.fingerprint,
     )
+    checkpoints.remove()
     door.say(f"{category}: threshold {threshold.threshold:.4g}, {threshold.sentence}")
+
+
+def made_from(manifest: Manifest, params: Params) -> dict[str, Any]:
+    """All that a training depends on: a checkpoint of anything else is not taken up."""
+    return {
+        "data": manifest.fingerprint,
+        "params": {"seed": params.seed, "fit": params.section("fit"), "regions": params.section("regions")},
+        "code": code_fingerprint(),
+        "versions": versions("torch", "timm", "numpy") | {"threads": torch.get_num_threads()},
+    }
 
 
 if __name__ == "__main__":

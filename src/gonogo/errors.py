@@ -7,6 +7,7 @@ GonogoError
 ├── ShapeError             an array or tensor has the wrong shape or dtype             (ValueError)
 ├── UndefinedMetricError   the metric has no value on these data                       (ValueError)
 ├── NotFittedError         a detector was used before it was fitted                    (RuntimeError)
+├── TrainingError          a training does not converge                                (RuntimeError)
 ├── IntegrityError         a file is not the one that its manifest promises            (RuntimeError)
 ├── ParityError            two runtimes disagree                                       (RuntimeError)
 ├── WeightsError           a backbone's weights cannot be had                          (RuntimeError)
@@ -42,6 +43,10 @@ class UndefinedMetricError(GonogoError, ValueError):
 
 class NotFittedError(GonogoError, RuntimeError):
     """A detector was used before it was fitted."""
+
+
+class TrainingError(GonogoError, RuntimeError):
+    """A training does not converge."""
 
 
 class IntegrityError(GonogoError, RuntimeError):

@@ -12,6 +12,7 @@ from gonogo.detectors.padim import PaDiM
 from gonogo.detectors.patchcore import PatchCore
 from gonogo.detectors.pca import PCAReconstruction
 from gonogo.detectors.softpatch import SoftPatch
+from gonogo.detectors.supersimplenet import SuperSimpleNet
 
 DETECTORS: dict[str, type[Detector]] = {
     "mean_image": MeanImage,
@@ -25,4 +26,5 @@ DETECTORS: dict[str, type[Detector]] = {
     "padim": PaDiM,
     "patchcore": PatchCore,
     "softpatch": SoftPatch,
+    "supersimplenet": SuperSimpleNet,
 }

@@ -11,6 +11,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from gonogo.checkpoints import Checkpoints
 from gonogo.errors import NotFittedError
 
 # Called as (what, n_done, n_total, values): `values` are the figures worth a live curve, often none.
@@ -30,6 +31,7 @@ class Detector(nn.Module, ABC):
     image_size: int
     smoothing: float = 0.0  # Gaussian sigma for the map, in pixels at image_size
     localises: bool = True  # False: the map is constant, and no pixel metric is computed
+    checkpoints: Checkpoints | None = None  # set before `fit`, which goes on from there if it is one that trains
 
     @abstractmethod
     def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:

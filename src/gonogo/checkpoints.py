@@ -1,0 +1,73 @@
+"""Where a training leaves its state, so that a killed one goes on: tensors beside JSON, whole or absent, no pickle."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import gonogo
+from gonogo.errors import IntegrityError
+from gonogo.files import SCHEMA, read_json, read_manifest, sha256_of, write_manifest
+
+
+class Checkpoints:
+    """The last state of one training, in a folder that holds at most one.
+
+    `made_from` is everything that the trained values depend on. A state that was made from anything else is never
+    taken up, and the next `save` replaces it.
+    """
+
+    def __init__(self, folder: Path, made_from: Mapping[str, Any]) -> None:
+        """`made_from` must be JSON: the data's fingerprint, options, seed, `code_fingerprint`, versions."""
+        self.folder = folder
+        self.fingerprint = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+
+    def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Replace the last state. Killed at any moment, either the old or the new one is there, whole."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        old = set(self.folder.glob("*.safetensors"))
+        number = 1 + max((int(path.stem) for path in old), default=0)
+        new = self.folder / f"{number}.safetensors"
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, new)
+        content = {"schema": SCHEMA, "fingerprint": self.fingerprint, "facts": dict(facts)}
+        write_manifest(self.folder, content, [new.name])  # from here on the new state counts
+        for path in old:
+            path.unlink()
+
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The tensors and facts of the last state; None if there is none of this fingerprint.
+
+        Raises:
+            IntegrityError: the state is not the one that was saved.
+        """
+        if not (self.folder / "manifest.json").is_file():
+            return None
+        try:
+            if read_json(self.folder / "manifest.json").get("fingerprint") != self.fingerprint:
+                return None
+            body = read_manifest(self.folder)
+        except IntegrityError as error:
+            raise IntegrityError(
+                f"{self.folder}: the checkpoint is damaged ({error}); remove the folder to train from the start"
+            ) from error
+        (name,) = body["files"]
+        # Copied out of the mapped file: arithmetic on memory of another alignment may round differently.
+        tensors = {key: tensor.clone() for key, tensor in load_file(self.folder / name).items()}
+        return tensors, body["facts"]
+
+    def remove(self) -> None:
+        """Forget the state, once what was trained is saved elsewhere."""
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+
+
+def code_fingerprint() -> str:
+    """Hex SHA-256 over the library's source files: with other code, the rest of a training would be another one."""
+    root = Path(gonogo.__file__).parent
+    hashes = {path.relative_to(root).as_posix(): sha256_of(path) for path in sorted(root.rglob("*.py"))}
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()

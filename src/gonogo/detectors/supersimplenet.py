@@ -1,0 +1,315 @@
+"""SuperSimpleNet: two small heads learn to see noise that was added to the features of good images.
+
+Source: Rolih, Fučka and Skočaj 2024, "SuperSimpleNet: Unifying Unsupervised and Supervised Learning for Fast and
+Reliable Surface Defect Detection" (ICPR), the unsupervised setting; the authors' code is blaz-r/SuperSimpleNet.
+Deviations: the backbone is any of timm's, by default a small one, not WideResNet-50; each channel of its features is
+brought to mean 0 and standard deviation 1 over the training images, so that `noise_std` means the same for any
+backbone (the authors add 0.015 to WideResNet-50's raw features); features are upscaled by half-pixel centres, as
+everywhere here, not by corners; Perlin noise is sampled on the feature grid itself, not resized from a power of 2;
+fewer and smaller steps than the authors' 300 epochs in batches of 32, for two CPU cores; a share of the fit images is
+held out, and the epoch with the lowest loss on them is kept, where the authors keep the last; score and map are the
+heads' logits made positive, and the map is smoothed after that.
+"""
+
+import math
+from collections.abc import Collection
+from typing import Annotated, Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from gonogo.anomaly_map import resize
+from gonogo.backbone import LITE0, Backbone
+from gonogo.detectors.contract import Detector, Progress, no_progress
+from gonogo.errors import DataError
+from gonogo.training import Schedule, Training, hold_out
+
+TRUNCATION = 0.5  # logits beyond it on the right side cost no L1
+FOCAL_GAMMA = 4
+MAX_SCALE = 5  # Perlin noise has at most 2^5 cells along a side
+
+
+class SuperSimpleNet(Detector):
+    """Score: the classification head's logit l, as 1 + l where l > 0 and 1 / (1 - l) elsewhere; map: of each patch.
+
+    So 1 is the heads' own boundary between good and anomalous. The order of the logits is kept at both ends, where a
+    probability in single precision would be 1 for all of them.
+    """
+
+    scale_: Tensor
+    mean_: Tensor
+    best_epoch_: Tensor
+
+    def __init__(
+        self,
+        *,
+        backbone: str = LITE0,
+        layers: Annotated[list[int], Field(min_length=1)] = [2, 3],  # noqa: B006  read, never changed
+        weights: str = "pretrained",
+        weights_sha256: str | None = None,
+        image_size: Annotated[int, Field(ge=32)] = 256,
+        upscale: Annotated[int, Field(ge=1)] = 2,
+        noise_std: Annotated[float, Field(gt=0)] = 0.5,
+        perlin_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.2,
+        epochs: Annotated[int, Field(ge=1)] = 50,
+        epoch_size: Annotated[int, Field(ge=1)] = 32,
+        batch_size: Annotated[int, Field(ge=1)] = 4,
+        adaptor_lr: Annotated[float, Field(gt=0)] = 1e-4,
+        head_lr: Annotated[float, Field(gt=0)] = 2e-4,
+        held_out_share: Annotated[float, Field(gt=0, lt=1)] = 0.1,
+        patience: Annotated[int, Field(ge=0)] = 10,
+        checkpoint_every: Annotated[int, Field(ge=1)] = 1,
+        max_cache_gib: Annotated[float, Field(gt=0)] = 2.0,
+        smoothing: Annotated[float, Field(ge=0)] = 4.0,
+    ) -> None:
+        """Build the architecture; `fit` loads the backbone's weights and trains the rest, a saved model brings both.
+
+        Args:
+            backbone: timm's name. `layers`, `weights` and `weights_sha256` as in `Backbone`.
+            image_size: pixels are resized to (image_size, image_size).
+            upscale: the features' grid is so many times finer than the finest layer's.
+            noise_std: of the Gaussian noise that makes an anomaly, in standard deviations of a channel.
+            perlin_threshold: Perlin noise above it becomes anomaly; the authors take 0.2 on MVTec AD, 0.6 on VisA.
+            epochs: at most so many; with `epoch_size` they bound the time of a fit, however many its images are.
+            epoch_size: images of one epoch, drawn anew for each; all of them if there are fewer.
+            batch_size: images per step; each is in the step twice.
+            adaptor_lr: AdamW's rate of the adaptor; it falls to 0.4 of itself after 80 % and 90 % of `epochs`.
+            head_lr: that of both heads.
+            held_out_share: of the fit images; they are not trained on and say which epoch was the best.
+            patience: stop after so many epochs without a better one; 0 trains all of them.
+            checkpoint_every: epochs between two checkpoints.
+            max_cache_gib: refuse to keep more of the fit images' features in memory, GiB.
+            smoothing: Gaussian sigma of the map, in pixels at `image_size`.
+        """
+        super().__init__()
+        self.image_size = image_size
+        self.smoothing = smoothing
+        self.upscale = upscale
+        self.noise_std = noise_std
+        self.perlin_threshold = perlin_threshold
+        self.epoch_size = epoch_size
+        self.batch_size = batch_size
+        self.rates = {"adaptor": adaptor_lr, "head": head_lr}
+        self.held_out_share = held_out_share
+        self.schedule = Schedule(epochs, patience, checkpoint_every)
+        self.max_cache_gib = max_cache_gib
+        self.weights = weights
+        self.weights_sha256 = weights_sha256
+        self.backbone = Backbone(backbone, layers, image_size)
+        with torch.inference_mode():
+            self.n_channels = sum(f.shape[1] for f in self.backbone(torch.zeros(1, 3, image_size, image_size)))
+        self.heads = _made_heads(self.n_channels, seed=0)
+        self._forget()
+
+    def _forget(self) -> None:
+        for name in ("mean_", "scale_", "best_epoch_"):
+            self.register_buffer(name, None)
+
+    def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
+        self._forget()  # a fit that is killed leaves nothing that scores, not even what an earlier one learned
+        self.backbone.load(self.weights, self.weights_sha256)
+        cache = self._layers_of(batches, progress)
+        chosen, held_out = hold_out(len(cache[0]) if cache else 0, self.held_out_share, seed=seed)
+        mean, scale = _moments([layer[chosen] for layer in cache])
+
+        def features(positions: Tensor) -> Tensor:
+            return self._upscaled([layer[positions].float() for layer in cache], mean, scale)
+
+        self.heads = _made_heads(self.n_channels, seed=seed).requires_grad_(True)
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": list(self.heads.adaptor.parameters()), "weight_decay": 1e-2},
+                {"params": list(self.heads.segmentation.parameters()), "weight_decay": 1e-5},
+                {"params": list(self.heads.classification.parameters()), "weight_decay": 1e-5},
+            ]
+        )
+        training = Training(self.heads, optimizer, torch.Generator().manual_seed(seed))
+
+        def epoch(number: int) -> dict[str, float]:
+            self.heads.train()
+            share_done = number / self.schedule.epochs
+            rate = 0.4 ** ((share_done >= 0.8) + (share_done >= 0.9))
+            for group, name in zip(optimizer.param_groups, ("adaptor", "head", "head"), strict=True):
+                group["lr"] = rate * self.rates[name]
+            drawn = chosen[torch.randperm(len(chosen), generator=training.generator)[: self.epoch_size]]
+            total = 0.0
+            for positions in torch.split(drawn, self.batch_size):
+                loss = self._loss(features(positions), training.generator)
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                total += loss.item() * len(positions)
+            return {"loss": total / len(drawn)}
+
+        @torch.inference_mode()
+        def held_out_loss() -> float:
+            self.heads.eval()
+            same_every_time = torch.Generator().manual_seed(seed)
+            total = 0.0
+            for positions in torch.split(held_out, self.batch_size):
+                total += self._loss(features(positions), same_every_time).item() * len(positions)
+            return total / len(held_out)
+
+        training.run(epoch, held_out_loss, self.schedule, checkpoints=self.checkpoints, progress=progress)
+        self.heads.eval().requires_grad_(False)
+        self.learn(mean_=mean, scale_=scale, best_epoch_=torch.tensor(training.best_epoch))
+        return self
+
+    @torch.inference_mode()
+    def _layers_of(self, batches: Collection[Tensor], progress: Progress) -> list[Tensor]:
+        """Every fit image's features, of each layer (n, c, gh, gw) float16: all that training sees of the images."""
+        kept: list[list[Tensor]] = []
+        for number, batch in enumerate(batches, start=1):
+            kept.append([layer.half() for layer in self.backbone(batch)])
+            if number == 1:
+                need = len(batches) * sum(layer.nbytes for layer in kept[0]) / 2**30
+                if need > self.max_cache_gib:
+                    raise DataError(
+                        f"the features of {len(batches)} fit images need {need:.1f} GiB of memory, "
+                        f"fit.max_cache_gib is {self.max_cache_gib:g}; raise it, or take fewer images, "
+                        "a smaller fit.image_size or a smaller backbone"
+                    )
+            progress("features", number, len(batches), {})
+        return [torch.cat(layer) for layer in zip(*kept, strict=True)]
+
+    def _upscaled(self, layers: list[Tensor], mean: Tensor, scale: Tensor) -> Tensor:
+        """(n, d, gh, gw) of the layers' (n, c, h, w): standardised, on one finer grid, each averaged over 3 x 3."""
+        height, width = (self.upscale * length for length in layers[0].shape[-2:])
+        fine, start = [], 0
+        for layer in layers:
+            channels = slice(start, start + layer.shape[1])
+            start += layer.shape[1]
+            standard = (layer - mean[channels, None, None]) / scale[channels, None, None]
+            fine.append(resize(standard, height, width))
+        return F.avg_pool2d(torch.cat(fine, dim=1), 3, stride=1, padding=1)
+
+    def _loss(self, features: Tensor, generator: torch.Generator) -> Tensor:
+        """Truncated L1 and focal loss of the map, focal loss of the score, on good features with noise planted."""
+        adapted = self.heads.adaptor(features)
+        adapted = torch.cat([adapted, adapted])
+        masks = anomaly_masks(len(adapted), adapted.shape[-2:], self.perlin_threshold, generator)
+        noise = self.noise_std * torch.randn(adapted.shape, generator=generator)
+        score, grid = self.heads.logits(adapted + noise * masks[:, None])
+        return truncated_l1(grid, masks) + focal_loss(grid, masks) + focal_loss(score, masks.flatten(1).amax(dim=1))
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        self.require_fitted()
+        features = self._upscaled(self.backbone(pixels), self.mean_, self.scale_)
+        score, grid = self.heads.logits(self.heads.adaptor(features))
+        return positive(score), positive(grid)
+
+    def facts(self) -> dict[str, str | int | float]:
+        self.require_fitted()
+        return {
+            "weights": self.weights if self.weights in ("pretrained", "random") else "file",
+            "best_epoch": int(self.best_epoch_),
+        }
+
+
+class _Heads(nn.Module):
+    """What is trained: the adaptor, the segmentation head and the classification head of figure 2."""
+
+    def __init__(self, n_channels: int) -> None:
+        super().__init__()
+        self.adaptor = nn.Conv2d(n_channels, n_channels, 1)
+        self.segmentation = nn.Sequential(
+            nn.Conv2d(n_channels, 1024, 1), nn.BatchNorm2d(1024), nn.LeakyReLU(0.2), nn.Conv2d(1024, 1, 1, bias=False)
+        )
+        self.classification = nn.ModuleDict(
+            {
+                "patches": nn.Sequential(nn.Conv2d(n_channels + 1, 128, 5, padding=2), nn.BatchNorm2d(128), nn.ReLU()),
+                "image": nn.Linear(2 * 128 + 2, 1),
+            }
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.xavier_normal_(module.weight)
+
+    def logits(self, adapted: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the image (n,) and of its patches (n, gh, gw), from adapted features (n, d, gh, gw)."""
+        grid = self.segmentation(adapted)  # (n, 1, gh, gw)
+        seen = grid.detach()  # the classification head does not train the segmentation head
+        patches = self.classification["patches"](torch.cat([adapted, seen], dim=1))  # (n, 128, gh, gw)
+        pooled = [patches.amax(dim=(2, 3)), patches.mean(dim=(2, 3)), seen.amax(dim=(2, 3)), seen.mean(dim=(2, 3))]
+        score: Tensor = self.classification["image"](torch.cat(pooled, dim=1))
+        return score[:, 0], grid[:, 0]
+
+
+def _made_heads(n_channels: int, *, seed: int) -> _Heads:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _Heads(n_channels).eval().requires_grad_(False)
+
+
+def _moments(layers: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel, (d,) float32, over layers' (n, c, h, w); 1 for a constant one."""
+    means, stds = [], []
+    for layer in layers:
+        channels = layer.transpose(0, 1).flatten(1)  # (c, n * h * w)
+        means += [channel.double().mean() for channel in channels]
+        stds += [channel.double().std(correction=0) for channel in channels]
+    scale = torch.stack(stds).float()
+    return torch.stack(means).float(), torch.where(scale > 0, scale, 1.0)
+
+
+def positive(logit: Tensor) -> Tensor:
+    """1 + l where l > 0, else 1 / (1 - l): above 0, strictly increasing and smooth, 1 for l = 0."""
+    return logit.clamp(min=0) + 1 / (1 - logit.clamp(max=0))
+
+
+def truncated_l1(logits: Tensor, targets: Tensor) -> Tensor:
+    """How far good patches are above -0.5 and anomalous ones below 0.5, the mean over each kind, added."""
+    good = targets == 0
+    total = torch.zeros(())
+    for wrong in ((logits + TRUNCATION)[good], (TRUNCATION - logits)[~good]):
+        if len(wrong):
+            total = total + wrong.clamp(min=0).mean()
+    return total
+
+
+def focal_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean of (1 - p)^4 times the cross entropy, p the probability of the true class.
+
+    Source: Lin et al. 2017, "Focal Loss for Dense Object Detection" (ICCV), without the class weight.
+    """
+    entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return ((1 - (-entropy).exp()) ** FOCAL_GAMMA * entropy).mean()
+
+
+def anomaly_masks(n_masks: int, size: torch.Size, threshold: float, generator: torch.Generator) -> Tensor:
+    """(n, gh, gw) float32, 1 where an anomaly is planted: thresholded Perlin noise; about half of them are empty."""
+    masks = torch.zeros(n_masks, *size)
+    for mask in masks:
+        rows, columns = (_cells(length, generator) for length in size)
+        noise = perlin_noise((size[0], size[1]), rows, columns, generator)
+        if torch.rand((), generator=generator) <= 0.5:
+            mask[:] = noise > threshold
+    return masks
+
+
+def _cells(length: int, generator: torch.Generator) -> int:
+    """A power of two, as likely as any other; at most half the length, since the noise is 0 at a cell's corners."""
+    largest = min(MAX_SCALE, int(math.log2(length)) - 1)
+    return int(2 ** torch.randint(largest + 1, (), generator=generator))
+
+
+def perlin_noise(size: tuple[int, int], rows: int, columns: int, generator: torch.Generator) -> Tensor:
+    """(height, width) of smooth noise, in about [-1, 1], with `rows` x `columns` cells.
+
+    Source: Perlin 2002, "Improving Noise"; the fifth-degree fade.
+    """
+    angle = 2 * math.pi * torch.rand(rows + 1, columns + 1, generator=generator)
+    down, right = angle.cos(), angle.sin()  # the gradient at each corner
+    y, x = (torch.arange(length) * cells / length for length, cells in zip(size, (rows, columns), strict=True))
+    row, column = y.long(), x.long()
+    y, x = y - row, x - column  # (height,), (width,): position in the cell, in [0, 1)
+
+    def corner(below: int, beside: int) -> Tensor:
+        at = (row[:, None] + below, column + beside)
+        return down[at] * (y[:, None] - below) + right[at] * (x - beside)
+
+    fade_y, fade_x = (6 * t**5 - 15 * t**4 + 10 * t**3 for t in (y[:, None], x))
+    top, bottom = (torch.lerp(corner(i, 0), corner(i, 1), fade_x) for i in (0, 1))
+    return math.sqrt(2) * torch.lerp(top, bottom, fade_y)
