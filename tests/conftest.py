@@ -26,7 +26,7 @@ OPTIONS: dict[str, dict[str, object]] = {
     "pca": {"image_size": 8, "explained_variance": 0.9},
     "isolation_forest": {"image_size": 8, "n_estimators": 25},
     "patchcore": {"image_size": 64, "coreset_ratio": 0.05},
-    "supersimplenet": {"image_size": 64, "upscale": 1, "noise_std": 1.0, "epochs": 8, "head_lr": 1e-3},
+    "supersimplenet": {"image_size": 64, "noise_std": 1.0, "epochs": 8, "head_lr": 1e-3},
 }
 
 # As in params.yaml: nothing is grown, opened, closed, dropped or left out.
