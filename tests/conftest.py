@@ -33,7 +33,7 @@ OPTIONS: dict[str, dict[str, object]] = {
     "padim": {"image_size": 64, "n_features": 20},
     "patchcore": {"image_size": 64, "coreset_ratio": 0.05},
     "softpatch": {"image_size": 64, "coreset_ratio": 0.05},
-    "supersimplenet": {"image_size": 64, "upscale": 1, "noise_std": 1.0, "epochs": 8, "head_lr": 1e-3},
+    "supersimplenet": {"image_size": 64, "noise_std": 1.0, "epochs": 8, "head_lr": 1e-3},
 }
 
 # As in params.yaml: nothing is grown, opened, closed, dropped or left out.

@@ -30,7 +30,7 @@ from gonogo.inspector import FitImages, Inspector
 from gonogo.metrics import auroc
 from import_closure import ROOT
 
-TINY = {"image_size": 32, "upscale": 1, "weights": "random", "noise_std": 1.0, "batch_size": 2, "max_cache_gib": 0.1}
+TINY = {"image_size": 32, "upscale": 2, "weights": "random", "noise_std": 1.0, "batch_size": 2, "max_cache_gib": 0.1}
 
 
 class Killed(Exception):
@@ -80,7 +80,7 @@ def test_planted_noise_in_the_features_of_unseen_good_images_is_found_where_it_w
 def test_the_map_peaks_where_the_image_was_changed():
     rng = np.random.default_rng(0)
     texture = rng.integers(90, 110, (9, 64, 64, 3), dtype=np.uint8)
-    detector = SuperSimpleNet(image_size=128, upscale=1, noise_std=1.0, epochs=12, head_lr=1e-3, smoothing=2.0)
+    detector = SuperSimpleNet(image_size=128, noise_std=1.0, epochs=12, head_lr=1e-3, smoothing=2.0)
     inspector = Inspector(detector)
     detector.fit([inspector.resized(torch.from_numpy(image[None])) for image in texture[:8]], seed=0)
     changed = texture[8:].copy()
