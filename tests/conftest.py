@@ -27,7 +27,7 @@ OPTIONS: dict[str, dict[str, object]] = {
     "isolation_forest": {"image_size": 8, "n_estimators": 25},
     "mahalanobis": {"features": "pixels", "image_size": 8},
     "knn": {"image_size": 64},
-    "lof": {"image_size": 64},
+    "lof": {"features": "pixels", "image_size": 8},
     "ecod": {"image_size": 64},
     "ocsvm": {"features": "pixels", "image_size": 8},
     "padim": {"image_size": 64, "n_features": 20},
