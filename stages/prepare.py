@@ -1,7 +1,7 @@
 """Look at every image of one category, give each its role, and freeze what was found with a manifest and a card."""
 
 import door
-from gonogo.card import count_metrics, describe, write_page
+from gonogo.card import describe, write_page
 from gonogo.config import Params
 from gonogo.files import write_json, write_metrics
 from gonogo.prepare import PrepareParams, prepare, shares_of
@@ -21,9 +21,9 @@ def main(category: str, params: Params) -> None:
         seed=params.seed,
         progress=lambda n_done, n_total: door.show_progress("images", n_done, n_total, {}),
     )
-    counts = count_metrics(prepared)
-    write_metrics(door.path("metrics", "prepare", f"{category}.json"), counts)
     card = describe(prepared, category=category, source=params.section("prepare")["source"], options=vars(source))
+    counts = card["counts"]
+    write_metrics(door.path("metrics", "prepare", f"{category}.json"), counts)
     write_json(door.path("cards", f"{category}.json"), card)
     write_page(door.path("cards", f"{category}.html"), card, prepared.manifest)
     door.say(

@@ -3,7 +3,7 @@
 import base64
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from scipy.ndimage import binary_dilation, binary_erosion
 from gonogo.files import write_text
 from gonogo.manifest import Manifest, Record
 from gonogo.prepare import Prepared
+from gonogo.sample import ROLES
 
 TILE, PER_KIND = 132, 8
 OUTLINE = (255, 45, 210)
@@ -84,13 +85,13 @@ def outlined(pixels: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     small = np.array(image.resize(size, Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS))
     if mask is not None and mask.any():
-        # The largest value of each cell: a defect of one pixel must not vanish.
-        rows, columns = (np.arange(n) * s // n for n, s in zip(mask.shape, size[::-1], strict=True))
-        marked = np.zeros(size[::-1], dtype=bool)
-        np.logical_or.at(marked, (rows[:, None], columns), mask)
         if scale > 1:
             rows, columns = (np.arange(s) * n // s for n, s in zip(mask.shape, size[::-1], strict=True))
             marked = mask[rows[:, None], columns]
+        else:  # the largest value of each cell: a defect of one pixel must not vanish
+            rows, columns = np.nonzero(mask)
+            marked = np.zeros(size[::-1], dtype=bool)
+            marked[rows * size[1] // mask.shape[0], columns * size[0] // mask.shape[1]] = True
         small[binary_dilation(marked) & ~binary_erosion(marked)] = OUTLINE
     return small
 
@@ -101,18 +102,14 @@ def _kinds(manifest: Manifest) -> Iterator[dict[str, Any]]:
     for record in manifest.records:
         kind = record.role if record.label == 0 else record.defect_type
         rows.setdefault((record.label, kind), []).append(record)
-    order = ["fit", "calibrate", "test"]
-    for (label, kind), records in sorted(rows.items(), key=lambda row: (row[0][0], _rank(row[0][1], order))):
+    for label, kind in sorted(rows, key=lambda row: (row[0], ROLES.index(row[1]) if row[0] == 0 else row[1])):
+        records = rows[label, kind]
         chosen = [records[i] for i in np.unique(np.linspace(0, len(records) - 1, PER_KIND).round().astype(int))]
         yield {
             "title": f"good, {kind}" if label == 0 else kind,
             "n": len(records),
             "tiles": [{"uri": _tile(manifest, record), "name": record.path} for record in chosen],
         }
-
-
-def _rank(kind: str, order: Sequence[str]) -> tuple[int, str]:
-    return (order.index(kind) if kind in order else len(order), kind)
 
 
 def _tile(manifest: Manifest, record: Record) -> str:

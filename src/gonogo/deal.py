@@ -62,9 +62,9 @@ def deal(samples: Sequence[Sample], contents: Sequence[str], shares: Shares, *, 
             else:
                 roles[i] = role
 
-    defective = [i for i, role in enumerate(roles) if role == "test" and samples[i].label == 1]
+    defective = {i for i, role in enumerate(roles) if role == "test" and samples[i].label == 1}
     wanted = round(contaminate * len(defective))
-    holders = {name for name, part in parts.items() if any(roles[i] == "test" and samples[i].label == 1 for i in part)}
+    holders = [name for name, part in parts.items() if defective.intersection(part)]
     for name in sorted(holders, key=lambda name: draw(shares.seed, "contaminate", name)):
         if len(contaminants) >= wanted:
             break
