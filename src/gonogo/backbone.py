@@ -87,14 +87,14 @@ class Backbone(nn.Module):
             WeightsError: the weights cannot be had or do not fit; the message says what to do.
         """
         if weights == "random":
-            self.model = self._create()
+            self.model = self._create().to(self.mean.device)
             return
         if weights == "pretrained":
             overlay: dict[str, Any] = {"state_dict": lite0_state_dict()} if self.name == LITE0 else {}
         else:
             overlay = {"file": str(_verified(Path(weights), sha256)), "custom_load": False}
         try:
-            self.model = self._create(pretrained=True, pretrained_cfg_overlay=overlay)
+            self.model = self._create(pretrained=True, pretrained_cfg_overlay=overlay).to(self.mean.device)
         except Exception as error:  # timm lets through whatever its download or its checkpoint reader raises
             if overlay:
                 raise WeightsError(f"the weights {weights!r} do not fit {self.name}: {error}") from error
