@@ -109,6 +109,7 @@ def write_changes(params: Path, made: list[Change]) -> None:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 120
+    yaml.representer.add_representer(type(None), _write_null)
     document = yaml.load(params.read_text(encoding="utf-8"))
     for change in made:
         place = document
@@ -122,6 +123,11 @@ def write_changes(params: Path, made: list[Change]) -> None:
     with partial.open("w", encoding="utf-8", newline="\n") as file:
         yaml.dump(document, file)
     partial.replace(params)
+
+
+def _write_null(representer: Any, value: None) -> Any:
+    """null, as DVC reads it and as it stands in the file; ruamel.yaml would leave nothing."""
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
 def _differences(before: Any, after: Any, path: tuple[str, ...]) -> Iterator[Change]:
