@@ -9,8 +9,9 @@ import pytest
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.contract import Detector
 from gonogo.export import export_onnx
+from gonogo.fit_images import FitImages
 from gonogo.inspection import inspect_calibrate
-from gonogo.inspector import FitImages, Inspector
+from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest
 from gonogo.model import Model, load_model, save_model
 from gonogo.parity import ParityParams, bundle_facts, compare, write_bundle
