@@ -15,7 +15,7 @@ from typing import Any
 
 import gonogo
 from gonogo.doctor import examine
-from gonogo.errors import ConfigError, GonogoError, ImageError, IntegrityError, MissingExtraError
+from gonogo.errors import GonogoError, ImageError, IntegrityError, MissingExtraError
 
 DONE, REJECTED, USAGE, DATA, ENVIRONMENT = 0, 1, 2, 3, 4
 
@@ -73,7 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     distill.add_argument("--layers", type=int, nargs="+", default=[2, 3], metavar="N", help="timm's feature levels")
     distill.add_argument("--weights", default="pretrained", help="pretrained, random or the path of a state dict")
     distill.add_argument("--weights-sha256", metavar="HEX", help="of that file")
-    distill.add_argument("--size", choices=["small", "medium"], default="small", help="of the teacher; as in fit.size")
+    distill.add_argument(
+        "--size", choices=["small", "medium", "tiny"], default="small", help="of the teacher; as in fit.size"
+    )
     distill.add_argument("--image-size", type=_count, default=256, metavar="N", help="pixels; the teacher's input")
     distill.add_argument("--backbone-size", type=_count, default=512, metavar="N", help="pixels; the backbone's input")
     distill.add_argument("--steps", type=_count, default=60_000, metavar="N")
@@ -165,10 +167,9 @@ def _score(arguments: argparse.Namespace) -> int:
 
 def _distill(arguments: argparse.Namespace) -> int:
     try:
-        import torch
-
         from gonogo.checkpoints import Checkpoints
         from gonogo.distill import Recipe, distil, made_from, save_teacher
+        from gonogo.fit import device_of
         from gonogo.image_folder import ImageFolder
     except ImportError as error:
         raise MissingExtraError(f"distilling needs the pipeline: {error}; pip install 'gonogo[pipeline]'") from error
@@ -185,10 +186,7 @@ def _distill(arguments: argparse.Namespace) -> int:
         epoch_steps=arguments.epoch_steps,
         seed=arguments.seed,
     )
-    if arguments.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("--device is cuda, but torch sees no GPU here")
-    there = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(there if arguments.device == "auto" else arguments.device)
+    device = device_of(arguments.device, option="--device")
     images = ImageFolder(arguments.folder, option="FOLDER")
     checkpoints = Checkpoints(
         arguments.out.with_name(arguments.out.name + ".checkpoint"), made_from(images, recipe, device)

@@ -1,7 +1,8 @@
 """Patch description networks: four or six convolutions that describe every 33 x 33 pixel patch of an image.
 
 Source: Batzner, Heckler and König 2024, "EfficientAD: Accurate Visual Anomaly Detection at Millisecond-Level Latencies"
-(WACV), figure 2 and the appendix's tables of layers; the networks of its teachers and students.
+(WACV), figure 2 and the appendix's tables of layers; the networks of its teachers and students. "tiny" is ours: PDN-S
+with a quarter of its hidden channels, for machines without a GPU; it takes a tenth of the time.
 """
 
 import pickle
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from gonogo.backbone import verified
 from gonogo.errors import WeightsError
 
-Size = Literal["small", "medium"]
+Size = Literal["small", "medium", "tiny"]
 
 N_CHANNELS = 384  # of a teacher; a student has as many again for the autoencoder's output
 MARGIN = 4  # cells that the grid lacks at each side, compared with one cell per 4 pixels, without padding
@@ -46,7 +47,7 @@ class PDN(nn.Module):
         """Make one with random weights.
 
         Args:
-            size: "small" is the paper's PDN-S, "medium" its PDN-M.
+            size: "small" is the paper's PDN-S, "medium" its PDN-M, "tiny" a narrower PDN-S.
             n_channels: of the output.
             seed: of the weights; the same seed, the same weights.
             padding: zeros around each layer's input, as for distillation; EfficientAD itself goes without.
@@ -84,10 +85,9 @@ class PDN(nn.Module):
         try:
             self.net.load_state_dict(state, strict=True)
         except RuntimeError as error:
-            others = "medium" if self.size == "small" else "small"
             raise WeightsError(
-                f"{path} does not hold the weights of a {self.size} patch description network; fit.size: {others} may "
-                f"fit ({error})"
+                f"{path} does not hold the weights of a {self.size} patch description network; is it one of another "
+                f"fit.size? ({error})"
             ) from error
 
 
@@ -113,12 +113,13 @@ def _layers(size: Size, n_channels: int, pad: int) -> list[nn.Module]:
     def pooled(n_in: int, n_out: int) -> list[nn.Module]:
         return [nn.Conv2d(n_in, n_out, 4, padding=3 * pad), nn.ReLU(), nn.AvgPool2d(2, 2, padding=pad)]
 
-    if size == "small":
+    if size != "medium":
+        first, second = (128, 256) if size == "small" else (32, 64)
         return [
-            *pooled(3, 128),
-            *pooled(128, 256),
-            *(nn.Conv2d(256, 256, 3, padding=pad), nn.ReLU()),
-            nn.Conv2d(256, n_channels, 4),
+            *pooled(3, first),
+            *pooled(first, second),
+            *(nn.Conv2d(second, second, 3, padding=pad), nn.ReLU()),
+            nn.Conv2d(second, n_channels, 4),
         ]
     return [
         *pooled(3, 256),

@@ -74,7 +74,8 @@ class Training:
             progress("epochs", number, schedule.epochs, self.history[number - 1])
         if self.history:
             self._report(schedule, progress)
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+        tf32 = torch.backends.cudnn.allow_tf32
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=tf32):
             while not self._finished(schedule):
                 self._step(epoch, held_out_loss, schedule, checkpoints)
                 self._report(schedule, progress)

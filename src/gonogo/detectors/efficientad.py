@@ -14,7 +14,7 @@ import itertools
 import math
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from gonogo.anomaly_map import positive, resize
 from gonogo.autoencoder import Autoencoder
 from gonogo.detectors.contract import Detector, Progress, no_progress
-from gonogo.errors import ConfigError, DataError, WeightsError
+from gonogo.errors import DataError, WeightsError
 from gonogo.image_folder import ImageFolder, in_grey, luminance, read_ahead
 from gonogo.pdn import MARGIN, N_CHANNELS, PDN, Size, channel_moments
 from gonogo.training import Schedule, Training, hold_out, shuffled_passes
@@ -63,7 +63,6 @@ class EfficientAD(Detector):
         patience: Annotated[int, Field(ge=0)] = 0,
         checkpoint_every: Annotated[int, Field(ge=1)] = 1,
         max_cache_gib: Annotated[float, Field(gt=0)] = 2.0,
-        device: Literal["cpu", "cuda"] | None = None,
         smoothing: Annotated[float, Field(ge=0)] = 0.0,
     ) -> None:
         """Build the architecture; `fit` loads the teacher and trains the rest, a saved model brings them all.
@@ -72,7 +71,8 @@ class EfficientAD(Detector):
             teacher: path of the teacher's state dict, as in `PDN.load`: the published file, or one that
                 `gonogo distill` wrote. "random", on purpose, for tests and measurements of speed.
             teacher_sha256: of that file; required with a path.
-            size: of teacher and student, "small" for EfficientAD-S, "medium" for EfficientAD-M.
+            size: of teacher and student, "small" for EfficientAD-S, "medium" for EfficientAD-M, "tiny", which is not
+                the paper's, for a CPU; see `PDN`.
             image_size: pixels are resized to (image_size, image_size), a multiple of 16.
             penalty_folder: any images that show something else than the parts, ImageNet's in the paper; the student
                 must be silent on them. None: no penalty term.
@@ -84,7 +84,6 @@ class EfficientAD(Detector):
                 trains all of them and keeps the last, as in the paper.
             checkpoint_every: epochs between two checkpoints.
             max_cache_gib: refuse to keep more of the fit images' pixels in memory, GiB; 0.75 MiB per image at 256.
-            device: where to train; the fitted detector is then back where it was. None: where it is.
             smoothing: Gaussian sigma of the map, in pixels at `image_size`; none in the paper.
         """
         super().__init__()
@@ -101,7 +100,6 @@ class EfficientAD(Detector):
         epochs = -(-steps // epoch_steps)
         self.schedule = Schedule(epochs, patience, checkpoint_every, keep_last=patience == 0)
         self.max_cache_gib = max_cache_gib
-        self.device = device
         self.teacher = PDN(size, N_CHANNELS, seed=0)
         self._make_learners(seed=0)
         self.eval().requires_grad_(False)
@@ -112,8 +110,9 @@ class EfficientAD(Detector):
             self.register_buffer(name, None)
 
     def _make_learners(self, seed: int) -> None:
-        self.student = PDN(self.size, 2 * N_CHANNELS, seed=seed)
-        self.autoencoder = Autoencoder(N_CHANNELS, self.image_size, seed=seed)
+        device = self.teacher.scale.mean.device
+        self.student = PDN(self.size, 2 * N_CHANNELS, seed=seed).to(device)
+        self.autoencoder = Autoencoder(N_CHANNELS, self.image_size, seed=seed).to(device)
 
     def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
         self._forget()  # a fit that is killed leaves nothing that scores, not even what an earlier one learned
@@ -121,21 +120,16 @@ class EfficientAD(Detector):
         self._load_teacher()
         images = self._images_of(batches, progress)
         chosen, held_out = hold_out(len(images), self.held_out_share, seed=seed)
-        home = self.teacher.scale.mean.device
         self._make_learners(seed)
-        self.to(self._training_device(home))
-        try:
-            mean, std = channel_moments(self.teacher(self._there(images, position)) for position in chosen.tolist())
-            best_epoch = self._train(images, chosen, held_out, penalty, (mean, std), seed, progress)
-            quantiles = self._quantiles_of(images, held_out, (mean, std))
-        finally:
-            self.eval().requires_grad_(False).to(home)
+        mean, std = channel_moments(self.teacher(self._there(images, position)) for position in chosen.tolist())
+        best_epoch = self._train(images, chosen, held_out, penalty, (mean, std), seed, progress)
+        self.eval().requires_grad_(False)
         self.learn(
-            channel_mean_=mean.to(home),
-            channel_std_=std.to(home),
-            quantiles_=quantiles.to(home),
-            best_epoch_=torch.tensor(best_epoch, device=home),
-            n_penalty_images_=torch.tensor(0 if penalty is None else len(penalty), device=home),
+            channel_mean_=mean,
+            channel_std_=std,
+            quantiles_=self._quantiles_of(images, held_out, (mean, std)),
+            best_epoch_=torch.tensor(best_epoch),
+            n_penalty_images_=torch.tensor(0 if penalty is None else len(penalty)),
         )
         return self
 
@@ -148,19 +142,15 @@ class EfficientAD(Detector):
         if self.teacher_file is None:
             raise WeightsError(
                 "fit.teacher is not set, and EfficientAD learns from a teacher. Set fit.teacher to the published "
-                f"pretrained_teacher_{self.size}.pth (anomalib, release efficientad_pretrained_weights; or models/ of "
-                "nelson1425/EfficientAD) and fit.teacher_sha256 to its SHA-256; or distil one from images of yours "
-                "with `gonogo distill FOLDER`, which prints both; or set fit.teacher: random on purpose"
+                "pretrained_teacher_small.pth or _medium.pth (anomalib, release efficientad_pretrained_weights; or "
+                "models/ of nelson1425/EfficientAD) and fit.teacher_sha256 to its SHA-256; or distil one from images "
+                f"of yours with `gonogo distill FOLDER --size {self.size}`, which prints both; or set "
+                "fit.teacher: random on purpose"
             )
         if self.teacher_file == "random":
             self.teacher = PDN(self.size, N_CHANNELS, seed=0).to(self.teacher.scale.mean.device)
         else:
             self.teacher.load(Path(self.teacher_file), self.teacher_sha256, option="fit.teacher")
-
-    def _training_device(self, home: torch.device) -> torch.device:
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise ConfigError("fit.device is 'cuda', but torch sees no GPU here; set it to cpu, or leave it out")
-        return home if self.device is None else torch.device(self.device)
 
     def _images_of(self, batches: Collection[Tensor], progress: Progress) -> Tensor:
         """(n, 3, s, s) on the CPU: all fit images."""
@@ -279,7 +269,7 @@ class EfficientAD(Detector):
                 f"on the held-out fit images, quantiles {Q_A} and {Q_B} of a map are the same ({quantiles.tolist()}), "
                 "so that it has no scale; are these images empty?"
             )
-        return torch.from_numpy(quantiles)
+        return torch.from_numpy(quantiles).to(self.teacher.scale.mean.device)
 
     def _maps(self, pixels: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
         """The student-teacher map and the autoencoder's, (n, s/4 - 8, s/4 - 8) each, before their normalisation."""
