@@ -12,7 +12,7 @@ from PIL import Image
 from gonogo.checkpoints import Checkpoints
 from gonogo.cli import main
 from gonogo.detectors.efficientad import EfficientAD
-from gonogo.distill import BackboneFeatures, Recipe, distil, save_teacher
+from gonogo.distill import BackboneFeatures, Distillation, distil, save_teacher
 from gonogo.errors import ConfigError, DataError, ImageError
 from gonogo.files import sha256_of
 from gonogo.image_folder import N_AHEAD, ImageFolder, read_ahead
@@ -20,7 +20,7 @@ from gonogo.images import write_png
 from gonogo.pdn import PDN
 
 CPU = torch.device("cpu")
-RECIPE = Recipe(
+WANTED = Distillation(
     weights="random", size="tiny", image_size=48, backbone_size=96, steps=5, batch_size=2, epoch_steps=2, seed=4
 )
 WORDS = "--weights random --size tiny --image-size 48 --backbone-size 96 --steps 5 --batch 2 --epoch-steps 2 --seed 4"
@@ -54,12 +54,12 @@ def distilled(folder, *, checkpoint=None, die_after=None, **changes):
 
     checkpoints = None if checkpoint is None else Checkpoints(checkpoint, {"changes": changes})
     images = ImageFolder(folder, option="FOLDER")
-    recipe = replace(RECIPE, **changes)
-    return distil(images, recipe, device=CPU, checkpoints=checkpoints, progress=report), curve
+    wanted = replace(WANTED, **changes)
+    return distil(images, wanted, device=CPU, checkpoints=checkpoints, progress=report), curve
 
 
 def test_the_features_are_pooled_as_those_of_patchcore_each_layer_with_the_same_share():
-    features = BackboneFeatures(RECIPE)
+    features = BackboneFeatures(WANTED)
     pixels = 255 * torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         raw, pooled = features.patch_features(pixels), features(pixels)
@@ -164,11 +164,11 @@ def test_the_file_says_what_it_was_made_of(folder, tmp_path):
     from safetensors import safe_open
 
     pdn, _ = distilled(folder, steps=1)
-    sha256 = save_teacher(pdn, tmp_path / "teacher.safetensors", RECIPE, 7)
+    sha256 = save_teacher(pdn, tmp_path / "teacher.safetensors", WANTED, 7)
     assert sha256 == sha256_of(tmp_path / "teacher.safetensors")
     with safe_open(tmp_path / "teacher.safetensors", "pt") as file:
         described = json.loads(file.metadata()["gonogo.distill"])
-    assert (described["backbone"], described["layers"], described["n_images"]) == (RECIPE.backbone, [2, 3], 7)
+    assert (described["backbone"], described["layers"], described["n_images"]) == (WANTED.backbone, [2, 3], 7)
 
 
 @pytest.mark.parametrize(

@@ -168,12 +168,12 @@ def _score(arguments: argparse.Namespace) -> int:
 def _distill(arguments: argparse.Namespace) -> int:
     try:
         from gonogo.checkpoints import Checkpoints
-        from gonogo.distill import Recipe, distil, made_from, save_teacher
+        from gonogo.distill import Distillation, distil, made_from, save_teacher
         from gonogo.fit import device_of
         from gonogo.image_folder import ImageFolder
     except ImportError as error:
         raise MissingExtraError(f"distilling needs the pipeline: {error}; pip install 'gonogo[pipeline]'") from error
-    recipe = Recipe(
+    wanted = Distillation(
         backbone=arguments.backbone,
         layers=tuple(arguments.layers),
         weights=arguments.weights,
@@ -189,13 +189,13 @@ def _distill(arguments: argparse.Namespace) -> int:
     device = device_of(arguments.device, option="--device")
     images = ImageFolder(arguments.folder, option="FOLDER")
     checkpoints = Checkpoints(
-        arguments.out.with_name(arguments.out.name + ".checkpoint"), made_from(images, recipe, device)
+        arguments.out.with_name(arguments.out.name + ".checkpoint"), made_from(images, wanted, device)
     )
-    print(f"distilling {recipe.backbone} over {len(images)} images on {device}", file=sys.stderr, flush=True)
-    pdn = distil(images, recipe, device=device, checkpoints=checkpoints, progress=_progress(recipe.epoch_steps))
-    sha256 = save_teacher(pdn, arguments.out, recipe, len(images))
+    print(f"distilling {wanted.backbone} over {len(images)} images on {device}", file=sys.stderr, flush=True)
+    pdn = distil(images, wanted, device=device, checkpoints=checkpoints, progress=_progress(wanted.epoch_steps))
+    sha256 = save_teacher(pdn, arguments.out, wanted, len(images))
     checkpoints.remove()
-    lines = {"detector": "efficientad", "teacher": str(arguments.out), "teacher_sha256": sha256, "size": recipe.size}
+    lines = {"detector": "efficientad", "teacher": str(arguments.out), "teacher_sha256": sha256, "size": wanted.size}
     text = "\n".join(["fit:", *(f"  {key}: {value}" for key, value in lines.items())])
     _print({"ok": True, "n_images": len(images), "device": str(device), "fit": lines}, text, as_json=arguments.json)
     return DONE

@@ -39,7 +39,7 @@ LR, WEIGHT_DECAY = 1e-4, 1e-5
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Distillation:
     """All that a distilled teacher depends on, beside the images."""
 
     backbone: str = LITE0  # `layers`, `weights` and `weights_sha256` as in `Backbone`
@@ -62,16 +62,16 @@ class BackboneFeatures(nn.Module):
     PatchCore's authors do: each layer has the same share, and channels are mixed with their neighbours alone.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, wanted: Distillation) -> None:
         """Load the backbone's weights.
 
         Raises:
             ConfigError: timm has no such backbone or layers. WeightsError: the weights cannot be had.
         """
         super().__init__()
-        self.size = recipe.backbone_size
-        self.patch_features = PatchFeatures(recipe.backbone, recipe.layers, self.size)
-        self.patch_features.load(recipe.weights, recipe.weights_sha256)
+        self.size = wanted.backbone_size
+        self.patch_features = PatchFeatures(wanted.backbone, wanted.layers, self.size)
+        self.patch_features.load(wanted.weights, wanted.weights_sha256)
         with torch.inference_mode():
             layers = self.patch_features.backbone(torch.zeros(1, 3, self.size, self.size))
         self.widths = [layer.shape[1] for layer in layers]
@@ -91,16 +91,16 @@ class _Distilled(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, wanted: Distillation) -> None:
         super().__init__()
-        self.pdn = PDN(recipe.size, N_CHANNELS, seed=recipe.seed, padding=True)
+        self.pdn = PDN(wanted.size, N_CHANNELS, seed=wanted.seed, padding=True)
         for name in ("mean", "std"):
             self.register_buffer(name, torch.ones(N_CHANNELS, 1, 1))
 
 
 def distil(
     images: ImageFolder,
-    recipe: Recipe,
+    wanted: Distillation,
     *,
     device: torch.device,
     checkpoints: Checkpoints | None = None,
@@ -117,25 +117,12 @@ def distil(
     """
     if len(images) < 2:
         raise DataError(f"{images.folder} has {len(images)} image; distilling needs two, one of them held out")
-    target_of = BackboneFeatures(recipe).to(device)
-    distilled = _Distilled(recipe).to(device)
-    chosen, held_out = hold_out(len(images), min(0.1, MAX_HELD_OUT / len(images)), seed=recipe.seed)
+    target_of = BackboneFeatures(wanted).to(device)
+    distilled = _Distilled(wanted).to(device)
+    pairs = _Pairs(images, wanted, device)
+    chosen, held_out = hold_out(len(images), min(0.1, MAX_HELD_OUT / len(images)), seed=wanted.seed)
     optimizer = torch.optim.Adam(distilled.pdn.parameters(), lr=LR, weight_decay=WEIGHT_DECAY)
-    training = Training(distilled, optimizer, torch.Generator().manual_seed(recipe.seed))
-
-    def pairs(positions: Tensor, grey: Tensor, n_batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of an image at both of its sizes, (b, 3, s, s) in [0, 255]; the backbone's comes first."""
-        sizes = (recipe.backbone_size, recipe.image_size)
-
-        def read(wanted: tuple[int, bool]) -> list[Tensor]:
-            position, is_grey = wanted
-            pixels = images.read(position)
-            pixels = in_grey(pixels) if is_grey else pixels
-            return [resize(pixels, size, size) for size in sizes]
-
-        for several in _batches(read_ahead(read, zip(positions.tolist(), grey.tolist(), strict=True)), n_batch):
-            large, small = (torch.cat(each).to(device) for each in zip(*several, strict=True))
-            yield large, small
+    training = Training(distilled, optimizer, torch.Generator().manual_seed(wanted.seed))
 
     def loss_of(large: Tensor, small: Tensor) -> Tensor:
         given = distilled.pdn(small)
@@ -148,12 +135,11 @@ def distil(
         return loss
 
     def epoch(number: int) -> dict[str, float]:
-        n_steps = min(recipe.epoch_steps, recipe.steps - number * recipe.epoch_steps)
-        n_drawn = n_steps * recipe.batch_size
-        drawn = chosen[shuffled_passes(len(chosen), n_drawn, training.generator)]
-        grey = torch.rand(n_drawn, generator=training.generator) < GREY_SHARE
+        n_steps = min(wanted.epoch_steps, wanted.steps - number * wanted.epoch_steps)
+        drawn = chosen[shuffled_passes(len(chosen), n_steps * wanted.batch_size, training.generator)]
+        grey = torch.rand(len(drawn), generator=training.generator) < GREY_SHARE
         total = torch.zeros((), device=device)
-        for large, small in pairs(drawn, grey, recipe.batch_size):
+        for large, small in pairs.batches(drawn, grey, wanted.batch_size):
             loss = loss_of(large, small)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -163,22 +149,46 @@ def distil(
 
     @torch.inference_mode()
     def held_out_loss() -> float:
-        batches = pairs(held_out, torch.zeros(len(held_out)) > 0, recipe.batch_size)
+        batches = pairs.batches(held_out, torch.zeros(len(held_out)) > 0, wanted.batch_size)
         return sum(loss_of(large, small).item() * len(small) for large, small in batches) / len(held_out)
 
     if checkpoints is None or checkpoints.load() is None:  # else they are in the checkpoint
-        shown = chosen[torch.randperm(len(chosen), generator=torch.Generator().manual_seed(recipe.seed))]
-        shown = shown[:MOMENT_IMAGES]
-
-        def features() -> Iterator[Tensor]:
-            for number, (large, _) in enumerate(pairs(shown, torch.zeros(len(shown)) > 0, 1), start=1):
-                yield target_of(large)
-                progress("features", number, len(shown), {})
-
-        distilled.mean, distilled.std = channel_moments(features())
-    schedule = Schedule(-(-recipe.steps // recipe.epoch_steps), patience=0, checkpoint_every=1, keep_last=True)
+        shuffled = chosen[torch.randperm(len(chosen), generator=torch.Generator().manual_seed(wanted.seed))]
+        features = _features_of(shuffled[:MOMENT_IMAGES], pairs, target_of, progress)
+        distilled.mean, distilled.std = channel_moments(features)
+    schedule = Schedule(-(-wanted.steps // wanted.epoch_steps), patience=0, checkpoint_every=1, keep_last=True)
     training.run(epoch, held_out_loss, schedule, checkpoints=checkpoints, progress=progress)
     return distilled.pdn.eval().requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Images at both of their sizes, the backbone's and the small network's."""
+
+    images: ImageFolder
+    wanted: Distillation
+    device: torch.device
+
+    def read(self, item: tuple[int, bool]) -> list[Tensor]:
+        """Both (1, 3, s, s) in [0, 255] of the image at a position, without colour or with it."""
+        position, is_grey = item
+        pixels = self.images.read(position)
+        pixels = in_grey(pixels) if is_grey else pixels
+        return [resize(pixels, size, size) for size in (self.wanted.backbone_size, self.wanted.image_size)]
+
+    def batches(self, positions: Tensor, grey: Tensor, n_batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Both (b, 3, s, s) of the images at `positions`, `n_batch` at a time; `grey` (n,) bool."""
+        items = zip(positions.tolist(), grey.tolist(), strict=True)
+        for several in _batches(read_ahead(self.read, items), n_batch):
+            large, small = (torch.cat(each).to(self.device) for each in zip(*several, strict=True))
+            yield large, small
+
+
+def _features_of(positions: Tensor, pairs: _Pairs, target_of: BackboneFeatures, progress: Progress) -> Iterator[Tensor]:
+    batches = pairs.batches(positions, torch.zeros(len(positions)) > 0, 1)
+    for number, (large, _) in enumerate(batches, start=1):
+        yield target_of(large)
+        progress("features", number, len(positions), {})
 
 
 def _batches(items: Iterable[list[Tensor]], n_batch: int) -> Iterator[list[list[Tensor]]]:
@@ -192,26 +202,26 @@ def _batches(items: Iterable[list[Tensor]], n_batch: int) -> Iterator[list[list[
         yield batch
 
 
-def made_from(images: ImageFolder, recipe: Recipe, device: torch.device) -> dict[str, Any]:
+def made_from(images: ImageFolder, wanted: Distillation, device: torch.device) -> dict[str, Any]:
     """All that a distillation depends on: a checkpoint of anything else is not taken up."""
     return {
         "images": images.fingerprint(),
-        "recipe": asdict(recipe),
+        "distillation": asdict(wanted),
         "device": str(device),
         "code": code_fingerprint(),
         "versions": versions("torch", "timm", "numpy", "pillow") | {"threads": torch.get_num_threads()},
     }
 
 
-def save_teacher(pdn: PDN, path: Path, recipe: Recipe, n_images: int) -> str:
+def save_teacher(pdn: PDN, path: Path, wanted: Distillation, n_images: int) -> str:
     """Write the network as a state dict that `PDN.load` reads, whole or not at all; returns the file's SHA-256.
 
-    The recipe and the number of images are in the file's metadata.
+    What was wanted and the number of images stand in the file's metadata.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     state = {name: tensor.cpu().contiguous() for name, tensor in pdn.net.state_dict().items()}
-    described = json.dumps(asdict(recipe) | {"n_images": n_images}, sort_keys=True)
+    described = json.dumps(asdict(wanted) | {"n_images": n_images}, sort_keys=True)
     save_file(state, partial, metadata={"gonogo.distill": described})
     partial.replace(path)
     return sha256_of(path)
