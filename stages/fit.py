@@ -25,7 +25,7 @@ def main(category: str, params: Params) -> None:
     regions = params.values("regions", RegionParams)
     chosen = params.variant("fit", DETECTORS, FitParams)
     device = device_of(chosen.values.device)
-    inspector = Inspector(chosen.made, regions.inside).to(device)
+    inspector = Inspector(chosen.made, regions.inside, tiling=chosen.values.tiling).to(device)
     images = FitImages(inspector, manifest, manifest.with_role("fit"), device=device)
     checkpoints = Checkpoints(door.path("checkpoints", category), made_from(manifest, params))
     inspector.detector.checkpoints = checkpoints
@@ -45,7 +45,7 @@ def main(category: str, params: Params) -> None:
     threshold = certify(good.scores, good.groups, **vars(calibrate))
     save_model(
         door.path("models", category),
-        inspector.detector,
+        inspector,
         threshold,
         rule,
         category=category,

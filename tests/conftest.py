@@ -121,7 +121,7 @@ def modelled(inspector: Inspector, manifest: Manifest, folder: Path, *, regions:
     good, rule = inspect_calibrate(inspector, manifest, regions)
     save_model(
         folder,
-        inspector.detector,
+        inspector,
         certify(good.scores, good.groups, **vars(CALIBRATE)),
         rule,
         category="digit_0",
