@@ -10,7 +10,7 @@ is what the border reaches, so that a hole in a part counts, which their closing
 test, by eye and by category, is one of three numbers here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -72,9 +72,12 @@ class Foreground(NamedTuple):
 
 
 def learn_foreground(grids: Sequence[Tensor]) -> Foreground:
-    """The foreground of good images whose features are `grids`, each (b, gh, gw, d); they are read four times."""
-    mean, axis = _first_component(grids)
-    centred = torch.cat([(grid - mean) @ axis for grid in grids])  # (n, gh, gw)
+    """The foreground of good images whose features are `grids`, each (b, gh, gw, d)."""
+    features = torch.cat(list(grids))
+    patches = features.flatten(0, 2)
+    mean = patches.mean(dim=0)
+    axis = torch.linalg.eigh(((patches - mean).T @ (patches - mean)).double()).eigenvectors[:, -1].float()
+    centred = (features - mean) @ axis  # (n, gh, gw)
     if centred[:, _border(centred)].mean() > 0:
         axis, centred = -axis, -centred
     threshold, separability = otsu(centred.flatten())
@@ -82,7 +85,7 @@ def learn_foreground(grids: Sequence[Tensor]) -> Foreground:
     gap = centred[is_high].mean() - centred[~is_high].mean()
     band = mean @ axis + threshold + SOFTNESS * gap * centred.new_tensor([-1, 1])
     foreground = Foreground(axis, band, centred.new_ones(()), centred.new_zeros(3))
-    weights = torch.cat([foreground._raw(grid) for grid in grids])
+    weights = foreground._raw(features)
     centre, border = weights[:, _centre(weights)].mean(), weights[:, _border(weights)].mean()
     test = torch.stack([separability.to(centre), centre, border])
     if separability <= MIN_SEPARABILITY or centre < MIN_CENTRE_SHARE or border > MAX_BORDER_TO_CENTRE * centre:
@@ -102,19 +105,6 @@ def _grown_and_filled(weights: Tensor) -> Tensor:
     for _ in range(max(weights.shape[1:])):  # from cell to cell; a longer way round is taken for foreground
         reached = torch.minimum(widened(reached), background)
     return 1 - reached
-
-
-def _first_component(grids: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean (d,) and first principal axis (d,) of all patches."""
-    n = sum(rows.shape[0] for rows in _rows(grids))
-    mean = sum(rows.double().sum(dim=0) for rows in _rows(grids)) / n
-    mean = torch.as_tensor(mean).float()
-    scatter = sum(((rows - mean).T @ (rows - mean)).double() for rows in _rows(grids))
-    return mean, torch.linalg.eigh(torch.as_tensor(scatter)).eigenvectors[:, -1].float()
-
-
-def _rows(grids: Sequence[Tensor]) -> Iterator[Tensor]:
-    return (grid.flatten(0, 2) for grid in grids)
 
 
 def otsu(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,7 @@ default. Their rotated fit images are `fit.rotations: 8`, for any detector.
 
 import math
 from collections.abc import Collection
+from itertools import islice
 from typing import Annotated, Literal, Self
 
 import torch
@@ -33,6 +34,7 @@ from gonogo.foreground import Foreground, learn_foreground, widened
 from gonogo.patch_features import PatchFeatures
 
 DEFAULT_CORESET_RATIO = 0.01
+FOREGROUND_IMAGES = 100  # at most so many fit images, evenly spaced, say what the foreground is
 
 
 class PatchCore(Detector):
@@ -138,10 +140,14 @@ class PatchCore(Detector):
     def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
         features = []
         self.patch_features.load(self.weights, self.weights_sha256)
+        if self.foreground == "pca" and len(batches) > 0:
+            every = math.ceil(len(batches) / FOREGROUND_IMAGES)
+            foreground = learn_foreground([self.patch_features(batch) for batch in islice(batches, 0, None, every)])
+            self.learn(**{f"foreground_{field}_": value for field, value in foreground._asdict().items()})
         for number, batch in enumerate(batches, start=1):
-            features.append(self.patch_features(batch))  # (b, gh, gw, d)
+            features.append(self._patches_for_the_bank(self.patch_features(batch)))  # (k, d)
             progress("features", number, len(batches), {})
-        patches = torch.cat(self._kept(features)) if features else torch.empty(0, 0)
+        patches = torch.cat(features) if features else torch.empty(0, 0)
         if len(patches) < 2:
             raise DataError("fit.detector patchcore needs at least one fit image")
         mean = patches.mean(dim=0)
@@ -173,13 +179,11 @@ class PatchCore(Detector):
         )
         return self
 
-    def _kept(self, grids: list[Tensor]) -> list[Tensor]:
-        """(k, d) of each of grids (b, gh, gw, d): the patches that may enter the bank."""
+    def _patches_for_the_bank(self, grid: Tensor) -> Tensor:
+        """(k, d) of a grid (b, gh, gw, d)."""
         if self.foreground == "none":
-            return [grid.flatten(0, 2) for grid in grids]
-        foreground = learn_foreground(grids)
-        self.learn(**{f"foreground_{field}_": value for field, value in foreground._asdict().items()})
-        return [grid[widened(foreground.weights(grid)) > 0] for grid in grids]
+            return grid.flatten(0, 2)
+        return grid[widened(self._foreground().weights(grid)) > 0]
 
     def _foreground(self) -> Foreground:
         return Foreground(self.foreground_axis_, self.foreground_band_, self.foreground_least_, self.foreground_test_)
