@@ -9,7 +9,7 @@ import door
 from gonogo.checkpoints import Checkpoints, code_fingerprint
 from gonogo.config import Params
 from gonogo.detectors import DETECTORS
-from gonogo.fit import FitParams, device_of
+from gonogo.fit import FitParams, device_of, draw_shots
 from gonogo.fit_images import FitImages
 from gonogo.inspection import inspect_calibrate
 from gonogo.inspector import Inspector
@@ -26,7 +26,8 @@ def main(category: str, params: Params) -> None:
     chosen = params.variant("fit", DETECTORS, FitParams)
     device = device_of(chosen.values.device)
     inspector = Inspector(chosen.made, regions.inside, tiling=chosen.values.tiling).to(device)
-    images = FitImages(inspector, manifest, manifest.with_role("fit"), device=device)
+    records = draw_shots(manifest.with_role("fit"), chosen.values.shots, seed=params.seed)
+    images = FitImages(inspector, manifest, records, device=device, rotations=chosen.values.rotations)
     checkpoints = Checkpoints(door.path("checkpoints", category), made_from(manifest, params))
     inspector.detector.checkpoints = checkpoints
 
