@@ -45,11 +45,11 @@ def test_a_recipe_for_one_category_leaves_the_others_as_they_were(params):
 
 
 def test_what_stays_keeps_its_comments(params):
-    before = params.read_text().splitlines()
+    before = params.read_text().replace(": null", ":     ").splitlines()  # YAML writes null as nothing
     write_changes(params, changes(params, read_recipe(RECIPES, "low-false-alarm")))
     after = params.read_text().splitlines()
     gone = [line for line in before if line not in after]
-    assert len(gone) <= 4
+    assert len(gone) == 2
     assert sum("#" in line for line in after) >= sum("#" in line for line in before) - 1
 
 
@@ -98,4 +98,5 @@ def test_a_file_that_a_user_adds_is_a_recipe(params, tmp_path, monkeypatch, caps
 def test_a_recipe_with_a_detector_keeps_what_holds_for_every_detector(params):
     params.write_text(params.read_text().replace("device: auto", "device: cpu"))
     write_changes(params, changes(params, read_recipe(RECIPES, "digits-pca")))
-    assert read_yaml(params)["fit"] == {"device": "cpu", **read_recipe(RECIPES, "digits-pca").sections["fit"]}
+    kept = {"device": "cpu", "finetune": None}
+    assert read_yaml(params)["fit"] == kept | read_recipe(RECIPES, "digits-pca").sections["fit"]

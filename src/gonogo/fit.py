@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 
 from gonogo.errors import ConfigError
+from gonogo.finetune import Finetune
 
 
 @dataclass(frozen=True)
@@ -13,6 +14,7 @@ class FitParams:
     """The keys of the `fit` section that stand beside any detector's options."""
 
     device: Literal["auto", "cpu", "cuda"]
+    finetune: Finetune | None
 
 
 def device_of(name: str) -> torch.device:
