@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 
 from gonogo.errors import ConfigError, DataError
+from gonogo.finetune import Finetune
 from gonogo.manifest import Record
 from gonogo.tiling import Tiling
 
@@ -21,12 +22,14 @@ class FitParams:
         tiling: as in `Inspector`.
         shots: as in `draw_shots`.
         rotations: as in `FitImages`.
+        finetune: as in `finetune_on_load`.
     """
 
     device: Literal["auto", "cpu", "cuda"]
     tiling: Tiling | None
     shots: Annotated[int, Field(ge=1)] | None
     rotations: Annotated[int, Field(ge=1)]
+    finetune: Finetune | None
 
 
 def draw_shots(records: Sequence[Record], shots: int | None, *, seed: int) -> list[Record]:
