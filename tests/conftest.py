@@ -38,6 +38,7 @@ OPTIONS: dict[str, dict[str, object]] = {
     "patchcore": {"image_size": 64, "coreset_ratio": 0.05},
     "softpatch": {"image_size": 64, "coreset_ratio": 0.05} | TINY,
     "supersimplenet": {"image_size": 64, "noise_std": 1.0, "epochs": 8, "head_lr": 1e-3} | TINY,
+    "efficientad": {"teacher": "random", "size": "tiny", "image_size": 48, "steps": 8, "epoch_steps": 4, "lr": 1e-3},
 }
 
 # As in params.yaml: nothing is grown, opened, closed, dropped or left out.

@@ -106,7 +106,9 @@ class Backbone(nn.Module):
         if weights == "pretrained":
             overlay: dict[str, Any] = {"state_dict": lite0_state_dict()} if self.name == LITE0 else {}
         else:
-            overlay = {"file": str(_verified(Path(weights), sha256)), "custom_load": False}
+            expected = "'pretrained', 'random' or the path of a file"
+            path = verified(Path(weights), sha256, option="fit.weights", expected=expected)
+            overlay = {"file": str(path), "custom_load": False}
         try:
             return self._create(pretrained=True, pretrained_cfg_overlay=overlay)
         except Exception as error:  # timm lets through whatever its download or its checkpoint reader raises
@@ -173,12 +175,23 @@ def _timm_name(name: str) -> str:
     return f"blocks.{stage}.{index}.{inner[module]}.{leaf}"
 
 
-def _verified(path: Path, sha256: str | None) -> Path:
+def verified(path: Path, sha256: str | None, *, option: str, expected: str) -> Path:
+    """The path of a file of weights, once its SHA-256 is the one that the user trusts.
+
+    Args:
+        path: the file.
+        sha256: that the user gave, if any.
+        option: what names the file, for the message; `option`_sha256 names its hash.
+        expected: what `option` may be.
+
+    Raises:
+        WeightsError: there is no such file, no hash was given, or it is another one.
+    """
     if not path.is_file():
-        raise WeightsError(f"fit.weights is {str(path)!r}: expected 'pretrained', 'random' or the path of a file")
+        raise WeightsError(f"{option} is {str(path)!r}: expected {expected}")
     actual = sha256_of(path)
     if sha256 is None:
-        raise WeightsError(f"{path}: set fit.weights_sha256 to the SHA-256 that you trust (this file's is {actual})")
+        raise WeightsError(f"{path}: set {option}_sha256 to the SHA-256 that you trust (this file's is {actual})")
     if actual != sha256:
-        raise WeightsError(f"{path}: SHA-256 is {actual}, fit.weights_sha256 says {sha256}; do not use this file")
+        raise WeightsError(f"{path}: SHA-256 is {actual}, {option}_sha256 says {sha256}; do not use this file")
     return path
