@@ -92,7 +92,9 @@ class Backbone(nn.Module):
         if weights == "pretrained":
             overlay: dict[str, Any] = {"state_dict": lite0_state_dict()} if self.name == LITE0 else {}
         else:
-            overlay = {"file": str(_verified(Path(weights), sha256)), "custom_load": False}
+            expected = "'pretrained', 'random' or the path of a file"
+            file = verified(Path(weights), sha256, option="fit.weights", expected=expected)
+            overlay = {"file": str(file), "custom_load": False}
         try:
             self.model = self._create(pretrained=True, pretrained_cfg_overlay=overlay)
         except Exception as error:  # timm lets through whatever its download or its checkpoint reader raises
@@ -159,12 +161,22 @@ def _timm_name(name: str) -> str:
     return f"blocks.{stage}.{index}.{inner[module]}.{leaf}"
 
 
-def _verified(path: Path, sha256: str | None) -> Path:
+def verified(path: Path, sha256: str | None, *, option: str, expected: str = "the path of a file") -> Path:
+    """`path`, whose bytes are those that the user trusts.
+
+    Args:
+        sha256: hexadecimal, in lower case.
+        option: that named the file, for the messages; its hash is the option `option`_sha256.
+        expected: what the option may be.
+
+    Raises:
+        WeightsError: there is no such file, no hash, or another one.
+    """
     if not path.is_file():
-        raise WeightsError(f"fit.weights is {str(path)!r}: expected 'pretrained', 'random' or the path of a file")
+        raise WeightsError(f"{option} is {str(path)!r}: expected {expected}")
     actual = sha256_of(path)
     if sha256 is None:
-        raise WeightsError(f"{path}: set fit.weights_sha256 to the SHA-256 that you trust (this file's is {actual})")
+        raise WeightsError(f"{path}: set {option}_sha256 to the SHA-256 that you trust (this file's is {actual})")
     if actual != sha256:
-        raise WeightsError(f"{path}: SHA-256 is {actual}, fit.weights_sha256 says {sha256}; do not use this file")
+        raise WeightsError(f"{path}: SHA-256 is {actual}, {option}_sha256 says {sha256}; do not use this file")
     return path

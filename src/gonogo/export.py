@@ -14,6 +14,7 @@ from onnx import TensorProto, compose, helper
 from pydantic import Field
 from torch import Tensor, nn
 
+from gonogo.detectors.anomalib import ONNX_NODE, Anomalib
 from gonogo.detectors.isolation_forest import IsolationForest
 from gonogo.inspector import Inspector
 
@@ -31,9 +32,14 @@ def export_onnx(inspector: Inspector, path: Path, *, metadata: Mapping[str, Any]
     """Write the inspector as ONNX, with `metadata` in the file as JSON strings.
 
     Input `pixels` (n, h, w, 3) uint8 RGB; outputs `score` (n,) and `anomaly_map` (n, h, w), float32.
+
+    Raises:
+        ExportError: the detector cannot be written as ONNX.
     """
     if isinstance(inspector.detector, IsolationForest):
         proto = _forest_graph(inspector, inspector.detector, opset)
+    elif isinstance(inspector.detector, Anomalib):
+        proto = _anomalib_graph(inspector, inspector.detector, opset)
     else:
         proto = _traced(inspector, [SCORE, MAP], opset)
     helper.set_model_props(
@@ -62,8 +68,13 @@ def _traced(module: nn.Module, outputs: list[str], opset: int) -> onnx.ModelProt
         )
     assert program is not None
     proto = program.model_proto
+    return _without_traces(proto)
+
+
+def _without_traces(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Without stack traces, which have this machine's paths: the same gauge would be another file."""
     for part in (proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output):
-        del part.metadata_props[:]  # stack traces with this machine's paths: the same gauge would be another file
+        del part.metadata_props[:]
     return proto
 
 
@@ -126,6 +137,22 @@ def _forest_graph(inspector: Inspector, detector: IsolationForest, opset: int) -
             helper.make_tensor_value_info(MAP, TensorProto.FLOAT, map_shape),
         ]
     )
+    return proto
+
+
+def _anomalib_graph(inspector: Inspector, detector: Anomalib, opset: int) -> onnx.ModelProto:
+    """The traced graph around a node of our own, and in that node's place a Scan of anomalib's graph over the images.
+
+    Scan, since networks of anomalib are written for one image or trace for the batch that they see.
+    """
+    network = compose.add_prefix(onnx.load_from_string(detector.onnx_of_one_image(opset)), "anomalib_")
+    proto = _with_domains(_traced(inspector, [SCORE, MAP], opset), network)
+    (node,) = (node for node in proto.graph.node if (node.domain, node.op_type) == ONNX_NODE)
+    body = _without_traces(network).graph
+    node.CopyFrom(helper.make_node("Scan", node.input, node.output, body=body, num_scan_inputs=1))
+    proto.functions.extend(network.functions)
+    (domain,) = (entry for entry in proto.opset_import if entry.domain == ONNX_NODE[0])
+    proto.opset_import.remove(domain)
     return proto
 
 

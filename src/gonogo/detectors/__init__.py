@@ -1,5 +1,6 @@
 """The detectors: a registry is a dict you can read."""
 
+from gonogo.detectors.anomalib import Anomalib
 from gonogo.detectors.contract import Detector
 from gonogo.detectors.ecod import ECOD
 from gonogo.detectors.isolation_forest import IsolationForest
@@ -27,4 +28,5 @@ DETECTORS: dict[str, type[Detector]] = {
     "patchcore": PatchCore,
     "softpatch": SoftPatch,
     "supersimplenet": SuperSimpleNet,
+    "anomalib": Anomalib,
 }
