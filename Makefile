@@ -28,9 +28,9 @@ test: $(BIN)/.installed  ## run every test
 	@echo "== pytest"
 	python -m pytest
 
-# Anomalib has an environment of its own: 500 MB that gonogo does not need, and pins that must not hold gonogo's back.
+# anomalib has an environment of its own: packages that gonogo does not need, and bounds that would hold its pins back.
 $(ANOMALIB)/.installed: pyproject.toml constraints-anomalib.txt
-	@echo "== setting up $(ANOMALIB) (2.1 GB, about a minute)"
+	@echo "== setting up $(ANOMALIB) (2 GB, about a minute)"
 	@test -x $(ANOMALIB)/bin/python || $(PYTHON) -m venv $(ANOMALIB)
 	$(ANOMALIB)/bin/python -m pip install --quiet -c constraints-anomalib.txt -e '.[anomalib]'
 	@touch $@

@@ -90,23 +90,23 @@ class Worker:
             GonogoError: of the type `refusal`; the worker answered that it cannot, and why.
             WorkerError: it ended, took longer than `timeout`, or said something else. It is gone then.
         """
-        requests, answers = self._process.stdin, self._process.stdout
-        assert requests is not None
-        assert answers is not None
-        late = threading.Event()
+        process, late = self._process, threading.Event()
+        assert process.stdin is not None
+        assert process.stdout is not None
 
-        def stop() -> None:
+        def stop() -> None:  # knows the process and not this object, which must be free to go
             late.set()
-            self._process.kill()
+            process.kill()
 
         timer = threading.Timer(self.timeout, stop)
         timer.start()
         try:
-            send(requests, **arrays)
-            answer = receive(answers)
+            send(process.stdin, **arrays)
+            answer = receive(process.stdout)
         except (EOFError, OSError, ValueError) as error:
             self.close()
-            raise WorkerError(self._farewell(f"took longer than {self.timeout:g} s" if late.is_set() else error)) from error
+            reason = f"took longer than {self.timeout:g} s" if late.is_set() else str(error)
+            raise WorkerError(self._farewell(reason or "ended without an answer")) from error
         except BaseException:  # an interrupt between question and answer: the next answer would be to this question
             self.close()
             raise
@@ -116,10 +116,9 @@ class Worker:
             raise refusal(str(answer["error"]))
         return answer
 
-    def _farewell(self, reason: str | Exception) -> str:
+    def _farewell(self, reason: str) -> str:
         self._stderr.seek(0)
         said = self._stderr.read().decode(errors="replace").strip()[-LAST_WORDS:]
-        reason = reason if isinstance(reason, str) or str(reason) else "ended without an answer"
         return f"{self.name}: {reason}; status {self._process.returncode}; its last words: {said or 'none'}"
 
 

@@ -42,7 +42,7 @@ class Anomalib(Detector):
         python: str = ".venv-anomalib/bin/python",
         image_size: Annotated[int, Field(ge=4)] = 256,
         smoothing: Annotated[float, Field(ge=0)] = 0.0,
-        timeout: Annotated[float, Field(gt=0)] = 300.0,
+        timeout: Annotated[float, Field(gt=0)] = 600.0,
     ) -> None:
         """Nothing is read or started yet.
 
@@ -64,7 +64,7 @@ class Anomalib(Detector):
         self.smoothing = smoothing
         self.timeout = timeout
         self._worker: Worker | None = None
-        self._version = ""
+        self._anomalib_version = ""
         self._grid = (0, 0)
         for name in ("checkpoint_", "grid_", "floor_"):
             self.register_buffer(name, None)
@@ -73,8 +73,7 @@ class Anomalib(Detector):
         """Take the checkpoint in, and score the fit images to see how far below 0 its maps go.
 
         A map is 0 or more by the contract. Most networks' maps are, and stay as they are; of one that is not
-        (FastFlow's likelihoods, EfficientAD's normalised distances) the lowest value over the fit images is
-        subtracted, and what is lower still becomes 0.
+        (FastFlow's likelihoods) the lowest value over the fit images is subtracted, and what is lower still becomes 0.
 
         Raises:
             WeightsError: the checkpoint is missing, not the one meant, or not one that can be used.
@@ -137,7 +136,7 @@ class Anomalib(Detector):
         return {
             "model": self.model,
             "checkpoint_sha256": str(self.checkpoint_sha256),
-            "anomalib": self._version,
+            "anomalib": self._anomalib_version,
             "map_floor": float(self.floor_),
         }
 
@@ -158,7 +157,7 @@ class Anomalib(Detector):
     def _started(self, checkpoint: Tensor) -> tuple[Worker, Tensor]:
         """A worker that has loaded the checkpoint's bytes, and the height and width of its maps."""
         content = checkpoint.numpy()
-        actual = hashlib.sha256(content).hexdigest()
+        actual = hashlib.sha256(content.data).hexdigest()
         if actual != self.checkpoint_sha256:
             raise IntegrityError(
                 f"the checkpoint's SHA-256 is {actual}, fit.checkpoint_sha256 says {self.checkpoint_sha256}; fit again"
@@ -176,5 +175,5 @@ class Anomalib(Detector):
             timeout=self.timeout,
         )
         answer = worker.ask(WeightsError, checkpoint=content)
-        self._version = str(answer["version"])
+        self._anomalib_version = str(answer["version"])
         return worker, torch.from_numpy(answer["grid"])

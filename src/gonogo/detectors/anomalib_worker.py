@@ -4,7 +4,7 @@
 
     checkpoint (m,) uint8           it answers version (), grid (2,): height and width of a map, 1 x 1 without one
     pixels (n, 3, s, s) float32     score (n,), anomaly_map (n, gh, gw), both float32
-    opset ()                        onnx (m,) uint8: the graph from pixels (3, s, s) to score () and anomaly_map (gh, gw)
+    opset ()                        onnx (m,) uint8: a graph from pixels (3, s, s) to score (), anomaly_map (gh, gw)
 
 or error (), a sentence.
 """
@@ -45,7 +45,7 @@ class Raw(nn.Module):
         self.network = module.model
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Score () and anomaly map (gh, gw) of pixels (3, s, s) in [0, 255]; the score itself, (1, 1), without a map."""
+        """Score () and map (gh, gw) of pixels (3, s, s) in [0, 255]; without a map, the score as (1, 1)."""
         image = pixels[None] / 255
         output = self.network(image if self.pre_processor is None else self.pre_processor(image))
         score, anomaly_map = output.pred_score, output.anomaly_map
