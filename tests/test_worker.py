@@ -28,7 +28,7 @@ def started(tmp_path):
     def start(lines: str, *arguments: str, timeout: float = 60.0) -> Worker:
         script = tmp_path / "script.py"
         script.write_text(OPENING + lines)
-        return Worker(sys.executable, script, arguments, threads=1, timeout=timeout)
+        return Worker(sys.executable, script, arguments, threads=3, timeout=timeout)
 
     return start
 
@@ -71,12 +71,12 @@ def test_what_is_not_a_message_is_refused_and_nothing_is_unpickled():
         receive(stream)
 
 
-def test_a_worker_answers_again_and_again_on_its_own_threads(started):
+def test_a_worker_answers_again_and_again_with_the_threads_it_was_given(started):
     worker = started(ECHO)
     for number in range(3):
         answer = worker.ask(WorkerError, x=np.full((2, 3), number))
         np.testing.assert_array_equal(answer["x"], np.full((2, 3), number))
-    assert str(answer["threads"]) == "1"
+    assert str(answer["threads"]) == "3"
 
 
 def test_a_large_question_and_answer_do_not_block_each_other(started):
