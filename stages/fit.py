@@ -9,8 +9,10 @@ import door
 from gonogo.checkpoints import Checkpoints, code_fingerprint
 from gonogo.config import Params
 from gonogo.detectors import DETECTORS
+from gonogo.fit import FitParams, device_of
+from gonogo.fit_images import FitImages
 from gonogo.inspection import inspect_calibrate
-from gonogo.inspector import FitImages, Inspector
+from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest, read_manifest
 from gonogo.model import save_model, versions
 from gonogo.regions import RegionParams
@@ -21,8 +23,10 @@ def main(category: str, params: Params) -> None:
     manifest = read_manifest(door.path("prepared", category), params.raw)
     calibrate = params.values("calibrate", CalibrateParams)
     regions = params.values("regions", RegionParams)
-    inspector = Inspector(params.variant("fit", DETECTORS), regions.inside)
-    images = FitImages(inspector, manifest, manifest.with_role("fit"))
+    chosen = params.variant("fit", DETECTORS, FitParams)
+    device = device_of(chosen.values.device)
+    inspector = Inspector(chosen.made, regions.inside).to(device)
+    images = FitImages(inspector, manifest, manifest.with_role("fit"), device=device)
     checkpoints = Checkpoints(door.path("checkpoints", category), made_from(manifest, params))
     inspector.detector.checkpoints = checkpoints
 
@@ -35,25 +39,18 @@ def main(category: str, params: Params) -> None:
                 live.log_metric(name, value)
 
         inspector.detector.fit(images, seed=params.seed, progress=record)
+    inspector.cpu()  # whose scores are the reference
 
     good, rule = inspect_calibrate(inspector, manifest, regions)
-    threshold = certify(
-        good.scores,
-        good.groups,
-        false_alarm_rate=calibrate.false_alarm_rate,
-        confidence=calibrate.confidence,
-        margin=calibrate.margin,
-    )
-    options = params.section("fit")
-    name = options.pop("detector")
+    threshold = certify(good.scores, good.groups, **vars(calibrate))
     save_model(
         door.path("models", category),
         inspector.detector,
         threshold,
         rule,
         category=category,
-        detector_name=name,
-        options=options,
+        detector_name=chosen.name,
+        options=chosen.options,
         data_fingerprint=manifest.fingerprint,
     )
     checkpoints.remove()

@@ -10,7 +10,8 @@ from gonogo.threshold import CalibrateParams
 
 
 def main(category: str, params: Params) -> None:
-    source, values = params.variant_and_values("prepare", SOURCES, PrepareParams)
+    chosen = params.variant("prepare", SOURCES, PrepareParams)
+    source, values = chosen.made, chosen.values
     prepared = prepare(
         source.samples(category, params.raw, shares_of(values, params.seed)),
         values,
@@ -21,7 +22,7 @@ def main(category: str, params: Params) -> None:
         seed=params.seed,
         progress=lambda n_done, n_total: door.show_progress("images", n_done, n_total, {}),
     )
-    card = describe(prepared, category=category, source=params.section("prepare")["source"], options=vars(source))
+    card = describe(prepared, category=category, source=chosen.name, options=vars(source))
     counts = card["counts"]
     write_metrics(door.path("metrics", "prepare", f"{category}.json"), counts)
     write_json(door.path("cards", f"{category}.json"), card)

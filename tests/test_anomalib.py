@@ -17,8 +17,9 @@ from gonogo.detectors.anomalib import Anomalib
 from gonogo.errors import ExportError, IntegrityError, MissingExtraError, WeightsError, WorkerError
 from gonogo.export import export_onnx
 from gonogo.files import sha256_of
+from gonogo.fit_images import FitImages
 from gonogo.inspection import inspect_calibrate
-from gonogo.inspector import FitImages, Inspector
+from gonogo.inspector import Inspector
 from gonogo.model import load_model, save_model
 from gonogo.threshold import certify
 

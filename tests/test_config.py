@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from gonogo.config import Params
+from gonogo.config import Params, build
 from gonogo.detectors import DETECTORS
 from gonogo.errors import ConfigError
+from gonogo.fit import FitParams
 from gonogo.sources import SOURCES
 from gonogo.threshold import CalibrateParams
 
@@ -15,7 +16,7 @@ GOOD = """
 seed: 3
 categories: [brick, digit_0]
 prepare: {source: surfaces, window: 48}
-fit: {detector: pca, image_size: 16, explained_variance: 0.5}
+fit: {detector: pca, device: cpu, image_size: 16, explained_variance: 0.5}
 calibrate: {false_alarm_rate: 0.1, confidence: 0.95, margin: 1.0e-3}
 overrides:
   brick: {}
@@ -31,6 +32,7 @@ def params(tmp_path: Path, text: str = GOOD, category: str = "brick") -> Params:
 def test_an_override_merges_into_its_section(tmp_path):
     assert params(tmp_path, category="digit_0").section("fit") == {
         "detector": "pca",
+        "device": "cpu",
         "image_size": 8,
         "explained_variance": 0.5,
     }
@@ -50,18 +52,19 @@ class Shared:
 
 def test_what_a_section_says_for_every_variant_outlives_a_change_of_variant(tmp_path):
     text = GOOD.replace("{source: surfaces, ", "{source: surfaces, share: 0.25, ")
-    source, shared = params(tmp_path, text, category="digit_0").variant_and_values("prepare", SOURCES, Shared)
-    assert (type(source).__name__, source.normal_class, shared.share) == ("Digits", 0, 0.25)
-    source, shared = params(tmp_path, text).variant_and_values("prepare", SOURCES, Shared)
-    assert (type(source).__name__, source.window, shared.share) == ("Surfaces", 48, 0.25)
+    digits = params(tmp_path, text, category="digit_0").variant("prepare", SOURCES, Shared)
+    assert (digits.made.normal_class, digits.values.share) == (0, 0.25)
+    assert (digits.name, digits.options) == ("digits", {"normal_class": 0})
+    surfaces = params(tmp_path, text).variant("prepare", SOURCES, Shared)
+    assert (surfaces.made.window, surfaces.values.share) == (48, 0.25)
     changed = text.replace("normal_class: 0", "normal_class: 0, share: 0.5")
-    assert params(tmp_path, changed, category="digit_0").variant_and_values("prepare", SOURCES, Shared)[1].share == 0.5
+    assert params(tmp_path, changed, category="digit_0").variant("prepare", SOURCES, Shared).values.share == 0.5
 
 
 def test_a_misspelt_option_names_those_of_the_variant_and_those_for_all(tmp_path):
     text = GOOD.replace("{source: surfaces, window", "{source: surfaces, share: 0.25, windo")
     with pytest.raises(ConfigError, match=r"unknown key 'windo'.*allowed: photograph, window, .*share"):
-        params(tmp_path, text).variant_and_values("prepare", SOURCES, Shared)
+        params(tmp_path, text).variant("prepare", SOURCES, Shared)
 
 
 def test_numbers_are_read_as_dvc_writes_them(tmp_path):
@@ -95,7 +98,7 @@ def test_a_wrong_key_or_type_is_named_with_what_is_allowed(tmp_path, old, new, w
 
 def test_a_misspelt_option_of_a_detector_is_an_error_and_names_the_right_ones(tmp_path):
     with pytest.raises(ConfigError, match=r"unknown key 'explained_varience'.*allowed: image_size, explained_variance"):
-        params(tmp_path, GOOD.replace("explained_variance", "explained_varience")).variant("fit", DETECTORS)
+        params(tmp_path, GOOD.replace("explained_variance", "explained_varience")).variant("fit", DETECTORS, FitParams)
 
 
 def test_options_left_over_from_another_detector_are_named_with_what_to_write_instead(tmp_path):
@@ -103,17 +106,17 @@ def test_options_left_over_from_another_detector_are_named_with_what_to_write_in
     with pytest.raises(
         ConfigError, match=r"coreset_ratio are options of another detector.*brick: \{fit: \{detector: pca"
     ):
-        params(tmp_path, left_over, category="brick").variant("fit", DETECTORS)
+        params(tmp_path, left_over, category="brick").variant("fit", DETECTORS, FitParams)
 
 
 def test_an_option_out_of_range_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match=r"explained_variance is 1\.5"):
-        params(tmp_path, GOOD.replace("0.5", "1.5")).variant("fit", DETECTORS)
+        params(tmp_path, GOOD.replace("0.5", "1.5")).variant("fit", DETECTORS, FitParams)
 
 
 def test_an_unknown_detector_lists_the_known_ones(tmp_path):
     with pytest.raises(ConfigError, match=f"'patchcor'; choose one of {', '.join(DETECTORS)}"):
-        params(tmp_path, GOOD.replace("detector: pca", "detector: patchcor")).variant("fit", DETECTORS)
+        params(tmp_path, GOOD.replace("detector: pca", "detector: patchcor")).variant("fit", DETECTORS, FitParams)
 
 
 def test_an_unknown_category_and_an_override_of_nothing_are_errors(tmp_path):
@@ -133,3 +136,26 @@ def test_a_missing_file_and_a_broken_one_are_errors(tmp_path):
         Params(tmp_path / "nothing.yaml")
     with pytest.raises(ConfigError, match="not valid YAML"):
         params(tmp_path, "seed: [1")
+
+
+@dataclass(frozen=True)
+class Inner:
+    """What a section says in a mapping of its own."""
+
+    width: int
+
+
+@dataclass(frozen=True)
+class Outer:
+    """A section with such a mapping."""
+
+    inner: Inner | None
+
+
+def test_a_mapping_inside_a_section_is_checked_as_the_section_is():
+    assert build(Outer, {"inner": {"width": 3}}, where="p: s") == Outer(Inner(3))
+    assert build(Outer, {"inner": None}, where="p: s") == Outer(None)
+    with pytest.raises(ConfigError, match=r"p: s\.inner: .*unknown key 'widht' = 3; allowed: width"):
+        build(Outer, {"inner": {"widht": 3}}, where="p: s")
+    with pytest.raises(ConfigError, match=r"p: s\.inner: width is '3'"):
+        build(Outer, {"inner": {"width": "3"}}, where="p: s")

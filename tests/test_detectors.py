@@ -10,8 +10,9 @@ from gonogo.detectors.isolation_forest import IsolationForest
 from gonogo.detectors.patchcore import PatchCore
 from gonogo.detectors.pca import PCAReconstruction
 from gonogo.errors import DataError, NotFittedError, ShapeError
+from gonogo.fit_images import FitImages
 from gonogo.inspection import inspect_records
-from gonogo.inspector import FitImages, Inspector
+from gonogo.inspector import Inspector
 from gonogo.metrics import auroc
 
 # The contract

@@ -117,14 +117,15 @@ def test_metrics_are_in_git_and_bench_is_never_replayed():
 
 def test_every_override_of_the_repository_is_valid():
     from gonogo.detectors import DETECTORS
+    from gonogo.fit import FitParams
     from gonogo.prepare import PrepareParams
     from gonogo.regions import RegionParams
     from gonogo.sources import SOURCES
 
     for category in read_yaml(ROOT / "params.yaml")["categories"]:
         params = Params(ROOT / "params.yaml", category)
-        params.variant_and_values("prepare", SOURCES, PrepareParams)
-        params.variant("fit", DETECTORS)
+        params.variant("prepare", SOURCES, PrepareParams)
+        params.variant("fit", DETECTORS, FitParams)
         params.values("regions", RegionParams)
 
 

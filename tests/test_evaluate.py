@@ -12,7 +12,7 @@ from gonogo.curves import write_curves, write_rows
 from gonogo.errors import DataError
 from gonogo.evaluate import REGION_COLUMNS, EvaluateParams, evaluate, per_image_rows, region_rows
 from gonogo.files import read_json, write_metrics
-from gonogo.inspector import FitImages
+from gonogo.fit_images import FitImages
 from gonogo.manifest import Manifest
 from gonogo.metrics import bootstrap_intervals
 from gonogo.report import read_rows

@@ -9,7 +9,8 @@ from torch import Tensor
 from gonogo.detectors.patchcore import PatchCore, proximity
 from gonogo.errors import ConfigError, DataError
 from gonogo.export import export_onnx
-from gonogo.inspector import FitImages, Inspector
+from gonogo.fit_images import FitImages
+from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest
 from gonogo.scorer import open_session, run_session
 

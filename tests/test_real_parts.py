@@ -7,8 +7,9 @@ import pytest
 
 from conftest import manifest_of, shares
 from gonogo.detectors import DETECTORS
+from gonogo.fit_images import FitImages
 from gonogo.inspection import inspect_records
-from gonogo.inspector import FitImages, Inspector
+from gonogo.inspector import Inspector
 from gonogo.metrics import auroc, pixel_metrics
 from gonogo.sources.folder import Folder
 from gonogo.sources.mvtec_ad import MVTecAD

@@ -10,6 +10,7 @@ import recipe as tool
 from gonogo.config import Params, read_yaml
 from gonogo.detectors import DETECTORS
 from gonogo.errors import ConfigError
+from gonogo.fit import FitParams
 from gonogo.recipes import changes, read_recipe, recipe_names, write_changes
 from import_closure import ROOT
 
@@ -40,7 +41,7 @@ def test_a_recipe_for_one_category_leaves_the_others_as_they_were(params):
     before = {name: Params(params, name).section("fit") for name in ("grass", "digit_0")}
     write_changes(params, changes(params, read_recipe(RECIPES, "digits-pca"), "brick"))
     assert {name: Params(params, name).section("fit") for name in before} == before
-    assert type(Params(params, "brick").variant("fit", DETECTORS)).__name__ == "PCAReconstruction"
+    assert type(Params(params, "brick").variant("fit", DETECTORS, FitParams).made).__name__ == "PCAReconstruction"
 
 
 def test_what_stays_keeps_its_comments(params):
@@ -92,3 +93,9 @@ def test_a_file_that_a_user_adds_is_a_recipe(params, tmp_path, monkeypatch, caps
     assert "no recipe 'yours' in recipes; choose one of mine" in capsys.readouterr().err
     assert tool.main(["mine", "--category", "bricks"]) == 2
     assert "'bricks' is not one of brick" in capsys.readouterr().err
+
+
+def test_a_recipe_with_a_detector_keeps_what_holds_for_every_detector(params):
+    params.write_text(params.read_text().replace("device: auto", "device: cpu"))
+    write_changes(params, changes(params, read_recipe(RECIPES, "digits-pca")))
+    assert read_yaml(params)["fit"] == {"device": "cpu", **read_recipe(RECIPES, "digits-pca").sections["fit"]}

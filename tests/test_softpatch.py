@@ -11,8 +11,9 @@ from conftest import CALIBRATE, PREPARE, shares, unseen
 from gonogo.detectors.patchcore import PatchCore
 from gonogo.detectors.softpatch import SoftPatch, local_outlier_factors
 from gonogo.errors import DataError
+from gonogo.fit_images import FitImages
 from gonogo.inspection import inspect_records
-from gonogo.inspector import FitImages, Inspector
+from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest
 from gonogo.metrics import auroc, pixel_metrics
 from gonogo.prepare import prepare

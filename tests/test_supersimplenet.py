@@ -26,7 +26,8 @@ from gonogo.detectors.supersimplenet import (
     truncated_l1,
 )
 from gonogo.errors import DataError, TrainingError
-from gonogo.inspector import FitImages, Inspector
+from gonogo.fit_images import FitImages
+from gonogo.inspector import Inspector
 from gonogo.metrics import auroc
 from import_closure import ROOT
 

@@ -87,7 +87,7 @@ class Backbone(nn.Module):
             WeightsError: the weights cannot be had or do not fit; the message says what to do.
         """
         if weights == "random":
-            self.model = self._create()
+            self.model = self._create().to(self.mean.device)
             return
         if weights == "pretrained":
             overlay: dict[str, Any] = {"state_dict": lite0_state_dict()} if self.name == LITE0 else {}
@@ -96,7 +96,7 @@ class Backbone(nn.Module):
             file = verified(Path(weights), sha256, option="fit.weights", expected=expected)
             overlay = {"file": str(file), "custom_load": False}
         try:
-            self.model = self._create(pretrained=True, pretrained_cfg_overlay=overlay)
+            self.model = self._create(pretrained=True, pretrained_cfg_overlay=overlay).to(self.mean.device)
         except Exception as error:  # timm lets through whatever its download or its checkpoint reader raises
             if overlay:
                 raise WeightsError(f"the weights {weights!r} do not fit {self.name}: {error}") from error

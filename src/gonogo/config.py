@@ -8,8 +8,9 @@ what the section says for every variant.
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
 from pydantic import ConfigDict, ValidationError, create_model
 from ruamel.yaml import YAML
@@ -39,6 +40,16 @@ def read_yaml(path: Path) -> Section:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a mapping of sections, got {type(content).__name__}")
     return content
+
+
+@dataclass(frozen=True)
+class Variant(Generic[T, S]):
+    """What a section picked: its name, the options that made it, and the section's values for every variant."""
+
+    made: T
+    name: str
+    options: Section
+    values: S
 
 
 class Params:
@@ -106,30 +117,34 @@ class Params:
         """Section `name` as a checked `kind`, a dataclass with one field per key."""
         return build(kind, self.section(name), where=f"{self.path}: {name}")
 
-    def variant(self, name: str, registry: Mapping[str, Callable[..., T]]) -> T:
-        """The variant that section `name` picks from `registry`, built with the section's other keys.
+    def variant(self, name: str, registry: Mapping[str, Callable[..., T]], kind: Callable[..., S]) -> "Variant[T, S]":
+        """The variant that section `name` picks from `registry`, and what the section says for every variant.
+
+        Args:
+            name: of the section.
+            registry: what makes each variant, by name.
+            kind: a dataclass with one field per key that stands in the section whatever the variant.
 
         Raises:
-            ConfigError: the name is not in the registry, one of its options is wrong, or options of another variant
-                were left beside it; the message shows what to write instead.
+            ConfigError: the name is not in the registry, a key is wrong, or options of another variant were left
+                beside it; the message shows what to write instead.
         """
-        return self._variant(name, registry, self.section(name), shared=())
-
-    def variant_and_values(
-        self, name: str, registry: Mapping[str, Callable[..., T]], kind: Callable[..., S]
-    ) -> tuple[T, S]:
-        """The variant as in `variant`, and what the section says for every variant, as a checked `kind`."""
         shared = list(inspect.signature(kind).parameters)
         section = self.section(name, shared=shared)
         values = {key: section.pop(key) for key in shared if key in section}
-        made = self._variant(name, registry, section, shared)
-        return made, build(kind, values, where=f"{self.path}: {name}")
+        choice = section.pop(VARIANT_KEYS[name], None)
+        made = self._variant(name, registry, choice, section, shared)
+        return Variant(made, str(choice), section, build(kind, values, where=f"{self.path}: {name}"))
 
     def _variant(
-        self, name: str, registry: Mapping[str, Callable[..., T]], options: Section, shared: Collection[str]
+        self,
+        name: str,
+        registry: Mapping[str, Callable[..., T]],
+        choice: Any,
+        options: Section,
+        shared: Collection[str],
     ) -> T:
         key = VARIANT_KEYS[name]
-        choice = options.pop(key, None)
         if not isinstance(choice, str) or choice not in registry:
             raise ConfigError(f"{self.path}: {name}.{key} is {choice!r}; choose one of {', '.join(registry)}")
         takes = {known: set(inspect.signature(kind).parameters) for known, kind in registry.items()}
@@ -146,7 +161,8 @@ class Params:
 def build(kind: Callable[..., T], values: Section, *, where: str, beside: Collection[str] = ()) -> T:
     """Call `kind` with `values` after checking names, types and ranges against its signature.
 
-    `beside` are keys that may stand next to those of `kind` and were taken out already; a message lists them too.
+    Where a key is a dataclass, a mapping makes one in the same way. `beside` are keys that may stand next to those of
+    `kind` and were taken out already; a message lists them too.
 
     Raises:
         ConfigError: an unknown, missing, mistyped or out-of-range key; each is named with what is allowed.
@@ -157,6 +173,11 @@ def build(kind: Callable[..., T], values: Section, *, where: str, beside: Collec
         parameter.name: (hints[parameter.name], ... if parameter.default is parameter.empty else parameter.default)
         for parameter in inspect.signature(kind).parameters.values()
     }
+    nested = {name: inner for name in fields if (inner := _dataclass_in(hints[name])) is not None}
+    values = {
+        key: build(nested[key], value, where=f"{where}.{key}") if key in nested and isinstance(value, dict) else value
+        for key, value in values.items()
+    }
     model = create_model("Options", __config__=ConfigDict(extra="forbid", strict=True), **fields)
     try:
         checked = model.model_validate(values)
@@ -164,6 +185,11 @@ def build(kind: Callable[..., T], values: Section, *, where: str, beside: Collec
         problems = "; ".join(_sentence(problem, [*fields, *beside]) for problem in error.errors())
         raise ConfigError(f"{where}: {problems}") from error
     return kind(**{name: getattr(checked, name) for name in fields})
+
+
+def _dataclass_in(hint: Any) -> Any:
+    """The dataclass that `hint` is or, as in `Tiling | None`, allows; None if there is none."""
+    return next((kind for kind in (hint, *get_args(hint)) if is_dataclass(kind)), None)
 
 
 def _sentence(problem: Any, allowed: list[str]) -> str:

@@ -10,8 +10,9 @@ from pydantic import Field
 
 from gonogo.detectors.mean_image import MeanImage
 from gonogo.errors import DataError, UndefinedMetricError
+from gonogo.fit_images import FitImages
 from gonogo.inspection import Inspection, inspect_calibrate, inspect_records
-from gonogo.inspector import FitImages, Inspector
+from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest
 from gonogo.metrics import (
     auroc,

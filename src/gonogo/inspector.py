@@ -1,7 +1,5 @@
 """One inference path: raw pixels in, score and anomaly map out. Evaluation, export and parity all go through it."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -9,7 +7,6 @@ from torch import Tensor, nn
 from gonogo.anomaly_map import resize, upsample
 from gonogo.detectors.contract import Detector
 from gonogo.images import require_pixels
-from gonogo.manifest import Manifest, Record
 from gonogo.regions import cell_of
 
 GREY = 127.5  # what the detector sees where nothing is inspected
@@ -35,7 +32,7 @@ class Inspector(nn.Module):
         """(height, width) bool, as `RegionParams.inspected`; None where the gauge looks everywhere."""
         if self.inside is None:
             return None
-        rows, columns = (cell_of(torch.arange(length), length) for length in (height, width))
+        rows, columns = (cell_of(torch.arange(length, device=self.inside.device), length) for length in (height, width))
         return self.inside[rows][:, columns]
 
     def resized(self, pixels: Tensor) -> Tensor:
@@ -67,22 +64,3 @@ class Inspector(nn.Module):
         require_pixels(pixels)
         score, anomaly_map = self(torch.from_numpy(pixels))
         return score.numpy(), anomaly_map.numpy()
-
-
-class FitImages(Sequence[Tensor]):
-    """Resized pixels (1, 3, s, s) of a manifest's images, read when asked for, so that memory stays bounded.
-
-    One image is one batch: on a CPU, larger ones fall out of the cache and take longer per image.
-    """
-
-    def __init__(self, inspector: Inspector, manifest: Manifest, records: Sequence[Record]) -> None:
-        self.inspector = inspector
-        self.manifest = manifest
-        self.records = records
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    @torch.inference_mode()
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # only an int: nobody slices it
-        return self.inspector.resized(torch.from_numpy(self.manifest.pixels_of(self.records[index]))[None])

@@ -61,7 +61,7 @@ class PooledFeatures(nn.Module):
 
     @torch.no_grad()
     def fit_rows(self, batches: Collection[Tensor], *, detector: str, progress: Progress) -> Tensor:
-        """(n, d) of all fit images, after loading the backbone's weights.
+        """(n, d) of all fit images, on the CPU, after loading the backbone's weights.
 
         Raises:
             DataError: fewer than 2 images; `detector` is the name that the message gives.
@@ -74,7 +74,7 @@ class PooledFeatures(nn.Module):
             progress("features", number, len(batches), {})
         if len(rows) < 2:
             raise DataError(f"fit.detector {detector} needs at least 2 fit images, got {len(rows)}")
-        return torch.stack(rows)
+        return torch.stack(rows).cpu()
 
     def facts(self) -> dict[str, str | int | float]:
         """Where the rows come from."""

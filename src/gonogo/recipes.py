@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ from ruamel.yaml import YAML
 from gonogo.config import VARIANT_KEYS, Params, Section, read_yaml
 from gonogo.detectors import DETECTORS
 from gonogo.errors import ConfigError
+from gonogo.fit import FitParams
 from gonogo.regions import RegionParams
 from gonogo.threshold import CalibrateParams
 
 SECTIONS = ("fit", "calibrate", "regions")
+SHARED = {field.name for field in fields(FitParams)}  # of `fit`, whatever the detector
 ABSENT: Any = object()
 
 
@@ -76,8 +78,8 @@ def read_recipe(folder: Path, name: str) -> Recipe:
 def changes(params: Path, recipe: Recipe, category: str | None = None) -> list[Change]:
     """What the recipe changes in `params`, for all categories or, as an override, for one; nothing is written.
 
-    A section in which the recipe names a detector is replaced, since options do not transfer between detectors; in
-    any other, single keys change.
+    Where the recipe names a detector, the options of the one before it go, since they do not transfer; otherwise
+    single keys change.
 
     Raises:
         ConfigError: the category is unknown, or the result is not valid for a category; the message names the key.
@@ -90,11 +92,13 @@ def changes(params: Path, recipe: Recipe, category: str | None = None) -> list[C
     else:
         target = after
     for name, values in recipe.sections.items():
-        replaces = VARIANT_KEYS.get(name) in values
-        target[name] = dict(values) if replaces else {**(target.get(name) or {}), **values}
+        standing = target.get(name) or {}
+        if VARIANT_KEYS.get(name) in values:
+            standing = {key: value for key, value in standing.items() if key in SHARED}
+        target[name] = {**standing, **values}
     for known in after["categories"]:
         checked = Params(params, known, content=after)
-        checked.variant("fit", DETECTORS)
+        checked.variant("fit", DETECTORS, FitParams)
         checked.values("calibrate", CalibrateParams)
         checked.values("regions", RegionParams)
     return list(_differences(before, after, ()))

@@ -111,7 +111,7 @@ class Anomalib(Detector):
                 version=1,
             )
         else:
-            score, grid = self._asked(self._running(), pixels)
+            score, grid = (answer.to(pixels.device) for answer in self._asked(self._running(), pixels))
         return score, (grid - self.floor_).clamp(min=0)
 
     def onnx_of_one_image(self, opset: int) -> bytes:
@@ -151,12 +151,13 @@ class Anomalib(Detector):
         return self._worker
 
     def _asked(self, worker: Worker, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        answer = worker.ask(WorkerError, pixels=pixels.numpy())
+        """Raw scores and maps, on the CPU, which the network runs on."""
+        answer = worker.ask(WorkerError, pixels=pixels.cpu().numpy())
         return torch.from_numpy(answer["score"]), torch.from_numpy(answer["anomaly_map"])
 
     def _started(self, checkpoint: Tensor) -> tuple[Worker, Tensor]:
         """A worker that has loaded the checkpoint's bytes, and the height and width of its maps."""
-        content = checkpoint.numpy()
+        content = checkpoint.cpu().numpy()
         actual = hashlib.sha256(content.data).hexdigest()
         if actual != self.checkpoint_sha256:
             raise IntegrityError(

@@ -35,7 +35,7 @@ class Detector(nn.Module, ABC):
 
     @abstractmethod
     def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
-        """Learn from batches of good images, (b, 3, image_size, image_size) in [0, 255].
+        """Learn from batches of good images, (b, 3, image_size, image_size) in [0, 255], on the detector's device.
 
         Raises:
             DataError: there are too few images for the options.

@@ -59,7 +59,7 @@ class IsolationForest(Detector):
             raise DataError(f"fit.detector isolation_forest needs at least 2 fit images, got {len(rows)}")
         samples = min(self.max_samples, len(rows))
         forest = Forest(n_estimators=self.n_estimators, max_samples=samples, random_state=seed)
-        forest.fit(torch.stack(rows).numpy())
+        forest.fit(torch.stack(rows).cpu().numpy())
         trees = [estimator.tree_ for estimator in forest.estimators_]
         nodes = np.concatenate([tree.__getstate__()["nodes"] for tree in trees])
         self.learn(

@@ -30,7 +30,7 @@ class MeanImage(Detector):
     def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
         total, n_images = torch.zeros(3, self.image_size, self.image_size, dtype=torch.float64), 0
         for number, batch in enumerate(batches, start=1):
-            total += batch.double().sum(dim=0)
+            total += batch.double().sum(dim=0).cpu()
             n_images += len(batch)
             progress("mean", number, len(batches), {})
         if not n_images:

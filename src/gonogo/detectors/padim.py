@@ -76,7 +76,7 @@ class PaDiM(Detector):
             features = self.patch_features(batch)  # (b, gh, gw, all dimensions)
             if gaussians is None:
                 chosen = self._draw(features.shape[3], seed)
-                gaussians = Gaussians(tuple(features.shape[1:3]), self.n_features)
+                gaussians = Gaussians(tuple(features.shape[1:3]), self.n_features, features.device)
             gaussians.add(features[..., chosen])
             progress("covariance", number, len(batches), {})
         if gaussians is None or gaussians.n < 2:
@@ -119,11 +119,11 @@ class Gaussians:
     Source: Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance", equation 2.1.
     """
 
-    def __init__(self, grid: tuple[int, int], n_features: int) -> None:
+    def __init__(self, grid: tuple[int, int], n_features: int, device: torch.device) -> None:
         places = grid[0] * grid[1]
         self.n = 0
-        self.mean = torch.zeros(places, n_features, dtype=torch.float64)
-        self.scatter = torch.zeros(places, n_features, n_features, dtype=torch.float64)
+        self.mean = torch.zeros(places, n_features, dtype=torch.float64, device=device)
+        self.scatter = torch.zeros(places, n_features, n_features, dtype=torch.float64, device=device)
 
     def add(self, features: Tensor) -> None:
         """Take in the patches (b, gh, gw, d) of b images."""
@@ -159,8 +159,8 @@ def shrink_oas(covariance: Tensor, n: int) -> None:
 
 def whitening(covariance: Tensor) -> Tensor:
     """W (p, d, d) float32, lower triangular, with |W x| the Mahalanobis length of x: the inverse Cholesky factor."""
-    factors = torch.empty(covariance.shape, dtype=torch.float32)
-    identity = torch.eye(covariance.shape[1], dtype=covariance.dtype)
+    factors = torch.empty(covariance.shape, dtype=torch.float32, device=covariance.device)
+    identity = torch.eye(covariance.shape[1], dtype=covariance.dtype, device=covariance.device)
     for factor, matrix in zip(factors, covariance, strict=True):  # one at a time: nothing else of this size is kept
         factor.copy_(torch.linalg.solve_triangular(torch.linalg.cholesky(matrix), identity, upper=False))
     return factors

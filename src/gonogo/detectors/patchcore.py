@@ -164,7 +164,8 @@ class PatchCore(Detector):
         """(d, dims) of patches (n, d) whose mean is zero."""
         n, d = centred.shape
         if self.reduction == "random":
-            return torch.randn(d, dims, generator=torch.Generator().manual_seed(seed)) / math.sqrt(dims)
+            gaussian = torch.randn(d, dims, generator=torch.Generator().manual_seed(seed))
+            return gaussian.to(centred.device) / math.sqrt(dims)
         if dims > min(n, d):
             raise ConfigError(f"fit.reduced_dims is {dims}; {n} patches of {d} dimensions have {min(n, d)} components")
         axes: Tensor = torch.linalg.eigh((centred.T @ centred).double()).eigenvectors  # the largest variance comes last

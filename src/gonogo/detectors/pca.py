@@ -43,7 +43,7 @@ class PCAReconstruction(Detector):
         if len(rows) < 2:
             raise DataError(f"fit.detector pca needs at least 2 fit images, got {len(rows)}")
         pca = PCA(n_components=self.explained_variance, svd_solver="full", random_state=seed)
-        pca.fit(torch.stack(rows).numpy())  # (n, 3 * s * s)
+        pca.fit(torch.stack(rows).cpu().numpy())  # (n, 3 * s * s)
         explained = 0.0
         for count, share in enumerate(pca.explained_variance_ratio_, start=1):
             explained += float(share)

@@ -119,7 +119,7 @@ class SuperSimpleNet(Detector):
         def features(positions: Tensor) -> Tensor:
             return self._upscaled([layer[positions].float() for layer in cache], mean, scale)
 
-        self.heads = _made_heads(self.n_channels, seed=seed).requires_grad_(True)
+        self.heads = _made_heads(self.n_channels, seed=seed).to(mean.device).requires_grad_(True)
         optimizer = torch.optim.AdamW(
             [
                 {"params": list(self.heads.adaptor.parameters()), "weight_decay": 1e-2},
@@ -191,8 +191,8 @@ class SuperSimpleNet(Detector):
         """Truncated L1 and focal loss of the map, focal loss of the score, on good features with noise planted."""
         adapted = self.heads.adaptor(features)
         adapted = torch.cat([adapted, adapted])
-        masks = anomaly_masks(len(adapted), adapted.shape[-2:], self.perlin_threshold, generator)
-        noise = self.noise_std * torch.randn(adapted.shape, generator=generator)
+        masks = anomaly_masks(len(adapted), adapted.shape[-2:], self.perlin_threshold, generator).to(adapted.device)
+        noise = self.noise_std * torch.randn(adapted.shape, generator=generator).to(adapted.device)
         score, grid = self.heads.logits(adapted + noise * masks[:, None])
         return truncated_l1(grid, masks) + focal_loss(grid, masks) + focal_loss(score, masks.flatten(1).amax(dim=1))
 
