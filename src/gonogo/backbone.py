@@ -175,14 +175,14 @@ def _timm_name(name: str) -> str:
     return f"blocks.{stage}.{index}.{inner[module]}.{leaf}"
 
 
-def verified(path: Path, sha256: str | None, *, option: str, expected: str) -> Path:
+def verified(path: Path, sha256: str | None, *, option: str, expected: str = "the path of a file") -> Path:
     """The path of a file of weights, once its SHA-256 is the one that the user trusts.
 
     Args:
         path: the file.
-        sha256: that the user gave, if any.
-        option: what names the file, for the message; `option`_sha256 names its hash.
-        expected: what `option` may be.
+        sha256: hexadecimal, in lower case, if the user gave one.
+        option: that named the file, for the messages; its hash is the option `option`_sha256.
+        expected: what the option may be.
 
     Raises:
         WeightsError: there is no such file, no hash was given, or it is another one.
