@@ -46,7 +46,7 @@ format: $(BIN)/.installed  ## rewrite the code in the house's format
 	ruff check --fix .
 	ruff format .
 
-readme: $(BIN)/.installed  ## refresh the README's table of results from metrics/
+readme: $(BIN)/.installed  ## refresh the README's tables from what was measured
 	python tools/readme.py table --write
 
 clean:  ## remove what the pipeline and the tools made, but no experiment and no cache of DVC

@@ -71,7 +71,7 @@ def test_a_model_is_whole_without_the_checkpoints_file_and_proves_its_bytes(digi
     good, rule = inspect_calibrate(inspector, digits, REGIONS)
     threshold = certify(good.scores, good.groups, **vars(CALIBRATE))
     about = {"category": "digit_0", "detector_name": "anomalib", "data_fingerprint": digits.fingerprint}
-    save_model(tmp_path / "model", inspector.detector, threshold, rule, options=options, **about)
+    save_model(tmp_path / "model", inspector, threshold, rule, options=options, **about)
     Path(options["checkpoint"]).unlink()
     model = load_model(tmp_path / "model")
     for ours, theirs in zip(model.inspector.inspect(pixels), inspector.inspect(pixels), strict=True):
