@@ -1,5 +1,6 @@
 """The detectors: a registry is a dict you can read."""
 
+from gonogo.detectors.anomalib import Anomalib
 from gonogo.detectors.contract import Detector
 from gonogo.detectors.ecod import ECOD
 from gonogo.detectors.efficientad import EfficientAD
@@ -29,4 +30,5 @@ DETECTORS: dict[str, type[Detector]] = {
     "softpatch": SoftPatch,
     "supersimplenet": SuperSimpleNet,
     "efficientad": EfficientAD,
+    "anomalib": Anomalib,
 }

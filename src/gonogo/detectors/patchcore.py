@@ -11,11 +11,14 @@ authors' code (amazon-science/patchcore-inspection), for score and map alike.
 With a DINO backbone's patch tokens, `neighbourhood: 1` and `top_share: 0.01` it takes tokens and scores images as
 Damm et al. 2025, "AnomalyDINO: Boosting Patch-based Few-shot Anomaly Detection with DINOv2" (WACV), do. Deviations
 from that paper: l2 distances of the tokens as they are before the backbone's last normalisation, not cosine distances
-after it; a coreset instead of all tokens unless `coreset_ratio` is 1; no foreground mask; no rotated fit images.
+after it; a coreset instead of all tokens unless `coreset_ratio` is 1. `foreground: pca` is that paper's mask, with the
+deviations that `gonogo.foreground` lists; it also keeps the background out of the bank, which the authors leave in by
+default. Their rotated fit images are `fit.rotations: 8`, for any detector.
 """
 
 import math
 from collections.abc import Collection
+from itertools import islice
 from typing import Annotated, Literal, Self
 
 import torch
@@ -27,9 +30,11 @@ from gonogo.backbone import LITE0
 from gonogo.coreset import greedy_coreset
 from gonogo.detectors.contract import Detector, Progress, no_progress
 from gonogo.errors import ConfigError, DataError
+from gonogo.foreground import Foreground, learn_foreground, widened
 from gonogo.patch_features import PatchFeatures
 
 DEFAULT_CORESET_RATIO = 0.01
+FOREGROUND_IMAGES = 100  # at most so many fit images, evenly spaced, say what the foreground is
 
 
 class PatchCore(Detector):
@@ -43,6 +48,10 @@ class PatchCore(Detector):
     memory_bank_: Tensor
     bank_neighbours_: Tensor
     covering_radius_: Tensor
+    foreground_axis_: Tensor
+    foreground_band_: Tensor
+    foreground_least_: Tensor
+    foreground_test_: Tensor
 
     def __init__(
         self,
@@ -60,6 +69,7 @@ class PatchCore(Detector):
         reduced_dims: Annotated[int, Field(ge=1)] | None = None,
         neighbourhood: Literal[1, 3, 5] = 3,
         top_share: Annotated[float, Field(ge=0, le=1)] = 0.0,
+        foreground: Literal["none", "pca"] = "none",
         reweight: bool = False,
         n_reweight: Annotated[int, Field(ge=2)] = 9,
         smoothing: Annotated[float, Field(ge=0)] = 4.0,
@@ -81,6 +91,9 @@ class PatchCore(Detector):
             neighbourhood: side of the square of a layer's cells that a patch is the average of; 1 for tokens of a
                 vision transformer, which have seen their surroundings.
             top_share: share of an image's patches, the most anomalous ones, whose mean is its score; 0: the worst one.
+            foreground: pca, patches that do not show the part have distance 0 and are not in the bank, but for a ring
+                of one cell around it; a masking test on the fit images says whether there is a part to be told from
+                its background, and without one the option changes nothing. none, all patches count.
             reweight: the paper's equation 7, which lowers the score where the bank is sparse.
             n_reweight: the bank's patches around the nearest one that equation 7 looks at.
             smoothing: Gaussian sigma of the map, in pixels at `image_size`.
@@ -107,6 +120,7 @@ class PatchCore(Detector):
                 "set one of them to its default"
             )
         self.top_share = top_share
+        self.foreground = foreground
         self.coreset_ratio = coreset_ratio
         self.bank_patches = bank_patches
         self.memory_budget_mb = memory_budget_mb
@@ -119,14 +133,19 @@ class PatchCore(Detector):
         self.weights_sha256 = weights_sha256
         self.patch_features = PatchFeatures(backbone, layers, image_size, neighbourhood=neighbourhood)
         projection = () if reduction == "none" else ("projection_",)
-        for name in ("mean_", *projection, "memory_bank_", "bank_neighbours_", "covering_radius_"):
+        masked = () if foreground == "none" else tuple(f"foreground_{field}_" for field in Foreground._fields)
+        for name in ("mean_", *projection, "memory_bank_", "bank_neighbours_", "covering_radius_", *masked):
             self.register_buffer(name, None)
 
     def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
         features = []
         self.patch_features.load(self.weights, self.weights_sha256)
+        if self.foreground == "pca" and len(batches) > 0:
+            every = math.ceil(len(batches) / FOREGROUND_IMAGES)
+            foreground = learn_foreground([self.patch_features(batch) for batch in islice(batches, 0, None, every)])
+            self.learn(**{f"foreground_{field}_": value for field, value in foreground._asdict().items()})
         for number, batch in enumerate(batches, start=1):
-            features.append(self.patch_features(batch).flatten(0, 2))  # (b * gh * gw, d)
+            features.append(self._patches_for_the_bank(self.patch_features(batch)))  # (k, d)
             progress("features", number, len(batches), {})
         patches = torch.cat(features) if features else torch.empty(0, 0)
         if len(patches) < 2:
@@ -159,6 +178,15 @@ class PatchCore(Detector):
             covering_radius_=torch.tensor(coreset.covering_radius),
         )
         return self
+
+    def _patches_for_the_bank(self, grid: Tensor) -> Tensor:
+        """(k, d) of a grid (b, gh, gw, d)."""
+        if self.foreground == "none":
+            return grid.flatten(0, 2)
+        return grid[widened(self._foreground().weights(grid)) > 0]
+
+    def _foreground(self) -> Foreground:
+        return Foreground(self.foreground_axis_, self.foreground_band_, self.foreground_least_, self.foreground_test_)
 
     def _projection(self, centred: Tensor, dims: int, seed: int) -> Tensor:
         """(d, dims) of patches (n, d) whose mean is zero."""
@@ -204,6 +232,8 @@ class PatchCore(Detector):
             nearest = closeness.topk(self.n_neighbors, dim=2).indices  # (n, p, k)
             distance = (patches[:, :, None] - self.memory_bank_[nearest]).norm(dim=3).mean(dim=2)
             index = nearest[:, :, 0]
+        if self.foreground == "pca":
+            distance = distance * self._foreground().weights(features).flatten(1)
         grid = distance.view(features.shape[:3])
         if self.top_share > 0:
             n_top = max(1, int(self.top_share * distance.shape[1]))
@@ -223,11 +253,12 @@ class PatchCore(Detector):
 
     def facts(self) -> dict[str, str | int | float]:
         self.require_fitted()
-        return {
+        facts: dict[str, str | int | float] = {
             "weights": self.weights if self.weights in ("pretrained", "random") else "file",
             "bank_patches": len(self.memory_bank_),
             "covering_radius": float(self.covering_radius_),
         }
+        return facts | (self._foreground().facts() if self.foreground == "pca" else {})
 
 
 def proximity(rows: Tensor, bank: Tensor) -> Tensor:
