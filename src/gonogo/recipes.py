@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from gonogo.config import VARIANT_KEYS, Params, Section, read_yaml
 from gonogo.detectors import DETECTORS
@@ -19,6 +21,16 @@ from gonogo.threshold import CalibrateParams
 SECTIONS = ("fit", "calibrate", "regions")
 SHARED = {field.name for field in fields(FitParams)}  # of `fit`, whatever the detector
 ABSENT: Any = object()
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes null as the word, as people do, where ruamel leaves the value out."""
+
+    def represent_none(self, data: None) -> ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:null", "null")
+
+
+_Representer.add_representer(type(None), _Representer.represent_none)
 
 
 @dataclass(frozen=True)
@@ -109,6 +121,7 @@ def write_changes(params: Path, made: list[Change]) -> None:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 120
+    yaml.Representer = _Representer
     document = yaml.load(params.read_text(encoding="utf-8"))
     for change in made:
         place = document
