@@ -1,5 +1,6 @@
 """Fit a detector on good images and certify its threshold on others that it never saw."""
 
+import time
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from gonogo.config import Params
 from gonogo.detectors import DETECTORS
 from gonogo.fit import FitParams, device_of
 from gonogo.fit_images import FitImages
+from gonogo.forecast import forecast, so_far
 from gonogo.inspection import inspect_calibrate
 from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest, read_manifest
@@ -27,6 +29,8 @@ def main(category: str, params: Params) -> None:
     device = device_of(chosen.values.device)
     inspector = Inspector(chosen.made, regions.inside).to(device)
     images = FitImages(inspector, manifest, manifest.with_role("fit"), device=device)
+    expected = forecast(inspector.detector, images, budget_mb=chosen.values.memory_budget_mb)
+    door.say(f"{category}: {expected.sentence}")
     checkpoints = Checkpoints(door.path("checkpoints", category), made_from(manifest, params))
     inspector.detector.checkpoints = checkpoints
 
@@ -38,7 +42,9 @@ def main(category: str, params: Params) -> None:
                 live.step = n_done
                 live.log_metric(name, value)
 
+        start = time.perf_counter()
         inspector.detector.fit(images, seed=params.seed, progress=record)
+    door.say(f"{category}: the fit took {so_far(start)}")
     inspector.cpu()  # whose scores are the reference
 
     good, rule = inspect_calibrate(inspector, manifest, regions)

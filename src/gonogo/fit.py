@@ -1,18 +1,23 @@
 """What every fit has in common, whatever the detector."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 
 from gonogo.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class FitParams:
-    """The keys of the `fit` section that stand beside any detector's options."""
+    """The keys of the `fit` section that stand beside any detector's options.
+
+    memory_budget_mb: megabytes (1e6 bytes) that the fitting process may have resident, Python and torch included.
+    """
 
     device: Literal["auto", "cpu", "cuda"]
+    memory_budget_mb: Annotated[float, Field(gt=0)] | None
 
 
 def device_of(name: str) -> torch.device:
