@@ -27,7 +27,7 @@ def main(category: str, params: Params) -> None:
     regions = params.values("regions", RegionParams)
     chosen = params.variant("fit", DETECTORS, FitParams)
     device = device_of(chosen.values.device)
-    inspector = Inspector(chosen.made, regions.inside).to(device)
+    inspector = Inspector(chosen.made, regions.inside, tiling=chosen.values.tiling).to(device)
     images = FitImages(inspector, manifest, manifest.with_role("fit"), device=device)
     expected = forecast(inspector.detector, images, budget_mb=chosen.values.memory_budget_mb)
     door.say(f"{category}: {expected.sentence}")
@@ -51,7 +51,7 @@ def main(category: str, params: Params) -> None:
     threshold = certify(good.scores, good.groups, **vars(calibrate))
     save_model(
         door.path("models", category),
-        inspector.detector,
+        inspector,
         threshold,
         rule,
         category=category,

@@ -49,6 +49,11 @@ class Backbone(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
+    @property
+    def stride(self) -> int:
+        """Pixels between two neighbouring features of the coarsest of the layers."""
+        return max(int(self.model.feature_info[layer]["reduction"]) for layer in self.layers)
+
     def _create(self, **pretrained: Any) -> Any:
         import_torchvision()
         import timm  # where it is used: it takes seconds, and other detectors need none of it

@@ -7,6 +7,7 @@ import torch
 from pydantic import Field
 
 from gonogo.errors import ConfigError
+from gonogo.tiling import Tiling
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class FitParams:
 
     device: Literal["auto", "cpu", "cuda"]
     memory_budget_mb: Annotated[float, Field(gt=0)] | None
+    tiling: Tiling | None
 
 
 def device_of(name: str) -> torch.device:
