@@ -9,6 +9,7 @@ import door
 from gonogo.checkpoints import Checkpoints, code_fingerprint
 from gonogo.config import Params
 from gonogo.detectors import DETECTORS
+from gonogo.finetune import finetune_on_load
 from gonogo.fit import FitParams, device_of, draw_shots
 from gonogo.fit_images import FitImages
 from gonogo.inspection import inspect_calibrate
@@ -25,10 +26,11 @@ def main(category: str, params: Params) -> None:
     regions = params.values("regions", RegionParams)
     chosen = params.variant("fit", DETECTORS, FitParams)
     device = device_of(chosen.values.device)
-    inspector = Inspector(chosen.made, regions.inside).to(device)
+    inspector = Inspector(chosen.made, regions.inside, tiling=chosen.values.tiling).to(device)
     records = draw_shots(manifest.with_role("fit"), chosen.values.shots, seed=params.seed)
     images = FitImages(inspector, manifest, records, device=device, rotations=chosen.values.rotations)
-    checkpoints = Checkpoints(door.path("checkpoints", category), made_from(manifest, params))
+    origin = made_from(manifest, params)
+    checkpoints = Checkpoints(door.path("checkpoints", category), origin)
     inspector.detector.checkpoints = checkpoints
 
     with Live(str(door.path("plots", "fit", category)), dvcyaml=None, save_dvc_exp=False, report=None) as live:
@@ -39,6 +41,15 @@ def main(category: str, params: Params) -> None:
                 live.step = n_done
                 live.log_metric(name, value)
 
+        if chosen.values.finetune is not None:
+            finetune_on_load(
+                inspector.detector,
+                images,
+                chosen.values.finetune,
+                seed=params.seed,
+                checkpoints=Checkpoints(checkpoints.folder / "finetune", origin),  # removed with the others
+                progress=record,
+            )
         inspector.detector.fit(images, seed=params.seed, progress=record)
     inspector.cpu()  # whose scores are the reference
 
@@ -46,7 +57,7 @@ def main(category: str, params: Params) -> None:
     threshold = certify(good.scores, good.groups, **vars(calibrate))
     save_model(
         door.path("models", category),
-        inspector.detector,
+        inspector,
         threshold,
         rule,
         category=category,

@@ -88,7 +88,7 @@ def test_without_roi_and_border_nothing_is_painted_in_the_graph(inspector, digit
     assert REGIONS.inside is None
     plain = nodes(inspector)
     painting = nodes(fitted(name_of(inspector), digits, regions=ROI))
-    assert painting.count("Where") == plain.count("Where") + (1 if name_of(inspector) == "isolation_forest" else 2)
+    assert painting.count("Where") == plain.count("Where") + 2
     assert painting.count("Range") > plain.count("Range") == 0
 
 

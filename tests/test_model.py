@@ -29,7 +29,7 @@ def saved(digits, tmp_path_factory):
     )
     save_model(
         folder,
-        inspector.detector,
+        inspector,
         threshold,
         RULE,
         category="digit_0",

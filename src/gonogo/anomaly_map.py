@@ -14,28 +14,45 @@ def resize(images: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(images, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
 
 
+def positive(values: Tensor) -> Tensor:
+    """1 + v where v > 0, else 1 / (1 - v): above 0, strictly increasing and smooth, 1 for v = 0."""
+    return values.clamp(min=0) + 1 / (1 - values.clamp(max=0))
+
+
 def upsample(grid: Tensor, image_size: int, sigma: float, height: int, width: int) -> Tensor:
     """Map of (n, height, width) from a (n, gh, gw) grid, smoothed by `sigma` pixels at (image_size, image_size)."""
-    rows, columns = (_axis_matrix(length, image_size, sigma) for length in grid.shape[1:])
+    rows, columns = (_upsampling(length, image_size, sigma) for length in grid.shape[1:])
     maps = torch.from_numpy(rows) @ grid @ torch.from_numpy(columns).T
     return resize(maps[:, None], height, width)[:, 0]
 
 
 @lru_cache(maxsize=8)
-def _axis_matrix(n_in: int, n_out: int, sigma: float) -> np.ndarray:
+def _upsampling(n_in: int, n_out: int, sigma: float) -> np.ndarray:
     """(n_out, n_in) float32: bilinear resize, then a Gaussian with replicated borders, along one axis.
 
     Both are linear and separable, so two small products do what two wide convolutions would, many times faster.
     """
+    return np.asarray(smoothed(axis_matrix(n_in, n_out), sigma), dtype=np.float32)
+
+
+def axis_matrix(n_in: int, n_out: int) -> np.ndarray:
+    """(n_out, n_in): antialiased bilinear resize along one axis."""
     scale = n_in / n_out
     centres = scale * (np.arange(n_out) + 0.5)
     reach = max(scale, 1.0)  # antialiased where the grid is finer than the map
     weights = np.clip(1 - np.abs(np.arange(n_in) + 0.5 - centres[:, None]) / reach, 0, None)
-    matrix = weights / weights.sum(axis=1, keepdims=True)
-    if sigma > 0:
-        radius = math.ceil(4 * sigma)
-        offsets = np.arange(-radius, radius + 1)
-        gaussian = np.exp(-0.5 * (offsets / sigma) ** 2)
-        neighbours = np.clip(np.arange(n_out)[:, None] + offsets, 0, n_out - 1)  # (n_out, 2 * radius + 1)
-        matrix = np.einsum("k,okj->oj", gaussian / gaussian.sum(), matrix[neighbours])
-    return np.asarray(matrix, dtype=np.float32)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
+def smoothed(matrix: np.ndarray, sigma: float) -> np.ndarray:
+    """(n_out, n_in): what `matrix` gives, then a Gaussian of `sigma` rows with replicated borders; 0 leaves it."""
+    if sigma == 0:
+        return matrix
+    radius = math.ceil(4 * sigma)
+    offsets = np.arange(-radius, radius + 1)
+    gaussian = np.exp(-0.5 * (offsets / sigma) ** 2)
+    gaussian /= gaussian.sum()
+    result = np.zeros_like(matrix)
+    for offset, weight in zip(offsets, gaussian, strict=True):
+        result += weight * matrix[np.clip(np.arange(len(matrix)) + offset, 0, len(matrix) - 1)]
+    return result

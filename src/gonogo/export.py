@@ -8,16 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, compose, helper
+from onnx import TensorProto, compose, helper, numpy_helper
 from pydantic import Field
 from torch import Tensor, nn
 
+from gonogo.detectors.anomalib import ONNX_NODE, Anomalib
+from gonogo.detectors.contract import Detector
 from gonogo.detectors.isolation_forest import IsolationForest
 from gonogo.inspector import Inspector
+from gonogo.tiling import Tiles
 
 PIXELS, SCORE, MAP = "pixels", "score", "anomaly_map"
+
+Shape = tuple[int | str, ...]  # a name stands for a dimension of any size
+IMAGES: tuple[Shape, torch.dtype] = (("n", "h", "w", 3), torch.uint8)
+INNER = "detector/"  # begins every name inside the detector's graph where it is part of another
+EXAMPLE_SIZES = {"n": 2, "h": 48, "w": 40}
 
 
 @dataclass(frozen=True)
@@ -31,11 +40,14 @@ def export_onnx(inspector: Inspector, path: Path, *, metadata: Mapping[str, Any]
     """Write the inspector as ONNX, with `metadata` in the file as JSON strings.
 
     Input `pixels` (n, h, w, 3) uint8 RGB; outputs `score` (n,) and `anomaly_map` (n, h, w), float32.
+
+    Raises:
+        ExportError: the detector cannot be written as ONNX.
     """
-    if isinstance(inspector.detector, IsolationForest):
-        proto = _forest_graph(inspector, inspector.detector, opset)
+    if inspector.tiles is None and not isinstance(inspector.detector, IsolationForest):
+        proto = _with_network(_traced(inspector, {PIXELS: IMAGES}, [SCORE, MAP], opset), inspector.detector, opset)
     else:
-        proto = _traced(inspector, [SCORE, MAP], opset)
+        proto = _composed(inspector, opset)
     helper.set_model_props(
         proto, {f"gonogo.{key}": json.dumps(value, sort_keys=True) for key, value in metadata.items()}
     )
@@ -44,92 +56,171 @@ def export_onnx(inspector: Inspector, path: Path, *, metadata: Mapping[str, Any]
     onnx.save(proto, path)
 
 
-def _traced(module: nn.Module, outputs: list[str], opset: int) -> onnx.ModelProto:
-    example = torch.zeros((2, 48, 40, 3), dtype=torch.uint8)
-    dims = {0: torch.export.Dim("n"), 1: torch.export.Dim("h"), 2: torch.export.Dim("w")}
+def _traced(
+    module: nn.Module, inputs: dict[str, tuple[Shape, torch.dtype]], outputs: list[str], opset: int
+) -> onnx.ModelProto:
+    """The graph that torch makes of the module's `forward`, whose inputs have the given names, shapes and types."""
+    sizes = {name: torch.export.Dim(name) for name in EXAMPLE_SIZES}
+    examples, dynamic = [], []
+    for shape, dtype in inputs.values():
+        examples.append(
+            torch.zeros([EXAMPLE_SIZES[size] if isinstance(size, str) else size for size in shape], dtype=dtype)
+        )
+        dynamic.append({axis: sizes[size] for axis, size in enumerate(shape) if isinstance(size, str)})
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's exporter about torch's own tree specs
+        warnings.filterwarnings("ignore", "# The axis name: . will not be used")  # two inputs have the same n
         program = torch.onnx.export(
             module.eval(),
-            (example,),
+            tuple(examples),
             dynamo=True,
-            dynamic_shapes=(dims,),
-            input_names=[PIXELS],
+            dynamic_shapes=tuple(dynamic),
+            input_names=list(inputs),
             output_names=outputs,
             opset_version=opset,
             verbose=False,
         )
     assert program is not None
     proto = program.model_proto
+    return _without_traces(proto)
+
+
+def _without_traces(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Without stack traces, which have this machine's paths: the same gauge would be another file."""
     for part in (proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output):
-        del part.metadata_props[:]  # stack traces with this machine's paths: the same gauge would be another file
+        del part.metadata_props[:]
     return proto
 
 
-class _ForestPixels(nn.Module):
-    """The pixels' path of a forest: its features, and 1 where the gauge looks, 0 elsewhere, of the map's size."""
+class _Frame(nn.Module):
+    """What an inspector does before its detector and after it, for torch to trace."""
 
-    def __init__(self, inspector: Inspector, forest: IsolationForest) -> None:
+    def __init__(self, inspector: Inspector) -> None:
         super().__init__()
         self.inspector = inspector
-        self.forest = forest
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        looks = torch.ones_like(pixels[..., 0], dtype=torch.float32)
-        inspected = self.inspector.inspected(pixels.shape[1], pixels.shape[2])
-        return self.forest.features(self.inspector.resized(pixels)), looks if inspected is None else looks * inspected
+    def forward(self, pixels: Tensor, scores: Tensor, grids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.inspector.resized(pixels), *self.inspector.judged(scores, grids, pixels)
 
 
-def _forest_graph(inspector: Inspector, detector: IsolationForest, opset: int) -> onnx.ModelProto:
-    """The traced pixels' path, then skl2onnx's forest, then score = -score_samples and a map of the score."""
+def _composed(inspector: Inspector, opset: int) -> onnx.ModelProto:
+    """The inspector's own graph with the detector's inside."""
+    detector, tiles = inspector.detector, inspector.tiles
+    with torch.inference_mode():
+        cells = detector(torch.zeros(1, 3, detector.image_size, detector.image_size))[1].shape[1:]
+    seen: Shape = ("n",) if tiles is None else (len(tiles), "n")
+    inputs = {PIXELS: IMAGES, "scores": (seen, torch.float32), "grids": ((*seen, *cells), torch.float32)}
+    proto = _traced(_Frame(inspector), inputs, ["resized", SCORE, MAP], opset)
+    inner = compose.add_prefix(_detector_graph(detector, opset), INNER)
+    graph = proto.graph
+    nodes = list(graph.node)
+    after = next(number for number, node in enumerate(nodes, start=1) if "resized" in node.output)
+    inside = _once(inner.graph) if tiles is None else _loop(tiles, inner.graph)
+    for names, entries in ((("scores", "grids"), graph.input), (("resized",), graph.output)):
+        for entry in [entry for entry in entries if entry.name in names]:
+            entries.remove(entry)
+    del graph.node[:]
+    graph.node.extend([*nodes[:after], *inside, *nodes[after:]])
+    graph.initializer.extend(inner.graph.initializer)
+    _take_definitions(proto, inner)
+    return proto
+
+
+def _take_definitions(proto: onnx.ModelProto, other: onnx.ModelProto) -> None:
+    """Let `proto` know the operator sets and functions that `other` knows."""
+    known = {entry.domain for entry in proto.opset_import}
+    proto.opset_import.extend(entry for entry in other.opset_import if entry.domain not in known)
+    proto.functions.extend(other.functions)
+
+
+def _once(inner: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """From `resized` to `scores` and `grids` by the detector's graph."""
+    return [
+        helper.make_node("Identity", ["resized"], [f"{INNER}tile"]),
+        *inner.node,
+        helper.make_node("Identity", [f"{INNER}score"], ["scores"]),
+        helper.make_node("Identity", [f"{INNER}grid"], ["grids"]),
+    ]
+
+
+def _loop(tiles: Tiles, inner: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The same by ONNX's Scan, which holds one tile at a time and the detector's constants once."""
+    numbers, n_columns = torch.arange(len(tiles)), len(tiles.columns)
+    places = {"rows": tiles.rows[numbers // n_columns], "columns": tiles.columns[numbers % n_columns]}  # (t, s)
+    body = helper.make_graph(
+        [
+            helper.make_node("Gather", ["resized", "tile/rows"], ["tile/strip"], axis=2),
+            helper.make_node("Gather", ["tile/strip", "tile/columns"], [f"{INNER}tile"], axis=3),
+            *inner.node,
+        ],
+        "tile",
+        [helper.make_tensor_value_info(f"tile/{name}", TensorProto.INT64, [tiles.image_size]) for name in places],
+        inner.output,
+    )
+    constants = [
+        helper.make_node("Constant", [], [name], value=numpy_helper.from_array(of_tiles.numpy()))
+        for name, of_tiles in places.items()
+    ]
+    return [*constants, helper.make_node("Scan", list(places), ["scores", "grids"], body=body, num_scan_inputs=2)]
+
+
+def _detector_graph(detector: Detector, opset: int) -> onnx.ModelProto:
+    """Input `tile` (n, 3, s, s) in [0, 255]; outputs `score` (n,) and `grid` (n, gh, gw)."""
+    if isinstance(detector, IsolationForest):
+        return _forest_graph(detector, opset)
+    tile: Shape = ("n", 3, detector.image_size, detector.image_size)
+    return _with_network(_traced(detector, {"tile": (tile, torch.float32)}, ["score", "grid"], opset), detector, opset)
+
+
+def _with_network(proto: onnx.ModelProto, detector: Detector, opset: int) -> onnx.ModelProto:
+    """`proto` with anomalib's network in place of the node that stands for it; any other detector's as it is.
+
+    The network is put into a Scan over the images, since networks of anomalib are written for one image or trace for
+    the batch that they see.
+    """
+    if not isinstance(detector, Anomalib):
+        return proto
+    network = compose.add_prefix(onnx.load_from_string(detector.onnx_of_one_image(opset)), "anomalib/")
+    (node,) = (node for node in proto.graph.node if (node.domain, node.op_type) == ONNX_NODE)
+    body = _without_traces(network).graph
+    node.CopyFrom(helper.make_node("Scan", node.input, node.output, body=body, num_scan_inputs=1))
+    _take_definitions(proto, network)
+    (domain,) = (entry for entry in proto.opset_import if entry.domain == ONNX_NODE[0])
+    proto.opset_import.remove(domain)
+    return proto
+
+
+def _forest_graph(detector: IsolationForest, opset: int) -> onnx.ModelProto:
+    """The grey levels, then skl2onnx's forest, then score = -score_samples and a grid of the score."""
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType
 
     forest = detector.forest()
-    head = _traced(_ForestPixels(inspector, detector), ["features", "looks"], opset)
-    tail = to_onnx(
+    proto: onnx.ModelProto = to_onnx(
         forest,
         initial_types=[("rows", FloatTensorType([None, forest.n_features_in_]))],
         options={id(forest): {"score_samples": True}},
         target_opset={"": opset, "ai.onnx.ml": 3},
     )
-    tail.ir_version = head.ir_version
-    for output in tail.graph.output:  # skl2onnx leaves the shape out, and a merge wants one
-        output.type.tensor_type.shape.dim.add().dim_param = "n"
-        output.type.tensor_type.shape.dim.add().dim_value = 1
-    tail = compose.add_prefix(tail, "forest_")
-    head = _with_domains(head, tail)
-    tail = _with_domains(tail, head)
-    proto = compose.merge_models(
-        head, tail, io_map=[("features", "forest_rows")], outputs=["looks", "forest_score_samples"]
-    )
-    proto.graph.initializer.extend(
-        [
-            helper.make_tensor("flat_shape", TensorProto.INT64, [1], [-1]),
-            helper.make_tensor("column_shape", TensorProto.INT64, [3], [-1, 1, 1]),
-        ]
-    )
-    proto.graph.node.extend(
-        [
-            helper.make_node("Neg", ["forest_score_samples"], ["score_column"]),
-            helper.make_node("Reshape", ["score_column", "flat_shape"], [SCORE]),
-            helper.make_node("Reshape", ["score_column", "column_shape"], ["score_grid"]),
-            helper.make_node("Mul", ["looks", "score_grid"], [MAP]),
-        ]
-    )
-    map_shape = [dim.dim_param for dim in head.graph.output[1].type.tensor_type.shape.dim]
-    del proto.graph.output[:]
-    proto.graph.output.extend(
-        [
-            helper.make_tensor_value_info(SCORE, TensorProto.FLOAT, map_shape[:1]),
-            helper.make_tensor_value_info(MAP, TensorProto.FLOAT, map_shape),
-        ]
-    )
-    return proto
-
-
-def _with_domains(proto: onnx.ModelProto, other: onnx.ModelProto) -> onnx.ModelProto:
-    known = {entry.domain for entry in proto.opset_import}
-    proto.opset_import.extend(entry for entry in other.opset_import if entry.domain not in known)
+    graph = proto.graph
+    grey = [
+        helper.make_node("ReduceMean", ["tile", "channels"], ["grey"], keepdims=0),
+        helper.make_node("Flatten", ["grey"], ["rows"]),
+    ]
+    result = [
+        helper.make_node("Neg", ["score_samples"], ["score_column"]),
+        helper.make_node("Reshape", ["score_column", "flat_shape"], ["score"]),
+        helper.make_node("Reshape", ["score_column", "grid_shape"], ["grid"]),
+    ]
+    constants = {"channels": [1], "flat_shape": [-1], "grid_shape": [-1, 1, 1]}
+    nodes = [*grey, *graph.node, *result]
+    for entries in (graph.node, graph.input, graph.output):
+        del entries[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(numpy_helper.from_array(np.array(value), name) for name, value in constants.items())
+    size = detector.image_size
+    graph.input.append(helper.make_tensor_value_info("tile", TensorProto.FLOAT, ["n", 3, size, size]))
+    graph.output.append(helper.make_tensor_value_info("score", TensorProto.FLOAT, ["n"]))
+    graph.output.append(helper.make_tensor_value_info("grid", TensorProto.FLOAT, ["n", 1, 1]))
     return proto

@@ -8,7 +8,9 @@ import torch
 from pydantic import Field
 
 from gonogo.errors import ConfigError, DataError
+from gonogo.finetune import Finetune
 from gonogo.manifest import Record
+from gonogo.tiling import Tiling
 
 
 @dataclass(frozen=True)
@@ -17,13 +19,17 @@ class FitParams:
 
     Attributes:
         device: as in `device_of`.
+        tiling: as in `Inspector`.
         shots: as in `draw_shots`.
         rotations: as in `FitImages`.
+        finetune: as in `finetune_on_load`.
     """
 
     device: Literal["auto", "cpu", "cuda"]
+    tiling: Tiling | None
     shots: Annotated[int, Field(ge=1)] | None
     rotations: Annotated[int, Field(ge=1)]
+    finetune: Finetune | None
 
 
 def draw_shots(records: Sequence[Record], shots: int | None, *, seed: int) -> list[Record]:
@@ -45,14 +51,14 @@ def draw_shots(records: Sequence[Record], shots: int | None, *, seed: int) -> li
     return [records[index] for index in sorted(shuffled[:shots].tolist())]
 
 
-def device_of(name: str) -> torch.device:
-    """The device that `fit.device` names; auto is CUDA where there is a GPU. On it, no product is rounded to TF32.
+def device_of(name: str, *, option: str = "fit.device") -> torch.device:
+    """The device that `option` names; auto is CUDA where there is a GPU. On it, no product is rounded to TF32.
 
     Raises:
         ConfigError: there is no CUDA here.
     """
     has_cuda = torch.cuda.is_available()
     if name == "cuda" and not has_cuda:
-        raise ConfigError("fit.device is 'cuda', but torch finds no GPU here; set it to auto or cpu")
+        raise ConfigError(f"{option} is 'cuda', but torch finds no GPU here; set it to auto or cpu")
     torch.backends.cudnn.allow_tf32 = False  # as torch has it for plain products
     return torch.device("cuda" if has_cuda and name != "cpu" else "cpu")

@@ -1,4 +1,4 @@
-"""The images that a detector learns from, read when asked for."""
+"""The images, or their tiles, that a detector learns from, read when asked for."""
 
 import math
 from collections.abc import Sequence
@@ -15,9 +15,10 @@ CPU = torch.device("cpu")
 
 
 class FitImages(Sequence[Tensor]):
-    """Resized pixels (1, 3, s, s) of a manifest's images, on `device`, so that memory stays bounded.
+    """Resized pixels (1, 3, s, s) of a manifest's images or, with a tiling, of their tiles, on `device`.
 
-    One image is one batch: on a CPU, larger ones fall out of the cache and take longer per image.
+    One of them is one batch: on a CPU, larger ones fall out of the cache and take longer per image. Memory stays
+    bounded: the image that was asked for last is kept, so that its tiles are cut from one reading of the file.
     """
 
     def __init__(
@@ -35,14 +36,23 @@ class FitImages(Sequence[Tensor]):
         self.records = records
         self.device = device
         self.rotations = rotations
-        self._upright = lru_cache(maxsize=1)(self._read)  # one reading for all views of an image
+        self._upright = lru_cache(maxsize=1)(self._read)  # one reading for all views of an image,
+        self._view = lru_cache(maxsize=1)(self._turned)  # one turn for all tiles of a view
 
     def __len__(self) -> int:
-        return len(self.records) * self.rotations
+        return len(self.records) * self.rotations * self._n_tiles
+
+    @property
+    def _n_tiles(self) -> int:
+        return 1 if self.inspector.tiles is None else len(self.inspector.tiles)
 
     @torch.inference_mode()
     def __getitem__(self, index):  # type: ignore[no-untyped-def]  # only an int: nobody slices it
-        number, step = divmod(range(len(self))[index], self.rotations)
+        view, tile = divmod(range(len(self))[index], self._n_tiles)
+        seen = self._view(*divmod(view, self.rotations))
+        return seen if self.inspector.tiles is None else self.inspector.tiles.of(seen, tile)
+
+    def _turned(self, number: int, step: int) -> Tensor:
         record = self.records[number]
         return rotated(self._upright(number), step, self.rotations, aspect=record.width / record.height)
 
@@ -52,15 +62,15 @@ class FitImages(Sequence[Tensor]):
 
 
 def rotated(pixels: Tensor, step: int, steps: int, *, aspect: float) -> Tensor:
-    """(n, c, s, s) turned about the centre by `step` of `steps` equal parts of a full turn, against the clock.
+    """(n, c, h, w) turned about the centre by `step` of `steps` equal parts of a full turn, against the clock.
 
-    `aspect` is width by height of the image before it was resized to a square: a part keeps its form as it turns.
-    Quarters of a square image are exact; everything else is interpolated, and what the image did not show is its
+    `aspect` is width by height of the image before it was resized: a part keeps its form as it turns. Quarters of a
+    square image on a square are exact; everything else is interpolated, and what the image did not show is its
     reflection at the border.
     """
     if step == 0:
         return pixels
-    if aspect == 1 and 4 * step % steps == 0:
+    if aspect == 1 and pixels.shape[2] == pixels.shape[3] and 4 * step % steps == 0:
         return pixels.rot90(4 * step // steps, dims=(2, 3))
     angle = 2 * math.pi * step / steps
     cos, sin = math.cos(angle), math.sin(angle)

@@ -8,6 +8,7 @@ from gonogo.anomaly_map import resize, upsample
 from gonogo.detectors.contract import Detector
 from gonogo.images import require_pixels
 from gonogo.regions import cell_of
+from gonogo.tiling import Tiles, Tiling
 
 GREY = 127.5  # what the detector sees where nothing is inspected
 
@@ -15,16 +16,33 @@ GREY = 127.5  # what the detector sees where nothing is inspected
 class Inspector(nn.Module):
     """A detector between the resize of the pixels and the upsampling of its map.
 
+    With a tiling, it sees the tiles of the resized image one after another, so that memory does not grow with their
+    number; the score is that of the most anomalous tile, and the map is blended of theirs.
+
     Where it does not look, the pixels are painted grey before the resize and the map is 0: neither score nor map can
     depend on what is there.
     """
 
     inside: Tensor | None
 
-    def __init__(self, detector: Detector, inside: np.ndarray | None = None) -> None:
-        """`inside` is that of `RegionParams`: a mask of cells, True where the gauge looks; None: everywhere."""
+    def __init__(self, detector: Detector, inside: np.ndarray | None = None, *, tiling: Tiling | None = None) -> None:
+        """Put the detector in its place.
+
+        Args:
+            detector: of each image, or of each tile.
+            inside: that of `RegionParams`: a mask of cells, True where the gauge looks; None: everywhere.
+            tiling: how an image is cut into tiles; None: it is not.
+
+        Raises:
+            ConfigError: the tiling does not go with the detector's image size.
+        """
         super().__init__()
         self.detector = detector
+        self.tiles: Tiles | None = None
+        if tiling is not None:
+            self.tiles = Tiles(
+                tiling, image_size=detector.image_size, stride=detector.stride, smoothing=detector.smoothing
+            )
         self.register_buffer("inside", None if inside is None else torch.from_numpy(inside), persistent=False)
         self.eval()
 
@@ -35,12 +53,18 @@ class Inspector(nn.Module):
         rows, columns = (cell_of(torch.arange(length, device=self.inside.device), length) for length in (height, width))
         return self.inside[rows][:, columns]
 
+    @property
+    def seen_size(self) -> tuple[int, int]:
+        """Height and width that an image is resized to: those of a tiling's canvas, or of the detector's square."""
+        if self.tiles is None:
+            return self.detector.image_size, self.detector.image_size
+        return self.tiles.tiling.height, self.tiles.tiling.width
+
     def resized(self, pixels: Tensor) -> Tensor:
-        """Float pixels (n, 3, s, s) in [0, 255] of uint8 pixels (n, h, w, 3)."""
-        size = self.detector.image_size
+        """Float pixels (n, 3, *seen_size) in [0, 255] of uint8 pixels (n, h, w, 3)."""
         planes = pixels.permute(0, 3, 1, 2).float()
         inspected = self.inspected(pixels.shape[1], pixels.shape[2])
-        return resize(planes if inspected is None else torch.where(inspected, planes, GREY), size, size)
+        return resize(planes if inspected is None else torch.where(inspected, planes, GREY), *self.seen_size)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Score (n,) and anomaly map (n, h, w), higher more anomalous, of uint8 RGB pixels (n, h, w, 3).
@@ -48,11 +72,30 @@ class Inspector(nn.Module):
         Raises:
             NotFittedError: the detector was not fitted.
         """
-        score, grid = self.detector(self.resized(pixels))
+        resized = self.resized(pixels)
+        if self.tiles is None:
+            scores, grids = self.detector(resized)
+        else:
+            seen = [self.detector(self.tiles.of(resized, number)) for number in range(len(self.tiles))]
+            scores, grids = (torch.stack(parts) for parts in zip(*seen, strict=True))
+        return self.judged(scores, grids, pixels)
+
+    def judged(self, scores: Tensor, grids: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """What `forward` returns for `pixels` (n, h, w, 3), of whose values it makes no use.
+
+        Args:
+            scores: the detector's, (n,); with a tiling (t, n).
+            grids: the detector's, (n, gh, gw); with a tiling (t, n, gh, gw).
+            pixels: whose height and width the map takes.
+        """
         height, width = pixels.shape[1], pixels.shape[2]
-        anomaly_map = upsample(grid, self.detector.image_size, self.detector.smoothing, height, width)
+        if self.tiles is None:
+            anomaly_map = upsample(grids, self.detector.image_size, self.detector.smoothing, height, width)
+        else:
+            scores = scores.amax(dim=0)
+            anomaly_map = resize(self.tiles.blended(grids)[:, None], height, width)[:, 0]
         inspected = self.inspected(height, width)
-        return score, anomaly_map if inspected is None else torch.where(inspected, anomaly_map, 0.0)
+        return scores, anomaly_map if inspected is None else torch.where(inspected, anomaly_map, 0.0)
 
     @torch.inference_mode()
     def inspect(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

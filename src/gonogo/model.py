@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 import gonogo
+from gonogo.backbone import Backbone
 from gonogo.config import build
 from gonogo.detectors import DETECTORS
-from gonogo.detectors.contract import Detector
 from gonogo.errors import ConfigError, IntegrityError
 from gonogo.files import SCHEMA, read_manifest, write_manifest
 from gonogo.inspector import Inspector
 from gonogo.regions import RegionRule
 from gonogo.threshold import ThresholdRecord
+from gonogo.tiling import Tiling
 
 TENSORS = "detector.safetensors"
 
@@ -35,7 +36,7 @@ class Model:
 
 def save_model(
     folder: Path,
-    detector: Detector,
+    inspector: Inspector,
     threshold: ThresholdRecord,
     rule: RegionRule,
     *,
@@ -44,23 +45,31 @@ def save_model(
     options: Mapping[str, Any],
     data_fingerprint: str,
 ) -> None:
-    """Write the detector's learned state and the manifest into `folder`.
+    """Write the detector's learned state and the manifest into `folder`; its facts include those of a tuned backbone.
 
     Args:
+        inspector: with the fitted detector.
         options: keyword arguments that make the same detector again, unfitted.
         data_fingerprint: of the manifest whose images it was fitted and calibrated on.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    detector = inspector.detector
+    tiling = None if inspector.tiles is None else inspector.tiles.tiling
+    height, width = inspector.seen_size
     state = {name: tensor.contiguous() for name, tensor in detector.state_dict().items()}
     save_file(state, folder / TENSORS)
+    facts = detector.facts()
+    for backbone in (module for module in detector.modules() if isinstance(module, Backbone)):
+        facts |= backbone.facts
     content = {
         "schema": SCHEMA,
         "category": category,
-        "detector": {"name": detector_name, "options": dict(options), "facts": detector.facts()},
+        "detector": {"name": detector_name, "options": dict(options), "facts": facts},
         "preprocessing": {
             "input": "uint8 RGB (n, h, w, 3)",
-            "resize": f"antialiased bilinear to {detector.image_size} x {detector.image_size}",
+            "resize": f"antialiased bilinear to {height} x {width}",
             "image_size": detector.image_size,
+            "tiling": None if tiling is None else asdict(tiling),
         },
         "localises": detector.localises,
         "threshold": threshold.to_dict(),
@@ -84,9 +93,11 @@ def load_model(folder: Path) -> Model:
         detector.restore(load_file(folder / TENSORS))
         threshold = ThresholdRecord(**manifest["threshold"])
         rule = RegionRule.from_dict(manifest["regions"])
+        tiling = manifest["preprocessing"]["tiling"]
+        inspector = Inspector(detector, rule.params.inside, tiling=None if tiling is None else Tiling(**tiling))
     except (KeyError, TypeError, RuntimeError, ConfigError, SafetensorError) as error:
         raise IntegrityError(f"{folder}: its files do not make a model ({error}); fit again") from error
-    return Model(Inspector(detector, rule.params.inside), threshold, rule, manifest)
+    return Model(inspector, threshold, rule, manifest)
 
 
 def versions(*distributions: str) -> dict[str, str]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from gonogo.config import VARIANT_KEYS, Params, Section, read_yaml
@@ -21,16 +20,6 @@ from gonogo.threshold import CalibrateParams
 SECTIONS = ("fit", "calibrate", "regions")
 SHARED = {field.name for field in fields(FitParams)}  # of `fit`, whatever the detector
 ABSENT: Any = object()
-
-
-class _Representer(RoundTripRepresenter):
-    """Writes null as the word, as people do, where ruamel leaves the value out."""
-
-    def represent_none(self, data: None) -> ScalarNode:
-        return self.represent_scalar("tag:yaml.org,2002:null", "null")
-
-
-_Representer.add_representer(type(None), _Representer.represent_none)
 
 
 @dataclass(frozen=True)
@@ -60,7 +49,14 @@ class Change:
         key = ".".join(self.path)
         if self.new is ABSENT:
             return f"~{key}"
-        return f"{'+' if self.old is ABSENT else ''}{key}={json.dumps(self.new)}"
+        return f"{'+' if self.old is ABSENT else ''}{key}={_as_option(self.new)}"
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes null as it stands in the file, where ruamel.yaml would leave nothing."""
+
+
+_Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
 
 
 def recipe_names(folder: Path) -> list[str]:
@@ -135,6 +131,13 @@ def write_changes(params: Path, made: list[Change]) -> None:
     with partial.open("w", encoding="utf-8", newline="\n") as file:
         yaml.dump(document, file)
     partial.replace(params)
+
+
+def _as_option(value: Any) -> str:
+    """JSON, but for the keys of mappings, which Hydra's grammar wants without quotes."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{_as_option(inner)}" for key, inner in value.items()) + "}"
+    return json.dumps(value)
 
 
 def _differences(before: Any, after: Any, path: tuple[str, ...]) -> Iterator[Change]:

@@ -11,6 +11,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from gonogo.backbone import Backbone
 from gonogo.checkpoints import Checkpoints
 from gonogo.errors import NotFittedError
 
@@ -48,6 +49,11 @@ class Detector(nn.Module, ABC):
         Raises:
             NotFittedError: before `fit`.
         """
+
+    @property
+    def stride(self) -> int:
+        """Pixels by which a tile may be shifted so that its cells still lie on those of the whole: a backbone's."""
+        return max((part.stride for part in self.modules() if isinstance(part, Backbone)), default=1)
 
     def facts(self) -> dict[str, str | int | float]:
         """What a report should say about this detector, e.g. where its weights come from."""
