@@ -65,8 +65,8 @@ def trained(textures, *, folder=None, die_after=None, seed=3, **options):
 
 @pytest.fixture(scope="module")
 def fitted(textures):
-    """A detector trained for 40 steps, and its curve."""
-    return trained(textures, steps=40, epoch_steps=10, held_out_share=0.3)
+    """A detector trained for 60 steps, and its curve."""
+    return trained(textures, steps=60, epoch_steps=10, held_out_share=0.3)
 
 
 # The paper's networks
@@ -175,7 +175,7 @@ def test_the_autoencoders_input_is_changed_as_pillow_would():
 def test_the_losses_fall(fitted):
     _, curve = fitted
     epochs = [values for what, _, _, values in curve if what == "epochs"]
-    assert [set(values) for values in epochs] == [{"loss_hard", "loss_ae", "loss_stae", "held_out_loss"}] * 4
+    assert [set(values) for values in epochs] == [{"loss_hard", "loss_ae", "loss_stae", "held_out_loss"}] * 6
     for name in ("loss_hard", "held_out_loss"):
         assert epochs[-1][name] < 0.8 * epochs[0][name]
 
@@ -189,16 +189,17 @@ def test_the_learning_rate_falls_to_a_tenth_after_95_percent_of_the_steps(textur
 
 
 def test_penalty_images_silence_the_student_on_what_it_should_not_know(textures, penalties):
-    strange = 255 * torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(9)).round()
+    blocks = 255 * torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(9))
+    strange = F.interpolate(blocks, size=(48, 48))
 
     def loudness(**options):
-        detector, curve = trained(textures, steps=20, epoch_steps=10, **options)
+        detector, curve = trained(textures, steps=60, epoch_steps=30, **options)
         with torch.inference_mode():
             return float(detector.student(strange)[:, :384].square().mean()), curve[-1][3], detector.facts()
 
     without, _, _ = loudness()
     with_them, values, facts = loudness(penalty_folder=str(penalties))
-    assert with_them < 0.7 * without
+    assert with_them < 0.5 * without
     assert values["loss_penalty"] > 0
     assert facts == {"teacher": "random", "best_epoch": 2, "penalty_images": 5}
 
