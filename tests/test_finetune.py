@@ -149,10 +149,10 @@ def test_killed_within_any_image_and_taken_up_again_it_equals_one_that_was_not(
         assert_equal(state(backbone), fresh)  # half a training leaves nothing of itself
     else:  # killed later in the fit: the training is over
         finetune(backbone, images, options, seed=17, checkpoints=checkpoints)
-    backbone = made()
-    monkeypatch.setattr(gonogo.finetune._Tuned, "judge", real)
+    backbone, n_judged[0] = made(), -100
     assert finetune(backbone, images, options, seed=17, checkpoints=checkpoints) == facts
     assert_equal(state(backbone), state(expected))
+    assert n_judged[0] == -100 + 12 - 4 * (die_at // 4)  # it went on from the last whole epoch
 
 
 def test_the_seed_alone_decides_and_torchs_own_generator_does_not(images):
@@ -166,6 +166,26 @@ def test_the_seed_alone_decides_and_torchs_own_generator_does_not(images):
     assert any(
         not torch.equal(ours, theirs) for ours, theirs in zip(state(one).values(), state(other).values(), strict=True)
     )
+
+
+def test_the_held_out_loss_is_of_the_same_views_every_time_and_of_no_image_that_trains(monkeypatch):
+    images = torch.rand(8, 1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255
+    real, held_out, trained = gonogo.finetune._views, [], []
+
+    def remember(batch, generator):
+        views = real(batch, generator)
+        (trained if torch.is_grad_enabled() else held_out).append(views)
+        return views
+
+    monkeypatch.setattr(gonogo.finetune, "_views", remember)
+    finetune(made(), images, small("last_layers", held_out_share=0.25), seed=17)
+    passes = torch.cat(held_out[4:]).chunk(3)  # after those that standardise: of both epochs, and of the best one
+    assert torch.equal(passes[0], passes[1])
+    assert torch.equal(passes[0], passes[2])
+    assert len(passes[0].unique(dim=0)) == 2 + 2 * 16  # of two images: good, 8 patches and 8 scars each
+    good = {tuple(views[0].flatten().tolist()) for views in trained}
+    assert len(good) > 4
+    assert not good & {tuple(view.flatten().tolist()) for view in passes[0]}
 
 
 def test_no_more_images_than_an_epoch_has_are_read_for_it(images):

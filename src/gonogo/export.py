@@ -116,13 +116,16 @@ def _composed(inspector: Inspector, opset: int) -> onnx.ModelProto:
     graph = proto.graph
     nodes = list(graph.node)
     after = next(number for number, node in enumerate(nodes, start=1) if "resized" in node.output)
-    inside = _once(inner.graph) if tiles is None else _loop(tiles, inner.graph)
+    if tiles is None:
+        inside = _once(inner.graph)
+        graph.initializer.extend(inner.graph.initializer)
+    else:
+        inside = _loop(tiles, inner.graph)
     for names, entries in ((("scores", "grids"), graph.input), (("resized",), graph.output)):
         for entry in [entry for entry in entries if entry.name in names]:
             entries.remove(entry)
     del graph.node[:]
     graph.node.extend([*nodes[:after], *inside, *nodes[after:]])
-    graph.initializer.extend(inner.graph.initializer)
     _take_definitions(proto, inner)
     return proto
 
@@ -157,12 +160,14 @@ def _loop(tiles: Tiles, inner: onnx.GraphProto) -> list[onnx.NodeProto]:
         "tile",
         [helper.make_tensor_value_info(f"tile/{name}", TensorProto.INT64, [tiles.image_size]) for name in places],
         inner.output,
+        inner.initializer,  # onnxruntime lays out a convolution's constants for speed only where they stand beside it
     )
     constants = [
-        helper.make_node("Constant", [], [name], value=numpy_helper.from_array(of_tiles.numpy()))
+        helper.make_node("Constant", [], [f"tiles/{name}"], value=numpy_helper.from_array(of_tiles.numpy()))
         for name, of_tiles in places.items()
     ]
-    return [*constants, helper.make_node("Scan", list(places), ["scores", "grids"], body=body, num_scan_inputs=2)]
+    inputs = [f"tiles/{name}" for name in places]
+    return [*constants, helper.make_node("Scan", inputs, ["scores", "grids"], body=body, num_scan_inputs=len(inputs))]
 
 
 def _detector_graph(detector: Detector, opset: int) -> onnx.ModelProto:
