@@ -92,8 +92,10 @@ def test_an_image_without_the_part_counts_as_a_whole(good):
         [disc(0, row=99)] * 6,  # a texture: nothing but noise
         [np.arange(SIDE)[:, None] % 8 + np.zeros((SIDE, SIDE)) < 4] * 6,  # a texture of two kinds
         [disc(3, row=0, column=shift) for shift in range(6)],  # something at the border alone
+        [disc(1, row=6 + shift, column=8) for shift in range(4)],  # too little of the centre
+        [1 - ((np.mgrid[:SIDE, :SIDE] - 7.5) ** 2).sum(axis=0) / 112.5] * 6,  # a texture in light that falls off
     ],
-    ids=["noise", "stripes", "corner"],
+    ids=["noise", "stripes", "corner", "speck", "vignette"],
 )
 def test_the_masking_test_leaves_the_mask_off_where_no_part_stands_out(parts):
     features = features_of(*parts)

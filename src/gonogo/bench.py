@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gonogo.errors import ConfigError, DataError, GonogoError
+from gonogo.process import peak_bytes
 
 SOURCE_ROOT = Path(__file__).resolve().parents[1]
 
@@ -120,7 +121,7 @@ def main() -> None:
                 "model_p50_ms": float(np.percentile(model, 50)),
                 "rest_p50_ms": float(np.percentile(rest, 50)),
                 "regions_p50_ms": float(np.percentile(regions, 50)),
-                "peak_memory_mb": peak_memory_mb(),
+                "peak_memory_mb": peak_bytes() / 2**20,
                 "runs": request["runs"],
                 "threads": request["threads"],
                 "image_width": int(pixels.shape[2]),
@@ -134,21 +135,6 @@ def main() -> None:
             }
         )
     )
-
-
-def peak_memory_mb() -> float:
-    """Largest resident size of this process so far, in MiB; 0 where the system does not say."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # Linux, whose getrusage also counts what the parent held when it started this process
-        for line in status.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
-                return float(line.split()[1]) / 2**10
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0.0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return float(peak / (2**20 if sys.platform == "darwin" else 2**10))
 
 
 def cpu_name() -> str:

@@ -19,6 +19,7 @@ class FitParams:
 
     Attributes:
         device: as in `device_of`.
+        memory_budget_mb: megabytes (1e6 bytes) that the fitting process may have resident, Python and torch included.
         tiling: as in `Inspector`.
         shots: as in `draw_shots`.
         rotations: as in `FitImages`.
@@ -26,6 +27,7 @@ class FitParams:
     """
 
     device: Literal["auto", "cpu", "cuda"]
+    memory_budget_mb: Annotated[float, Field(gt=0)] | None
     tiling: Tiling | None
     shots: Annotated[int, Field(ge=1)] | None
     rotations: Annotated[int, Field(ge=1)]
