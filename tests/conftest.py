@@ -24,6 +24,7 @@ from gonogo.regions import RegionParams
 from gonogo.sample import Sample, Shares
 from gonogo.sources.digits import Digits
 from gonogo.threshold import CalibrateParams, certify
+from gonogo.tiling import Tiling
 
 # timm's smallest, for what does not depend on how good features are: the default backbone takes three times as long.
 TINY: dict[str, object] = {"backbone": "test_resnet", "weights": "random"}
@@ -106,10 +107,12 @@ def pixels(digits: Manifest) -> np.ndarray:
     return np.stack([digits.pixels_of(record) for record in records[:: len(records) // 12][:12]])
 
 
-def fitted(name: str, manifest: Manifest, *, seed: int = 17, regions: RegionParams = REGIONS) -> Inspector:
+def fitted(
+    name: str, manifest: Manifest, *, seed: int = 17, regions: RegionParams = REGIONS, tiling: Tiling | None = None
+) -> Inspector:
     """An inspector whose detector `name` was fitted on the manifest's fit images."""
     detector: Detector = DETECTORS[name](**OPTIONS[name])
-    inspector = Inspector(detector, regions.inside)
+    inspector = Inspector(detector, regions.inside, tiling=tiling)
     detector.fit(FitImages(inspector, manifest, manifest.with_role("fit")[:40]), seed=seed)
     return inspector
 

@@ -75,9 +75,9 @@ class Detector(nn.Module, ABC):
         return {}
 
     def learn(self, **buffers: Tensor) -> None:
-        """Set learned buffers."""
+        """Set learned buffers, laid out as a saved model's are: strides, too, decide how a sum is rounded."""
         for name, value in buffers.items():
-            self.register_buffer(name, value)
+            self.register_buffer(name, value.contiguous())
 
     def require_fitted(self) -> None:
         """Raise NotFittedError while a learned buffer is missing."""
