@@ -1,5 +1,6 @@
 """Fit a detector on good images and certify its threshold on others that it never saw."""
 
+import time
 from typing import Any
 
 import torch
@@ -9,8 +10,10 @@ import door
 from gonogo.checkpoints import Checkpoints, code_fingerprint
 from gonogo.config import Params
 from gonogo.detectors import DETECTORS
-from gonogo.fit import FitParams, device_of
+from gonogo.finetune import finetune_on_load
+from gonogo.fit import FitParams, device_of, draw_shots
 from gonogo.fit_images import FitImages
+from gonogo.forecast import forecast, so_far
 from gonogo.inspection import inspect_calibrate
 from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest, read_manifest
@@ -26,8 +29,12 @@ def main(category: str, params: Params) -> None:
     chosen = params.variant("fit", DETECTORS, FitParams)
     device = device_of(chosen.values.device)
     inspector = Inspector(chosen.made, regions.inside, tiling=chosen.values.tiling).to(device)
-    images = FitImages(inspector, manifest, manifest.with_role("fit"), device=device)
-    checkpoints = Checkpoints(door.path("checkpoints", category), made_from(manifest, params))
+    records = draw_shots(manifest.with_role("fit"), chosen.values.shots, seed=params.seed)
+    images = FitImages(inspector, manifest, records, device=device, rotations=chosen.values.rotations)
+    expected = forecast(inspector.detector, images, budget_mb=chosen.values.memory_budget_mb)
+    door.say(f"{category}: {expected.sentence}")
+    origin = made_from(manifest, params)
+    checkpoints = Checkpoints(door.path("checkpoints", category), origin)
     inspector.detector.checkpoints = checkpoints
 
     with Live(str(door.path("plots", "fit", category)), dvcyaml=None, save_dvc_exp=False, report=None) as live:
@@ -38,7 +45,18 @@ def main(category: str, params: Params) -> None:
                 live.step = n_done
                 live.log_metric(name, value)
 
+        start = time.perf_counter()
+        if chosen.values.finetune is not None:
+            finetune_on_load(
+                inspector.detector,
+                images,
+                chosen.values.finetune,
+                seed=params.seed,
+                checkpoints=Checkpoints(checkpoints.folder / "finetune", origin),  # removed with the others
+                progress=record,
+            )
         inspector.detector.fit(images, seed=params.seed, progress=record)
+    door.say(f"{category}: the fit took {so_far(start)}")
     inspector.cpu()  # whose scores are the reference
 
     good, rule = inspect_calibrate(inspector, manifest, regions)

@@ -1,5 +1,8 @@
 """Small, real, seeded images and the fitted models of every detector that several tests share."""
 
+import os
+import shutil
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.contract import Detector
 from gonogo.export import export_onnx
+from gonogo.files import sha256_of
 from gonogo.fit_images import FitImages
 from gonogo.inspection import inspect_calibrate
 from gonogo.inspector import Inspector
@@ -22,21 +26,30 @@ from gonogo.sources.digits import Digits
 from gonogo.threshold import CalibrateParams, certify
 from gonogo.tiling import Tiling
 
+# timm's smallest, for what does not depend on how good features are: the default backbone takes three times as long.
+TINY: dict[str, object] = {"backbone": "test_resnet", "weights": "random"}
+
 # Small enough to fit in a second, and otherwise the detectors that the pipeline runs.
 OPTIONS: dict[str, dict[str, object]] = {
     "mean_image": {"image_size": 8},
     "pca": {"image_size": 8, "explained_variance": 0.9},
     "isolation_forest": {"image_size": 8, "n_estimators": 25},
     "mahalanobis": {"features": "pixels", "image_size": 8},
-    "knn": {"image_size": 64},
+    "knn": {"image_size": 64} | TINY,
     "lof": {"features": "pixels", "image_size": 8},
-    "ecod": {"image_size": 64},
+    "ecod": {"image_size": 64} | TINY,
     "ocsvm": {"features": "pixels", "image_size": 8},
-    "padim": {"image_size": 64, "n_features": 20},
+    "padim": {"image_size": 64, "n_features": 20} | TINY,
     "patchcore": {"image_size": 64, "coreset_ratio": 0.05},
-    "softpatch": {"image_size": 64, "coreset_ratio": 0.05},
-    "supersimplenet": {"image_size": 64, "noise_std": 1.0, "epochs": 8, "head_lr": 1e-3},
+    "softpatch": {"image_size": 64, "coreset_ratio": 0.05} | TINY,
+    "supersimplenet": {"image_size": 64, "noise_std": 1.0, "epochs": 8, "head_lr": 1e-3} | TINY,
+    "efficientad": {"teacher": "random", "size": "tiny", "image_size": 48, "steps": 8, "epoch_steps": 4, "lr": 1e-3},
+    "anomalib": {"model": "padim", "image_size": 64},  # the checkpoint comes from `anomalib_trained`
 }
+
+# The interpreter that `make anomalib` makes. It is not needed to use gonogo, so its tests are left out without it.
+ANOMALIB = Path(__file__).parents[1] / ".venv-anomalib" / "bin" / "python"
+needs_anomalib = pytest.mark.skipif(not ANOMALIB.exists(), reason="no .venv-anomalib: `make anomalib` makes it")
 
 # As in params.yaml: nothing is grown, opened, closed, dropped or left out.
 REGIONS = RegionParams(
@@ -104,9 +117,33 @@ def fitted(
     return inspector
 
 
-@pytest.fixture(scope="session", params=list(DETECTORS))
+@pytest.fixture(scope="session")
+def anomalib_trained(digits: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what `anomalib_training` writes from 40 images of the digit 0; completes OPTIONS."""
+    images, folder = tmp_path_factory.mktemp("digits_for_anomalib"), tmp_path_factory.mktemp("anomalib")
+    (images / "good").mkdir()
+    for record in digits.with_role("fit")[:40]:
+        shutil.copy(digits.path_of(record), images / "good")
+    script = Path(__file__).with_name("anomalib_training.py")
+    command = [str(ANOMALIB), "-I", str(script), str(images), "64", str(folder)]
+    subprocess.run(command, check=True, capture_output=True)
+    checkpoint = folder / "padim.ckpt"
+    OPTIONS["anomalib"] |= {
+        "checkpoint": str(checkpoint),
+        "checkpoint_sha256": sha256_of(checkpoint),
+        "python": os.path.relpath(ANOMALIB),
+    }
+    return folder
+
+
+@pytest.fixture(
+    scope="session",
+    params=[pytest.param(name, marks=needs_anomalib if name == "anomalib" else ()) for name in DETECTORS],
+)
 def inspector(request: pytest.FixtureRequest, digits: Manifest) -> Inspector:
     """Each registered detector in turn, fitted."""
+    if request.param == "anomalib":
+        request.getfixturevalue("anomalib_trained")
     return fitted(request.param, digits)
 
 

@@ -74,7 +74,7 @@ def test_a_bank_smaller_than_the_neighbours_asked_for_is_refused(digits):
         {"coreset_ratio": 0.1, "n_neighbors": 4, "reweight": True},
         {"coreset_ratio": 0.1, "reduction": "pca", "reduced_dims": 12},
         {"bank_patches": 30, "reduction": "random", "reduced_dims": 64, "n_neighbors": 2},
-        {"memory_budget_mb": 0.02},
+        {"bank_mb": 0.02},
     ],
     ids=lambda options: "-".join(options),
 )
@@ -145,20 +145,20 @@ def test_the_bank_has_the_size_asked_for_by_share_or_by_count(digits, options, n
 
 
 @pytest.mark.parametrize("options", [{}, {"reduction": "pca", "reduced_dims": 10}, {"n_reweight": 3}])
-def test_a_memory_budget_is_filled_but_for_less_than_one_patch(digits, options):
-    detector = fitted(digits, memory_budget_mb=0.03, **options)
+def test_a_bank_sized_in_megabytes_is_filled_but_for_less_than_one_patch(digits, options):
+    detector = fitted(digits, bank_mb=0.03, **options)
     taken = sum(buffer.nbytes for buffer in (detector.memory_bank_, detector.bank_neighbours_))
     assert 30_000 - taken / len(detector.memory_bank_) < taken <= 30_000
 
 
-def test_a_budget_that_two_patches_exceed_says_what_a_patch_takes(digits):
-    with pytest.raises(ConfigError, match=r"memory_budget_mb is 0\.001; a patch takes 680 bytes"):
-        fitted(digits, memory_budget_mb=0.001)
+def test_megabytes_that_two_patches_exceed_are_refused_with_what_a_patch_takes(digits):
+    with pytest.raises(ConfigError, match=r"bank_mb is 0\.001; a patch takes 680 bytes"):
+        fitted(digits, bank_mb=0.001)
 
 
 def test_a_bank_sized_twice_is_refused_and_both_are_named():
-    with pytest.raises(ConfigError, match=r"fit\.coreset_ratio and fit\.memory_budget_mb each set the bank's size"):
-        PatchCore(coreset_ratio=0.01, memory_budget_mb=1.0)
+    with pytest.raises(ConfigError, match=r"fit\.coreset_ratio and fit\.bank_mb each set the bank's size"):
+        PatchCore(coreset_ratio=0.01, bank_mb=1.0)
 
 
 @pytest.mark.parametrize("options", [{"reduction": "pca"}, {"reduced_dims": 8}])
@@ -175,11 +175,8 @@ def test_more_components_than_there_are_dimensions_are_refused(digits):
 DINO = {"weights": "random", "layers": [11], "neighbourhood": 1, "top_share": 0.1, "bank_patches": 20}
 
 
-@pytest.mark.parametrize(
-    ("backbone", "image_size"), [("vit_small_patch14_dinov2", 56), ("vit_small_patch16_dinov3", 64)]
-)
-def test_patch_tokens_of_dino_score_the_same_in_both_runtimes(digits, pixels, tmp_path, backbone, image_size):
-    detector = PatchCore(backbone=backbone, image_size=image_size, **DINO)
+def test_patch_tokens_of_dinov3_score_the_same_in_both_runtimes(digits, pixels, tmp_path):
+    detector = PatchCore(backbone="vit_small_patch16_dinov3", image_size=64, **DINO)  # DINOv2: test_foreground.py
     inspector = Inspector(detector)
     detector.fit(FitImages(inspector, digits, digits.with_role("fit")[:6]), seed=3)
     export_onnx(inspector, tmp_path / "gauge.onnx", metadata={}, opset=18)
@@ -232,3 +229,49 @@ def test_a_patch_is_the_mean_of_its_neighbourhood_of_cells(pixels, side):
     reach = side // 2
     around = cells[:, 3 - reach : 4 + reach, 4 - reach : 5 + reach]
     np.testing.assert_allclose(patch, around.mean(dim=(1, 2)), rtol=1e-4, atol=1e-5)
+
+
+def test_a_budget_that_all_patches_fit_in_changes_no_bit_of_the_bank(digits):
+    without = fitted(digits)
+    within = PatchCore(image_size=64)
+    within.room = 600_000
+    within.fit(FitImages(Inspector(within), digits, digits.with_role("fit")[:6]), seed=3)
+    assert all(torch.equal(within.state_dict()[name], tensor) for name, tensor in without.state_dict().items())
+
+
+def in_parts(digits: Manifest, room: int, **options: object) -> PatchCore:
+    """A PatchCore of 30 digits, whose 1,920 patches need 2.5 MB at once."""
+    detector = PatchCore(image_size=64, **options)
+    detector.room = room
+    return detector.fit(FitImages(Inspector(detector), digits, digits.with_role("fit")[:30]), seed=3)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"reduction": "pca", "reduced_dims": 20}, {"reduction": "random", "reduced_dims": 20}]
+)
+def test_a_bank_from_parts_has_the_size_asked_for_and_covers_all_patches_as_closely_as_it_says(digits, options):
+    detector = in_parts(digits, 900_000, bank_patches=110, **options)
+    assert detector.memory_bank_.shape[0] == 110
+    patches = fit_patches(detector, digits, 30) - detector.mean_
+    reduced = patches @ detector.projection_ if options else patches
+    farthest = distances(reduced, detector.memory_bank_).min(axis=1).max()
+    facts = detector.facts()
+    assert "covering_radius" not in facts
+    assert farthest <= facts["covering_radius_at_most"] * (1 + 1e-5) < 4 * farthest
+    again = PatchCore(image_size=64, bank_patches=110, **options).restore(detector.state_dict())
+    assert again.facts() == facts
+
+
+def test_a_bank_for_which_there_is_no_room_becomes_smaller_and_the_forecast_says_so(digits):
+    detector = PatchCore(image_size=64, coreset_ratio=0.5)
+    detector.room = 900_000
+    expected = detector.forecast(FitImages(Inspector(detector), digits, digits.with_role("fit")[:30]))
+    size = len(in_parts(digits, 900_000, coreset_ratio=0.5).memory_bank_)
+    assert 100 <= size < 960
+    assert f"1,920 patches in 6 parts that leave 117 each, a bank of {size} of those instead of 960" in expected.how
+    assert expected.memory <= 900_000
+
+
+def test_a_budget_without_room_for_a_bank_of_use_is_refused_with_numbers(digits):
+    with pytest.raises(ConfigError, match=r"leaves 0\.1 MB for 1,920 patches of 152 .* a bank of 48; 960 were asked"):
+        in_parts(digits, 100_000, coreset_ratio=0.5)

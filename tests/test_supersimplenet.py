@@ -16,22 +16,22 @@ import pytest
 import torch
 
 from conftest import OPTIONS, fitted
+from gonogo.anomaly_map import positive
 from gonogo.checkpoints import Checkpoints
 from gonogo.detectors.supersimplenet import (
     SuperSimpleNet,
     anomaly_masks,
     focal_loss,
     perlin_noise,
-    positive,
     truncated_l1,
 )
-from gonogo.errors import DataError, TrainingError
+from gonogo.errors import ConfigError, TrainingError
 from gonogo.fit_images import FitImages
 from gonogo.inspector import Inspector
 from gonogo.metrics import auroc
 from import_closure import ROOT
 
-TINY = {"image_size": 32, "upscale": 2, "weights": "random", "noise_std": 1.0, "batch_size": 2, "max_cache_gib": 0.1}
+TINY = {"image_size": 32, "upscale": 2, "weights": "random", "noise_std": 1.0, "batch_size": 2}
 
 
 class Killed(Exception):
@@ -157,8 +157,11 @@ def test_features_beyond_the_bound_of_memory_are_refused_before_all_are_computed
                 seen.append(item)
                 yield item
 
-    detector = SuperSimpleNet(**(TINY | {"max_cache_gib": 1e-6}))
-    with pytest.raises(DataError, match=r"raise it, or take fewer images"):
+    detector = SuperSimpleNet(**TINY)
+    detector.room = 1000
+    with pytest.raises(
+        ConfigError, match=r"memory_budget_mb leaves 0\.0 MB; the features of \d+ fit images need \d\.\d MB"
+    ):
         detector.fit(Counted(textures), seed=0)
     assert len(seen) == 1
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gonogo.errors import ConfigError, DataError, GonogoError
+from gonogo.process import peak_bytes
 
 SOURCE_ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,7 +35,7 @@ class BenchParams:
 
 
 def measure(bundle: Path, images: Sequence[Path], params: BenchParams) -> dict[str, float | int | str]:
-    """Latency of decode to verdict at batch 1, with what it was measured on.
+    """Latency of decode to verdict at batch 1, with what it was measured on, and the size of the bundle (1e6 bytes).
 
     Args:
         images: encoded files, taken in turn.
@@ -74,7 +75,8 @@ def measure(bundle: Path, images: Sequence[Path], params: BenchParams) -> dict[s
             last_words = complaints.read().strip()[-500:]
             raise GonogoError(f"the bench process failed with exit code {child.returncode}: {last_words}")
     figures: dict[str, float | int | str] = json.loads(rest)
-    return {"cold_start_ms": cold_start * 1e3} | figures
+    size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
+    return {"cold_start_ms": cold_start * 1e3, "bundle_mb": size / 1e6} | figures
 
 
 def main() -> None:
@@ -119,7 +121,7 @@ def main() -> None:
                 "model_p50_ms": float(np.percentile(model, 50)),
                 "rest_p50_ms": float(np.percentile(rest, 50)),
                 "regions_p50_ms": float(np.percentile(regions, 50)),
-                "peak_memory_mb": peak_memory_mb(),
+                "peak_memory_mb": peak_bytes() / 2**20,
                 "runs": request["runs"],
                 "threads": request["threads"],
                 "image_width": int(pixels.shape[2]),
@@ -133,21 +135,6 @@ def main() -> None:
             }
         )
     )
-
-
-def peak_memory_mb() -> float:
-    """Largest resident size of this process so far, in MiB; 0 where the system does not say."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # Linux, whose getrusage also counts what the parent held when it started this process
-        for line in status.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
-                return float(line.split()[1]) / 2**10
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0.0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return float(peak / (2**20 if sys.platform == "darwin" else 2**10))
 
 
 def cpu_name() -> str:

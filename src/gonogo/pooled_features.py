@@ -1,6 +1,6 @@
 """One row per image, for detectors that know rows, not images: pooled backbone features, or the pixels themselves."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
 import torch
@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from gonogo.backbone import Backbone
 from gonogo.detectors.contract import Progress
 from gonogo.errors import ConfigError, DataError
+from gonogo.forecast import Forecast, try_images
 
 Kind = Literal["backbone", "pixels"]
+Work = Callable[[int, int], float]
 LARGEST_PIXELS = 32  # 3,072 dimensions; a covariance of them takes seconds to factor and 38 MB to keep
 SMALLEST_FOR_BACKBONE = 32
 
@@ -75,6 +77,16 @@ class PooledFeatures(nn.Module):
         if len(rows) < 2:
             raise DataError(f"fit.detector {detector} needs at least 2 fit images, got {len(rows)}")
         return torch.stack(rows).cpu()
+
+    def forecast(self, batches: Collection[Tensor], *, copies: float, work: Work | None = None) -> Forecast:
+        """What a fit takes that holds so many `copies` of all rows in single precision at its peak.
+
+        `work` gives the seconds of what comes after the rows, from their number and dimensions.
+        """
+        tried = try_images(batches, self)
+        n, d = tried.n_batches * tried.shape[0], tried.shape[1]
+        seconds = tried.all_seconds + (work(n, d) if work else 0)
+        return Forecast(int(copies * 4 * n * d), seconds, f"{n:,} rows of {d:,} numbers")
 
     def facts(self) -> dict[str, str | int | float]:
         """Where the rows come from."""

@@ -4,6 +4,7 @@ A detector sees float pixels (n, 3, image_size, image_size) in [0, 255], already
 What it learns are buffers whose names end in `_`; they are None until `fit`, and are all that is saved.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from typing import Self
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from gonogo.backbone import Backbone
 from gonogo.checkpoints import Checkpoints
 from gonogo.errors import NotFittedError
+from gonogo.forecast import Forecast, try_images
 
 # Called as (what, n_done, n_total, values): `values` are the figures worth a live curve, often none.
 Progress = Callable[[str, int, int, dict[str, float]], None]
@@ -33,6 +35,7 @@ class Detector(nn.Module, ABC):
     smoothing: float = 0.0  # Gaussian sigma for the map, in pixels at image_size
     localises: bool = True  # False: the map is constant, and no pixel metric is computed
     checkpoints: Checkpoints | None = None  # set before `fit`, which goes on from there if it is one that trains
+    room: int | None = None  # bytes that `fit` may hold at once, beside the process; set before it. None: no limit
 
     @abstractmethod
     def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
@@ -41,6 +44,18 @@ class Detector(nn.Module, ABC):
         Raises:
             DataError: there are too few images for the options.
         """
+
+    def forecast(self, batches: Collection[Tensor]) -> Forecast:
+        """What `fit` of these batches takes within `room`, from a look at the first few: nothing is learned.
+
+        Without its own forecast, a detector is taken for one that keeps no image and computes next to nothing.
+
+        Raises:
+            ConfigError: `room` is too little, whatever is done.
+            DataError: there is no fit image.
+        """
+        tried = try_images(batches, lambda batch: batch)
+        return Forecast(8 * math.prod(tried.shape), tried.all_seconds, "no image is kept")
 
     @abstractmethod
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:

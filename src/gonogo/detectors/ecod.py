@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gonogo.backbone import LITE0
 from gonogo.detectors.contract import Detector, Progress, no_progress
+from gonogo.forecast import Forecast
 from gonogo.pooled_features import Kind, PooledFeatures
 
 _LEAST_RAMP = 1e-4  # in the features' unit: where a feature is constant, its rounding is not news
@@ -65,6 +66,9 @@ class ECOD(Detector):
             ramps_=(self.ramp * variance.sqrt()).clamp(min=_LEAST_RAMP).float(),
         )
         return self
+
+    def forecast(self, batches: Collection[Tensor]) -> Forecast:
+        return self.rows.forecast(batches, copies=7)  # most of them in double precision
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         self.require_fitted()

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gonogo.backbone import LITE0
 from gonogo.detectors.contract import Detector, Progress, no_progress
+from gonogo.forecast import Forecast
 from gonogo.pooled_features import Kind, PooledFeatures
 
 
@@ -52,6 +53,9 @@ class KNearestNeighbours(Detector):
     def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
         self.learn(rows_=self.rows.fit_rows(batches, detector="knn", progress=progress))
         return self
+
+    def forecast(self, batches: Collection[Tensor]) -> Forecast:
+        return self.rows.forecast(batches, copies=3)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         self.require_fitted()

@@ -5,6 +5,7 @@ new image is judged by the densities of the fit images, which it does not change
 neighbours count, also where more lie at the k-th distance.
 """
 
+import time
 from collections.abc import Collection
 from typing import Annotated, Self
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from gonogo.backbone import LITE0
 from gonogo.detectors.contract import Detector, Progress, no_progress
 from gonogo.detectors.knn import l2
+from gonogo.forecast import Forecast
 from gonogo.pooled_features import Kind, PooledFeatures
 
 
@@ -54,9 +56,12 @@ class LocalOutlierFactor(Detector):
 
     def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
         rows = self.rows.fit_rows(batches, detector="lof", progress=progress)
-        distances = torch.stack([l2(row[None], rows)[0] for row in rows])  # (m, m)
-        distances.fill_diagonal_(torch.inf)  # no image is its own neighbour
-        nearest, index = distances.topk(min(self.n_neighbors, len(rows) - 1), dim=1, largest=False)
+        k = min(self.n_neighbors, len(rows) - 1)
+        nearest, index = torch.empty(len(rows), k), torch.empty(len(rows), k, dtype=torch.int64)
+        for number, row in enumerate(rows):  # one at a time: nothing of (m, m) is held
+            distances = l2(row[None], rows)[0]
+            distances[number] = torch.inf  # no image is its own neighbour
+            nearest[number], index[number] = distances.topk(k, largest=False)
         k_distances = nearest[:, -1]
         self.learn(
             rows_=rows,
@@ -64,6 +69,9 @@ class LocalOutlierFactor(Detector):
             densities_=reachability_density(nearest, k_distances[index]),
         )
         return self
+
+    def forecast(self, batches: Collection[Tensor]) -> Forecast:
+        return self.rows.forecast(batches, copies=5, work=lambda n, d: n * _seconds_of_one(n, d))
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         self.require_fitted()
@@ -83,3 +91,10 @@ def reachability_density(distances: Tensor, k_distances: Tensor) -> Tensor:
     The least distance keeps the density of more than k images that are all the same finite.
     """
     return 1 / torch.maximum(distances, k_distances).mean(dim=1).clamp(min=1e-10)
+
+
+def _seconds_of_one(n: int, d: int) -> float:
+    rows = torch.rand(n, d)
+    start = time.perf_counter()
+    l2(rows[:1], rows)
+    return time.perf_counter() - start

@@ -16,6 +16,7 @@ from torch import Tensor
 from gonogo.backbone import LITE0
 from gonogo.detectors.contract import Detector, Progress, no_progress
 from gonogo.errors import DataError
+from gonogo.forecast import Forecast
 from gonogo.pooled_features import Kind, PooledFeatures
 
 
@@ -64,6 +65,9 @@ class Mahalanobis(Detector):
         whitening = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), identity, upper=False)
         self.learn(mean_=torch.from_numpy(gaussian.location_).float(), whitening_=whitening.float())
         return self
+
+    def forecast(self, batches: Collection[Tensor]) -> Forecast:
+        return self.rows.forecast(batches, copies=11)  # in double precision, and scikit-learn's own
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         self.require_fitted()

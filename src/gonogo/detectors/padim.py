@@ -6,6 +6,8 @@ quarter of the memory; coarser layers are brought to the first one's grid biline
 cropped; the score is the maximum of the grid, before the map is smoothed. `shrinkage` is an addition, off by default.
 """
 
+import math
+import time
 from collections.abc import Collection
 from typing import Annotated, Literal, Self
 
@@ -16,6 +18,7 @@ from torch import Tensor
 from gonogo.backbone import LITE0
 from gonogo.detectors.contract import Detector, Progress, no_progress
 from gonogo.errors import ConfigError, DataError
+from gonogo.forecast import MB, Forecast, try_images
 from gonogo.patch_features import PatchFeatures
 
 
@@ -76,6 +79,7 @@ class PaDiM(Detector):
             features = self.patch_features(batch)  # (b, gh, gw, all dimensions)
             if gaussians is None:
                 chosen = self._draw(features.shape[3], seed)
+                self._require_room(features.shape[1] * features.shape[2])
                 gaussians = Gaussians(tuple(features.shape[1:3]), self.n_features, features.device)
             gaussians.add(features[..., chosen])
             progress("covariance", number, len(batches), {})
@@ -87,6 +91,35 @@ class PaDiM(Detector):
         covariance.diagonal(dim1=1, dim2=2).add_(self.epsilon)
         self.learn(features_=chosen, mean_=mean, whitening_=whitening(covariance))
         return self
+
+    def forecast(self, batches: Collection[Tensor]) -> Forecast:
+        tried = try_images(batches, self.patch_features)
+        b, gh, gw, _ = tried.shape
+        memory = self._require_room(gh * gw)
+        whole, batch = Gaussians((gh, gw), self.n_features, torch.device("cpu")), torch.rand(b, gh, gw, self.n_features)
+        whole.add(batch)  # warms up
+        start = time.perf_counter()
+        whole.add(batch)
+        added = time.perf_counter()
+        whitening(torch.eye(self.n_features, dtype=torch.float64).expand(gw, -1, -1))
+        seconds = tried.n_batches * (tried.seconds + added - start) + gh * (time.perf_counter() - added)
+        return Forecast(memory, seconds, f"a Gaussian of {self.n_features} dimensions at each of {gh * gw:,} places")
+
+    def _require_room(self, places: int) -> int:
+        """Bytes that fitting holds at its peak: a float64 scatter and its float32 factor, whatever the images.
+
+        Raises:
+            ConfigError: there is less room.
+        """
+        memory = places * (12 * self.n_features**2 + 32 * self.n_features)
+        if self.room is not None and memory > self.room:
+            fits = int((math.sqrt(256 + 12 * self.room / places) - 16) / 12)  # dimensions
+            raise ConfigError(
+                f"fit.memory_budget_mb leaves {self.room / MB:,.1f} MB; Gaussians of {self.n_features} dimensions at "
+                f"{places:,} places need {memory / MB:,.1f} MB. Give it more, set fit.n_features to {fits} at most, or "
+                "take a coarser first layer or a smaller fit.image_size"
+            )
+        return memory
 
     def _draw(self, n_available: int, seed: int) -> Tensor:
         if self.n_features > n_available:

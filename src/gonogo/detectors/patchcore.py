@@ -11,11 +11,14 @@ authors' code (amazon-science/patchcore-inspection), for score and map alike.
 With a DINO backbone's patch tokens, `neighbourhood: 1` and `top_share: 0.01` it takes tokens and scores images as
 Damm et al. 2025, "AnomalyDINO: Boosting Patch-based Few-shot Anomaly Detection with DINOv2" (WACV), do. Deviations
 from that paper: l2 distances of the tokens as they are before the backbone's last normalisation, not cosine distances
-after it; a coreset instead of all tokens unless `coreset_ratio` is 1; no foreground mask; no rotated fit images.
+after it; a coreset instead of all tokens unless `coreset_ratio` is 1. `foreground: pca` is that paper's mask, with the
+deviations that `gonogo.foreground` lists; it also keeps the background out of the bank, which the authors leave in by
+default. Their rotated fit images are `fit.rotations: 8`, for any detector.
 """
 
 import math
 from collections.abc import Collection
+from itertools import islice
 from typing import Annotated, Literal, Self
 
 import torch
@@ -27,9 +30,15 @@ from gonogo.backbone import LITE0
 from gonogo.coreset import greedy_coreset
 from gonogo.detectors.contract import Detector, Progress, no_progress
 from gonogo.errors import ConfigError, DataError
+from gonogo.forecast import MB, Forecast, try_images
+from gonogo.foreground import Foreground, learn_foreground, widened
 from gonogo.patch_features import PatchFeatures
+from gonogo.patch_stream import PatchStream, Plan, Reduction, ReductionKind, plan_patches, selection_seconds
 
 DEFAULT_CORESET_RATIO = 0.01
+FOREGROUND_IMAGES = 100  # at most so many fit images, evenly spaced, say what the foreground is
+LEAST_BANK = 100  # patches, or those asked for; a budget of memory that allows fewer is refused
+_CHUNK_BYTES = 64 << 20  # of the distances within the bank that are looked at together
 
 
 class PatchCore(Detector):
@@ -42,7 +51,12 @@ class PatchCore(Detector):
     projection_: Tensor
     memory_bank_: Tensor
     bank_neighbours_: Tensor
-    covering_radius_: Tensor
+    covering_radius_: Tensor  # (), or (2,) where parts passed by: theirs, and that of the last choice
+    bank_images: Tensor | None = None  # (m,) the number of the fit image that each patch is of; not saved
+    foreground_axis_: Tensor
+    foreground_band_: Tensor
+    foreground_least_: Tensor
+    foreground_test_: Tensor
 
     def __init__(
         self,
@@ -54,12 +68,13 @@ class PatchCore(Detector):
         image_size: Annotated[int, Field(ge=32)] = 256,
         coreset_ratio: Annotated[float, Field(gt=0, le=1)] | None = None,
         bank_patches: Annotated[int, Field(ge=2)] | None = None,
-        memory_budget_mb: Annotated[float, Field(gt=0)] | None = None,
+        bank_mb: Annotated[float, Field(gt=0)] | None = None,
         n_neighbors: Annotated[int, Field(ge=1)] = 1,
-        reduction: Literal["none", "random", "pca"] = "none",
+        reduction: ReductionKind = "none",
         reduced_dims: Annotated[int, Field(ge=1)] | None = None,
         neighbourhood: Literal[1, 3, 5] = 3,
         top_share: Annotated[float, Field(ge=0, le=1)] = 0.0,
+        foreground: Literal["none", "pca"] = "none",
         reweight: bool = False,
         n_reweight: Annotated[int, Field(ge=2)] = 9,
         smoothing: Annotated[float, Field(ge=0)] = 4.0,
@@ -70,9 +85,9 @@ class PatchCore(Detector):
             backbone: timm's name. `layers`, `weights` and `weights_sha256` as in `Backbone`.
             image_size: pixels are resized to (image_size, image_size).
             coreset_ratio: share of the fit images' patches that the memory bank keeps; DEFAULT_CORESET_RATIO where
-                neither it nor `bank_patches` nor `memory_budget_mb` is set.
+                neither it nor `bank_patches` nor `bank_mb` is set.
             bank_patches: how many patches the bank keeps, or all if there are fewer.
-            memory_budget_mb: megabytes (1e6 bytes) that the bank and its list of neighbours may take in the model.
+            bank_mb: megabytes (1e6 bytes) that the bank and its list of neighbours may take in the model.
             n_neighbors: the bank's nearest patches whose mean distance is taken.
             reduction: what the features go through before the bank: random, a Gaussian projection that keeps squared
                 distances in expectation (Johnson and Lindenstrauss 1984; Dasgupta and Gupta 2003); pca, the principal
@@ -81,6 +96,9 @@ class PatchCore(Detector):
             neighbourhood: side of the square of a layer's cells that a patch is the average of; 1 for tokens of a
                 vision transformer, which have seen their surroundings.
             top_share: share of an image's patches, the most anomalous ones, whose mean is its score; 0: the worst one.
+            foreground: pca, patches that do not show the part have distance 0 and are not in the bank, but for a ring
+                of one cell around it; a masking test on the fit images says whether there is a part to be told from
+                its background, and without one the option changes nothing. none, all patches count.
             reweight: the paper's equation 7, which lowers the score where the bank is sparse.
             n_reweight: the bank's patches around the nearest one that equation 7 looks at.
             smoothing: Gaussian sigma of the map, in pixels at `image_size`.
@@ -92,7 +110,7 @@ class PatchCore(Detector):
         super().__init__()
         self.image_size = image_size
         self.smoothing = smoothing
-        sizes = {"coreset_ratio": coreset_ratio, "bank_patches": bank_patches, "memory_budget_mb": memory_budget_mb}
+        sizes = {"coreset_ratio": coreset_ratio, "bank_patches": bank_patches, "bank_mb": bank_mb}
         given = [f"fit.{name}" for name, value in sizes.items() if value is not None]
         if len(given) > 1:
             raise ConfigError(f"{' and '.join(given)} each set the bank's size; keep one and set the others to null")
@@ -107,9 +125,10 @@ class PatchCore(Detector):
                 "set one of them to its default"
             )
         self.top_share = top_share
+        self.foreground = foreground
         self.coreset_ratio = coreset_ratio
         self.bank_patches = bank_patches
-        self.memory_budget_mb = memory_budget_mb
+        self.bank_mb = bank_mb
         self.n_neighbors = n_neighbors
         self.reduction = reduction
         self.reduced_dims = reduced_dims
@@ -119,67 +138,123 @@ class PatchCore(Detector):
         self.weights_sha256 = weights_sha256
         self.patch_features = PatchFeatures(backbone, layers, image_size, neighbourhood=neighbourhood)
         projection = () if reduction == "none" else ("projection_",)
-        for name in ("mean_", *projection, "memory_bank_", "bank_neighbours_", "covering_radius_"):
+        masked = () if foreground == "none" else tuple(f"foreground_{field}_" for field in Foreground._fields)
+        for name in ("mean_", *projection, "memory_bank_", "bank_neighbours_", "covering_radius_", *masked):
             self.register_buffer(name, None)
 
+    @torch.no_grad()
     def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
-        features = []
         self.patch_features.load(self.weights, self.weights_sha256)
+        if self.foreground == "pca" and len(batches) > 0:
+            every = math.ceil(len(batches) / FOREGROUND_IMAGES)
+            foreground = learn_foreground([self.patch_features(batch) for batch in islice(batches, 0, None, every)])
+            self.learn(**{f"foreground_{field}_": value for field, value in foreground._asdict().items()})
+        stream: PatchStream | None = None
         for number, batch in enumerate(batches, start=1):
-            features.append(self.patch_features(batch).flatten(0, 2))  # (b * gh * gw, d)
+            grid = self.patch_features(batch)
+            features = grid.flatten(1, 2)  # (b, p, d)
+            if stream is None:
+                stream = PatchStream(
+                    self._plan(len(batches) * len(features), *features.shape[1:]),
+                    features,
+                    Reduction(self.reduction, self.reduced_dims, seed),
+                    lambda done, total, radius: progress("parts", done, total, {"radius_of_parts": radius}),
+                )
+            stream.add(features, self._for_the_bank(grid))
             progress("features", number, len(batches), {})
-        patches = torch.cat(features) if features else torch.empty(0, 0)
-        if len(patches) < 2:
+        if stream is None:
             raise DataError("fit.detector patchcore needs at least one fit image")
-        mean = patches.mean(dim=0)
-        patches -= mean
-        if self.reduced_dims is not None:
-            projection = self._projection(patches, self.reduced_dims, seed)
-            self.learn(projection_=projection)
-            patches = patches @ projection
-        n_select = self._bank_size(*patches.shape)
-        first = int(torch.randint(len(patches), (), generator=torch.Generator().manual_seed(seed)))
+        plan, taken = stream.plan, stream.finish()
+        n_patches = len(taken.patches)
+        n_select = self._bank_size(*taken.patches.shape) if self.room is None else min(plan.n_select, n_patches)
         coreset = greedy_coreset(
-            patches,
+            taken.patches,
             n_select,
-            first=first,
+            first=int(torch.randint(n_patches, (), generator=torch.Generator().manual_seed(seed))),
             on_step=lambda done, total, radius: progress("coreset", done, total, {"covering_radius": radius}),
         )
-        bank = patches[coreset.indices]
+        bank = taken.patches[coreset.indices]
         if len(bank) < self.n_neighbors:
             raise DataError(
-                f"fit.n_neighbors is {self.n_neighbors}, but the bank keeps {len(bank)} of {len(patches)} patches; "
+                f"fit.n_neighbors is {self.n_neighbors}, but the bank keeps {len(bank)} of {n_patches} patches; "
                 "let it keep more or look at fewer neighbours"
             )
-        neighbours = proximity(bank, bank).topk(min(self.n_reweight, len(bank)), dim=1).indices
+        radii = [coreset.covering_radius] if taken.radius is None else [taken.radius, coreset.covering_radius]
+        self.bank_images = taken.images[coreset.indices.cpu()]
+        mean, projection = taken.mean, taken.projection
+        del taken  # before the neighbours
+        if projection is not None:
+            self.learn(projection_=projection)
         self.learn(
             mean_=mean,
             memory_bank_=bank,
-            bank_neighbours_=neighbours,
-            covering_radius_=torch.tensor(coreset.covering_radius),
+            bank_neighbours_=bank_neighbours(bank, min(self.n_reweight, len(bank))),
+            covering_radius_=torch.tensor(radii).squeeze(),
         )
         return self
 
-    def _projection(self, centred: Tensor, dims: int, seed: int) -> Tensor:
-        """(d, dims) of patches (n, d) whose mean is zero."""
-        n, d = centred.shape
-        if self.reduction == "random":
-            gaussian = torch.randn(d, dims, generator=torch.Generator().manual_seed(seed))
-            return gaussian.to(centred.device) / math.sqrt(dims)
-        if dims > min(n, d):
-            raise ConfigError(f"fit.reduced_dims is {dims}; {n} patches of {d} dimensions have {min(n, d)} components")
-        axes: Tensor = torch.linalg.eigh((centred.T @ centred).double()).eigenvectors  # the largest variance comes last
-        return axes[:, -dims:].flip(1).float().contiguous()
+    def _for_the_bank(self, grid: Tensor) -> Tensor | None:
+        """(b, gh * gw) bool: which patches of a grid (b, gh, gw, d) may enter the bank; None: all."""
+        if self.foreground == "none":
+            return None
+        return (widened(self._foreground().weights(grid)) > 0).flatten(1)
+
+    def _foreground(self) -> Foreground:
+        return Foreground(self.foreground_axis_, self.foreground_band_, self.foreground_least_, self.foreground_test_)
+
+    def forecast(self, batches: Collection[Tensor]) -> Forecast:
+        tried = try_images(batches, self.patch_features)
+        b, gh, gw, d = tried.shape
+        n_patches = tried.n_batches * b * gh * gw
+        plan = self._plan(tried.n_batches * b, gh * gw, d)
+        wanted = self._bank_size(n_patches, self.reduced_dims or d)
+        how = f"all {n_patches:,} patches at once, a bank of {plan.n_select:,}"
+        if plan.part is not None:
+            how = (
+                f"{n_patches:,} patches in {plan.n_parts:,} parts that leave {plan.keep:,} each, a bank of "
+                f"{plan.n_select:,} of those"
+            )
+        if plan.n_select < wanted:
+            how += f" instead of {wanted:,}"
+        memory = max(plan.memory, plan.n_select * self._scoring_bytes(gh * gw, d))
+        return Forecast(memory, tried.all_seconds + selection_seconds(plan, self._dims_in_parts(d)), how)
+
+    def _plan(self, n_images: int, p: int, d: int) -> Plan:
+        """How the bank is chosen from the p patches of d dimensions of each image, within the room that there is.
+
+        Raises:
+            ConfigError: there is no room for a bank that is of use.
+        """
+        n_patches = n_images * p
+        wanted = self._bank_size(n_patches, self.reduced_dims or d)
+        n_select = wanted if self.room is None else min(wanted, self.room // self._scoring_bytes(p, d))
+        plan = plan_patches(n_patches, d, n_select, self.room, d_in_parts=self._dims_in_parts(d))
+        least = 0 if self.room is None else max(self.n_neighbors, min(wanted, LEAST_BANK))
+        if plan is None or plan.n_select < least:
+            raise ConfigError(
+                f"fit.memory_budget_mb leaves {(self.room or 0) / MB:,.1f} MB for {n_patches:,} patches of {d} "
+                f"dimensions, room for a bank of {plan.n_select if plan else 0:,}; {wanted:,} were asked for, and "
+                f"fewer than {least:,} would be of no use. Give it more, or take fewer fit images or a smaller "
+                "fit.image_size"
+            )
+        return plan
+
+    def _dims_in_parts(self, d: int) -> int:
+        """Dimensions of a patch while it waits: principal components are known after all have passed."""
+        return self.reduced_dims if self.reduction == "random" and self.reduced_dims else d
+
+    def _scoring_bytes(self, p: int, d: int) -> int:
+        """What each patch of the bank adds while an image of p patches is scored: distances, and two copies of it."""
+        return 4 * p + 3 * 4 * (self.reduced_dims or d)
 
     def _bank_size(self, n_patches: int, d: int) -> int:
-        """How many of `n_patches` patches of `d` dimensions the bank keeps."""
-        if self.memory_budget_mb is not None:
+        """How many of `n_patches` patches of `d` dimensions the bank is to keep."""
+        if self.bank_mb is not None:
             patch_bytes = 4 * d + 8 * self.n_reweight  # its features, and the indices of its neighbours
-            affordable = int(self.memory_budget_mb * 1e6) // patch_bytes
+            affordable = int(self.bank_mb * MB) // patch_bytes
             if affordable < 2:
                 raise ConfigError(
-                    f"fit.memory_budget_mb is {self.memory_budget_mb:g}; a patch takes {patch_bytes} bytes, and a bank "
-                    "needs two"
+                    f"fit.bank_mb is {self.bank_mb:g}; a patch takes {patch_bytes} bytes, and a bank needs two"
                 )
             return min(affordable, n_patches)
         if self.bank_patches is not None:
@@ -204,6 +279,8 @@ class PatchCore(Detector):
             nearest = closeness.topk(self.n_neighbors, dim=2).indices  # (n, p, k)
             distance = (patches[:, :, None] - self.memory_bank_[nearest]).norm(dim=3).mean(dim=2)
             index = nearest[:, :, 0]
+        if self.foreground == "pca":
+            distance = distance * self._foreground().weights(features).flatten(1)
         grid = distance.view(features.shape[:3])
         if self.top_share > 0:
             n_top = max(1, int(self.top_share * distance.shape[1]))
@@ -223,11 +300,19 @@ class PatchCore(Detector):
 
     def facts(self) -> dict[str, str | int | float]:
         self.require_fitted()
-        return {
+        chosen_at_once = self.covering_radius_.ndim == 0
+        facts: dict[str, str | int | float] = {
             "weights": self.weights if self.weights in ("pretrained", "random") else "file",
             "bank_patches": len(self.memory_bank_),
-            "covering_radius": float(self.covering_radius_),
+            "covering_radius" if chosen_at_once else "covering_radius_at_most": float(self.covering_radius_.sum()),
         }
+        return facts | (self._foreground().facts() if self.foreground == "pca" else {})
+
+
+def bank_neighbours(bank: Tensor, n_neighbors: int) -> Tensor:
+    """(m, k) indices of the patches of a bank (m, d) that are nearest to each of its patches, itself included."""
+    rows = max(1, _CHUNK_BYTES // (4 * len(bank)))
+    return torch.cat([proximity(some, bank).topk(n_neighbors, dim=1).indices for some in torch.split(bank, rows)])
 
 
 def proximity(rows: Tensor, bank: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ so that their published code runs with 5.
 """
 
 import math
+import time
 from collections.abc import Collection
 from typing import Annotated, Self
 
@@ -23,7 +24,9 @@ from gonogo.coreset import greedy_coreset
 from gonogo.detectors.contract import Detector, Progress, no_progress
 from gonogo.detectors.patchcore import proximity
 from gonogo.errors import DataError
+from gonogo.forecast import Forecast, try_images
 from gonogo.patch_features import PatchFeatures
+from gonogo.patch_stream import Plan, selection_bytes, selection_seconds
 
 _CHUNK_BYTES = 64 << 20  # of the distances within the places that are looked at together
 
@@ -75,22 +78,27 @@ class SoftPatch(Detector):
             self.register_buffer(name, None)
 
     def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
-        features = []
+        images = torch.empty(0)
+        n_images = 0
         self.patch_features.load(self.weights, self.weights_sha256)
         for number, batch in enumerate(batches, start=1):
-            features.append(self.patch_features(batch).flatten(1, 2))  # (b, p, d)
+            features = self.patch_features(batch).flatten(1, 2)  # (b, p, d)
+            if number == 1:  # one buffer: hundreds of tensors would leave holes in the heap when they go
+                images = features.new_empty(len(batches) * len(features), *features.shape[1:])
+            images[n_images : n_images + len(features)] = features
+            n_images += len(features)
             progress("features", number, len(batches), {})
-        n_images = sum(len(batch) for batch in features)
         if n_images <= self.lof_neighbors:
             raise DataError(
                 f"fit.lof_neighbors is {self.lof_neighbors}, so softpatch needs at least {self.lof_neighbors + 1} fit "
                 f"images, got {n_images}; add images or look at fewer neighbours"
             )
-        images = torch.cat(features)  # (n, p, d)
+        images = images[:n_images]  # (n, p, d)
         factors = _factors_by_place(images, self.lof_neighbors, progress).flatten()  # (n * p,)
         n_kept = len(factors) - int(self.removed_share * len(factors))
         kept = factors.argsort(stable=True)[:n_kept].sort().values
         patches = images.flatten(0, 1)[kept]
+        del images
         mean = patches.mean(dim=0)
         patches -= mean
         n_select = min(max(2, math.ceil(self.coreset_ratio * len(factors))), n_kept)
@@ -108,6 +116,21 @@ class SoftPatch(Detector):
             covering_radius_=torch.tensor(coreset.covering_radius),
         )
         return self
+
+    def forecast(self, batches: Collection[Tensor]) -> Forecast:
+        tried = try_images(batches, self.patch_features)
+        b, gh, gw, d = tried.shape
+        n_images, places = tried.n_batches * b, gh * gw
+        n_patches = n_images * places
+        together = max(_CHUNK_BYTES, 8 * n_images * max(n_images, d))  # of the distances at a few places, or at one
+        memory = max(4 * n_patches * d + 4 * together, selection_bytes(n_patches, d))
+        some = torch.rand(1, min(n_images, 256), d)
+        start = time.perf_counter()
+        local_outlier_factors(some, min(self.lof_neighbors, some.shape[1] - 1))
+        factors = (time.perf_counter() - start) * places * (n_images / some.shape[1]) ** 2
+        n_select = max(2, math.ceil(self.coreset_ratio * n_patches))
+        seconds = tried.all_seconds + factors + selection_seconds(Plan(n_patches, n_select, None, 0, memory), d)
+        return Forecast(memory, seconds, f"all {n_patches:,} patches at once, a bank of {n_select:,}")
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         self.require_fitted()

@@ -12,6 +12,7 @@ the authors keep the last. Score and map are the heads' logits made positive, be
 """
 
 import math
+import time
 from collections.abc import Collection
 from typing import Annotated, Self
 
@@ -20,14 +21,16 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from gonogo.anomaly_map import resize
+from gonogo.anomaly_map import positive, resize
 from gonogo.backbone import LITE0, Backbone
 from gonogo.detectors.contract import Detector, Progress, no_progress
-from gonogo.errors import DataError
+from gonogo.errors import ConfigError
+from gonogo.forecast import MB, Forecast, try_images
 from gonogo.training import Schedule, Training, hold_out
 
 TRUNCATION = 0.5  # logits beyond it on the right side cost no L1
 FOCAL_GAMMA = 4
+HIDDEN = 1024  # channels of the segmentation head
 MAX_SCALE = 5  # Perlin noise has at most 2^5 cells along a side
 
 
@@ -61,7 +64,6 @@ class SuperSimpleNet(Detector):
         held_out_share: Annotated[float, Field(gt=0, lt=1)] = 0.1,
         patience: Annotated[int, Field(ge=0)] = 10,
         checkpoint_every: Annotated[int, Field(ge=1)] = 1,
-        max_cache_gib: Annotated[float, Field(gt=0)] = 2.0,
         smoothing: Annotated[float, Field(ge=0)] = 4.0,
     ) -> None:
         """Build the architecture; `fit` loads the backbone's weights and trains the rest, a saved model brings both.
@@ -81,8 +83,6 @@ class SuperSimpleNet(Detector):
             held_out_share: of the fit images; they are not trained on and say which epoch was the best.
             patience: stop after so many epochs without a better one; 0 trains all of them.
             checkpoint_every: epochs between two checkpoints.
-            max_cache_gib: refuse to keep more of the fit images' features in memory, GiB. The default backbone needs
-                136 KiB per image at 256, WideResNet-50 with the authors' layers 1.5 MiB.
             smoothing: Gaussian sigma of the map, in pixels at `image_size`.
         """
         super().__init__()
@@ -96,7 +96,6 @@ class SuperSimpleNet(Detector):
         self.rates = {"adaptor": adaptor_lr, "head": head_lr}
         self.held_out_share = held_out_share
         self.schedule = Schedule(epochs, patience, checkpoint_every)
-        self.max_cache_gib = max_cache_gib
         self.weights = weights
         self.weights_sha256 = weights_sha256
         self.backbone = Backbone(backbone, layers, image_size)
@@ -114,7 +113,7 @@ class SuperSimpleNet(Detector):
         self.backbone.load(self.weights, self.weights_sha256)
         cache = self._layers_of(batches, progress)
         chosen, held_out = hold_out(len(cache[0]) if cache else 0, self.held_out_share, seed=seed)
-        mean, scale = _moments([layer[chosen] for layer in cache])
+        mean, scale = _moments(cache, chosen)
 
         def features(positions: Tensor) -> Tensor:
             return self._upscaled([layer[positions].float() for layer in cache], mean, scale)
@@ -159,22 +158,46 @@ class SuperSimpleNet(Detector):
         self.learn(mean_=mean, scale_=scale, best_epoch_=torch.tensor(training.best_epoch))
         return self
 
+    def forecast(self, batches: Collection[Tensor]) -> Forecast:
+        tried = try_images(
+            batches, lambda batch: torch.cat([layer.flatten(1) for layer in self.backbone(batch)], dim=1)
+        )
+        n_images, device = tried.n_batches * tried.shape[0], next(self.heads.parameters()).device
+        with torch.inference_mode():
+            grid = self.backbone(torch.zeros(1, 3, self.image_size, self.image_size, device=device))[0].shape[-2:]
+            height, width = (self.upscale * length for length in grid)
+            features = torch.zeros(2 * self.batch_size, self.n_channels, height, width, device=device)
+            start = time.perf_counter()
+            self.heads.logits(self.heads.adaptor(features))
+            step = 3 * (time.perf_counter() - start)  # there and back
+        n_steps = (min(n_images, self.epoch_size) + self.held_out_share * n_images) / self.batch_size
+        seconds = tried.all_seconds + self.schedule.epochs * n_steps * step
+        training = 2 * self.batch_size * height * width * 4 * (6 * HIDDEN + 8 * self.n_channels)
+        cache = 2 * n_images * tried.shape[1]
+        how = f"the features of {n_images:,} images in half precision, at most {self.schedule.epochs} epochs"
+        return Forecast(cache + training + 24 * n_images * height * width, seconds, how)
+
     @torch.inference_mode()
     def _layers_of(self, batches: Collection[Tensor], progress: Progress) -> list[Tensor]:
         """Every fit image's features, of each layer (n, c, gh, gw) float16: all that training sees of the images."""
-        kept: list[list[Tensor]] = []
+        kept: list[Tensor] = []
+        n_images = 0
         for number, batch in enumerate(batches, start=1):
-            kept.append([layer.half() for layer in self.backbone(batch)])
+            layers = self.backbone(batch)
             if number == 1:
-                need = len(batches) * sum(layer.nbytes for layer in kept[0]) / 2**30
-                if need > self.max_cache_gib:
-                    raise DataError(
-                        f"the features of {len(batches)} fit images need {need:.1f} GiB of memory, "
-                        f"fit.max_cache_gib is {self.max_cache_gib:g}; raise it, or take fewer images, "
-                        "a smaller fit.image_size or a smaller backbone"
+                need = len(batches) * sum(layer.numel() for layer in layers) * 2
+                if self.room is not None and need > self.room:
+                    raise ConfigError(
+                        f"fit.memory_budget_mb leaves {self.room / MB:,.1f} MB; the features of {len(batches)} fit "
+                        f"images need {need / MB:,.1f} MB. Give it more, or take fewer images, a smaller "
+                        "fit.image_size or a smaller backbone"
                     )
+                kept = [layer.new_empty(len(batches) * len(layer), *layer.shape[1:]).half() for layer in layers]
+            for cache, layer in zip(kept, layers, strict=True):
+                cache[n_images : n_images + len(batch)] = layer
+            n_images += len(batch)
             progress("features", number, len(batches), {})
-        return [torch.cat(layer) for layer in zip(*kept, strict=True)]
+        return [cache[:n_images] for cache in kept]
 
     def _upscaled(self, layers: list[Tensor], mean: Tensor, scale: Tensor) -> Tensor:
         """(n, d, gh, gw) of the layers' (n, c, h, w): standardised, on one finer grid, each averaged over 3 x 3."""
@@ -217,7 +240,10 @@ class _Heads(nn.Module):
         super().__init__()
         self.adaptor = nn.Conv2d(n_channels, n_channels, 1)
         self.segmentation = nn.Sequential(
-            nn.Conv2d(n_channels, 1024, 1), nn.BatchNorm2d(1024), nn.LeakyReLU(0.2), nn.Conv2d(1024, 1, 1, bias=False)
+            nn.Conv2d(n_channels, HIDDEN, 1),
+            nn.BatchNorm2d(HIDDEN),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(HIDDEN, 1, 1, bias=False),
         )
         self.classification = nn.ModuleDict(
             {
@@ -245,20 +271,16 @@ def _made_heads(n_channels: int, *, seed: int) -> _Heads:
         return _Heads(n_channels).eval().requires_grad_(False)
 
 
-def _moments(layers: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel, (d,) float32, over layers' (n, c, h, w); 1 for a constant one."""
+def _moments(layers: list[Tensor], chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel, (d,) float32, of chosen ones of layers' (n, c, h, w); never 0."""
     means, stds = [], []
     for layer in layers:
-        channels = layer.transpose(0, 1).flatten(1)  # (c, n * h * w)
-        means += [channel.double().mean() for channel in channels]
-        stds += [channel.double().std(correction=0) for channel in channels]
+        for channel in layer.unbind(dim=1):  # one at a time: more would be another copy of the cache
+            values = channel[chosen].flatten().double()
+            means.append(values.mean())
+            stds.append(values.std(correction=0))
     scale = torch.stack(stds).float()
     return torch.stack(means).float(), torch.where(scale > 0, scale, 1.0)
-
-
-def positive(logit: Tensor) -> Tensor:
-    """1 + l where l > 0, else 1 / (1 - l): above 0, strictly increasing and smooth, 1 for l = 0."""
-    return logit.clamp(min=0) + 1 / (1 - logit.clamp(max=0))
 
 
 def truncated_l1(logits: Tensor, targets: Tensor) -> Tensor:

@@ -1,0 +1,242 @@
+"""The patches of all fit images, or of more images than memory holds: each part that passes by leaves a few.
+
+Source: Malkomes et al. 2015, "Fast Distributed k-Center Clustering with Outliers on Massive Data" (NIPS), algorithm 1,
+with the parts one after the other: the greedy choice of k among the greedy choices of k from each part covers all
+patches within four times the least radius that any k centres have, where one greedy choice among all of them promises
+twice. Deviation: a part leaves fewer than k where memory asks for it, and that factor is then not promised. What
+always holds is the bound that is given with the result: no patch is farther from the last choice than the covering
+radius of the worst part and that of the last choice together.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from gonogo.coreset import greedy_coreset
+from gonogo.errors import ConfigError
+
+ReductionKind = Literal["none", "random", "pca"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How `n_select` of `n_patches` are chosen.
+
+    part: patches that are held before some of them are chosen; None: all, and one exact choice.
+    keep: patches that each part leaves.
+    memory: bytes at the peak.
+    """
+
+    n_patches: int
+    n_select: int
+    part: int | None
+    keep: int
+    memory: int
+
+    @property
+    def n_parts(self) -> int:
+        """How many parts pass by; 1: there is one exact choice."""
+        return 1 if self.part is None else math.ceil(self.n_patches / self.part)
+
+    @property
+    def n_left(self) -> int:
+        """Patches among which the last choice is made."""
+        return self.n_patches if self.part is None else min(self.n_patches, self.n_parts * self.keep)
+
+
+def selection_bytes(n_patches: int, d: int) -> int:
+    """What choosing from (n, d) patches needs at its peak, themselves and the choice's centred copy included."""
+    return n_patches * (8 * d + 64)
+
+
+def plan_patches(n_patches: int, d: int, n_select: int, room: int | None, *, d_in_parts: int) -> Plan | None:
+    """The plan that keeps `room` bytes: all at once if it can, else in parts; None if neither can.
+
+    In parts, half of the room is for the part at hand and half for what earlier ones left, which may not be as many
+    as `n_select`: the plan then has fewer.
+
+    Args:
+        d: dimensions of a patch where all are held.
+        d_in_parts: that of a patch where parts are held.
+    """
+    at_once = selection_bytes(n_patches, d)
+    if room is None or at_once <= room:
+        return Plan(n_patches, n_select, None, n_select, at_once)
+    bytes_left = 4 * d_in_parts + 8  # of a patch, with the number of its image
+    part = room // 2 // selection_bytes(1, d_in_parts)
+    if part < 1:
+        return None
+    most_left = min(room // 2 // bytes_left, room // selection_bytes(1, d_in_parts))  # the last choice is among them
+    n_parts = math.ceil(n_patches / part)
+    keep = min(n_select, part, most_left // n_parts)
+    if keep < 1:
+        return None
+    n_left = min(n_patches, n_parts * keep)
+    memory = max(selection_bytes(part, d_in_parts) + n_left * bytes_left, selection_bytes(n_left, d_in_parts))
+    return Plan(n_patches, min(n_select, n_left), part, keep, memory)
+
+
+def selection_seconds(plan: Plan, d: int) -> float:
+    """About what the plan's choices take on this machine, from a small one of patches of d dimensions."""
+    rows = torch.randn(1 << 14, d, generator=torch.Generator().manual_seed(0))
+    n_select = 1 << 8
+    start = time.perf_counter()
+    greedy_coreset(rows, n_select)
+    seconds = (time.perf_counter() - start) / (len(rows) * n_select)  # of looking at one distance
+    in_parts = 0 if plan.part is None else plan.n_patches * plan.keep
+    return seconds * (in_parts + plan.n_left * plan.n_select)
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """What patches go through before the bank: nothing, a Gaussian projection by `seed`, or principal components."""
+
+    kind: ReductionKind
+    dims: int | None
+    seed: int
+
+    def random(self, d: int) -> Tensor:
+        """(d, dims), which keeps squared distances in expectation."""
+        assert self.dims is not None
+        gaussian = torch.randn(d, self.dims, generator=torch.Generator().manual_seed(self.seed))
+        return gaussian / math.sqrt(self.dims)
+
+    def components(self, scatter: Tensor, n_patches: int) -> Tensor:
+        """(d, dims) of the scatter (d, d) of patches about their mean.
+
+        Raises:
+            ConfigError: there are not so many components.
+        """
+        d = len(scatter)
+        if self.dims is None or self.dims > min(n_patches, d):
+            raise ConfigError(
+                f"fit.reduced_dims is {self.dims}; {n_patches} patches of {d} dimensions have {min(n_patches, d)} "
+                "components"
+            )
+        axes: Tensor = torch.linalg.eigh(scatter.double()).eigenvectors  # the largest variance comes last
+        return axes[:, -self.dims :].flip(1).float().contiguous()
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What is left of the patches that passed by.
+
+    patches: (n, d) float32, less `mean`, and reduced.
+    images: (n,) int64, the number of the image that each is of, counted from 0.
+    mean: (d_before,), near the patches' mean; it is exactly that where all were held.
+    projection: (d_before, d); None without a reduction.
+    radius: the largest covering radius of a part, in the unit of `patches`; None where all were held.
+    """
+
+    patches: Tensor
+    images: Tensor
+    mean: Tensor
+    projection: Tensor | None
+    radius: float | None
+
+
+class PatchStream:
+    """Takes in every fit image's patches once, and holds what the plan lets it hold."""
+
+    def __init__(
+        self, plan: Plan, first: Tensor, reduction: Reduction, on_part: Callable[[int, int, float], None]
+    ) -> None:
+        """`first` are patches (b, p, d) that say how all are centred where not all are held.
+
+        `on_part` is called with (parts done, parts, covering radius) after each part; never where all are held.
+        """
+        self.plan = plan
+        self.reduction = reduction
+        self.radius = 0.0
+        self.n_images = 0
+        d, device = first.shape[2], first.device
+        self._on_part = on_part
+        self._generator = torch.Generator().manual_seed(reduction.seed)
+        self._mean: Tensor | None = None
+        self._random: Tensor | None = None
+        if plan.part is not None:  # their own mean is known too late, and any centre changes no distance
+            self._mean = first.mean(dim=(0, 1))
+            if reduction.kind == "random":
+                self._random = reduction.random(d).to(device)
+            self._sum = torch.zeros(d, dtype=torch.float64, device=device)
+            self._scatter = torch.zeros(d, d, dtype=torch.float64, device=device)
+        # One buffer for the part: hundreds of tensors would leave holes in the heap when they go.
+        rows, held = plan.part or plan.n_patches, d if self._random is None else self._random.shape[1]
+        self._part = torch.empty(rows, held, device=device)
+        self._images = torch.empty(rows, dtype=torch.int64)
+        self._filled, self._n_patches, self._n_parts = 0, 0, 0
+        self._left: list[Tensor] = []
+        self._left_images: list[Tensor] = []
+
+    def add(self, features: Tensor, wanted: Tensor | None = None) -> None:
+        """Take in the patches (b, p, d) of the next b images, or those of them that are `wanted`, (b, p) bool."""
+        b, p, _ = features.shape
+        numbers, patches = torch.arange(self.n_images, self.n_images + b).repeat_interleave(p), features.flatten(0, 1)
+        if wanted is not None:
+            numbers, patches = numbers[wanted.flatten().cpu()], patches[wanted.flatten()]
+        self.n_images += b
+        patches = self._prepared(patches)
+        if self.plan.part is None and self._filled + len(patches) > len(self._part):  # more than the plan knew of
+            self._part = torch.cat([self._part[: self._filled], torch.empty_like(patches)])
+            self._images = torch.cat([self._images[: self._filled], numbers])
+        while len(patches):
+            if self._filled == len(self._part):
+                self._reduce()
+            fits = min(len(patches), len(self._part) - self._filled)
+            place = slice(self._filled, self._filled + fits)
+            self._part[place], self._images[place] = patches[:fits], numbers[:fits]
+            self._filled += fits
+            patches, numbers = patches[fits:], numbers[fits:]
+
+    def finish(self) -> Taken:
+        """What is left; the stream holds nothing from here on."""
+        if self._mean is None:
+            patches, images = self._part[: self._filled], self._images[: self._filled]
+            del self._part
+            mean = patches.mean(dim=0)
+            patches -= mean
+            projection = None
+            if self.reduction.kind == "random":
+                projection = self.reduction.random(len(mean)).to(mean.device)
+            elif self.reduction.kind == "pca":
+                projection = self.reduction.components(patches.T @ patches, len(patches))
+            return Taken(patches if projection is None else patches @ projection, images, mean, projection, None)
+        self._reduce()
+        del self._part
+        patches, images = torch.cat(self._left), torch.cat(self._left_images)
+        self._left.clear()
+        projection = self._random
+        if self.reduction.kind == "pca":
+            scatter = self._scatter - torch.outer(self._sum, self._sum) / self._n_patches
+            projection = self.reduction.components(scatter, self._n_patches)
+            patches = patches @ projection
+        return Taken(patches, images, self._mean, projection, self.radius)
+
+    def _prepared(self, patches: Tensor) -> Tensor:
+        """As they are held: where that is not all of them, centred and, if it can be, reduced."""
+        self._n_patches += len(patches)
+        if self._mean is None:
+            return patches
+        centred = patches - self._mean
+        if self.reduction.kind == "pca":
+            precise = centred.double()
+            self._sum += precise.sum(dim=0)
+            self._scatter += precise.T @ precise
+        return centred if self._random is None else centred @ self._random
+
+    def _reduce(self) -> None:
+        """Let the part leave a few of its patches."""
+        patches = self._part[: self._filled]
+        first = int(torch.randint(len(patches), (), generator=self._generator))
+        coreset = greedy_coreset(patches, min(self.plan.keep, len(patches)), first=first)
+        self._left.append(patches[coreset.indices])
+        self._left_images.append(self._images[coreset.indices.cpu()])
+        self._filled = 0
+        self._n_parts += 1
+        self.radius = max(self.radius, coreset.covering_radius)
+        self._on_part(self._n_parts, max(self._n_parts, self.plan.n_parts), self.radius)

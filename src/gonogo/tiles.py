@@ -1,0 +1,53 @@
+"""What every picture sheet is drawn with: its colours, tiles of images and maps, and the scale of the maps."""
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+TILE, GAP = 112, 6
+INK, FAINT, PAPER, RULE = (28, 30, 33), (110, 116, 124), (255, 255, 255), (222, 225, 229)
+REJECT, PASS = (176, 32, 22), (20, 110, 60)
+# Anomaly map colours at 0, half the threshold, the threshold, and twice the threshold or more.
+STOPS = np.array([0.0, 0.5, 1.0, 2.0])
+COLOURS = np.array([[24, 36, 92], [66, 132, 178], [247, 245, 236], [178, 24, 43]], dtype=np.float64)
+
+
+def map_colours(anomaly_map: np.ndarray, threshold: float) -> np.ndarray:
+    """(h, w, 3) uint8 colours of a map (h, w) on the one fixed scale: blue below the threshold, red above it."""
+    relative = np.clip(anomaly_map / threshold, 0, STOPS[-1]) if threshold > 0 else np.zeros_like(anomaly_map)
+    return np.stack([np.interp(relative, STOPS, channel) for channel in COLOURS.T], axis=-1).round().astype(np.uint8)
+
+
+def scaled(tile: np.ndarray, side: int = TILE) -> Image.Image:
+    """The tile on a square canvas of `side` pixels, its proportions kept."""
+    method = Image.Resampling.NEAREST if max(tile.shape) < side else Image.Resampling.LANCZOS
+    return on_square(Image.fromarray(tile), method, paper=PAPER, side=side)
+
+
+def on_square(
+    image: Image.Image, method: Image.Resampling, *, paper: tuple[int, int, int] | int, side: int = TILE
+) -> Image.Image:
+    """The image on a square of `side` pixels of `paper`, its proportions kept."""
+    factor = side / max(image.size)
+    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    square = Image.new(image.mode, (side, side), paper)
+    square.paste(image.resize(size, method), ((side - size[0]) // 2, (side - size[1]) // 2))
+    return square
+
+
+def draw_scale(canvas: Image.Image, draw: ImageDraw.ImageDraw, font: Font, width: int, threshold: float) -> None:
+    """The colour scale of the maps, at the top right of a canvas of this width."""
+    bar = np.tile(np.linspace(0, 2 * threshold, 160), (10, 1))
+    left = width - 160 - 40
+    canvas.paste(Image.fromarray(map_colours(bar, threshold)), (left, 5))
+    for fraction, label in ((0.0, "0"), (0.5, f"threshold {threshold:.4g}"), (1.0, "2 x")):
+        x = left + fraction * 160
+        draw.text((x - draw.textlength(label, font=font) / 2, 17), label, fill=FAINT, font=font)
+
+
+def fitted_text(draw: ImageDraw.ImageDraw, text: str, font: Font, width: int, *, keep_end: bool = False) -> str:
+    """The text, or as much of its beginning, or of its end, as is no wider than `width` pixels."""
+    while len(text) > 2 and draw.textlength(text, font=font) > width:
+        text = "…" + text[2:] if keep_end else text[:-2] + "…"
+    return text
