@@ -1,7 +1,7 @@
 """Tiles: every pixel is seen, each file is read once, no seam shows, and both runtimes do it alike."""
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from skimage import data
 
 from conftest import OPTIONS, REGIONS, fitted, modelled
 from gonogo.anomaly_map import resize
-from gonogo.config import build
+from gonogo.config import Params, build
 from gonogo.detectors.mean_image import MeanImage
 from gonogo.detectors.patchcore import PatchCore
 from gonogo.errors import ConfigError
@@ -22,6 +22,7 @@ from gonogo.inspector import Inspector
 from gonogo.parity import ParityParams, bundle_facts, compare, write_bundle
 from gonogo.scorer import open_session, run_session
 from gonogo.tiling import Tiles, Tiling
+from import_closure import ROOT
 
 SMALL = Tiling(height=20, width=24, overlap=2)  # of tiles of 8 pixels
 TILINGS = {"pca": SMALL, "isolation_forest": SMALL, "patchcore": Tiling(height=70, width=130, overlap=16)}
@@ -75,10 +76,14 @@ def test_a_tiling_that_does_not_go_with_the_tiles_size_is_refused_with_what_woul
 
 
 def test_params_name_a_tiling_and_a_misspelt_key_of_it():
-    values = {"device": "cpu", "tiling": {"height": 30, "width": 40, "overlap": 5}}
+    section = Params(ROOT / "params.yaml").section("fit")
+    values = {field.name: section[field.name] for field in fields(FitParams)}
+    assert build(FitParams, values, where="fit").tiling is None
+    values["tiling"] = {"height": 30, "width": 40, "overlap": 5}
     assert build(FitParams, values, where="fit").tiling == Tiling(30, 40, 5)
+    values["tiling"] = {"hight": 30, "width": 40, "overlap": 5}
     with pytest.raises(ConfigError, match=r"fit\.tiling: .*unknown key 'hight'.*allowed: height, width, overlap"):
-        build(FitParams, {"device": "cpu", "tiling": {"hight": 30, "width": 40, "overlap": 5}}, where="fit")
+        build(FitParams, values, where="fit")
 
 
 def test_a_fit_sees_every_tile_of_every_image_and_reads_each_file_once(digits):
