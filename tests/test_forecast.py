@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from conftest import OPTIONS
 from gonogo.detectors import DETECTORS
+from gonogo.detectors.efficientad import EfficientAD
 from gonogo.detectors.lof import LocalOutlierFactor
 from gonogo.detectors.padim import PaDiM
 from gonogo.detectors.patchcore import PatchCore
@@ -82,6 +83,15 @@ def test_the_memory_that_is_forecast_is_that_which_is_taken(kind, options, n_ima
     took = growth(lambda: detector.fit(images, seed=0))
     assert took / 1.5 < expected.memory < 1.5 * took
     assert room is None or took < 1.3 * room
+
+
+@needs_linux
+def test_the_memory_of_a_students_training_is_near_its_forecast():
+    detector = EfficientAD(teacher="random", size="tiny", image_size=96, steps=2, held_out_share=0.01)
+    images = Noise(100, 96)
+    expected = detector.forecast(images)
+    took = growth(lambda: detector.fit(images, seed=0))
+    assert took / 1.7 < expected.memory < 1.7 * took
 
 
 @needs_linux
