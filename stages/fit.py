@@ -10,6 +10,7 @@ import door
 from gonogo.checkpoints import Checkpoints, code_fingerprint
 from gonogo.config import Params
 from gonogo.detectors import DETECTORS
+from gonogo.files import write_rows
 from gonogo.fit import FitParams, device_of
 from gonogo.fit_images import FitImages
 from gonogo.forecast import forecast, so_far
@@ -18,6 +19,7 @@ from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest, read_manifest
 from gonogo.model import save_model, versions
 from gonogo.regions import RegionParams
+from gonogo.suspicious import COLUMNS, fit_score_rows, score_fit_images, write_suspicious
 from gonogo.threshold import CalibrateParams, certify
 
 
@@ -47,6 +49,8 @@ def main(category: str, params: Params) -> None:
     door.say(f"{category}: the fit took {so_far(start)}")
     inspector.cpu()  # whose scores are the reference
 
+    images = FitImages(inspector, manifest, images.records)
+    looked = score_fit_images(inspector, images, n_shown=chosen.values.suspicious, progress=door.show_progress)
     good, rule = inspect_calibrate(inspector, manifest, regions)
     threshold = certify(good.scores, good.groups, **vars(calibrate))
     save_model(
@@ -59,7 +63,12 @@ def main(category: str, params: Params) -> None:
         options=chosen.options,
         data_fingerprint=manifest.fingerprint,
     )
+    rows = fit_score_rows(looked, threshold.threshold)
+    write_rows(door.path("plots", "suspicious", f"{category}.csv"), rows, COLUMNS)
+    sheet = door.path("plots", "suspicious", f"{category}.png")
+    write_suspicious(sheet, looked, manifest, category=category, threshold=threshold.threshold)
     checkpoints.remove()
+    door.say(f"{category}: {looked.sentence(threshold.threshold)}")
     door.say(f"{category}: threshold {threshold.threshold:.4g}, {threshold.sentence}")
 
 

@@ -104,5 +104,6 @@ def test_a_recipe_with_a_detector_keeps_what_holds_for_every_detector(params):
         "device": "cpu",
         "memory_budget_mb": 800,
         "tiling": None,
+        "suspicious": 6,
         **read_recipe(RECIPES, "digits-pca").sections["fit"],
     }

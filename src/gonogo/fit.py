@@ -15,11 +15,13 @@ class FitParams:
     """The keys of the `fit` section that stand beside any detector's options.
 
     memory_budget_mb: megabytes (1e6 bytes) that the fitting process may have resident, Python and torch included.
+    suspicious: how many fit images to show that are unlike the others; 0 looks at none.
     """
 
     device: Literal["auto", "cpu", "cuda"]
     memory_budget_mb: Annotated[float, Field(gt=0)] | None
     tiling: Tiling | None
+    suspicious: Annotated[int, Field(ge=0)]
 
 
 def device_of(name: str) -> torch.device:

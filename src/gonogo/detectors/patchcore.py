@@ -26,7 +26,7 @@ from torch import Tensor
 from gonogo.backbone import LITE0
 from gonogo.coreset import greedy_coreset
 from gonogo.detectors.contract import Detector, Progress, no_progress
-from gonogo.errors import ConfigError, DataError
+from gonogo.errors import ConfigError, DataError, NotFittedError
 from gonogo.forecast import MB, Forecast, try_images
 from gonogo.patch_features import PatchFeatures
 from gonogo.patch_stream import PatchStream, Plan, Reduction, ReductionKind, plan_patches, selection_seconds
@@ -241,23 +241,42 @@ class PatchCore(Detector):
         self.require_fitted()
         features = self.patch_features(pixels)  # (n, gh, gw, d)
         patches = self._reduced(features)  # (n, p, d)
-        closeness = proximity(patches, self.memory_bank_)
-        # Measured again as a difference: near zero, the product's rounding would be all that is left of it.
-        if self.n_neighbors == 1:
-            index = closeness.argmax(dim=2)  # (n, p)
-            distance = (patches - self.memory_bank_[index]).norm(dim=2)
-        else:
-            nearest = closeness.topk(self.n_neighbors, dim=2).indices  # (n, p, k)
-            distance = (patches[:, :, None] - self.memory_bank_[nearest]).norm(dim=3).mean(dim=2)
-            index = nearest[:, :, 0]
+        distance, index = self._distances(patches, self.memory_bank_)
         grid = distance.view(features.shape[:3])
         if self.top_share > 0:
-            n_top = max(1, int(self.top_share * distance.shape[1]))
-            return distance.topk(n_top, dim=1).values.mean(dim=1), grid
+            return self._mean_of_worst(distance), grid
         score, worst = distance.max(dim=1)
         if self.reweight:
             score = score * self._weight(patches, index, worst)
         return score, grid
+
+    def left_out(self, pixels: Tensor, own: range) -> tuple[Tensor, Tensor]:
+        """The distances to patches of the bank that come from other parts, without equation 7.
+
+        Where fewer than `n_neighbors` do, the bank is left whole.
+        """
+        if self.bank_images is None:
+            raise NotFittedError("which fit image a patch of the bank comes from is not saved; fit again")
+        features = self.patch_features(pixels)
+        others = self.memory_bank_[(self.bank_images < own.start) | (self.bank_images >= own.stop)]
+        bank = others if len(others) >= self.n_neighbors else self.memory_bank_
+        distance, _ = self._distances(self._reduced(features), bank)
+        score = self._mean_of_worst(distance) if self.top_share > 0 else distance.amax(dim=1)
+        return score, distance.view(features.shape[:3])
+
+    def _distances(self, patches: Tensor, bank: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, p) l2 distances of patches (n, p, d) to a bank (m, d), and the index of the nearest."""
+        closeness = proximity(patches, bank)
+        # Measured again as a difference: near zero, the product's rounding would be all that is left of it.
+        if self.n_neighbors == 1:
+            index = closeness.argmax(dim=2)  # (n, p)
+            return (patches - bank[index]).norm(dim=2), index
+        nearest = closeness.topk(self.n_neighbors, dim=2).indices  # (n, p, k)
+        return (patches[:, :, None] - bank[nearest]).norm(dim=3).mean(dim=2), nearest[:, :, 0]
+
+    def _mean_of_worst(self, distance: Tensor) -> Tensor:
+        n_top = max(1, int(self.top_share * distance.shape[1]))
+        return distance.topk(n_top, dim=1).values.mean(dim=1)
 
     def _weight(self, patches: Tensor, index: Tensor, worst: Tensor) -> Tensor:
         """Equation 7: 1 - softmax of the distances from the worst patch to its match and the match's neighbours."""
