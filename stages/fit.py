@@ -19,6 +19,7 @@ from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest, read_manifest
 from gonogo.model import save_model, versions
 from gonogo.regions import RegionParams
+from gonogo.suspicious import score_fit_images, write_suspicious
 from gonogo.threshold import CalibrateParams, certify
 
 
@@ -59,6 +60,8 @@ def main(category: str, params: Params) -> None:
     door.say(f"{category}: the fit took {so_far(start)}")
     inspector.cpu()  # whose scores are the reference
 
+    images = FitImages(inspector, manifest, records, rotations=chosen.values.rotations)
+    looked = score_fit_images(inspector, images, n_shown=chosen.values.suspicious, progress=door.show_progress)
     good, rule = inspect_calibrate(inspector, manifest, regions)
     threshold = certify(good.scores, good.groups, **vars(calibrate))
     save_model(
@@ -71,7 +74,10 @@ def main(category: str, params: Params) -> None:
         options=chosen.options,
         data_fingerprint=manifest.fingerprint,
     )
+    shown = door.path("plots", "suspicious")
+    write_suspicious(shown, looked, manifest, category=category, threshold=threshold.threshold)
     checkpoints.remove()
+    door.say(f"{category}: {looked.sentence(threshold.threshold)}")
     door.say(f"{category}: threshold {threshold.threshold:.4g}, {threshold.sentence}")
 
 

@@ -65,6 +65,22 @@ class Detector(nn.Module, ABC):
             NotFittedError: before `fit`.
         """
 
+    def left_out(self, pixels: Tensor, own: range) -> tuple[Tensor, Tensor]:
+        """What `forward` gives of fit images, had the fit not seen them: score (n,) and grid (n, gh, gw).
+
+        Nothing is fitted again, so that this is near and not exact, and each detector says what it leaves out. One
+        without a way of its own leaves out nothing.
+
+        Args:
+            pixels: as in `forward`.
+            own: the numbers, from 0 in the order of the fit, of all images that show the same part as these.
+
+        Raises:
+            NotFittedError: there was no `fit`, or the model was saved and loaded since then.
+        """
+        score, grid = self(pixels)
+        return score, grid
+
     @property
     def stride(self) -> int:
         """Pixels by which a tile may be shifted so that its cells still lie on those of the whole: a backbone's."""
