@@ -2,11 +2,12 @@
 # and make .venv otherwise. pip's own settings choose the build of torch: see README.md, "Install".
 PYTHON ?= python3
 VENV ?= .venv
+ANOMALIB := .venv-anomalib
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format readme clean
+.PHONY: help run test anomalib lint format readme clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +28,15 @@ test: $(BIN)/.installed  ## run every test
 	@echo "== pytest"
 	python -m pytest
 
+# anomalib has an environment of its own: packages that gonogo does not need, and bounds that would hold its pins back.
+$(ANOMALIB)/.installed: pyproject.toml constraints-anomalib.txt
+	@echo "== setting up $(ANOMALIB) (2 GB, about a minute)"
+	@test -x $(ANOMALIB)/bin/python || $(PYTHON) -m venv $(ANOMALIB)
+	$(ANOMALIB)/bin/python -m pip install --quiet -c constraints-anomalib.txt -e '.[anomalib]'
+	@touch $@
+
+anomalib: $(ANOMALIB)/.installed  ## set up the environment that fit.detector: anomalib runs in
+
 lint: $(BIN)/.installed  ## check style and types
 	ruff check .
 	ruff format --check .
@@ -36,7 +46,7 @@ format: $(BIN)/.installed  ## rewrite the code in the house's format
 	ruff check --fix .
 	ruff format .
 
-readme: $(BIN)/.installed  ## refresh the README's table of results from metrics/
+readme: $(BIN)/.installed  ## refresh the README's tables from what was measured
 	python tools/readme.py table --write
 
 clean:  ## remove what the pipeline and the tools made, but no experiment and no cache of DVC

@@ -10,8 +10,8 @@ import door
 from gonogo.checkpoints import Checkpoints, code_fingerprint
 from gonogo.config import Params
 from gonogo.detectors import DETECTORS
-from gonogo.files import write_rows
-from gonogo.fit import FitParams, device_of
+from gonogo.finetune import finetune_on_load
+from gonogo.fit import FitParams, device_of, draw_shots
 from gonogo.fit_images import FitImages
 from gonogo.forecast import forecast, so_far
 from gonogo.inspection import inspect_calibrate
@@ -19,7 +19,7 @@ from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest, read_manifest
 from gonogo.model import save_model, versions
 from gonogo.regions import RegionParams
-from gonogo.suspicious import COLUMNS, fit_score_rows, score_fit_images, write_suspicious
+from gonogo.suspicious import score_fit_images, write_suspicious
 from gonogo.threshold import CalibrateParams, certify
 
 
@@ -30,10 +30,12 @@ def main(category: str, params: Params) -> None:
     chosen = params.variant("fit", DETECTORS, FitParams)
     device = device_of(chosen.values.device)
     inspector = Inspector(chosen.made, regions.inside, tiling=chosen.values.tiling).to(device)
-    images = FitImages(inspector, manifest, manifest.with_role("fit"), device=device)
+    records = draw_shots(manifest.with_role("fit"), chosen.values.shots, seed=params.seed)
+    images = FitImages(inspector, manifest, records, device=device, rotations=chosen.values.rotations)
     expected = forecast(inspector.detector, images, budget_mb=chosen.values.memory_budget_mb)
     door.say(f"{category}: {expected.sentence}")
-    checkpoints = Checkpoints(door.path("checkpoints", category), made_from(manifest, params))
+    origin = made_from(manifest, params)
+    checkpoints = Checkpoints(door.path("checkpoints", category), origin)
     inspector.detector.checkpoints = checkpoints
 
     with Live(str(door.path("plots", "fit", category)), dvcyaml=None, save_dvc_exp=False, report=None) as live:
@@ -45,11 +47,20 @@ def main(category: str, params: Params) -> None:
                 live.log_metric(name, value)
 
         start = time.perf_counter()
+        if chosen.values.finetune is not None:
+            finetune_on_load(
+                inspector.detector,
+                images,
+                chosen.values.finetune,
+                seed=params.seed,
+                checkpoints=Checkpoints(checkpoints.folder / "finetune", origin),  # removed with the others
+                progress=record,
+            )
         inspector.detector.fit(images, seed=params.seed, progress=record)
     door.say(f"{category}: the fit took {so_far(start)}")
     inspector.cpu()  # whose scores are the reference
 
-    images = FitImages(inspector, manifest, images.records)
+    images = FitImages(inspector, manifest, records, rotations=chosen.values.rotations)
     looked = score_fit_images(inspector, images, n_shown=chosen.values.suspicious, progress=door.show_progress)
     good, rule = inspect_calibrate(inspector, manifest, regions)
     threshold = certify(good.scores, good.groups, **vars(calibrate))
@@ -63,10 +74,8 @@ def main(category: str, params: Params) -> None:
         options=chosen.options,
         data_fingerprint=manifest.fingerprint,
     )
-    rows = fit_score_rows(looked, threshold.threshold)
-    write_rows(door.path("plots", "suspicious", f"{category}.csv"), rows, COLUMNS)
-    sheet = door.path("plots", "suspicious", f"{category}.png")
-    write_suspicious(sheet, looked, manifest, category=category, threshold=threshold.threshold)
+    shown = door.path("plots", "suspicious")
+    write_suspicious(shown, looked, manifest, category=category, threshold=threshold.threshold)
     checkpoints.remove()
     door.say(f"{category}: {looked.sentence(threshold.threshold)}")
     door.say(f"{category}: threshold {threshold.threshold:.4g}, {threshold.sentence}")

@@ -1,5 +1,8 @@
 """Small, real, seeded images and the fitted models of every detector that several tests share."""
 
+import os
+import shutil
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.contract import Detector
 from gonogo.export import export_onnx
+from gonogo.files import sha256_of
 from gonogo.fit_images import FitImages
 from gonogo.inspection import inspect_calibrate
 from gonogo.inspector import Inspector
@@ -20,6 +24,7 @@ from gonogo.regions import RegionParams
 from gonogo.sample import Sample, Shares
 from gonogo.sources.digits import Digits
 from gonogo.threshold import CalibrateParams, certify
+from gonogo.tiling import Tiling
 
 # timm's smallest, for what does not depend on how good features are: the default backbone takes three times as long.
 TINY: dict[str, object] = {"backbone": "test_resnet", "weights": "random"}
@@ -38,7 +43,13 @@ OPTIONS: dict[str, dict[str, object]] = {
     "patchcore": {"image_size": 64, "coreset_ratio": 0.05},
     "softpatch": {"image_size": 64, "coreset_ratio": 0.05} | TINY,
     "supersimplenet": {"image_size": 64, "noise_std": 1.0, "epochs": 8, "head_lr": 1e-3} | TINY,
+    "efficientad": {"teacher": "random", "size": "tiny", "image_size": 48, "steps": 8, "epoch_steps": 4, "lr": 1e-3},
+    "anomalib": {"model": "padim", "image_size": 64},  # the checkpoint comes from `anomalib_trained`
 }
+
+# The interpreter that `make anomalib` makes. It is not needed to use gonogo, so its tests are left out without it.
+ANOMALIB = Path(__file__).parents[1] / ".venv-anomalib" / "bin" / "python"
+needs_anomalib = pytest.mark.skipif(not ANOMALIB.exists(), reason="no .venv-anomalib: `make anomalib` makes it")
 
 # As in params.yaml: nothing is grown, opened, closed, dropped or left out.
 REGIONS = RegionParams(
@@ -96,17 +107,43 @@ def pixels(digits: Manifest) -> np.ndarray:
     return np.stack([digits.pixels_of(record) for record in records[:: len(records) // 12][:12]])
 
 
-def fitted(name: str, manifest: Manifest, *, seed: int = 17, regions: RegionParams = REGIONS) -> Inspector:
+def fitted(
+    name: str, manifest: Manifest, *, seed: int = 17, regions: RegionParams = REGIONS, tiling: Tiling | None = None
+) -> Inspector:
     """An inspector whose detector `name` was fitted on the manifest's fit images."""
     detector: Detector = DETECTORS[name](**OPTIONS[name])
-    inspector = Inspector(detector, regions.inside)
+    inspector = Inspector(detector, regions.inside, tiling=tiling)
     detector.fit(FitImages(inspector, manifest, manifest.with_role("fit")[:40]), seed=seed)
     return inspector
 
 
-@pytest.fixture(scope="session", params=list(DETECTORS))
+@pytest.fixture(scope="session")
+def anomalib_trained(digits: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what `anomalib_training` writes from 40 images of the digit 0; completes OPTIONS."""
+    images, folder = tmp_path_factory.mktemp("digits_for_anomalib"), tmp_path_factory.mktemp("anomalib")
+    (images / "good").mkdir()
+    for record in digits.with_role("fit")[:40]:
+        shutil.copy(digits.path_of(record), images / "good")
+    script = Path(__file__).with_name("anomalib_training.py")
+    command = [str(ANOMALIB), "-I", str(script), str(images), "64", str(folder)]
+    subprocess.run(command, check=True, capture_output=True)
+    checkpoint = folder / "padim.ckpt"
+    OPTIONS["anomalib"] |= {
+        "checkpoint": str(checkpoint),
+        "checkpoint_sha256": sha256_of(checkpoint),
+        "python": os.path.relpath(ANOMALIB),
+    }
+    return folder
+
+
+@pytest.fixture(
+    scope="session",
+    params=[pytest.param(name, marks=needs_anomalib if name == "anomalib" else ()) for name in DETECTORS],
+)
 def inspector(request: pytest.FixtureRequest, digits: Manifest) -> Inspector:
     """Each registered detector in turn, fitted."""
+    if request.param == "anomalib":
+        request.getfixturevalue("anomalib_trained")
     return fitted(request.param, digits)
 
 

@@ -254,7 +254,7 @@ def test_the_same_stages_run_again_give_the_same_bytes(checkout, tmp_path):
 OWN_PARTS = """
   tiles:
     prepare: {source: folder, folder: tiles}
-    fit: {detector: pca, image_size: 16}
+    fit: {detector: pca, image_size: 16, tiling: {height: 24, width: 32, overlap: 4}}
     regions: {pixel_false_positive_rate: 0.01, min_area: 4, border: 0.05}
 """
 
@@ -302,6 +302,7 @@ def test_a_folder_of_images_gets_the_whole_report_by_a_change_of_params_alone(ch
     assert metrics["seg_f1"] > 0
     bundle = json.loads((folder / "bundles/tiles/manifest.json").read_text())
     assert bundle["regions"]["params"]["border"] == 0.05
+    assert bundle["preprocessing"]["tiling"] == {"height": 24, "width": 32, "overlap": 4}
     assert "tiles" in (folder / "report.html").read_text()
     assert not list((folder / "data/prepared/tiles").rglob("*.bmp"))
     for image in (folder / "data/raw/tiles/chip").iterdir():

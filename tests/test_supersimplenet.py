@@ -16,13 +16,13 @@ import pytest
 import torch
 
 from conftest import OPTIONS, fitted
+from gonogo.anomaly_map import positive
 from gonogo.checkpoints import Checkpoints
 from gonogo.detectors.supersimplenet import (
     SuperSimpleNet,
     anomaly_masks,
     focal_loss,
     perlin_noise,
-    positive,
     truncated_l1,
 )
 from gonogo.errors import ConfigError, TrainingError

@@ -16,7 +16,7 @@ from torch import nn
 import gonogo.checkpoints
 from gonogo.checkpoints import Checkpoints, code_fingerprint
 from gonogo.errors import DataError, IntegrityError, TrainingError
-from gonogo.training import HELD_OUT, Schedule, Training, hold_out
+from gonogo.training import HELD_OUT, Schedule, Training, hold_out, shuffled_passes
 
 SCHEDULE = Schedule(epochs=12, patience=0, checkpoint_every=3)
 MADE_FROM = {"data": "abc", "options": {"layers": [2, 3], "rate": 1e-4}, "seed": 17}
@@ -174,7 +174,7 @@ def test_the_loss_falls_and_every_epoch_is_reported():
     assert training.history == [values for *_, values in curve]
 
 
-def scripted(losses, patience):
+def scripted(losses, patience, *, keep_last=False):
     """A training whose held-out loss follows a script and whose only weight counts its epochs."""
     net = nn.Linear(1, 1, bias=False).requires_grad_(False)
     net.weight.zero_()
@@ -188,7 +188,7 @@ def scripted(losses, patience):
     training.run(
         epoch,
         lambda: next(held_out),
-        Schedule(len(losses), patience, 1),
+        Schedule(len(losses), patience, 1, keep_last),
         checkpoints=None,
         progress=lambda *report: curve.append(report),
     )
@@ -204,6 +204,18 @@ def test_it_stops_when_patience_runs_out_and_keeps_the_best_epoch():
 
 def test_without_patience_every_epoch_is_trained_and_the_best_kept():
     assert scripted([5.0, 3.0, 4.0, 6.0, 3.5, 1.0, 1.5], patience=0)[0] == 6
+
+
+def test_a_method_that_keeps_its_last_epoch_gets_it_whatever_the_held_out_loss():
+    assert scripted([5.0, 3.0, 4.0, 6.0], patience=0, keep_last=True)[0] == 4
+
+
+def test_draws_go_through_all_items_before_any_comes_again():
+    drawn = shuffled_passes(5, 13, torch.Generator().manual_seed(0)).tolist()
+    assert len(drawn) == 13
+    assert sorted(drawn[:5]) == sorted(drawn[5:10]) == [0, 1, 2, 3, 4]
+    assert drawn[:5] != drawn[5:10]
+    assert len(set(drawn[10:])) == 3
 
 
 def test_a_loss_that_is_not_finite_is_refused_and_leaves_no_checkpoint_of_itself():

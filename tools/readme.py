@@ -1,7 +1,9 @@
-"""README.md keeps its word: its table of results is what metrics/ says, and its command blocks run as written.
+"""README.md keeps its word: its tables are what the measured files say, and its command blocks run as written.
 
-    python tools/readme.py table             exit 1 where the table is not what metrics/ says (here or at HEAD)
-    python tools/readme.py table --write     rewrite it from metrics/ here
+    python tools/readme.py table             exit 1 where a table is not what its files say (here or at HEAD)
+    python tools/readme.py table --write     rewrite them from the files here
+
+The results are those in metrics/, the comparison of detectors that in benchmarks/detectors.json.
     python tools/readme.py run NAME ...      run the blocks marked so, in the current directory, in this order
 
 A block is marked by `<!-- run: NAME -->` on the line before its fence; lines that begin with `$ ` are its commands.
@@ -18,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->"
 BLOCK = re.compile(r"^<!-- run: (?P<name>[\w-]+) -->\n```console\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 HEAD = (
     "category",
@@ -30,6 +31,18 @@ HEAD = (
     "false alarms, certified",
     "parity, millionths",
     "file to verdict, p50",
+)
+
+COMPARISON = (
+    "detector",
+    "image AUROC",
+    "pixel AUROC",
+    "AUPRO@0.30",
+    "false alarms",
+    "recall",
+    "fit",
+    "file to verdict, p50",
+    "bundle",
 )
 
 Metrics = Mapping[str, Any]
@@ -50,7 +63,7 @@ def results_table(read: Reader) -> str:
     """Markdown of the results: one row per category, and the machine that the last column was taken on."""
     from ruamel.yaml import YAML  # where it is used: blocks are run also where nothing is installed yet
 
-    rows = [HEAD, ("---", "---", *["---:"] * (len(HEAD) - 2))]
+    rows = []
     benches = []
     for category in YAML(typ="safe", pure=True).load(read("params.yaml"))["categories"]:
         evaluate, parity, bench = (
@@ -58,8 +71,42 @@ def results_table(read: Reader) -> str:
         )
         rows.append(_row(category, evaluate, parity, bench))
         benches.append(f"{bench['cpu']}, {bench['threads']} threads, onnxruntime {bench['onnxruntime']}")
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([*lines, "", f"Timed on {'; '.join(sorted(set(benches)))}."]) + "\n"
+    return f"{_markdown(HEAD, rows, n_names=2)}\n\nTimed on {'; '.join(sorted(set(benches)))}.\n"
+
+
+def detectors_table(read: Reader) -> str:
+    """Markdown of every detector on the same parts: one table per part, and where it was measured."""
+    measured = json.loads(read("benchmarks/detectors.json"))["rows"]
+    lines = []
+    for part in dict.fromkeys(entry["part"] for entry in measured):
+        entries = [entry for entry in measured if entry["part"] == part]
+        counts = {f"{entry['n_good']} good and {entry['n_defective']} defective" for entry in entries}
+        lines += [f"**{part}**: {', '.join(sorted(counts))} test images", ""]
+        lines += [_markdown(COMPARISON, [_compared(entry) for entry in entries], n_names=1), ""]
+    machines = {f"{entry['machine']['cpu']}, {entry['machine']['threads']} threads" for entry in measured}
+    commits = {entry["commit"][:10] for entry in measured}
+    return (
+        "\n".join([*lines, f"Measured on {'; '.join(sorted(machines))}, commit {', '.join(sorted(commits))}."]) + "\n"
+    )
+
+
+def _compared(entry: Metrics) -> tuple[str, ...]:
+    figures = [f"{entry[key]:.3f}" if key in entry else "–" for key in ("image_auroc", "pixel_auroc", "aupro_30")]
+    return (
+        f"`{entry['detector']}`",
+        *figures,
+        f"{entry['false_alarm_rate']:.1%}",
+        f"{entry['recall']:.1%}",
+        f"{entry['fit_s']:.1f} s",
+        f"{entry['p50_ms']:.1f} ms",
+        f"{entry['bundle_mb']:.1f} MB",
+    )
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]], *, n_names: int) -> str:
+    """A table whose first `n_names` columns are names and whose others are numbers."""
+    ruler = ["---"] * n_names + ["---:"] * (len(head) - n_names)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ruler, *rows))
 
 
 def _row(category: str, evaluate: Metrics, parity: Metrics, bench: Metrics) -> tuple[str, ...]:
@@ -77,16 +124,20 @@ def _row(category: str, evaluate: Metrics, parity: Metrics, bench: Metrics) -> t
     )
 
 
-def with_table(text: str, table: str) -> str:
-    """`text` with what stands between the two result markers replaced by `table`.
+TABLES: Mapping[str, Callable[[Reader], str]] = {"results": results_table, "detectors": detectors_table}
+
+
+def with_table(text: str, name: str, table: str) -> str:
+    """`text` with what stands between the two markers of the table `name` replaced by `table`.
 
     Raises:
         ValueError: the markers are not there, once each and in order.
     """
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"expected one {BEGIN.strip()} and then one {END}")
-    head, _, rest = text.partition(BEGIN)
-    return head + BEGIN + table + END + rest.partition(END)[2]
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise ValueError(f"expected one {begin.strip()} and then one {end}")
+    head, _, rest = text.partition(begin)
+    return head + begin + table + end + rest.partition(end)[2]
 
 
 def command_blocks(text: str) -> dict[str, list[str]]:
@@ -117,9 +168,9 @@ def run_block(name: str, commands: Sequence[str]) -> None:
     subprocess.run(["bash", "-euo", "pipefail", "-c", script], check=True)
 
 
-def _matches(text: str, read: Reader) -> bool:
+def _matches(text: str, name: str, read: Reader) -> bool:
     try:
-        return text == with_table(text, results_table(read))
+        return text == with_table(text, name, TABLES[name](read))
     except (OSError, subprocess.CalledProcessError):  # no such file here or at HEAD, or no git
         return False
 
@@ -147,11 +198,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return 1
         return 0
     if arguments.write:
-        readme.write_text(with_table(text, results_table(here)), encoding="utf-8")
-    elif not any(_matches(text, read) for read in (here, committed)):
-        print("README.md: the results are not those of metrics/; run `make readme`", file=sys.stderr)
-        return 1
-    return 0
+        for name, table in TABLES.items():
+            text = with_table(text, name, table(here))
+        readme.write_text(text, encoding="utf-8")
+        return 0
+    stale = [name for name in TABLES if not any(_matches(text, name, read) for read in (here, committed))]
+    for name in stale:
+        print(f"README.md: the table {name!r} is not what its files say; run `make readme`", file=sys.stderr)
+    return 1 if stale else 0
 
 
 if __name__ == "__main__":

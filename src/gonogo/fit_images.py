@@ -1,8 +1,11 @@
 """The images, or their tiles, that a detector learns from, read when asked for."""
 
+import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gonogo.inspector import Inspector
@@ -19,28 +22,58 @@ class FitImages(Sequence[Tensor]):
     """
 
     def __init__(
-        self, inspector: Inspector, manifest: Manifest, records: Sequence[Record], *, device: torch.device = CPU
+        self,
+        inspector: Inspector,
+        manifest: Manifest,
+        records: Sequence[Record],
+        *,
+        device: torch.device = CPU,
+        rotations: int = 1,
     ) -> None:
-        """The inspector must be on `device` too."""
+        """The inspector must be on `device` too. Of each image come `rotations` views, one after the other."""
         self.inspector = inspector
         self.manifest = manifest
         self.records = records
         self.device = device
-        self._kept: tuple[int, Tensor] | None = None  # the last image's number, and its resized pixels
+        self.rotations = rotations
+        self._upright = lru_cache(maxsize=1)(self._read)  # one reading for all views of an image,
+        self._view = lru_cache(maxsize=1)(self._turned)  # one turn for all tiles of a view
 
     def __len__(self) -> int:
-        return len(self.records) * (1 if self.inspector.tiles is None else len(self.inspector.tiles))
+        return len(self.records) * self.rotations * self._n_tiles
+
+    @property
+    def _n_tiles(self) -> int:
+        return 1 if self.inspector.tiles is None else len(self.inspector.tiles)
 
     @torch.inference_mode()
     def __getitem__(self, index):  # type: ignore[no-untyped-def]  # only an int: nobody slices it
-        tiles = self.inspector.tiles
-        if tiles is None:
-            return self._resized(index)
-        number, tile = divmod(index, len(tiles))
-        if self._kept is None or self._kept[0] != number:
-            self._kept = number, self._resized(number)
-        return tiles.of(self._kept[1], tile)
+        view, tile = divmod(range(len(self))[index], self._n_tiles)
+        seen = self._view(*divmod(view, self.rotations))
+        return seen if self.inspector.tiles is None else self.inspector.tiles.of(seen, tile)
 
-    def _resized(self, number: int) -> Tensor:
+    def _turned(self, number: int, step: int) -> Tensor:
+        record = self.records[number]
+        return rotated(self._upright(number), step, self.rotations, aspect=record.width / record.height)
+
+    def _read(self, number: int) -> Tensor:
         pixels = torch.from_numpy(self.manifest.pixels_of(self.records[number]))[None]
         return self.inspector.resized(pixels.to(self.device))
+
+
+def rotated(pixels: Tensor, step: int, steps: int, *, aspect: float) -> Tensor:
+    """(n, c, h, w) turned about the centre by `step` of `steps` equal parts of a full turn, against the clock.
+
+    `aspect` is width by height of the image before it was resized: a part keeps its form as it turns. Quarters of a
+    square image on a square are exact; everything else is interpolated, and what the image did not show is its
+    reflection at the border.
+    """
+    if step == 0:
+        return pixels
+    if aspect == 1 and pixels.shape[2] == pixels.shape[3] and 4 * step % steps == 0:
+        return pixels.rot90(4 * step // steps, dims=(2, 3))
+    angle = 2 * math.pi * step / steps
+    cos, sin = math.cos(angle), math.sin(angle)
+    place = torch.tensor([[cos, -sin / aspect, 0], [sin * aspect, cos, 0]], device=pixels.device)
+    grid = F.affine_grid(place.expand(len(pixels), 2, 3), list(pixels.shape), align_corners=True)
+    return F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=True)

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 import gonogo
+from gonogo.backbone import Backbone
 from gonogo.config import build
 from gonogo.detectors import DETECTORS
 from gonogo.errors import ConfigError, IntegrityError
@@ -44,7 +45,7 @@ def save_model(
     options: Mapping[str, Any],
     data_fingerprint: str,
 ) -> None:
-    """Write the detector's learned state and the manifest into `folder`.
+    """Write the detector's learned state and the manifest into `folder`; its facts include those of a tuned backbone.
 
     Args:
         inspector: with the fitted detector.
@@ -57,10 +58,13 @@ def save_model(
     height, width = inspector.seen_size
     state = {name: tensor.contiguous() for name, tensor in detector.state_dict().items()}
     save_file(state, folder / TENSORS)
+    facts = detector.facts()
+    for backbone in (module for module in detector.modules() if isinstance(module, Backbone)):
+        facts |= backbone.facts
     content = {
         "schema": SCHEMA,
         "category": category,
-        "detector": {"name": detector_name, "options": dict(options), "facts": detector.facts()},
+        "detector": {"name": detector_name, "options": dict(options), "facts": facts},
         "preprocessing": {
             "input": "uint8 RGB (n, h, w, 3)",
             "resize": f"antialiased bilinear to {height} x {width}",

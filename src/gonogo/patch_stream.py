@@ -173,12 +173,14 @@ class PatchStream:
         self._left: list[Tensor] = []
         self._left_images: list[Tensor] = []
 
-    def add(self, features: Tensor) -> None:
-        """Take in the patches (b, p, d) of the next b images."""
+    def add(self, features: Tensor, wanted: Tensor | None = None) -> None:
+        """Take in the patches (b, p, d) of the next b images, or those of them that are `wanted`, (b, p) bool."""
         b, p, _ = features.shape
-        numbers = torch.arange(self.n_images, self.n_images + b).repeat_interleave(p)
+        numbers, patches = torch.arange(self.n_images, self.n_images + b).repeat_interleave(p), features.flatten(0, 1)
+        if wanted is not None:
+            numbers, patches = numbers[wanted.flatten().cpu()], patches[wanted.flatten()]
         self.n_images += b
-        patches = self._prepared(features.flatten(0, 1))
+        patches = self._prepared(patches)
         if self.plan.part is None and self._filled + len(patches) > len(self._part):  # more than the plan knew of
             self._part = torch.cat([self._part[: self._filled], torch.empty_like(patches)])
             self._images = torch.cat([self._images[: self._filled], numbers])

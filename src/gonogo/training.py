@@ -19,11 +19,15 @@ HELD_OUT = "held_out_loss"
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long to train: `epochs`, or fewer after `patience` epochs without a better held-out loss (0: never fewer)."""
+    """How long to train: `epochs`, or fewer after `patience` epochs without a better held-out loss (0: never fewer).
+
+    `keep_last` counts each epoch as the best so far, for a method whose paper keeps the last; it excludes patience.
+    """
 
     epochs: int
     patience: int
     checkpoint_every: int
+    keep_last: bool = False
 
 
 @dataclass
@@ -52,6 +56,8 @@ class Training:
     ) -> None:
         """Train, and leave `trained` in the state of its best epoch.
 
+        On a GPU, convolutions are asked for the same bits each time; on a CPU they give them anyway.
+
         Args:
             epoch: trains through epoch i, counted from 0, and returns the means of its losses.
             held_out_loss: of good images that `epoch` never sees; it must not draw from `generator`.
@@ -68,22 +74,34 @@ class Training:
             progress("epochs", number, schedule.epochs, self.history[number - 1])
         if self.history:
             self._report(schedule, progress)
-        while not self._finished(schedule):
-            values = epoch(len(self.history)) | {HELD_OUT: held_out_loss()}
-            number = len(self.history) + 1
-            if not all(math.isfinite(value) for value in values.values()):
-                raise TrainingError(
-                    f"epoch {number}: {values}; expected finite losses. Lower the learning rates, or look for fit "
-                    "images whose features are not finite"
-                )
-            self.history.append(values)
-            if not self.best_epoch or values[HELD_OUT] < self.history[self.best_epoch - 1][HELD_OUT]:
-                self.best_epoch = number
-                self.best = {name: tensor.clone() for name, tensor in self.trained.state_dict().items()}
-            if checkpoints is not None and (number % schedule.checkpoint_every == 0 or self._finished(schedule)):
-                checkpoints.save(*self._state())
-            self._report(schedule, progress)
+        tf32 = torch.backends.cudnn.allow_tf32
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=tf32):
+            while not self._finished(schedule):
+                self._step(epoch, held_out_loss, schedule, checkpoints)
+                self._report(schedule, progress)
         self.trained.load_state_dict(self.best)
+
+    def _step(
+        self,
+        epoch: Callable[[int], dict[str, float]],
+        held_out_loss: Callable[[], float],
+        schedule: Schedule,
+        checkpoints: Checkpoints | None,
+    ) -> None:
+        values = epoch(len(self.history)) | {HELD_OUT: held_out_loss()}
+        number = len(self.history) + 1
+        if not all(math.isfinite(value) for value in values.values()):
+            raise TrainingError(
+                f"epoch {number}: {values}; expected finite losses. Lower the learning rates, or look for fit "
+                "images whose features are not finite"
+            )
+        self.history.append(values)
+        first = not self.best_epoch
+        if first or schedule.keep_last or values[HELD_OUT] < self.history[self.best_epoch - 1][HELD_OUT]:
+            self.best_epoch = number
+            self.best = {name: tensor.clone() for name, tensor in self.trained.state_dict().items()}
+        if checkpoints is not None and (number % schedule.checkpoint_every == 0 or self._finished(schedule)):
+            checkpoints.save(*self._state())
 
     def _finished(self, schedule: Schedule) -> bool:
         done = len(self.history)
@@ -116,6 +134,12 @@ class Training:
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def shuffled_passes(n_items: int, n_draws: int, generator: torch.Generator) -> Tensor:
+    """(n_draws,) int64 positions among `n_items`: each once in an order of its own, then each again in another."""
+    passes = [torch.randperm(n_items, generator=generator) for _ in range(math.ceil(n_draws / n_items))]
+    return torch.cat(passes)[:n_draws]
 
 
 def hold_out(n_images: int, share: float, *, seed: int) -> tuple[Tensor, Tensor]:

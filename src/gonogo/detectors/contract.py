@@ -41,6 +41,8 @@ class Detector(nn.Module, ABC):
     def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
         """Learn from batches of good images, (b, 3, image_size, image_size) in [0, 255], on the detector's device.
 
+        All batches have the same number of images, but the last, which may have fewer.
+
         Raises:
             DataError: there are too few images for the options.
         """
@@ -91,9 +93,9 @@ class Detector(nn.Module, ABC):
         return {}
 
     def learn(self, **buffers: Tensor) -> None:
-        """Set learned buffers."""
+        """Set learned buffers, laid out as a saved model's are: strides, too, decide how a sum is rounded."""
         for name, value in buffers.items():
-            self.register_buffer(name, value)
+            self.register_buffer(name, value.contiguous())
 
     def require_fitted(self) -> None:
         """Raise NotFittedError while a learned buffer is missing."""

@@ -11,11 +11,14 @@ authors' code (amazon-science/patchcore-inspection), for score and map alike.
 With a DINO backbone's patch tokens, `neighbourhood: 1` and `top_share: 0.01` it takes tokens and scores images as
 Damm et al. 2025, "AnomalyDINO: Boosting Patch-based Few-shot Anomaly Detection with DINOv2" (WACV), do. Deviations
 from that paper: l2 distances of the tokens as they are before the backbone's last normalisation, not cosine distances
-after it; a coreset instead of all tokens unless `coreset_ratio` is 1; no foreground mask; no rotated fit images.
+after it; a coreset instead of all tokens unless `coreset_ratio` is 1. `foreground: pca` is that paper's mask, with the
+deviations that `gonogo.foreground` lists; it also keeps the background out of the bank, which the authors leave in by
+default. Their rotated fit images are `fit.rotations: 8`, for any detector.
 """
 
 import math
 from collections.abc import Collection
+from itertools import islice
 from typing import Annotated, Literal, Self
 
 import torch
@@ -28,10 +31,12 @@ from gonogo.coreset import greedy_coreset
 from gonogo.detectors.contract import Detector, Progress, no_progress
 from gonogo.errors import ConfigError, DataError, NotFittedError
 from gonogo.forecast import MB, Forecast, try_images
+from gonogo.foreground import Foreground, learn_foreground, widened
 from gonogo.patch_features import PatchFeatures
 from gonogo.patch_stream import PatchStream, Plan, Reduction, ReductionKind, plan_patches, selection_seconds
 
 DEFAULT_CORESET_RATIO = 0.01
+FOREGROUND_IMAGES = 100  # at most so many fit images, evenly spaced, say what the foreground is
 LEAST_BANK = 100  # patches, or those asked for; a budget of memory that allows fewer is refused
 _CHUNK_BYTES = 64 << 20  # of the distances within the bank that are looked at together
 
@@ -48,6 +53,10 @@ class PatchCore(Detector):
     bank_neighbours_: Tensor
     covering_radius_: Tensor  # (), or (2,) where parts passed by: theirs, and that of the last choice
     bank_images: Tensor | None = None  # (m,) the number of the fit image that each patch is of; not saved
+    foreground_axis_: Tensor
+    foreground_band_: Tensor
+    foreground_least_: Tensor
+    foreground_test_: Tensor
 
     def __init__(
         self,
@@ -65,6 +74,7 @@ class PatchCore(Detector):
         reduced_dims: Annotated[int, Field(ge=1)] | None = None,
         neighbourhood: Literal[1, 3, 5] = 3,
         top_share: Annotated[float, Field(ge=0, le=1)] = 0.0,
+        foreground: Literal["none", "pca"] = "none",
         reweight: bool = False,
         n_reweight: Annotated[int, Field(ge=2)] = 9,
         smoothing: Annotated[float, Field(ge=0)] = 4.0,
@@ -86,6 +96,9 @@ class PatchCore(Detector):
             neighbourhood: side of the square of a layer's cells that a patch is the average of; 1 for tokens of a
                 vision transformer, which have seen their surroundings.
             top_share: share of an image's patches, the most anomalous ones, whose mean is its score; 0: the worst one.
+            foreground: pca, patches that do not show the part have distance 0 and are not in the bank, but for a ring
+                of one cell around it; a masking test on the fit images says whether there is a part to be told from
+                its background, and without one the option changes nothing. none, all patches count.
             reweight: the paper's equation 7, which lowers the score where the bank is sparse.
             n_reweight: the bank's patches around the nearest one that equation 7 looks at.
             smoothing: Gaussian sigma of the map, in pixels at `image_size`.
@@ -112,6 +125,7 @@ class PatchCore(Detector):
                 "set one of them to its default"
             )
         self.top_share = top_share
+        self.foreground = foreground
         self.coreset_ratio = coreset_ratio
         self.bank_patches = bank_patches
         self.bank_mb = bank_mb
@@ -124,15 +138,21 @@ class PatchCore(Detector):
         self.weights_sha256 = weights_sha256
         self.patch_features = PatchFeatures(backbone, layers, image_size, neighbourhood=neighbourhood)
         projection = () if reduction == "none" else ("projection_",)
-        for name in ("mean_", *projection, "memory_bank_", "bank_neighbours_", "covering_radius_"):
+        masked = () if foreground == "none" else tuple(f"foreground_{field}_" for field in Foreground._fields)
+        for name in ("mean_", *projection, "memory_bank_", "bank_neighbours_", "covering_radius_", *masked):
             self.register_buffer(name, None)
 
     @torch.no_grad()
     def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
         self.patch_features.load(self.weights, self.weights_sha256)
+        if self.foreground == "pca" and len(batches) > 0:
+            every = math.ceil(len(batches) / FOREGROUND_IMAGES)
+            foreground = learn_foreground([self.patch_features(batch) for batch in islice(batches, 0, None, every)])
+            self.learn(**{f"foreground_{field}_": value for field, value in foreground._asdict().items()})
         stream: PatchStream | None = None
         for number, batch in enumerate(batches, start=1):
-            features = self.patch_features(batch).flatten(1, 2)  # (b, p, d)
+            grid = self.patch_features(batch)
+            features = grid.flatten(1, 2)  # (b, p, d)
             if stream is None:
                 stream = PatchStream(
                     self._plan(len(batches) * len(features), *features.shape[1:]),
@@ -140,7 +160,7 @@ class PatchCore(Detector):
                     Reduction(self.reduction, self.reduced_dims, seed),
                     lambda done, total, radius: progress("parts", done, total, {"radius_of_parts": radius}),
                 )
-            stream.add(features)
+            stream.add(features, self._for_the_bank(grid))
             progress("features", number, len(batches), {})
         if stream is None:
             raise DataError("fit.detector patchcore needs at least one fit image")
@@ -173,6 +193,15 @@ class PatchCore(Detector):
         )
         return self
 
+    def _for_the_bank(self, grid: Tensor) -> Tensor | None:
+        """(b, gh * gw) bool: which patches of a grid (b, gh, gw, d) may enter the bank; None: all."""
+        if self.foreground == "none":
+            return None
+        return (widened(self._foreground().weights(grid)) > 0).flatten(1)
+
+    def _foreground(self) -> Foreground:
+        return Foreground(self.foreground_axis_, self.foreground_band_, self.foreground_least_, self.foreground_test_)
+
     def forecast(self, batches: Collection[Tensor]) -> Forecast:
         tried = try_images(batches, self.patch_features)
         b, gh, gw, d = tried.shape
@@ -188,7 +217,12 @@ class PatchCore(Detector):
         if plan.n_select < wanted:
             how += f" instead of {wanted:,}"
         memory = max(plan.memory, plan.n_select * self._scoring_bytes(gh * gw, d))
-        return Forecast(memory, tried.all_seconds + selection_seconds(plan, self._dims_in_parts(d)), how)
+        seconds = tried.all_seconds + selection_seconds(plan, self._dims_in_parts(d))
+        if self.foreground == "pca":
+            looked_at = min(tried.n_batches, FOREGROUND_IMAGES)
+            memory = max(memory, 3 * 4 * looked_at * b * gh * gw * d)  # twice as it is, and centred
+            seconds += looked_at * tried.seconds
+        return Forecast(memory, seconds, how)
 
     def _plan(self, n_images: int, p: int, d: int) -> Plan:
         """How the bank is chosen from the p patches of d dimensions of each image, within the room that there is.
@@ -242,6 +276,8 @@ class PatchCore(Detector):
         features = self.patch_features(pixels)  # (n, gh, gw, d)
         patches = self._reduced(features)  # (n, p, d)
         distance, index = self._distances(patches, self.memory_bank_)
+        if self.foreground == "pca":
+            distance = distance * self._foreground().weights(features).flatten(1)
         grid = distance.view(features.shape[:3])
         if self.top_share > 0:
             return self._mean_of_worst(distance), grid
@@ -261,6 +297,8 @@ class PatchCore(Detector):
         others = self.memory_bank_[(self.bank_images < own.start) | (self.bank_images >= own.stop)]
         bank = others if len(others) >= self.n_neighbors else self.memory_bank_
         distance, _ = self._distances(self._reduced(features), bank)
+        if self.foreground == "pca":
+            distance = distance * self._foreground().weights(features).flatten(1)
         score = self._mean_of_worst(distance) if self.top_share > 0 else distance.amax(dim=1)
         return score, distance.view(features.shape[:3])
 
@@ -289,11 +327,12 @@ class PatchCore(Detector):
     def facts(self) -> dict[str, str | int | float]:
         self.require_fitted()
         chosen_at_once = self.covering_radius_.ndim == 0
-        return {
+        facts: dict[str, str | int | float] = {
             "weights": self.weights if self.weights in ("pretrained", "random") else "file",
             "bank_patches": len(self.memory_bank_),
             "covering_radius" if chosen_at_once else "covering_radius_at_most": float(self.covering_radius_.sum()),
         }
+        return facts | (self._foreground().facts() if self.foreground == "pca" else {})
 
 
 def bank_neighbours(bank: Tensor, n_neighbors: int) -> Tensor:

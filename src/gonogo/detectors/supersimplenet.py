@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from gonogo.anomaly_map import resize
+from gonogo.anomaly_map import positive, resize
 from gonogo.backbone import LITE0, Backbone
 from gonogo.detectors.contract import Detector, Progress, no_progress
 from gonogo.errors import ConfigError
@@ -281,11 +281,6 @@ def _moments(layers: list[Tensor], chosen: Tensor) -> tuple[Tensor, Tensor]:
             stds.append(values.std(correction=0))
     scale = torch.stack(stds).float()
     return torch.stack(means).float(), torch.where(scale > 0, scale, 1.0)
-
-
-def positive(logit: Tensor) -> Tensor:
-    """1 + l where l > 0, else 1 / (1 - l): above 0, strictly increasing and smooth, 1 for l = 0."""
-    return logit.clamp(min=0) + 1 / (1 - logit.clamp(max=0))
 
 
 def truncated_l1(logits: Tensor, targets: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ from itertools import combinations
 from pathlib import Path
 
 from gonogo.errors import ConfigError, DataError
+from gonogo.images import SUFFIXES
 from gonogo.sample import ROLES, TEST, TRAIN, Sample, Shares
-from gonogo.sources.tree import SUFFIXES, existing_folder, good_sample, name_in
+from gonogo.sources.tree import existing_folder, good_sample, name_in
 
 Directories = str | list[str]
 ImagesByFolder = dict[Path, list[Path]]

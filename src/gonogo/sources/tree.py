@@ -5,11 +5,11 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from gonogo.errors import ConfigError, DataError
+from gonogo.images import SUFFIXES
 from gonogo.sample import TEST, TRAIN, Role, Sample
 
 FIT: tuple[Role, ...] = ("fit",)
 CALIBRATE: tuple[Role, ...] = ("calibrate",)
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
 
 
 def category_folder(raw: Path, folder: str, name: str) -> Path:

@@ -1,0 +1,102 @@
+"""Every detector on the same parts, through the whole pipeline of this commit: the table in README.md.
+
+    python benchmarks/detectors.py --data FOLDER              the parts and detectors of benchmarks/detectors.yaml
+    python benchmarks/detectors.py --data FOLDER --detectors padim patchcore
+
+FOLDER holds the parts' folders. The last commit is cloned, one category per part and detector is put into its
+params.yaml, and `dvc repro` does the rest. Rows that are measured again replace the old ones in
+benchmarks/detectors.json; `make readme` then writes the table.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from gonogo.config import read_yaml
+from gonogo.files import read_json, write_json
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+RESULTS = HERE / "detectors.json"
+EVALUATED = ("image_auroc", "pixel_auroc", "aupro_30", "false_alarm_rate", "recall", "n_good", "n_defective")
+BENCHED = ("p50_ms", "bundle_mb")
+MACHINE = ("cpu", "cores", "threads", "onnxruntime", "os", "python")
+
+
+def params_for(
+    params: Mapping[str, Any], parts: Mapping[str, Any], detectors: Mapping[str, Any], data: Path
+) -> dict[str, Any]:
+    """`params` with one category per part and detector in place of its own."""
+    overrides = {
+        f"{part}_{detector}": {"prepare": dict(source), "fit": {"detector": detector, **options}}
+        for part, source in parts.items()
+        for detector, options in detectors.items()
+    }
+    return {**params, "raw": str(data), "categories": list(overrides), "overrides": overrides}
+
+
+def row(metrics: Path, part: str, detector: str) -> dict[str, Any]:
+    """The figures of one part and detector; those that do not exist, for want of masks or of a map, are absent."""
+    name = f"{part}_{detector}.json"
+    fit, evaluated, benched = (read_json(metrics / stage / name) for stage in ("fit", "evaluate", "bench"))
+    figures = {key: evaluated[key] for key in EVALUATED if key in evaluated}
+    figures |= {"fit_s": fit["fit_s"]} | {key: benched[key] for key in BENCHED}
+    return {"part": part, "detector": detector, **figures, "machine": {key: benched[key] for key in MACHINE}}
+
+
+def measured(parts: Mapping[str, Any], detectors: Mapping[str, Any], data: Path) -> list[dict[str, Any]]:
+    """Run the pipeline of the last commit in a clone and read its metrics."""
+    commit = _git("rev-parse", "HEAD")
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Path(folder) / "gonogo"
+        subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
+        content = params_for(read_yaml(clone / "params.yaml"), parts, detectors, data)
+        with (clone / "params.yaml").open("w", encoding="utf-8") as file:
+            YAML().dump(content, file)
+        subprocess.run(["dvc", "repro", "bench"], cwd=clone, check=True)
+        metrics = clone / "metrics"
+        return [{**row(metrics, part, detector), "commit": commit} for part in parts for detector in detectors]
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _merged(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], order: Sequence[str]) -> list[Any]:
+    """Rows of both, the new ones in place of the old, by part and then in the order of the detectors."""
+    rows = {(entry["part"], entry["detector"]): entry for entry in [*old, *new] if entry["detector"] in order}
+    return sorted(rows.values(), key=lambda entry: (entry["part"], order.index(entry["detector"])))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, write the results, and return the exit status."""
+    plan = read_yaml(HERE / "detectors.yaml")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="where the parts' folders are")
+    parser.add_argument("--detectors", nargs="+", choices=list(plan["detectors"]), metavar="NAME")
+    parser.add_argument("--parts", nargs="+", choices=list(plan["parts"]), metavar="NAME")
+    arguments = parser.parse_args(argv)
+    if _git("status", "--porcelain", "--untracked-files=no"):
+        print("there are uncommitted changes; a published number belongs to a commit", file=sys.stderr)
+        return 2
+    parts = {name: plan["parts"][name] for name in arguments.parts or plan["parts"]}
+    for name, source in parts.items():
+        if not (arguments.data / source["folder"]).is_dir():
+            print(f"{arguments.data / source['folder']}: no such folder; it should hold {name}", file=sys.stderr)
+            return 2
+    detectors = {name: plan["detectors"][name] for name in arguments.detectors or plan["detectors"]}
+    rows = measured(parts, detectors, arguments.data.resolve())
+    old = read_json(RESULTS)["rows"] if RESULTS.is_file() else []
+    write_json(RESULTS, {"rows": _merged(old, rows, list(plan["detectors"]))})
+    print(f"{RESULTS}: {len(rows)} rows measured")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
