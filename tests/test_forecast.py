@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from conftest import OPTIONS
+from conftest import OPTIONS, needs_anomalib
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.efficientad import EfficientAD
 from gonogo.detectors.lof import LocalOutlierFactor
@@ -100,8 +100,10 @@ def test_no_table_of_all_distances_is_held_for_the_outlier_factor():
     assert growth(lambda: detector.fit([rows], seed=0)) < 30e6  # the table alone has 9 MB, its rows once left 250 MB
 
 
-@pytest.mark.parametrize("name", list(DETECTORS))
-def test_every_detector_forecasts_without_learning(name, digits):
+@pytest.mark.parametrize("name", [pytest.param(n, marks=needs_anomalib if n == "anomalib" else ()) for n in DETECTORS])
+def test_every_detector_forecasts_without_learning(name, digits, request):
+    if name == "anomalib":
+        request.getfixturevalue("anomalib_trained")
     inspector = Inspector(DETECTORS[name](**OPTIONS[name]))
     few, many = (FitImages(inspector, digits, digits.with_role("fit")[:n]) for n in (10, 80))
     first, second = (forecast(inspector.detector, images, budget_mb=None) for images in (few, many))

@@ -15,12 +15,11 @@ from gonogo.detectors.padim import PaDiM
 from gonogo.detectors.patchcore import PatchCore
 from gonogo.drawing import PASS, REJECT
 from gonogo.errors import NotFittedError
-from gonogo.files import write_rows
 from gonogo.fit_images import FitImages
 from gonogo.inspector import Inspector
 from gonogo.report import read_rows
 from gonogo.sources.mvtec_ad import MVTecAD
-from gonogo.suspicious import COLUMNS, fit_score_rows, score_fit_images, write_suspicious
+from gonogo.suspicious import score_fit_images, write_suspicious
 from gonogo.tiling import Tiling
 from test_real_parts import DATA
 
@@ -160,11 +159,11 @@ def test_the_highest_scores_are_shown_with_their_own_maps(looked):
             np.testing.assert_array_equal(anomaly_map, inspector.judged(*given, torch.empty(1, 8, 8, 3))[1][0])
 
 
-def test_the_rows_list_every_image_from_the_most_anomalous_on(looked, tmp_path):
+def test_the_rows_list_every_image_from_the_most_anomalous_on(looked, digits, tmp_path):
     scores = looked[2]
     threshold = float(np.sort(scores.scores)[-3])
-    write_rows(tmp_path / "rows.csv", fit_score_rows(scores, threshold), COLUMNS)
-    rows = read_rows(tmp_path / "rows.csv")
+    write_suspicious(tmp_path, scores, digits, category="digit_0", threshold=threshold)
+    rows = read_rows(tmp_path / "digit_0.csv")
     assert [int(row["rank"]) for row in rows] == list(range(1, 23))
     assert [float(row["score"]) for row in rows] == sorted((float(score) for score in scores.scores), reverse=True)
     assert [row["rejected"] for row in rows] == ["1"] * 3 + ["0"] * 19
@@ -180,13 +179,14 @@ def test_where_none_is_to_be_shown_no_image_is_read(digits, tmp_path):
     looked = score_fit_images(
         inspector, FitImages(inspector, digits, digits.with_role("fit")), n_shown=0, progress=silent
     )
-    assert fit_score_rows(looked, 1.0) == []
-    write_suspicious(tmp_path / "sheet.png", looked, digits, category="digit_0", threshold=1.0)
-    assert Image.open(tmp_path / "sheet.png").size[1] < 60
+    write_suspicious(tmp_path, looked, digits, category="digit_0", threshold=1.0)
+    assert read_rows(tmp_path / "digit_0.csv") == []
+    assert Image.open(tmp_path / "digit_0.png").size[1] < 60
     assert "fit.suspicious is 0" in looked.sentence(1.0)
 
 
-def test_all_tiles_of_an_image_are_left_out_together_and_the_worst_gives_its_score(digits):
+@pytest.mark.parametrize("rotations", [1, 3])
+def test_all_tiles_and_views_of_an_image_are_left_out_together_and_its_worst_tile_gives_the_score(rotations, digits):
     asked = []
 
     class Recording(MeanImage):
@@ -196,14 +196,15 @@ def test_all_tiles_of_an_image_are_left_out_together_and_the_worst_gives_its_sco
             return score, grid
 
     inspector = Inspector(Recording(image_size=8), tiling=Tiling(height=8, width=14, overlap=2))
-    images = FitImages(inspector, digits, digits.with_role("fit")[:3])
+    upright, images = (
+        FitImages(inspector, digits, digits.with_role("fit")[:3], rotations=steps) for steps in (1, rotations)
+    )
     inspector.detector.fit(images, seed=0)
     looked = score_fit_images(inspector, images, n_shown=1, progress=silent)
-    assert asked == [range(2 * number, 2 * number + 2) for number in range(3) for _ in range(2)]
-    expected = [
-        max(float(inspector.detector(images[2 * number + tile])[0]) for tile in range(2)) for number in range(3)
-    ]
-    np.testing.assert_allclose(looked.scores, expected, rtol=1e-6)
+    views = 2 * rotations
+    assert asked == [range(views * number, views * number + views) for number in range(3) for _ in range(2)]
+    tiles = np.array([float(inspector.detector(image)[0]) for image in upright])
+    np.testing.assert_allclose(looked.scores, tiles.reshape(3, 2).max(axis=1), rtol=1e-6)
     assert looked.anomaly_maps[0].shape == (8, 8)
 
 
@@ -217,16 +218,17 @@ def colours_in(picture):
 def test_the_sheet_says_of_each_image_whether_the_gauge_would_reject_it(looked, digits, tmp_path):
     scores = looked[2]
     for threshold, seen, unseen in ((0.0 + scores.scores.max() * 2, PASS, REJECT), (scores.scores.min(), REJECT, PASS)):
-        write_suspicious(tmp_path / "sheet.png", scores, digits, category="digit_0", threshold=float(threshold))
-        colours = colours_in(Image.open(tmp_path / "sheet.png"))
+        write_suspicious(tmp_path, scores, digits, category="digit_0", threshold=float(threshold))
+        colours = colours_in(Image.open(tmp_path / "digit_0.png"))
         assert seen in colours
         assert unseen not in colours
 
 
 def test_the_same_scores_are_drawn_to_the_same_bytes(looked, digits, tmp_path):
-    for name in ("a.png", "b.png"):
+    for name in "ab":
         write_suspicious(tmp_path / name, looked[2], digits, category="digit_0", threshold=20.0)
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    for kind in ("csv", "png"):
+        assert (tmp_path / "a" / f"digit_0.{kind}").read_bytes() == (tmp_path / "b" / f"digit_0.{kind}").read_bytes()
 
 
 def test_images_of_a_detector_that_does_not_localise_stand_without_maps(digits, tmp_path):
@@ -236,6 +238,6 @@ def test_images_of_a_detector_that_does_not_localise_stand_without_maps(digits, 
     looked = score_fit_images(inspector, images, n_shown=3, progress=silent)
     assert len(looked.shown) == 3
     assert looked.anomaly_maps == []
-    write_suspicious(tmp_path / "sheet.png", looked, digits, category="digit_0", threshold=5.0)
-    saturated = [c for c in colours_in(Image.open(tmp_path / "sheet.png")) if max(c) - min(c) > 60]
+    write_suspicious(tmp_path, looked, digits, category="digit_0", threshold=5.0)
+    saturated = [c for c in colours_in(Image.open(tmp_path / "digit_0.png")) if max(c) - min(c) > 60]
     assert all(c[0] > c[2] or c[1] > c[2] for c in saturated)  # captions alone: no blue of a map

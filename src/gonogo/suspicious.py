@@ -13,6 +13,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from gonogo.drawing import FAINT, GAP, INK, PAPER, PASS, REJECT, RULE, draw_scale, fitted_text, map_colours, scaled
+from gonogo.files import write_rows
 from gonogo.fit_images import FitImages
 from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest, Record
@@ -104,8 +105,15 @@ def fit_score_rows(looked: FitScores, threshold: float) -> list[dict[str, Any]]:
     ]
 
 
-def write_suspicious(path: Path, looked: FitScores, manifest: Manifest, *, category: str, threshold: float) -> None:
-    """Draw the images with the highest scores, each beside its map, on the colour scale of the picture sheet."""
+def write_suspicious(folder: Path, looked: FitScores, manifest: Manifest, *, category: str, threshold: float) -> None:
+    """Write all scores to `category`.csv in the folder, and draw the highest to `category`.png."""
+    write_rows(folder / f"{category}.csv", fit_score_rows(looked, threshold), COLUMNS)
+    sheet = _sheet(looked, manifest, f"{category}: fit images to look at", threshold)
+    sheet.save(folder / f"{category}.png", format="PNG", optimize=True)
+
+
+def _sheet(looked: FitScores, manifest: Manifest, title: str, threshold: float) -> Image.Image:
+    """The images with the highest scores, each beside its map, on the colour scale of the picture sheet."""
     bold, small = ImageFont.load_default(15), ImageFont.load_default(12)
     n_tiles, columns = (2, 3) if looked.anomaly_maps else (1, 6)
     case_width, case_height = n_tiles * (SIDE + GAP), SIDE + CAPTION + GAP
@@ -113,7 +121,7 @@ def write_suspicious(path: Path, looked: FitScores, manifest: Manifest, *, categ
     width = GAP + columns * (case_width + GAP)
     canvas = Image.new("RGB", (width, HEADER + rows * case_height), PAPER)
     draw = ImageDraw.Draw(canvas)
-    draw.text((GAP, 5), f"{category}: fit images to look at", fill=INK, font=bold)
+    draw.text((GAP, 5), title, fill=INK, font=bold)
     said = looked.sentence(threshold)
     if looked.shown:
         n_rejected = int((looked.scores >= threshold).sum())
@@ -136,5 +144,4 @@ def write_suspicious(path: Path, looked: FitScores, manifest: Manifest, *, categ
         times = f" ({score / looked.median:.2f} x median)" if looked.median > 0 else ""
         verdict, colour = ("reject", REJECT) if score >= threshold else ("pass", PASS)
         draw.text((left, top + SIDE + 17), f"{verdict}  {score:.4g}{times}", fill=colour, font=small)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    canvas.save(path, format="PNG", optimize=True)
+    return canvas

@@ -41,6 +41,8 @@ class Detector(nn.Module, ABC):
     def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
         """Learn from batches of good images, (b, 3, image_size, image_size) in [0, 255], on the detector's device.
 
+        All batches have the same number of images, but the last, which may have fewer.
+
         Raises:
             DataError: there are too few images for the options.
         """
