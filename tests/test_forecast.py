@@ -70,11 +70,11 @@ def growth(action) -> int:
     [
         (PatchCore, {"bank_patches": 20}, 200, None),
         (PatchCore, {"bank_patches": 20}, 400, None),
-        (PatchCore, {"bank_patches": 20}, 400, 60_000_000),
+        (PatchCore, {"bank_patches": 20}, 800, 160_000_000),
         (PaDiM, {"n_features": 100}, 3, None),
         (PaDiM, {"n_features": 150}, 3, None),
     ],
-    ids=["patchcore-200", "patchcore-400", "patchcore-400-in-parts", "padim-100", "padim-150"],
+    ids=["patchcore-200", "patchcore-400", "patchcore-800-in-parts", "padim-100", "padim-150"],
 )
 def test_the_memory_that_is_forecast_is_that_which_is_taken(kind, options, n_images, room):
     detector, images = cheap(kind, **options), Noise(n_images, 128)
