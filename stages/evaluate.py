@@ -2,9 +2,9 @@
 
 import door
 from gonogo.config import Params
-from gonogo.curves import write_curves, write_rows
+from gonogo.curves import write_curves
 from gonogo.evaluate import REGION_COLUMNS, EvaluateParams, Metrics, evaluate, per_image_rows, region_rows
-from gonogo.files import write_metrics
+from gonogo.files import write_metrics, write_rows
 from gonogo.manifest import read_manifest
 from gonogo.model import load_model
 from gonogo.sheet import write_sheet

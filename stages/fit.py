@@ -10,15 +10,17 @@ import door
 from gonogo.checkpoints import Checkpoints, code_fingerprint
 from gonogo.config import Params
 from gonogo.detectors import DETECTORS
+from gonogo.files import write_metrics
 from gonogo.finetune import finetune_on_load
 from gonogo.fit import FitParams, device_of, draw_shots
 from gonogo.fit_images import FitImages
-from gonogo.forecast import forecast, so_far
+from gonogo.forecast import forecast, taken
 from gonogo.inspection import inspect_calibrate
 from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest, read_manifest
 from gonogo.model import save_model, versions
 from gonogo.regions import RegionParams
+from gonogo.suspicious import score_fit_images, write_suspicious
 from gonogo.threshold import CalibrateParams, certify
 
 
@@ -56,9 +58,13 @@ def main(category: str, params: Params) -> None:
                 progress=record,
             )
         inspector.detector.fit(images, seed=params.seed, progress=record)
-    door.say(f"{category}: the fit took {so_far(start)}")
+    costs = taken(start, expected)
+    write_metrics(door.path("metrics", "fit", f"{category}.json"), costs)
+    door.say(f"{category}: the fit took {costs['peak_memory_mb']:,.0f} MB at its peak and {costs['fit_s']:,.0f} s")
     inspector.cpu()  # whose scores are the reference
 
+    images = FitImages(inspector, manifest, records, rotations=chosen.values.rotations)
+    looked = score_fit_images(inspector, images, n_shown=chosen.values.suspicious, progress=door.show_progress)
     good, rule = inspect_calibrate(inspector, manifest, regions)
     threshold = certify(good.scores, good.groups, **vars(calibrate))
     save_model(
@@ -71,7 +77,10 @@ def main(category: str, params: Params) -> None:
         options=chosen.options,
         data_fingerprint=manifest.fingerprint,
     )
+    shown = door.path("plots", "suspicious")
+    write_suspicious(shown, looked, manifest, category=category, threshold=threshold.threshold)
     checkpoints.remove()
+    door.say(f"{category}: {looked.sentence(threshold.threshold)}")
     door.say(f"{category}: threshold {threshold.threshold:.4g}, {threshold.sentence}")
 
 

@@ -32,6 +32,8 @@ def report_of(category: str) -> CategoryReport:
         bench=bench,
         rows=read_rows(door.path("plots", "records", f"{category}.csv")),
         sheet=door.path("plots", "sheets", f"{category}.png"),
+        fit_rows=read_rows(door.path("plots", "suspicious", f"{category}.csv")),
+        fit_sheet=door.path("plots", "suspicious", f"{category}.png"),
         certificate=ThresholdRecord(**read_manifest(door.path("bundles", category))["threshold"]).sentence,
     )
 

@@ -92,6 +92,19 @@ def test_wrong_input_is_refused_with_what_was_expected(inspector, wrong):
         inspector.inspect(wrong)
 
 
+def test_no_fit_image_looks_more_like_the_others_for_having_been_left_out(inspector, digits):
+    images = FitImages(inspector, digits, digits.with_role("fit")[:40])
+    detector = DETECTORS[name_of(inspector)](**OPTIONS[name_of(inspector)])
+    with pytest.raises(NotFittedError):
+        detector.left_out(images[0], range(1))
+    with torch.inference_mode():
+        given = np.array([float(inspector.detector(image)[0]) for image in images])
+        left_out = [inspector.detector.left_out(image, range(i, i + 1)) for i, image in enumerate(images)]
+    without = np.array([float(score) for score, _ in left_out])
+    assert np.isfinite(without).all()
+    assert (without >= given * (1 - 1e-4) - 1e-6).mean() > 0.9
+
+
 def test_fitting_on_nothing_is_refused(inspector, digits):
     name = name_of(inspector)
     empty = Inspector(DETECTORS[name](**OPTIONS[name]))

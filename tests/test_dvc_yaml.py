@@ -23,6 +23,8 @@ PIPELINE = read_yaml(ROOT / "dvc.yaml")
 RAW = read_yaml(ROOT / "params.yaml")["raw"]  # the one path that a user changes per experiment
 PATHS = {name: folder for entry in PIPELINE["vars"] for name, folder in entry.items()}
 
+SUSPICIOUS = ("plots/suspicious/digit_0.csv", "plots/suspicious/digit_0.png")
+
 # Runs a stage as DVC does, then tells which library files it loaded and which parameters it read.
 WITNESS = """
 import json, runpy, sys
@@ -245,7 +247,7 @@ def test_the_same_stages_run_again_give_the_same_bytes(checkout, tmp_path):
         command = [sys.executable, "-B", f"stages/{stage}.py", "--category", "digit_0"]
         subprocess.run(command, cwd=folder, capture_output=True, check=True)
     names = ["metrics/evaluate/digit_0.json", "models/digit_0/manifest.json"]
-    for name in (*names, "plots/records/digit_0.csv", "plots/regions/digit_0.csv"):
+    for name in (*names, "plots/records/digit_0.csv", "plots/regions/digit_0.csv", *SUSPICIOUS):
         assert (folder / name).read_bytes() == (checkout / name).read_bytes()
 
 

@@ -412,8 +412,10 @@ def test_pixels_beyond_the_bound_of_memory_are_refused_before_all_are_read(textu
                 seen.append(item)
                 yield item
 
-    with pytest.raises(DataError, match=r"raise it, or take fewer images"):
-        EfficientAD(**TINY, steps=1, max_cache_gib=1e-5).fit(Counted(textures), seed=0)
+    detector = EfficientAD(**TINY, steps=1)
+    detector.room = 100_000
+    with pytest.raises(ConfigError, match=r"leaves 0\.1 MB; the pixels of 8 fit images need 0\.2 MB"):
+        detector.fit(Counted(textures), seed=0)
     assert len(seen) == 1
 
 

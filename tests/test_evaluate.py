@@ -8,10 +8,10 @@ from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 from conftest import REGIONS, fitted, manifest_of, modelled
-from gonogo.curves import write_curves, write_rows
+from gonogo.curves import write_curves
 from gonogo.errors import DataError
 from gonogo.evaluate import REGION_COLUMNS, EvaluateParams, evaluate, per_image_rows, region_rows
-from gonogo.files import read_json, write_metrics
+from gonogo.files import read_json, write_metrics, write_rows
 from gonogo.fit_images import FitImages
 from gonogo.manifest import Manifest
 from gonogo.metrics import bootstrap_intervals

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from conftest import OPTIONS
+from conftest import OPTIONS, needs_anomalib
 from gonogo.detectors import DETECTORS
+from gonogo.detectors.efficientad import EfficientAD
 from gonogo.detectors.lof import LocalOutlierFactor
 from gonogo.detectors.padim import PaDiM
 from gonogo.detectors.patchcore import PatchCore
@@ -69,11 +70,11 @@ def growth(action) -> int:
     [
         (PatchCore, {"bank_patches": 20}, 200, None),
         (PatchCore, {"bank_patches": 20}, 400, None),
-        (PatchCore, {"bank_patches": 20}, 400, 60_000_000),
+        (PatchCore, {"bank_patches": 20}, 800, 160_000_000),
         (PaDiM, {"n_features": 100}, 3, None),
         (PaDiM, {"n_features": 150}, 3, None),
     ],
-    ids=["patchcore-200", "patchcore-400", "patchcore-400-in-parts", "padim-100", "padim-150"],
+    ids=["patchcore-200", "patchcore-400", "patchcore-800-in-parts", "padim-100", "padim-150"],
 )
 def test_the_memory_that_is_forecast_is_that_which_is_taken(kind, options, n_images, room):
     detector, images = cheap(kind, **options), Noise(n_images, 128)
@@ -85,14 +86,24 @@ def test_the_memory_that_is_forecast_is_that_which_is_taken(kind, options, n_ima
 
 
 @needs_linux
+def test_a_students_training_takes_no_more_memory_than_forecast_and_each_image_its_pixels():
+    detector = EfficientAD(teacher="random", size="tiny", image_size=96, steps=2, held_out_share=0.01)
+    expected, more = (detector.forecast(Noise(n, 96)).memory for n in (60, 360))
+    assert more - expected == 300 * 3 * 96 * 96 * 4
+    assert growth(lambda: detector.fit(Noise(60, 96), seed=0)) < 1.5 * expected
+
+
+@needs_linux
 def test_no_table_of_all_distances_is_held_for_the_outlier_factor():
     rows = torch.randn(1500, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     detector = LocalOutlierFactor(features="pixels", image_size=4)
     assert growth(lambda: detector.fit([rows], seed=0)) < 30e6  # the table alone has 9 MB, its rows once left 250 MB
 
 
-@pytest.mark.parametrize("name", list(DETECTORS))
-def test_every_detector_forecasts_without_learning(name, digits):
+@pytest.mark.parametrize("name", [pytest.param(n, marks=needs_anomalib if n == "anomalib" else ()) for n in DETECTORS])
+def test_every_detector_forecasts_without_learning(name, digits, request):
+    if name == "anomalib":
+        request.getfixturevalue("anomalib_trained")
     inspector = Inspector(DETECTORS[name](**OPTIONS[name]))
     few, many = (FitImages(inspector, digits, digits.with_role("fit")[:n]) for n in (10, 80))
     first, second = (forecast(inspector.detector, images, budget_mb=None) for images in (few, many))

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from gonogo.curves import write_rows
+from gonogo.files import write_rows
 from gonogo.images import write_png
 from gonogo.report import HEIGHT, MARGIN, WIDTH, CategoryReport, histogram, read_rows, write_report
 from gonogo.threshold import certify
@@ -27,6 +27,7 @@ def certificate(n_good: int):
 def category(tmp_path):
     """A certified category with maps."""
     write_png(tmp_path / "sheet.png", np.full((3, 5, 3), 200, dtype=np.uint8))
+    write_png(tmp_path / "fit.png", np.full((3, 5, 3), 90, dtype=np.uint8))
     record = certificate(40)
     evaluate = {f"{name}{suffix}": 0.5 for name in [*METRICS, "aupro_30"] for suffix in ("", "_baseline", "_lift")}
     evaluate |= {"image_auroc": 0.8125, "image_auroc_low": 0.7011, "image_auroc_high": 0.9022}
@@ -49,6 +50,8 @@ def category(tmp_path):
         },
         rows=[*good, {"label": "1", "score": "2.5"}],
         sheet=tmp_path / "sheet.png",
+        fit_rows=[{"image": f"{number}.png", "score": "3.0", "rejected": str(number % 3 // 2)} for number in range(9)],
+        fit_sheet=tmp_path / "fit.png",
         certificate=record.sentence,
     )
 
@@ -122,13 +125,25 @@ def test_the_page_loads_nothing_from_anywhere(category, tmp_path):
     assert len(targets) >= 5
     assert all(target.startswith(("data:", "#")) for target in targets)
     assert "script" not in {tag for tag, _ in page.elements}
-    assert not re.search(r"https?:|//[a-z]|@import|url\(", html.replace(category.sheet_uri, ""))
+    assert not re.search(
+        r"https?:|//[a-z]|@import|url\(", html.replace(category.sheet_uri, "").replace(category.fit_sheet_uri, "")
+    )
 
 
 def test_the_picture_sheet_is_in_the_page_byte_for_byte(category, tmp_path):
     _, page = page_of(tmp_path, category)
-    (source,) = [attributes["src"] for tag, attributes in page.elements if tag == "img"]
-    assert base64.b64decode(source.removeprefix("data:image/png;base64,"), validate=True) == category.sheet.read_bytes()
+    sources = [attributes["src"] for tag, attributes in page.elements if tag == "img"]
+    pictures = [base64.b64decode(source.removeprefix("data:image/png;base64,"), validate=True) for source in sources]
+    assert pictures == [category.sheet.read_bytes(), category.fit_sheet.read_bytes()]
+
+
+def test_fit_images_to_look_at_are_shown_with_how_many_would_be_rejected(category, tmp_path):
+    _, page = page_of(tmp_path, category)
+    assert page.text("h3") == "Fit images to look at"
+    assert "the gauge would reject 3 of 9 fit images" in page.text()
+    _, page = page_of(tmp_path, dataclasses.replace(category, fit_rows=[]))
+    assert "h3" not in page.texts
+    assert len([tag for tag, _ in page.elements if tag == "img"]) == 1
 
 
 def test_a_name_with_markup_in_it_is_shown_and_not_obeyed(category, tmp_path):

@@ -48,16 +48,17 @@ def test_speed_is_not_compared(folders):
     assert main(["metrics", str(a), str(b)]) == 0
 
 
-def lock(fit: str) -> dict[str, object]:
+def lock(fit: str, seconds: str = "9") -> dict[str, object]:
+    cost = {"path": "metrics/fit/brick.json", "md5": seconds}
     return {
         "stages": {
-            "fit@brick": {"outs": [{"path": "models/brick", "md5": fit}]},
+            "fit@brick": {"outs": [{"path": "models/brick", "md5": fit}, cost]},
             "bench@brick": {"outs": [{"path": "metrics/bench/brick.json", "md5": fit}]},
         }
     }
 
 
 def test_one_changed_bit_of_the_named_stages_is_a_difference():
-    assert list(bit_differences(lock("1"), lock("1"), ["fit"])) == []
+    assert list(bit_differences(lock("1", "9"), lock("1", "10"), ["fit"])) == []
     assert len(list(bit_differences(lock("1"), lock("2"), ["fit"]))) == 1
     assert list(bit_differences({"stages": {}}, {"stages": {}}, ["fit"])) != []

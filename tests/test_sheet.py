@@ -5,21 +5,17 @@ import pytest
 from PIL import Image
 
 from conftest import manifest_of
+from gonogo.drawing import COLOURS, GAP, PAPER, TILE, map_colours
 from gonogo.evaluate import Evaluation
 from gonogo.inspection import Inspection
 from gonogo.sample import Sample
 from gonogo.sheet import (
     AROUND,
     CAPTION,
-    COLOURS,
-    GAP,
     HEADER,
     LABEL,
     OUTLINE,
-    PAPER,
-    TILE,
     _outlined,
-    map_colours,
     write_sheet,
 )
 

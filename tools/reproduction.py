@@ -1,6 +1,6 @@
 """Do two runs agree? Between machines to a tolerance, on one machine to the last bit. Speed is compared by nobody.
 
-    python tools/reproduction.py metrics A B       the JSON files of two metrics folders, within 1e-4, bench apart
+    python tools/reproduction.py metrics A B       the JSON files of two metrics folders, within 1e-4, costs apart
     python tools/reproduction.py bits A B STAGE …  the outputs of stages in two dvc.lock files, by their hashes
 
 Exit status 1, with every difference named, where they do not agree.
@@ -17,7 +17,7 @@ from gonogo.config import read_yaml
 from gonogo.files import read_json
 
 TOLERANCE = 1e-4
-APART = "bench"  # a fact about a machine and a moment
+COSTS = {"bench", "fit"}  # metrics that are facts about a machine and a moment
 LAST_DIGITS = {"worst_image"}  # which of many images differs most in the last digits is no result
 
 
@@ -27,7 +27,7 @@ def metric_differences(before: Path, after: Path) -> Iterator[str]:
     Numbers may differ by 1e-4, absolute or relative to their size; those that end in `_e6` are millionths.
     """
     names = {path.relative_to(folder) for folder in (before, after) for path in folder.rglob("*.json")}
-    for name in sorted(name for name in names if name.parts[0] != APART):
+    for name in sorted(name for name in names if name.parts[0] not in COSTS):
         if not (before / name).is_file() or not (after / name).is_file():
             yield f"{name}: only in {before if (before / name).is_file() else after}"
             continue
@@ -38,7 +38,7 @@ def metric_differences(before: Path, after: Path) -> Iterator[str]:
 
 
 def bit_differences(before: Mapping[str, Any], after: Mapping[str, Any], stages: Sequence[str]) -> Iterator[str]:
-    """Every output of `stages` whose hash differs between two lock files' contents, as a sentence."""
+    """Every output of `stages`, costs apart, whose hash differs between two lock files' contents, as a sentence."""
     for stage in stages:
         ours, theirs = _hashes(before, stage), _hashes(after, stage)
         if not ours and not theirs:
@@ -61,6 +61,7 @@ def _hashes(lock: Mapping[str, Any], stage: str) -> dict[str, str]:
         for name, entry in lock["stages"].items()
         if name.partition("@")[0] == stage
         for out in entry["outs"]
+        if not (out["path"].startswith("metrics/") and out["path"].split("/")[1] in COSTS)
     }
 
 

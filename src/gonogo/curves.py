@@ -1,25 +1,12 @@
-"""Curves and per-image records as CSV, which DVC plots and anything else reads."""
+"""Curves as CSV, which DVC plots and anything else reads."""
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from gonogo.evaluate import Evaluation
-from gonogo.files import write_text
+from gonogo.files import write_rows
 from gonogo.metrics import precision_recall_curve, roc_curve
-
-
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
-    """Write rows that share their keys; numbers keep every digit. `columns` names them where there may be no row."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=columns or list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
 
 
 def write_curves(evaluation: Evaluation, *, roc: Path, pr: Path) -> None:

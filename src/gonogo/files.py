@@ -1,9 +1,11 @@
 """Files whose content can be trusted: whole or absent, finite, sorted, with a hash. Standard library only."""
 
+import csv
 import hashlib
+import io
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,15 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def write_metrics(path: Path, metrics: Mapping[str, float | int | str | bool]) -> None:
     """Write a flat metrics file with numbers to six significant digits, which `dvc metrics diff` prints well."""
     write_json(path, {name: _rounded(value) for name, value in metrics.items()})
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
+    """Write rows that share their keys; numbers keep every digit. `columns` names them where there may be no row."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=columns or list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def read_json(path: Path) -> dict[str, Any]:

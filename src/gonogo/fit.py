@@ -21,6 +21,7 @@ class FitParams:
         device: as in `device_of`.
         memory_budget_mb: megabytes (1e6 bytes) that the fitting process may have resident, Python and torch included.
         tiling: as in `Inspector`.
+        suspicious: how many fit images to show that are unlike the others; 0 looks at none.
         shots: as in `draw_shots`.
         rotations: as in `FitImages`.
         finetune: as in `finetune_on_load`.
@@ -29,6 +30,7 @@ class FitParams:
     device: Literal["auto", "cpu", "cuda"]
     memory_budget_mb: Annotated[float, Field(gt=0)] | None
     tiling: Tiling | None
+    suspicious: Annotated[int, Field(ge=0)]
     shots: Annotated[int, Field(ge=1)] | None
     rotations: Annotated[int, Field(ge=1)]
     finetune: Finetune | None

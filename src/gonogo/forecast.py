@@ -105,6 +105,10 @@ def forecast(detector: "Detector", batches: Collection[Tensor], *, budget_mb: fl
     return expected
 
 
-def so_far(start: float) -> str:
-    """To hold against the forecast: the process's peak, and the seconds since `start`, of `perf_counter`."""
-    return f"{peak_bytes() / MB:,.0f} MB at its peak and {time.perf_counter() - start:,.0f} s"
+def taken(start: float, expected: Forecast) -> dict[str, float]:
+    """What a fit took since `start`, of `perf_counter`, beside what was expected: seconds, and the process's peak in MB."""
+    return {
+        "fit_s": time.perf_counter() - start,
+        "forecast_s": expected.seconds,
+        "peak_memory_mb": peak_bytes() / MB,
+    }

@@ -17,7 +17,10 @@ WIDTH, HEIGHT, MARGIN, BINS = 460, 170, 28, 36
 
 @dataclass(frozen=True)
 class CategoryReport:
-    """What the page says of one category: its metrics files, per-image rows, picture sheet and certificate."""
+    """What the page says of one category: its metrics files, per-image rows, picture sheets and certificate.
+
+    `fit_rows` and `fit_sheet` are those of the fit images that are unlike the others.
+    """
 
     name: str
     prepare: Mapping[str, Any]
@@ -26,12 +29,24 @@ class CategoryReport:
     bench: Mapping[str, Any]
     rows: Sequence[Mapping[str, str]]
     sheet: Path
+    fit_rows: Sequence[Mapping[str, str]]
+    fit_sheet: Path
     certificate: str
 
     @property
     def sheet_uri(self) -> str:
         """The picture sheet as a data URI."""
-        return "data:image/png;base64," + base64.b64encode(self.sheet.read_bytes()).decode()
+        return data_uri(self.sheet)
+
+    @property
+    def fit_sheet_uri(self) -> str:
+        """The sheet of fit images as a data URI."""
+        return data_uri(self.fit_sheet)
+
+    @property
+    def n_fit_rejected(self) -> int:
+        """How many fit images the gauge would reject, had the fit not seen them."""
+        return sum(row["rejected"] == "1" for row in self.fit_rows)
 
     @property
     def histogram(self) -> dict[str, Any]:
@@ -41,6 +56,11 @@ class CategoryReport:
             [float(row["score"]) for row in self.rows if row["label"] == "1"],
             float(self.evaluate["threshold"]),
         )
+
+
+def data_uri(png: Path) -> str:
+    """A PNG as text that a page can hold."""
+    return "data:image/png;base64," + base64.b64encode(png.read_bytes()).decode()
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

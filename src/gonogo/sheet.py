@@ -7,22 +7,28 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_dilation, binary_erosion, binary_fill_holes
 
+from gonogo.drawing import (
+    FAINT,
+    GAP,
+    INK,
+    PAPER,
+    PASS,
+    REJECT,
+    RULE,
+    TILE,
+    Font,
+    draw_scale,
+    fitted_text,
+    map_colours,
+    on_square,
+    scaled,
+)
 from gonogo.evaluate import Evaluation
 from gonogo.manifest import Manifest
 
-TILE, GAP, HEADER, CAPTION, LABEL = 112, 6, 46, 18, 96
-INK, FAINT, PAPER, RULE = (28, 30, 33), (110, 116, 124), (255, 255, 255), (222, 225, 229)
-REJECT, PASS, OUTLINE = (176, 32, 22), (20, 110, 60), (255, 45, 210)
+HEADER, CAPTION, LABEL = 46, 18, 96
+OUTLINE = (255, 45, 210)
 AROUND = (0, 0, 0)  # a region: black stands out from every colour that a map has near its threshold
-# Anomaly map colours at 0, half the threshold, the threshold, and twice the threshold or more.
-STOPS = np.array([0.0, 0.5, 1.0, 2.0])
-COLOURS = np.array([[24, 36, 92], [66, 132, 178], [247, 245, 236], [178, 24, 43]], dtype=np.float64)
-
-
-def map_colours(anomaly_map: np.ndarray, threshold: float) -> np.ndarray:
-    """(h, w, 3) uint8 colours of a map (h, w) on the one fixed scale: blue below the threshold, red above it."""
-    relative = np.clip(anomaly_map / threshold, 0, STOPS[-1]) if threshold > 0 else np.zeros_like(anomaly_map)
-    return np.stack([np.interp(relative, STOPS, channel) for channel in COLOURS.T], axis=-1).round().astype(np.uint8)
 
 
 def write_sheet(path: Path, evaluation: Evaluation, manifest: Manifest, *, category: str, cases: int) -> None:
@@ -44,7 +50,7 @@ def write_sheet(path: Path, evaluation: Evaluation, manifest: Manifest, *, categ
     draw = ImageDraw.Draw(canvas)
     bold, small = ImageFont.load_default(15), ImageFont.load_default(12)
     draw.text((GAP, 5), f"{category}: image, mask, anomaly map with regions", fill=INK, font=bold)
-    _draw_scale(canvas, draw, small, width, evaluation.threshold)
+    draw_scale(canvas, draw, small, width, evaluation.threshold)
     for number in range(columns):
         title = f"worst {number + 1}" if number < cases else f"best {number - cases + 1}"
         draw.text((LABEL + number * (case_width + 2 * GAP), 27), title, fill=FAINT, font=small)
@@ -52,7 +58,9 @@ def write_sheet(path: Path, evaluation: Evaluation, manifest: Manifest, *, categ
     for row, defect_type in enumerate(types):
         top = HEADER + row * row_height
         draw.line((GAP, top - GAP // 2, width - GAP, top - GAP // 2), fill=RULE)
-        draw.text((GAP, top + TILE // 2 - 8), _fit(draw, defect_type, small, LABEL - 2 * GAP), fill=INK, font=small)
+        draw.text(
+            (GAP, top + TILE // 2 - 8), fitted_text(draw, defect_type, small, LABEL - 2 * GAP), fill=INK, font=small
+        )
         good = defect_type == "good"
         ordered = sorted(by_type[defect_type], key=lambda p: float(evaluation.test.scores[p]), reverse=good)
         for column, chosen in enumerate(_ends(ordered, cases)):
@@ -73,7 +81,7 @@ def _ends(ordered: Sequence[int], cases: int) -> list[int | None]:
 def _draw_case(
     canvas: Image.Image,
     draw: ImageDraw.ImageDraw,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    font: Font,
     corner: tuple[int, int],
     evaluation: Evaluation,
     manifest: Manifest,
@@ -86,9 +94,9 @@ def _draw_case(
     mask = evaluation.masks[position]
     colours = map_colours(evaluation.test.anomaly_maps[position], evaluation.threshold)
     tiles = [
-        _scaled(pixels),
-        _scaled(_mask_tile(pixels, mask)),
-        _outlined(_scaled(colours), evaluation.test.defect_masks[position]),
+        scaled(pixels),
+        scaled(_mask_tile(pixels, mask)),
+        _outlined(scaled(colours), evaluation.test.defect_masks[position]),
     ]
     for number, tile in enumerate(tiles):
         canvas.paste(tile, (left + number * (TILE + GAP), top))
@@ -112,43 +120,8 @@ def _mask_tile(pixels: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
 
 def _outlined(tile: Image.Image, defect_mask: np.ndarray) -> Image.Image:
     """The tile of a map with a line of one pixel around each region, however small; none where the image ends."""
-    shares = _on_square(Image.fromarray(defect_mask.astype(np.float32)), Image.Resampling.BOX, paper=0)
+    shares = on_square(Image.fromarray(defect_mask.astype(np.float32)), Image.Resampling.BOX, paper=0)
     marked = np.asarray(shares) > 0
     pixels = np.array(tile)
     pixels[binary_dilation(marked) & ~marked] = AROUND
     return Image.fromarray(pixels)
-
-
-def _scaled(tile: np.ndarray) -> Image.Image:
-    """The tile on a square canvas, its proportions kept."""
-    method = Image.Resampling.NEAREST if max(tile.shape) < TILE else Image.Resampling.LANCZOS
-    return _on_square(Image.fromarray(tile), method, paper=PAPER)
-
-
-def _on_square(image: Image.Image, method: Image.Resampling, *, paper: tuple[int, int, int] | int) -> Image.Image:
-    factor = TILE / max(image.size)
-    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
-    square = Image.new(image.mode, (TILE, TILE), paper)
-    square.paste(image.resize(size, method), ((TILE - size[0]) // 2, (TILE - size[1]) // 2))
-    return square
-
-
-def _draw_scale(
-    canvas: Image.Image,
-    draw: ImageDraw.ImageDraw,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    width: int,
-    threshold: float,
-) -> None:
-    bar = np.tile(np.linspace(0, 2 * threshold, 160), (10, 1))
-    left = width - 160 - 40
-    canvas.paste(Image.fromarray(map_colours(bar, threshold)), (left, 5))
-    for fraction, label in ((0.0, "0"), (0.5, f"threshold {threshold:.4g}"), (1.0, "2 x")):
-        x = left + fraction * 160
-        draw.text((x - draw.textlength(label, font=font) / 2, 17), label, fill=FAINT, font=font)
-
-
-def _fit(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    while len(text) > 2 and draw.textlength(text, font=font) > width:
-        text = text[:-2] + "…"
-    return text

@@ -41,6 +41,8 @@ class Detector(nn.Module, ABC):
     def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
         """Learn from batches of good images, (b, 3, image_size, image_size) in [0, 255], on the detector's device.
 
+        All batches have the same number of images, but the last, which may have fewer.
+
         Raises:
             DataError: there are too few images for the options.
         """
@@ -64,6 +66,22 @@ class Detector(nn.Module, ABC):
         Raises:
             NotFittedError: before `fit`.
         """
+
+    def left_out(self, pixels: Tensor, own: range) -> tuple[Tensor, Tensor]:
+        """What `forward` gives of fit images, had the fit not seen them: score (n,) and grid (n, gh, gw).
+
+        Nothing is fitted again, so that this is near and not exact, and each detector says what it leaves out. One
+        without a way of its own leaves out nothing.
+
+        Args:
+            pixels: as in `forward`.
+            own: the numbers, from 0 in the order of the fit, of all images that show the same part as these.
+
+        Raises:
+            NotFittedError: there was no `fit`, or the model was saved and loaded since then.
+        """
+        score, grid = self(pixels)
+        return score, grid
 
     @property
     def stride(self) -> int:

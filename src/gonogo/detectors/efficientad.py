@@ -12,6 +12,7 @@ without the zeros that pad it; score and map are then made positive, which keeps
 
 import itertools
 import math
+import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Self
@@ -25,7 +26,8 @@ from torch import Tensor, nn
 from gonogo.anomaly_map import positive, resize
 from gonogo.autoencoder import Autoencoder
 from gonogo.detectors.contract import Detector, Progress, no_progress
-from gonogo.errors import DataError, WeightsError
+from gonogo.errors import ConfigError, DataError, WeightsError
+from gonogo.forecast import MB, Forecast, try_images
 from gonogo.image_folder import ImageFolder, in_grey, luminance, read_ahead
 from gonogo.pdn import MARGIN, N_CHANNELS, PDN, Size, channel_moments
 from gonogo.training import Schedule, Training, hold_out, shuffled_passes
@@ -33,6 +35,7 @@ from gonogo.training import Schedule, Training, hold_out, shuffled_passes
 P_HARD = 0.999  # the share of a difference's elements that are not mined
 Q_A, Q_B = 0.9, 0.995  # quantiles of good maps that become 0 and 0.1
 WEIGHT_DECAY = 1e-5
+WORK_BYTES = 60_000_000  # that convolutions on a CPU work in, for the forecast
 
 
 class EfficientAD(Detector):
@@ -62,7 +65,6 @@ class EfficientAD(Detector):
         held_out_share: Annotated[float, Field(gt=0, lt=1)] = 0.1,
         patience: Annotated[int, Field(ge=0)] = 0,
         checkpoint_every: Annotated[int, Field(ge=1)] = 1,
-        max_cache_gib: Annotated[float, Field(gt=0)] = 2.0,
         smoothing: Annotated[float, Field(ge=0)] = 0.0,
     ) -> None:
         """Build the architecture; `fit` loads the teacher and trains the rest, a saved model brings them all.
@@ -83,7 +85,6 @@ class EfficientAD(Detector):
             patience: stop after so many epochs without a lower loss on the held-out images, and keep the best; 0
                 trains all of them and keeps the last, as in the paper.
             checkpoint_every: epochs between two checkpoints.
-            max_cache_gib: refuse to keep more of the fit images' pixels in memory, GiB; 0.75 MiB per image at 256.
             smoothing: Gaussian sigma of the map, in pixels at `image_size`; none in the paper.
         """
         super().__init__()
@@ -99,7 +100,6 @@ class EfficientAD(Detector):
         self.held_out_share = held_out_share
         epochs = -(-steps // epoch_steps)
         self.schedule = Schedule(epochs, patience, checkpoint_every, keep_last=patience == 0)
-        self.max_cache_gib = max_cache_gib
         self.teacher = PDN(size, N_CHANNELS, seed=0)
         self._make_learners(seed=0)
         self.eval().requires_grad_(False)
@@ -152,19 +152,47 @@ class EfficientAD(Detector):
         else:
             self.teacher.load(Path(self.teacher_file), self.teacher_sha256, option="fit.teacher")
 
+    def forecast(self, batches: Collection[Tensor]) -> Forecast:
+        tried = try_images(batches, lambda batch: batch)
+        n_images, n_shown = tried.n_batches * tried.shape[0], 2 if self.penalty_folder is None else 3
+        with torch.inference_mode():
+            image = torch.zeros(1, 3, self.image_size, self.image_size, device=self.teacher.scale.mean.device)
+            seconds = [_seconds(self.teacher, image), _seconds(self.student, image), _seconds(self.autoencoder, image)]
+            held, x = 0, self.student.scale(image)
+            for layer in self.student.net:
+                x = layer(x)
+                held += x.nbytes
+        weights = 4 * sum(each.numel() for part in (self.student, self.autoencoder) for each in part.parameters())
+        step = 2 * seconds[0] + 3 * (n_shown * seconds[1] + seconds[2])  # there and back
+        held_out = self.schedule.epochs * self.held_out_share * n_images * (2 * sum(seconds[:2]) + seconds[2])
+        return Forecast(
+            4 * n_images * math.prod(tried.shape[1:]) + 5 * weights + 2 * n_shown * held + WORK_BYTES,
+            tried.all_seconds + n_images * seconds[0] + self.steps * step + held_out,
+            f"the pixels of {n_images:,} images, {self.steps:,} steps",
+        )
+
     def _images_of(self, batches: Collection[Tensor], progress: Progress) -> Tensor:
-        """(n, 3, s, s) on the CPU: all fit images."""
-        kept: list[Tensor] = []
+        """(n, 3, s, s) on the CPU: all fit images.
+
+        Raises:
+            ConfigError: they need more than the memory that the budget leaves.
+        """
+        images = torch.empty(0, 3, self.image_size, self.image_size)
+        n_images = 0
         for number, batch in enumerate(batches, start=1):
-            kept.append(batch.cpu())
-            need = len(batches) * kept[0].nbytes / 2**30
-            if need > self.max_cache_gib:
-                raise DataError(
-                    f"the pixels of {len(batches)} fit images need {need:.1f} GiB of memory, fit.max_cache_gib is "
-                    f"{self.max_cache_gib:g}; raise it, or take fewer images or a smaller fit.image_size"
-                )
+            if number == 1:
+                need = len(batches) * batch.nbytes
+                if self.room is not None and need > self.room:
+                    raise ConfigError(
+                        f"fit.memory_budget_mb leaves {self.room / MB:,.1f} MB; the pixels of {len(batches)} fit "
+                        f"images need {need / MB:,.1f} MB. Give it more, or take fewer images, a smaller "
+                        "fit.image_size"
+                    )
+                images = torch.empty(len(batches) * len(batch), *batch.shape[1:])
+            images[n_images : n_images + len(batch)] = batch
+            n_images += len(batch)
             progress("images", number, len(batches), {})
-        return torch.cat(kept) if kept else torch.empty(0, 3, self.image_size, self.image_size)
+        return images[:n_images]
 
     def _there(self, images: Tensor, position: int) -> Tensor:
         """(1, 3, s, s): one of the images, where the networks are."""
@@ -300,6 +328,16 @@ class EfficientAD(Detector):
             "best_epoch": int(self.best_epoch_),
             "penalty_images": int(self.n_penalty_images_),
         }
+
+
+def _seconds(network: nn.Module, image: Tensor) -> float:
+    """That one pass takes, once warm."""
+    times = []
+    for _ in range(2):
+        start = time.perf_counter()
+        float(network(image).sum())  # a GPU answers when it is done
+        times.append(time.perf_counter() - start)
+    return times[-1]
 
 
 def hard_feature_loss(differences: Tensor) -> Tensor:

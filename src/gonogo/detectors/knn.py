@@ -8,6 +8,7 @@ the distance to the k-th neighbour; Angiulli and Pizzuti 2002, "Fast Outlier Det
 from collections.abc import Collection
 from typing import Annotated, Literal, Self
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -59,8 +60,17 @@ class KNearestNeighbours(Detector):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         self.require_fitted()
-        distances = l2(self.rows(pixels), self.rows_)  # (n, m)
-        nearest = distances.topk(min(self.n_neighbors, len(self.rows_)), dim=1, largest=False).values
+        return self._scored(pixels, self.rows_)
+
+    def left_out(self, pixels: Tensor, own: range) -> tuple[Tensor, Tensor]:
+        """The distances to fit images of other parts; where there is none, to all."""
+        self.require_fitted()
+        others = torch.cat([self.rows_[: own.start], self.rows_[own.stop :]])
+        return self._scored(pixels, others if len(others) else self.rows_)
+
+    def _scored(self, pixels: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        distances = l2(self.rows(pixels), rows)  # (n, m)
+        nearest = distances.topk(min(self.n_neighbors, len(rows)), dim=1, largest=False).values
         score = nearest[:, -1] if self.distance == "kth" else nearest.mean(dim=1)
         return score, score.view(-1, 1, 1)
 

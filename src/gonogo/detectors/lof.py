@@ -75,7 +75,18 @@ class LocalOutlierFactor(Detector):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         self.require_fitted()
-        distances = l2(self.rows(pixels), self.rows_)  # (n, m)
+        return self._scored(l2(self.rows(pixels), self.rows_))
+
+    def left_out(self, pixels: Tensor, own: range) -> tuple[Tensor, Tensor]:
+        """The factor among fit images of other parts, whose densities stay as they are; where there is none, all."""
+        self.require_fitted()
+        distances = l2(self.rows(pixels), self.rows_)
+        if len(self.rows_) - len(own) >= min(self.n_neighbors, len(self.rows_) - 1):
+            distances[:, own.start : own.stop] = torch.inf
+        return self._scored(distances)
+
+    def _scored(self, distances: Tensor) -> tuple[Tensor, Tensor]:
+        """Score and grid of n images from their distances (n, m) to the fit images."""
         nearest, index = distances.topk(min(self.n_neighbors, len(self.rows_) - 1), dim=1, largest=False)
         own = reachability_density(nearest, self.k_distances_[index])
         score = self.densities_[index].mean(dim=1) / own

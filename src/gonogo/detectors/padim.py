@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gonogo.backbone import LITE0
 from gonogo.detectors.contract import Detector, Progress, no_progress
-from gonogo.errors import ConfigError, DataError
+from gonogo.errors import ConfigError, DataError, NotFittedError
 from gonogo.forecast import MB, Forecast, try_images
 from gonogo.patch_features import PatchFeatures
 
@@ -32,6 +32,7 @@ class PaDiM(Detector):
     features_: Tensor
     mean_: Tensor
     whitening_: Tensor
+    n_images: int | None = None  # that the Gaussians are of; not saved
 
     def __init__(
         self,
@@ -85,6 +86,7 @@ class PaDiM(Detector):
             progress("covariance", number, len(batches), {})
         if gaussians is None or gaussians.n < 2:
             raise DataError(f"fit.detector padim needs at least 2 fit images, got {gaussians.n if gaussians else 0}")
+        self.n_images = gaussians.n
         mean, covariance = gaussians.mean.float(), gaussians.scatter.div_(gaussians.n - 1)
         if self.shrinkage == "oas":
             shrink_oas(covariance, gaussians.n)
@@ -133,6 +135,26 @@ class PaDiM(Detector):
         centred = features.flatten(1, 2) - self.mean_  # (n, p, d)
         white = self.whitening_ @ centred.permute(1, 2, 0)  # (p, d, n)
         grid = white.square().sum(dim=1).sqrt().T.reshape(features.shape[:3])
+        return grid.flatten(1).amax(dim=1), grid
+
+    def left_out(self, pixels: Tensor, own: range) -> tuple[Tensor, Tensor]:
+        """The distances to Gaussians of the other images, from those to the Gaussians of all by a downdate of rank one.
+
+        Exact where `epsilon` is small beside the variances: a Gaussian of n - 1 images has (n - 1) / (n - 2) of it
+        here. Of several images of the same part each is left out alone. Two images leave out nothing.
+
+        Source: Sherman and Morrison 1950, "Adjustment of an inverse matrix corresponding to a change in one element of
+        a given matrix"; as the deleted residuals of Cook and Weisberg 1982, "Residuals and Influence in Regression".
+        """
+        if self.n_images is None:
+            raise NotFittedError("how many images the Gaussians are of is not saved; fit again")
+        score, grid = self(pixels)
+        n = self.n_images
+        if n < 3:
+            return score, grid
+        squared = grid.double().square()
+        left = (1 - n / (n - 1) ** 2 * squared).clamp(min=1e-5)  # 0 where nobody else varies that way, but for rounding
+        grid = (n**2 / (n - 1) ** 2 * (n - 2) / (n - 1) * squared / left).sqrt().float()
         return grid.flatten(1).amax(dim=1), grid
 
     def facts(self) -> dict[str, str | int | float]:

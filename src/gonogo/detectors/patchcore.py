@@ -29,7 +29,7 @@ from torch import Tensor
 from gonogo.backbone import LITE0
 from gonogo.coreset import greedy_coreset
 from gonogo.detectors.contract import Detector, Progress, no_progress
-from gonogo.errors import ConfigError, DataError
+from gonogo.errors import ConfigError, DataError, NotFittedError
 from gonogo.forecast import MB, Forecast, try_images
 from gonogo.foreground import Foreground, learn_foreground, widened
 from gonogo.patch_features import PatchFeatures
@@ -217,7 +217,12 @@ class PatchCore(Detector):
         if plan.n_select < wanted:
             how += f" instead of {wanted:,}"
         memory = max(plan.memory, plan.n_select * self._scoring_bytes(gh * gw, d))
-        return Forecast(memory, tried.all_seconds + selection_seconds(plan, self._dims_in_parts(d)), how)
+        seconds = tried.all_seconds + selection_seconds(plan, self._dims_in_parts(d))
+        if self.foreground == "pca":
+            looked_at = min(tried.n_batches, FOREGROUND_IMAGES)
+            memory = max(memory, 3 * 4 * looked_at * b * gh * gw * d)  # twice as it is, and centred
+            seconds += looked_at * tried.seconds
+        return Forecast(memory, seconds, how)
 
     def _plan(self, n_images: int, p: int, d: int) -> Plan:
         """How the bank is chosen from the p patches of d dimensions of each image, within the room that there is.
@@ -270,25 +275,46 @@ class PatchCore(Detector):
         self.require_fitted()
         features = self.patch_features(pixels)  # (n, gh, gw, d)
         patches = self._reduced(features)  # (n, p, d)
-        closeness = proximity(patches, self.memory_bank_)
-        # Measured again as a difference: near zero, the product's rounding would be all that is left of it.
-        if self.n_neighbors == 1:
-            index = closeness.argmax(dim=2)  # (n, p)
-            distance = (patches - self.memory_bank_[index]).norm(dim=2)
-        else:
-            nearest = closeness.topk(self.n_neighbors, dim=2).indices  # (n, p, k)
-            distance = (patches[:, :, None] - self.memory_bank_[nearest]).norm(dim=3).mean(dim=2)
-            index = nearest[:, :, 0]
+        distance, index = self._distances(patches, self.memory_bank_)
         if self.foreground == "pca":
             distance = distance * self._foreground().weights(features).flatten(1)
         grid = distance.view(features.shape[:3])
         if self.top_share > 0:
-            n_top = max(1, int(self.top_share * distance.shape[1]))
-            return distance.topk(n_top, dim=1).values.mean(dim=1), grid
+            return self._mean_of_worst(distance), grid
         score, worst = distance.max(dim=1)
         if self.reweight:
             score = score * self._weight(patches, index, worst)
         return score, grid
+
+    def left_out(self, pixels: Tensor, own: range) -> tuple[Tensor, Tensor]:
+        """The distances to patches of the bank that come from other parts, without equation 7.
+
+        Where fewer than `n_neighbors` do, the bank is left whole.
+        """
+        if self.bank_images is None:
+            raise NotFittedError("which fit image a patch of the bank comes from is not saved; fit again")
+        features = self.patch_features(pixels)
+        others = self.memory_bank_[(self.bank_images < own.start) | (self.bank_images >= own.stop)]
+        bank = others if len(others) >= self.n_neighbors else self.memory_bank_
+        distance, _ = self._distances(self._reduced(features), bank)
+        if self.foreground == "pca":
+            distance = distance * self._foreground().weights(features).flatten(1)
+        score = self._mean_of_worst(distance) if self.top_share > 0 else distance.amax(dim=1)
+        return score, distance.view(features.shape[:3])
+
+    def _distances(self, patches: Tensor, bank: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, p) l2 distances of patches (n, p, d) to a bank (m, d), and the index of the nearest."""
+        closeness = proximity(patches, bank)
+        # Measured again as a difference: near zero, the product's rounding would be all that is left of it.
+        if self.n_neighbors == 1:
+            index = closeness.argmax(dim=2)  # (n, p)
+            return (patches - bank[index]).norm(dim=2), index
+        nearest = closeness.topk(self.n_neighbors, dim=2).indices  # (n, p, k)
+        return (patches[:, :, None] - bank[nearest]).norm(dim=3).mean(dim=2), nearest[:, :, 0]
+
+    def _mean_of_worst(self, distance: Tensor) -> Tensor:
+        n_top = max(1, int(self.top_share * distance.shape[1]))
+        return distance.topk(n_top, dim=1).values.mean(dim=1)
 
     def _weight(self, patches: Tensor, index: Tensor, worst: Tensor) -> Tensor:
         """Equation 7: 1 - softmax of the distances from the worst patch to its match and the match's neighbours."""

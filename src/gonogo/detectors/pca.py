@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gonogo.detectors.contract import Detector, Progress, no_progress
-from gonogo.errors import DataError
+from gonogo.errors import DataError, NotFittedError
 from gonogo.forecast import Forecast, try_images
 
 
@@ -21,6 +21,8 @@ class PCAReconstruction(Detector):
 
     mean_: Tensor
     components_: Tensor
+    scatter: Tensor | None = None  # (k,) sum of the fit images' squared coordinates on each component; not saved
+    n_images: int = 0
 
     def __init__(
         self,
@@ -49,6 +51,7 @@ class PCAReconstruction(Detector):
         for count, share in enumerate(pca.explained_variance_ratio_, start=1):
             explained += float(share)
             progress("components", count, len(pca.explained_variance_ratio_), {"explained_variance": explained})
+        self.n_images, self.scatter = len(rows), torch.from_numpy((len(rows) - 1) * pca.explained_variance_).float()
         self.learn(mean_=torch.from_numpy(pca.mean_).float(), components_=torch.from_numpy(pca.components_).float())
         return self
 
@@ -57,6 +60,19 @@ class PCAReconstruction(Detector):
         n, d = tried.n_batches * tried.shape[0], tried.shape[1]
         how = f"{n:,} rows of {d:,} grey levels, the decomposition's own time not counted"
         return Forecast(9 * 4 * n * d, tried.all_seconds, how)  # scikit-learn's copies and the decomposition's
+
+    def left_out(self, pixels: Tensor, own: range) -> tuple[Tensor, Tensor]:
+        """The residuals over 1 - leverage, the share of itself that an image explains: components are kept as they are.
+
+        Source: the deleted residuals of Cook and Weisberg 1982, "Residuals and Influence in Regression".
+        """
+        if self.scatter is None:
+            raise NotFittedError("how much the fit images vary along the components is not saved; fit again")
+        score, grid = self(pixels)
+        coordinates = (pixels.flatten(1) - self.mean_) @ self.components_.T
+        leverage = 1 / self.n_images + (coordinates.square() / self.scatter).sum(dim=1)
+        left = (1 - leverage).clamp(min=1e-5)
+        return score / left, grid / left[:, None, None]
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         self.require_fitted()

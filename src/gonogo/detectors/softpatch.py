@@ -23,7 +23,7 @@ from gonogo.backbone import LITE0
 from gonogo.coreset import greedy_coreset
 from gonogo.detectors.contract import Detector, Progress, no_progress
 from gonogo.detectors.patchcore import proximity
-from gonogo.errors import DataError
+from gonogo.errors import DataError, NotFittedError
 from gonogo.forecast import Forecast, try_images
 from gonogo.patch_features import PatchFeatures
 from gonogo.patch_stream import Plan, selection_bytes, selection_seconds
@@ -41,6 +41,7 @@ class SoftPatch(Detector):
     memory_bank_: Tensor
     bank_weights_: Tensor
     covering_radius_: Tensor
+    bank_images: Tensor | None = None  # (m,) the number of the fit image that each patch is of; not saved
 
     def __init__(
         self,
@@ -94,6 +95,7 @@ class SoftPatch(Detector):
                 f"images, got {n_images}; add images or look at fewer neighbours"
             )
         images = images[:n_images]  # (n, p, d)
+        n_places = images.shape[1]
         factors = _factors_by_place(images, self.lof_neighbors, progress).flatten()  # (n * p,)
         n_kept = len(factors) - int(self.removed_share * len(factors))
         kept = factors.argsort(stable=True)[:n_kept].sort().values
@@ -109,6 +111,7 @@ class SoftPatch(Detector):
             first=first,
             on_step=lambda done, total, radius: progress("coreset", done, total, {"covering_radius": radius}),
         )
+        self.bank_images = kept[coreset.indices].cpu() // n_places
         self.learn(
             mean_=mean,
             memory_bank_=patches[coreset.indices],
@@ -134,11 +137,23 @@ class SoftPatch(Detector):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         self.require_fitted()
+        return self._scored(pixels, self.memory_bank_, self.bank_weights_)
+
+    def left_out(self, pixels: Tensor, own: range) -> tuple[Tensor, Tensor]:
+        """The distances to patches of the bank that come from other parts; where none does, the bank is left whole."""
+        if self.bank_images is None:
+            raise NotFittedError("which fit image a patch of the bank comes from is not saved; fit again")
+        others = (self.bank_images < own.start) | (self.bank_images >= own.stop)
+        if not others.any():
+            others = torch.ones_like(others)
+        return self._scored(pixels, self.memory_bank_[others], self.bank_weights_[others])
+
+    def _scored(self, pixels: Tensor, bank: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         features = self.patch_features(pixels)  # (n, gh, gw, d)
         patches = features.flatten(1, 2) - self.mean_  # (n, p, d)
-        index = proximity(patches, self.memory_bank_).argmax(dim=2)  # (n, p)
+        index = proximity(patches, bank).argmax(dim=2)  # (n, p)
         # Measured again as a difference: near zero, the product's rounding would be all that is left of it.
-        distance = (patches - self.memory_bank_[index]).norm(dim=2) * self.bank_weights_[index]
+        distance = (patches - bank[index]).norm(dim=2) * weights[index]
         return distance.amax(dim=1), distance.view(features.shape[:3])
 
     def facts(self) -> dict[str, str | int | float]:
