@@ -24,9 +24,9 @@ run: $(BIN)/.installed  ## run the whole pipeline: fit, certify, evaluate, expor
 	dvc repro
 	@echo "== report.html is the page to open; metrics/summary.json the headline"
 
-test: $(BIN)/.installed  ## run every test
+test: $(BIN)/.installed  ## run every test, on all cores
 	@echo "== pytest"
-	python -m pytest
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest --numprocesses auto --dist loadfile
 
 # anomalib has an environment of its own: packages that gonogo does not need, and bounds that would hold its pins back.
 $(ANOMALIB)/.installed: pyproject.toml constraints-anomalib.txt

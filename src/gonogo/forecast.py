@@ -106,7 +106,7 @@ def forecast(detector: "Detector", batches: Collection[Tensor], *, budget_mb: fl
 
 
 def taken(start: float, expected: Forecast) -> dict[str, float]:
-    """What a fit took since `start`, of `perf_counter`, beside what was expected: seconds, and the process's peak in MB."""
+    """What a fit took since `start`, of `perf_counter`, beside the seconds expected; and the process's peak, in MB."""
     return {
         "fit_s": time.perf_counter() - start,
         "forecast_s": expected.seconds,
