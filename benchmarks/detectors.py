@@ -3,8 +3,8 @@
     python benchmarks/detectors.py --data FOLDER              the parts and detectors of benchmarks/detectors.yaml
     python benchmarks/detectors.py --data FOLDER --detectors padim patchcore
 
-FOLDER holds the parts' folders. The last commit is cloned, one category per part and detector is put into its
-params.yaml, and `dvc repro` does the rest. Rows that are measured again replace the old ones in
+FOLDER holds the parts' folders. The last commit is cloned, the parts become the categories of its params.yaml, and for
+one detector after another `dvc repro` does the rest. Rows that are measured again replace the old ones in
 benchmarks/detectors.json; `make readme` then writes the table.
 """
 
@@ -12,7 +12,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 
 from gonogo.config import read_yaml
 from gonogo.files import read_json, write_json
+from gonogo.recipes import SHARED
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -30,38 +31,40 @@ MACHINE = ("cpu", "cores", "threads", "onnxruntime", "os", "python")
 
 
 def params_for(
-    params: Mapping[str, Any], parts: Mapping[str, Any], detectors: Mapping[str, Any], data: Path
+    params: Mapping[str, Any], parts: Mapping[str, Any], detector: str, options: Mapping[str, Any], data: Path
 ) -> dict[str, Any]:
-    """`params` with one category per part and detector in place of its own."""
-    overrides = {
-        f"{part}_{detector}": {"prepare": dict(source), "fit": {"detector": detector, **options}}
-        for part, source in parts.items()
-        for detector, options in detectors.items()
+    """`params` with the parts as its categories, all of them fitted by one detector."""
+    shared = {key: value for key, value in params["fit"].items() if key in SHARED}
+    return {
+        **params,
+        "raw": str(data),
+        "categories": list(parts),
+        "fit": {"detector": detector, **shared, **options},
+        "overrides": {part: {"prepare": dict(source)} for part, source in parts.items()},
     }
-    return {**params, "raw": str(data), "categories": list(overrides), "overrides": overrides}
 
 
 def row(metrics: Path, part: str, detector: str) -> dict[str, Any]:
     """The figures of one part and detector; those that do not exist, for want of masks or of a map, are absent."""
-    name = f"{part}_{detector}.json"
-    fit, evaluated, benched = (read_json(metrics / stage / name) for stage in ("fit", "evaluate", "bench"))
+    fit, evaluated, benched = (read_json(metrics / stage / f"{part}.json") for stage in ("fit", "evaluate", "bench"))
     figures = {key: evaluated[key] for key in EVALUATED if key in evaluated}
     figures |= {"fit_s": fit["fit_s"]} | {key: benched[key] for key in BENCHED}
     return {"part": part, "detector": detector, **figures, "machine": {key: benched[key] for key in MACHINE}}
 
 
-def measured(parts: Mapping[str, Any], detectors: Mapping[str, Any], data: Path) -> list[dict[str, Any]]:
-    """Run the pipeline of the last commit in a clone and read its metrics."""
+def measured(parts: Mapping[str, Any], detectors: Mapping[str, Any], data: Path) -> Iterator[dict[str, Any]]:
+    """The rows of each detector, by the pipeline of the last commit in a clone."""
     commit = _git("rev-parse", "HEAD")
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "gonogo"
         subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
-        content = params_for(read_yaml(clone / "params.yaml"), parts, detectors, data)
-        with (clone / "params.yaml").open("w", encoding="utf-8") as file:
-            YAML().dump(content, file)
-        subprocess.run(["dvc", "repro", "bench"], cwd=clone, check=True)
-        metrics = clone / "metrics"
-        return [{**row(metrics, part, detector), "commit": commit} for part in parts for detector in detectors]
+        params = read_yaml(clone / "params.yaml")
+        for detector, options in detectors.items():
+            with (clone / "params.yaml").open("w", encoding="utf-8") as file:
+                YAML().dump(params_for(params, parts, detector, options, data), file)
+            subprocess.run(["dvc", "repro", "bench"], cwd=clone, check=True)
+            for part in parts:
+                yield {**row(clone / "metrics", part, detector), "commit": commit}
 
 
 def _git(*arguments: str) -> str:
@@ -91,10 +94,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{arguments.data / source['folder']}: no such folder; it should hold {name}", file=sys.stderr)
             return 2
     detectors = {name: plan["detectors"][name] for name in arguments.detectors or plan["detectors"]}
-    rows = measured(parts, detectors, arguments.data.resolve())
-    old = read_json(RESULTS)["rows"] if RESULTS.is_file() else []
-    write_json(RESULTS, {"rows": _merged(old, rows, list(plan["detectors"]))})
-    print(f"{RESULTS}: {len(rows)} rows measured")
+    for measurement in measured(parts, detectors, arguments.data.resolve()):
+        old = read_json(RESULTS)["rows"] if RESULTS.is_file() else []
+        write_json(RESULTS, {"rows": _merged(old, [measurement], list(plan["detectors"]))})
+        print(f"{RESULTS}: {measurement['part']}, {measurement['detector']}")
     return 0
 
 
