@@ -62,7 +62,7 @@ def measured(parts: Mapping[str, Any], detectors: Mapping[str, Any], data: Path)
         for detector, options in detectors.items():
             with (clone / "params.yaml").open("w", encoding="utf-8") as file:
                 YAML().dump(params_for(params, parts, detector, options, data), file)
-            subprocess.run(["dvc", "repro", "bench"], cwd=clone, check=True)
+            subprocess.run(["dvc", "repro", "evaluate", "bench"], cwd=clone, check=True)
             for part in parts:
                 yield {**row(clone / "metrics", part, detector), "commit": commit}
 
