@@ -136,10 +136,10 @@ def anomalib_trained(digits: Manifest, tmp_path_factory: pytest.TempPathFactory)
     return folder
 
 
-@pytest.fixture(
-    scope="session",
-    params=[pytest.param(name, marks=needs_anomalib if name == "anomalib" else ()) for name in DETECTORS],
-)
+EACH = [pytest.param(name, marks=needs_anomalib if name == "anomalib" else ()) for name in DETECTORS]
+
+
+@pytest.fixture(scope="session", params=EACH)
 def inspector(request: pytest.FixtureRequest, digits: Manifest) -> Inspector:
     """Each registered detector in turn, fitted."""
     if request.param == "anomalib":

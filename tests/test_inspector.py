@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from conftest import REGIONS, fitted, name_of
+from conftest import EACH, REGIONS, fitted, name_of
 from gonogo.detectors import DETECTORS
 from gonogo.export import export_onnx
 from gonogo.inspector import Inspector
@@ -17,9 +17,11 @@ ROI = replace(REGIONS, roi=[[0.1, 0.2], [0.9, 0.1], [0.8, 0.95], [0.2, 0.7]], bo
 SIZES = [(8, 8), (33, 51), (90, 70)]
 
 
-@pytest.fixture(scope="module", params=list(DETECTORS))
+@pytest.fixture(scope="module", params=EACH)
 def looking(request, digits, tmp_path_factory):
     """(inspector that looks at the ROI alone, session of its ONNX file) of each detector in turn."""
+    if request.param == "anomalib":
+        request.getfixturevalue("anomalib_trained")
     inspector = fitted(request.param, digits, regions=ROI)
     path = tmp_path_factory.mktemp("looking") / "gauge.onnx"
     export_onnx(inspector, path, metadata={}, opset=18)
