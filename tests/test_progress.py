@@ -40,6 +40,11 @@ def test_the_same_loop_begun_again_has_a_new_pace(monkeypatch):
     assert lines(monkeypatch, reports, [0.0, 3.0, 100.0, 102.0])[2:] == ["  images 1/5", "  images 2/5, 6 s left"]
 
 
+def test_loops_that_run_in_turn_keep_their_own_pace(monkeypatch):
+    reports = [("features", 1, 5, {}), ("parts", 1, 2, {}), ("features", 3, 5, {})]
+    assert lines(monkeypatch, reports, [0.0, 3.0, 4.0])[2] == "  features 3/5, 4 s left"
+
+
 def test_off_a_terminal_only_the_last_report_is_printed(capsys):
     line = ProgressLine()
     for done in (1, 2, 3):

@@ -3,6 +3,14 @@
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass
+class _Loop:
+    n_first: int  # done at its first report
+    began: float
+    n_last: int
 
 
 class ProgressLine:
@@ -13,20 +21,19 @@ class ProgressLine:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._loop: tuple[str, int] = ("", 0)
-        self._first = (0, 0.0)  # how many were done at the loop's first report, and when
-        self._last = 0
+        self._loops: dict[str, _Loop] = {}  # by what they do; two may run in turn
 
     def __call__(self, what: str, n_done: int, n_total: int, values: dict[str, float]) -> None:
         """Report that `n_done` of `n_total` are done, with figures worth a look."""
         now = self._clock()
-        if (what, n_total) != self._loop or n_done < self._last:  # another loop, or the same once more
-            self._loop, self._first = (what, n_total), (n_done, now)
-        self._last = n_done
+        loop = self._loops.get(what)
+        if loop is None or n_done < loop.n_last:  # not seen yet, or once more
+            loop = self._loops[what] = _Loop(n_done, now, n_done)
+        loop.n_last = n_done
         last = n_done >= n_total
         if not sys.stderr.isatty() and not last:
             return
-        left = "" if last else seconds_left(*self._first, n_done, now, n_total)
+        left = "" if last else seconds_left(loop.n_first, loop.began, n_done, now, n_total)
         figures = "".join(f"  {name} {value:.4g}" for name, value in values.items())
         start, end = ("\r", "\033[K") if sys.stderr.isatty() else ("", "")  # to the line's end: it may become shorter
         print(f"{start}  {what} {n_done}/{n_total}{left}{figures}{end}", end="\n" if last else "", file=sys.stderr)
