@@ -31,7 +31,7 @@ def origin(threads: int, versions: Mapping[str, str]) -> Row:
 
 def commit() -> str:
     """The hash of the last commit."""
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "src", "benchmarks", ":!benchmarks/*.json")
+    changed = _git("status", "--porcelain", "--", "src", "benchmarks", ":!benchmarks/*.json")
     return _git("rev-parse", "HEAD") + ("-dirty" if changed else "")
 
 
