@@ -26,10 +26,14 @@ class Textures(Sequence[Tensor]):
 
     @torch.inference_mode()
     def __getitem__(self, index):  # type: ignore[no-untyped-def]  # only an int: nobody slices it
+        return self.inspector.resized(torch.from_numpy(self.image(index))[None])
+
+    def image(self, index: int) -> np.ndarray:
+        """The image (side, side, 3) uint8 as a camera would give it, before the resize."""
         if not 0 <= index < self.n:
             raise IndexError(index)
         rng = np.random.default_rng([SEED, self.first + index])
         top, left = rng.integers(0, self.side, 2)
         window = self.texture[top : top + self.side, left : left + self.side]
         pixels = window * rng.normal(1, 0.05) + rng.normal(0, 6, window.shape)
-        return self.inspector.resized(torch.from_numpy(pixels.clip(0, 255).astype(np.uint8))[None])
+        return np.asarray(pixels.clip(0, 255).astype(np.uint8))
