@@ -180,7 +180,7 @@ class Comparison:
             (library, way)
             for library, all_ways in WAYS.items()
             for way in all_ways
-            if way != "onnx" or "onnx_failed" not in exported[library]
+            if way != "onnx" or "onnx_mb" in exported[library]
         ]
         taken: dict[tuple[str, str], list[float]] = {place: [] for place in ways}
         for number in range(rounds + 1):
