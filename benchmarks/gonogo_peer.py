@@ -1,4 +1,7 @@
-"""gonogo's side of benchmarks/anomalib_side_by_side.py: answers about one PatchCore."""
+"""gonogo's side of benchmarks/anomalib_side_by_side.py: answers about one PatchCore.
+
+What exports and what scores is imported after the fit, as in the pipeline, where other stages do that.
+"""
 
 import sys
 import time
@@ -10,17 +13,14 @@ HERE = Path(__file__).resolve().parent
 sys.path += [str(HERE), str(HERE.parent / "src")]
 
 import numpy as np  # noqa: E402
-import onnxruntime  # noqa: E402
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from gonogo.detectors.patchcore import PatchCore  # noqa: E402
-from gonogo.export import export_onnx  # noqa: E402
 from gonogo.images import read_image  # noqa: E402
 from gonogo.inspector import Inspector  # noqa: E402
 from gonogo.model import versions  # noqa: E402
 from gonogo.process import peak_bytes, resident_bytes  # noqa: E402
-from gonogo.scorer import open_session, run_session  # noqa: E402
 from peer import answer  # noqa: E402
 from verdicts import milliseconds  # noqa: E402
 
@@ -48,7 +48,7 @@ class Fitted:
 
     def __init__(self) -> None:
         self.inspector: Inspector | None = None
-        self.session: onnxruntime.InferenceSession | None = None
+        self.session: Any = None
 
     @torch.inference_mode()
     def features(self, images: list[str], image_size: int, weights: str, out: str) -> dict[str, Any]:
@@ -88,6 +88,9 @@ class Fitted:
 
     def export(self, folder: str, image_size: int, threads: int) -> dict[str, Any]:
         """Write the ONNX file and open it."""
+        from gonogo.export import export_onnx
+        from gonogo.scorer import open_session
+
         assert self.inspector is not None
         path = Path(folder) / "gonogo.onnx"
         export_onnx(self.inspector, path, metadata={}, opset=18)
@@ -105,7 +108,8 @@ class Fitted:
         return {"ms": milliseconds(self._judged, [Path(path) for path in images])}
 
     def _judged(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
-        assert self.session is not None
+        from gonogo.scorer import run_session
+
         return run_session(self.session, read_image(path)[None])
 
 
