@@ -84,8 +84,10 @@ def test_the_covering_radius_is_that_of_a_double_loop_even_far_from_zero():
     generator = torch.Generator().manual_seed(3)
     patches = torch.randn(60, 5, generator=generator) + 1000
     bank = patches[:7]
-    brute = max(min(math.dist(patch, chosen) for chosen in bank.tolist()) for patch in patches.tolist())
-    assert covering.covering_radius([patches[:40], patches[40:]], bank) == pytest.approx(brute, rel=1e-9)
+    nearest = [min(math.dist(patch, chosen) for chosen in bank.tolist()) for patch in patches.tolist()]
+    assert covering.covering_radius([patches[:40], patches[40:]], bank) == pytest.approx(max(nearest), rel=1e-9)
+    alone = [covering.covering_radius([patch[None]], bank) for patch in patches]
+    assert alone == pytest.approx(nearest, rel=1e-9)
 
 
 def test_features_differ_relative_to_the_largest_and_a_missing_number_is_no_agreement():
@@ -162,6 +164,6 @@ def test_the_growth_table_has_both_directions_the_exponents_and_what_was_skipped
     lines = benchmark_tables.growth_table(reading([skipped, measured], exponents=exponents)).splitlines()
     assert lines.count("| padim | 100 | 2.0 s | 160 MB | 20.0 ms | 44.2 MB |") == 1
     assert lines.count("| padim | 256 | 2.0 s | 160 MB | 20.0 ms | 44.2 MB |") == 1
-    assert "| padim | 5,000 | skipped |  |  |  |" in lines
+    assert [line for line in lines if "skipped" in line] == ["| padim | 5,000 | skipped |  |  |  |"]
     assert "| padim | fit images, 50 to 100 | 1.00 [0.90, 1.12] | – | – | – |" in lines
     assert "- padim, 5,000 images of 256: forecast 4,000 s, more than 900 s" in lines
