@@ -39,7 +39,6 @@ from verdicts import milliseconds  # noqa: E402
 BACKBONE = "tf_efficientnet_lite0"
 LAYERS = [2, 3]  # indices of timm's feature levels, as gonogo counts them
 RATIO = 0.01
-SEED = 17
 SETTINGS = {
     "accelerator": "cpu",
     "devices": 1,
@@ -100,9 +99,9 @@ class Fitted:
         np.save(out, torch.cat(patches).numpy())
         return {}
 
-    def fit(self, images: list[str], image_size: int, weights: str, out: str, folder: str) -> dict[str, Any]:
+    def fit(self, images: list[str], image_size: int, weights: str, out: str, folder: str, seed: int) -> dict[str, Any]:
         """Fit by the engine, and write the bank (m, d)."""
-        torch.manual_seed(SEED)
+        torch.manual_seed(seed)
         self.model = patchcore(image_size, weights)
         good = Path(images[0]).parent
         data = Folder(

@@ -7,7 +7,8 @@
 
 Roles are dealt as the pipeline deals them; every image is resized once, to a PNG file that both read, and its mask with
 it. Before anything is timed, the patch features of both must agree. Each library works in processes of its own, in
-turn: ours, theirs, ours, theirs; medians count. What is measured and how: docs/benchmarks.md.
+turn: ours, theirs, ours, theirs. Medians count, and of the accuracy the mean over the fits, each of which has a seed of
+its own. What is measured and how: docs/benchmarks.md.
 """
 
 import argparse
@@ -45,6 +46,8 @@ TOLERANCE = 1e-4  # of the largest feature, by which those of the two may differ
 N_CHECKED = 3  # images whose features are compared
 SURFACES = {"brick": {"source": "surfaces", "window": 42}}  # real photographs that come with a package
 WAYS = {"gonogo": ("onnx",), "anomalib": ("engine", "network", "onnx")}  # from file to score and map
+ACCURACY = ("image_auroc", "pixel_auroc", "aupro_30")
+SEED = 17  # of the first fit; each further one has the next
 FIT_FIGURES = ("fit_s", "feature_s", "coreset_s", "before_mb", "peak_mb")
 
 
@@ -144,43 +147,41 @@ class Comparison:
             raise SystemExit(f"features differ by {difference:.2g} of the largest, more than {TOLERANCE}; not timed")
         return difference
 
-    def fits(self, repeats: int) -> tuple[dict[str, Row], dict[str, Peer]]:
-        """The medians of the figures of each library's fits, and the processes of the last ones."""
+    def fits(self, repeats: int) -> tuple[dict[str, list[Row]], dict[str, Peer]]:
+        """The figures of each library's fits, each with a seed of its own, and the processes of the last ones."""
         rows: dict[str, list[Row]] = {library: [] for library in WAYS}
         peers: dict[str, Peer] = {}
-        for _ in range(repeats):
+        for number in range(repeats):
             for library, taken in rows.items():
                 if library in peers:
                     peers[library].close()
                 peer = peers[library] = self.start(library)
-                folder = self.work / library
-                folder.mkdir(exist_ok=True)
-                taken.append(
-                    peer.ask(
-                        "fit",
-                        images=self.part.fit,
-                        image_size=self.side,
-                        weights=self.weights,
-                        out=str(self.work / f"{library}_bank.npy"),
-                        folder=str(folder),
-                    )
+                bank = self.work / f"{library}_bank_{number}.npy"
+                folder = self.work / f"{library}_{number}"
+                folder.mkdir()
+                row = peer.ask(
+                    "fit",
+                    images=self.part.fit,
+                    image_size=self.side,
+                    weights=self.weights,
+                    out=str(bank),
+                    folder=str(folder),
+                    seed=SEED + number,
                 )
-                said = ", ".join(f"{name} {taken[-1][name]:,.2f}" for name in FIT_FIGURES)
+                said = ", ".join(f"{name} {row[name]:,.2f}" for name in FIT_FIGURES)
                 print(f"{self.part.name}, {library}: {said}", flush=True)
-        figures = {
-            library: {name: statistics.median(row[name] for row in taken) for name in FIT_FIGURES}
-            | {"n_picks": taken[0]["n_picks"]}
-            for library, taken in rows.items()
-        }
-        return figures, peers
+                if number == repeats - 1:
+                    row |= peer.ask("export", folder=str(folder), image_size=self.side, threads=self.threads)
+                taken.append(row | self.accuracy(library, peer) | {"bank": bank})
+        return rows, peers
 
-    def verdicts(self, peers: Mapping[str, Peer], exported: Mapping[str, Row], rounds: int) -> dict[str, Row]:
+    def verdicts(self, peers: Mapping[str, Peer], fitted: Mapping[str, Sequence[Row]], rounds: int) -> dict[str, Row]:
         """Milliseconds from file to score and map by each way: the median over rounds of an image's mean."""
         ways = [
             (library, way)
             for library, all_ways in WAYS.items()
             for way in all_ways
-            if way != "onnx" or "onnx_mb" in exported[library]
+            if way != "onnx" or "onnx_mb" in fitted[library][-1]
         ]
         taken: dict[tuple[str, str], list[float]] = {place: [] for place in ways}
         for number in range(rounds + 1):
@@ -206,11 +207,6 @@ class Comparison:
             figures |= {"pixel_auroc": pixels.pixel_auroc, "aupro_30": pixels.aupro_30}
         return figures
 
-    def radius(self, library: str, features: torch.Tensor) -> float:
-        """How far the farthest of gonogo's patches of all fit images lies from the library's bank."""
-        bank = torch.from_numpy(np.load(self.work / f"{library}_bank.npy"))
-        return covering_radius([features], bank)
-
 
 def relative_difference(a: np.ndarray, b: np.ndarray) -> float:
     """The largest difference between two arrays, over the largest value of the first; not a number where one is not."""
@@ -224,12 +220,7 @@ def compared(part: Part, work: Path, *, side: int, threads: int, repeats: int, r
     difference = comparison.check_features()
     print(f"{part.name}: features agree within {difference:.1e} of the largest", flush=True)
     fitted, peers = comparison.fits(repeats)
-    exported = {
-        library: peer.ask("export", folder=str(work / library), image_size=side, threads=threads)
-        for library, peer in peers.items()
-    }
-    judged = comparison.verdicts(peers, exported, rounds)
-    accuracy = {library: comparison.accuracy(library, peer) for library, peer in peers.items()}
+    judged = comparison.verdicts(peers, fitted, rounds)
     for peer in peers.values():
         peer.close()
     features = torch.from_numpy(comparison.features("gonogo", part.fit))
@@ -246,12 +237,25 @@ def compared(part: Part, work: Path, *, side: int, threads: int, repeats: int, r
         "rounds": rounds,
     }
     rows = []
-    for library in WAYS:
-        row = about | {"library": library} | fitted[library] | judged[library] | accuracy[library]
-        row["covering_radius"] = comparison.radius(library, features)
-        found = dict(exported[library])
-        rows.append(row | origin(threads, found.pop("versions")) | found)
+    for library, taken in fitted.items():
+        for row in taken:
+            bank = torch.from_numpy(np.load(row.pop("bank")))
+            row["covering_radius"] = covering_radius([features], bank)
+        last = {name: value for name, value in taken[-1].items() if name != "versions"}
+        figures = last | over_repeats(taken) | judged[library]
+        rows.append(about | {"library": library} | figures | origin(threads, taken[-1]["versions"]))
     return rows
+
+
+def over_repeats(taken: Sequence[Row]) -> Row:
+    """Medians of what the fits took; of their accuracy the mean, and the least and the largest."""
+    medians = {name: statistics.median(row[name] for row in taken) for name in (*FIT_FIGURES, "covering_radius")}
+    found: Row = dict(medians)
+    for name in ACCURACY:
+        values = [row[name] for row in taken if name in row]
+        if values:
+            found |= {name: statistics.fmean(values), f"{name}_least": min(values), f"{name}_largest": max(values)}
+    return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -25,7 +25,6 @@ from peer import answer  # noqa: E402
 from verdicts import milliseconds  # noqa: E402
 
 RATIO = 0.01
-SEED = 17
 
 
 class Files(Sequence[Tensor]):
@@ -59,7 +58,7 @@ class Fitted:
         np.save(out, torch.cat([detector.patch_features(pixels).flatten(0, 2) for pixels in files]).numpy())
         return {}
 
-    def fit(self, images: list[str], image_size: int, weights: str, out: str, folder: str) -> dict[str, Any]:
+    def fit(self, images: list[str], image_size: int, weights: str, out: str, folder: str, seed: int) -> dict[str, Any]:
         """Fit, and write the bank (m, d)."""
         detector = PatchCore(coreset_ratio=RATIO, image_size=image_size)
         self.inspector = Inspector(detector)
@@ -73,7 +72,7 @@ class Fitted:
                 ended = time.perf_counter()
 
         start = time.perf_counter()
-        detector.fit(files, seed=SEED, progress=progress)
+        detector.fit(files, seed=seed, progress=progress)
         end = time.perf_counter()
         peak = peak_bytes()
         np.save(out, (detector.memory_bank_ + detector.mean_).numpy())
@@ -98,8 +97,9 @@ class Fitted:
         return {"onnx_mb": path.stat().st_size / 1e6, "versions": versions("torch", "timm", "onnxruntime", "numpy")}
 
     def score(self, images: list[str], out: str) -> dict[str, Any]:
-        """Write the scores (n,) and maps (n, h, w) that the ONNX file gives."""
-        scored = [self._judged(Path(path)) for path in images]
+        """Write the scores (n,) and maps (n, h, w) of the inspector, which the ONNX file gives too."""
+        assert self.inspector is not None
+        scored = [self.inspector.inspect(read_image(Path(path))[None]) for path in images]
         np.savez(out, scores=np.concatenate([s for s, _ in scored]), maps=np.concatenate([m for _, m in scored]))
         return {}
 

@@ -179,8 +179,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure what is due, write results and plot, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--detectors", nargs="+", choices=list(DETECTORS), default=list(DETECTORS), metavar="NAME")
-    parser.add_argument("--images", nargs="+", type=int, default=[50, 200, 1000, 5000, 20_000], metavar="N")
-    parser.add_argument("--sides", nargs="+", type=int, default=[128, 256, 512, 768], metavar="PIXELS")
+    parser.add_argument("--images", nargs="*", type=int, default=[50, 200, 1000, 5000, 20_000], metavar="N")
+    parser.add_argument("--sides", nargs="*", type=int, default=[128, 256, 512, 768], metavar="PIXELS")
     parser.add_argument("--limit-s", type=float, default=900, help="seconds that a fit may be forecast to take")
     parser.add_argument("--again", action="store_true", help="measure also what was measured before")
     parser.add_argument("--threads", type=int, default=2)

@@ -11,7 +11,7 @@ import benchmark_tables
 import covering
 import growth
 import results
-from anomalib_side_by_side import relative_difference
+from anomalib_side_by_side import FIT_FIGURES, over_repeats, relative_difference
 from growth_plot import write_plot
 
 ORIGIN = {
@@ -95,6 +95,16 @@ def test_features_differ_relative_to_the_largest_and_a_missing_number_is_no_agre
     assert not relative_difference(np.array([1.0]), np.array([np.nan])) <= 1e-4
 
 
+def test_of_several_fits_costs_are_medians_and_accuracy_is_a_mean_with_its_range():
+    costs = dict.fromkeys((*FIT_FIGURES, "covering_radius"), 1.0)
+    rows = [costs | {"coreset_s": s, "image_auroc": a} for s, a in ((1.0, 0.9), (2.0, 0.8), (9.0, 1.0))]
+    found = over_repeats(rows)
+    assert found["coreset_s"] == 2.0
+    assert found["image_auroc"] == pytest.approx(0.9)
+    assert (found["image_auroc_least"], found["image_auroc_largest"]) == (0.8, 1.0)
+    assert "aupro_30" not in found
+
+
 def test_the_plot_has_a_curve_per_detector_in_each_panel_and_none_of_a_skipped_point(tmp_path):
     costs = dict.fromkeys(growth.FIGURES, 5.0)
     rows = [{"detector": "a < b", "n_images": n, "side": 256, "curves": ["n_images"]} | costs for n in (50, 200)] + [
@@ -123,6 +133,7 @@ def reading(rows, **more):
 def test_the_side_by_side_divides_their_costs_by_ours_and_leaves_a_dash_where_there_is_nothing():
     about = {"part": "nut", "image_size": 256, "n_fit": 20, "n_patches": 20480, "dims": 152, "n_picks": 205}
     about |= {"n_good": 6, "n_defective": 17, "image_auroc": 1.0} | ORIGIN
+    about |= {"image_auroc_least": 0.99, "image_auroc_largest": 1.0}
     ours = {"library": "gonogo", "coreset_s": 0.25, "peak_mb": 400.0, "verdict_onnx_ms": 10.0, "covering_radius": 3.0}
     theirs = {"library": "anomalib", "coreset_s": 30.0, "peak_mb": 1300.0, "verdict_engine_ms": 90.0}
     lines = benchmark_tables.peers_table(reading([about | ours, about | theirs])).splitlines()
@@ -130,6 +141,7 @@ def test_the_side_by_side_divides_their_costs_by_ours_and_leaves_a_dash_where_th
     assert "| peak memory of the fit | 400 MB | 1,300 MB | 3.2 | 3 times |" in lines
     assert "| verdict, against their engine | 10.0 ms | 90.0 ms | 9.0 | 8 times |" in lines
     assert "| verdict, against their ONNX file | 10.0 ms | – | – | 4 times |" in lines
+    assert "| image AUROC | 1.0000 [0.9900, 1.0000] | 1.0000 [0.9900, 1.0000] |  | at least theirs |" in lines
     assert "| its covering radius | 3.000 | – |  | at most theirs |" in lines
     assert lines[-1] == "Measured on abacus, 2 cores, 25 GB, 2 threads; torch 2; commit 0123456789-dirty."
 

@@ -43,8 +43,8 @@ def peers_table(read: Reader) -> str:
         lines = [
             (
                 what,
-                _number(ours.get(mine), digits, unit),
-                _number(theirs.get(other), digits, unit),
+                _figure(ours, mine, digits, unit),
+                _figure(theirs, other, digits, unit),
                 _ratio(ours.get(mine), theirs.get(other)) if unit else "",
                 goal,
             )
@@ -151,6 +151,12 @@ def _measured(read: Reader, name: str) -> list[Row]:
 
 def _number(value: float | None, digits: int, unit: str) -> str:
     return "–" if value is None else f"{value:,.{digits}f} {unit}".rstrip()
+
+
+def _figure(row: Row, name: str, digits: int, unit: str) -> str:
+    """A figure, and where it is a mean of several that differ, the least and the largest of them."""
+    low, high = (_number(row.get(f"{name}_{end}"), digits, unit) for end in ("least", "largest"))
+    return _number(row.get(name), digits, unit) + (f" [{low}, {high}]" if low != high else "")
 
 
 def _ratio(ours: float | None, theirs: float | None) -> str:
