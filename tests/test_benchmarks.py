@@ -8,8 +8,10 @@ import pytest
 import torch
 
 import benchmark_tables
+import coreset
 import covering
 import growth
+import metrics
 import results
 from anomalib_side_by_side import FIT_FIGURES, over_repeats, relative_difference
 from growth_plot import write_plot
@@ -88,6 +90,23 @@ def test_the_covering_radius_is_that_of_a_double_loop_even_far_from_zero():
     assert covering.covering_radius([patches[:40], patches[40:]], bank) == pytest.approx(max(nearest), rel=1e-9)
     alone = [covering.covering_radius([patch[None]], bank) for patch in patches]
     assert alone == pytest.approx(nearest, rel=1e-9)
+
+
+def test_the_composable_coreset_covers_within_its_promise_and_the_exact_one_exactly(monkeypatch):
+    monkeypatch.setattr(coreset, "CHUNK", 256)
+    exact = coreset.measured("exact", 3000, 8, 30, 1.0)
+    parts = coreset.measured("composable", 3000, 8, 30, 0.1)
+    assert exact["covering_radius"] == pytest.approx(exact["covering_radius_reported"], rel=1e-6)
+    assert parts["n_parts"] > 3
+    assert exact["covering_radius"] < parts["covering_radius"] <= parts["covering_radius_at_most"] * (1 + 1e-6)
+
+
+def test_gonogo_and_scikit_learn_agree_on_maps_read_from_files(tmp_path):
+    metrics.write_images(tmp_path, 4, 64)
+    ours, theirs = (metrics.measured(library, tmp_path) for library in ("gonogo", "scikit-learn"))
+    assert 0.6 < theirs["pixel_auroc"] < 1
+    assert ours["pixel_auroc"] == pytest.approx(theirs["pixel_auroc"], abs=1e-9)
+    assert ours["pixel_ap"] == pytest.approx(theirs["pixel_ap"], abs=1e-9)
 
 
 def test_features_differ_relative_to_the_largest_and_a_missing_number_is_no_agreement():
