@@ -101,6 +101,14 @@ def test_the_composable_coreset_covers_within_its_promise_and_the_exact_one_exac
     assert exact["covering_radius"] < parts["covering_radius"] <= parts["covering_radius_at_most"] * (1 + 1e-6)
 
 
+def test_the_composable_coreset_is_made_of_the_patches_themselves(monkeypatch):
+    monkeypatch.setattr(coreset, "CHUNK", 256)
+    bank, _ = coreset.composable(3000, 8, 30, 100_000)
+    distance = torch.cdist(bank, torch.cat(list(coreset.patches(3000, 8))), compute_mode="donot_use_mm_for_euclid_dist")
+    assert len(bank) == 30
+    assert float(distance.amin(dim=1).max()) < 1e-5
+
+
 def test_gonogo_and_scikit_learn_agree_on_maps_read_from_files(tmp_path):
     metrics.write_images(tmp_path, 4, 64)
     ours, theirs = (metrics.measured(library, tmp_path) for library in ("gonogo", "scikit-learn"))
