@@ -30,7 +30,8 @@ from covering import covering_radius
 from gonogo.backbone import lite0_state_dict
 from gonogo.config import build, read_yaml
 from gonogo.manifest import Manifest, Record
-from gonogo.metrics import auroc, pixel_metrics
+from gonogo.metrics import auroc
+from gonogo.pixel_metrics import pixel_metrics
 from gonogo.prepare import PrepareParams, prepare, shares_of
 from gonogo.progress import ProgressLine
 from gonogo.sources import SOURCES

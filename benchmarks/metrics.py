@@ -66,7 +66,7 @@ def write_images(folder: Path, n: int, side: int) -> None:
 
 def with_gonogo() -> Callable[[Maps, Maps], dict[str, float]]:
     """All three in one call."""
-    from gonogo.metrics import pixel_metrics
+    from gonogo.pixel_metrics import pixel_metrics
 
     def measure(maps: Maps, masks: Maps) -> dict[str, float]:
         start = time.perf_counter()
