@@ -348,11 +348,12 @@ def nearest_index(rows: Tensor, bank: Tensor) -> Tensor:
     that runtimes compute many times faster than they say where it lies, and then where it lies in the best block.
     """
     closeness = proximity(rows, bank, multiple=_BLOCK)
-    blocks = closeness.unflatten(2, (-1, _BLOCK)).flatten(0, 1)  # (n * p, m / _BLOCK, _BLOCK)
+    blocks = closeness.view(-1, closeness.shape[2] // _BLOCK, _BLOCK)  # (n * p, m / _BLOCK, _BLOCK)
     best = blocks.amax(dim=2).argmax(dim=1)
     place = torch.arange(best.shape[0], device=best.device) * blocks.shape[1] + best
     within = F.embedding(place, blocks.flatten(0, 1)).argmax(dim=1)
-    return (best * _BLOCK + within).view(closeness.shape[:2])
+    index: Tensor = best * _BLOCK + within
+    return index.view(closeness.shape[:2])
 
 
 def proximity(rows: Tensor, bank: Tensor, *, multiple: int = 1) -> Tensor:
