@@ -55,6 +55,39 @@ sys.exit(main(["score", {str(bundle)!r}, {str(of_label(digits, 0))!r}, {str(of_l
     assert "blocked" not in result.stderr
 
 
+HEAVY = ("torch", "timm", "scipy", "sklearn", "skimage", "onnx", "pydantic", "ruamel", "jinja2", "dvc")
+STARTS = {
+    "import gonogo": ("import gonogo", 0.2, (*HEAVY, "numpy", "onnxruntime", "PIL")),
+    "gonogo --help": ("sys.argv = ['gonogo', '--help']; main()", 0.4, (*HEAVY, "numpy", "onnxruntime", "PIL")),
+    "the first verdict": ("sys.argv = ['gonogo', 'score', BUNDLE, IMAGE]; main()", 1.0, HEAVY),
+}
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_a_process_starts_fast_and_loads_nothing_heavy(start, bundle, digits):
+    """In seconds of the processor, which what else the machine does leaves alone."""
+    body, limit, unwanted = STARTS[start]
+    body = body.replace("BUNDLE", repr(str(bundle))).replace("IMAGE", repr(str(of_label(digits, 0))))
+    program = f"""
+import sys
+def main():
+    from gonogo.cli import main
+    try:
+        main()
+    except SystemExit as stop:
+        assert stop.code == 0
+{body}
+import time
+print()
+print(time.process_time(), *sorted(name for name in {unwanted!r} if name in sys.modules))
+"""
+    result = subprocess.run([sys.executable, "-B", "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    seconds, *loaded = result.stdout.splitlines()[-1].split()
+    assert loaded == []
+    assert float(seconds) < limit
+
+
 @pytest.fixture
 def assorted(digits, tmp_path):
     """Files in two sizes, some of them broken: the first, the last, and two between others of one size."""
