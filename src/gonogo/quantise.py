@@ -2,9 +2,9 @@
 
 Static quantisation by onnxruntime: activations as unsigned bytes with one scale per tensor, from the range that the
 fit images show; weights as signed bytes of seven bits, one scale per output channel, so that no processor's sum of two
-products overflows and all of them compute the same. Quantised are convolutions, the clipping
-after them and the sums of what they give, so that numbers stay bytes from one to the next. The first convolution, which
-sees the pixels, keeps its floats, and so does all that is no convolution: the distances above all.
+products overflows and all of them compute the same. Quantised are convolutions, the clipping after them and the sums of
+what they give, so that numbers stay bytes from one to the next. The first FLOATS convolutions keep their floats, since
+what is rounded there costs most (docs/speed.md), and so does all that is no convolution: the distances above all.
 
 Whether the result is fit for use is not decided here: `gonogo.int8` refuses one that judges otherwise.
 """
@@ -25,6 +25,7 @@ from gonogo.errors import ExportError
 from gonogo.manifest import Manifest
 
 CALIBRATION_IMAGES = 64  # of the fit images, evenly spaced, that show the range of each activation
+FLOATS = 6  # convolutions, in the graph's order
 KEPT = ("Clip", "Relu", "Add")  # that take bytes and give bytes where all their inputs are a quantised node's
 
 
@@ -51,7 +52,7 @@ def quantise(onnx_path: Path, target: Path, batches: Iterable[np.ndarray]) -> No
         batches: pixels (n, h, w, 3) uint8 of fit images, from which the ranges of activations are learnt.
 
     Raises:
-        ExportError: the graph has no convolution but the first.
+        ExportError: the graph has no more than FLOATS convolutions.
     """
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
@@ -62,8 +63,8 @@ def quantise(onnx_path: Path, target: Path, batches: Iterable[np.ndarray]) -> No
             nodes = list(quantisable(onnx.load(prepared).graph))
             if not nodes:
                 raise ExportError(
-                    "export.int8 is true, but the graph has no convolution that it could quantise, but the first or "
-                    "those inside a loop over tiles; set it to false, or choose a detector with a CNN and no tiling"
+                    f"export.int8 is true, but the graph has no convolution to quantise after the first {FLOATS}, "
+                    "loops over tiles aside; set it to false, or choose a detector with a deeper CNN and no tiling"
                 )
             quantize_static(
                 str(prepared),
@@ -85,10 +86,11 @@ def quantisable(graph: GraphProto) -> Iterator[str]:
     """Names of the nodes to quantise, in the graph's order."""
     in_bytes: set[str] = set()
     constants = {"", *(tensor.name for tensor in graph.initializer)}
-    first = True
+    n_convolutions = 0
     for node in graph.node:
         if node.op_type == "Conv":
-            taken, first = not first, False
+            n_convolutions += 1
+            taken = n_convolutions > FLOATS
         else:
             taken = node.op_type in KEPT and set(node.input) - constants <= in_bytes
         if taken:
