@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from conftest import fitted, modelled
-from gonogo.errors import ExportError, ParityError
+from gonogo.errors import ConfigError, ExportError, ParityError
 from gonogo.export import export_onnx
 from gonogo.int8 import judge_int8, write_int8_bundle
 from gonogo.parity import Comparison, Parity, ParityParams, bundle_facts, compare
@@ -95,10 +95,19 @@ def test_its_threshold_is_certified_by_its_own_scores_of_the_calibrate_images(ga
         confidence=certificate.confidence,
         margin=certificate.margin,
     )
-    assert int8.threshold == expected
+    assert int8.threshold == replace(
+        expected, calibrate_fingerprint=certificate.calibrate_fingerprint, date=certificate.date
+    )
     assert int8.threshold.threshold != certificate.threshold
     assert int8.rule.params == model.rule.params
     assert int8.rule.threshold.threshold != model.rule.threshold.threshold
+
+
+def test_one_that_was_not_calibrated_on_held_out_images_is_refused(gauge, some):
+    model, float_path, int8_path = gauge
+    model = replace(model, threshold=replace(model.threshold, method="cross"))
+    with pytest.raises(ConfigError, match=r"calibrate.method is 'cross'"):
+        judge_int8(model, float_path, int8_path, some, ANY)
 
 
 def test_flips_and_change_of_auroc_are_those_of_the_test_images(gauge, some, int8):

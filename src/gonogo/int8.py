@@ -7,7 +7,7 @@ nothing but whether there is a bundle.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import onnx
 import onnxruntime
 from scipy import stats
 
-from gonogo.errors import ParityError
+from gonogo.errors import ConfigError, ParityError
 from gonogo.export import describe
 from gonogo.files import write_manifest
 from gonogo.manifest import Manifest, Record
@@ -25,7 +25,8 @@ from gonogo.parity import Parity, ParityParams, bundle_facts
 from gonogo.pixel_threshold import GoodPixels
 from gonogo.regions import RegionRule
 from gonogo.scorer import ONNX_FILE, open_session, run_session
-from gonogo.threshold import ThresholdRecord, certify
+from gonogo.threshold import certify
+from gonogo.threshold_record import ThresholdRecord
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,16 @@ def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 def judge_int8(model: Model, float_path: Path, int8_path: Path, manifest: Manifest, params: ParityParams) -> Int8:
-    """Certify the ONNX file in eight bits on the calibrate images and score the test images with both files."""
+    """Certify the ONNX file in eight bits on the calibrate images and score the test images with both files.
+
+    Raises:
+        ConfigError: the model was not calibrated on images held out from its fit.
+    """
+    if model.threshold.method != "holdout":
+        raise ConfigError(
+            f"export.int8 is true, but calibrate.method is {model.threshold.method!r}; a gauge in eight bits is "
+            "certified by images held out from its fit: set one to false or the other to holdout"
+        )
     session = open_session(int8_path)
     calibrate, test = manifest.with_role("calibrate"), manifest.with_role("test")
     pixels = GoodPixels(model.rule.params, [(record.height, record.width) for record in calibrate])
@@ -101,14 +111,15 @@ def judge_int8(model: Model, float_path: Path, int8_path: Path, manifest: Manife
         scores.append(score)
         pixels.add(anomaly_map)
     certificate = model.threshold
+    own = certify(
+        np.array(scores),
+        [record.group_id for record in calibrate],
+        false_alarm_rate=certificate.target_false_alarm_rate,
+        confidence=certificate.confidence,
+        margin=certificate.margin,
+    )
     return Int8(
-        threshold=certify(
-            np.array(scores),
-            [record.group_id for record in calibrate],
-            false_alarm_rate=certificate.target_false_alarm_rate,
-            confidence=certificate.confidence,
-            margin=certificate.margin,
-        ),
+        threshold=replace(own, calibrate_fingerprint=certificate.calibrate_fingerprint, date=certificate.date),
         rule=RegionRule(model.rule.params, None if model.rule.threshold is None else pixels.threshold()),
         images=[record.path for record in test],
         labels=np.array([record.label == 1 for record in test]),
