@@ -6,6 +6,7 @@ read; 4 the environment or a bundle is not fit for use, or the command itself fa
 
 import argparse
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -59,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     score.add_argument("bundle", type=Path, metavar="BUNDLE", help="a folder that the pipeline wrote, bundles/brick")
     score.add_argument("files", type=Path, metavar="FILE", nargs="+")
-    score.add_argument("--threads", type=_count, metavar="N", help="bound the threads of onnxruntime")
+    score.add_argument("--threads", type=_count, metavar="N", help="use so many threads; all cores otherwise")
     score.set_defaults(command=_score)
 
     distill = commands.add_parser(
@@ -117,22 +118,23 @@ def _score(arguments: argparse.Namespace) -> int:
         from gonogo.scorer import Scorer
     except ImportError as error:
         raise MissingExtraError(f"scoring needs onnxruntime, numpy and Pillow: {error}; pip install gonogo") from error
-    scorer = Scorer(arguments.bundle, threads=arguments.threads)
+    # Of many files each thread takes its own, which keeps all of them busy; of one file they share the work.
+    threads, workers = (arguments.threads, 1) if len(arguments.files) == 1 else (1, arguments.threads)
+    scorer = Scorer(arguments.bundle, threads=threads)
     results: list[dict[str, Any]] = []
-    for path in arguments.files:
-        try:
-            verdict = scorer.score_image(path)
-        except ImageError as error:
-            result: dict[str, Any] = {"file": str(path), "error": str(error)}
+    outcomes = scorer.score_files(arguments.files, workers=workers or os.cpu_count() or 1)
+    for path, outcome in zip(arguments.files, outcomes, strict=True):
+        if isinstance(outcome, ImageError):
+            result: dict[str, Any] = {"file": str(path), "error": str(outcome)}
         else:
-            word = "reject" if verdict.anomalous else "pass"
-            regions = [asdict(region) for region in verdict.regions]
+            word = "reject" if outcome.anomalous else "pass"
+            regions = [asdict(region) for region in outcome.regions]
             result = {
                 "file": str(path),
                 "verdict": word,
-                "score": verdict.score,
-                "p_value": verdict.p_value,
-                "uncertain": verdict.uncertain,
+                "score": outcome.score,
+                "p_value": outcome.p_value,
+                "uncertain": outcome.uncertain,
                 "regions": regions,
             }
         results.append(result)
