@@ -1,16 +1,18 @@
 """Fit a detector on good images and certify its threshold on others that it never saw."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
 from dvclive.live import Live
 
 import door
-from gonogo.checkpoints import Checkpoints, code_fingerprint
+from gonogo.checkpoints import Checkpoints
+from gonogo.cluster import connect
 from gonogo.config import Params
 from gonogo.detectors import DETECTORS
-from gonogo.files import write_metrics
+from gonogo.files import code_fingerprint, write_metrics
 from gonogo.finetune import finetune_on_load
 from gonogo.fit import FitParams, device_of, draw_shots
 from gonogo.fit_images import FitImages
@@ -25,16 +27,21 @@ from gonogo.threshold import CalibrateParams, certify
 
 
 def main(category: str, params: Params) -> None:
-    manifest = read_manifest(door.path("prepared", category), params.raw)
     calibrate = params.values("calibrate", CalibrateParams)
     regions = params.values("regions", RegionParams)
     chosen = params.variant("fit", DETECTORS, FitParams)
-    device = device_of(chosen.values.device)
+    cluster = connect(chosen.values.cluster)
+    manifest = read_manifest(door.path("prepared", category), params.raw, cluster=cluster)
+    device = device_of("cpu" if cluster else chosen.values.device)
     inspector = Inspector(chosen.made, regions.inside, tiling=chosen.values.tiling).to(device)
     records = draw_shots(manifest.with_role("fit"), chosen.values.shots, seed=params.seed)
     images = FitImages(inspector, manifest, records, device=device, rotations=chosen.values.rotations)
-    expected = forecast(inspector.detector, images, budget_mb=chosen.values.memory_budget_mb)
-    door.say(f"{category}: {expected.sentence}")
+    alone = FitImages(
+        inspector, replace(manifest, cluster=None), records, device=device, rotations=chosen.values.rotations
+    )
+    expected = forecast(inspector.detector, alone, budget_mb=chosen.values.memory_budget_mb)
+    helped = f"{cluster.n_workers} workers of Ray look at the images; alone, " if cluster else ""
+    door.say(f"{category}: {helped}{expected.sentence}")
     origin = made_from(manifest, params)
     checkpoints = Checkpoints(door.path("checkpoints", category), origin)
     inspector.detector.checkpoints = checkpoints

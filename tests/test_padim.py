@@ -46,7 +46,7 @@ def test_a_patch_scores_scipys_mahalanobis_distance_at_its_own_place(n_images):
 
 def test_one_pass_in_batches_of_any_size_is_the_two_pass_covariance():
     features = np.random.default_rng(2).normal(1e4, 1, (11, 2, 3, 5))  # far from zero, where sums of squares fail
-    gaussians = Gaussians((2, 3), 5, torch.device("cpu"))
+    gaussians = Gaussians.none(6, 5, torch.device("cpu"))
     for part in (slice(0, 1), slice(1, 5), slice(5, 7), slice(7, 11)):
         gaussians.add(torch.from_numpy(features[part]))
     at = features.reshape(11, 6, 5)
