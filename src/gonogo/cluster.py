@@ -51,15 +51,14 @@ class Cluster:
         except ImportError as error:
             raise MissingExtraError(f"a cluster needs Ray ({error}); pip install 'gonogo[cluster]'") from error
         if not ray.is_initialized():
-            # Not the driver's sys.path but this variable reaches the workers: they compute with the same checkout.
+            # Not this process's sys.path but this variable reaches the workers: they compute with the same checkout.
             source = str(Path(gonogo.__file__).resolve().parents[1])
             found = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
-            options: dict[str, Any] = {
-                "runtime_env": {"env_vars": {"PYTHONPATH": found}},
-                "log_to_driver": False,
-                "logging_level": logging.ERROR,
-            }
-            if not os.environ.get("RAY_ADDRESS"):
+            options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+            if os.environ.get("RAY_ADDRESS"):
+                options["runtime_env"] = {"env_vars": {"PYTHONPATH": found}}
+            else:  # the variable itself: workers that Ray starts ahead have it too
+                os.environ["PYTHONPATH"] = found
                 options |= {"address": "local", "num_cpus": n_workers, "include_dashboard": False}
                 options |= {"object_store_memory": LOCAL_STORE_BYTES}
             try:
