@@ -17,9 +17,11 @@ import pytest
 import torch
 
 from conftest import OPTIONS, REGIONS, TINY
+from gonogo.cli import main
 from gonogo.cluster import Cluster, connect
 from gonogo.detectors import DETECTORS
 from gonogo.errors import ConfigError, DataError, ImageError, IntegrityError, MissingExtraError
+from gonogo.fit import FitParams
 from gonogo.fit_images import FitImages
 from gonogo.inspection import inspect_records
 from gonogo.inspector import Inspector
@@ -303,3 +305,20 @@ def test_without_ray_the_extra_is_named(monkeypatch):
     assert connect(None) is None
     with pytest.raises(ConfigError, match=r"fit\.cluster is 'spark'; expected ray or null"):
         connect("spark")
+
+
+def test_one_machines_budget_and_its_gpu_do_not_go_with_a_cluster():
+    alone = {"tiling": None, "suspicious": 6, "shots": None, "rotations": 1, "finetune": None}
+    with pytest.raises(ConfigError, match=r"fit.memory_budget_mb is 900 .*set one of the two to null"):
+        FitParams(device="auto", cluster="ray", memory_budget_mb=900, **alone)
+    with pytest.raises(ConfigError, match=r"fit.device is 'cuda' and fit.cluster is 'ray'"):
+        FitParams(device="cuda", cluster="ray", memory_budget_mb=None, **alone)
+    assert FitParams(device="cuda", cluster=None, memory_budget_mb=900, **alone).cluster is None
+
+
+def test_out_without_cluster_and_cluster_without_out_are_wrong_usage(capsys):
+    for words in (["--out", "rows"], ["--workers", "2"], ["--cluster"], ["--cluster", "--out", "r", "--threads", "2"]):
+        with pytest.raises(SystemExit) as stop:
+            main(["score", "bundle", "image.png", *words])
+        assert stop.value.code == 2
+        assert "--cluster" in capsys.readouterr().err
