@@ -26,7 +26,7 @@ def main(category: str, params: Params) -> None:
         pr=door.path("plots", "pr", f"{category}.csv"),
     )
     sheet = door.path("plots", "sheets", f"{category}.png")
-    write_sheet(sheet, evaluation, manifest, category=category, cases=values.sheet_cases)
+    write_sheet(sheet, evaluation, model, manifest, category=category, cases=values.sheet_cases)
     door.say(f"{category}: {headline(evaluation.metrics)}")
 
 

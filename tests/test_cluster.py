@@ -23,7 +23,7 @@ from gonogo.detectors import DETECTORS
 from gonogo.errors import ConfigError, DataError, ImageError, IntegrityError, MissingExtraError
 from gonogo.fit import FitParams
 from gonogo.fit_images import FitImages
-from gonogo.inspection import inspect_records
+from gonogo.inspection import inspect_records, inspected
 from gonogo.inspector import Inspector
 from gonogo.score_many import LEAST_PART, score_many
 from gonogo.scorer import Scorer
@@ -137,9 +137,11 @@ def test_padim_learns_the_same_but_for_rounding_though_a_worker_was_killed(padim
 def test_scores_and_maps_are_the_same_bits(padims, digits, spread):
     _, there = padims
     records = digits.with_role("test")[:20]
-    ours, theirs = (inspect_records(there, who, records, keep_maps=True) for who in (digits, spread))
-    assert ours.scores.tolist() == theirs.scores.tolist()
-    assert all(np.array_equal(a, b) for a, b in zip(ours.anomaly_maps, theirs.anomaly_maps, strict=True))
+    ours, theirs = (list(inspected(there, who, records)) for who in (digits, spread))
+    assert len(ours) == 20
+    for (our_score, our_map), (their_score, their_map) in zip(ours, theirs, strict=True):
+        assert our_score == their_score
+        assert np.array_equal(our_map, their_map)
 
 
 def test_patchcores_coreset_of_coresets_covers_every_patch_within_the_radius_that_it_says(digits, spread):

@@ -13,6 +13,7 @@ from gonogo.errors import DataError
 from gonogo.evaluate import REGION_COLUMNS, EvaluateParams, evaluate, per_image_rows, region_rows
 from gonogo.files import read_json, write_metrics, write_rows
 from gonogo.fit_images import FitImages
+from gonogo.inspection import inspect_records
 from gonogo.manifest import Manifest
 from gonogo.metrics import bootstrap_intervals
 from gonogo.report import read_rows
@@ -262,14 +263,23 @@ def test_a_border_leaves_out_its_pixels_of_both_the_threshold_and_the_rate_and_m
     regions = dataclasses.replace(LOOSE, border=0.2)
     model = modelled(fitted("pca", marked, regions=regions), marked, tmp_path, regions=regions)
     evaluation = evaluate(model, marked, PARAMS, seed=17)
+    found = []
+    inspect_records(
+        model.inspector,
+        marked,
+        marked.with_role("test"),
+        rule=model.rule,
+        look=lambda record, _, mask: found.append((record, mask)),
+    )
     inspected, n_marked = 0, 0
-    for record, mask in zip(evaluation.test.records, evaluation.test.defect_masks, strict=True):
+    for record, mask in found:
         inside = regions.inspected(record.height, record.width)
         assert not (mask & ~inside).any()
         inspected += int(inside.sum()) * (record.label == 0)
         n_marked += int(mask.sum()) * (record.label == 0)
     assert evaluation.metrics["pixel_false_positive_rate"] == n_marked / inspected
-    truth = [(d, m) for d, m in zip(evaluation.test.defect_masks, evaluation.masks, strict=True) if m is not None]
+    known = [(mask, marked.mask_of(record)) for record, mask in found]
+    truth = [(mask, theirs) for mask, theirs in known if theirs is not None]
     missed = sum(int((m & ~d).sum()) for d, m in truth)
     hits, false = (
         sum(int(part.sum()) for part in parts) for parts in ([d & m for d, m in truth], [d & ~m for d, m in truth])

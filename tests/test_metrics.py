@@ -1,7 +1,7 @@
 """Metrics against scikit-learn and against loops so plain that they can only be slow, on raw and unbounded scores."""
 
 import math
-from itertools import pairwise, product
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,16 +10,13 @@ from sklearn import metrics as sklearn_metrics
 
 from gonogo.errors import ConfigError, ShapeError, UndefinedMetricError
 from gonogo.metrics import (
-    aupro,
     auroc,
     average_precision,
     binomial_interval,
     bootstrap_intervals,
     f1_oracle,
-    pixel_metrics,
     precision_recall_curve,
     roc_curve,
-    seg_f1,
     verdict_metrics,
 )
 
@@ -194,151 +191,6 @@ def test_f1_oracle_is_never_below_f1_at_a_threshold():
     assert max(at_each) == pytest.approx(f1_oracle(scores, labels))
 
 
-# Pixels
-
-
-def regions_of(mask: np.ndarray) -> list[np.ndarray]:
-    """The regions of `mask` as index arrays, by flooding over the eight neighbours."""
-    waiting, regions = {tuple(pixel) for pixel in np.argwhere(mask).tolist()}, []
-    while waiting:
-        region = [waiting.pop()]
-        for y, x in region:
-            for neighbour in product((y - 1, y, y + 1), (x - 1, x, x + 1)):
-                if neighbour in waiting:
-                    waiting.remove(neighbour)
-                    region.append(neighbour)
-        regions.append(np.array(region))
-    return regions
-
-
-def aupro_by_definition(maps: list[np.ndarray], masks: list[np.ndarray], limit: float) -> float:
-    """Every distinct threshold in turn: mean overlap of all regions over the false-positive rate, then trapezoids."""
-    in_regions = [m[tuple(region.T)] for m, mask in zip(maps, masks, strict=True) for region in regions_of(mask)]
-    normal = np.concatenate([m[~mask] for m, mask in zip(maps, masks, strict=True)])
-    points = [(0.0, 0.0)]
-    for threshold in sorted({value for m in maps for value in m.ravel().tolist()}, reverse=True):
-        overlap = sum(float((values >= threshold).mean()) for values in in_regions) / len(in_regions)
-        points.append((float((normal >= threshold).mean()), overlap))
-    area = 0.0
-    for (x0, y0), (x1, y1) in pairwise(points):
-        if x0 >= limit:
-            break
-        if x1 > limit:
-            x1, y1 = limit, y0 + (y1 - y0) * (limit - x0) / (x1 - x0)
-        area += (x1 - x0) * (y0 + y1) / 2
-    return area / limit
-
-
-def drawn_maps(kind: str, dtype: type = np.float64) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """(maps, masks) of four images of different sizes; the last one is good."""
-    rng = np.random.default_rng(5)
-    sizes = [(9, 14), (12, 7), (1, 11), (10, 10)]
-    masks = [rng.random(size) < 0.2 for size in sizes]
-    masks[-1][:] = False
-    maps = [rng.normal(size=size) + 0.7 * mask for size, mask in zip(sizes, masks, strict=True)]
-    change = {
-        "random": lambda m: m,
-        "tied": lambda m: np.round(2 * m),
-        "constant": lambda m: np.full_like(m, 2.5),
-        "two values": lambda m: (m > 0.5).astype(float),
-        "huge": lambda m: m * 1e30,
-        "tiny": lambda m: m * 1e-30,
-    }[kind]
-    return [change(m).astype(dtype) for m in maps], masks
-
-
-MAP_KINDS = ["random", "tied", "constant", "two values", "huge", "tiny"]
-
-
-@pytest.mark.parametrize("kind", MAP_KINDS)
-@pytest.mark.parametrize("limit", [0.30, 0.05, 1.0])
-def test_aupro_is_what_its_definition_says(kind, limit):
-    maps, masks = drawn_maps(kind)
-    assert aupro(maps, masks, fpr_limit=limit) == pytest.approx(aupro_by_definition(maps, masks, limit), abs=1e-9)
-
-
-@pytest.mark.parametrize("limit", [0.30, 0.05, 1.0])
-def test_aupro_of_one_pixel_and_diagonal_regions_is_what_its_definition_says(limit):
-    rng = np.random.default_rng(8)
-    masks = [np.eye(9, dtype=bool), np.zeros((9, 9), dtype=bool), np.fliplr(np.eye(9, 12, dtype=bool))]
-    masks[1][4, 4] = masks[1][0, 8] = True
-    maps = [rng.normal(size=mask.shape) + mask for mask in masks]
-    assert [len(regions_of(mask)) for mask in masks] == [1, 2, 1]
-    assert aupro(maps, masks, fpr_limit=limit) == pytest.approx(aupro_by_definition(maps, masks, limit), abs=1e-9)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("kind", MAP_KINDS)
-def test_pixel_metrics_equal_scikit_learns_on_all_pixels_and_aupro(kind, dtype):
-    maps, masks = drawn_maps(kind, dtype)
-    values, truth = np.concatenate([m.ravel() for m in maps]), np.concatenate([m.ravel() for m in masks])
-    metrics = pixel_metrics(maps, masks)
-    assert metrics.pixel_auroc == pytest.approx(sklearn_metrics.roc_auc_score(truth, values), abs=1e-12)
-    assert metrics.pixel_ap == pytest.approx(sklearn_metrics.average_precision_score(truth, values), abs=1e-12)
-    assert metrics.aupro_30 == pytest.approx(aupro_by_definition(maps, masks, 0.30), abs=1e-9)
-    assert metrics.aupro_05 == pytest.approx(aupro_by_definition(maps, masks, 0.05), abs=1e-9)
-
-
-def test_a_small_region_counts_as_much_as_a_large_one():
-    mask = np.zeros((20, 20), dtype=bool)
-    mask[:10, :10] = mask[15, 15] = True  # 100 pixels and 1 pixel
-    large, small = np.zeros((20, 20)), np.zeros((20, 20))
-    large[:10, :10] = small[15, 15] = 1.0
-    # One region found before any false positive: overlap 1/2 at rate 0, then a straight line to (1, 1).
-    expected = (0.5 + 0.5 + 0.5 * 0.3) / 2
-    assert aupro([large], [mask], fpr_limit=0.3) == pytest.approx(expected)
-    assert aupro([small], [mask], fpr_limit=0.3) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("kind", ["random", "missed", "perfect", "everything"])
-def test_seg_f1_is_scikit_learns_f1_of_all_pixels_of_all_images_together(kind):
-    rng = np.random.default_rng(8)
-    masks = [rng.random(size) < share for size, share in [((9, 7), 0.3), ((20, 11), 0.0), ((5, 30), 0.8)]]
-    marked = {
-        "random": [rng.random(mask.shape) < 0.4 for mask in masks],
-        "missed": [np.zeros_like(mask) for mask in masks],
-        "perfect": masks,
-        "everything": [np.ones_like(mask) for mask in masks],
-    }[kind]
-    together = (np.concatenate([m.ravel() for m in parts]) for parts in (masks, marked))
-    assert seg_f1(marked, masks) == pytest.approx(sklearn_metrics.f1_score(*together), abs=1e-12)
-
-
-def test_seg_f1_needs_a_defect_pixel_and_masks_that_fit():
-    mask = np.zeros((4, 5), dtype=bool)
-    with pytest.raises(UndefinedMetricError, match="got none"):
-        seg_f1([~mask], [mask])
-    with pytest.raises(ShapeError, match=r"image 1: expected two masks .* got \(5, 4\) bool and \(4, 5\) bool"):
-        seg_f1([mask, mask.T], [mask, mask])
-    with pytest.raises(ShapeError, match="float64"):
-        seg_f1([mask.astype(float)], [mask])
-
-
-def test_touching_regions_of_two_images_are_two_regions():
-    left, right = np.zeros((4, 4), dtype=bool), np.zeros((4, 4), dtype=bool)
-    left[-1], right[0, :2] = True, True  # they would touch if the images were stacked
-    found_left = [left.astype(float), np.zeros((4, 4))]
-    assert aupro(found_left, [left, right], fpr_limit=1.0) == pytest.approx((0.5 + 1) / 2)
-
-
-@pytest.mark.parametrize("limit", [0.05, 0.3, 1.0])
-def test_a_perfect_map_has_aupro_1_and_a_constant_one_half_its_limit(limit):
-    _, masks = drawn_maps("random")
-    assert aupro([mask.astype(float) for mask in masks], masks, fpr_limit=limit) == 1.0
-    assert aupro([np.ones(mask.shape) for mask in masks], masks, fpr_limit=limit) == pytest.approx(limit / 2)
-
-
-@pytest.mark.parametrize("increasing", INCREASING_MAPS.values(), ids=INCREASING_MAPS.keys())
-def test_pixel_metrics_are_unchanged_by_any_increasing_map_of_the_values(increasing):
-    maps, masks = drawn_maps("tied")
-    assert pixel_metrics([increasing(m) for m in maps], masks) == pixel_metrics(maps, masks)
-
-
-def test_pixel_metrics_do_not_depend_on_the_order_of_the_images():
-    maps, masks = drawn_maps("tied")
-    assert vars(pixel_metrics(maps[::-1], masks[::-1])) == pytest.approx(vars(pixel_metrics(maps, masks)), abs=1e-12)
-
-
 # Intervals
 
 
@@ -509,37 +361,6 @@ def test_scores_and_labels_that_have_no_metric_say_why(metric, scores, labels, e
 def test_a_threshold_that_is_not_a_number_is_refused_rather_than_passing_every_part():
     with pytest.raises(ShapeError, match="threshold: expected a number, got nan"):
         verdict_metrics(np.array([1.0, 2.0]), np.array([0, 1]), math.nan)
-
-
-PIXEL_METRICS = [pixel_metrics, lambda maps, masks: aupro(maps, masks, fpr_limit=0.3)]
-HALF = np.array([[True, False]])
-
-
-@pytest.mark.parametrize("metric", PIXEL_METRICS)
-@pytest.mark.parametrize(
-    ("maps", "masks", "error", "message"),
-    [
-        ([np.ones((1, 2))], [~HALF & HALF], UndefinedMetricError, "defect and normal pixels are needed, got 0 of 2"),
-        ([np.ones((1, 2))], [HALF | ~HALF], UndefinedMetricError, "got 2 of 2"),
-        ([], [], UndefinedMetricError, "got 0 of 0"),
-        ([np.ones((0, 2))], [np.ones((0, 2), dtype=bool)], ShapeError, r"image 0: .* got \(0, 2\)"),
-        ([np.array([[1.0, np.nan]])], [HALF], ShapeError, "image 0: its map holds values that are not finite"),
-        ([np.ones((1, 2)), np.array([[np.inf, 1.0]])], [HALF, HALF], ShapeError, "image 1: its map"),
-        ([np.ones((1, 2))], [HALF.astype(np.uint8)], ShapeError, r"\(1, 2\) uint8; threshold masks first"),
-        ([np.ones((2, 1))], [HALF], ShapeError, r"got \(2, 1\) and \(1, 2\) bool"),
-        ([np.ones(2)], [HALF[0]], ShapeError, r"got \(2,\) and \(2,\) bool"),
-        ([np.ones((1, 2))], [HALF, HALF], ShapeError, "got 1 maps and 2 masks"),
-    ],
-)
-def test_maps_and_masks_that_have_no_metric_say_why(metric, maps, masks, error, message):
-    with pytest.raises(error, match=message):
-        metric(maps, masks)
-
-
-@pytest.mark.parametrize("limit", [0.0, -0.3, 1.01, 30, math.nan])
-def test_a_false_positive_limit_outside_its_range_is_refused(limit):
-    with pytest.raises(ConfigError, match=r"fpr_limit: expected a rate in \(0, 1\]"):
-        aupro([np.ones((1, 2))], [HALF], fpr_limit=limit)
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 0), (-1, 5), (6, 5)])

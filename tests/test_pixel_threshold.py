@@ -8,7 +8,7 @@ import pytest
 
 from conftest import REGIONS, fitted
 from gonogo.errors import DataError
-from gonogo.inspection import inspect_calibrate, inspect_records
+from gonogo.inspection import inspect_calibrate, inspected
 from gonogo.pixel_threshold import GoodPixels
 
 SIGMA = replace(REGIONS, pixel_threshold="sigma")
@@ -127,12 +127,12 @@ def test_a_map_that_is_not_finite_or_not_there_gives_no_threshold():
 def test_every_detector_that_localises_gets_its_threshold_from_calibrate_maps_alone(inspector, digits):
     params = replace(REGIONS, pixel_false_positive_rate=0.01)
     scores, rule = inspect_calibrate(inspector, digits, params)
-    good = inspect_records(inspector, digits, digits.with_role("calibrate"), keep_maps=True)
-    np.testing.assert_array_equal(scores.scores, good.scores)
+    good_scores, maps = zip(*inspected(inspector, digits, digits.with_role("calibrate")), strict=True)
+    np.testing.assert_array_equal(scores.scores, good_scores)
     assert rule.params == params
     if inspector.detector.localises:
-        assert rule.threshold == threshold_of(params, good.anomaly_maps)
-        values = np.stack(good.anomaly_maps)
+        assert rule.threshold == threshold_of(params, maps)
+        values = np.stack(maps)
         above = values >= rule.threshold.threshold
         assert above.mean() == rule.threshold.measured_false_positive_rate <= 0.01
         assert (values >= values[~above].max()).mean() > 0.01  # a lower one would take in too many

@@ -8,9 +8,10 @@ import pytest
 from conftest import manifest_of, shares
 from gonogo.detectors import DETECTORS
 from gonogo.fit_images import FitImages
-from gonogo.inspection import inspect_records
+from gonogo.inspection import inspected
 from gonogo.inspector import Inspector
-from gonogo.metrics import auroc, pixel_metrics
+from gonogo.metrics import auroc
+from gonogo.pixel_metrics import pixel_metrics
 from gonogo.sources.folder import Folder
 from gonogo.sources.mvtec_ad import MVTecAD
 
@@ -32,7 +33,7 @@ def test_good_and_defective_parts_are_told_apart_and_it_is_shown_where(detector,
     manifest = manifest_of(source.samples(category, DATA, shares(17)), tmp_path, raw=DATA)
     inspector = Inspector(DETECTORS[detector]())
     inspector.detector.fit(FitImages(inspector, manifest, manifest.with_role("fit")), seed=17)
-    test = inspect_records(inspector, manifest, manifest.with_role("test"), keep_maps=True)
-    assert auroc(test.scores.astype(np.float64), test.labels) > 0.99
-    masks = [manifest.mask_of(record) for record in test.records]
-    assert pixel_metrics(test.anomaly_maps, masks).aupro_30 > aupro_30
+    test = manifest.with_role("test")
+    scores, maps = zip(*inspected(inspector, manifest, test), strict=True)
+    assert auroc(np.array(scores), np.array([record.label == 1 for record in test])) > 0.99
+    assert pixel_metrics(maps, map(manifest.mask_of, test)).aupro_30 > aupro_30

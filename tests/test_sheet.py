@@ -1,13 +1,17 @@
 """The picture sheet: who stands on it and where, on one colour scale that no image can bend."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import manifest_of
+from conftest import REGIONS, manifest_of
 from gonogo.drawing import COLOURS, GAP, PAPER, TILE, map_colours
 from gonogo.evaluate import Evaluation
 from gonogo.inspection import Inspection
+from gonogo.model import Model
+from gonogo.regions import PixelThreshold, RegionRule
 from gonogo.sample import Sample
 from gonogo.sheet import (
     AROUND,
@@ -61,17 +65,26 @@ def drawn(folder, *, cases=2, threshold=THRESHOLD, unit=1.0, side=30):
     manifest = manifest_of([*samples, sample(1, "fit"), sample(2, "calibrate")], folder / "data")
     records = manifest.with_role("test")
     scores = np.array([TEST_IMAGES[int(record.group_id)][1] for record in records], dtype=np.float32) * unit
-    maps = [np.full((side, side), score, dtype=np.float32) for score in scores]
-    marked = np.zeros((side, side), dtype=bool)
-    marked[side // 5 : side // 3, side * 3 // 5 : side * 4 // 5] = True
-    found = [marked if score >= REGION_FROM * unit else np.zeros_like(marked) for score in scores]
-    test = Inspection(records, scores, maps, found)
-    masks = [manifest.mask_of(record) for record in records]
-    evaluation = Evaluation({}, Inspection([], np.zeros(0)), test, masks, threshold * unit)
-    write_sheet(folder / "sheet.png", evaluation, manifest, category="parts", cases=cases)
+    evaluation = Evaluation({}, Inspection([], np.zeros(0)), Inspection(records, scores), threshold * unit)
+    inside = [[0.6, 0.2], [0.8, 0.2], [0.8, 1 / 3], [0.6, 1 / 3]]
+    params = replace(REGIONS, roi=inside, closing=1)  # which keeps what is found within the ROI
+    rule = RegionRule(params, PixelThreshold(REGION_FROM * unit, "sigma", 3.0, 0.0, 1, 1))
+    model = Model(_Flat(unit), None, rule, {})
+    write_sheet(folder / "sheet.png", evaluation, model, manifest, category="parts", cases=cases)
     with Image.open(folder / "sheet.png") as image:
         assert image.mode == "RGB"
         return np.array(image, dtype=np.int16)
+
+
+class _Flat:
+    """An inspector whose maps have the value of the image's score everywhere."""
+
+    def __init__(self, unit):
+        self.unit = unit
+
+    def inspect(self, pixels):
+        scores = np.array([TEST_IMAGES[int(image[0, 0, 0])][1] for image in pixels], dtype=np.float32) * self.unit
+        return scores, np.full(pixels.shape[:3], scores[:, None, None], dtype=np.float32)
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,11 @@ from gonogo.detectors.patchcore import PatchCore
 from gonogo.detectors.softpatch import SoftPatch, local_outlier_factors
 from gonogo.errors import DataError
 from gonogo.fit_images import FitImages
-from gonogo.inspection import inspect_records
+from gonogo.inspection import inspected
 from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest
-from gonogo.metrics import auroc, pixel_metrics
+from gonogo.metrics import auroc
+from gonogo.pixel_metrics import pixel_metrics
 from gonogo.prepare import prepare
 from gonogo.sources.surfaces import Surfaces
 
@@ -128,10 +129,11 @@ def test_with_a_fifth_of_the_defects_among_the_fit_images_it_finds_more_of_them_
     for detector in (PatchCore(image_size=128), SoftPatch(image_size=128)):
         inspector = Inspector(detector)
         detector.fit(FitImages(inspector, manifest, fit), seed=17)
-        shown = inspect_records(inspector, manifest, [*manifest.with_role("test"), *slipped_in], keep_maps=True)
-        masks = [manifest.mask_of(record) for record in shown.records]
-        aupro_30 = pixel_metrics(shown.anomaly_maps, masks).aupro_30
-        found[type(detector)] = np.array([auroc(shown.scores.astype(np.float64), shown.labels), aupro_30])
+        shown = [*manifest.with_role("test"), *slipped_in]
+        scores, maps = zip(*inspected(inspector, manifest, shown), strict=True)
+        image_auroc = auroc(np.array(scores), np.array([record.label == 1 for record in shown]))
+        aupro_30 = pixel_metrics(maps, map(manifest.mask_of, shown)).aupro_30
+        found[type(detector)] = np.array([image_auroc, aupro_30])
     image_auroc, aupro_30 = found[SoftPatch] - found[PatchCore]
     assert image_auroc > 0.1
     assert aupro_30 > 0.05

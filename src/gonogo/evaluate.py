@@ -13,18 +13,17 @@ from gonogo.errors import DataError, UndefinedMetricError
 from gonogo.fit_images import FitImages
 from gonogo.inspection import Inspection, inspect_calibrate, inspect_records
 from gonogo.inspector import Inspector
-from gonogo.manifest import Manifest
+from gonogo.manifest import Manifest, Record
 from gonogo.metrics import (
     auroc,
     average_precision,
     binomial_interval,
     bootstrap_intervals,
     f1_oracle,
-    pixel_metrics,
-    seg_f1,
     verdict_metrics,
 )
 from gonogo.model import Model
+from gonogo.pixel_metrics import MaskOverlap, PixelTally
 from gonogo.regions import RegionParams
 from gonogo.threshold import certify
 
@@ -53,7 +52,6 @@ class Evaluation:
     metrics: Metrics
     calibrate: Inspection
     test: Inspection
-    masks: list[np.ndarray | None]
     threshold: float
 
 
@@ -74,14 +72,14 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: 
             "fit again"
         )
     test_records, calibrate_records = manifest.with_role("test"), manifest.with_role("calibrate")
-    record, regions = model.threshold, model.rule.params
-    masks = [manifest.mask_of(test_record) for test_record in test_records]
-    theirs = _baseline_metrics(model, manifest, masks, params, seed)  # first, so that one set of maps is kept at a time
-    test = inspect_records(model.inspector, manifest, test_records, rule=model.rule, keep_maps=True)
+    record = model.threshold
+    theirs = _baseline_metrics(model, manifest, params, seed)
+    pixels = _Pixels(manifest, model.rule.params)
+    test = inspect_records(model.inspector, manifest, test_records, rule=model.rule, look=pixels.look)
     calibrate = inspect_records(model.inspector, manifest, calibrate_records, rule=model.rule)
     ours = _point_metrics(test, record.threshold)
     if model.inspector.detector.localises:
-        ours |= _pixel_metrics(test, masks, regions)
+        ours |= pixels.metrics()
     facts: Metrics = model.manifest["detector"]["facts"]
     metrics: Metrics = {**facts, **ours}
     for name in ours:
@@ -102,12 +100,10 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: 
     }
     if model.rule.threshold is not None:
         metrics["pixel_threshold"] = model.rule.threshold.threshold
-    return Evaluation(metrics, calibrate, test, masks, record.threshold)
+    return Evaluation(metrics, calibrate, test, record.threshold)
 
 
-def _baseline_metrics(
-    model: Model, manifest: Manifest, masks: list[np.ndarray | None], params: EvaluateParams, seed: int
-) -> dict[str, float]:
+def _baseline_metrics(model: Model, manifest: Manifest, params: EvaluateParams, seed: int) -> dict[str, float]:
     """What the distance to the mean good image achieves, with thresholds by the model's own rules."""
     record, regions = model.threshold, model.rule.params
     baseline = Inspector(MeanImage(image_size=params.baseline_size), regions.inside)
@@ -120,9 +116,10 @@ def _baseline_metrics(
         confidence=record.confidence,
         margin=record.margin,
     ).threshold
-    test = inspect_records(baseline, manifest, manifest.with_role("test"), rule=rule, keep_maps=True)
+    pixels = _Pixels(manifest, regions)
+    test = inspect_records(baseline, manifest, manifest.with_role("test"), rule=rule, look=pixels.look)
     metrics = _point_metrics(test, threshold)
-    return metrics | _pixel_metrics(test, masks, regions) if model.inspector.detector.localises else metrics
+    return metrics | pixels.metrics() if model.inspector.detector.localises else metrics
 
 
 def per_image_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -182,21 +179,32 @@ def _point_metrics(inspection: Inspection, threshold: float) -> dict[str, float]
     return metrics
 
 
-def _pixel_metrics(inspection: Inspection, masks: list[np.ndarray | None], regions: RegionParams) -> dict[str, float]:
-    """Metrics of maps and of the pixels that regions mark, where the truth is known."""
-    good = [
-        marked for marked, defective in zip(inspection.defect_masks, inspection.labels, strict=True) if not defective
-    ]
-    n_inspected = sum(int(regions.inspected(*marked.shape).sum()) for marked in good)
-    metrics = {}
-    if n_inspected:
-        metrics["pixel_false_positive_rate"] = sum(int(marked.sum()) for marked in good) / n_inspected
-    known = [number for number, mask in enumerate(masks) if mask is not None]
-    truth = [mask for mask in masks if mask is not None]
-    if any(mask.any() for mask in truth):
-        metrics["seg_f1"] = seg_f1([inspection.defect_masks[number] for number in known], truth)
-        metrics |= asdict(pixel_metrics([inspection.anomaly_maps[number] for number in known], truth))
-    return metrics
+class _Pixels:
+    """Metrics of maps and of the pixels that regions mark, from test images that pass by one at a time."""
+
+    def __init__(self, manifest: Manifest, regions: RegionParams) -> None:
+        self._manifest, self._regions = manifest, regions
+        self._tally, self._overlap = PixelTally(), MaskOverlap()
+        self._n_marked, self._n_inspected = 0, 0  # pixels of good images
+
+    def look(self, record: Record, anomaly_map: np.ndarray, marked: np.ndarray) -> None:
+        if record.label == 0:
+            self._n_marked += int(marked.sum())
+            self._n_inspected += int(self._regions.inspected(*marked.shape).sum())
+        mask = self._manifest.mask_of(record)
+        if mask is not None:
+            self._tally.add(anomaly_map, mask)
+            self._overlap.add(marked, mask)
+
+    def metrics(self) -> dict[str, float]:
+        """Those that have a value where the truth is known of so many images."""
+        metrics = {}
+        if self._n_inspected:
+            metrics["pixel_false_positive_rate"] = self._n_marked / self._n_inspected
+        if self._tally.n_defective:
+            metrics["seg_f1"] = self._overlap.f1()
+            metrics |= asdict(self._tally.metrics())
+        return metrics
 
 
 def _intervals(

@@ -1,6 +1,6 @@
 """Inspecting the images of a manifest, in its order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -13,18 +13,17 @@ from gonogo.regions import Region, RegionParams, RegionRule, defect_mask, find_r
 
 TOGETHER = 8  # images that a worker of a cluster takes at a time
 
+Look = Callable[
+    [Record, np.ndarray, np.ndarray], None
+]  # a record, its map (h, w) float32, the pixels marked (h, w) bool
+
 
 @dataclass(frozen=True)
 class Inspection:
-    """Scores (n,) float32 of n records and, where asked for, of each its map (h, w) float32 and what was found in it.
-
-    `defect_masks` are (h, w) bool; `regions` are those of each image, highest peak first.
-    """
+    """Scores (n,) float32 of n records and, by a rule, the regions of each image, highest peak first."""
 
     records: Sequence[Record]
     scores: np.ndarray
-    anomaly_maps: list[np.ndarray] = field(default_factory=list)
-    defect_masks: list[np.ndarray] = field(default_factory=list)
     regions: list[list[Region]] = field(default_factory=list)
 
     @property
@@ -62,20 +61,22 @@ def inspect_records(
     records: Sequence[Record],
     *,
     rule: RegionRule | None = None,
-    keep_maps: bool = False,
+    look: Look | None = None,
 ) -> Inspection:
-    """The scores of the records' images; by a `rule` their regions too; with `keep_maps` what is drawn of each."""
-    scores, maps, defect_masks, regions = [], [], [], []
-    for score, anomaly_map in inspected(inspector, manifest, records):
+    """The scores of the records' images, and by a `rule` their regions.
+
+    A map passes by and is not kept; `look` sees it, with the pixels that the rule marks in it.
+    """
+    scores, regions = [], []
+    for record, (score, anomaly_map) in zip(records, inspected(inspector, manifest, records), strict=True):
         scores.append(score)
-        if keep_maps:
-            maps.append(anomaly_map)
-        if rule is not None:
-            mask = defect_mask(anomaly_map, rule)
-            regions.append(find_regions(anomaly_map, mask))
-            if keep_maps:
-                defect_masks.append(mask)
-    return Inspection(records, np.array(scores, dtype=np.float32), maps, defect_masks, regions)
+        if rule is None:
+            continue
+        marked = defect_mask(anomaly_map, rule)
+        regions.append(find_regions(anomaly_map, marked))
+        if look is not None:
+            look(record, anomaly_map, marked)
+    return Inspection(records, np.array(scores, dtype=np.float32), regions)
 
 
 def inspect_calibrate(inspector: Inspector, manifest: Manifest, params: RegionParams) -> tuple[Inspection, RegionRule]:

@@ -1,17 +1,15 @@
-"""Metrics of scores and maps. Rank metrics see raw values: only their order matters, and ties count exactly.
+"""Metrics of scores. Rank metrics see raw values: only their order matters, and ties count exactly.
 
-Scores and maps: higher is more anomalous, any unit. Labels and masks: True is anomalous.
+Scores: higher is more anomalous, any unit. Labels: True is anomalous.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import integrate, ndimage, stats
+from scipy import stats
 
 from gonogo.errors import ConfigError, ShapeError, UndefinedMetricError
-
-EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 
 Statistic = Callable[[np.ndarray, np.ndarray], float]
 
@@ -126,86 +124,6 @@ def verdict_metrics(scores: np.ndarray, labels: np.ndarray, threshold: float) ->
     )
 
 
-@dataclass(frozen=True)
-class PixelMetrics:
-    """How well maps find the defects' pixels."""
-
-    pixel_auroc: float
-    pixel_ap: float
-    aupro_30: float
-    aupro_05: float
-
-
-def pixel_metrics(anomaly_maps: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> PixelMetrics:
-    """Pixel AUROC, pixel AP and AUPRO at 0.30 and 0.05, exactly, from one sort of all pixels.
-
-    Args:
-        anomaly_maps: n maps (h, w); images may differ in size.
-        masks: n masks (h, w) bool, each of its map's size.
-
-    Raises:
-        ShapeError: a mask does not fit its map, or a value is not finite.
-        UndefinedMetricError: no defect pixel, or no normal one.
-    """
-    true, false, pro = _pixel_counts(anomaly_maps, masks)
-    return PixelMetrics(
-        pixel_auroc=_area_below(false / false[-1], true / true[-1], 1.0),
-        pixel_ap=_area_of_steps(true, false),
-        aupro_30=_area_below(false / false[-1], pro / pro[-1], 0.30),
-        aupro_05=_area_below(false / false[-1], pro / pro[-1], 0.05),
-    )
-
-
-def aupro(anomaly_maps: Sequence[np.ndarray], masks: Sequence[np.ndarray], *, fpr_limit: float) -> float:
-    """Area under mean region overlap against false-positive rate up to `fpr_limit`, scaled to [0, 1].
-
-    A small region counts as much as a large one. Only the order of the map values matters.
-
-    Args:
-        anomaly_maps: n maps (h, w). Higher is more anomalous; any unit.
-        masks: n masks (h, w) bool. Regions are 8-connected, counted per image.
-        fpr_limit: largest false-positive rate integrated, in (0, 1].
-
-    Raises:
-        ConfigError: `fpr_limit` outside its range.
-        ShapeError: a mask does not fit its map, or a value is not finite.
-        UndefinedMetricError: no defect pixel, or no normal one.
-
-    Source: Bergmann et al. 2021 (IJCV), section 4.3; checked against a brute-force loop in tests/test_metrics.py.
-    """
-    if not 0 < fpr_limit <= 1:
-        raise ConfigError(f"fpr_limit: expected a rate in (0, 1], got {fpr_limit}")
-    _, false, pro = _pixel_counts(anomaly_maps, masks)
-    return _area_below(false / false[-1], pro / pro[-1], fpr_limit)
-
-
-def seg_f1(defect_masks: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> float:
-    """F1 of the marked pixels, over all pixels of all images together: a threshold's worth, not a map's.
-
-    Args:
-        defect_masks: n masks (h, w) bool, what a gauge marks; images may differ in size.
-        masks: n masks (h, w) bool, the truth, each of its defect mask's size.
-
-    Raises:
-        ShapeError: a mask does not fit the other.
-        UndefinedMetricError: no defect pixel.
-
-    Source: Heckler-Kram et al. 2025, "The MVTec AD 2 Dataset", where it is SegF1.
-    """
-    hits, errors = 0, 0
-    for number, (marked, mask) in enumerate(zip(defect_masks, masks, strict=True)):
-        if marked.shape != mask.shape or marked.dtype != np.bool_ or mask.dtype != np.bool_:
-            raise ShapeError(
-                f"image {number}: expected two masks (h, w) bool, got {marked.shape} {marked.dtype} and "
-                f"{mask.shape} {mask.dtype}"
-            )
-        hits += int((marked & mask).sum())
-        errors += int((marked ^ mask).sum())
-    if not any(mask.any() for mask in masks):
-        raise UndefinedMetricError("SegF1 needs defect pixels, got none")
-    return 2 * hits / (2 * hits + errors)
-
-
 def bootstrap_intervals(
     statistics: Mapping[str, Statistic],
     scores: np.ndarray,
@@ -313,50 +231,3 @@ def _area_of_steps(true: np.ndarray, false: np.ndarray) -> float:
     """Average precision from cumulated counts."""
     gains = np.diff(true, prepend=0.0)
     return float((gains * true / (true + false)).sum() / true[-1])
-
-
-def _area_below(x: np.ndarray, y: np.ndarray, limit: float) -> float:
-    """Area under the polyline from (0, 0) through (x, y), up to x = `limit`, divided by `limit`."""
-    x, y = np.concatenate([[0.0], x]), np.concatenate([[0.0], y])
-    last = int(np.searchsorted(x, limit, side="right"))  # the first point beyond the limit
-    at_limit = np.interp(limit, x[last - 1 : last + 1], y[last - 1 : last + 1])
-    area = integrate.trapezoid(np.append(y[:last], at_limit), np.append(x[:last], limit))
-    return float(min(area / limit, 1.0))
-
-
-def _pixel_counts(
-    anomaly_maps: Sequence[np.ndarray], masks: Sequence[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Defect pixels, normal pixels and region overlap, cumulated at each distinct map value, descending."""
-    values, normal, overlap = _pixels(anomaly_maps, masks)
-    order = np.argsort(values)[::-1]
-    ends = _ends_of_ties(values[order])
-    false = np.cumsum(normal[order], dtype=np.float64)[ends]
-    return ends + 1.0 - false, false, np.cumsum(overlap[order])[ends]
-
-
-def _pixels(
-    anomaly_maps: Sequence[np.ndarray], masks: Sequence[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All pixels as (N,): map values, whether normal, and the share of its region that a defect pixel is."""
-    if len(anomaly_maps) != len(masks):
-        raise ShapeError(f"expected one mask per map, got {len(anomaly_maps)} maps and {len(masks)} masks")
-    shares = []
-    for number, (anomaly_map, mask) in enumerate(zip(anomaly_maps, masks, strict=True)):
-        fits = anomaly_map.ndim == 2 and mask.shape == anomaly_map.shape and mask.dtype == np.bool_
-        if not fits or 0 in mask.shape:
-            raise ShapeError(
-                f"image {number}: expected map (h, w) and mask (h, w) bool, got {anomaly_map.shape} and "
-                f"{mask.shape} {mask.dtype}; threshold masks first"
-            )
-        if not np.isfinite(anomaly_map).all():
-            raise ShapeError(f"image {number}: its map holds values that are not finite")
-        regions, _ = ndimage.label(mask, EIGHT_CONNECTED)
-        areas = np.bincount(regions.ravel()).astype(np.float64)
-        areas[0] = np.inf
-        shares.append((1 / areas)[regions].ravel())
-    defective = np.concatenate([mask.ravel() for mask in masks]) if len(masks) else np.zeros(0, dtype=bool)
-    if defective.all() or not defective.any():
-        raise UndefinedMetricError(f"defect and normal pixels are needed, got {defective.sum()} of {defective.size}")
-    values = np.concatenate([anomaly_map.ravel() for anomaly_map in anomaly_maps])
-    return values, ~defective, np.concatenate(shares)

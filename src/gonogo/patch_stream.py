@@ -223,13 +223,16 @@ class PatchStream:
                 self._random = reduction.random(d).to(device)
             self._sum = torch.zeros(d, dtype=torch.float64, device=device)
             self._scatter = torch.zeros(d, d, dtype=torch.float64, device=device)
-        # One buffer for the part: hundreds of tensors would leave holes in the heap when they go.
+        # One buffer for the part and one for what is left: hundreds of tensors would leave holes in the heap, and
+        # bringing them together would need their memory twice.
         rows, held = plan.part or plan.n_patches, d if self._random is None else self._random.shape[1]
         self._part = torch.empty(rows, held, device=device)
         self._images = torch.empty(rows, dtype=torch.int64)
         self._filled, self._n_patches, self._n_parts = 0, 0, 0
-        self._left: list[Tensor] = []
-        self._left_images: list[Tensor] = []
+        n_left = 0 if plan.part is None else plan.n_left
+        self._left = torch.empty(n_left, held, device=device)
+        self._left_images = torch.empty(n_left, dtype=torch.int64)
+        self._n_left = 0
 
     def add(self, features: Tensor, wanted: Tensor | None = None) -> None:
         """Take in the patches (b, p, d) of the next b images, or those of them that are `wanted`, (b, p) bool."""
@@ -266,8 +269,8 @@ class PatchStream:
             return Taken(patches if projection is None else patches @ projection, images, mean, projection, None)
         self._reduce()
         del self._part
-        patches, images = torch.cat(self._left), torch.cat(self._left_images)
-        self._left.clear()
+        patches, images = self._left[: self._n_left], self._left_images[: self._n_left]
+        del self._left
         projection = self._random
         if self.reduction.kind == "pca":
             scatter = self._scatter - torch.outer(self._sum, self._sum) / self._n_patches
@@ -292,8 +295,10 @@ class PatchStream:
         patches = self._part[: self._filled]
         first = int(torch.randint(len(patches), (), generator=self._generator))
         coreset = greedy_coreset(patches, min(self.plan.keep, len(patches)), first=first)
-        self._left.append(patches[coreset.indices])
-        self._left_images.append(self._images[coreset.indices.cpu()])
+        place = slice(self._n_left, self._n_left + len(coreset.indices))
+        self._left[place] = patches[coreset.indices]
+        self._left_images[place] = self._images[coreset.indices.cpu()]
+        self._n_left = place.stop
         self._filled = 0
         self._n_parts += 1
         self.radius = max(self.radius, coreset.covering_radius)

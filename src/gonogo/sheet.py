@@ -25,18 +25,22 @@ from gonogo.drawing import (
 )
 from gonogo.evaluate import Evaluation
 from gonogo.manifest import Manifest
+from gonogo.model import Model
+from gonogo.regions import defect_mask
 
 HEADER, CAPTION, LABEL = 46, 18, 96
 OUTLINE = (255, 45, 210)
 AROUND = (0, 0, 0)  # a region: black stands out from every colour that a map has near its threshold
 
 
-def write_sheet(path: Path, evaluation: Evaluation, manifest: Manifest, *, category: str, cases: int) -> None:
+def write_sheet(
+    path: Path, evaluation: Evaluation, model: Model, manifest: Manifest, *, category: str, cases: int
+) -> None:
     """Draw, per defect type and for good parts, the `cases` worst and best test images as image, mask and map.
 
     Worst are the good parts that score highest and the defects that score lowest. All maps share one colour scale,
     anchored at the threshold; black lines on them enclose the regions found. Types stand in alphabetical order, good
-    parts first.
+    parts first. The few images that are drawn are inspected anew, so that no map has to be kept until then.
     """
     by_type: dict[str, list[int]] = {}
     for position, record in enumerate(evaluation.test.records):
@@ -66,7 +70,7 @@ def write_sheet(path: Path, evaluation: Evaluation, manifest: Manifest, *, categ
         for column, chosen in enumerate(_ends(ordered, cases)):
             if chosen is not None:
                 left = LABEL + column * (case_width + 2 * GAP)
-                _draw_case(canvas, draw, small, (left, top), evaluation, manifest, chosen)
+                _draw_case(canvas, draw, small, (left, top), evaluation, model, manifest, chosen)
     path.parent.mkdir(parents=True, exist_ok=True)
     canvas.save(path, format="PNG", optimize=True)
 
@@ -84,6 +88,7 @@ def _draw_case(
     font: Font,
     corner: tuple[int, int],
     evaluation: Evaluation,
+    model: Model,
     manifest: Manifest,
     position: int,
 ) -> None:
@@ -91,12 +96,11 @@ def _draw_case(
     record = evaluation.test.records[position]
     score = float(evaluation.test.scores[position])
     pixels = manifest.pixels_of(record)
-    mask = evaluation.masks[position]
-    colours = map_colours(evaluation.test.anomaly_maps[position], evaluation.threshold)
+    _, (anomaly_map,) = model.inspector.inspect(pixels[None])
     tiles = [
         scaled(pixels),
-        scaled(_mask_tile(pixels, mask)),
-        _outlined(scaled(colours), evaluation.test.defect_masks[position]),
+        scaled(_mask_tile(pixels, manifest.mask_of(record))),
+        _outlined(scaled(map_colours(anomaly_map, evaluation.threshold)), defect_mask(anomaly_map, model.rule)),
     ]
     for number, tile in enumerate(tiles):
         canvas.paste(tile, (left + number * (TILE + GAP), top))
