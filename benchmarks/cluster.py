@@ -2,12 +2,14 @@
 
     python benchmarks/cluster.py --bundle bundles/brick --images /path/of/images --copies 8
 
-Runs are made in turn. The rate is that between the first and the last part, so that starting Ray and loading the model
-are apart; what both take together is the run's wall time. Writes benchmarks/cluster.json.
+Runs are made in turn, twice. The rate is that after each worker's first part, so that starting Ray and loading the model
+are apart; what all takes together is the run's wall time. Beside it stand the seconds of CPU that the workers took for
+an image, which other work on the machine changes less. Writes benchmarks/cluster.json.
 """
 
 import argparse
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -18,12 +20,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from gonogo.bench import cpu_name
 from gonogo.files import write_json
 from gonogo.image_folder import ImageFolder
 
-ROOT = Path(__file__).resolve().parents[1]
-OUT = ROOT / "benchmarks" / "cluster.json"
+OUT = Path(__file__).with_suffix(".json")
+ROUNDS = 2
+
+Seen = list[tuple[float, float, int]]  # of each part: when it was done, seconds of CPU so far, images so far
 
 
 def main() -> None:
@@ -53,11 +59,12 @@ def main() -> None:
         }
         runs = []
         for what in ("score", "features"):
-            for n_workers in (1, 2):
+            for n_workers in (1, 2) * ROUNDS:
                 command = [sys.executable, __file__, "--bundle", str(arguments.bundle), "--images", str(folder)]
                 command += ["--one", what, str(n_workers), str(folder)]
                 done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-                runs.append({"what": what, "workers": n_workers} | json.loads(done.stdout.splitlines()[-1]))
+                about = {"what": what, "workers": n_workers, "load_before": os.getloadavg()[0]}
+                runs.append(about | json.loads(done.stdout.splitlines()[-1]))
                 print(runs[-1], flush=True)
         write_json(OUT, facts | {"runs": runs})
 
@@ -70,16 +77,16 @@ def scored(n_workers: int, folder: Path, bundle: Path) -> dict[str, Any]:
     start = time.perf_counter()
     cluster = Cluster(n_workers=n_workers)
     connected = time.perf_counter()
-    seen: list[tuple[float, int]] = []
+    seen: Seen = []
     with tempfile.TemporaryDirectory() as out:
         score_many(
             bundle,
             [str(folder)],
             out,
             cluster=cluster,
-            progress=lambda n_done, _: seen.append((time.perf_counter(), n_done)),
+            progress=lambda n_done, _: seen.append((time.perf_counter(), worker_seconds(), n_done)),
         )
-        row_bytes = sum(path.stat().st_size for path in Path(out).iterdir()) / seen[-1][1]
+        row_bytes = sum(path.stat().st_size for path in Path(out).iterdir()) / seen[-1][2]
     return rates(start, connected, seen, n_workers) | {"row_bytes": row_bytes}
 
 
@@ -113,21 +120,36 @@ def looked(n_workers: int, folder: Path, _: Path) -> dict[str, Any]:
     records = [record(path) for path in sorted(folder.iterdir())]
     detector = PatchCore(coreset_ratio=None, bank_patches=1000)
     images = FitImages(Inspector(detector), Manifest(folder, folder, tuple(records), cluster), records)
-    seen: list[tuple[float, int]] = []
+    seen: Seen = []
     size = images._parts()[0].stop
 
     def progress(what: str, n_done: int, *_: object) -> None:
         if what == "parts":
-            seen.append((time.perf_counter(), min(n_done * size, len(records))))
+            seen.append((time.perf_counter(), worker_seconds(), min(n_done * size, len(records))))
 
     detector.fit(images, seed=17, progress=progress)
     return rates(start, connected, seen, n_workers) | {"fit_s": time.perf_counter() - connected}
 
 
-def rates(start: float, connected: float, seen: list[tuple[float, int]], n_workers: int) -> dict[str, Any]:
-    """Images per second after each worker's first part, and what came before that, of (time, images done)."""
-    (first, n_first), (last, n_last) = seen[0], seen[-1]
+def worker_seconds() -> float:
+    """Seconds of CPU that the workers of this process's cluster have taken."""
+    total = 0.0
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if any("ray::MapWorker" in word for word in process.cmdline()):
+                times = process.cpu_times()
+                total += times.user + times.system
+        except psutil.Error:
+            continue
+    return total
+
+
+def rates(start: float, connected: float, seen: Seen, n_workers: int) -> dict[str, Any]:
+    """Images per second after each worker's first part, and what came before that."""
+    (first, first_cpu, n_first), (last, _, n_last) = seen[0], seen[-1]
+    last_cpu, n_cpu = max((cpu, n) for _, cpu, n in seen)
     return {
+        "cpu_ms_per_image": 1e3 * (last_cpu - first_cpu) / (n_cpu - n_first),
         "images_per_s": (n_last - n_workers * n_first) / (last - first),
         "start_ray_s": connected - start,
         "first_part_s": first - connected,
