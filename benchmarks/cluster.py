@@ -2,9 +2,9 @@
 
     python benchmarks/cluster.py --bundle bundles/brick --images /path/of/images --copies 8
 
-Runs are made in turn, twice. The rate is that after each worker's first part, so that starting Ray and loading the model
-are apart; what all takes together is the run's wall time. Beside it stand the seconds of CPU that the workers took for
-an image, which other work on the machine changes less. Writes benchmarks/cluster.json.
+Runs are made in turn, twice. The rate is that after each worker's first part, so that starting Ray and loading the
+model are apart; what all takes together is the run's wall time. Beside it stand the milliseconds of CPU that the
+workers took for an image, which other work on the machine changes less. Writes benchmarks/cluster.json.
 """
 
 import argparse
