@@ -18,7 +18,7 @@ import torch
 
 from conftest import OPTIONS, REGIONS, TINY
 from gonogo.cli import main
-from gonogo.cluster import Cluster, connect
+from gonogo.cluster import Cluster, _made_with, _Worker, connect
 from gonogo.detectors import DETECTORS
 from gonogo.errors import ConfigError, DataError, ImageError, IntegrityError, MissingExtraError
 from gonogo.fit import FitParams
@@ -97,6 +97,22 @@ def test_work_that_cannot_travel_is_refused(cluster):
     pipe.communicate()
     with pytest.raises(ConfigError, match=r"cannot be sent to another process .*set fit.cluster to null"):
         list(cluster.map(lambda _: {"pid": pipe.stdin}, range(1), together=1))
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_worker_with_other_software_or_without_the_projects_folder_computes_nothing(tmp_path):
+    import pyarrow
+
+    same = _made_with()
+    source = same["gonogo's source"]
+    other = _Worker([None], str(tmp_path), same | {"numpy": "1.0", "gonogo's source": "another"})
+    ((row,), (away,)) = (
+        list(worker(pyarrow.table({"item": [1]})))
+        for worker in (other, _Worker([None], str(tmp_path / "nowhere"), same))
+    )
+    assert row["error"] == away["error"] == ["WorkerError"]
+    assert f"gonogo's source {source} and not another, numpy {same['numpy']} and not 1.0; install" in row["said"][0]
+    assert "nowhere (No such file or directory); every machine must have the project" in away["said"][0]
 
 
 @pytest.fixture(scope="module")
