@@ -1,51 +1,45 @@
 """Fit a detector on good images and certify its threshold on others that it never saw."""
 
+import os
 import time
 from dataclasses import replace
-from typing import Any
+from datetime import UTC, datetime
 
-import torch
 from dvclive.live import Live
 
 import door
-from gonogo.checkpoints import Checkpoints
+from gonogo.calibration_page import write_calibration_page
 from gonogo.cluster import connect
 from gonogo.config import Params
-from gonogo.detectors import DETECTORS
-from gonogo.files import code_fingerprint, write_metrics
-from gonogo.finetune import finetune_on_load
-from gonogo.fit import FitParams, device_of, draw_shots
+from gonogo.cross import cross_inspect, folds_of
+from gonogo.detectors.contract import no_progress
+from gonogo.files import write_metrics
+from gonogo.fit import draw_shots
 from gonogo.fit_images import FitImages
+from gonogo.fitting import Fitting
 from gonogo.forecast import forecast, taken
-from gonogo.inspection import inspect_calibrate
+from gonogo.inspection import Inspection, inspect_calibrate
 from gonogo.inspector import Inspector
-from gonogo.manifest import Manifest, read_manifest
-from gonogo.model import save_model, versions
-from gonogo.regions import RegionParams
+from gonogo.manifest import Record, read_manifest
+from gonogo.model import save_model
+from gonogo.regions import RegionParams, RegionRule
 from gonogo.suspicious import score_fit_images, write_suspicious
-from gonogo.threshold import CalibrateParams, certify
+from gonogo.threshold import CalibrateParams, threshold_of
 
 
 def main(category: str, params: Params) -> None:
-    calibrate = params.values("calibrate", CalibrateParams)
-    regions = params.values("regions", RegionParams)
-    chosen = params.variant("fit", DETECTORS, FitParams)
-    cluster = connect(chosen.values.cluster)
+    cluster = connect(params.section("fit", shared=["cluster"]).get("cluster"))
     manifest = read_manifest(door.path("prepared", category), params.raw, cluster=cluster)
-    device = device_of("cpu" if cluster else chosen.values.device)
-    inspector = Inspector(chosen.made, regions.inside, tiling=chosen.values.tiling).to(device)
-    records = draw_shots(manifest.with_role("fit"), chosen.values.shots, seed=params.seed)
-    images = FitImages(inspector, manifest, records, device=device, rotations=chosen.values.rotations)
-    alone = FitImages(
-        inspector, replace(manifest, cluster=None), records, device=device, rotations=chosen.values.rotations
-    )
-    expected = forecast(inspector.detector, alone, budget_mb=chosen.values.memory_budget_mb)
+    calibrate = params.values("calibrate", CalibrateParams)
+    fitting = Fitting(manifest, params, params.values("regions", RegionParams), door.path("checkpoints", category))
+    chosen = fitting.chosen
+    # Crosswise, good images are fitted on and calibrated on, though never by the same gauge.
+    roles = ("fit", "calibrate") if calibrate.method == "cross" else ("fit",)
+    records = draw_shots(manifest.with_role(*roles), chosen.values.shots, seed=params.seed)
+    inspector, images = fitting.prepared(records)
+    expected = forecast(inspector.detector, images.alone(), budget_mb=chosen.values.memory_budget_mb)
     helped = f"{cluster.n_workers} workers of Ray look at the images; alone, " if cluster else ""
     door.say(f"{category}: {helped}{expected.sentence}")
-    origin = made_from(manifest, params)
-    checkpoints = Checkpoints(door.path("checkpoints", category), origin)
-    inspector.detector.checkpoints = checkpoints
-
     with Live(str(door.path("plots", "fit", category)), dvcyaml=None, save_dvc_exp=False, report=None) as live:
 
         def record(what: str, n_done: int, n_total: int, values: dict[str, float]) -> None:
@@ -55,25 +49,22 @@ def main(category: str, params: Params) -> None:
                 live.log_metric(name, value)
 
         start = time.perf_counter()
-        if chosen.values.finetune is not None:
-            finetune_on_load(
-                inspector.detector,
-                images,
-                chosen.values.finetune,
-                seed=params.seed,
-                checkpoints=Checkpoints(checkpoints.folder / "finetune", origin),  # removed with the others
-                progress=record,
-            )
-        inspector.detector.fit(images, seed=params.seed, progress=record)
+        fitting.fit(inspector, images, record)
     costs = taken(start, expected)
     write_metrics(door.path("metrics", "fit", f"{category}.json"), costs)
     door.say(f"{category}: the fit took {costs['peak_memory_mb']:,.0f} MB at its peak and {costs['fit_s']:,.0f} s")
-    inspector.cpu()  # whose scores are the reference
 
     images = FitImages(inspector, manifest, records, rotations=chosen.values.rotations)
     looked = score_fit_images(inspector, images, n_shown=chosen.values.suspicious, progress=door.show_progress)
-    good, rule = inspect_calibrate(inspector, manifest, regions)
-    threshold = certify(good.scores, good.groups, **vars(calibrate))
+    if calibrate.method == "cross":
+        good, rule = calibrated_crosswise(fitting, inspector, records, calibrate.folds)
+    else:
+        good, rule = inspect_calibrate(inspector, manifest, fitting.regions)
+    threshold = replace(
+        threshold_of(good.scores, good.groups, calibrate, seed=params.seed),
+        calibrate_fingerprint=manifest.fingerprint_of(good.records),
+        date=today(),
+    )
     save_model(
         door.path("models", category),
         inspector,
@@ -83,22 +74,36 @@ def main(category: str, params: Params) -> None:
         detector_name=chosen.name,
         options=chosen.options,
         data_fingerprint=manifest.fingerprint,
+        calibrated_on=good.score_rows(),
     )
     shown = door.path("plots", "suspicious")
     write_suspicious(shown, looked, manifest, category=category, threshold=threshold.threshold)
-    checkpoints.remove()
+    write_calibration_page(door.path("plots", "calibration", f"{category}.html"), threshold, category=category)
+    fitting.forget()
     door.say(f"{category}: {looked.sentence(threshold.threshold)}")
     door.say(f"{category}: threshold {threshold.threshold:.4g}, {threshold.sentence}")
 
 
-def made_from(manifest: Manifest, params: Params) -> dict[str, Any]:
-    """All that a training depends on: a checkpoint of anything else is not taken up."""
-    return {
-        "data": manifest.fingerprint,
-        "params": {"seed": params.seed, "fit": params.section("fit"), "regions": params.section("regions")},
-        "code": code_fingerprint(),
-        "versions": versions("torch", "timm", "numpy") | {"threads": torch.get_num_threads()},
-    }
+def calibrated_crosswise(
+    fitting: Fitting, inspector: Inspector, records: list[Record], n_folds: int
+) -> tuple[Inspection, RegionRule]:
+    """Scores of the fit's good images, each by a gauge that was fitted on the other folds."""
+
+    def fit(others: list[Record], number: int) -> Inspector:
+        door.show_progress("folds", number, n_folds, {})
+        return fitting.fit(*fitting.prepared(others), no_progress, fold=number)
+
+    good = [record for record in records if record.label == 0]
+    folds = folds_of(good, n_folds, seed=fitting.params.seed)
+    localises = inspector.detector.localises
+    return cross_inspect(fit, fitting.manifest, folds, fitting.regions, localises=localises)
+
+
+def today() -> str:
+    """The date in UTC, or that of SOURCE_DATE_EPOCH, with which the same run gives the same bytes on any day."""
+    seconds = os.environ.get("SOURCE_DATE_EPOCH")
+    now = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(int(seconds), UTC)
+    return now.date().isoformat()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from gonogo.config import Params
 from gonogo.files import read_json, read_manifest, write_metrics
 from gonogo.report import CategoryReport, read_rows, write_report
 from gonogo.summary import summarise
-from gonogo.threshold import ThresholdRecord
+from gonogo.threshold_record import ThresholdRecord
 
 
 def main(params: Params) -> None:
@@ -34,7 +34,7 @@ def report_of(category: str) -> CategoryReport:
         sheet=door.path("plots", "sheets", f"{category}.png"),
         fit_rows=read_rows(door.path("plots", "suspicious", f"{category}.csv")),
         fit_sheet=door.path("plots", "suspicious", f"{category}.png"),
-        certificate=ThresholdRecord(**read_manifest(door.path("bundles", category))["threshold"]).sentence,
+        certificate=ThresholdRecord.from_dict(read_manifest(door.path("bundles", category))["threshold"]).sentence,
     )
 
 

@@ -23,7 +23,7 @@ from gonogo.prepare import PrepareParams, prepare, shares_of
 from gonogo.regions import RegionParams
 from gonogo.sample import Sample, Shares
 from gonogo.sources.digits import Digits
-from gonogo.threshold import CalibrateParams, certify
+from gonogo.threshold import CalibrateParams, threshold_of
 from gonogo.tiling import Tiling
 
 # timm's smallest, for what does not depend on how good features are: the default backbone takes three times as long.
@@ -74,7 +74,9 @@ PREPARE = PrepareParams(
     contaminate=0.0,
     max_rejects=0,
 )
-CALIBRATE = CalibrateParams(false_alarm_rate=0.1, confidence=0.95, margin=1e-3)
+CALIBRATE = CalibrateParams(
+    method="holdout", folds=5, tail_share=0.2, false_alarm_rate=0.1, confidence=0.95, margin=1e-3
+)
 
 
 def unseen(n_done: int, n_total: int) -> None:
@@ -159,12 +161,13 @@ def modelled(inspector: Inspector, manifest: Manifest, folder: Path, *, regions:
     save_model(
         folder,
         inspector,
-        certify(good.scores, good.groups, **vars(CALIBRATE)),
+        threshold_of(good.scores, good.groups, CALIBRATE, seed=17),
         rule,
         category="digit_0",
         detector_name=name,
         options=OPTIONS[name],
         data_fingerprint=manifest.fingerprint,
+        calibrated_on=good.score_rows(),
     )
     return load_model(folder)
 

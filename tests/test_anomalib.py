@@ -21,7 +21,7 @@ from gonogo.fit_images import FitImages
 from gonogo.inspection import inspect_calibrate
 from gonogo.inspector import Inspector
 from gonogo.model import load_model, save_model
-from gonogo.threshold import certify
+from gonogo.threshold import threshold_of
 
 # Score: the mean of the pixels. Map: the mean of the channels, less 100, or the score alone.
 STAND_IN = """#!{python}
@@ -69,8 +69,9 @@ def test_a_model_is_whole_without_the_checkpoints_file_and_proves_its_bytes(digi
     inspector = Inspector(Anomalib(**options))
     inspector.detector.fit(FitImages(inspector, digits, digits.with_role("fit")[:8]), seed=0)
     good, rule = inspect_calibrate(inspector, digits, REGIONS)
-    threshold = certify(good.scores, good.groups, **vars(CALIBRATE))
+    threshold = threshold_of(good.scores, good.groups, CALIBRATE, seed=17)
     about = {"category": "digit_0", "detector_name": "anomalib", "data_fingerprint": digits.fingerprint}
+    about["calibrated_on"] = good.score_rows()
     save_model(tmp_path / "model", inspector, threshold, rule, options=options, **about)
     Path(options["checkpoint"]).unlink()
     model = load_model(tmp_path / "model")

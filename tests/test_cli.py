@@ -110,7 +110,10 @@ def test_json_gives_each_file_its_regions_and_people_see_how_many_a_reject_has_a
     assert main(["score", str(bundle), *map(str, paths), "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert report["pixel_threshold"] == scorer.rule.threshold.threshold
+    assert report["n_uncertain"] == sum(verdict.uncertain for verdict in verdicts) > 0
     for verdict, result in zip(verdicts, report["results"], strict=True):
+        assert (result["p_value"], result["uncertain"]) == (verdict.p_value, verdict.uncertain)
+        assert result["p_value"] == scorer.record.p_value(result["score"])
         assert [tuple(region["box"]) for region in result["regions"]] == [region.box for region in verdict.regions]
         assert [region["peak"] for region in result["regions"]] == [region.peak for region in verdict.regions]
         assert all(set(region) == {"box", "area", "centroid", "peak", "mean"} for region in result["regions"])
@@ -137,9 +140,10 @@ def test_json_gives_each_file_its_regions_and_people_see_how_many_a_reject_has_a
 
 
 def test_of_a_reject_without_a_region_people_read_so_unless_the_gauge_cannot_localise():
-    result = {"file": "a.png", "verdict": "reject", "score": 5.0, "regions": []}
+    result = {"file": "a.png", "verdict": "reject", "score": 5.0, "uncertain": False, "regions": []}
     assert _line(result, localises=True) == "reject  5           a.png  no region"
     assert _line(result, localises=False) == "reject  5           a.png"
+    assert _line(result | {"uncertain": True}, localises=False) == "reject? 5           a.png"
 
 
 @pytest.mark.parametrize(

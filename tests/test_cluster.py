@@ -197,6 +197,7 @@ def run_stages(folder, stages, **environment):
     for stage in stages:
         command = [sys.executable, "-B", f"stages/{stage}.py", "--category", "digit_0"]
         known = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | environment
+        known["SOURCE_DATE_EPOCH"] = "0"
         result = subprocess.run(command, cwd=folder, env=known, capture_output=True, text=True, check=False)
         assert result.returncode == 0, f"{stage}: {result.stderr}"
         if environment and stage == "fit":
@@ -263,11 +264,12 @@ def test_every_image_has_one_row_with_the_scorers_verdict_or_its_error(scored, b
         if row["error"] is not None:
             assert path.name in ("03.png", "07.png")
             assert f"{path} cannot be read as an image" in row["error"]
-            assert row["score"] is row["verdict"] is row["n_regions"] is None
+            assert row["score"] is row["verdict"] is row["n_regions"] is row["p_value"] is None
             continue
         verdict = scorer.score_image(path)
         assert (row["score"], row["threshold"]) == (verdict.score, verdict.threshold)
         assert row["verdict"] == ("reject" if verdict.anomalous else "pass")
+        assert (row["p_value"], row["uncertain"]) == (verdict.p_value, verdict.uncertain)
         assert row["n_regions"] == len(verdict.regions)
     assert counts.n_errors == 2
     assert counts.n_rejected == sum(row["verdict"] == "reject" for row in rows.values()) > 0

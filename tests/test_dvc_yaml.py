@@ -3,6 +3,7 @@
 Otherwise a change could serve stale results, which is the one thing that a pipeline must never do.
 """
 
+import csv
 import json
 import os
 import shutil
@@ -16,6 +17,8 @@ from PIL import Image
 
 from gonogo.config import Params, read_yaml
 from gonogo.images import write_png
+from gonogo.manifest import read_manifest
+from gonogo.model import load_model
 from import_closure import ROOT, import_closure
 
 STAGES = ["prepare", "fit", "evaluate", "export", "parity", "bench", "summary"]
@@ -249,6 +252,33 @@ def test_the_same_stages_run_again_give_the_same_bytes(checkout, tmp_path):
     names = ["metrics/evaluate/digit_0.json", "models/digit_0/manifest.json"]
     for name in (*names, "plots/records/digit_0.csv", "plots/regions/digit_0.csv", *SUSPICIOUS):
         assert (folder / name).read_bytes() == (checkout / name).read_bytes()
+
+
+@pytest.mark.usefixtures("witnessed")
+def test_crosswise_every_good_image_is_fitted_on_and_scored_by_a_gauge_that_did_not_see_it(checkout, tmp_path):
+    folder = tmp_path / "checkout"
+    shutil.copytree(checkout, folder)
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("method: holdout ", "method: cross "))
+    for stage in ("fit", "evaluate", "export", "parity"):
+        command = [sys.executable, "-B", f"stages/{stage}.py", "--category", "digit_0"]
+        subprocess.run(command, cwd=folder, capture_output=True, check=True)
+    prepared = json.loads((folder / "metrics" / "prepare" / "digit_0.json").read_text())
+    bundle = json.loads((folder / "bundles" / "digit_0" / "manifest.json").read_text())
+    n_good = prepared["n_fit"] + prepared["n_calibrate"]
+    assert (bundle["threshold"]["method"], bundle["threshold"]["certified"]) == ("cross", False)
+    assert bundle["threshold"]["n_calibrate"] == len(bundle["threshold"]["good_scores"]) == n_good
+    with (folder / "plots" / "records" / "digit_0.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["role"] == "calibrate"]
+    assert sorted(float(row["score"]) for row in rows) == bundle["threshold"]["good_scores"]
+    model = load_model(folder / "models" / "digit_0")
+    manifest = read_manifest(folder / "data" / "prepared" / "digit_0", folder / "data" / "raw")
+    fitted_on = manifest.with_role("fit")
+    own = [float(model.inspector.inspect(manifest.pixels_of(record)[None])[0][0]) for record in fitted_on]
+    crosswise = {row["image"]: float(row["score"]) for row in rows}
+    others = np.array([crosswise[record.path] for record in fitted_on])
+    assert (others > np.array(own)).mean() > 0.9  # an image fits the gauge that saw it better
+    assert not (folder / "checkpoints" / "digit_0").exists()
 
 
 OWN_PARTS = """

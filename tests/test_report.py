@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from gonogo.files import write_rows
+from gonogo.histogram import HEIGHT, MARGIN, WIDTH, histogram
 from gonogo.images import write_png
-from gonogo.report import HEIGHT, MARGIN, WIDTH, CategoryReport, histogram, read_rows, write_report
+from gonogo.report import CategoryReport, read_rows, write_report
 from gonogo.threshold import certify
 
 METRICS = ["image_auroc", "image_ap", "recall", "false_alarm_rate", "precision", "f1", "f1_oracle"]
@@ -33,6 +34,7 @@ def category(tmp_path):
     evaluate |= {"image_auroc": 0.8125, "image_auroc_low": 0.7011, "image_auroc_high": 0.9022}
     evaluate |= {"interval_confidence": 0.9, "threshold": record.threshold, "certified": record.certified}
     evaluate |= {"certified_false_alarm_rate": record.certified_false_alarm_rate, "detector": "patchcore"}
+    evaluate |= {"calibrate_method": record.method}
     evaluate |= {"data_fingerprint": "0123456789abcdef" * 4, "false_alarm_rate_exact_high": 0.6}
     good = [{"label": "0", "score": str(score)} for score in np.linspace(1, 2, 30)]
     return CategoryReport(

@@ -136,7 +136,14 @@ def _score(arguments: argparse.Namespace) -> int:
         else:
             word = "reject" if verdict.anomalous else "pass"
             regions = [asdict(region) for region in verdict.regions]
-            result = {"file": str(path), "verdict": word, "score": verdict.score, "regions": regions}
+            result = {
+                "file": str(path),
+                "verdict": word,
+                "score": verdict.score,
+                "p_value": verdict.p_value,
+                "uncertain": verdict.uncertain,
+                "regions": regions,
+            }
         results.append(result)
         if not arguments.json:
             stream = sys.stderr if "error" in result else sys.stdout
@@ -146,20 +153,23 @@ def _score(arguments: argparse.Namespace) -> int:
                 flush=True,
             )
     n_errors = sum("error" in result for result in results)
+    n_uncertain = sum(result.get("uncertain", False) for result in results)
     n_rejected = sum(result.get("verdict") == "reject" for result in results)
     if arguments.json:
-        certificate, pixels = scorer.manifest["threshold"], scorer.rule.threshold
+        record, pixels = scorer.record, scorer.rule.threshold
         print(
             json.dumps(
                 {
                     "ok": not n_errors,
                     "category": scorer.category,
                     "threshold": scorer.threshold,
-                    "certified_false_alarm_rate": certificate["certified_false_alarm_rate"],
-                    "confidence": certificate["confidence"],
+                    "certified": record.certified,
+                    "certified_false_alarm_rate": record.certified_false_alarm_rate,
+                    "confidence": record.confidence,
                     "pixel_threshold": None if pixels is None else pixels.threshold,
                     "n_files": len(results),
                     "n_rejected": n_rejected,
+                    "n_uncertain": n_uncertain,
                     "n_errors": n_errors,
                     "results": results,
                 }
@@ -168,7 +178,7 @@ def _score(arguments: argparse.Namespace) -> int:
     else:
         print(
             f"{len(results) - n_rejected - n_errors} pass, {n_rejected} reject, {n_errors} unreadable; "
-            f"threshold {scorer.threshold:.6g}",
+            f"threshold {scorer.threshold:.6g}" + (f"; {n_uncertain} uncertain (?)" if n_uncertain else ""),
             file=sys.stderr,
         )
     return DATA if n_errors else REJECTED if n_rejected else DONE
@@ -244,7 +254,8 @@ def _progress(epoch_steps: int) -> Callable[[str, int, int, dict[str, float]], N
 
 def _line(result: dict[str, Any], *, localises: bool) -> str:
     """One image for people: verdict, score, file; of a reject also how many regions it has and where the first lies."""
-    line = f"{result['verdict']:6}  {result['score']:<10.6g}  {result['file']}"
+    word = result["verdict"] + ("?" if result["uncertain"] else "")
+    line = f"{word:7} {result['score']:<10.6g}  {result['file']}"
     if result["verdict"] == "pass" or not localises:
         return line
     if not result["regions"]:

@@ -26,6 +26,7 @@ from gonogo.model import Model
 from gonogo.pixel_metrics import MaskOverlap, PixelTally
 from gonogo.regions import RegionParams
 from gonogo.threshold import certify
+from gonogo.threshold_record import ThresholdRecord
 
 Metrics = dict[str, float | int | str | bool]
 Statistic = Callable[[np.ndarray, np.ndarray], float]
@@ -52,7 +53,11 @@ class Evaluation:
     metrics: Metrics
     calibrate: Inspection
     test: Inspection
-    threshold: float
+    record: ThresholdRecord
+
+    @property
+    def threshold(self) -> float:
+        return self.record.threshold
 
 
 def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: int) -> Evaluation:
@@ -71,12 +76,12 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: 
             f"{manifest.folder}: the model was fitted on data {fitted_on[:12]}, this is {manifest.fingerprint[:12]}; "
             "fit again"
         )
-    test_records, calibrate_records = manifest.with_role("test"), manifest.with_role("calibrate")
+    test_records = manifest.with_role("test")
     record = model.threshold
     theirs = _baseline_metrics(model, manifest, params, seed)
     pixels = _Pixels(manifest, model.rule.params)
     test = inspect_records(model.inspector, manifest, test_records, rule=model.rule, look=pixels.look)
-    calibrate = inspect_records(model.inspector, manifest, calibrate_records, rule=model.rule)
+    calibrate = _calibrated(model, manifest)
     ours = _point_metrics(test, record.threshold)
     if model.inspector.detector.localises:
         ours |= pixels.metrics()
@@ -92,15 +97,32 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: 
     metrics |= {
         "interval_confidence": params.interval_confidence,
         "threshold": record.threshold,
+        "calibrate_method": record.method,
         "certified": record.certified,
-        "certified_false_alarm_rate": record.certified_false_alarm_rate,
+        "uncertain_rate": float(np.mean([record.uncertain(float(score)) for score in test.scores])),
         "more_groups_needed": record.more_groups_needed,
         "data_fingerprint": manifest.fingerprint,
         "detector": model.manifest["detector"]["name"],
     }
+    if record.certified_false_alarm_rate is not None:
+        metrics["certified_false_alarm_rate"] = record.certified_false_alarm_rate
     if model.rule.threshold is not None:
         metrics["pixel_threshold"] = model.rule.threshold.threshold
-    return Evaluation(metrics, calibrate, test, record.threshold)
+    return Evaluation(metrics, calibrate, test, record)
+
+
+def _calibrated(model: Model, manifest: Manifest) -> Inspection:
+    """The good images that the threshold comes from: inspected anew or, where the gauge was fitted on them, as scored.
+
+    Then by other gauges, of whose maps nothing is kept: those images have no regions.
+    """
+    if model.threshold.method != "cross":
+        return inspect_records(model.inspector, manifest, manifest.with_role("calibrate"), rule=model.rule)
+    scores = {entry["image"]: entry["score"] for entry in model.manifest["calibrated_on"]}
+    records = [record for record in manifest.records if record.path in scores]
+    return Inspection(
+        records, np.array([scores[record.path] for record in records], dtype=np.float32), [[] for _ in records]
+    )
 
 
 def _baseline_metrics(model: Model, manifest: Manifest, params: EvaluateParams, seed: int) -> dict[str, float]:
@@ -123,21 +145,26 @@ def _baseline_metrics(model: Model, manifest: Manifest, params: EvaluateParams, 
 
 
 def per_image_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """One row per calibrate and test image: the per-image records, with unrounded scores."""
+    """One row per calibrate and test image: the per-image records, with unrounded scores.
+
+    Images that were fitted on, and scored by gauges of which none was this one, have the role calibrate too.
+    """
     return [
         {
             "image": record.path,
-            "role": record.role,
+            "role": role,
             "label": record.label,
             "defect_type": record.defect_type,
             "group_id": record.group_id,
             "score": float(score),
             "threshold": evaluation.threshold,
             "verdict": "reject" if float(score) >= evaluation.threshold else "pass",
+            "p_value": evaluation.record.p_value(float(score)),
+            "uncertain": int(evaluation.record.uncertain(float(score))),
             "n_regions": len(regions),
             "region_area": sum(region.area for region in regions),
         }
-        for inspection in (evaluation.calibrate, evaluation.test)
+        for role, inspection in (("calibrate", evaluation.calibrate), ("test", evaluation.test))
         for record, score, regions in zip(inspection.records, inspection.scores, inspection.regions, strict=True)
     ]
 

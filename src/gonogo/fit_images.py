@@ -43,6 +43,11 @@ class FitImages(Sequence[Tensor]):
         self.rotations = rotations
         self._remember()
 
+    def alone(self) -> "FitImages":
+        """The same images, which this process looks at even where there is a cluster."""
+        here = replace(self.manifest, cluster=None)
+        return FitImages(self.inspector, here, self.records, device=self.device, rotations=self.rotations)
+
     def _remember(self) -> None:
         self._upright = lru_cache(maxsize=1)(self._read)  # one reading for all views of an image,
         self._view = lru_cache(maxsize=1)(self._turned)  # one turn for all tiles of a view

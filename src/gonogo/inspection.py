@@ -1,6 +1,6 @@
 """Inspecting the images of a manifest, in its order."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -35,6 +35,13 @@ class Inspection:
     def groups(self) -> list[str]:
         """The group id of each record."""
         return [record.group_id for record in self.records]
+
+    def score_rows(self) -> list[dict[str, str | float]]:
+        """Each record's path and group with its score, as JSON values."""
+        return [
+            {"image": record.path, "group_id": record.group_id, "score": float(score)}
+            for record, score in zip(self.records, self.scores, strict=True)
+        ]
 
 
 def inspected(
@@ -85,10 +92,18 @@ def inspect_calibrate(inspector: Inspector, manifest: Manifest, params: RegionPa
     A map passes by and is not kept. A detector that does not localise gets no pixel threshold.
     """
     records = manifest.with_role("calibrate")
+    results = inspected(inspector, manifest, records)
+    return inspect_good(records, results, params, localises=inspector.detector.localises)
+
+
+def inspect_good(
+    records: Sequence[Record], results: Iterable[tuple[float, np.ndarray]], params: RegionParams, *, localises: bool
+) -> tuple[Inspection, RegionRule]:
+    """The same of any good images that no fit saw, from the score and the map (h, w) of each."""
     pixels = GoodPixels(params, [(record.height, record.width) for record in records])
     scores = []
-    for score, anomaly_map in inspected(inspector, manifest, records):
+    for score, anomaly_map in results:
         scores.append(score)
         pixels.add(anomaly_map)
     inspection = Inspection(records, np.array(scores, dtype=np.float32))
-    return inspection, RegionRule(params, pixels.threshold() if inspector.detector.localises else None)
+    return inspection, RegionRule(params, pixels.threshold() if localises else None)

@@ -70,6 +70,11 @@ class Manifest:
         """SHA-256 over all records, thus over every image's and mask's content, role, label and group."""
         return hashlib.sha256("\n".join(_line(record) for record in self.records).encode()).hexdigest()
 
+    def fingerprint_of(self, records: Iterable[Record]) -> str:
+        """SHA-256 over some records' images and groups, in any order."""
+        lines = sorted(f"{record.sha256} {record.group_id}" for record in records)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
     def with_role(self, *roles: Role) -> list[Record]:
         """The records with one of `roles`, in the manifest's order.
 

@@ -1,7 +1,7 @@
 """A fitted model as a directory: tensors, and a manifest that says what they are and proves that they are intact."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +18,7 @@ from gonogo.errors import ConfigError, IntegrityError
 from gonogo.files import SCHEMA, read_manifest, write_manifest
 from gonogo.inspector import Inspector
 from gonogo.regions import RegionRule
-from gonogo.threshold import ThresholdRecord
+from gonogo.threshold_record import ThresholdRecord
 from gonogo.tiling import Tiling
 
 TENSORS = "detector.safetensors"
@@ -44,6 +44,7 @@ def save_model(
     detector_name: str,
     options: Mapping[str, Any],
     data_fingerprint: str,
+    calibrated_on: Sequence[Mapping[str, Any]],
 ) -> None:
     """Write the detector's learned state and the manifest into `folder`; its facts include those of a tuned backbone.
 
@@ -51,6 +52,7 @@ def save_model(
         inspector: with the fitted detector.
         options: keyword arguments that make the same detector again, unfitted.
         data_fingerprint: of the manifest whose images it was fitted and calibrated on.
+        calibrated_on: the good images and scores that the threshold comes from, as `Inspection.score_rows` has them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     detector = inspector.detector
@@ -73,6 +75,7 @@ def save_model(
         },
         "localises": detector.localises,
         "threshold": threshold.to_dict(),
+        "calibrated_on": list(calibrated_on),
         "regions": rule.to_dict(),
         "data_fingerprint": data_fingerprint,
         "versions": versions("torch", "timm", "scikit-learn", "numpy"),
@@ -91,11 +94,11 @@ def load_model(folder: Path) -> Model:
         described = manifest["detector"]
         detector = build(DETECTORS[described["name"]], described["options"], where=f"{folder}: detector")
         detector.restore(load_file(folder / TENSORS))
-        threshold = ThresholdRecord(**manifest["threshold"])
+        threshold = ThresholdRecord.from_dict(manifest["threshold"])
         rule = RegionRule.from_dict(manifest["regions"])
         tiling = manifest["preprocessing"]["tiling"]
         inspector = Inspector(detector, rule.params.inside, tiling=None if tiling is None else Tiling(**tiling))
-    except (KeyError, TypeError, RuntimeError, ConfigError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, ConfigError, SafetensorError) as error:
         raise IntegrityError(f"{folder}: its files do not make a model ({error}); fit again") from error
     return Model(inspector, threshold, rule, manifest)
 

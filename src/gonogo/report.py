@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gonogo.files import write_text
-
-WIDTH, HEIGHT, MARGIN, BINS = 460, 170, 28, 36
+from gonogo.histogram import histogram
 
 
 @dataclass(frozen=True)
@@ -67,42 +65,6 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """The per-image records that the evaluate stage wrote."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
-
-
-def histogram(good: Sequence[float], defective: Sequence[float], threshold: float) -> dict[str, Any]:
-    """Geometry of a stacked histogram: `bars` as (x, y, width, height, kind), the threshold's x, and axis ticks.
-
-    The threshold is an edge between two bars, so that no bar mixes verdicts.
-    """
-    every = [*good, *defective, threshold]
-    step = (max(every) - min(every)) / BINS or 1.0
-
-    def bins_of(values: Sequence[float]) -> np.ndarray:
-        return np.floor((np.array(values) - threshold) / step).astype(int)
-
-    first, last = int(bins_of(every).min()), int(bins_of(every).max())
-    edges = threshold + step * np.arange(first, last + 2)
-    counts = {
-        kind: np.bincount(bins_of(values) - first, minlength=last - first + 1)
-        for kind, values in (("good", good), ("defective", defective))
-    }
-    tallest = max(1, int((counts["good"] + counts["defective"]).max()))
-
-    def x_of(value: float) -> float:
-        return float(MARGIN + (value - edges[0]) / (edges[-1] - edges[0]) * (WIDTH - 2 * MARGIN))
-
-    unit = (HEIGHT - 2 * MARGIN) / tallest
-    bars = []
-    for number in range(len(edges) - 1):
-        left, right, base = x_of(edges[number]), x_of(edges[number + 1]), float(HEIGHT - MARGIN)
-        for kind in ("good", "defective"):
-            height = float(counts[kind][number]) * unit
-            if height:
-                base -= height
-                bars.append((left, base, right - left - 0.8, height, kind))
-    ticks = [(x_of(float(value)), f"{value:.3g}") for value in np.linspace(edges[0], edges[-1], 5)]
-    return {"bars": bars, "threshold": x_of(threshold), "ticks": ticks, "tallest": tallest, "width": WIDTH,
-            "height": HEIGHT, "margin": MARGIN}  # fmt: skip
 
 
 def write_report(path: Path, summary: Mapping[str, Any], categories: Sequence[CategoryReport]) -> None:

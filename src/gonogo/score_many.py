@@ -31,6 +31,8 @@ FIELDS = {
     "score": "float64",
     "threshold": "float64",
     "verdict": "string",
+    "p_value": "float64",
+    "uncertain": "bool_",
     "n_regions": "int32",
     "error": "string",
     "bundle": "string",
@@ -52,9 +54,9 @@ def score_many(
 ) -> Counts:
     """Have the cluster score every image of `places` that has no row in `out` yet; write one row for each.
 
-    A row has `FIELDS`: path, score, threshold, verdict (pass or reject), n_regions, error and bundle, the SHA-256 of
-    the bundle's manifest. Of an image that cannot be read it has an error, and no score, verdict or regions. A score is
-    that of `Scorer.score_image` with one thread.
+    A row has `FIELDS`: path, score, threshold, verdict (pass or reject), p_value and uncertain as in `Verdict`,
+    n_regions, error and bundle, the SHA-256 of the bundle's manifest. Of an image that cannot be read it has an error,
+    and of what a verdict says nothing but the threshold. A score is that of `Scorer.score_image` with one thread.
 
     Args:
         places: files, folders with images at any depth, or URIs of them that pyarrow knows, such as s3://bucket/folder.
@@ -136,6 +138,8 @@ class _Scoring:
             "score": verdict.score,
             "threshold": verdict.threshold,
             "verdict": "reject" if verdict.anomalous else "pass",
+            "p_value": verdict.p_value,
+            "uncertain": verdict.uncertain,
             "n_regions": len(verdict.regions),
         }
 

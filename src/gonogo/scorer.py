@@ -11,6 +11,7 @@ from gonogo.errors import IntegrityError
 from gonogo.files import read_manifest
 from gonogo.images import read_image, require_pixels
 from gonogo.regions import Region, RegionRule, defect_mask, find_regions
+from gonogo.threshold_record import ThresholdRecord
 
 ONNX_FILE = "gauge.onnx"
 
@@ -19,6 +20,10 @@ ONNX_FILE = "gauge.onnx"
 class Verdict:
     """What the gauge says of one image. `anomalous` is `score >= threshold`; the map is (h, w) float32.
 
+    p_value: of a good part, the probability to score so high; a rejected one is rarer than all but so many good parts.
+    uncertain: the score lies within the threshold's own confidence band, so that the verdict hangs on which good parts
+        were drawn to calibrate.
+
     Regions are computed when first asked for. They say where, and nothing about whether: a reject may have none, where
     the part differs as a whole and no pixel stands out, and a pass may have some.
     """
@@ -26,6 +31,8 @@ class Verdict:
     score: float
     threshold: float
     anomalous: bool
+    p_value: float
+    uncertain: bool
     anomaly_map: np.ndarray
     rule: RegionRule
 
@@ -51,7 +58,7 @@ class Scorer:
         """
         self.manifest = read_manifest(bundle)
         try:
-            self.threshold = float(self.manifest["threshold"]["threshold"])
+            self.record = ThresholdRecord.from_dict(self.manifest["threshold"])
             self.category = str(self.manifest["category"])
             self.rule = RegionRule.from_dict(self.manifest["regions"])
         except (KeyError, TypeError, ValueError) as error:
@@ -61,6 +68,11 @@ class Scorer:
         if ONNX_FILE not in self.manifest["files"]:
             raise IntegrityError(f"{bundle}: its manifest does not list {ONNX_FILE}")
         self._session = open_session(bundle / ONNX_FILE, threads=threads)
+
+    @property
+    def threshold(self) -> float:
+        """A score at or above it is anomalous."""
+        return self.record.threshold
 
     def score_image(self, path: Path) -> Verdict:
         """Read an image file and judge it.
@@ -91,8 +103,16 @@ class Scorer:
         if not np.isfinite(scores).all():
             raise IntegrityError(f"{self.category}: the bundle gave the score {scores[~np.isfinite(scores)][0]}")
         return [
-            Verdict(float(score), self.threshold, float(score) >= self.threshold, anomaly_map, self.rule)
-            for score, anomaly_map in zip(scores, maps, strict=True)
+            Verdict(
+                score,
+                self.threshold,
+                score >= self.threshold,
+                self.record.p_value(score),
+                self.record.uncertain(score),
+                anomaly_map,
+                self.rule,
+            )
+            for score, anomaly_map in zip(scores.tolist(), maps, strict=True)
         ]
 
 

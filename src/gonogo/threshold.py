@@ -1,63 +1,76 @@
-"""The certified threshold: an exact, finite-sample bound on false alarms from held-out good scores alone."""
+"""The threshold from good scores alone: certified by an exact bound, or by a model where one is wanted."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 from scipy import stats
 
 from gonogo.errors import ConfigError, DataError, ShapeError
+from gonogo.tail import fit_tail
+from gonogo.threshold_record import Method, ThresholdRecord
 
 
 @dataclass(frozen=True)
 class CalibrateParams:
-    """The `calibrate` section; what its values mean is said at `certify`."""
+    """The `calibrate` section; what its values mean is said at `certify`, of the method's own at `threshold_of`."""
 
+    method: Method
+    folds: Annotated[int, Field(ge=2)]
+    tail_share: Annotated[float, Field(gt=0, le=0.5)]
     false_alarm_rate: float
     confidence: float
     margin: float
 
 
-@dataclass(frozen=True)
-class ThresholdRecord:
-    """A threshold and what is known about it. `score >= threshold` is anomalous.
+def threshold_of(scores: np.ndarray, groups: Sequence[str], params: CalibrateParams, *, seed: int) -> ThresholdRecord:
+    """The threshold by the method that `params` names, from good scores (m,) and their group ids.
 
-    With probability `confidence` over the draw of the calibrate images, the rate of good parts that score at
-    or above `threshold` is at most `certified_false_alarm_rate`.
+    holdout: `certify`, exactly. cross: the same rank among scores that `params.folds` gauges gave each other's parts;
+    the bound is then an estimate, since the scores share fit images and the gauge that is used is yet another one.
+    tail: see `fit_tail`, of the largest `params.tail_share` of the parts.
+
+    Raises:
+        DataError: too few scores for the method.
     """
-
-    threshold: float
-    target_false_alarm_rate: float
-    certified_false_alarm_rate: float
-    confidence: float
-    certified: bool
-    n_calibrate: int
-    n_groups: int
-    rank: int
-    more_groups_needed: int
-    margin: float
-    gap_low: float
-    gap_high: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record as JSON values; `gap_high` is null above the largest score."""
-        return asdict(self)
-
-    @property
-    def sentence(self) -> str:
-        """The certificate in words."""
-        claim = (
-            f"at most {self.certified_false_alarm_rate:.2%} of good parts are rejected, with {self.confidence:.0%} "
-            f"confidence, from {self.n_groups} good parts"
+    record = certify(
+        scores,
+        groups,
+        false_alarm_rate=params.false_alarm_rate,
+        confidence=params.confidence,
+        margin=params.margin,
+    )
+    if params.method == "cross":
+        return replace(record, method="cross", certified=False, folds=params.folds)
+    if params.method == "tail":
+        ordered = np.array(record.good_scores)[::-1]
+        estimate, tail = fit_tail(
+            ordered,
+            share=params.tail_share,
+            false_alarm_rate=params.false_alarm_rate,
+            confidence=params.confidence,
+            seed=seed,
         )
-        if self.certified:
-            return f"certified: {claim}"
-        return (
-            f"NOT certified at the target of {self.target_false_alarm_rate:.2%}: {claim}; "
-            f"{self.more_groups_needed} more are needed for the target"
+        threshold, _, high = _above(ordered, estimate, params.margin)
+        n_above = int((ordered > threshold).sum())
+        return replace(
+            record,
+            threshold=threshold,
+            method="tail",
+            certified_false_alarm_rate=None,
+            certified=False,
+            rank=n_above + 1,
+            more_groups_needed=0,
+            gap_low=float(ordered[n_above]),
+            gap_high=high,
+            band_low=tail.threshold_low,
+            band_high=max(tail.threshold_high, threshold),
+            tail=tail,
         )
+    return record
 
 
 def certified_rate(n: int, rank: int, confidence: float) -> float:
@@ -72,6 +85,15 @@ def certified_rank(n: int, false_alarm_rate: float, confidence: float) -> int:
     """Largest rank that certifies `false_alarm_rate` with `n` good scores; 0 when not even the maximum does."""
     tails = stats.binom.cdf(np.arange(n), n, false_alarm_rate)  # tails[r - 1] = P(Bin <= r - 1), grows with r
     return int(np.searchsorted(tails, 1.0 - confidence, side="right"))
+
+
+def lowest_rank(n: int, false_alarm_rate: float, confidence: float) -> int:
+    """Smallest rank whose score is, at `confidence`, not above the one that `false_alarm_rate` of good parts exceed.
+
+    At most n: with few scores, not even the lowest one may be so low.
+    """
+    tails = stats.binom.sf(np.arange(n), n, false_alarm_rate)  # tails[r - 1] = P(Bin >= r), falls with r
+    return min(n, int(np.searchsorted(-tails, confidence - 1.0)) + 1)
 
 
 def groups_needed(false_alarm_rate: float, confidence: float) -> int:
@@ -131,15 +153,10 @@ def certify(
     found = certified_rank(n, false_alarm_rate, confidence)
     certified, rank = found >= 1, max(found, 1)
 
-    distance = margin * max(abs(float(ordered[rank - 1])), float(np.median(np.abs(ordered))), 1e-12)
-    distinct = np.unique(ordered)
-    position = int(np.searchsorted(distinct, ordered[rank - 1]))
-    while position + 1 < len(distinct) and distinct[position + 1] - distinct[position] < 2 * distance:
-        position += 1
-    low = float(distinct[position])
-    high = float(distinct[position + 1]) if position + 1 < len(distinct) else None
+    threshold, low, high = _above(ordered, float(ordered[rank - 1]), margin)
     return ThresholdRecord(
-        threshold=low + distance,
+        threshold=threshold,
+        method="holdout",
         target_false_alarm_rate=false_alarm_rate,
         certified_false_alarm_rate=certified_rate(n, rank, confidence),
         confidence=confidence,
@@ -151,4 +168,20 @@ def certify(
         margin=margin,
         gap_low=low,
         gap_high=high,
+        band_low=min(float(ordered[lowest_rank(n, false_alarm_rate, confidence) - 1]), low),
+        band_high=2 * threshold - low if high is None else high,
+        good_scores=tuple(ordered[::-1].tolist()),
     )
+
+
+def _above(ordered: np.ndarray, least: float, margin: float) -> tuple[float, float, float | None]:
+    """A threshold in the first gap among descending scores, above `least`, that is wide enough, and the gap's ends."""
+    distance = margin * max(abs(least), float(np.median(np.abs(ordered))), 1e-12)
+    distinct = np.unique(ordered)
+    position = int(np.searchsorted(distinct, least, side="right")) - 1
+    low = least
+    while position + 1 < len(distinct) and distinct[position + 1] - low < 2 * distance:
+        position += 1
+        low = float(distinct[position])
+    high = float(distinct[position + 1]) if position + 1 < len(distinct) else None
+    return low + distance, low, high

@@ -1,0 +1,81 @@
+"""Fits of one category, each on other images: the gauge itself, and those that score its good parts crosswise."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gonogo.checkpoints import Checkpoints
+from gonogo.config import Params, Variant
+from gonogo.detectors import DETECTORS
+from gonogo.detectors.contract import Detector, Progress
+from gonogo.files import code_fingerprint
+from gonogo.finetune import finetune_on_load
+from gonogo.fit import FitParams, device_of
+from gonogo.fit_images import FitImages
+from gonogo.inspector import Inspector
+from gonogo.manifest import Manifest, Record
+from gonogo.model import versions
+from gonogo.regions import RegionParams
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What every fit of a category shares.
+
+    checkpoints: the folder for those of a training that is interrupted.
+    """
+
+    manifest: Manifest
+    params: Params
+    regions: RegionParams
+    checkpoints: Path
+
+    @property
+    def chosen(self) -> Variant[Detector, FitParams]:
+        """The detector that `params` names, made anew each time, and the keys beside its options."""
+        return self.params.variant("fit", DETECTORS, FitParams)
+
+    def prepared(self, records: Sequence[Record]) -> tuple[Inspector, FitImages]:
+        """An inspector that is not fitted, and the images to fit it on, both on the device that `params` names."""
+        chosen = self.chosen
+        device = device_of("cpu" if self.manifest.cluster else chosen.values.device)
+        inspector = Inspector(chosen.made, self.regions.inside, tiling=chosen.values.tiling).to(device)
+        images = FitImages(inspector, self.manifest, records, device=device, rotations=chosen.values.rotations)
+        return inspector, images
+
+    def fit(self, inspector: Inspector, images: FitImages, progress: Progress, *, fold: int | None = None) -> Inspector:
+        """Fit the prepared inspector, whose scores then come from the CPU; `fold` tells its checkpoints from others."""
+        folder = self.checkpoints if fold is None else self.checkpoints / f"fold_{fold}"
+        origin = self._origin | {"images": self.manifest.fingerprint_of(images.records)}
+        inspector.detector.checkpoints = Checkpoints(folder, origin)
+        finetune = self.chosen.values.finetune
+        if finetune is not None:
+            finetune_on_load(
+                inspector.detector,
+                images,
+                finetune,
+                seed=self.params.seed,
+                checkpoints=Checkpoints(folder / "finetune", origin),
+                progress=progress,
+            )
+        inspector.detector.fit(images, seed=self.params.seed, progress=progress)
+        return inspector.cpu()
+
+    def forget(self) -> None:
+        """Remove all checkpoints: the fits are done."""
+        Checkpoints(self.checkpoints, self._origin).remove()
+
+    @cached_property
+    def _origin(self) -> dict[str, Any]:
+        """All that a training depends on, but for its images: a checkpoint of anything else is not taken up."""
+        sections = {name: self.params.section(name) for name in ("fit", "regions")}
+        return {
+            "data": self.manifest.fingerprint,
+            "params": {"seed": self.params.seed, **sections},
+            "code": code_fingerprint(),
+            "versions": versions("torch", "timm", "numpy") | {"threads": torch.get_num_threads()},
+        }
