@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test anomalib peers lint format readme clean
+.PHONY: help run test cluster anomalib peers lint format readme clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,13 @@ run: $(BIN)/.installed  ## run the whole pipeline: fit, certify, evaluate, expor
 test: $(BIN)/.installed  ## run every test, on all cores
 	@echo "== pytest"
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest --numprocesses auto --dist loadfile
+
+$(BIN)/.installed-cluster: $(BIN)/.installed
+	@echo "== adding Ray, and what tests buckets, to $(VENV) (0.6 GB)"
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[pipeline,dev,dev-cluster]'
+	@touch $@
+
+cluster: $(BIN)/.installed-cluster  ## add Ray for fit.cluster and gonogo score --cluster, and its tests' needs
 
 # anomalib has an environment of its own: packages that gonogo does not need, and bounds that would hold its pins back.
 $(ANOMALIB)/.installed: pyproject.toml constraints-anomalib.txt

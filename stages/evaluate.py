@@ -1,6 +1,7 @@
 """Measure a fitted gauge on the test images: metrics, curves, per-image records and a picture sheet."""
 
 import door
+from gonogo.cluster import connect
 from gonogo.config import Params
 from gonogo.curves import write_curves
 from gonogo.evaluate import REGION_COLUMNS, EvaluateParams, Metrics, evaluate, per_image_rows, region_rows
@@ -12,7 +13,8 @@ from gonogo.sheet import write_sheet
 
 def main(category: str, params: Params) -> None:
     values = params.values("evaluate", EvaluateParams)
-    manifest = read_manifest(door.path("prepared", category), params.raw)
+    cluster = connect(params.section("fit", shared=["cluster"]).get("cluster"))
+    manifest = read_manifest(door.path("prepared", category), params.raw, cluster=cluster)
     model = load_model(door.path("models", category))
     evaluation = evaluate(model, manifest, values, seed=params.seed)
     write_metrics(door.path("metrics", "evaluate", f"{category}.json"), evaluation.metrics)

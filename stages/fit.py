@@ -9,6 +9,7 @@ from dvclive.live import Live
 
 import door
 from gonogo.calibration_page import write_calibration_page
+from gonogo.cluster import connect
 from gonogo.config import Params
 from gonogo.cross import cross_inspect, folds_of
 from gonogo.detectors.contract import no_progress
@@ -27,7 +28,8 @@ from gonogo.threshold import CalibrateParams, threshold_of
 
 
 def main(category: str, params: Params) -> None:
-    manifest = read_manifest(door.path("prepared", category), params.raw)
+    cluster = connect(params.section("fit", shared=["cluster"]).get("cluster"))
+    manifest = read_manifest(door.path("prepared", category), params.raw, cluster=cluster)
     calibrate = params.values("calibrate", CalibrateParams)
     fitting = Fitting(manifest, params, params.values("regions", RegionParams), door.path("checkpoints", category))
     chosen = fitting.chosen
@@ -35,8 +37,9 @@ def main(category: str, params: Params) -> None:
     roles = ("fit", "calibrate") if calibrate.method == "cross" else ("fit",)
     records = draw_shots(manifest.with_role(*roles), chosen.values.shots, seed=params.seed)
     inspector, images = fitting.prepared(records)
-    expected = forecast(inspector.detector, images, budget_mb=chosen.values.memory_budget_mb)
-    door.say(f"{category}: {expected.sentence}")
+    expected = forecast(inspector.detector, images.alone(), budget_mb=chosen.values.memory_budget_mb)
+    helped = f"{cluster.n_workers} workers of Ray look at the images; alone, " if cluster else ""
+    door.say(f"{category}: {helped}{expected.sentence}")
     with Live(str(door.path("plots", "fit", category)), dvcyaml=None, save_dvc_exp=False, report=None) as live:
 
         def record(what: str, n_done: int, n_total: int, values: dict[str, float]) -> None:

@@ -1,5 +1,7 @@
 """One contract suite over every registered detector, then what each paper or library promises."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -51,6 +53,12 @@ def test_score_of_a_batch_equals_scores_of_its_images(inspector, pixels):
         score, anomaly_map = inspector.inspect(pixels[position : position + 1])
         np.testing.assert_allclose(score[0], scores[position], rtol=1e-5)
         np.testing.assert_allclose(anomaly_map[0], maps[position], rtol=1e-4, atol=1e-4 * abs(scores).max())
+
+
+def test_a_detector_sent_to_another_process_scores_the_same_bits_there(inspector, pixels):
+    there = pickle.loads(pickle.dumps(inspector))
+    for ours, theirs in zip(inspector.inspect(pixels), there.inspect(pixels), strict=True):
+        assert np.array_equal(ours, theirs)
 
 
 def test_the_order_of_a_batch_does_not_matter(inspector, pixels):

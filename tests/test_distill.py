@@ -15,9 +15,10 @@ from gonogo.detectors.efficientad import EfficientAD
 from gonogo.distill import BackboneFeatures, Distillation, distil, save_teacher
 from gonogo.errors import ConfigError, DataError, ImageError
 from gonogo.files import sha256_of
-from gonogo.image_folder import N_AHEAD, ImageFolder, read_ahead
+from gonogo.image_folder import ImageFolder
 from gonogo.images import write_png
 from gonogo.pdn import PDN
+from gonogo.read_ahead import N_AHEAD, read_ahead
 
 CPU = torch.device("cpu")
 WANTED = Distillation(

@@ -46,13 +46,26 @@ def test_a_patch_scores_scipys_mahalanobis_distance_at_its_own_place(n_images):
 
 def test_one_pass_in_batches_of_any_size_is_the_two_pass_covariance():
     features = np.random.default_rng(2).normal(1e4, 1, (11, 2, 3, 5))  # far from zero, where sums of squares fail
-    gaussians = Gaussians((2, 3), 5, torch.device("cpu"))
+    gaussians = Gaussians.none(6, 5, torch.device("cpu"))
     for part in (slice(0, 1), slice(1, 5), slice(5, 7), slice(7, 11)):
         gaussians.add(torch.from_numpy(features[part]))
     at = features.reshape(11, 6, 5)
     np.testing.assert_allclose(gaussians.mean, at.mean(axis=0), rtol=1e-12)
     for place in range(6):
         np.testing.assert_allclose(gaussians.scatter[place] / 10, np.cov(at[:, place].T), rtol=1e-8, atol=1e-8)
+
+
+def test_gaussians_of_parts_joined_are_those_of_all_images():
+    features = torch.from_numpy(np.random.default_rng(2).normal(1e4, 1, (11, 2, 3, 5)))
+    whole, joined = (Gaussians.none(6, 5, torch.device("cpu")) for _ in range(2))
+    whole.add(features)
+    for some in (slice(0, 1), slice(1, 5), slice(5, 11)):
+        part = Gaussians.none(6, 5, torch.device("cpu"))
+        part.add(features[some])
+        joined.join(part)
+    assert joined.n == whole.n == 11
+    torch.testing.assert_close(joined.mean, whole.mean, rtol=1e-12, atol=0)
+    torch.testing.assert_close(joined.scatter, whole.scatter, rtol=1e-8, atol=1e-8)
 
 
 def test_what_is_held_while_fitting_does_not_grow_with_the_images():

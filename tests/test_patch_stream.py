@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from gonogo.coreset import greedy_coreset
-from gonogo.patch_stream import PatchStream, Plan, Reduction, Taken, plan_patches, selection_bytes
+from gonogo.errors import DataError
+from gonogo.patch_stream import PatchStream, Plan, Reduction, Taken, leave, plan_patches, put_together, selection_bytes
 
 P, D = 16, 6
 PARTS = Plan(n_patches=50 * P, n_select=12, part=130, keep=12, memory=0)  # no whole number of images
@@ -96,6 +97,50 @@ def test_a_random_projection_in_parts_is_that_of_all_patches(features):
 
 def test_the_same_seed_leaves_the_same_patches(features):
     assert torch.equal(taken(features, PARTS).patches, taken(features, PARTS).patches)
+
+
+def together(features, *, kind="none", dims=None, keep=12, size=13):
+    """What parts of so many images leave, looked at each for itself, put together; and of how many patches."""
+    reduction = Reduction(kind, dims, seed=3)
+    numbers = torch.arange(50).repeat_interleave(P).view(50, P)
+    parts = [slice(start, start + size) for start in range(0, 50, size)]
+    looked = [leave(features[p].flatten(0, 1), numbers[p].flatten(), reduction, keep) for p in parts]
+    return put_together(looked, reduction)
+
+
+def test_parts_looked_at_each_for_itself_leave_patches_within_the_same_bound(features):
+    left, n_patches = together(features)
+    bank, last = chosen(left, 12)
+    flat = features.flatten(0, 1)
+    farthest = gaps((flat - left.mean).double().numpy(), bank).max()
+    assert n_patches == len(flat)
+    assert len(left.patches) == 4 * 12
+    assert last - 1e-5 <= farthest <= left.radius + last + 1e-5
+    assert farthest <= 4 * chosen(taken(features, WHOLE), 12)[1]
+    torch.testing.assert_close(left.mean, flat.mean(dim=0))
+    for patch, image in zip(left.patches + left.mean, left.images, strict=True):
+        assert float((features[image] - patch).norm(dim=1).min()) < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["pca", "random"])
+def test_a_reduction_of_parts_is_that_of_all_patches_and_the_bound_holds_in_it(features, kind):
+    left, _ = together(features, kind=kind, dims=3)
+    whole = taken(features, WHOLE, kind=kind, dims=3)
+    signs = (left.projection * whole.projection).sum(dim=0).sign()  # of a component, either direction will do
+    torch.testing.assert_close(left.projection * signs, whole.projection, atol=1e-4, rtol=1e-3)
+    bank, last = chosen(left, 12)
+    reduced = (features.flatten(0, 1) - left.mean) @ left.projection
+    assert gaps(reduced.double().numpy(), bank).max() <= left.radius + last + 1e-4
+
+
+def test_a_part_with_no_patch_leaves_nothing_and_no_part_with_one_is_an_error(features):
+    none, reduction = torch.empty(0, D), Reduction("pca", 3, seed=3)
+    empty = leave(none, torch.arange(0), reduction, 12)
+    full = leave(features.flatten(0, 1), torch.arange(50).repeat_interleave(P), reduction, 12)
+    left, n_patches = put_together([empty, full, empty], reduction)
+    assert (len(left.patches), n_patches) == (12, 50 * P)
+    with pytest.raises(DataError, match="no patch of a fit image is left"):
+        put_together([empty], reduction)
 
 
 @pytest.mark.parametrize("room", [10_000, 60_000, 300_000, 1_000_000])

@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 import gonogo.checkpoints
-from gonogo.checkpoints import Checkpoints, code_fingerprint
+from gonogo.checkpoints import Checkpoints
 from gonogo.errors import DataError, IntegrityError, TrainingError
+from gonogo.files import code_fingerprint
 from gonogo.training import HELD_OUT, Schedule, Training, hold_out, shuffled_passes
 
 SCHEDULE = Schedule(epochs=12, patience=0, checkpoint_every=3)
@@ -122,7 +123,7 @@ def test_a_checkpoint_knows_the_code_that_made_it(tmp_path, monkeypatch):
     package = tmp_path / "gonogo"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    monkeypatch.setattr(gonogo.checkpoints.gonogo, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr(gonogo.files.gonogo, "__file__", str(package / "__init__.py"))
     one = code_fingerprint()
     (package / "training.py").write_text("rate = 0.5\n")
     assert len({before, one, code_fingerprint()}) == 3

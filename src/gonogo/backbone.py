@@ -55,6 +55,10 @@ class Backbone(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process, where it is used as it is and not tuned again."""
+        return _empty, (), self.__dict__ | {"tune": None}
+
     @property
     def stride(self) -> int:
         """Pixels between two neighbouring features of the coarsest of the layers."""
@@ -130,6 +134,12 @@ class Backbone(nn.Module):
             output_fmt="NCHW",
         )
         return features
+
+
+def _empty() -> Backbone:
+    """A backbone without attributes, made before timm is imported for them."""
+    import_torchvision()
+    return Backbone.__new__(Backbone)
 
 
 def lite0_state_dict() -> dict[str, Tensor]:

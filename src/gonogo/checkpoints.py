@@ -10,9 +10,8 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-import gonogo
 from gonogo.errors import IntegrityError
-from gonogo.files import SCHEMA, read_json, read_manifest, sha256_of, write_manifest
+from gonogo.files import SCHEMA, read_json, read_manifest, write_manifest
 
 
 class Checkpoints:
@@ -69,10 +68,3 @@ class Checkpoints:
         """Forget the state, once what was trained is saved elsewhere."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
-
-
-def code_fingerprint() -> str:
-    """Hex SHA-256 over the library's source files: with other code, the rest of a training would be another one."""
-    root = Path(gonogo.__file__).parent
-    hashes = {path.relative_to(root).as_posix(): sha256_of(path) for path in sorted(root.rglob("*.py"))}
-    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()

@@ -16,7 +16,7 @@ from typing import Any
 
 import gonogo
 from gonogo.doctor import examine
-from gonogo.errors import GonogoError, ImageError, IntegrityError, MissingExtraError
+from gonogo.errors import GonogoError, ImageError, IntegrityError, MissingExtraError, WorkerError
 
 DONE, REJECTED, USAGE, DATA, ENVIRONMENT = 0, 1, 2, 3, 4
 
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         status: int = arguments.command(arguments)
-    except (IntegrityError, MissingExtraError) as error:
+    except (IntegrityError, MissingExtraError, WorkerError) as error:
         return _fail(error, ENVIRONMENT, as_json=arguments.json)
     except GonogoError as error:
         return _fail(error, DATA, as_json=arguments.json)
@@ -56,12 +56,17 @@ def _parser() -> argparse.ArgumentParser:
     score = commands.add_parser(
         "score",
         help="judge image files with a bundle",
-        description="Judge image files. Exit status 0: all pass; 1: one is rejected; 3: one cannot be read.",
+        description="Judge image files. Exit status 0: all pass; 1: one is rejected; 3: one cannot be read. With "
+        "--cluster the images of folders and buckets are judged by Ray's workers, a row for each in Parquet files; "
+        "called again, it judges those that have no row yet.",
     )
     score.add_argument("bundle", type=Path, metavar="BUNDLE", help="a folder that the pipeline wrote, bundles/brick")
-    score.add_argument("files", type=Path, metavar="FILE", nargs="+")
+    score.add_argument("files", metavar="FILE", nargs="+", help="with --cluster also a folder or s3://bucket/folder")
     score.add_argument("--threads", type=_count, metavar="N", help="use so many threads; all cores otherwise")
-    score.set_defaults(command=_score)
+    score.add_argument("--cluster", action="store_true", help="on Ray's cluster at RAY_ADDRESS, or one started here")
+    score.add_argument("--out", metavar="FOLDER", help="of the Parquet files, with --cluster; also s3://bucket/folder")
+    score.add_argument("--workers", type=_count, metavar="N", help="with --cluster; default: one for each of its CPUs")
+    score.set_defaults(command=_score, misused=score.error)
 
     distill = commands.add_parser(
         "distill",
@@ -114,6 +119,10 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _score(arguments: argparse.Namespace) -> int:
+    if arguments.cluster:
+        return _score_many(arguments)
+    if arguments.out or arguments.workers:
+        arguments.misused("--out and --workers go with --cluster; add it, or leave them out")
     try:
         from gonogo.scorer import Scorer
     except ImportError as error:
@@ -122,8 +131,9 @@ def _score(arguments: argparse.Namespace) -> int:
     threads, workers = (arguments.threads, 1) if len(arguments.files) == 1 else (1, arguments.threads)
     scorer = Scorer(arguments.bundle, threads=threads)
     results: list[dict[str, Any]] = []
-    outcomes = scorer.score_files(arguments.files, workers=workers or os.cpu_count() or 1)
-    for path, outcome in zip(arguments.files, outcomes, strict=True):
+    paths = [Path(file) for file in arguments.files]
+    outcomes = scorer.score_files(paths, workers=workers or os.cpu_count() or 1)
+    for path, outcome in zip(paths, outcomes, strict=True):
         if isinstance(outcome, ImageError):
             result: dict[str, Any] = {"file": str(path), "error": str(outcome)}
         else:
@@ -175,6 +185,26 @@ def _score(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return DATA if n_errors else REJECTED if n_rejected else DONE
+
+
+def _score_many(arguments: argparse.Namespace) -> int:
+    if not arguments.out or arguments.threads:
+        arguments.misused("--cluster needs --out, the folder of the rows, and no --threads: each worker has one")
+    from gonogo.cluster import Cluster
+    from gonogo.score_many import score_many
+
+    def progress(n_done: int, n_total: int) -> None:
+        print(f"  {n_done}/{n_total} images", file=sys.stderr, flush=True)
+
+    cluster = Cluster(n_workers=arguments.workers)
+    counts = score_many(arguments.bundle, arguments.files, arguments.out, cluster=cluster, progress=progress)
+    n_passed = counts.n_files - counts.n_rejected - counts.n_errors
+    text = (
+        f"{n_passed} pass, {counts.n_rejected} reject, {counts.n_errors} unreadable; "
+        f"{counts.n_new} of {counts.n_files} scored now, rows in {arguments.out}"
+    )
+    _print({"ok": not counts.n_errors, "out": arguments.out, **asdict(counts)}, text, as_json=arguments.json)
+    return DATA if counts.n_errors else REJECTED if counts.n_rejected else DONE
 
 
 def _distill(arguments: argparse.Namespace) -> int:

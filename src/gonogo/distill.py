@@ -21,14 +21,15 @@ from torch import Tensor, nn
 
 from gonogo.anomaly_map import resize
 from gonogo.backbone import LITE0
-from gonogo.checkpoints import Checkpoints, code_fingerprint
+from gonogo.checkpoints import Checkpoints
 from gonogo.detectors.contract import Progress, no_progress
 from gonogo.errors import DataError
-from gonogo.files import sha256_of
-from gonogo.image_folder import ImageFolder, in_grey, read_ahead
+from gonogo.files import code_fingerprint, sha256_of
+from gonogo.image_folder import ImageFolder, in_grey
 from gonogo.model import versions
 from gonogo.patch_features import PatchFeatures
 from gonogo.pdn import N_CHANNELS, PDN, Size, channel_moments
+from gonogo.read_ahead import read_ahead
 from gonogo.training import Schedule, Training, hold_out, shuffled_passes
 
 PER_LAYER = 1024  # channels that each layer is pooled to, before all are pooled to the teacher's

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import gonogo
 from gonogo.errors import IntegrityError
 
 SCHEMA = 2  # of the manifests of models and bundles; it grows when what is written needs a newer reader
@@ -91,6 +92,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         if sha256_of(path) != expected:
             raise IntegrityError(f"{path} is not the file its manifest describes (SHA-256 differs); do not use it")
     return body
+
+
+def code_fingerprint() -> str:
+    """Hex SHA-256 over the library's source files: other code, another result."""
+    root = Path(gonogo.__file__).parent
+    hashes = {path.relative_to(root).as_posix(): sha256_of(path) for path in sorted(root.rglob("*.py"))}
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
 
 
 def _digest(body: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ class FitParams:
 
     Attributes:
         device: as in `device_of`.
+        cluster: ray, whose workers look at the images, each on one CPU; as in `Cluster`.
         memory_budget_mb: megabytes (1e6 bytes) that the fitting process may have resident, Python and torch included.
         tiling: as in `Inspector`.
         suspicious: how many fit images to show that are unlike the others; 0 looks at none.
@@ -28,12 +29,26 @@ class FitParams:
     """
 
     device: Literal["auto", "cpu", "cuda"]
+    cluster: Literal["ray"] | None
     memory_budget_mb: Annotated[float, Field(gt=0)] | None
     tiling: Tiling | None
     suspicious: Annotated[int, Field(ge=0)]
     shots: Annotated[int, Field(ge=1)] | None
     rotations: Annotated[int, Field(ge=1)]
     finetune: Finetune | None
+
+    def __post_init__(self) -> None:
+        if self.cluster is None:
+            return
+        if self.device == "cuda":
+            raise ConfigError(
+                "fit.device is 'cuda' and fit.cluster is 'ray', whose workers compute on CPUs; set one to auto or null"
+            )
+        if self.memory_budget_mb is not None:
+            raise ConfigError(
+                f"fit.memory_budget_mb is {self.memory_budget_mb:,g} and bounds one process; the workers of "
+                "fit.cluster are many, and Ray watches their memory: set one of the two to null"
+            )
 
 
 def draw_shots(records: Sequence[Record], shots: int | None, *, seed: int) -> list[Record]:

@@ -1,17 +1,22 @@
 """The images, or their tiles, that a detector learns from, read when asked for."""
 
 import math
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gonogo.detectors.contract import Found, Look, Progress, no_progress
 from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest, Record
 
 CPU = torch.device("cpu")
+TOGETHER = 4  # images that a worker of a cluster reads at a time
+LEAST_PART, MOST_PART, MOST_PARTS = 32, 256, 64  # images of a part; parts, where their size allows
 
 
 class FitImages(Sequence[Tensor]):
@@ -36,8 +41,23 @@ class FitImages(Sequence[Tensor]):
         self.records = records
         self.device = device
         self.rotations = rotations
+        self._remember()
+
+    def alone(self) -> "FitImages":
+        """The same images, which this process looks at even where there is a cluster."""
+        here = replace(self.manifest, cluster=None)
+        return FitImages(self.inspector, here, self.records, device=self.device, rotations=self.rotations)
+
+    def _remember(self) -> None:
         self._upright = lru_cache(maxsize=1)(self._read)  # one reading for all views of an image,
         self._view = lru_cache(maxsize=1)(self._turned)  # one turn for all tiles of a view
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_upright", "_view")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._remember()
 
     def __len__(self) -> int:
         return len(self.records) * self.rotations * self._n_tiles
@@ -52,6 +72,43 @@ class FitImages(Sequence[Tensor]):
         seen = self._view(*divmod(view, self.rotations))
         return seen if self.inspector.tiles is None else self.inspector.tiles.of(seen, tile)
 
+    def __iter__(self) -> Iterator[Tensor]:
+        """All of them; on a cluster, its workers read, resize and turn them."""
+        if self.manifest.cluster is None:
+            yield from (self[index] for index in range(len(self)))
+            return
+        numbers = range(len(self.records))
+        for found in self.manifest.cluster.map(self._of_record, numbers, together=TOGETHER):
+            yield from (torch.from_numpy(batch)[None] for batch in found["batches"])
+
+    def _of_record(self, number: int) -> dict[str, Tensor]:
+        each = self.rotations * self._n_tiles
+        return {"batches": torch.cat([self[number * each + step] for step in range(each)])}
+
+    @property
+    def n_parts(self) -> int:
+        """1 for this process. On a cluster it follows from the number of images alone: so does what is learned."""
+        return len(self._parts())
+
+    def _parts(self) -> list[range]:
+        """The images of each part."""
+        n = len(self.records)
+        if self.manifest.cluster is None or n == 0:
+            return [range(n)]
+        size = min(MOST_PART, max(LEAST_PART, math.ceil(n / MOST_PARTS)))
+        return [range(start, min(start + size, n)) for start in range(0, n, size)]
+
+    def look(self, look: Look, progress: Progress) -> Iterator[Found]:
+        """What `look` leaves of each part, in their order; on a cluster its workers look."""
+        if self.manifest.cluster is None:
+            yield look(self, 0, progress)
+            return
+        parts = self._parts()
+        there = partial(_looked, self, parts, look)
+        for number, found in enumerate(self.manifest.cluster.map(there, range(len(parts)), together=1), start=1):
+            progress("parts", number, len(parts), {})
+            yield {name: torch.from_numpy(value) for name, value in found.items()}
+
     def _turned(self, number: int, step: int) -> Tensor:
         record = self.records[number]
         return rotated(self._upright(number), step, self.rotations, aspect=record.width / record.height)
@@ -59,6 +116,14 @@ class FitImages(Sequence[Tensor]):
     def _read(self, number: int) -> Tensor:
         pixels = torch.from_numpy(self.manifest.pixels_of(self.records[number]))[None]
         return self.inspector.resized(pixels.to(self.device))
+
+
+def _looked(images: FitImages, parts: Sequence[range], look: Look, number: int) -> Found:
+    """What `look` leaves of one part, in the process of a worker."""
+    part = parts[number]
+    records, here = images.records[part.start : part.stop], replace(images.manifest, cluster=None)
+    some = FitImages(images.inspector, here, records, rotations=images.rotations)
+    return look(some, part.start * (len(images) // len(images.records)), no_progress)
 
 
 def rotated(pixels: Tensor, step: int, steps: int, *, aspect: float) -> Tensor:

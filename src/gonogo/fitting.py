@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from gonogo.checkpoints import Checkpoints, code_fingerprint
+from gonogo.checkpoints import Checkpoints
 from gonogo.config import Params, Variant
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.contract import Detector, Progress
+from gonogo.files import code_fingerprint
 from gonogo.finetune import finetune_on_load
 from gonogo.fit import FitParams, device_of
 from gonogo.fit_images import FitImages
@@ -41,7 +42,7 @@ class Fitting:
     def prepared(self, records: Sequence[Record]) -> tuple[Inspector, FitImages]:
         """An inspector that is not fitted, and the images to fit it on, both on the device that `params` names."""
         chosen = self.chosen
-        device = device_of(chosen.values.device)
+        device = device_of("cpu" if self.manifest.cluster else chosen.values.device)
         inspector = Inspector(chosen.made, self.regions.inside, tiling=chosen.values.tiling).to(device)
         images = FitImages(inspector, self.manifest, records, device=device, rotations=chosen.values.rotations)
         return inspector, images

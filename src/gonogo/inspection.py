@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -9,6 +10,8 @@ from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest, Record
 from gonogo.pixel_threshold import GoodPixels
 from gonogo.regions import Region, RegionParams, RegionRule, defect_mask, find_regions
+
+TOGETHER = 8  # images that a worker of a cluster takes at a time
 
 Look = Callable[
     [Record, np.ndarray, np.ndarray], None
@@ -44,10 +47,19 @@ class Inspection:
 def inspected(
     inspector: Inspector, manifest: Manifest, records: Sequence[Record]
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """Score, and map (h, w) float32 at the image's own size, of each record's image, read when its turn comes."""
-    for record in records:
-        scores, anomaly_maps = inspector.inspect(manifest.pixels_of(record)[None])
-        yield float(scores[0]), anomaly_maps[0]
+    """Score, and map (h, w) float32 at the image's own size, of each record's image, read when its turn comes.
+
+    On a cluster, its workers read and inspect; the order is the same.
+    """
+    look, numbers = partial(_inspect, inspector, manifest, records), range(len(records))
+    found = map(look, numbers) if manifest.cluster is None else manifest.cluster.map(look, numbers, together=TOGETHER)
+    for one in found:
+        yield float(one["score"]), one["anomaly_map"]
+
+
+def _inspect(inspector: Inspector, manifest: Manifest, records: Sequence[Record], number: int) -> dict[str, np.ndarray]:
+    scores, anomaly_maps = inspector.inspect(manifest.pixels_of(records[number])[None])
+    return {"score": scores[0], "anomaly_map": anomaly_maps[0]}
 
 
 def inspect_records(

@@ -4,12 +4,13 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gonogo.cluster import Cluster
 from gonogo.errors import DataError, IntegrityError
 from gonogo.files import sha256_of, write_text
 from gonogo.images import decode, file_bytes, read_mask
@@ -54,11 +55,15 @@ class Record:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The records of one category, sorted by path, and the two folders that hold their files."""
+    """The records of one category, sorted by path, and the two folders that hold their files.
+
+    Where there is a `cluster`, its workers look at the images; otherwise this process does.
+    """
 
     folder: Path
     raw: Path
     records: tuple[Record, ...]
+    cluster: Cluster | None = field(default=None, compare=False)
 
     @property
     def fingerprint(self) -> str:
@@ -124,8 +129,8 @@ def write_manifest(folder: Path, raw: Path, records: Iterable[Record]) -> Manife
     return manifest
 
 
-def read_manifest(folder: Path, raw: Path) -> Manifest:
-    """Read the manifest in `folder`.
+def read_manifest(folder: Path, raw: Path, *, cluster: Cluster | None = None) -> Manifest:
+    """Read the manifest in `folder`; the workers of `cluster`, if there is one, look at its images.
 
     Raises:
         DataError: it is missing or a line is not a record.
@@ -133,7 +138,7 @@ def read_manifest(folder: Path, raw: Path) -> Manifest:
     path = folder / MANIFEST
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        return Manifest(folder, raw, tuple(Record(**json.loads(line)) for line in lines))
+        return Manifest(folder, raw, tuple(Record(**json.loads(line)) for line in lines), cluster)
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{path} cannot be read as a manifest: {error}; run the prepare stage") from error
 

@@ -1,5 +1,8 @@
 """The patches of all fit images, or of more images than memory holds: each part that passes by leaves a few.
 
+Parts pass by one after the other in `PatchStream`; or others look at each of them, `leave` what they choose, and it is
+`put_together`.
+
 Source: Malkomes et al. 2015, "Fast Distributed k-Center Clustering with Outliers on Massive Data" (NIPS), algorithm 1,
 with the parts one after the other: the greedy choice of k among the greedy choices of k from each part covers all
 patches within four times the least radius that any k centres have, where one greedy choice among all of them promises
@@ -10,7 +13,7 @@ radius of the worst part and that of the last choice together.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +21,8 @@ import torch
 from torch import Tensor
 
 from gonogo.coreset import greedy_coreset
-from gonogo.errors import ConfigError
+from gonogo.detectors.contract import Found
+from gonogo.errors import ConfigError, DataError
 
 ReductionKind = Literal["none", "random", "pca"]
 
@@ -138,6 +142,60 @@ class Taken:
     mean: Tensor
     projection: Tensor | None
     radius: float | None
+
+
+def leave(patches: Tensor, images: Tensor, reduction: Reduction, keep: int) -> Found:
+    """What a part with patches (n, d), of the images with the numbers (n,), leaves: `keep` patches, and sums of all.
+
+    It needs nothing of other parts, so that patches are not centred; principal components are not known yet.
+    """
+    n, d = patches.shape
+    held = patches @ reduction.random(d).to(patches.device) if reduction.kind == "random" else patches
+    precise = patches.double()
+    total = precise.sum(dim=0)
+    found = {"n": torch.tensor(n), "sum": total}
+    if reduction.kind == "pca":
+        away = precise - total / max(n, 1)
+        found["scatter"] = away.T @ away
+    indices, radius = torch.arange(0), 0.0
+    if n:
+        first = int(torch.randint(n, (), generator=torch.Generator().manual_seed(reduction.seed)))
+        coreset = greedy_coreset(held, min(keep, n), first=first)
+        indices, radius = coreset.indices, coreset.covering_radius
+    return found | {"patches": held[indices], "images": images[indices], "radius": torch.tensor(radius)}
+
+
+def put_together(parts: Iterable[Found], reduction: Reduction) -> tuple[Taken, int]:
+    """What is left of all parts, and of how many patches. The covering radius of the worst part is given with it.
+
+    Source: Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance", equation 2.1, for the scatter.
+    """
+    left: list[Found] = []
+    n, mean, scatter = 0, torch.zeros(()), torch.zeros(())
+    for part in parts:
+        n_part = int(part["n"])
+        if n_part == 0:
+            continue
+        away = part["sum"] / n_part - mean
+        if reduction.kind == "pca":
+            scatter = scatter + part.pop("scatter") + n * n_part / (n + n_part) * torch.outer(away, away)
+        n += n_part
+        mean = mean + n_part / n * away
+        left.append(part)
+    if not left:
+        raise DataError("no patch of a fit image is left to choose from; look at the images, or at fit.foreground")
+    centre, projection = mean.float(), None
+    patches = torch.cat([part["patches"] for part in left])
+    if reduction.kind == "random":
+        projection = reduction.random(len(centre)).to(centre.device)
+        patches -= centre @ projection
+    else:
+        patches -= centre
+    if reduction.kind == "pca":
+        projection = reduction.components(scatter, n)
+        patches = patches @ projection
+    images, radius = torch.cat([part["images"] for part in left]), max(float(part["radius"]) for part in left)
+    return Taken(patches, images, centre, projection, radius), n
 
 
 class PatchStream:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gonogo.backbone import Backbone
-from gonogo.detectors.contract import Progress
+from gonogo.detectors.contract import Found, Progress, looks_at
 from gonogo.errors import ConfigError, DataError
 from gonogo.forecast import Forecast, try_images
 
@@ -70,13 +70,19 @@ class PooledFeatures(nn.Module):
         """
         if self.backbone is not None:
             self.backbone.load(self.weights, self.weights_sha256)
+        rows = [found["rows"] for found in looks_at(batches, self._rows, progress) if found]
+        n = sum(len(some) for some in rows)
+        if n < 2:
+            raise DataError(f"fit.detector {detector} needs at least 2 fit images, got {n}")
+        return torch.cat(rows).cpu()
+
+    @torch.no_grad()
+    def _rows(self, batches: Collection[Tensor], first: int, progress: Progress) -> Found:
         rows: list[Tensor] = []
         for number, batch in enumerate(batches, start=1):
             rows.extend(self(batch))
             progress("features", number, len(batches), {})
-        if len(rows) < 2:
-            raise DataError(f"fit.detector {detector} needs at least 2 fit images, got {len(rows)}")
-        return torch.stack(rows).cpu()
+        return {"rows": torch.stack(rows)} if rows else {}
 
     def forecast(self, batches: Collection[Tensor], *, copies: float, work: Work | None = None) -> Forecast:
         """What a fit takes that holds so many `copies` of all rows in single precision at its peak.

@@ -5,6 +5,7 @@ Each fit image is scored as by a model that had not seen it; what that means, ea
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from gonogo.drawing import FAINT, GAP, INK, PAPER, PASS, REJECT, RULE, draw_scale, fitted_text, map_colours, scaled
 from gonogo.files import write_rows
 from gonogo.fit_images import FitImages
+from gonogo.inspection import TOGETHER
 from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest, Record
 
@@ -70,21 +72,28 @@ def score_fit_images(
     records = list(images.records) if n_shown else []
     scores = np.zeros(len(records), dtype=np.float32)
     maps: dict[int, np.ndarray] = {}
-    views = len(images) // max(1, len(images.records))
-    n_tiles = 1 if inspector.tiles is None else len(inspector.tiles)  # of one view; the first view is the image itself
-    for number, record in enumerate(records):
-        own = range(number * views, (number + 1) * views)
-        seen = [inspector.detector.left_out(images[index], own) for index in own[:n_tiles]]
-        parts, grids = (torch.stack(each) if inspector.tiles else each[0] for each in zip(*seen, strict=True))
-        score, anomaly_map = inspector.judged(parts, grids, torch.empty(1, record.height, record.width, 3))
-        scores[number] = float(score)
+    look, numbers, cluster = partial(_left_out, inspector, images), range(len(records)), images.manifest.cluster
+    found = map(look, numbers) if cluster is None else cluster.map(look, numbers, together=TOGETHER)
+    for number, one in enumerate(found):
+        scores[number] = float(one["score"])
         if inspector.detector.localises:
-            maps[number] = anomaly_map[0].numpy()
+            maps[number] = one["anomaly_map"]
             if len(maps) > n_shown:
                 del maps[_worst_first(scores, maps)[-1]]
         progress("fit images", number + 1, len(records), {})
     shown = _worst_first(scores, range(len(records)))[:n_shown]
     return FitScores(records, scores, shown, [maps[number] for number in shown if number in maps])
+
+
+@torch.inference_mode()
+def _left_out(inspector: Inspector, images: FitImages, number: int) -> dict[str, np.ndarray]:
+    record, views = images.records[number], len(images) // len(images.records)
+    n_tiles = 1 if inspector.tiles is None else len(inspector.tiles)  # of one view; the first view is the image itself
+    own = range(number * views, (number + 1) * views)
+    seen = [inspector.detector.left_out(images[index], own) for index in own[:n_tiles]]
+    parts, grids = (torch.stack(each) if inspector.tiles else each[0] for each in zip(*seen, strict=True))
+    score, anomaly_map = inspector.judged(parts, grids, torch.empty(1, record.height, record.width, 3))
+    return {"score": score[0].numpy(), "anomaly_map": anomaly_map[0].numpy()}
 
 
 def _worst_first(scores: np.ndarray, positions: Any) -> list[int]:

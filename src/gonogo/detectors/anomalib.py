@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import torch
@@ -70,6 +70,10 @@ class Anomalib(Detector):
         self._grid = (0, 0)
         for name in ("checkpoint_", "grid_", "floor_"):
             self.register_buffer(name, None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which starts a network of its own when it is asked."""
+        return self.__dict__ | {"_worker": None}
 
     def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
         """Take the checkpoint in, and score the fit images to see how far below 0 its maps go.

@@ -6,8 +6,8 @@ What it learns are buffers whose names end in `_`; they are None until `fit`, an
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
-from typing import Self
+from collections.abc import Callable, Collection, Iterator
+from typing import Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,35 @@ Progress = Callable[[str, int, int, dict[str, float]], None]
 
 def no_progress(what: str, n_done: int, n_total: int, values: dict[str, float]) -> None:
     """Report to nobody."""
+
+
+Found = dict[str, Tensor]  # what a look at some fit images leaves
+
+# Called as (batches, number of the first of them, progress).
+Look = Callable[[Collection[Tensor], int, Progress], Found]
+
+
+@runtime_checkable
+class InParts(Protocol):
+    """Batches that others than this process can look at, some at a time."""
+
+    def __getitem__(self, index: int) -> Tensor:
+        """One of them, for this process."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    @property
+    def n_parts(self) -> int:
+        """How many parts there are, whoever looks at them."""
+
+    def look(self, look: Look, progress: Progress) -> Iterator[Found]:
+        """What `look` leaves of each part, in their order."""
+
+
+def looks_at(batches: Collection[Tensor], look: Look, progress: Progress) -> Iterator[Found]:
+    """What `look` leaves of each part of the batches, in their order; most often there is one part, all of them."""
+    return batches.look(look, progress) if isinstance(batches, InParts) else iter([look(batches, 0, progress)])
 
 
 class Detector(nn.Module, ABC):

@@ -28,8 +28,9 @@ from gonogo.autoencoder import Autoencoder
 from gonogo.detectors.contract import Detector, Progress, no_progress
 from gonogo.errors import ConfigError, DataError, WeightsError
 from gonogo.forecast import MB, Forecast, try_images
-from gonogo.image_folder import ImageFolder, in_grey, luminance, read_ahead
+from gonogo.image_folder import ImageFolder, in_grey, luminance
 from gonogo.pdn import MARGIN, N_CHANNELS, PDN, Size, channel_moments
+from gonogo.read_ahead import read_ahead
 from gonogo.training import Schedule, Training, hold_out, shuffled_passes
 
 P_HARD = 0.999  # the share of a difference's elements that are not mined

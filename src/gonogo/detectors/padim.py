@@ -9,6 +9,7 @@ cropped; the score is the maximum of the grid, before the map is smoothed. `shri
 import math
 import time
 from collections.abc import Collection
+from functools import partial
 from typing import Annotated, Literal, Self
 
 import torch
@@ -16,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gonogo.backbone import LITE0
-from gonogo.detectors.contract import Detector, Progress, no_progress
+from gonogo.detectors.contract import Detector, Found, Progress, looks_at, no_progress
 from gonogo.errors import ConfigError, DataError, NotFittedError
 from gonogo.forecast import MB, Forecast, try_images
 from gonogo.patch_features import PatchFeatures
@@ -76,14 +77,14 @@ class PaDiM(Detector):
     def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
         self.patch_features.load(self.weights, self.weights_sha256)
         gaussians: Gaussians | None = None
-        for number, batch in enumerate(batches, start=1):
-            features = self.patch_features(batch)  # (b, gh, gw, all dimensions)
+        for found in looks_at(batches, partial(self._look, seed=seed), progress):
+            if not found:
+                continue
+            part = Gaussians(int(found["n"]), found["mean"], found["scatter"])
             if gaussians is None:
-                chosen = self._draw(features.shape[3], seed)
-                self._require_room(features.shape[1] * features.shape[2])
-                gaussians = Gaussians(tuple(features.shape[1:3]), self.n_features, features.device)
-            gaussians.add(features[..., chosen])
-            progress("covariance", number, len(batches), {})
+                chosen, gaussians = found["chosen"], part
+            else:
+                gaussians.join(part)
         if gaussians is None or gaussians.n < 2:
             raise DataError(f"fit.detector padim needs at least 2 fit images, got {gaussians.n if gaussians else 0}")
         self.n_images = gaussians.n
@@ -94,11 +95,29 @@ class PaDiM(Detector):
         self.learn(features_=chosen, mean_=mean, whitening_=whitening(covariance))
         return self
 
+    @torch.no_grad()
+    def _look(self, batches: Collection[Tensor], first: int, progress: Progress, *, seed: int) -> Found:
+        """The Gaussians of these batches, and the dimensions that they are of; nothing if there is no batch."""
+        gaussians: Gaussians | None = None
+        for number, batch in enumerate(batches, start=1):
+            features = self.patch_features(batch)  # (b, gh, gw, all dimensions)
+            if gaussians is None:
+                chosen = self._draw(features.shape[3], seed)
+                self._require_room(features.shape[1] * features.shape[2])
+                gaussians = Gaussians.none(features.shape[1] * features.shape[2], self.n_features, features.device)
+            gaussians.add(features[..., chosen])
+            progress("covariance", number, len(batches), {})
+        if gaussians is None:
+            return {}
+        found = {"n": torch.tensor(gaussians.n), "mean": gaussians.mean, "scatter": gaussians.scatter}
+        return found | {"chosen": chosen}
+
     def forecast(self, batches: Collection[Tensor]) -> Forecast:
         tried = try_images(batches, self.patch_features)
         b, gh, gw, _ = tried.shape
         memory = self._require_room(gh * gw)
-        whole, batch = Gaussians((gh, gw), self.n_features, torch.device("cpu")), torch.rand(b, gh, gw, self.n_features)
+        whole = Gaussians.none(gh * gw, self.n_features, torch.device("cpu"))
+        batch = torch.rand(b, gh, gw, self.n_features)
         whole.add(batch)  # warms up
         start = time.perf_counter()
         whole.add(batch)
@@ -167,18 +186,21 @@ class PaDiM(Detector):
 
 
 class Gaussians:
-    """Mean (p, d) and scatter (p, d, d) of the patches at each of p places, in float64, from one pass over images.
+    """Mean (p, d) and scatter (p, d, d) of the patches at each of p places, in float64, from one pass over n images.
 
     The covariance is scatter / (n - 1).
 
     Source: Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance", equation 2.1.
     """
 
-    def __init__(self, grid: tuple[int, int], n_features: int, device: torch.device) -> None:
-        places = grid[0] * grid[1]
-        self.n = 0
-        self.mean = torch.zeros(places, n_features, dtype=torch.float64, device=device)
-        self.scatter = torch.zeros(places, n_features, n_features, dtype=torch.float64, device=device)
+    def __init__(self, n: int, mean: Tensor, scatter: Tensor) -> None:
+        self.n, self.mean, self.scatter = n, mean, scatter
+
+    @classmethod
+    def none(cls, places: int, n_features: int, device: torch.device) -> Self:
+        """Those of no image."""
+        mean = torch.zeros(places, n_features, dtype=torch.float64, device=device)
+        return cls(0, mean, torch.zeros(places, n_features, n_features, dtype=torch.float64, device=device))
 
     def add(self, features: Tensor) -> None:
         """Take in the patches (b, gh, gw, d) of b images."""
@@ -191,6 +213,15 @@ class Gaussians:
         self.scatter.baddbmm_(rows.transpose(1, 2), rows)
         self.n += b
         self.mean += b / self.n * away
+
+    def join(self, other: "Gaussians") -> None:
+        """Take in the images that `other` has seen: the same as having seen them, but for rounding."""
+        away = other.mean - self.mean
+        row = (self.n * other.n / (self.n + other.n)) ** 0.5 * away[:, None]  # (p, 1, d)
+        self.scatter += other.scatter
+        self.scatter.baddbmm_(row.transpose(1, 2), row)
+        self.n += other.n
+        self.mean += other.n / self.n * away
 
 
 def shrink_oas(covariance: Tensor, n: int) -> None:

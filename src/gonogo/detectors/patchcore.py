@@ -18,6 +18,7 @@ default. Their rotated fit images are `fit.rotations: 8`, for any detector.
 
 import math
 from collections.abc import Collection
+from functools import partial
 from itertools import islice
 from typing import Annotated, Literal, Self
 
@@ -28,15 +29,26 @@ from torch import Tensor
 
 from gonogo.backbone import LITE0
 from gonogo.coreset import greedy_coreset
-from gonogo.detectors.contract import Detector, Progress, no_progress
+from gonogo.detectors.contract import Detector, Found, InParts, Progress, no_progress
 from gonogo.errors import ConfigError, DataError, NotFittedError
 from gonogo.forecast import MB, Forecast, try_images
 from gonogo.foreground import Foreground, learn_foreground, widened
 from gonogo.patch_features import PatchFeatures
-from gonogo.patch_stream import PatchStream, Plan, Reduction, ReductionKind, plan_patches, selection_seconds
+from gonogo.patch_stream import (
+    PatchStream,
+    Plan,
+    Reduction,
+    ReductionKind,
+    Taken,
+    leave,
+    plan_patches,
+    put_together,
+    selection_seconds,
+)
 
 DEFAULT_CORESET_RATIO = 0.01
 FOREGROUND_IMAGES = 100  # at most so many fit images, evenly spaced, say what the foreground is
+MOST_LEFT = 2_000_000  # patches that parts looked at by others leave in all; each leaves fewer where they are many
 LEAST_BANK = 100  # patches, or those asked for; a budget of memory that allows fewer is refused
 _BLOCK = 64  # patches of the bank whose largest proximity is taken together
 _CHUNK_BYTES = 64 << 20  # of the distances within the bank that are looked at together
@@ -148,26 +160,18 @@ class PatchCore(Detector):
         self.patch_features.load(self.weights, self.weights_sha256)
         if self.foreground == "pca" and len(batches) > 0:
             every = math.ceil(len(batches) / FOREGROUND_IMAGES)
-            foreground = learn_foreground([self.patch_features(batch) for batch in islice(batches, 0, None, every)])
+            if isinstance(batches, InParts):  # iterating would have others read every image
+                some = [batches[number] for number in range(0, len(batches), every)]
+            else:
+                some = list(islice(batches, 0, None, every))
+            foreground = learn_foreground([self.patch_features(batch) for batch in some])
             self.learn(**{f"foreground_{field}_": value for field, value in foreground._asdict().items()})
-        stream: PatchStream | None = None
-        for number, batch in enumerate(batches, start=1):
-            grid = self.patch_features(batch)
-            features = grid.flatten(1, 2)  # (b, p, d)
-            if stream is None:
-                stream = PatchStream(
-                    self._plan(len(batches) * len(features), *features.shape[1:]),
-                    features,
-                    Reduction(self.reduction, self.reduced_dims, seed),
-                    lambda done, total, radius: progress("parts", done, total, {"radius_of_parts": radius}),
-                )
-            stream.add(features, self._for_the_bank(grid))
-            progress("features", number, len(batches), {})
-        if stream is None:
-            raise DataError("fit.detector patchcore needs at least one fit image")
-        plan, taken = stream.plan, stream.finish()
+        reduction = Reduction(self.reduction, self.reduced_dims, seed)
+        if isinstance(batches, InParts) and batches.n_parts > 1:
+            taken, n_select = self._put_together(batches, reduction, progress)
+        else:
+            taken, n_select = self._gathered(batches, reduction, progress)
         n_patches = len(taken.patches)
-        n_select = self._bank_size(*taken.patches.shape) if self.room is None else min(plan.n_select, n_patches)
         coreset = greedy_coreset(
             taken.patches,
             n_select,
@@ -193,6 +197,51 @@ class PatchCore(Detector):
             covering_radius_=torch.tensor(radii).squeeze(),
         )
         return self
+
+    def _gathered(self, batches: Collection[Tensor], reduction: Reduction, progress: Progress) -> tuple[Taken, int]:
+        """The patches among which the bank is chosen, and how many it takes; this process looks at all of them."""
+        stream: PatchStream | None = None
+        for number, batch in enumerate(batches, start=1):
+            grid = self.patch_features(batch)
+            features = grid.flatten(1, 2)  # (b, p, d)
+            if stream is None:
+                stream = PatchStream(
+                    self._plan(len(batches) * len(features), *features.shape[1:]),
+                    features,
+                    reduction,
+                    lambda done, total, radius: progress("parts", done, total, {"radius_of_parts": radius}),
+                )
+            stream.add(features, self._for_the_bank(grid))
+            progress("features", number, len(batches), {})
+        if stream is None:
+            raise DataError("fit.detector patchcore needs at least one fit image")
+        plan, taken = stream.plan, stream.finish()
+        if self.room is not None:
+            return taken, min(plan.n_select, len(taken.patches))
+        return taken, self._bank_size(*taken.patches.shape)
+
+    def _put_together(self, batches: InParts, reduction: Reduction, progress: Progress) -> tuple[Taken, int]:
+        """As `_gathered`, where others look at the images and choose patches of each part."""
+        b, gh, gw, d = self.patch_features(batches[0]).shape
+        most = self._bank_size(len(batches) * b * gh * gw, self.reduced_dims or d)
+        look = partial(self._look, keep=max(1, min(most, MOST_LEFT // batches.n_parts)), reduction=reduction)
+        taken, n_patches = put_together(batches.look(look, progress), reduction)
+        return taken, min(self._bank_size(n_patches, taken.patches.shape[1]), len(taken.patches))
+
+    @torch.no_grad()
+    def _look(
+        self, batches: Collection[Tensor], first: int, progress: Progress, *, keep: int, reduction: Reduction
+    ) -> Found:
+        patches, images = [], []
+        for number, batch in enumerate(batches):
+            grid = self.patch_features(batch)
+            features, wanted = grid.flatten(0, 2), self._for_the_bank(grid)
+            numbers = torch.arange(len(batch)).repeat_interleave(len(features) // len(batch))
+            numbers += first + number * len(batch)
+            patches.append(features if wanted is None else features[wanted.flatten()])
+            images.append(numbers if wanted is None else numbers[wanted.flatten()])
+            progress("features", number + 1, len(batches), {})
+        return leave(torch.cat(patches), torch.cat(images), reduction, keep)
 
     def _for_the_bank(self, grid: Tensor) -> Tensor | None:
         """(b, gh * gw) bool: which patches of a grid (b, gh, gw, d) may enter the bank; None: all."""
