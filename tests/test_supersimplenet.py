@@ -172,6 +172,18 @@ def test_features_that_are_not_finite_are_refused(textures):
         trained(broken)
 
 
+def test_an_image_scores_as_its_worst_patch_or_as_the_classification_head_says(textures):
+    by_map, _ = trained(textures)
+    by_head, _ = trained(textures, image_score="head")
+    with torch.inference_mode():
+        (of_map, grid), (of_head, same_grid) = by_map(textures[0]), by_head(textures[0])
+        features = by_head._upscaled(by_head.backbone(textures[0]), by_head.mean_, by_head.scale_)
+        logit, _ = by_head.heads.logits(by_head.heads.adaptor(features))
+    assert torch.equal(grid, same_grid)
+    assert float(of_map) == float(grid.max())
+    assert float(of_head) == pytest.approx(float(positive(logit))) != pytest.approx(float(of_map))
+
+
 def test_the_score_keeps_the_order_of_logits_at_which_a_probability_is_one():
     logits = torch.cat([torch.linspace(-60, 60, 2401), torch.tensor([-1e-4, 0.0, 1e-4])]).sort().values
     score = positive(logits)

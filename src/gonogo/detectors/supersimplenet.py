@@ -8,13 +8,15 @@ half-pixel centres, as everywhere here, not by corners; fewer and smaller steps 
 Each channel is brought to mean 0 and standard deviation 1 over the training images, so that `noise_std` means the same
 for any backbone; the authors add 0.015 to what WideResNet-50 gives. Perlin noise is sampled on the features' grid, not
 resized from a power of 2. A share of the fit images is held out, and the epoch with the lowest loss on them is kept;
-the authors keep the last. Score and map are the heads' logits made positive, before the map is smoothed.
+the authors keep the last. Score and map are the heads' logits made positive, before the map is smoothed. An image's
+score is by default its most anomalous patch's, as in SimpleNet (Liu et al. 2023, CVPR), from which this method comes:
+with few fit images the classification head is the weaker of the two (docs/detectors.md); it is trained all the same.
 """
 
 import math
 import time
 from collections.abc import Collection
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +37,9 @@ MAX_SCALE = 5  # Perlin noise has at most 2^5 cells along a side
 
 
 class SuperSimpleNet(Detector):
-    """Score: the classification head's logit l, as 1 + l where l > 0 and 1 / (1 - l) elsewhere; map: of each patch.
+    """Score: the largest logit l of a patch, as 1 + l where l > 0 and 1 / (1 - l) elsewhere; map: of each patch.
+
+    With `image_score: head`, the classification head's logit takes the place of the largest one.
 
     So 1 is the heads' own boundary between good and anomalous. The order of the logits is kept at both ends, where a
     probability in single precision would be 1 for all of them.
@@ -54,7 +58,7 @@ class SuperSimpleNet(Detector):
         weights_sha256: str | None = None,
         image_size: Annotated[int, Field(ge=32)] = 256,
         upscale: Annotated[int, Field(ge=1)] = 1,
-        noise_std: Annotated[float, Field(gt=0)] = 0.5,
+        noise_std: Annotated[float, Field(gt=0)] = 1.0,
         perlin_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.2,
         epochs: Annotated[int, Field(ge=1)] = 50,
         epoch_size: Annotated[int, Field(ge=1)] = 32,
@@ -64,6 +68,7 @@ class SuperSimpleNet(Detector):
         held_out_share: Annotated[float, Field(gt=0, lt=1)] = 0.1,
         patience: Annotated[int, Field(ge=0)] = 10,
         checkpoint_every: Annotated[int, Field(ge=1)] = 1,
+        image_score: Literal["head", "map"] = "map",
         smoothing: Annotated[float, Field(ge=0)] = 4.0,
     ) -> None:
         """Build the architecture; `fit` loads the backbone's weights and trains the rest, a saved model brings both.
@@ -83,10 +88,12 @@ class SuperSimpleNet(Detector):
             held_out_share: of the fit images; they are not trained on and say which epoch was the best.
             patience: stop after so many epochs without a better one; 0 trains all of them.
             checkpoint_every: epochs between two checkpoints.
+            image_score: map, the most anomalous patch's logit; head, the classification head's, as the authors have it.
             smoothing: Gaussian sigma of the map, in pixels at `image_size`.
         """
         super().__init__()
         self.image_size = image_size
+        self.image_score = image_score
         self.smoothing = smoothing
         self.upscale = upscale
         self.noise_std = noise_std
@@ -223,7 +230,7 @@ class SuperSimpleNet(Detector):
         self.require_fitted()
         features = self._upscaled(self.backbone(pixels), self.mean_, self.scale_)
         score, grid = self.heads.logits(self.heads.adaptor(features))
-        return positive(score), positive(grid)
+        return positive(score if self.image_score == "head" else grid.flatten(1).amax(dim=1)), positive(grid)
 
     def facts(self) -> dict[str, str | int | float]:
         self.require_fitted()
