@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test cluster anomalib lint format readme clean
+.PHONY: help run test cluster anomalib peers lint format readme clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,9 @@ $(ANOMALIB)/.installed: pyproject.toml constraints-anomalib.txt
 	@touch $@
 
 anomalib: $(ANOMALIB)/.installed  ## set up the environment that fit.detector: anomalib runs in
+
+peers: $(BIN)/.installed $(ANOMALIB)/.installed  ## benchmark PatchCore beside anomalib's; DATA=FOLDER has parts
+	python benchmarks/anomalib_side_by_side.py $(if $(DATA),--data $(DATA))
 
 lint: $(BIN)/.installed  ## check style and types
 	ruff check .

@@ -3,8 +3,7 @@
     python benchmarks/memory_budget.py patchcore --images 20000 --budget-mb 1000 --option bank_patches=5000
 
 One process does it all, as the fit stage does: forecast, fit, then score a few images that it never saw. `peak_mb` is
-the largest resident size of that process, Python and torch included, in megabytes of 1e6 bytes. An image is made from
-its number when its turn comes, so that neither disk nor memory holds more than one.
+the largest resident size of that process, Python and torch included, in megabytes of 1e6 bytes.
 """
 
 import argparse
@@ -12,11 +11,9 @@ import json
 import os
 import platform
 import time
-from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from gonogo.bench import cpu_name
 from gonogo.config import build
@@ -26,33 +23,9 @@ from gonogo.forecast import MB, forecast
 from gonogo.inspector import Inspector
 from gonogo.model import versions
 from gonogo.process import peak_bytes, resident_bytes
+from textures import SEED, Textures
 
-SEED = 17
 N_SCORED = 20
-
-
-class Textures(Sequence[Tensor]):
-    """Pixels (1, 3, s, s) of images with numbers from `first` on: a texture, moved, lit and blurred by chance."""
-
-    def __init__(self, inspector: Inspector, n: int, *, side: int, first: int = 0) -> None:
-        self.inspector, self.n, self.side, self.first = inspector, n, side, first
-        rng = np.random.default_rng(SEED)
-        rows, columns = np.mgrid[: 2 * side, : 2 * side]
-        waves = np.sin(rows / 7) * np.cos(columns / 11) + 0.5 * np.sin((rows + columns) / 3)
-        self.texture = 120 + 25 * waves[..., None] + rng.normal(0, 12, (2 * side, 2 * side, 3))
-
-    def __len__(self) -> int:
-        return self.n
-
-    @torch.inference_mode()
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # only an int: nobody slices it
-        if not 0 <= index < self.n:
-            raise IndexError(index)
-        rng = np.random.default_rng([SEED, self.first + index])
-        top, left = rng.integers(0, self.side, 2)
-        window = self.texture[top : top + self.side, left : left + self.side]
-        pixels = window * rng.normal(1, 0.05) + rng.normal(0, 6, window.shape)
-        return self.inspector.resized(torch.from_numpy(pixels.clip(0, 255).astype(np.uint8))[None])
 
 
 def main() -> None:

@@ -21,8 +21,11 @@ except ModuleNotFoundError as missing:
         "(`source .venv/bin/activate`) before calling dvc"
     )
 from gonogo.errors import ConfigError, GonogoError  # noqa: E402
+from gonogo.progress import ProgressLine  # noqa: E402
 
 PARAMS = Path("params.yaml")
+
+show_progress = ProgressLine()  # one line at a time
 
 
 def path(name: str, *parts: str) -> Path:
@@ -52,15 +55,6 @@ def guard(body: Callable[[], None], *, label: str) -> None:
     except GonogoError as error:
         print(f"{label}: {type(error).__name__}: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-
-
-def show_progress(what: str, n_done: int, n_total: int, values: dict[str, float]) -> None:
-    """A progress line that rewrites itself on a terminal, and only the last one elsewhere."""
-    last = n_done >= n_total
-    if not sys.stderr.isatty() and not last:
-        return
-    figures = "".join(f"  {name} {value:.4g}" for name, value in values.items())
-    print(f"\r  {what} {n_done}/{n_total}{figures}", end="\n" if last else "", file=sys.stderr, flush=True)
 
 
 def say(sentence: str) -> None:

@@ -3,8 +3,10 @@
 import door
 from gonogo.config import Params
 from gonogo.export import ExportParams, export_onnx
+from gonogo.manifest import read_manifest
 from gonogo.model import load_model
-from gonogo.parity import bundle_facts
+from gonogo.parity import INT8_FILE, bundle_facts
+from gonogo.quantise import calibration_images, quantise
 from gonogo.scorer import ONNX_FILE
 
 
@@ -13,6 +15,9 @@ def main(category: str, params: Params) -> None:
     model = load_model(door.path("models", category))
     onnx_path = door.path("exported", category, ONNX_FILE)
     export_onnx(model.inspector, onnx_path, metadata=bundle_facts(model), opset=values.opset)
+    if values.int8:
+        manifest = read_manifest(door.path("prepared", category), params.raw)
+        quantise(onnx_path, onnx_path.with_name(INT8_FILE), calibration_images(manifest))
     door.say(f"{category}: {onnx_path} ({onnx_path.stat().st_size / 2**20:.1f} MiB), a candidate until parity holds")
 
 

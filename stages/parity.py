@@ -3,9 +3,10 @@
 import door
 from gonogo.config import Params
 from gonogo.files import write_metrics
+from gonogo.int8 import judge_int8, write_int8_bundle
 from gonogo.manifest import read_manifest
 from gonogo.model import load_model
-from gonogo.parity import ParityParams, compare, write_bundle
+from gonogo.parity import INT8_FILE, ParityParams, compare, write_bundle
 from gonogo.scorer import ONNX_FILE
 
 
@@ -15,9 +16,15 @@ def main(category: str, params: Params) -> None:
     model = load_model(door.path("models", category))
     onnx_path = door.path("exported", category, ONNX_FILE)
     parity = compare(model, onnx_path, manifest, values)
-    evidence = parity.metrics() | {"data_fingerprint": manifest.fingerprint}
+    int8_path = onnx_path.with_name(INT8_FILE)
+    int8 = judge_int8(model, onnx_path, int8_path, manifest, values) if int8_path.is_file() else None
+    evidence = parity.metrics() | (int8.metrics() if int8 else {}) | {"data_fingerprint": manifest.fingerprint}
     write_metrics(door.path("metrics", "parity", f"{category}.json"), evidence)
-    write_bundle(door.path("bundles", category), onnx_path, model, parity)
+    if int8 is None:
+        write_bundle(door.path("bundles", category), onnx_path, model, parity)
+    else:
+        write_int8_bundle(door.path("bundles", category), int8_path, model, parity, int8)
+        door.say(f"{category}: in eight bits {evidence['int8_flips']} of {len(int8.images)} test verdicts flip")
     scores, maps = evidence["score_max_diff_e6"], evidence["map_max_diff_e6"]
     door.say(
         f"{category}: {evidence['n_comparisons']} comparisons, no verdict flips, "

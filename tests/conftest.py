@@ -183,6 +183,8 @@ def bundle(digits: Manifest, digits_model: Model, tmp_path_factory: pytest.TempP
     """The bundle of `digits_model`, proven on the digits."""
     folder = tmp_path_factory.mktemp("gauge")
     export_onnx(digits_model.inspector, folder / "gauge.onnx", metadata=bundle_facts(digits_model), opset=18)
-    parity = compare(digits_model, folder / "gauge.onnx", digits, ParityParams(1e-4, [1, 8], [[9, 9], [30, 20]]))
+    parity = compare(
+        digits_model, folder / "gauge.onnx", digits, ParityParams(1e-4, [1, 8], [[9, 9], [30, 20]], 0.01, 0.02)
+    )
     write_bundle(folder / "bundle", folder / "gauge.onnx", digits_model, parity)
     return folder / "bundle"

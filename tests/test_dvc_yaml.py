@@ -240,6 +240,26 @@ def test_a_failed_parity_leaves_its_evidence_and_no_bundle(checkout, tmp_path):
 
 
 @pytest.mark.usefixtures("witnessed")
+def test_eight_bits_are_asked_for_in_the_export_and_judged_in_the_parity_stage(checkout, tmp_path):
+    folder = tmp_path / "checkout"
+    shutil.copytree(checkout, folder)
+    params = (folder / "params.yaml").read_text()
+    assert "int8: false" in params
+    (folder / "params.yaml").write_text(params.replace("int8: false", "int8: true"))
+    command = [sys.executable, "-B", "stages/export.py", "--category", "digit_0"]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "export@digit_0: ExportError: export.int8 is true, but the graph has no convolution" in result.stderr
+
+    shutil.copy(folder / "export/digit_0/gauge.onnx", folder / "export/digit_0/gauge_int8.onnx")  # a perfect rounding
+    subprocess.run([sys.executable, "-B", "stages/parity.py", "--category", "digit_0"], cwd=folder, check=True)
+    metrics = json.loads((folder / "metrics/parity/digit_0.json").read_text())
+    assert (metrics["int8_flips"], metrics["int8_auroc_change"], metrics["int8_score_change"]) == (0, 0, 0)
+    manifest = json.loads((folder / "bundles/digit_0/manifest.json").read_text())
+    assert manifest["parity"]["int8_threshold"] == manifest["threshold"]["threshold"]
+
+
+@pytest.mark.usefixtures("witnessed")
 def test_the_same_stages_run_again_give_the_same_bytes(checkout, tmp_path):
     folder = tmp_path / "checkout"
     shutil.copytree(checkout, folder)

@@ -16,7 +16,9 @@ from gonogo.export import export_onnx
 from gonogo.parity import Comparison, Parity, ParityParams, bundle_facts, compare, write_bundle
 from gonogo.scorer import open_session, run_session
 
-PARAMS = ParityParams(tolerance=1e-4, batch_sizes=[1, 8], other_sizes=[[37, 21], [90, 64]])
+PARAMS = ParityParams(
+    tolerance=1e-4, batch_sizes=[1, 8], other_sizes=[[37, 21], [90, 64]], int8_auroc_change=0.01, int8_flips=0.02
+)
 
 
 @pytest.fixture(scope="module")

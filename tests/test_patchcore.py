@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gonogo.detectors.patchcore import PatchCore, proximity
+from gonogo.detectors.patchcore import PatchCore, nearest_index, proximity
 from gonogo.errors import ConfigError, DataError
 from gonogo.export import export_onnx
 from gonogo.fit_images import FitImages
@@ -52,6 +52,16 @@ def test_one_neighbour_is_bit_for_bit_the_distance_to_the_nearest_patch_and_sort
     assert torch.equal(score, expected.amax(dim=1))
     export_onnx(Inspector(detector), tmp_path / "gauge.onnx", metadata={}, opset=18)
     assert "TopK" not in {node.op_type for node in onnx.load(tmp_path / "gauge.onnx").graph.node}
+
+
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 200])
+def test_the_nearest_patch_is_that_of_a_plain_search_and_of_equals_the_first_whatever_the_size_of_the_bank(size):
+    generator = torch.Generator().manual_seed(size)
+    bank = torch.randint(-1, 2, (size, 3), generator=generator).float()  # whole numbers: many equals, no rounding
+    rows = torch.randint(-2, 3, (2, 70, 3), generator=generator).float()
+    expected = np.stack([distances(image, bank) for image in rows]).argmin(axis=2)
+    np.testing.assert_array_equal(nearest_index(rows, bank).numpy(), expected)
+    assert size == 1 or len(np.unique(bank.numpy(), axis=0)) < size
 
 
 def test_with_more_neighbours_a_score_is_the_mean_distance_to_so_many_nearest_patches(digits, pixels):

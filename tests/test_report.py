@@ -49,6 +49,16 @@ def category(tmp_path):
             "cpu": "a CPU",
             "cold_start_ms": 900.0,
             "peak_memory_mb": 80.0,
+            "floor_ms": 8.25,
+            "times_floor": 1.515,
+            "gflop_per_image": 1.28,
+            "matmul_gflops": 171.0,
+            "mb_per_image": 4.5,
+            "copy_gb_per_s": 21.0,
+            "best_images_per_second": 117.0,
+            "best_batch_size": 8,
+            "best_workers": 2,
+            "best_worker_threads": 1,
         },
         rows=[*good, {"label": "1", "score": "2.5"}],
         sheet=tmp_path / "sheet.png",
@@ -227,6 +237,14 @@ def test_segmentation_stands_beside_its_threshold_with_a_small_rate_legible(cate
     assert rows["SegF1"] == ["0.438", "0.016", "+0.422"]
     assert rows["pixel false-positive rate"] == ["0.00012", "0.00098", "+0.00086"]
     assert "pixels at or above 29.21, a threshold from good calibrate maps" in page.text()
+
+
+def test_the_floor_stands_beside_the_time_with_what_it_is_made_of(category, tmp_path):
+    said = " ".join(" ".join(page_of(tmp_path, category)[1].texts["p"]).split())
+    assert (
+        "floor there is 8.2 ms: 1.28 GFLOP at the 171 per second of a plain matrix product, 4.5 MB at the 21 GB" in said
+    )
+    assert "a verdict takes 1.51 times that. At most 117 images per second: workers 2, threads of each 1, batch" in said
 
 
 def test_random_weights_are_admitted(category, tmp_path):

@@ -3,16 +3,18 @@
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from conftest import REGIONS, fitted, modelled
-from gonogo.errors import ImageError, IntegrityError
+from gonogo import scorer as scorer_module
+from gonogo.errors import ConfigError, ImageError, IntegrityError
 from gonogo.export import export_onnx
 from gonogo.files import SCHEMA, read_manifest, write_manifest
-from gonogo.images import read_image
+from gonogo.images import read_image, write_png
 from gonogo.inspection import inspect_records
 from gonogo.parity import bundle_facts
 from gonogo.regions import defect_mask, find_regions
@@ -51,6 +53,120 @@ sys.exit(main(["score", {str(bundle)!r}, {str(of_label(digits, 0))!r}, {str(of_l
     assert result.returncode == 1, result.stderr
     assert "reject" in result.stdout
     assert "blocked" not in result.stderr
+
+
+HEAVY = ("torch", "timm", "scipy", "sklearn", "skimage", "onnx", "pydantic", "ruamel", "jinja2", "dvc")
+STARTS = {
+    "import gonogo": ("import gonogo", 0.2, (*HEAVY, "numpy", "onnxruntime", "PIL")),
+    "gonogo --help": ("sys.argv = ['gonogo', '--help']; main()", 0.4, (*HEAVY, "numpy", "onnxruntime", "PIL")),
+    "the first verdict": ("sys.argv = ['gonogo', 'score', BUNDLE, IMAGE]; main()", 1.0, HEAVY),
+}
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_a_process_starts_fast_and_loads_nothing_heavy(start, bundle, digits):
+    """In seconds of the processor, which what else the machine does leaves alone."""
+    body, limit, unwanted = STARTS[start]
+    body = body.replace("BUNDLE", repr(str(bundle))).replace("IMAGE", repr(str(of_label(digits, 0))))
+    program = f"""
+import sys
+def main():
+    from gonogo.cli import main
+    try:
+        main()
+    except SystemExit as stop:
+        assert stop.code == 0
+{body}
+import time
+print()
+print(time.process_time(), *sorted(name for name in {unwanted!r} if name in sys.modules))
+"""
+    result = subprocess.run([sys.executable, "-B", "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    seconds, *loaded = result.stdout.splitlines()[-1].split()
+    assert loaded == []
+    assert float(seconds) < limit
+
+
+@pytest.fixture
+def assorted(digits, tmp_path):
+    """Files in two sizes, some of them broken: the first, the last, and two between others of one size."""
+    paths = [digits.path_of(record) for record in digits.with_role("test")][:17]
+    for number in (5, 6, 12):
+        paths[number] = tmp_path / f"{number}.png"
+        write_png(paths[number], np.full((13, 21, 3), 20 * number, dtype=np.uint8))
+    for number in (0, 3, 9, 16):
+        paths[number] = tmp_path / f"broken_{number}.png"
+        paths[number].write_bytes(b"\x89PNG")
+    return paths
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 1), (1, 3), (4, 2), (32, 2)])
+def test_each_of_many_files_has_its_own_verdict_or_error_in_its_place(bundle, assorted, batch_size, workers):
+    scorer = Scorer(bundle, threads=1)
+    outcomes = list(scorer.score_files(assorted, batch_size=batch_size, workers=workers))
+    assert len(outcomes) == len(assorted)
+    for number, (path, outcome) in enumerate(zip(assorted, outcomes, strict=True)):
+        if number in (0, 3, 9, 16):
+            assert isinstance(outcome, ImageError)
+            assert path.name in str(outcome)
+            continue
+        expected = scorer.score_image(path)
+        assert outcome.score == pytest.approx(expected.score, rel=1e-5)
+        assert outcome.anomalous == expected.anomalous
+        np.testing.assert_allclose(outcome.anomaly_map, expected.anomaly_map, rtol=1e-4, atol=1e-4)
+
+
+def test_files_are_asked_for_as_they_are_needed_and_not_all_at_once(bundle, digits):
+    path, asked = of_label(digits, 0), []
+    outcomes = Scorer(bundle, threads=1).score_files((asked.append(n) or path for n in range(10_000)), workers=2)
+    next(outcomes)
+    assert len(asked) <= 3
+    for _ in range(10):
+        next(outcomes)
+    assert 11 <= len(asked) <= 13
+    outcomes.close()
+
+
+def test_images_that_are_large_together_go_through_the_network_alone(bundle, digits, monkeypatch):
+    monkeypatch.setattr(scorer_module, "BATCH_PIXELS", 3 * 8 * 8)
+    scorer = Scorer(bundle)
+    seen, real = [], scorer.run
+    monkeypatch.setattr(scorer, "run", lambda pixels: seen.append(len(pixels)) or real(pixels))
+    paths = [digits.path_of(record) for record in digits.with_role("test")][:8]
+    assert len(list(scorer.score_files(paths, batch_size=8, workers=1))) == 8
+    assert seen == [3, 3, 2]
+
+
+def test_while_one_worker_is_in_the_network_another_decodes(bundle, digits, monkeypatch):
+    decoding, real = threading.Event(), scorer_module.read_image
+    scorer = Scorer(bundle)
+    run, read = scorer.run, []
+
+    def read_image(path):
+        read.append(path)
+        if len(read) == 2:
+            decoding.set()
+        return real(path)
+
+    monkeypatch.setattr(scorer_module, "read_image", read_image)
+    waited = []
+    monkeypatch.setattr(scorer, "run", lambda pixels: waited.append(decoding.wait(20)) or run(pixels))
+    assert len(list(scorer.score_files([of_label(digits, 0)] * 3, workers=2))) == 3
+    assert waited == [True, True, True]
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"workers": 0}])
+def test_neither_batch_nor_workers_may_be_nothing(bundle, wrong):
+    with pytest.raises(ConfigError, match="both must be at least 1"):
+        next(Scorer(bundle).score_files([], **wrong))
+
+
+def test_a_score_that_is_not_a_number_stops_a_run_over_files(bundle, digits, monkeypatch):
+    scorer = Scorer(bundle)
+    monkeypatch.setattr(scorer, "run", lambda pixels: (np.full(len(pixels), np.nan), np.zeros((len(pixels), 8, 8))))
+    with pytest.raises(IntegrityError, match="gave the score nan"):
+        list(scorer.score_files([of_label(digits, 0)] * 5))
 
 
 def test_a_tampered_or_unproven_bundle_is_refused(bundle, tmp_path):

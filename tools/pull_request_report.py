@@ -32,6 +32,7 @@ MORE_IS_BETTER = {
     "n_misses": False,
     "passed": True,
     "rank_agreement": True,
+    "best_images_per_second": True,
     "cold_start_ms": False,
     "decode_p50_ms": False,
     "images_per_second": True,
@@ -42,6 +43,7 @@ MORE_IS_BETTER = {
     "peak_memory_mb": False,
     "regions_p50_ms": False,
     "rest_p50_ms": False,
+    "times_floor": False,
 }
 
 BETTER, WORSE, CHANGED, NEW, GONE, UNCHANGED = "better", "worse", "changed", "new", "gone", "unchanged"

@@ -2,9 +2,10 @@
 
     python tools/readme.py table             exit 1 where a table is not what its files say (here or at HEAD)
     python tools/readme.py table --write     rewrite them from the files here
-
-The results are those in metrics/, the comparison of detectors that in benchmarks/detectors.json.
     python tools/readme.py run NAME ...      run the blocks marked so, in the current directory, in this order
+
+The results are those in metrics/, the comparison of detectors that in benchmarks/detectors.json. The tables of
+docs/benchmarks.md, from the other files of benchmarks/, are kept in the same way.
 
 A block is marked by `<!-- run: NAME -->` on the line before its fence; lines that begin with `$ ` are its commands.
 """
@@ -18,6 +19,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from benchmark_tables import Reader, coreset_table, growth_table, markdown, peers_table, pixel_metrics_table
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^<!-- run: (?P<name>[\w-]+) -->\n```console\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -46,7 +49,6 @@ COMPARISON = (
 )
 
 Metrics = Mapping[str, Any]
-Reader = Callable[[str], str]  # the text of a file of this repository
 
 
 def here(name: str) -> str:
@@ -71,7 +73,7 @@ def results_table(read: Reader) -> str:
         )
         rows.append(_row(category, evaluate, parity, bench))
         benches.append(f"{bench['cpu']}, {bench['threads']} threads, onnxruntime {bench['onnxruntime']}")
-    return f"{_markdown(HEAD, rows, n_names=2)}\n\nTimed on {'; '.join(sorted(set(benches)))}.\n"
+    return f"{markdown(HEAD, rows, n_names=2)}\n\nTimed on {'; '.join(sorted(set(benches)))}.\n"
 
 
 def detectors_table(read: Reader) -> str:
@@ -82,7 +84,7 @@ def detectors_table(read: Reader) -> str:
         entries = [entry for entry in measured if entry["part"] == part]
         counts = {f"{entry['n_good']} good and {entry['n_defective']} defective" for entry in entries}
         lines += [f"**{part}**: {', '.join(sorted(counts))} test images", ""]
-        lines += [_markdown(COMPARISON, [_compared(entry) for entry in entries], n_names=1), ""]
+        lines += [markdown(COMPARISON, [_compared(entry) for entry in entries], n_names=1), ""]
     machines = {f"{entry['machine']['cpu']}, {entry['machine']['threads']} threads" for entry in measured}
     commits = {entry["commit"][:10] for entry in measured}
     return (
@@ -103,12 +105,6 @@ def _compared(entry: Metrics) -> tuple[str, ...]:
     )
 
 
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]], *, n_names: int) -> str:
-    """A table whose first `n_names` columns are names and whose others are numbers."""
-    ruler = ["---"] * n_names + ["---:"] * (len(head) - n_names)
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ruler, *rows))
-
-
 def _row(category: str, evaluate: Metrics, parity: Metrics, bench: Metrics) -> tuple[str, ...]:
     interval = f"[{evaluate['image_auroc_low']:.3f}, {evaluate['image_auroc_high']:.3f}]"
     return (
@@ -124,7 +120,16 @@ def _row(category: str, evaluate: Metrics, parity: Metrics, bench: Metrics) -> t
     )
 
 
-TABLES: Mapping[str, Callable[[Reader], str]] = {"results": results_table, "detectors": detectors_table}
+# The tables of each page, by the name in their markers.
+TABLES: Mapping[str, Mapping[str, Callable[[Reader], str]]] = {
+    "README.md": {"results": results_table, "detectors": detectors_table},
+    "docs/benchmarks.md": {
+        "peers": peers_table,
+        "coreset": coreset_table,
+        "metrics": pixel_metrics_table,
+        "growth": growth_table,
+    },
+}
 
 
 def with_table(text: str, name: str, table: str) -> str:
@@ -168,9 +173,9 @@ def run_block(name: str, commands: Sequence[str]) -> None:
     subprocess.run(["bash", "-euo", "pipefail", "-c", script], check=True)
 
 
-def _matches(text: str, name: str, read: Reader) -> bool:
+def _matches(text: str, name: str, table: Callable[[Reader], str], read: Reader) -> bool:
     try:
-        return text == with_table(text, name, TABLES[name](read))
+        return text == with_table(text, name, table(read))
     except (OSError, subprocess.CalledProcessError):  # no such file here or at HEAD, or no git
         return False
 
@@ -183,10 +188,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser("run").add_argument("names", nargs="+", metavar="NAME")
     arguments = parser.parse_args(argv)
 
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
     if arguments.command == "run":
-        blocks = command_blocks(text)
+        blocks = command_blocks(here("README.md"))
         unknown = [name for name in arguments.names if name not in blocks]
         if unknown:
             parser.error(f"no block {', '.join(unknown)}; README.md has {', '.join(blocks)}")
@@ -198,13 +201,20 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return 1
         return 0
     if arguments.write:
-        for name, table in TABLES.items():
-            text = with_table(text, name, table(here))
-        readme.write_text(text, encoding="utf-8")
+        for page, tables in TABLES.items():
+            text = here(page)
+            for name, table in tables.items():
+                text = with_table(text, name, table(here))
+            (ROOT / page).write_text(text, encoding="utf-8")
         return 0
-    stale = [name for name in TABLES if not any(_matches(text, name, read) for read in (here, committed))]
-    for name in stale:
-        print(f"README.md: the table {name!r} is not what its files say; run `make readme`", file=sys.stderr)
+    stale = [
+        (page, name)
+        for page, tables in TABLES.items()
+        for name, table in tables.items()
+        if not any(_matches(here(page), name, table, read) for read in (here, committed))
+    ]
+    for page, name in stale:
+        print(f"{page}: the table {name!r} is not what its files say; run `make readme`", file=sys.stderr)
     return 1 if stale else 0
 
 

@@ -1,6 +1,7 @@
-"""How fast a bundle is, from an encoded file to a verdict, in a fresh process that holds nothing but the scorer.
+"""How fast a bundle is, from an encoded file to a verdict, and how far that is from what the machine could do.
 
-`measure` starts `python -m gonogo.bench` and times it from outside; the child measures the rest and prints JSON.
+`measure` starts `python -m gonogo.timing`, a fresh process that holds nothing but the scorer, and times it from
+outside; the child measures the rest and prints JSON. What needs onnx, the count of the graph's work, stays here.
 """
 
 import json
@@ -13,11 +14,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from gonogo.errors import ConfigError, DataError, GonogoError
-from gonogo.process import peak_bytes
+from gonogo.files import read_manifest
+from gonogo.floor import Work, count_work
+from gonogo.images import read_image
+from gonogo.scorer import ONNX_FILE
+from gonogo.timing import LEAST_COPY, SIDE
 
+# Where the libraries that numpy may multiply with look for how many threads to use; onnxruntime has its own option.
+PRODUCT_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 SOURCE_ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -35,26 +43,35 @@ class BenchParams:
 
 
 def measure(bundle: Path, images: Sequence[Path], params: BenchParams) -> dict[str, float | int | str]:
-    """Latency of decode to verdict at batch 1, with what it was measured on, and the size of the bundle (1e6 bytes).
+    """Latency of decode to verdict at batch 1, its floor, images per second, what they were measured on, and the size
+    of the bundle (1e6 bytes).
 
     Args:
         images: encoded files, taken in turn.
 
     Raises:
         DataError: there is no image.
+        IntegrityError: the bundle is not the one that was proven.
         GonogoError: the measuring process failed; the message ends with its last words.
     """
     if not images:
         raise DataError("bench needs at least one image file to time, got none")
+    read_manifest(bundle)  # before its graph is looked at
+    work = count_work(bundle / ONNX_FILE, *read_image(images[0]).shape[:2])
     request = {
         "bundle": str(bundle),
         "images": [str(path) for path in images],
         "runs": params.runs,
         "warmup": params.warmup,
         "threads": params.threads,
+        "copy_bytes": copied_bytes(work),
     }
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(SOURCE_ROOT), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-B", "-m", "gonogo.bench"]
+    environment = (
+        os.environ
+        | {"PYTHONPATH": os.pathsep.join([str(SOURCE_ROOT), os.environ.get("PYTHONPATH", "")])}
+        | dict.fromkeys(PRODUCT_THREADS, str(params.threads))
+    )
+    command = [sys.executable, "-B", "-m", "gonogo.timing"]
     # Files rather than pipes for the request and the complaints: neither process can then block or break on the other.
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8") as asked,
@@ -74,67 +91,64 @@ def measure(bundle: Path, images: Sequence[Path], params: BenchParams) -> dict[s
             complaints.seek(0)
             last_words = complaints.read().strip()[-500:]
             raise GonogoError(f"the bench process failed with exit code {child.returncode}: {last_words}")
-    figures: dict[str, float | int | str] = json.loads(rest)
     size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
-    return {"cold_start_ms": cold_start * 1e3, "bundle_mb": size / 1e6} | figures
+    figures: dict[str, float | int | str] = {
+        "cold_start_ms": cold_start * 1e3,
+        "bundle_mb": size / 1e6,
+        "cpu": cpu_name(),
+        "cores": os.cpu_count() or 0,
+        "os": platform.system(),
+        "python": platform.python_version(),
+    }
+    measured = json.loads(rest)
+    figures |= measured["figures"]
+    figures |= floor_figures(work, measured["rounds"])
+    return figures | sweep_figures(measured["speeds"])
 
 
-def main() -> None:
-    """The child: read a request from standard input, score, print the figures."""
-    request: dict[str, Any] = json.loads(sys.stdin.readline())
-    import numpy as np
-    import onnxruntime
-    import PIL
+def floor_figures(work: Work, rounds: Sequence[Sequence[float]]) -> dict[str, float]:
+    """What a verdict costs at least on this machine, in milliseconds, and how many times that it takes.
 
-    from gonogo.images import read_image
-    from gonogo.scorer import Scorer
+    Rates and decoding are the best of the rounds, since only other load makes them worse; the verdict is the rounds'
+    median. On a busy machine the distance is therefore overstated.
 
-    scorer = Scorer(Path(request["bundle"]), threads=request["threads"])
-    paths = [Path(path) for path in request["images"]]
-    scorer.score_image(paths[0])
-    print("first verdict", flush=True)
+    Args:
+        work: of one image.
+        rounds: seconds of a product of `timing.SIDE`, of a copy of `copied_bytes(work)`, of decoding and of a verdict.
+    """
+    product, copy, decode, verdict = np.array(rounds).T
+    gflops = 2 * SIDE**3 / float(product.min()) / 1e9
+    gb_per_s = copied_bytes(work) / float(copy.min()) / 1e9
+    model_ms, decode_ms = work.milliseconds(gflops, gb_per_s), float(decode.min()) * 1e3
+    return {
+        "gflop_per_image": work.operations / 1e9,
+        "mb_per_image": work.bytes / 1e6,
+        "matmul_gflops": gflops,
+        "copy_gb_per_s": gb_per_s,
+        "floor_model_ms": model_ms,
+        "floor_decode_ms": decode_ms,
+        "floor_ms": model_ms + decode_ms,
+        "times_floor": float(np.median(verdict)) * 1e3 / (model_ms + decode_ms),
+    }
 
-    for number in range(request["warmup"]):
-        scorer.score_image(paths[number % len(paths)])
-    seconds = []  # (decode, model, rest, regions) of each run
-    for number in range(request["runs"]):
-        path = paths[number % len(paths)]
-        start = time.perf_counter()
-        pixels = read_image(path)[None]
-        decoded = time.perf_counter()
-        scores, maps = scorer.run(pixels)
-        ran = time.perf_counter()
-        (verdict,) = scorer.judge(scores, maps)
-        judged = time.perf_counter()
-        _ = verdict.regions  # timed apart: the verdict does not wait for them
-        seconds.append((decoded - start, ran - decoded, judged - ran, time.perf_counter() - judged))
-    decode, model, rest, regions = (np.array(column) * 1e3 for column in zip(*seconds, strict=True))
-    total = decode + model + rest
-    print(
-        json.dumps(
-            {
-                "p50_ms": float(np.percentile(total, 50)),
-                "p95_ms": float(np.percentile(total, 95)),
-                "mean_ms": float(total.mean()),
-                "images_per_second": float(1e3 / total.mean()),
-                "decode_p50_ms": float(np.percentile(decode, 50)),
-                "model_p50_ms": float(np.percentile(model, 50)),
-                "rest_p50_ms": float(np.percentile(rest, 50)),
-                "regions_p50_ms": float(np.percentile(regions, 50)),
-                "peak_memory_mb": peak_bytes() / 2**20,
-                "runs": request["runs"],
-                "threads": request["threads"],
-                "image_width": int(pixels.shape[2]),
-                "image_height": int(pixels.shape[1]),
-                "cpu": cpu_name(),
-                "cores": os.cpu_count() or 0,
-                "os": platform.system(),
-                "python": platform.python_version(),
-                "onnxruntime": onnxruntime.__version__,
-                "pillow": PIL.__version__,
-            }
-        )
-    )
+
+def copied_bytes(work: Work) -> int:
+    """Read and written by the copy that is timed: as many as a verdict moves, or LEAST_COPY."""
+    return max(work.bytes, LEAST_COPY)
+
+
+def sweep_figures(speeds: Sequence[tuple[int, int, int, float]]) -> dict[str, float | int]:
+    """Images per second of each (workers, threads of each, batch size), and which of them was the fastest."""
+    figures: dict[str, float | int] = {
+        f"images_per_second_w{workers}_t{threads}_b{size}": speed for workers, threads, size, speed in speeds
+    }
+    workers, threads, size, speed = max(speeds, key=lambda setting: setting[3])
+    return figures | {
+        "best_images_per_second": speed,
+        "best_workers": workers,
+        "best_worker_threads": threads,
+        "best_batch_size": size,
+    }
 
 
 def cpu_name() -> str:
@@ -145,7 +159,3 @@ def cpu_name() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-if __name__ == "__main__":
-    main()

@@ -6,6 +6,7 @@ read; 4 the environment or a bundle is not fit for use, or the command itself fa
 
 import argparse
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -61,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     score.add_argument("bundle", type=Path, metavar="BUNDLE", help="a folder that the pipeline wrote, bundles/brick")
     score.add_argument("files", metavar="FILE", nargs="+", help="with --cluster also a folder or s3://bucket/folder")
-    score.add_argument("--threads", type=_count, metavar="N", help="bound the threads of onnxruntime")
+    score.add_argument("--threads", type=_count, metavar="N", help="use so many threads; all cores otherwise")
     score.add_argument("--cluster", action="store_true", help="on Ray's cluster at RAY_ADDRESS, or one started here")
     score.add_argument("--out", metavar="FOLDER", help="of the Parquet files, with --cluster; also s3://bucket/folder")
     score.add_argument("--workers", type=_count, metavar="N", help="with --cluster; default: one for each of its CPUs")
@@ -126,22 +127,24 @@ def _score(arguments: argparse.Namespace) -> int:
         from gonogo.scorer import Scorer
     except ImportError as error:
         raise MissingExtraError(f"scoring needs onnxruntime, numpy and Pillow: {error}; pip install gonogo") from error
-    scorer = Scorer(arguments.bundle, threads=arguments.threads)
+    # Of many files each thread takes its own, which keeps all of them busy; of one file they share the work.
+    threads, workers = (arguments.threads, 1) if len(arguments.files) == 1 else (1, arguments.threads)
+    scorer = Scorer(arguments.bundle, threads=threads)
     results: list[dict[str, Any]] = []
-    for path in map(Path, arguments.files):
-        try:
-            verdict = scorer.score_image(path)
-        except ImageError as error:
-            result: dict[str, Any] = {"file": str(path), "error": str(error)}
+    files = [Path(name) for name in arguments.files]
+    outcomes = scorer.score_files(files, workers=workers or os.cpu_count() or 1)
+    for path, outcome in zip(files, outcomes, strict=True):
+        if isinstance(outcome, ImageError):
+            result: dict[str, Any] = {"file": str(path), "error": str(outcome)}
         else:
-            word = "reject" if verdict.anomalous else "pass"
-            regions = [asdict(region) for region in verdict.regions]
+            word = "reject" if outcome.anomalous else "pass"
+            regions = [asdict(region) for region in outcome.regions]
             result = {
                 "file": str(path),
                 "verdict": word,
-                "score": verdict.score,
-                "p_value": verdict.p_value,
-                "uncertain": verdict.uncertain,
+                "score": outcome.score,
+                "p_value": outcome.p_value,
+                "uncertain": outcome.uncertain,
                 "regions": regions,
             }
         results.append(result)

@@ -34,6 +34,7 @@ class ExportParams:
     """The `export` section."""
 
     opset: Annotated[int, Field(ge=18, le=21)]
+    int8: bool
 
 
 def export_onnx(inspector: Inspector, path: Path, *, metadata: Mapping[str, Any], opset: int) -> None:
@@ -48,12 +49,17 @@ def export_onnx(inspector: Inspector, path: Path, *, metadata: Mapping[str, Any]
         proto = _with_network(_traced(inspector, {PIXELS: IMAGES}, [SCORE, MAP], opset), inspector.detector, opset)
     else:
         proto = _composed(inspector, opset)
-    helper.set_model_props(
-        proto, {f"gonogo.{key}": json.dumps(value, sort_keys=True) for key, value in metadata.items()}
-    )
+    describe(proto, metadata)
     onnx.checker.check_model(proto, full_check=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(proto, path)
+
+
+def describe(proto: onnx.ModelProto, metadata: Mapping[str, Any]) -> None:
+    """Put `metadata` into the file as JSON strings, in place of any that it had."""
+    helper.set_model_props(
+        proto, {f"gonogo.{key}": json.dumps(value, sort_keys=True) for key, value in metadata.items()}
+    )
 
 
 def _traced(

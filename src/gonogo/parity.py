@@ -18,6 +18,7 @@ from gonogo.manifest import Manifest, Record
 from gonogo.model import Model, versions
 from gonogo.scorer import ONNX_FILE, open_session, run_session
 
+INT8_FILE = "gauge_int8.onnx"  # beside the float candidate, where export.int8 asks for it
 Size = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2)]
 
 
@@ -28,6 +29,8 @@ class ParityParams:
     tolerance: Annotated[float, Field(gt=0)]
     batch_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
     other_sizes: Annotated[list[Size], Field(min_length=2)]
+    int8_auroc_change: Annotated[float, Field(ge=0, le=1)]
+    int8_flips: Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)

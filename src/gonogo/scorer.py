@@ -1,19 +1,24 @@
 """The gauge on the line: an image file becomes a verdict. Needs only onnxruntime, numpy and Pillow."""
 
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-from gonogo.errors import IntegrityError
+from gonogo.errors import ConfigError, ImageError, IntegrityError
 from gonogo.files import read_manifest
 from gonogo.images import read_image, require_pixels
 from gonogo.regions import Region, RegionRule, defect_mask, find_regions
 from gonogo.threshold_record import ThresholdRecord
 
 ONNX_FILE = "gauge.onnx"
+BATCH_PIXELS = 4_000_000  # of all images that go through the network together; a larger image goes alone
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,61 @@ class Scorer:
             ImageError: the file cannot be read as an image.
         """
         return self.score_pixels(read_image(path)[None])[0]
+
+    def score_files(
+        self, paths: Iterable[Path], *, batch_size: int = 1, workers: int = 2
+    ) -> Iterator[Verdict | ImageError]:
+        """Judge image files, each in its place: its verdict, or the error that says why it cannot be read.
+
+        While one worker's images go through the network another decodes its own. At most `workers + 1` batches are
+        waiting with their maps, however many files there are.
+
+        Args:
+            paths: read as they are needed, so that they may come from a generator.
+            batch_size: files that a worker takes; those of them that follow each other with one size go through the
+                network together, as long as they have no more than BATCH_PIXELS pixels.
+            workers: threads that decode and score, each with as many of onnxruntime's own as `threads` allows.
+
+        Raises:
+            ConfigError: `batch_size` or `workers` is below 1.
+            IntegrityError: a score is not a number.
+        """
+        if min(batch_size, workers) < 1:
+            raise ConfigError(f"batch_size is {batch_size} and workers is {workers}; both must be at least 1")
+        remaining = iter(paths)
+        waiting: deque[Future[list[Verdict | ImageError]]] = deque()
+        pool = ThreadPoolExecutor(workers)
+        try:
+            while some := list(islice(remaining, batch_size)):
+                waiting.append(pool.submit(self._score_some, some))
+                if len(waiting) > workers:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:  # whoever stops listening early, or meets an error, does not wait for what was not begun
+            pool.shutdown(cancel_futures=True)
+
+    def _score_some(self, paths: Sequence[Path]) -> list[Verdict | ImageError]:
+        outcomes: list[Verdict | ImageError] = []
+        alike: list[np.ndarray] = []
+
+        def judge_alike() -> None:
+            if alike:
+                outcomes.extend(self.score_pixels(np.stack(alike)))
+                alike.clear()
+
+        for path in paths:
+            try:
+                pixels = read_image(path)
+            except ImageError as error:
+                judge_alike()
+                outcomes.append(error)
+                continue
+            if alike and (alike[0].shape != pixels.shape or (len(alike) + 1) * pixels[..., 0].size > BATCH_PIXELS):
+                judge_alike()
+            alike.append(pixels)
+        judge_alike()
+        return outcomes
 
     def score_pixels(self, pixels: np.ndarray) -> list[Verdict]:
         """Judge a batch (n, h, w, 3) of uint8 RGB pixels.

@@ -22,7 +22,7 @@ from torch import Tensor
 from gonogo.backbone import LITE0
 from gonogo.coreset import greedy_coreset
 from gonogo.detectors.contract import Detector, Progress, no_progress
-from gonogo.detectors.patchcore import proximity
+from gonogo.detectors.patchcore import nearest_index
 from gonogo.errors import DataError, NotFittedError
 from gonogo.forecast import Forecast, try_images
 from gonogo.patch_features import PatchFeatures
@@ -151,7 +151,7 @@ class SoftPatch(Detector):
     def _scored(self, pixels: Tensor, bank: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         features = self.patch_features(pixels)  # (n, gh, gw, d)
         patches = features.flatten(1, 2) - self.mean_  # (n, p, d)
-        index = proximity(patches, bank).argmax(dim=2)  # (n, p)
+        index = nearest_index(patches, bank)  # (n, p)
         # Measured again as a difference: near zero, the product's rounding would be all that is left of it.
         distance = (patches - bank[index]).norm(dim=2) * weights[index]
         return distance.amax(dim=1), distance.view(features.shape[:3])

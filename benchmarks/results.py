@@ -1,0 +1,60 @@
+"""Results as JSON: rows of figures, each with the machine, the versions and the commit that they were measured on."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gonogo.bench import cpu_name
+from gonogo.files import read_json, write_json
+from gonogo.process import machine_bytes
+
+ROOT = Path(__file__).resolve().parents[1]
+
+Row = dict[str, Any]
+
+
+def origin(threads: int, versions: Mapping[str, str]) -> Row:
+    """What every row says of itself; the commit ends with -dirty where the code that was measured has changed since."""
+    machine = {
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "memory_mb": round(machine_bytes() / 1e6),
+        "threads": threads,
+        "os": platform.system(),
+        "python": platform.python_version(),
+    }
+    return {"machine": machine, "versions": dict(versions), "commit": commit()}
+
+
+def commit() -> str:
+    """The hash of the last commit."""
+    changed = _git("status", "--porcelain", "--", "src", "benchmarks", ":!benchmarks/*.json")
+    return _git("rev-parse", "HEAD") + ("-dirty" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows measured so far; none where there is no file."""
+    return list(read_json(path)["rows"]) if path.is_file() else []
+
+
+def add_row(path: Path, row: Row, *, key: Sequence[str]) -> None:
+    """Write `row` in the place of the one whose values at `key` are the same, or after the others."""
+    rows = read_rows(path)
+    same = [number for number, old in enumerate(rows) if is_at(old, row, key)]
+    if same:
+        rows[same[0]] = row
+    else:
+        rows.append(row)
+    write_json(path, {"rows": rows})
+
+
+def is_at(row: Mapping[str, Any], other: Mapping[str, Any], key: Sequence[str]) -> bool:
+    """Whether both have the same values at `key`."""
+    return all(row.get(name) == other.get(name) for name in key)

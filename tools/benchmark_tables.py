@@ -1,0 +1,188 @@
+"""The tables of docs/benchmarks.md, from the JSON files that the benchmarks write. Standard library only."""
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Reader = Callable[[str], str]  # the text of a file of this repository
+Row = Mapping[str, Any]
+
+ABSENT = "Not measured on this commit.\n"
+# What a row of the side by side shows: figure of gonogo, figure of anomalib, digits, unit, goal in words.
+PEERS = (
+    ("feature_s", "feature_s", 2, "s", "features of all fit images", ""),
+    ("coreset_s", "coreset_s", 2, "s", "coreset", "100 times"),
+    ("covering_radius", "covering_radius", 3, "", "its covering radius", "at most theirs"),
+    ("peak_mb", "peak_mb", 0, "MB", "peak memory of the fit", "3 times"),
+    ("verdict_onnx_ms", "verdict_engine_ms", 1, "ms", "verdict, against their engine", "8 times"),
+    ("verdict_onnx_ms", "verdict_network_ms", 1, "ms", "verdict, against their network", ""),
+    ("verdict_onnx_ms", "verdict_onnx_ms", 1, "ms", "verdict, against their ONNX file", "4 times"),
+    ("image_auroc", "image_auroc", 4, "", "image AUROC", "at least theirs"),
+    ("pixel_auroc", "pixel_auroc", 4, "", "pixel AUROC", "at least theirs"),
+    ("aupro_30", "aupro_30", 4, "", "AUPRO@0.30", "at least theirs"),
+)
+COSTS = (("fit_s", 1, "s"), ("fit_mb", 0, "MB"), ("verdict_ms", 1, "ms"), ("onnx_mb", 1, "MB"))
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]], *, n_names: int) -> str:
+    """A table whose first `n_names` columns are names and whose others are numbers."""
+    ruler = ["---"] * n_names + ["---:"] * (len(head) - n_names)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ruler, *rows))
+
+
+def peers_table(read: Reader) -> str:
+    """PatchCore in both libraries: one table per part."""
+    rows = _measured(read, "benchmarks/anomalib_side_by_side.json")
+    if not rows:
+        return ABSENT
+    parts = []
+    for key in dict.fromkeys((row["part"], row["image_size"], row["n_fit"]) for row in rows):
+        of = {row["library"]: row for row in rows if (row["part"], row["image_size"], row["n_fit"]) == key}
+        ours, theirs = of["gonogo"], of["anomalib"]
+        lines = [
+            (
+                what,
+                _figure(ours, mine, digits, unit),
+                _figure(theirs, other, digits, unit),
+                _ratio(ours.get(mine), theirs.get(other)) if unit else "",
+                goal,
+            )
+            for mine, other, digits, unit, what, goal in PEERS
+        ]
+        parts.append(
+            f"**{key[0]}**: {key[2]} fit images of {key[1]} pixels, {ours['n_patches']:,} patches of {ours['dims']} "
+            f"dimensions, {ours['n_picks']:,} picks; {ours['n_good']} good and {ours['n_defective']} defective test "
+            "images\n"
+        )
+        parts.append(markdown(("", "gonogo", "anomalib", "anomalib / gonogo", "goal"), lines, n_names=1) + "\n")
+    return "\n".join([*parts, _origin(rows)])
+
+
+def coreset_table(read: Reader) -> str:
+    """The coreset of many patches, exact and composable."""
+    rows = _measured(read, "benchmarks/coreset.json")
+    if not rows:
+        return ABSENT
+    head = ("choice", "patches", "picks", "time", "peak memory", "of which before", "covering radius", "promised")
+    lines = [
+        (
+            row["method"] + (f", {row['n_parts']} parts in {row['room_mb']:,.0f} MB" if "room_mb" in row else ""),
+            f"{row['n_patches']:,} × {row['dims']}",
+            f"{row['n_picks']:,}",
+            _number(row["seconds"], 1, "s"),
+            _number(row["peak_mb"], 0, "MB"),
+            _number(row["before_mb"], 0, "MB"),
+            _number(row["covering_radius"], 4, ""),
+            "≤ " + _number(row.get("covering_radius_at_most", row.get("covering_radius_reported")), 4, ""),
+        )
+        for row in rows
+    ]
+    return f"{markdown(head, lines, n_names=1)}\n\n{_origin(rows)}"
+
+
+def pixel_metrics_table(read: Reader) -> str:
+    """The pixel metrics of the three libraries."""
+    rows = _measured(read, "benchmarks/metrics.json")
+    if not rows:
+        return ABSENT
+    ours = {(row["n_images"], row["side"]): row for row in rows if row["library"] == "gonogo"}
+    head = ("", "images", "time", "times gonogo's", "peak memory", "of which before")
+    lines = []
+    for row in rows:
+        beside = ours.get((row["n_images"], row["side"]))
+        lines.append(
+            (
+                f"{row['library']}: " + ", ".join(name for key, name in _FOUND.items() if key in row),
+                f"{row['n_images']} of {row['side']:,} × {row['side']:,}",
+                _number(row["seconds"], 1, "s"),
+                "–" if beside is None else f"{row['seconds'] / beside['seconds']:.1f}",
+                _number(row["peak_mb"], 0, "MB"),
+                _number(row["before_mb"], 0, "MB"),
+            )
+        )
+    values = [(row["library"], *(_number(row.get(key), 9, "") for key in _FOUND)) for row in rows]
+    return (
+        f"{markdown(head, lines, n_names=1)}\n\n{markdown(('', *_FOUND.values()), values, n_names=1)}\n\n"
+        f"{_origin(rows)}"
+    )
+
+
+def growth_table(read: Reader) -> str:
+    """Costs against the number of fit images and against their size, and the exponents of the curves."""
+    rows = _measured(read, "benchmarks/growth.json")
+    if not rows:
+        return ABSENT
+    parts = ["![Each cost against the number of fit images and against their side](images/growth.svg)\n"]
+    costs = ("fit", "memory of the fit", "verdict", "ONNX file")
+    for along, title in (("n_images", "fit images"), ("side", "side, pixels")):
+        on_curve = [row for row in rows if along in row["curves"]]
+        on_curve.sort(key=lambda row: (str(row["detector"]), float(row[along])))
+        lines = [(row["detector"], f"{row[along]:,}", *_costs(row)) for row in on_curve]
+        parts.append(markdown(("detector", title, *costs), lines, n_names=1) + "\n")
+    fitted = json.loads(read("benchmarks/growth.json"))["exponents"]
+    lines = [
+        (
+            row["detector"],
+            f"{'fit images' if row['along'] == 'n_images' else 'side'}, {row['from']:,} to {row['to']:,}",
+            *(_exponent(row.get(figure)) for figure, _, _ in COSTS),
+        )
+        for row in fitted
+    ]
+    parts.append("The exponents, and the least and the largest between neighbouring points:\n")
+    parts.append(markdown(("detector", "along", *costs), lines, n_names=2) + "\n")
+    skipped = [row for row in rows if "skipped" in row]
+    said = [f"- {row['detector']}, {row['n_images']:,} images of {row['side']}: {row['skipped']}" for row in skipped]
+    if said:
+        parts.append("\n".join(["Skipped:", "", *said, ""]))
+    return "\n".join([*parts, _origin(rows)])
+
+
+_FOUND = {"pixel_auroc": "pixel AUROC", "pixel_ap": "pixel AP", "aupro_30": "AUPRO@0.30"}
+
+
+def _measured(read: Reader, name: str) -> list[Row]:
+    """The rows of a benchmark; none where it was not run."""
+    try:
+        return list(json.loads(read(name))["rows"])
+    except (OSError, subprocess.CalledProcessError):  # no such file, here or at HEAD
+        return []
+
+
+def _number(value: float | None, digits: int, unit: str) -> str:
+    return "–" if value is None else f"{value:,.{digits}f} {unit}".rstrip()
+
+
+def _figure(row: Row, name: str, digits: int, unit: str) -> str:
+    """A figure, and where it is a mean of several that differ, the least and the largest of them."""
+    low, high = (_number(row.get(f"{name}_{end}"), digits, unit) for end in ("least", "largest"))
+    return _number(row.get(name), digits, unit) + (f" [{low}, {high}]" if low != high else "")
+
+
+def _ratio(ours: float | None, theirs: float | None) -> str:
+    return "–" if not ours or theirs is None else f"{theirs / ours:,.1f}"
+
+
+def _costs(row: Row) -> tuple[str, ...]:
+    if "skipped" in row:
+        return ("skipped",) + ("",) * (len(COSTS) - 1)
+    return tuple(_number(row[figure], digits, unit) for figure, digits, unit in COSTS)
+
+
+def _exponent(fitted: Row | None) -> str:
+    return "–" if fitted is None else f"{fitted['slope']:.2f} [{fitted['least']:.2f}, {fitted['largest']:.2f}]"
+
+
+def _origin(rows: Sequence[Row]) -> str:
+    """What the rows were measured on."""
+    machines = {
+        f"{row['machine']['cpu']}, {row['machine']['cores']} cores, {row['machine']['memory_mb'] / 1e3:.0f} GB, "
+        f"{row['machine']['threads']} threads"
+        for row in rows
+    }
+    versions = {f"{name} {version}" for row in rows for name, version in row["versions"].items()}
+    commits = {row["commit"][:10] + ("-dirty" if row["commit"].endswith("-dirty") else "") for row in rows}
+    return (
+        f"Measured on {'; '.join(sorted(machines))}; {', '.join(sorted(versions))}; commit "
+        f"{', '.join(sorted(commits))}.\n"
+    )
