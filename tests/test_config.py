@@ -19,7 +19,7 @@ prepare: {source: surfaces, window: 48}
 fit:
   {detector: pca, device: cpu, memory_budget_mb: null, tiling: null, suspicious: 6,
    image_size: 16, explained_variance: 0.5}
-calibrate: {false_alarm_rate: 0.1, confidence: 0.95, margin: 1.0e-3}
+calibrate: {false_alarm_rate: 0.1, confidence: 0.95, margin: 1.0e-3, method: holdout, folds: 5, tail_share: 0.2}
 overrides:
   brick: {}
   digit_0: {fit: {image_size: 8}, prepare: {source: digits, normal_class: 0}}
@@ -92,7 +92,7 @@ def test_a_whole_number_serves_as_a_float(tmp_path):
     [
         ("margin: 1.0e-3", "margin: yes", ["params.yaml: calibrate", "margin", "'yes'"]),
         ("confidence: 0.95, ", "", ["params.yaml: calibrate", "'confidence' is missing"]),
-        ("confidence: 0.95", "confidence: 0.95, confidance: 1", ["'confidance'", "allowed: false_alarm_rate"]),
+        ("confidence: 0.95", "confidence: 0.95, confidance: 1", ["'confidance'", "allowed: method"]),
     ],
 )
 def test_a_wrong_key_or_type_is_named_with_what_is_allowed(tmp_path, old, new, words):

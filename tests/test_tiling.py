@@ -90,6 +90,8 @@ def test_a_fit_sees_every_tile_of_every_image_and_reads_each_file_once(digits):
     reads = Counter()
 
     class Counting:
+        cluster = None
+
         def pixels_of(self, record):
             reads[record.path] += 1
             return digits.pixels_of(record)
