@@ -84,8 +84,8 @@ def test_the_process_needs_neither_torch_nor_any_package_of_the_pipeline(figures
 def test_the_floor_is_operations_and_bytes_over_the_best_rates_and_the_verdict_its_median_over_that():
     work = Work(operations=4 * 10**9, bytes=8 * 10**6)
     product, copy = 2 * 1024**3 / 50e9, 8e6 / 20e9  # 50 GFLOP/s and 20 GB/s
-    rounds = [(2 * product, copy, 3e-3, 0.10), (product, 3 * copy, 5e-3, 0.40), (9 * product, 9 * copy, 9e-3, 0.20)]
-    figures = floor_figures(work, rounds)
+    rounds = [(2 * product, copy, 3e-3), (product, 3 * copy, 5e-3), (9 * product, 9 * copy, 9e-3)]
+    figures = floor_figures(work, rounds, 200.0)
     assert figures["matmul_gflops"] == pytest.approx(50)
     assert figures["copy_gb_per_s"] == pytest.approx(20)
     assert figures["floor_model_ms"] == pytest.approx(80 + 0.4)
@@ -96,7 +96,7 @@ def test_the_floor_is_operations_and_bytes_over_the_best_rates_and_the_verdict_i
 
 
 def test_a_copy_too_small_to_time_is_made_larger_and_counted_so():
-    figures = floor_figures(Work(0, 1000), [(1e-3, 1e-4, 1e-3, 1e-2)])
+    figures = floor_figures(Work(0, 1000), [(1e-3, 1e-4, 1e-3)], 10.0)
     assert figures["copy_gb_per_s"] == pytest.approx(2**20 / 1e-4 / 1e9)
 
 

@@ -102,21 +102,22 @@ def measure(bundle: Path, images: Sequence[Path], params: BenchParams) -> dict[s
     }
     measured = json.loads(rest)
     figures |= measured["figures"]
-    figures |= floor_figures(work, measured["rounds"])
+    figures |= floor_figures(work, measured["rounds"], float(figures["p50_ms"]))
     return figures | sweep_figures(measured["speeds"])
 
 
-def floor_figures(work: Work, rounds: Sequence[Sequence[float]]) -> dict[str, float]:
+def floor_figures(work: Work, rounds: Sequence[Sequence[float]], p50_ms: float) -> dict[str, float]:
     """What a verdict costs at least on this machine, in milliseconds, and how many times that it takes.
 
-    Rates and decoding are the best of the rounds, since only other load makes them worse; the verdict is the rounds'
-    median. On a busy machine the distance is therefore overstated.
+    Rates and decoding are the best of the rounds, since only other load makes them worse; the verdict is the median
+    of its runs just before. On a busy machine the distance is therefore overstated.
 
     Args:
         work: of one image.
-        rounds: seconds of a product of `timing.SIDE`, of a copy of `copied_bytes(work)`, of decoding and of a verdict.
+        rounds: seconds of a product of `timing.SIDE`, of a copy of `copied_bytes(work)` and of decoding.
+        p50_ms: of a verdict.
     """
-    product, copy, decode, verdict = np.array(rounds).T
+    product, copy, decode = np.array(rounds).T
     gflops = 2 * SIDE**3 / float(product.min()) / 1e9
     gb_per_s = copied_bytes(work) / float(copy.min()) / 1e9
     model_ms, decode_ms = work.milliseconds(gflops, gb_per_s), float(decode.min()) * 1e3
@@ -128,7 +129,7 @@ def floor_figures(work: Work, rounds: Sequence[Sequence[float]]) -> dict[str, fl
         "floor_model_ms": model_ms,
         "floor_decode_ms": decode_ms,
         "floor_ms": model_ms + decode_ms,
-        "times_floor": float(np.median(verdict)) * 1e3 / (model_ms + decode_ms),
+        "times_floor": p50_ms / (model_ms + decode_ms),
     }
 
 

@@ -62,7 +62,7 @@ def main() -> None:
         "onnxruntime": onnxruntime.__version__,
         "pillow": PIL.__version__,
     }
-    rounds = list(in_turn(scorer, paths[0], threads, int(request["copy_bytes"])))
+    rounds = list(in_turn(paths[0], threads, int(request["copy_bytes"])))
     room = machine_bytes() // 4
     most = room // max(1, peak - loaded) if room else 1
     speeds = list(sweep(bundle, paths, threads, min(request["runs"], SWEEP_IMAGES), most))
@@ -84,11 +84,12 @@ def _parts(scorer: Any, path: Path) -> tuple[float, float, float, float]:
     return decoded - start, ran - decoded, judged - ran, time.perf_counter() - judged
 
 
-def in_turn(scorer: Any, path: Path, threads: int, copy_bytes: int) -> Iterator[tuple[float, float, float, float]]:
-    """ROUNDS times: seconds of a plain product of SIDE, of a plain copy, of the library's decoding, and of a verdict.
+def in_turn(path: Path, threads: int, copy_bytes: int) -> Iterator[tuple[float, float, float]]:
+    """ROUNDS times: seconds of a plain product of SIDE, of a plain copy, and of the library's decoding.
 
-    The copy is of as many bytes as a
-    verdict moves at least, half of them read and half written: if they fit into a cache, they do so here.
+    The copy is of as many bytes as a verdict moves at least, half of them read and half written: if they fit into a
+    cache, they do so here. No verdict is timed between them: numpy's threads spin on for a while after a product, and
+    would take its cores.
     """
     import numpy as np
     from PIL import Image
@@ -109,8 +110,7 @@ def in_turn(scorer: Any, path: Path, threads: int, copy_bytes: int) -> Iterator[
             multiplied = seconds_of(lambda: np.matmul(left, right, out=product))
             copied = seconds_of(copy)
             decoded = seconds_of(lambda: Image.open(io.BytesIO(data)).load())
-            time.sleep(PAUSE)
-            yield multiplied, copied, decoded, seconds_of(lambda: scorer.score_image(path))
+            yield multiplied, copied, decoded
 
 
 def seconds_of(action: Callable[[], object]) -> float:
