@@ -31,6 +31,8 @@ def report_of(category: str) -> CategoryReport:
         parity=parity,
         bench=bench,
         rows=read_rows(door.path("plots", "records", f"{category}.csv")),
+        robustness=read_json(door.path("metrics", "robustness", f"{category}.json")),
+        robustness_rows=read_rows(door.path("plots", "robustness", f"{category}.csv")),
         sheet=door.path("plots", "sheets", f"{category}.png"),
         fit_rows=read_rows(door.path("plots", "suspicious", f"{category}.csv")),
         fit_sheet=door.path("plots", "suspicious", f"{category}.png"),

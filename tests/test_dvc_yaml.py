@@ -21,7 +21,7 @@ from gonogo.manifest import read_manifest
 from gonogo.model import load_model
 from import_closure import ROOT, import_closure
 
-STAGES = ["prepare", "fit", "evaluate", "export", "parity", "bench", "summary"]
+STAGES = ["prepare", "fit", "evaluate", "export", "parity", "robustness", "bench", "summary"]
 PIPELINE = read_yaml(ROOT / "dvc.yaml")
 RAW = read_yaml(ROOT / "params.yaml")["raw"]  # the one path that a user changes per experiment
 PATHS = {name: folder for entry in PIPELINE["vars"] for name, folder in entry.items()}
@@ -207,7 +207,7 @@ def test_a_stage_writes_only_what_it_declares_and_all_of_it(witnessed, stage, ch
     assert [d for d in declared if not (checkout / d).exists()] == []
 
 
-@pytest.mark.parametrize("stage", ["evaluate", "parity", "bench"])
+@pytest.mark.parametrize("stage", ["evaluate", "parity", "robustness", "bench"])
 @pytest.mark.usefixtures("witnessed")
 def test_every_metrics_file_is_flat_and_finite_and_names_its_data(checkout, stage):
     metrics = json.loads((checkout / "metrics" / stage / "digit_0.json").read_text(), parse_constant=pytest.fail)

@@ -32,6 +32,8 @@ MORE_IS_BETTER = {
     "n_misses": False,
     "passed": True,
     "rank_agreement": True,
+    "worst_false_alarm_rate": False,
+    "worst_recall": True,
     "best_images_per_second": True,
     "cold_start_ms": False,
     "decode_p50_ms": False,

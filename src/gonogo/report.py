@@ -12,12 +12,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from gonogo.files import write_text
 from gonogo.histogram import histogram
 
+RATES = ("false_alarm_rate", "recall")
+
 
 @dataclass(frozen=True)
 class CategoryReport:
     """What the page says of one category: its metrics files, per-image rows, picture sheets and certificate.
 
-    `fit_rows` and `fit_sheet` are those of the fit images that are unlike the others.
+    `fit_rows` and `fit_sheet` are those of the fit images that are unlike the others; `robustness_rows` those of images
+    that were changed.
     """
 
     name: str
@@ -26,6 +29,8 @@ class CategoryReport:
     parity: Mapping[str, Any]
     bench: Mapping[str, Any]
     rows: Sequence[Mapping[str, str]]
+    robustness: Mapping[str, Any]
+    robustness_rows: Sequence[Mapping[str, str]]
     sheet: Path
     fit_rows: Sequence[Mapping[str, str]]
     fit_sheet: Path
@@ -45,6 +50,17 @@ class CategoryReport:
     def n_fit_rejected(self) -> int:
         """How many fit images the gauge would reject, had the fit not seen them."""
         return sum(row["rejected"] == "1" for row in self.fit_rows)
+
+    @property
+    def robustness_card(self) -> list[dict[str, Any]]:
+        """Of each corruption its rates by severity, from 0, the images as they are; None where there is no rate."""
+        as_they_are, *changed = self.robustness_rows
+        card = []
+        for name in dict.fromkeys(row["corruption"] for row in changed):
+            rows = [as_they_are, *(row for row in changed if row["corruption"] == name)]
+            rates = {key: [float(row[key]) if row[key] else None for row in rows] for key in RATES}
+            card.append({"name": name, **rates})
+        return card
 
     @property
     def histogram(self) -> dict[str, Any]:

@@ -1,0 +1,142 @@
+"""What light, lens and handling do to an image, in five severities: mild enough at 1 to be an ordinary day on a line.
+
+Lengths are shares of the image's shorter side, so that a severity means the same at any resolution. Where a change has
+two directions (brighter or darker, left or right) `rng` picks one. What a shift, a turn or a smaller scale brings into
+the image is its reflection at the border.
+
+Source of the kinds: Hendrycks and Dietterich 2019, "Benchmarking Neural Network Robustness to Common Corruptions and
+Perturbations" (ICLR), with those of an inspection line (glare, white balance, shift, turn, scale) for its weather. The
+severities are ours: the paper's are made for photographs of objects, and its lowest would already fail a part.
+"""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageEnhance
+from scipy import ndimage
+
+SEVERITIES = range(1, 6)
+
+Change = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """One kind of change.
+
+    change: of pixels (h, w, 3) uint8, by an amount, with a generator; gives pixels of the same shape and type.
+    amounts: one for each severity, ascending in effect.
+    """
+
+    change: Change
+    amounts: tuple[float, float, float, float, float]
+
+    def __call__(self, pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
+        """The image (h, w, 3) uint8 at a severity from 1 to 5."""
+        return self.change(pixels, self.amounts[severity - 1], rng)
+
+
+def _sign(rng: np.random.Generator) -> int:
+    return int(rng.choice((-1, 1)))
+
+
+def _bytes(pixels: np.ndarray) -> np.ndarray:
+    return np.asarray(np.rint(np.clip(pixels, 0, 255)), dtype=np.uint8)
+
+
+def _enhanced(kind: type[ImageEnhance.Brightness | ImageEnhance.Contrast]) -> Change:
+    def change(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+        return np.array(kind(Image.fromarray(pixels)).enhance(1 + _sign(rng) * amount))
+
+    return change
+
+
+def _gamma(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    levels = _bytes(255 * (np.arange(256) / 255) ** ((1 + amount) ** _sign(rng)))
+    return np.asarray(levels[pixels])
+
+
+def _white_balance(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    warm = _sign(rng) * amount
+    return _bytes(pixels * np.array([1 + warm, 1.0, 1 - warm]))
+
+
+def _blur(pixels: np.ndarray, amount: float, _: np.random.Generator) -> np.ndarray:
+    sigma = amount * min(pixels.shape[:2])
+    return _bytes(ndimage.gaussian_filter(pixels.astype(np.float32), (sigma, sigma, 0), mode="reflect"))
+
+
+def _motion(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    length = max(2, round(amount * min(pixels.shape[:2])))
+    line = np.zeros((2 * length + 1, 2 * length + 1))
+    angle = rng.uniform(0, np.pi)
+    along = np.linspace(-length / 2, length / 2, 4 * length + 1)
+    rows, columns = (np.rint(length + along * part).astype(int) for part in (np.sin(angle), np.cos(angle)))
+    np.add.at(line, (rows, columns), 1.0)
+    return _bytes(ndimage.convolve(pixels.astype(np.float32), line[..., None] / line.sum(), mode="reflect"))
+
+
+def _noise(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    return _bytes(pixels + rng.normal(0, 255 * amount, pixels.shape))
+
+
+def _jpeg(pixels: np.ndarray, amount: float, _: np.random.Generator) -> np.ndarray:
+    encoded = io.BytesIO()
+    Image.fromarray(pixels).save(encoded, format="JPEG", quality=int(amount))
+    return np.array(Image.open(encoded))
+
+
+def _moved(
+    pixels: np.ndarray, *, turn: float = 0.0, scale: float = 1.0, step: tuple[float, float] = (0.0, 0.0)
+) -> np.ndarray:
+    """Turned by radians and scaled about the centre, then moved by rows and columns; cubic, so that it blurs little."""
+    back = np.eye(3)  # from a place in the result to the place in the image that it comes from
+    back[:2, :2] = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) / scale
+    middle = (np.array([*pixels.shape[:2], 1]) - 1) / 2
+    offset = middle - back @ (middle + np.array([*step, 0]))
+    return _bytes(ndimage.affine_transform(pixels.astype(np.float32), back, offset, order=3, mode="reflect"))
+
+
+def _shift(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    angle, length = rng.uniform(0, 2 * np.pi), amount * min(pixels.shape[:2])
+    return _moved(pixels, step=(length * np.sin(angle), length * np.cos(angle)))
+
+
+def _rotation(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    return _moved(pixels, turn=np.deg2rad(_sign(rng) * amount))
+
+
+def _scale(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    return _moved(pixels, scale=(1 + amount) ** _sign(rng))
+
+
+def _glare(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    height, width = pixels.shape[:2]
+    y, x = rng.uniform(0.1, 0.9, 2) * (height, width)
+    rows, columns = np.ogrid[:height, :width]
+    spread = min(height, width) / 8
+    spot = np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / (2 * spread**2))
+    return _bytes(pixels + amount * (255.0 - pixels) * spot[..., None])
+
+
+CORRUPTIONS: Mapping[str, Corruption] = {
+    "brightness": Corruption(_enhanced(ImageEnhance.Brightness), (0.03, 0.06, 0.12, 0.25, 0.4)),
+    "contrast": Corruption(_enhanced(ImageEnhance.Contrast), (0.03, 0.06, 0.12, 0.25, 0.4)),
+    "gamma": Corruption(_gamma, (0.03, 0.06, 0.12, 0.25, 0.5)),
+    "white balance": Corruption(_white_balance, (0.01, 0.02, 0.05, 0.1, 0.2)),
+    "blur": Corruption(_blur, (0.002, 0.003, 0.005, 0.01, 0.02)),
+    "motion": Corruption(_motion, (0.01, 0.02, 0.03, 0.05, 0.08)),
+    "noise": Corruption(_noise, (0.005, 0.01, 0.02, 0.04, 0.08)),
+    "JPEG": Corruption(_jpeg, (90, 75, 60, 40, 20)),
+    "shift": Corruption(_shift, (0.005, 0.01, 0.02, 0.05, 0.1)),
+    "rotation": Corruption(_rotation, (0.5, 1, 2, 5, 10)),
+    "scale": Corruption(_scale, (0.005, 0.01, 0.02, 0.05, 0.1)),
+    "glare": Corruption(_glare, (0.05, 0.1, 0.2, 0.4, 0.7)),
+}
+
+
+def corrupted(pixels: np.ndarray, name: str, severity: int, *, seed: Sequence[int]) -> np.ndarray:
+    """The image (h, w, 3) uint8 after the corruption `name`; the same for the same seed."""
+    return CORRUPTIONS[name](pixels, severity, np.random.default_rng(seed))

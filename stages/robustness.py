@@ -1,0 +1,37 @@
+"""Hold a gauge and its one threshold against test images that were changed in known ways."""
+
+import door
+from gonogo.config import Params
+from gonogo.files import write_metrics, write_rows
+from gonogo.manifest import read_manifest
+from gonogo.robustness import CELL_COLUMNS, RobustnessParams, cell_rows, robustness_card, robustness_metrics
+from gonogo.scorer import Scorer
+
+
+def main(category: str, params: Params) -> None:
+    values = params.values("robustness", RobustnessParams)
+    manifest = read_manifest(door.path("prepared", category), params.raw)
+    scorer = Scorer(door.path("bundles", category))
+    cells = robustness_card(
+        lambda pixels: scorer.score_pixels(pixels[None])[0].score,
+        manifest,
+        values,
+        threshold=scorer.threshold,
+        seed=params.seed,
+        progress=door.show_progress,
+    )
+    metrics = robustness_metrics(cells)
+    fingerprint = {"data_fingerprint": manifest.fingerprint}
+    write_metrics(door.path("metrics", "robustness", f"{category}.json"), metrics | fingerprint)
+    write_rows(door.path("plots", "robustness", f"{category}.csv"), cell_rows(cells), CELL_COLUMNS)
+    if "worst_false_alarm_rate" in metrics:
+        worst, as_they_are = metrics["worst_false_alarm_rate"], metrics["false_alarm_rate.none"]
+        corruption = metrics["worst_false_alarm_rate_corruption"]
+        door.say(
+            f"{category}: of good test parts {as_they_are:.1%} are rejected as they are, and at severity 3 of 5 at "
+            f"most {worst:.1%}, by {corruption}"
+        )
+
+
+if __name__ == "__main__":
+    door.run(main)
