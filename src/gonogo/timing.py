@@ -17,7 +17,7 @@ SIDE = 1024  # of the matrices of a plain product
 LEAST_COPY = 2**20  # bytes; a smaller copy would time the clock
 PAUSE = 0.02  # seconds in which the threads of one library fall asleep before the other's begin
 ROUNDS = 15
-SWEEP_IMAGES = 64  # per setting
+SWEEP_IMAGES = 32  # per setting
 BATCH_SIZES = (1, 8, 32)
 
 
