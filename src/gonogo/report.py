@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from gonogo.files import write_text
 from gonogo.histogram import histogram
+from gonogo.page import render
 
 RATES = ("false_alarm_rate", "recall")
 
@@ -85,6 +83,4 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 def write_report(path: Path, summary: Mapping[str, Any], categories: Sequence[CategoryReport]) -> None:
     """Write the page."""
-    environment = Environment(loader=PackageLoader("gonogo", "."), autoescape=True, undefined=StrictUndefined)
-    page = environment.get_template("report.html.j2").render(summary=summary, categories=categories)
-    write_text(path, page)
+    render(path, "report.html.j2", summary=summary, categories=categories)
