@@ -14,30 +14,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 sys.dont_write_bytecode = True
 
 try:
-    from gonogo.config import Params, read_yaml
+    from gonogo.config import Params, project_path
 except ModuleNotFoundError as missing:
     sys.exit(
         f"{sys.executable} has no {missing.name}: use `make run`, or activate the environment that it made "
         "(`source .venv/bin/activate`) before calling dvc"
     )
-from gonogo.errors import ConfigError, GonogoError  # noqa: E402
+from gonogo.errors import GonogoError  # noqa: E402
 from gonogo.progress import ProgressLine  # noqa: E402
 
 PARAMS = Path("params.yaml")
 
+path = project_path  # stages run in the project's root
+
 show_progress = ProgressLine()  # one line at a time
-
-
-def path(name: str, *parts: str) -> Path:
-    """The folder that `dvc.yaml` calls `name` under `vars`, with `parts` below it.
-
-    Raises:
-        ConfigError: dvc.yaml has no such path.
-    """
-    for entry in read_yaml(Path("dvc.yaml")).get("vars", []):
-        if name in entry:
-            return Path(str(entry[name]), *parts)
-    raise ConfigError(f"dvc.yaml: vars has no path {name!r}")
 
 
 def run(main: Callable[[str, Params], None]) -> None:

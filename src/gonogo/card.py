@@ -10,15 +10,14 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import binary_dilation, binary_erosion
 
+from gonogo.drawing import outlined
 from gonogo.manifest import Manifest, Record
 from gonogo.page import render
 from gonogo.prepare import Prepared
 from gonogo.sample import ROLES
 
 TILE, PER_KIND = 132, 8
-OUTLINE = (255, 45, 210)
 
 
 def count_metrics(prepared: Prepared) -> dict[str, int | str]:
@@ -75,24 +74,6 @@ def write_page(path: Path, card: Mapping[str, Any], manifest: Manifest) -> None:
     render(path, "card.html.j2", card=card, kinds=list(_kinds(manifest)), tile=TILE)
 
 
-def outlined(pixels: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """The image scaled to fit `TILE`, with the outline of its mask drawn in one colour; (h, w, 3) uint8."""
-    image = Image.fromarray(pixels)
-    scale = TILE / max(image.size)
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    small = np.array(image.resize(size, Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS))
-    if mask is not None and mask.any():
-        if scale > 1:
-            rows, columns = (np.arange(s) * n // s for n, s in zip(mask.shape, size[::-1], strict=True))
-            marked = mask[rows[:, None], columns]
-        else:  # the largest value of each cell: a defect of one pixel must not vanish
-            rows, columns = np.nonzero(mask)
-            marked = np.zeros(size[::-1], dtype=bool)
-            marked[rows * size[1] // mask.shape[0], columns * size[0] // mask.shape[1]] = True
-        small[binary_dilation(marked) & ~binary_erosion(marked)] = OUTLINE
-    return small
-
-
 def _kinds(manifest: Manifest) -> Iterator[dict[str, Any]]:
     """Rows of the sample grid: good images by role, then each defect type, a few of each, evenly spaced."""
     rows: dict[tuple[int, str], list[Record]] = {}
@@ -112,7 +93,7 @@ def _kinds(manifest: Manifest) -> Iterator[dict[str, Any]]:
 def _tile(manifest: Manifest, record: Record) -> str:
     mask = manifest.mask_of(record) if record.label == 1 else None
     encoded = io.BytesIO()
-    Image.fromarray(outlined(manifest.pixels_of(record), mask)).save(encoded, format="JPEG", quality=88)
+    Image.fromarray(outlined(manifest.pixels_of(record), mask, TILE)).save(encoded, format="JPEG", quality=88)
     return "data:image/jpeg;base64," + base64.b64encode(encoded.getvalue()).decode()
 
 

@@ -1,7 +1,7 @@
 """The command `gonogo`: a thin door over the library, free of torch unless a command trains.
 
-Exit status: 0 done and every part passed; 1 a check said no (a part was rejected); 2 usage; 3 data could not be
-read; 4 the environment or a bundle is not fit for use, or the command itself failed.
+Exit status: 0 done and every part passed; 1 a check said no (a part was rejected, a metric moved too far); 2 usage;
+3 data could not be read; 4 the environment or a bundle is not fit for use, or the command itself failed.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from gonogo.doctor import examine
 from gonogo.errors import GonogoError, ImageError, IntegrityError, MissingExtraError, WorkerError
 
 DONE, REJECTED, USAGE, DATA, ENVIRONMENT = 0, 1, 2, 3, 4
+TOLERANCES = "tolerances.yaml"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -94,7 +95,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     distill.set_defaults(command=_distill)
 
-    for command in (version, doctor, score, distill):
+    compare = commands.add_parser(
+        "compare",
+        help="say what a change did to metrics and verdicts, and whether the gate lets it pass",
+        description="Compare two revisions of a project, or one with the workspace: metrics with intervals, verdicts "
+        "that changed, and the tolerances of tolerances.yaml. Exit status 0: within all of them; 1: beyond one.",
+    )
+    compare.add_argument("old", metavar="REV", help="the revision to compare with: a commit, branch or tag")
+    compare.add_argument("new", metavar="REV", nargs="?", help="what is compared with it; default: the workspace")
+    compare.add_argument("--out", type=Path, metavar="FOLDER", help="write report.md and pictures of changed images")
+    compare.add_argument("--picture-url", default="", metavar="URL", help="where report.md will find its pictures")
+    compare.add_argument("--tolerances", type=Path, metavar="FILE", help="default: tolerances.yaml, if it is there")
+    compare.add_argument("--other-data", action="store_true", help="compare although a category's data differ")
+    compare.set_defaults(command=_compare)
+
+    for command in (version, doctor, score, distill, compare):
         command.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
@@ -241,6 +256,34 @@ def _distill(arguments: argparse.Namespace) -> int:
     text = "\n".join(["fit:", *(f"  {key}: {value}" for key, value in lines.items())])
     _print({"ok": True, "n_images": len(images), "device": str(device), "fit": lines}, text, as_json=arguments.json)
     return DONE
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    try:
+        from gonogo.compare import compare, render, write_comparison
+        from gonogo.config import Params, project_path
+        from gonogo.manifest import read_manifest
+        from gonogo.revision import Revisions
+    except ImportError as error:
+        raise MissingExtraError(f"comparing needs the pipeline: {error}; pip install 'gonogo[pipeline]'") from error
+    rules = arguments.tolerances or (Path(TOLERANCES) if Path(TOLERANCES).is_file() else None)
+    comparison = compare(
+        Revisions(Path(), arguments.old, arguments.new),
+        records=project_path("plots", "records").as_posix(),
+        tolerances=rules,
+        other_data=arguments.other_data,
+    )
+    if arguments.out is not None:
+        raw = Params(Path("params.yaml")).raw
+        prepared = project_path("prepared")
+        write_comparison(
+            arguments.out, comparison, lambda category: read_manifest(prepared / category, raw), arguments.picture_url
+        )
+    gate = comparison.gate
+    _print({"ok": True, **comparison.to_dict()}, render(comparison, {}).rstrip(), as_json=arguments.json)
+    if gate is not None and not arguments.json:
+        print(f"gonogo: {gate.sentence}", file=sys.stderr)
+    return DONE if gate is None or gate.passed else REJECTED
 
 
 def _progress(epoch_steps: int) -> Callable[[str, int, int, dict[str, float]], None]:

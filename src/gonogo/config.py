@@ -42,6 +42,18 @@ def read_yaml(path: Path) -> Section:
     return content
 
 
+def project_path(name: str, *parts: str, root: Path = Path()) -> Path:
+    """The folder that `dvc.yaml` in the project's root calls `name` under `vars`, with `parts` below it.
+
+    Raises:
+        ConfigError: there is no dvc.yaml, or it has no such path.
+    """
+    for entry in read_yaml(root / "dvc.yaml").get("vars", []):
+        if name in entry:
+            return root.joinpath(str(entry[name]), *parts)
+    raise ConfigError(f"dvc.yaml: vars has no path {name!r}")
+
+
 @dataclass(frozen=True)
 class Variant(Generic[T, S]):
     """What a section picked: its name, the options that made it, and the section's values for every variant."""

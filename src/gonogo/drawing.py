@@ -2,12 +2,14 @@
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import binary_dilation, binary_erosion
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 TILE, GAP = 112, 6
 INK, FAINT, PAPER, RULE = (28, 30, 33), (110, 116, 124), (255, 255, 255), (222, 225, 229)
 REJECT, PASS = (176, 32, 22), (20, 110, 60)
+OUTLINE = (255, 45, 210)  # of a mask
 # Anomaly map colours at 0, half the threshold, the threshold, and twice the threshold or more.
 STOPS = np.array([0.0, 0.5, 1.0, 2.0])
 COLOURS = np.array([[24, 36, 92], [66, 132, 178], [247, 245, 236], [178, 24, 43]], dtype=np.float64)
@@ -23,6 +25,24 @@ def scaled(tile: np.ndarray, side: int = TILE) -> Image.Image:
     """The tile on a square canvas of `side` pixels, its proportions kept."""
     method = Image.Resampling.NEAREST if max(tile.shape) < side else Image.Resampling.LANCZOS
     return on_square(Image.fromarray(tile), method, paper=PAPER, side=side)
+
+
+def outlined(pixels: np.ndarray, mask: np.ndarray | None, side: int) -> np.ndarray:
+    """The image scaled to `side` pixels at its longer side, its mask's outline drawn in one colour; (h, w, 3) uint8."""
+    image = Image.fromarray(pixels)
+    scale = side / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    small = np.array(image.resize(size, Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS))
+    if mask is not None and mask.any():
+        if scale > 1:
+            rows, columns = (np.arange(s) * n // s for n, s in zip(mask.shape, size[::-1], strict=True))
+            marked = mask[rows[:, None], columns]
+        else:  # the largest value of each cell: a defect of one pixel must not vanish
+            rows, columns = np.nonzero(mask)
+            marked = np.zeros(size[::-1], dtype=bool)
+            marked[rows * size[1] // mask.shape[0], columns * size[0] // mask.shape[1]] = True
+        small[binary_dilation(marked) & ~binary_erosion(marked)] = OUTLINE
+    return small
 
 
 def on_square(

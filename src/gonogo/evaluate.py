@@ -1,6 +1,6 @@
 """What a fitted gauge achieves on the test images, on raw scores and at the original resolution."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
@@ -14,14 +14,7 @@ from gonogo.fit_images import FitImages
 from gonogo.inspection import Inspection, inspect_calibrate, inspect_records
 from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest, Record
-from gonogo.metrics import (
-    auroc,
-    average_precision,
-    binomial_interval,
-    bootstrap_intervals,
-    f1_oracle,
-    verdict_metrics,
-)
+from gonogo.metrics import binomial_interval, bootstrap_intervals, image_statistics
 from gonogo.model import Model
 from gonogo.pixel_metrics import MaskOverlap, PixelTally
 from gonogo.regions import RegionParams
@@ -29,7 +22,6 @@ from gonogo.threshold import certify_like
 from gonogo.threshold_record import ThresholdRecord
 
 Metrics = dict[str, float | int | str | bool]
-Statistic = Callable[[np.ndarray, np.ndarray], float]
 
 REGION_COLUMNS = ("image", "x", "y", "width", "height", "area", "centroid_x", "centroid_y", "peak", "mean")
 WITH_INTERVAL = ("image_auroc", "image_ap", "false_alarm_rate", "recall")
@@ -179,22 +171,9 @@ def region_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     ]
 
 
-def _statistics(threshold: float) -> dict[str, Statistic]:
-    """The image metrics as functions of scores (n,) and labels (n,) bool; each raises where it has no value."""
-    return {
-        "image_auroc": auroc,
-        "image_ap": average_precision,
-        "false_alarm_rate": lambda scores, labels: _rate(scores, ~labels, threshold),
-        "recall": lambda scores, labels: _rate(scores, labels, threshold),
-        "precision": lambda scores, labels: verdict_metrics(scores, labels, threshold).precision,
-        "f1": lambda scores, labels: verdict_metrics(scores, labels, threshold).f1,
-        "f1_oracle": f1_oracle,
-    }
-
-
 def _point_metrics(inspection: Inspection, threshold: float) -> dict[str, float]:
     metrics = {}
-    for name, statistic in _statistics(threshold).items():
+    for name, statistic in image_statistics(threshold).items():
         with suppress(UndefinedMetricError):
             metrics[name] = statistic(inspection.scores.astype(np.float64), inspection.labels)
     return metrics
@@ -231,7 +210,7 @@ class _Pixels:
 def _intervals(
     inspection: Inspection, known: Iterable[str], threshold: float, params: EvaluateParams, seed: int
 ) -> dict[str, tuple[float, float]]:
-    statistics = {name: _statistics(threshold)[name] for name in known if name in WITH_INTERVAL}
+    statistics = {name: image_statistics(threshold)[name] for name in known if name in WITH_INTERVAL}
     return bootstrap_intervals(
         statistics,
         inspection.scores.astype(np.float64),
@@ -241,12 +220,6 @@ def _intervals(
         confidence=params.interval_confidence,
         seed=seed,
     )
-
-
-def _rate(scores: np.ndarray, chosen: np.ndarray, threshold: float) -> float:
-    if not chosen.any():
-        raise UndefinedMetricError("a rejection rate needs at least one image")
-    return float((scores[chosen] >= threshold).mean())
 
 
 def _rates_exactly(inspection: Inspection, threshold: float, confidence: float) -> Metrics:

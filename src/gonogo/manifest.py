@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -141,24 +140,6 @@ def read_manifest(folder: Path, raw: Path, *, cluster: Cluster | None = None) ->
         return Manifest(folder, raw, tuple(Record(**json.loads(line)) for line in lines), cluster)
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{path} cannot be read as a manifest: {error}; run the prepare stage") from error
-
-
-def count_metrics(manifest: Manifest) -> dict[str, int | str]:
-    """Counts by role and defect type, and the fingerprint, as a flat metrics file."""
-    roles = Counter(record.role for record in manifest.records)
-    test = manifest.with_role("test")
-    counts: dict[str, int | str] = {
-        "n_fit": roles["fit"],
-        "n_calibrate": roles["calibrate"],
-        "n_calibrate_groups": len({record.group_id for record in manifest.with_role("calibrate")}),
-        "n_test_good": sum(record.label == 0 for record in test),
-        "n_test_defective": sum(record.label == 1 for record in test),
-        "n_masks": sum(record.mask is not None for record in test),
-        "data_fingerprint": manifest.fingerprint,
-    }
-    for defect_type, count in sorted(Counter(r.defect_type for r in test if r.label == 1).items()):
-        counts[f"n_test.{defect_type}"] = count
-    return counts
 
 
 def _line(record: Record) -> str:

@@ -124,6 +124,19 @@ def verdict_metrics(scores: np.ndarray, labels: np.ndarray, threshold: float) ->
     )
 
 
+def image_statistics(threshold: float) -> dict[str, Statistic]:
+    """The image metrics as functions of scores (n,) and labels (n,) bool; each raises where it has no value."""
+    return {
+        "image_auroc": auroc,
+        "image_ap": average_precision,
+        "false_alarm_rate": lambda scores, labels: _rate(scores, ~labels, threshold),
+        "recall": lambda scores, labels: _rate(scores, labels, threshold),
+        "precision": lambda scores, labels: verdict_metrics(scores, labels, threshold).precision,
+        "f1": lambda scores, labels: verdict_metrics(scores, labels, threshold).f1,
+        "f1_oracle": f1_oracle,
+    }
+
+
 def bootstrap_intervals(
     statistics: Mapping[str, Statistic],
     scores: np.ndarray,
@@ -206,6 +219,12 @@ def _checked(scores: np.ndarray, labels: np.ndarray, *, both_classes: bool) -> t
     if both_classes and (labels.all() or not labels.any()):
         raise UndefinedMetricError(f"both classes are needed, got {int(labels.sum())} anomalous of {len(labels)}")
     return scores, labels
+
+
+def _rate(scores: np.ndarray, chosen: np.ndarray, threshold: float) -> float:
+    if not chosen.any():
+        raise UndefinedMetricError("a rejection rate needs at least one image")
+    return float((scores[chosen] >= threshold).mean())
 
 
 def _require_confidence(confidence: float) -> None:

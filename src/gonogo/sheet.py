@@ -11,6 +11,7 @@ from gonogo.drawing import (
     FAINT,
     GAP,
     INK,
+    OUTLINE,
     PAPER,
     PASS,
     REJECT,
@@ -29,7 +30,6 @@ from gonogo.model import Model
 from gonogo.regions import defect_mask
 
 HEADER, CAPTION, LABEL = 46, 18, 96
-OUTLINE = (255, 45, 210)
 AROUND = (0, 0, 0)  # a region: black stands out from every colour that a map has near its threshold
 
 
