@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import numpy as np
 from dvclive.live import Live
 
 import door
@@ -19,10 +20,11 @@ from gonogo.fit import FitParams, draw_shots
 from gonogo.fit_images import FitImages
 from gonogo.fitting import Fitting
 from gonogo.forecast import forecast, taken
-from gonogo.inspection import Inspection, inspect_calibrate
+from gonogo.inspection import Inspection, inspect_calibrate, inspect_records
 from gonogo.inspector import Inspector
-from gonogo.manifest import Record, read_manifest
+from gonogo.manifest import Manifest, Record, read_manifest
 from gonogo.model import save_model
+from gonogo.probability import fit_probability
 from gonogo.regions import RegionParams, RegionRule
 from gonogo.suspicious import score_fit_images, write_suspicious
 from gonogo.threshold import CalibrateParams, threshold_of
@@ -67,6 +69,15 @@ def main(category: str, params: Params) -> None:
         calibrate_fingerprint=manifest.fingerprint_of(good.records),
         date=today(),
     )
+    validated = validate(inspector, manifest)
+    probability = None
+    if calibrate.probability is not None:
+        probability = fit_probability(
+            np.concatenate([good.scores, validated.scores[~validated.labels]]),
+            validated.scores[validated.labels],
+            method=calibrate.probability,
+            defect_rate=calibrate.defect_rate,
+        )
     save_model(
         door.path("models", category),
         inspector,
@@ -77,6 +88,8 @@ def main(category: str, params: Params) -> None:
         options=chosen.options,
         data_fingerprint=manifest.fingerprint,
         calibrated_on=good.score_rows(),
+        validated_on=validated.score_rows(),
+        probability=probability,
     )
     shown = door.path("plots", "suspicious")
     write_suspicious(shown, looked, manifest, category=category, threshold=threshold.threshold)
@@ -100,6 +113,12 @@ def calibrated_crosswise(
     folds = folds_of(good, n_folds, seed=fitting.params.seed)
     localises = inspector.detector.localises
     return cross_inspect(fit, fitting.manifest, folds, fitting.regions, localises=localises)
+
+
+def validate(inspector: Inspector, manifest: Manifest) -> Inspection:
+    """Scores of the labelled images that were set aside, if any were."""
+    records = [record for record in manifest.records if record.role == "validate"]
+    return inspect_records(inspector, manifest, records)
 
 
 def today() -> str:

@@ -72,10 +72,18 @@ PREPARE = PrepareParams(
     group_pattern=None,
     exclude=[],
     contaminate=0.0,
+    validate_share=0.0,
     max_rejects=0,
 )
 CALIBRATE = CalibrateParams(
-    method="holdout", folds=5, tail_share=0.2, false_alarm_rate=0.1, confidence=0.95, margin=1e-3
+    method="holdout",
+    folds=5,
+    tail_share=0.2,
+    false_alarm_rate=0.1,
+    confidence=0.95,
+    margin=1e-3,
+    probability=None,
+    defect_rate=None,
 )
 
 

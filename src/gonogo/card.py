@@ -30,6 +30,7 @@ def count_metrics(prepared: Prepared) -> dict[str, int | str]:
         "n_fit_defective": roles["fit", 1],
         "n_calibrate": roles["calibrate", 0],
         "n_calibrate_groups": len({record.group_id for record in records if record.role == "calibrate"}),
+        "n_validate": roles["validate", 0] + roles["validate", 1],
         "n_test_good": roles["test", 0],
         "n_test_defective": roles["test", 1],
         "n_masks": sum(record.mask is not None for record in test),

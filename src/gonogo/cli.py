@@ -159,6 +159,7 @@ def _score(arguments: argparse.Namespace) -> int:
                 "verdict": word,
                 "score": outcome.score,
                 "p_value": outcome.p_value,
+                "probability": outcome.probability,
                 "uncertain": outcome.uncertain,
                 "regions": regions,
             }
@@ -302,6 +303,8 @@ def _line(result: dict[str, Any], *, localises: bool) -> str:
     """One image for people: verdict, score, file; of a reject also how many regions it has and where the first lies."""
     word = result["verdict"] + ("?" if result["uncertain"] else "")
     line = f"{word:7} {result['score']:<10.6g}  {result['file']}"
+    if result["probability"] is not None:
+        line += f"  defective with {result['probability']:.1%}"
     if result["verdict"] == "pass" or not localises:
         return line
     if not result["regions"]:

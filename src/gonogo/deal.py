@@ -19,15 +19,24 @@ class Dealt:
         conflicts: samples of one part or one content that the layout puts on both sides, as lists of positions.
         left_out: defective samples whose part went to fit or calibrate, where only good ones are of use.
         contaminants: defective samples that were moved into fit on purpose.
+        validators: defective samples that were moved into validate.
     """
 
     roles: list[Role | None]
     conflicts: list[list[int]]
     left_out: list[int]
     contaminants: list[int]
+    validators: list[int]
 
 
-def deal(samples: Sequence[Sample], contents: Sequence[str], shares: Shares, *, contaminate: float = 0.0) -> Dealt:
+def deal(
+    samples: Sequence[Sample],
+    contents: Sequence[str],
+    shares: Shares,
+    *,
+    contaminate: float = 0.0,
+    validate: float = 0.0,
+) -> Dealt:
     """Deal the roles: all samples of one group, and all with the same pixels, get the same one.
 
     A part with good and defective shots may go to fit or calibrate where the layout leaves that open; its defective
@@ -37,11 +46,11 @@ def deal(samples: Sequence[Sample], contents: Sequence[str], shares: Shares, *, 
         contents: the digest of each sample's pixels.
         contaminate: share of the defective test samples to move into fit; whole parts move, so that none is on both
             sides, and the good shots of those parts move too.
+        validate: share of the defective samples still in test to move into validate, in the same way.
     """
     roles: list[Role | None] = [None] * len(samples)
     conflicts: list[list[int]] = []
     left_out: list[int] = []
-    contaminants: list[int] = []
     parts = {min(samples[i].name for i in part): part for part in _parts(samples, contents)}
     open_roles: dict[str, list[Role]] = {}
     for name, part in parts.items():
@@ -62,16 +71,21 @@ def deal(samples: Sequence[Sample], contents: Sequence[str], shares: Shares, *, 
             else:
                 roles[i] = role
 
-    defective = {i for i, role in enumerate(roles) if role == "test" and samples[i].label == 1}
-    wanted = round(contaminate * len(defective))
-    holders = [name for name, part in parts.items() if defective.intersection(part)]
-    for name in sorted(holders, key=lambda name: draw(shares.seed, "contaminate", name)):
-        if len(contaminants) >= wanted:
-            break
-        contaminants += [i for i in parts[name] if samples[i].label == 1]
-        for i in parts[name]:
-            roles[i] = "fit"
-    return Dealt(roles, conflicts, sorted(left_out), sorted(contaminants))
+    def move(to: Role, share: float, purpose: str) -> list[int]:
+        defective = {i for i, role in enumerate(roles) if role == "test" and samples[i].label == 1}
+        wanted, moved = round(share * len(defective)), list[int]()
+        holders = [name for name, part in parts.items() if defective.intersection(part)]
+        for name in sorted(holders, key=lambda name: draw(shares.seed, purpose, name)):
+            if len(moved) >= wanted:
+                break
+            moved += [i for i in parts[name] if samples[i].label == 1]
+            for i in parts[name]:
+                roles[i] = to
+        return sorted(moved)
+
+    contaminants = move("fit", contaminate, "contaminate")
+    validators = move("validate", validate, "validate")
+    return Dealt(roles, conflicts, sorted(left_out), contaminants, validators)
 
 
 def _parts(samples: Sequence[Sample], contents: Sequence[str]) -> list[list[int]]:

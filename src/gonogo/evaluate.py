@@ -14,9 +14,10 @@ from gonogo.fit_images import FitImages
 from gonogo.inspection import Inspection, inspect_calibrate, inspect_records
 from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest, Record
-from gonogo.metrics import binomial_interval, bootstrap_intervals, image_statistics
+from gonogo.metrics import auroc, binomial_interval, bootstrap_intervals, calibration_errors, image_statistics
 from gonogo.model import Model
 from gonogo.pixel_metrics import MaskOverlap, PixelTally
+from gonogo.probability_record import ProbabilityRecord
 from gonogo.regions import RegionParams
 from gonogo.threshold import certify_like
 from gonogo.threshold_record import ThresholdRecord
@@ -46,6 +47,7 @@ class Evaluation:
     calibrate: Inspection
     test: Inspection
     record: ThresholdRecord
+    probability: ProbabilityRecord | None
 
     @property
     def threshold(self) -> float:
@@ -85,6 +87,7 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: 
         metrics[f"{name}_lift"] = better[name] - worse[name]  # above 0 is better
     for name, (low, high) in _intervals(test, ours, record.threshold, params, seed).items():
         metrics[f"{name}_low"], metrics[f"{name}_high"] = low, high
+    metrics |= _labelled(model, calibrate, test)
     metrics |= _rates_exactly(test, record.threshold, params.interval_confidence)
     metrics |= {
         "interval_confidence": params.interval_confidence,
@@ -100,7 +103,7 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: 
         metrics["certified_false_alarm_rate"] = record.certified_false_alarm_rate
     if model.rule.threshold is not None:
         metrics["pixel_threshold"] = model.rule.threshold.threshold
-    return Evaluation(metrics, calibrate, test, record)
+    return Evaluation(metrics, calibrate, test, record, model.probability)
 
 
 def _calibrated(model: Model, manifest: Manifest) -> Inspection:
@@ -115,6 +118,22 @@ def _calibrated(model: Model, manifest: Manifest) -> Inspection:
     return Inspection(
         records, np.array([scores[record.path] for record in records], dtype=np.float32), [[] for _ in records]
     )
+
+
+def _labelled(model: Model, calibrate: Inspection, test: Inspection) -> dict[str, float]:
+    """What the labelled images of the role validate give: a criterion that knows no test image, and a probability."""
+    metrics = {}
+    rows = model.manifest.get("validated_on", [])
+    scores = np.concatenate([calibrate.scores, [row["score"] for row in rows]])
+    labels = np.array([False] * len(calibrate.records) + [row["label"] == 1 for row in rows])
+    with suppress(UndefinedMetricError):
+        metrics["validation_auroc"] = auroc(scores, labels)
+    if model.probability is not None:
+        stated = np.array([model.probability.of(float(score)) for score in test.scores])
+        with suppress(UndefinedMetricError):
+            errors = calibration_errors(stated, test.labels, rate=model.probability.defect_rate)
+            metrics |= {f"probability_{name}": value for name, value in errors.items()}
+    return metrics
 
 
 def _baseline_metrics(model: Model, manifest: Manifest, params: EvaluateParams, seed: int) -> dict[str, float]:
@@ -147,6 +166,7 @@ def per_image_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
             "verdict": "reject" if float(score) >= evaluation.threshold else "pass",
             "p_value": evaluation.record.p_value(float(score)),
             "uncertain": int(evaluation.record.uncertain(float(score))),
+            "probability": "" if evaluation.probability is None else evaluation.probability.of(float(score)),
             "n_regions": len(regions),
             "region_area": sum(region.area for region in regions),
         }

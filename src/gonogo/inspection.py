@@ -29,7 +29,7 @@ class Inspection:
     @property
     def labels(self) -> np.ndarray:
         """(n,) bool; True is anomalous."""
-        return np.array([record.label == 1 for record in self.records])
+        return np.array([record.label == 1 for record in self.records], dtype=bool)
 
     @property
     def groups(self) -> list[str]:
@@ -37,9 +37,9 @@ class Inspection:
         return [record.group_id for record in self.records]
 
     def score_rows(self) -> list[dict[str, str | float]]:
-        """Each record's path and group with its score, as JSON values."""
+        """Each record's path, group and label with its score, as JSON values."""
         return [
-            {"image": record.path, "group_id": record.group_id, "score": float(score)}
+            {"image": record.path, "group_id": record.group_id, "label": record.label, "score": float(score)}
             for record, score in zip(self.records, self.scores, strict=True)
         ]
 

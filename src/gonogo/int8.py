@@ -116,14 +116,14 @@ def judge_int8(model: Model, float_path: Path, int8_path: Path, manifest: Manife
 
 
 def write_int8_bundle(folder: Path, int8_path: Path, model: Model, parity: Parity, int8: Int8) -> None:
-    """Write the bundle of the gauge in eight bits, with its own threshold and rule, and both proofs.
+    """Write the bundle of the gauge in eight bits, with its own threshold and rule, and both proofs; no probability.
 
     Raises:
         ParityError: the evidence does not allow it.
     """
     parity.require_agreement()
     int8.require_agreement()
-    own = {"threshold": int8.threshold.to_dict(), "regions": int8.rule.to_dict()}
+    own = {"threshold": int8.threshold.to_dict(), "probability": None, "regions": int8.rule.to_dict()}
     facts: dict[str, Any] = bundle_facts(model) | own
     proto = onnx.load(int8_path)
     describe(proto, facts)

@@ -137,6 +137,31 @@ def image_statistics(threshold: float) -> dict[str, Statistic]:
     }
 
 
+def calibration_errors(
+    probabilities: np.ndarray, labels: np.ndarray, *, rate: float, n_bins: int = 10
+) -> dict[str, float]:
+    """How far stated probabilities are from what happens, where a share `rate` of the images were anomalous.
+
+    `brier` is the mean squared distance to the labels; `ece` the expected calibration error: over bins of equal width,
+    the distance between mean probability and share of anomalous images, weighed by the images in it. Images of either
+    label are weighed to `rate`.
+
+    Args:
+        probabilities: (n,) in [0, 1].
+        labels: (n,) bool.
+
+    Raises:
+        UndefinedMetricError: one of the two classes is absent.
+
+    Source: Brier 1950; Naeini, Cooper and Hauskrecht 2015 for the bins.
+    """
+    probabilities, labels = _checked(probabilities, labels, both_classes=True)
+    weights = np.where(labels, rate / labels.sum(), (1 - rate) / (~labels).sum())
+    bins = np.minimum((probabilities * n_bins).astype(int), n_bins - 1)
+    gaps = np.bincount(bins, weights * (probabilities - labels), minlength=n_bins)
+    return {"brier": float((weights * (probabilities - labels) ** 2).sum()), "ece": float(np.abs(gaps).sum())}
+
+
 def bootstrap_intervals(
     statistics: Mapping[str, Statistic],
     scores: np.ndarray,

@@ -17,6 +17,7 @@ from gonogo.detectors import DETECTORS
 from gonogo.errors import ConfigError, IntegrityError
 from gonogo.files import SCHEMA, read_manifest, write_manifest
 from gonogo.inspector import Inspector
+from gonogo.probability_record import ProbabilityRecord, probability_in
 from gonogo.regions import RegionRule
 from gonogo.threshold_record import ThresholdRecord
 from gonogo.tiling import Tiling
@@ -30,6 +31,7 @@ class Model:
 
     inspector: Inspector
     threshold: ThresholdRecord
+    probability: ProbabilityRecord | None
     rule: RegionRule
     manifest: Mapping[str, Any]
 
@@ -45,6 +47,8 @@ def save_model(
     options: Mapping[str, Any],
     data_fingerprint: str,
     calibrated_on: Sequence[Mapping[str, Any]],
+    validated_on: Sequence[Mapping[str, Any]] = (),
+    probability: ProbabilityRecord | None = None,
 ) -> None:
     """Write the detector's learned state and the manifest into `folder`; its facts include those of a tuned backbone.
 
@@ -53,6 +57,8 @@ def save_model(
         options: keyword arguments that make the same detector again, unfitted.
         data_fingerprint: of the manifest whose images it was fitted and calibrated on.
         calibrated_on: the good images and scores that the threshold comes from, as `Inspection.score_rows` has them.
+        validated_on: the images with the role validate and their scores, in the same way.
+        probability: that such scores give, if one was asked for.
     """
     folder.mkdir(parents=True, exist_ok=True)
     detector = inspector.detector
@@ -76,6 +82,8 @@ def save_model(
         "localises": detector.localises,
         "threshold": threshold.to_dict(),
         "calibrated_on": list(calibrated_on),
+        "validated_on": list(validated_on),
+        "probability": None if probability is None else probability.to_dict(),
         "regions": rule.to_dict(),
         "data_fingerprint": data_fingerprint,
         "versions": versions("torch", "timm", "scikit-learn", "numpy"),
@@ -95,12 +103,13 @@ def load_model(folder: Path) -> Model:
         detector = build(DETECTORS[described["name"]], described["options"], where=f"{folder}: detector")
         detector.restore(load_file(folder / TENSORS))
         threshold = ThresholdRecord.from_dict(manifest["threshold"])
+        probability = probability_in(manifest)
         rule = RegionRule.from_dict(manifest["regions"])
         tiling = manifest["preprocessing"]["tiling"]
         inspector = Inspector(detector, rule.params.inside, tiling=None if tiling is None else Tiling(**tiling))
     except (KeyError, TypeError, ValueError, RuntimeError, ConfigError, SafetensorError) as error:
         raise IntegrityError(f"{folder}: its files do not make a model ({error}); fit again") from error
-    return Model(inspector, threshold, rule, manifest)
+    return Model(inspector, threshold, probability, rule, manifest)
 
 
 def versions(*distributions: str) -> dict[str, str]:

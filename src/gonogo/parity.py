@@ -172,8 +172,8 @@ def write_bundle(folder: Path, onnx_path: Path, model: Model, parity: Parity) ->
 
 def bundle_facts(model: Model) -> dict[str, Any]:
     """What the ONNX file and the bundle's manifest both say of the model."""
-    kept = ("schema", "category", "detector", "preprocessing", "localises", "threshold", "regions", "data_fingerprint")
-    return {key: model.manifest[key] for key in (*kept, "versions")}
+    kept = ("schema", "category", "detector", "preprocessing", "localises", "threshold", "probability", "regions")
+    return {key: model.manifest[key] for key in (*kept, "data_fingerprint", "versions")}
 
 
 def _batches(

@@ -14,7 +14,7 @@ from gonogo.errors import ConfigError, DataError
 from gonogo.examine import Examined, Reject, examine_all
 from gonogo.manifest import Manifest, Record, write_manifest
 from gonogo.preflight import Problem, problems
-from gonogo.sample import ROLES, Role, Sample, Shares
+from gonogo.sample import DEALT, Role, Sample, Shares
 from gonogo.threshold import CalibrateParams
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -31,6 +31,8 @@ class PrepareParams:
         group_pattern: regular expression whose first group, searched for in a raw file's name, is its group id.
         exclude: raw files to leave alone, as patterns of their names (`*` matches any text).
         contaminate: share of the defective test images that is moved into fit.
+        validate_share: share of the defective test images that is moved into validate: labelled images for a
+            probability or a search, which neither the threshold nor the test sees.
         max_rejects: so many unreadable images are accepted.
     """
 
@@ -40,6 +42,7 @@ class PrepareParams:
     group_pattern: str | None
     exclude: list[str]
     contaminate: Annotated[float, Field(ge=0, le=1)]
+    validate_share: Share
     max_rejects: Annotated[int, Field(ge=0)]
 
 
@@ -108,6 +111,7 @@ def prepare(
         [image.content for image in images],
         shares_of(params, seed),
         contaminate=params.contaminate,
+        validate=params.validate_share,
     )
     manifest = write_manifest(
         folder,
@@ -134,7 +138,7 @@ def _chosen(samples: list[Sample], params: PrepareParams) -> tuple[list[Sample],
     if params.group_pattern is not None:
         kept = [_grouped(sample, params.group_pattern) for sample in kept]
     if params.split == "shuffle":
-        kept = [replace(sample, roles=ROLES) for sample in kept]
+        kept = [replace(sample, roles=DEALT) for sample in kept]
     return kept, len(samples) - len(kept)
 
 

@@ -8,10 +8,11 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
-Role = Literal["fit", "calibrate", "test"]
+Role = Literal["fit", "calibrate", "validate", "test"]
 Key = TypeVar("Key", bound=Hashable)
 
-ROLES: tuple[Role, ...] = ("fit", "calibrate", "test")
+ROLES: tuple[Role, ...] = ("fit", "calibrate", "validate", "test")
+DEALT: tuple[Role, ...] = ("fit", "calibrate", "test")  # those that a good part may get by its place in the shuffle
 TRAIN: tuple[Role, ...] = ("fit", "calibrate")  # good parts that the layout keeps out of its test set
 TEST: tuple[Role, ...] = ("test",)
 

@@ -32,6 +32,7 @@ FIELDS = {
     "threshold": "float64",
     "verdict": "string",
     "p_value": "float64",
+    "probability": "float64",
     "uncertain": "bool_",
     "n_regions": "int32",
     "error": "string",
@@ -139,6 +140,7 @@ class _Scoring:
             "threshold": verdict.threshold,
             "verdict": "reject" if verdict.anomalous else "pass",
             "p_value": verdict.p_value,
+            "probability": verdict.probability,
             "uncertain": verdict.uncertain,
             "n_regions": len(verdict.regions),
         }

@@ -12,6 +12,7 @@ import onnxruntime
 from gonogo.errors import ConfigError, ImageError, IntegrityError
 from gonogo.files import read_manifest
 from gonogo.images import read_image, require_pixels
+from gonogo.probability_record import probability_in
 from gonogo.read_ahead import read_ahead
 from gonogo.regions import Region, RegionRule, defect_mask, find_regions
 from gonogo.threshold_record import ThresholdRecord
@@ -25,6 +26,7 @@ class Verdict:
     """What the gauge says of one image. `anomalous` is `score >= threshold`; the map is (h, w) float32.
 
     p_value: of a good part, the probability to score so high; a rejected one is rarer than all but so many good parts.
+    probability: of being defective, where the gauge was calibrated on labelled defects too; otherwise None.
     uncertain: the score lies within the threshold's own confidence band, so that the verdict hangs on which good parts
         were drawn to calibrate.
 
@@ -36,6 +38,7 @@ class Verdict:
     threshold: float
     anomalous: bool
     p_value: float
+    probability: float | None
     uncertain: bool
     anomaly_map: np.ndarray
     rule: RegionRule
@@ -63,6 +66,7 @@ class Scorer:
         self.manifest = read_manifest(bundle)
         try:
             self.record = ThresholdRecord.from_dict(self.manifest["threshold"])
+            self.probability = probability_in(self.manifest)
             self.category = str(self.manifest["category"])
             self.rule = RegionRule.from_dict(self.manifest["regions"])
         except (KeyError, TypeError, ValueError) as error:
@@ -159,6 +163,7 @@ class Scorer:
                 self.threshold,
                 score >= self.threshold,
                 self.record.p_value(score),
+                None if self.probability is None else self.probability.of(score),
                 self.record.uncertain(score),
                 anomaly_map,
                 self.rule,

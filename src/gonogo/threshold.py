@@ -10,6 +10,7 @@ from pydantic import Field
 from scipy import stats
 
 from gonogo.errors import ConfigError, DataError, ShapeError
+from gonogo.probability_record import ProbabilityMethod
 from gonogo.tail import fit_tail
 from gonogo.threshold_record import Method, ThresholdRecord
 
@@ -24,6 +25,8 @@ class CalibrateParams:
     false_alarm_rate: float
     confidence: float
     margin: float
+    probability: ProbabilityMethod | None
+    defect_rate: Annotated[float, Field(gt=0, lt=1)] | None
 
 
 def threshold_of(scores: np.ndarray, groups: Sequence[str], params: CalibrateParams, *, seed: int) -> ThresholdRecord:
