@@ -8,6 +8,7 @@ from gonogo.evaluate import REGION_COLUMNS, EvaluateParams, Metrics, evaluate, p
 from gonogo.files import write_metrics, write_rows
 from gonogo.manifest import read_manifest
 from gonogo.model import load_model
+from gonogo.operating_points import ScoresByKind, write_operating_page
 from gonogo.sheet import write_sheet
 
 
@@ -18,7 +19,10 @@ def main(category: str, params: Params) -> None:
     model = load_model(door.path("models", category))
     evaluation = evaluate(model, manifest, values, seed=params.seed)
     write_metrics(door.path("metrics", "evaluate", f"{category}.json"), evaluation.metrics)
-    write_rows(door.path("plots", "records", f"{category}.csv"), per_image_rows(evaluation))
+    rows = per_image_rows(evaluation)
+    write_rows(door.path("plots", "records", f"{category}.csv"), rows)
+    page = door.path("plots", "operating_points", f"{category}.html")
+    write_operating_page(page, ScoresByKind.of(rows), evaluation.record, category=category)
     write_rows(door.path("plots", "regions", f"{category}.csv"), region_rows(evaluation), REGION_COLUMNS)
     write_curves(
         evaluation,

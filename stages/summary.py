@@ -2,8 +2,8 @@
 
 import door
 from gonogo.config import Params
-from gonogo.files import read_json, read_manifest, write_metrics
-from gonogo.report import CategoryReport, read_rows, write_report
+from gonogo.files import read_json, read_manifest, read_rows, write_metrics
+from gonogo.report import CategoryReport, write_report
 from gonogo.summary import summarise
 from gonogo.threshold_record import ThresholdRecord
 

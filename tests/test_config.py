@@ -19,7 +19,8 @@ prepare: {source: surfaces, window: 48}
 fit:
   {detector: pca, device: cpu, memory_budget_mb: null, tiling: null, suspicious: 6,
    image_size: 16, explained_variance: 0.5}
-calibrate: {false_alarm_rate: 0.1, confidence: 0.95, margin: 1.0e-3, method: holdout, folds: 5, tail_share: 0.2}
+calibrate: {false_alarm_rate: 0.1, confidence: 0.95, margin: 1.0e-3, method: holdout, folds: 5, tail_share: 0.2,
+            probability: null, defect_rate: null}
 overrides:
   brick: {}
   digit_0: {fit: {image_size: 8}, prepare: {source: digits, normal_class: 0}}

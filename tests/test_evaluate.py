@@ -11,12 +11,11 @@ from conftest import REGIONS, fitted, manifest_of, modelled
 from gonogo.curves import write_curves
 from gonogo.errors import DataError
 from gonogo.evaluate import REGION_COLUMNS, EvaluateParams, evaluate, per_image_rows, region_rows
-from gonogo.files import read_json, write_metrics, write_rows
+from gonogo.files import read_json, read_rows, write_metrics, write_rows
 from gonogo.fit_images import FitImages
 from gonogo.inspection import inspect_records
 from gonogo.manifest import Manifest
 from gonogo.metrics import bootstrap_intervals
-from gonogo.report import read_rows
 from gonogo.sample import Sample
 from gonogo.threshold import certify
 

@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from gonogo.files import write_rows
+from gonogo.files import read_rows, write_rows
 from gonogo.histogram import HEIGHT, MARGIN, WIDTH, histogram
 from gonogo.images import write_png
-from gonogo.report import CategoryReport, read_rows, write_report
+from gonogo.report import CategoryReport, write_report
 from gonogo.threshold import certify
 
 METRICS = ["image_auroc", "image_ap", "recall", "false_alarm_rate", "precision", "f1", "f1_oracle"]

@@ -15,9 +15,9 @@ from gonogo.detectors.padim import PaDiM
 from gonogo.detectors.patchcore import PatchCore
 from gonogo.drawing import PASS, REJECT
 from gonogo.errors import NotFittedError
+from gonogo.files import read_rows
 from gonogo.fit_images import FitImages
 from gonogo.inspector import Inspector
-from gonogo.report import read_rows
 from gonogo.sources.mvtec_ad import MVTecAD
 from gonogo.suspicious import score_fit_images, write_suspicious
 from gonogo.tiling import Tiling

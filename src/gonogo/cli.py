@@ -109,7 +109,18 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--other-data", action="store_true", help="compare although a category's data differ")
     compare.set_defaults(command=_compare)
 
-    for command in (version, doctor, score, distill, compare):
+    thresholds = commands.add_parser(
+        "thresholds",
+        help="say what a gauge would do at other thresholds",
+        description="Of one gauge of the project, by threshold: what is certified of false alarms, and what was "
+        "measured on the test images, with intervals. Without --at: one threshold in each gap between good scores.",
+    )
+    thresholds.add_argument("category", metavar="CATEGORY", help="one that dvc repro has evaluated")
+    thresholds.add_argument("--at", type=float, nargs="+", metavar="SCORE", help="the thresholds to look at")
+    thresholds.add_argument("--page", type=Path, metavar="FILE", help="write the page with a threshold to move")
+    thresholds.set_defaults(command=_thresholds)
+
+    for command in (version, doctor, score, distill, compare, thresholds):
         command.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
@@ -285,6 +296,27 @@ def _compare(arguments: argparse.Namespace) -> int:
     if gate is not None and not arguments.json:
         print(f"gonogo: {gate.sentence}", file=sys.stderr)
     return DONE if gate is None or gate.passed else REJECTED
+
+
+def _thresholds(arguments: argparse.Namespace) -> int:
+    try:
+        from gonogo.config import Params, project_path
+        from gonogo.files import read_manifest, read_rows
+        from gonogo.operating_points import ScoresByKind, operating_points, table, write_operating_page
+        from gonogo.threshold_record import ThresholdRecord
+    except ImportError as error:
+        raise MissingExtraError(f"this needs the pipeline: {error}; pip install 'gonogo[pipeline]'") from error
+    category = arguments.category
+    Params(Path("params.yaml"), category)  # refuses one that the project does not have
+    rows = read_rows(project_path("plots", "records", f"{category}.csv"))
+    record = ThresholdRecord.from_dict(read_manifest(project_path("models", category))["threshold"])
+    scores = ScoresByKind.of(rows)
+    points = operating_points(scores, record, arguments.at)
+    if arguments.page is not None:
+        write_operating_page(arguments.page, scores, record, category=category)
+    report = {"ok": True, "category": category, "threshold": record.threshold, "confidence": record.confidence}
+    _print(report | {"points": [point.to_dict() for point in points]}, table(points, record), as_json=arguments.json)
+    return DONE
 
 
 def _progress(epoch_steps: int) -> Callable[[str, int, int, dict[str, float]], None]:

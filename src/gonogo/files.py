@@ -48,6 +48,19 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[
     write_text(path, text.getvalue())
 
 
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows that `write_rows` wrote, as text.
+
+    Raises:
+        IntegrityError: the file is missing.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except OSError as error:
+        raise IntegrityError(f"{path} cannot be read ({error}); dvc repro writes it") from error
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 

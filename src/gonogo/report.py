@@ -1,7 +1,6 @@
 """The report: one HTML page that holds everything it shows, so that it can be mailed and opened offline."""
 
 import base64
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,12 +72,6 @@ class CategoryReport:
 def data_uri(png: Path) -> str:
     """A PNG as text that a page can hold."""
     return "data:image/png;base64," + base64.b64encode(png.read_bytes()).decode()
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """The per-image records that the evaluate stage wrote."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def write_report(path: Path, summary: Mapping[str, Any], categories: Sequence[CategoryReport]) -> None:

@@ -188,6 +188,13 @@ def certify_like(record: ThresholdRecord, scores: np.ndarray, groups: Sequence[s
     )
 
 
+def thresholds_of(record: ThresholdRecord) -> list[float]:
+    """A threshold in each gap between good scores that is wide enough for one by the rules of `certify`, ascending."""
+    ordered = np.array(record.good_scores)[::-1]
+    found = (_above(ordered, float(score), record.margin) for score in ordered)
+    return sorted({low: threshold for threshold, low, _ in found}.values())
+
+
 def _above(ordered: np.ndarray, least: float, margin: float) -> tuple[float, float, float | None]:
     """A threshold in the first gap among descending scores, above `least`, that is wide enough, and the gap's ends."""
     distance = margin * max(abs(least), float(np.median(np.abs(ordered))), 1e-12)
