@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,14 +14,52 @@ import covering
 import growth
 import metrics
 import results
+import stated_rates
 from anomalib_side_by_side import FIT_FIGURES, over_repeats, relative_difference
+from gonogo.manifest import Record
 from growth_plot import write_plot
 
+RECORD = Record(
+    path="",
+    sha256="",
+    category="tile",
+    role="fit",
+    label=0,
+    defect_type="good",
+    mask=None,
+    mask_sha256=None,
+    group_id="",
+    width=1,
+    height=1,
+)
 ORIGIN = {
     "machine": {"cpu": "abacus", "cores": 2, "memory_mb": 25000, "threads": 2},
     "versions": {"torch": "2"},
     "commit": "0123456789ab-dirty",
 }
+
+
+def test_a_certified_rate_is_exceeded_in_as_many_draws_as_its_confidence_allows():
+    found = stated_rates.row(lambda: stated_rates.simulated("normal", "holdout", 29, n_draws=400))
+    assert (found["n_trials"], found["n_groups"]) == (400, 29)
+    assert 0.02 < found["exceeded"] < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 400)
+    assert 0.02 < found["measured"] < 0.05 < found["stated"] < 0.1
+
+
+def test_a_method_that_refuses_so_few_parts_is_told_as_refused():
+    found = stated_rates.row(lambda: stated_rates.simulated("normal", "tail", 50, n_draws=1))
+    assert set(found) == {"refused"}
+    assert "200 good parts" in found["refused"]
+
+
+def test_a_split_keeps_parts_together_and_deals_them_anew():
+    records = [replace(RECORD, path=f"{part}_{shot}", group_id=str(part)) for part in range(20) for shot in range(2)]
+    deals = [stated_rates.dealt(records, seed) for seed in (1, 2)]
+    assert [len(deal[role]) for deal in deals for role in ("fit", "calibrate", "test")] == [12, 18, 10] * 2
+    for deal in deals:
+        parts = [{record.group_id for record in of} for of in deal.values()]
+        assert not parts[0] & parts[1] | parts[1] & parts[2] | parts[0] & parts[2]
+    assert deals[0]["test"] != deals[1]["test"]
 
 
 def test_the_exponent_of_a_power_is_its_power():
@@ -148,7 +187,9 @@ def absent(name):
     raise FileNotFoundError(name)
 
 
-@pytest.mark.parametrize("table", ["peers_table", "coreset_table", "pixel_metrics_table", "growth_table"])
+@pytest.mark.parametrize(
+    "table", ["peers_table", "coreset_table", "pixel_metrics_table", "growth_table", "stated_rates_table"]
+)
 def test_a_table_whose_results_are_absent_says_so(table):
     assert getattr(benchmark_tables, table)(absent) == "Not measured on this commit.\n"
 

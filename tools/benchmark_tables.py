@@ -59,6 +59,23 @@ def peers_table(read: Reader) -> str:
     return "\n".join([*parts, _origin(rows)])
 
 
+def stated_rates_table(read: Reader) -> str:
+    """What was stated of false alarms, and what came, by data and method."""
+    rows = _measured(read, "benchmarks/stated_rates.json")
+    if not rows:
+        return ABSENT
+    head = ("good parts of", "method", "trials", "parts", "stated", "came, mean", "exceeded", "by chance alone")
+    lines = []
+    for row in rows:
+        if "refused" in row:
+            lines.append((row["data"], f"`{row['method']}`", "refused", *[""] * 5))
+            continue
+        figures = [f"{row['n_trials']:,}", f"{row['n_groups']:,}"]
+        figures += [f"{row[key]:.1%}" if key in row else "" for key in ("stated", "measured", "exceeded", "expected")]
+        lines.append((row["data"], f"`{row['method']}`", *figures))
+    return markdown(head, lines, n_names=2) + "\n\n" + _origin(rows)
+
+
 def coreset_table(read: Reader) -> str:
     """The coreset of many patches, exact and composable."""
     rows = _measured(read, "benchmarks/coreset.json")

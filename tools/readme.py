@@ -20,7 +20,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark_tables import Reader, coreset_table, growth_table, markdown, peers_table, pixel_metrics_table
+from benchmark_tables import (
+    Reader,
+    coreset_table,
+    growth_table,
+    markdown,
+    peers_table,
+    pixel_metrics_table,
+    stated_rates_table,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^<!-- run: (?P<name>[\w-]+) -->\n```console\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -123,6 +131,7 @@ def _row(category: str, evaluate: Metrics, parity: Metrics, bench: Metrics) -> t
 # The tables of each page, by the name in their markers.
 TABLES: Mapping[str, Mapping[str, Callable[[Reader], str]]] = {
     "README.md": {"results": results_table, "detectors": detectors_table},
+    "docs/calibration.md": {"stated_rates": stated_rates_table},
     "docs/benchmarks.md": {
         "peers": peers_table,
         "coreset": coreset_table,
