@@ -56,8 +56,9 @@ format: $(BIN)/.installed  ## rewrite the code in the house's format
 	ruff check --fix .
 	ruff format .
 
-readme: $(BIN)/.installed  ## refresh the README's tables from what was measured
+readme: $(BIN)/.installed  ## refresh tables and numbers of README and docs from what was measured
 	python tools/readme.py table --write
+	python tools/doc_numbers.py --write
 
 clean:  ## remove what the pipeline and the tools made, but no experiment and no cache of DVC
 	rm -rf .pytest_cache .mypy_cache .ruff_cache dvc_plots build
