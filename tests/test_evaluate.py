@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
@@ -11,7 +12,7 @@ from conftest import REGIONS, fitted, manifest_of, modelled
 from gonogo.curves import write_curves
 from gonogo.errors import DataError
 from gonogo.evaluate import REGION_COLUMNS, EvaluateParams, evaluate, per_image_rows, region_rows
-from gonogo.files import read_json, read_rows, write_metrics, write_rows
+from gonogo.files import read_json, read_rows, sha256_of, write_metrics, write_rows
 from gonogo.fit_images import FitImages
 from gonogo.inspection import inspect_records
 from gonogo.manifest import Manifest
@@ -346,8 +347,8 @@ def test_the_curves_run_through_every_corner_and_enclose_the_image_metrics(evalu
 
 
 def of_label(manifest, model, label):
-    """The evaluation on the test images of one label alone."""
-    records = tuple(r for r in manifest.records if r.role != "test" or r.label == label)
+    """The evaluation on the test images of one label alone, or of both."""
+    records = tuple(r for r in manifest.records if r.role != "test" or label is None or r.label == label)
     kept = dataclasses.replace(manifest, records=records)
     model = dataclasses.replace(model, manifest=model.manifest | {"data_fingerprint": kept.fingerprint})
     return evaluate(model, kept, PARAMS, seed=17)
@@ -372,6 +373,35 @@ def test_without_a_good_test_image_recall_is_measured_and_no_false_alarm_claimed
     assert defective.metrics["n_misses"] == evaluation.metrics["n_misses"]
     assert "seg_f1" in defective.metrics
     assert not {name for name in defective.metrics if name.startswith(("false_alarm_rate", "image_auroc", "f1"))}
+
+
+def test_what_has_no_value_is_listed_as_absent_and_the_rest_is_not(marked, marked_model, evaluation):
+    assert "absent" not in evaluation.metrics
+    listed = of_label(marked, marked_model, 0).metrics["absent"].split(", ")
+    assert sorted(listed) == sorted(
+        {*IMAGE_METRICS, *PIXEL_METRICS} - {"false_alarm_rate", "pixel_false_positive_rate"}
+    )
+
+
+def test_equal_scores_rank_nothing_and_masks_that_cover_all_leave_no_pixel_to_compare_with(marked, marked_model):
+    full = marked.folder / "full.png"
+    image = marked.with_role("test")[0]
+    Image.fromarray(np.full((image.height, image.width), 255, dtype=np.uint8)).save(full)
+    shown = {"path": image.path, "sha256": image.sha256, "height": image.height, "width": image.width}
+    masked = {0: {"mask": None, "mask_sha256": None}, 1: {"mask": "full.png", "mask_sha256": sha256_of(full)}}
+    records = tuple(
+        dataclasses.replace(record, **shown, **masked[record.label]) if record.role == "test" else record
+        for record in marked.records
+    )
+    same = dataclasses.replace(marked, records=records)
+    for label, absent in (
+        (None, {"image_auroc", "image_ap", "f1_oracle"}),
+        (1, {"pixel_auroc", "pixel_ap", "aupro_30", "aupro_05", "image_auroc", "false_alarm_rate"}),
+    ):
+        metrics = of_label(same, marked_model, label).metrics
+        assert absent <= set(metrics["absent"].split(", "))
+        assert not [name for name in metrics for start in absent if name == start or name.startswith(f"{start}_b")]
+        assert ("pixel_auroc" in metrics) is (label is None)  # good images have normal pixels
 
 
 def test_a_model_of_other_data_is_refused_since_a_test_image_may_be_one_of_its_fit_images(digits, marked_model):

@@ -144,6 +144,12 @@ def test_a_rank_metric_does_not_depend_on_the_order_of_the_images(metric):
     assert metric(scores[order], labels[order]) == metric(scores, labels)
 
 
+@pytest.mark.parametrize("metric", [auroc, average_precision, f1_oracle])
+def test_a_rank_metric_is_the_same_of_images_that_all_stand_twice(metric):
+    scores, labels = drawn("tied", np.float64)
+    assert metric(np.tile(scores, 2), np.tile(labels, 2)) == pytest.approx(metric(scores, labels), abs=1e-12)
+
+
 def test_reversed_scores_give_the_complement_of_auroc():
     scores, labels = drawn("tied", np.float64)
     assert auroc(-scores, labels) == pytest.approx(1 - auroc(scores, labels), abs=1e-12)

@@ -229,6 +229,12 @@ def test_pixel_metrics_do_not_depend_on_the_order_of_the_images():
     assert vars(pixel_metrics(maps[::-1], masks[::-1])) == pytest.approx(vars(pixel_metrics(maps, masks)), abs=1e-12)
 
 
+def test_pixel_metrics_are_the_same_of_images_that_all_stand_twice():
+    maps, masks = drawn_maps("tied")
+    twice = vars(pixel_metrics([*maps, *maps], [*masks, *masks]))
+    assert twice == pytest.approx(vars(pixel_metrics(maps, masks)), abs=1e-12)
+
+
 PIXEL_METRICS = [pixel_metrics, lambda maps, masks: aupro(maps, masks, fpr_limit=0.3)]
 HALF = np.array([[True, False]])
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest, Record
 from gonogo.metrics import auroc, binomial_interval, bootstrap_intervals, calibration_errors, image_statistics
 from gonogo.model import Model
-from gonogo.pixel_metrics import MaskOverlap, PixelTally
+from gonogo.pixel_metrics import MaskOverlap, PixelMetrics, PixelTally
 from gonogo.probability_record import ProbabilityRecord
 from gonogo.regions import RegionParams
 from gonogo.threshold import certify_like
@@ -25,6 +25,8 @@ from gonogo.threshold_record import ThresholdRecord
 Metrics = dict[str, float | int | str | bool]
 
 REGION_COLUMNS = ("image", "x", "y", "width", "height", "area", "centroid_x", "centroid_y", "peak", "mean")
+RANKING = ("image_auroc", "image_ap", "f1_oracle")  # say nothing where all scores are equal, though ties give a value
+OF_PIXELS = ("pixel_false_positive_rate", "seg_f1", *(field.name for field in fields(PixelMetrics)))
 WITH_INTERVAL = ("image_auroc", "image_ap", "false_alarm_rate", "recall")
 LESS_IS_BETTER = ("false_alarm_rate", "pixel_false_positive_rate")
 
@@ -57,7 +59,8 @@ class Evaluation:
 def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: int) -> Evaluation:
     """Metrics of `model` on the test images, with intervals, and of the mean-image baseline beside them.
 
-    A metric that has no value on these images, such as the recall where none is defective, is absent. Both thresholds,
+    A metric that has no value on these images, such as the recall where none is defective, is absent, and named under
+    `absent`; so is one of ranks where all scores are equal. Both thresholds,
     of scores and of pixels, are the model's own, from calibrate images; nothing of the test set enters a score or a
     threshold. What lies outside a ROI counts as passed, so that a defect there is missed.
 
@@ -81,7 +84,10 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: 
         ours |= pixels.metrics()
     facts: Metrics = model.manifest["detector"]["facts"]
     metrics: Metrics = {**facts, **ours}
-    for name in ours:
+    missing = sorted({*image_statistics(0), *OF_PIXELS} - ours.keys())
+    if missing:
+        metrics["absent"] = ", ".join(missing)
+    for name in ours.keys() & theirs.keys():
         metrics[f"{name}_baseline"] = theirs[name]
         better, worse = (theirs, ours) if name in LESS_IS_BETTER else (ours, theirs)
         metrics[f"{name}_lift"] = better[name] - worse[name]  # above 0 is better
@@ -192,10 +198,12 @@ def region_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 
 def _point_metrics(inspection: Inspection, threshold: float) -> dict[str, float]:
-    metrics = {}
+    scores, metrics = inspection.scores.astype(np.float64), {}
     for name, statistic in image_statistics(threshold).items():
+        if name in RANKING and scores.min() == scores.max():
+            continue
         with suppress(UndefinedMetricError):
-            metrics[name] = statistic(inspection.scores.astype(np.float64), inspection.labels)
+            metrics[name] = statistic(scores, inspection.labels)
     return metrics
 
 
@@ -206,6 +214,7 @@ class _Pixels:
         self._manifest, self._regions = manifest, regions
         self._tally, self._overlap = PixelTally(), MaskOverlap()
         self._n_marked, self._n_inspected = 0, 0  # pixels of good images
+        self._lowest, self._highest = np.inf, -np.inf  # of all maps
 
     def look(self, record: Record, anomaly_map: np.ndarray, marked: np.ndarray) -> None:
         if record.label == 0:
@@ -213,6 +222,8 @@ class _Pixels:
             self._n_inspected += int(self._regions.inspected(*marked.shape).sum())
         mask = self._manifest.mask_of(record)
         if mask is not None:
+            self._lowest = min(self._lowest, float(anomaly_map.min()))
+            self._highest = max(self._highest, float(anomaly_map.max()))
             self._tally.add(anomaly_map, mask)
             self._overlap.add(marked, mask)
 
@@ -223,7 +234,8 @@ class _Pixels:
             metrics["pixel_false_positive_rate"] = self._n_marked / self._n_inspected
         if self._tally.n_defective:
             metrics["seg_f1"] = self._overlap.f1()
-            metrics |= asdict(self._tally.metrics())
+            with suppress(UndefinedMetricError):  # masks may cover every pixel
+                metrics |= asdict(self._tally.metrics()) if self._lowest < self._highest else {}
         return metrics
 
 
