@@ -3,6 +3,7 @@
 import door
 from gonogo.config import Params
 from gonogo.files import read_json, read_manifest, read_rows, write_metrics
+from gonogo.model_card import Card, write_model_card
 from gonogo.report import CategoryReport, write_report
 from gonogo.summary import summarise
 from gonogo.threshold_record import ThresholdRecord
@@ -13,6 +14,8 @@ def main(params: Params) -> None:
     summary = summarise({c.name: c.evaluate for c in categories}, {c.name: c.parity for c in categories})
     write_metrics(door.path("metrics", "summary.json"), summary)
     write_report(door.path("report"), summary, categories)
+    for category in categories:
+        write_model_card(door.path("plots", "model_cards", f"{category.name}.md"), card_of(category))
     if "image_auroc.mean" in summary:
         mean, worst = summary["image_auroc.mean"], summary["image_auroc.worst"]
         door.say(f"image AUROC: mean {mean:.3f}, worst {worst:.3f} ({summary['image_auroc.worst_category']})")
@@ -37,6 +40,18 @@ def report_of(category: str) -> CategoryReport:
         fit_rows=read_rows(door.path("plots", "suspicious", f"{category}.csv")),
         fit_sheet=door.path("plots", "suspicious", f"{category}.png"),
         certificate=ThresholdRecord.from_dict(read_manifest(door.path("bundles", category))["threshold"]).sentence,
+    )
+
+
+def card_of(category: CategoryReport) -> Card:
+    return Card(
+        category=category.name,
+        bundle=read_manifest(door.path("bundles", category.name)),
+        prepare=category.prepare,
+        evaluate=category.evaluate,
+        parity=category.parity,
+        robustness=category.robustness,
+        rows=category.rows,
     )
 
 
