@@ -1,9 +1,7 @@
 """Fit a detector on good images and certify its threshold on others that it never saw."""
 
-import os
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from dvclive.live import Live
 
@@ -14,7 +12,7 @@ from gonogo.config import Params
 from gonogo.cross import cross_inspect, folds_of
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.contract import no_progress
-from gonogo.files import write_metrics
+from gonogo.files import today, write_metrics
 from gonogo.fit import FitParams, draw_shots
 from gonogo.fit_images import FitImages
 from gonogo.fitting import Fitting
@@ -100,13 +98,6 @@ def calibrated_crosswise(
     folds = folds_of(good, n_folds, seed=fitting.params.seed)
     localises = inspector.detector.localises
     return cross_inspect(fit, fitting.manifest, folds, fitting.regions, localises=localises)
-
-
-def today() -> str:
-    """The date in UTC, or that of SOURCE_DATE_EPOCH, with which the same run gives the same bytes on any day."""
-    seconds = os.environ.get("SOURCE_DATE_EPOCH")
-    now = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(int(seconds), UTC)
-    return now.date().isoformat()
 
 
 if __name__ == "__main__":
