@@ -65,4 +65,4 @@ def run_dvc(*arguments: str) -> None:
     print(f"== dvc {' '.join(arguments)}", file=sys.stderr, flush=True)
     status = subprocess.run(command, env=os.environ | {"PATH": path}, stdout=2, check=False).returncode
     if status:
-        raise PipelineError(f"dvc {' '.join(arguments)}: exit status {status}; what it said stands above")
+        raise PipelineError(f"dvc {arguments[0]} failed with exit status {status}; what it said stands above")
