@@ -285,7 +285,9 @@ def _remarks(project: Project, history: Iterable[Acceptance], role: AcceptedRole
     """What the choice of the images accepted so far means for the certificate."""
     crosswise = project.params.values("calibrate", CalibrateParams).method == "cross"
     if role == "fit" and not crosswise:
-        return ["fitted on: that the gauge now likes these images says nothing; the certificate comes from other parts"]
+        return [
+            "fitted on: that the gauge now passes these says nothing of others; the certificate is of calibrate parts"
+        ]
     verdicts = [
         image.verdict
         for acceptance in _active(history, project.category)

@@ -44,10 +44,12 @@ def change(arguments: Namespace) -> tuple[dict[str, Any], str]:
         project = Project.here(acceptance.category)
         made = roll_back(project, acceptance, by=by, reason=arguments.reason, dvc=dvc)
     lines = [made.acceptance.sentence, *made.remarks]
-    if dvc is None:
-        lines.append("written down; `dvc repro` makes the gauge anew")
-    else:
+    if dvc is not None:
         lines.insert(1, table(made.before, made.after))
+    else:
+        lines.append("written down; `dvc repro` makes the gauge anew")
+    if arguments.roll_back is None:
+        lines.append(f"to take it back: gonogo accept --roll-back {made.acceptance.id}")
     return {"ok": True, **asdict(made)}, "\n".join(lines)
 
 
