@@ -232,12 +232,14 @@ def test_an_accepted_file_that_is_gone_or_another_one_is_an_error_however_many_r
 
 
 def test_shots_of_one_part_are_one_group_and_may_not_lie_in_two_roles(tmp_path, files, untouched):
-    groups = {role: untouched.manifest.with_role(role)[0].group_id for role in ("calibrate", "test")}
-    alike = acceptance(tmp_path / "raw", files[:2], group=groups["calibrate"])
-    found = prepared(tmp_path / "a", tmp_path / "raw", alike)
-    found.require_no_error()
-    assert count_metrics(found)["n_calibrate"] == count_metrics(untouched)["n_calibrate"] + 2
-    assert count_metrics(found)["n_calibrate_groups"] == count_metrics(untouched)["n_calibrate_groups"]
+    groups = {role: untouched.manifest.with_role(role)[0].group_id for role in ("fit", "calibrate", "test")}
+    for role in ("fit", "calibrate"):
+        alike = acceptance(tmp_path / "raw", files[:2], role=role, group=groups[role])
+        found = prepared(tmp_path / role, tmp_path / "raw", alike)
+        found.require_no_error()
+        assert count_metrics(found)[f"n_{role}"] == count_metrics(untouched)[f"n_{role}"] + 2
+        assert count_metrics(found)["n_calibrate_groups"] == count_metrics(untouched)["n_calibrate_groups"]
+        assert [r for r in found.manifest.records if not r.accepted] == list(untouched.manifest.records)
     torn = prepared(tmp_path / "b", tmp_path / "raw", acceptance(tmp_path / "raw", files[2:], group=groups["test"]))
     with pytest.raises(DataError, match="2 images accepted into another role than others of the same part") as error:
         torn.require_no_error()
