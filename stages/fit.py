@@ -1,9 +1,7 @@
 """Fit a detector on good images and certify its threshold on others that it never saw."""
 
-import os
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import numpy as np
 from dvclive.live import Live
@@ -15,7 +13,7 @@ from gonogo.config import Params
 from gonogo.cross import cross_inspect, folds_of
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.contract import no_progress
-from gonogo.files import write_metrics
+from gonogo.files import today, write_metrics
 from gonogo.fit import FitParams, draw_shots
 from gonogo.fit_images import FitImages
 from gonogo.fitting import Fitting
@@ -119,13 +117,6 @@ def validate(inspector: Inspector, manifest: Manifest) -> Inspection:
     """Scores of the labelled images that were set aside, if any were."""
     records = [record for record in manifest.records if record.role == "validate"]
     return inspect_records(inspector, manifest, records)
-
-
-def today() -> str:
-    """The date in UTC, or that of SOURCE_DATE_EPOCH, with which the same run gives the same bytes on any day."""
-    seconds = os.environ.get("SOURCE_DATE_EPOCH")
-    now = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(int(seconds), UTC)
-    return now.date().isoformat()
 
 
 if __name__ == "__main__":

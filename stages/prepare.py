@@ -1,6 +1,7 @@
 """Look at every image of one category, give each its role, and freeze what was found with a manifest and a card."""
 
 import door
+from gonogo.accepted import read_history
 from gonogo.card import describe, write_page
 from gonogo.config import Params
 from gonogo.files import write_json, write_metrics
@@ -21,6 +22,7 @@ def main(category: str, params: Params) -> None:
         raw=params.raw,
         seed=params.seed,
         progress=lambda n_done, n_total: door.show_progress("images", n_done, n_total, {}),
+        accepted=[event for event in read_history(door.path("accepted")) if event.category == category],
     )
     card = describe(prepared, category=category, source=chosen.name, options=vars(source))
     counts = card["counts"]
@@ -30,6 +32,7 @@ def main(category: str, params: Params) -> None:
     door.say(
         f"{category}: {counts['n_fit']} fit, {counts['n_calibrate']} calibrate, "
         f"{counts['n_test_good']} good and {counts['n_test_defective']} defective test images"
+        + (f"; {counts['n_accepted']} of them accepted as good by a person" if counts["n_accepted"] else "")
     )
     for problem in prepared.warnings:
         door.say(f"{category}: warning: {problem}")

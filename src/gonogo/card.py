@@ -31,6 +31,7 @@ def count_metrics(prepared: Prepared) -> dict[str, int | str]:
         "n_calibrate": roles["calibrate", 0],
         "n_calibrate_groups": len({record.group_id for record in records if record.role == "calibrate"}),
         "n_validate": roles["validate", 0] + roles["validate", 1],
+        "n_accepted": sum(record.accepted is not None for record in records),
         "n_test_good": roles["test", 0],
         "n_test_defective": roles["test", 1],
         "n_masks": sum(record.mask is not None for record in test),
@@ -46,7 +47,7 @@ def count_metrics(prepared: Prepared) -> dict[str, int | str]:
 
 
 def describe(prepared: Prepared, *, category: str, source: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The card as JSON values: counts, defect types with their masks, sizes, modes, problems and rejects."""
+    """The card as JSON values: counts, defect types with their masks, sizes, problems, acceptances and rejects."""
     images = prepared.images
     types: dict[str, Counter[str]] = {}
     for image in images:
@@ -66,6 +67,7 @@ def describe(prepared: Prepared, *, category: str, source: str, options: Mapping
         "sizes": _by_count(f"{image.width} x {image.height}" for image in images),
         "modes": _by_count(image.mode for image in images),
         "problems": [asdict(problem) for problem in prepared.problems],
+        "accepted": [asdict(acceptance) for acceptance in prepared.accepted],
         "rejects": [{"image": reject.sample.name, "reason": reject.reason} for reject in prepared.rejects],
     }
 

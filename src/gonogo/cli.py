@@ -16,7 +16,14 @@ from typing import Any
 
 import gonogo
 from gonogo.doctor import examine
-from gonogo.errors import GonogoError, ImageError, IntegrityError, MissingExtraError, WorkerError
+from gonogo.errors import (
+    GonogoError,
+    ImageError,
+    IntegrityError,
+    MissingExtraError,
+    PipelineError,
+    WorkerError,
+)
 
 DONE, REJECTED, USAGE, DATA, ENVIRONMENT = 0, 1, 2, 3, 4
 TOLERANCES = "tolerances.yaml"
@@ -27,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         status: int = arguments.command(arguments)
-    except (IntegrityError, MissingExtraError, WorkerError) as error:
+    except (IntegrityError, MissingExtraError, PipelineError, WorkerError) as error:
         return _fail(error, ENVIRONMENT, as_json=arguments.json)
     except GonogoError as error:
         return _fail(error, DATA, as_json=arguments.json)
@@ -120,7 +127,24 @@ def _parser() -> argparse.ArgumentParser:
     thresholds.add_argument("--page", type=Path, metavar="FILE", help="write the page with a threshold to move")
     thresholds.set_defaults(command=_thresholds)
 
-    for command in (version, doctor, score, distill, compare, thresholds):
+    accept = commands.add_parser(
+        "accept",
+        help="accept reviewed images as good, or take that back",
+        description="Copy good images into the raw folder, add them to fit or calibrate, and make the category's gauge "
+        "anew; then print it before and after. The history of it is data/accepted.jsonl. Run it in the project's root.",
+    )
+    accept.add_argument("images", type=Path, metavar="IMAGE", nargs="*", help="of good parts, as a person has judged")
+    accept.add_argument("--category", metavar="NAME", help="one of those in params.yaml")
+    accept.add_argument("--role", choices=["fit", "calibrate"], help="what they are for; test images are never chosen")
+    accept.add_argument("--group", metavar="ID", help="of the one part that all of them show; else each is one")
+    accept.add_argument("--by", metavar="NAME", help="who says so; git's user.name otherwise")
+    accept.add_argument("--reason", metavar="TEXT", help="why")
+    accept.add_argument("--no-run", action="store_true", help="write it down, and leave dvc repro to me")
+    accept.add_argument("--roll-back", metavar="ID", help="take an acceptance back")
+    accept.add_argument("--history", action="store_true", help="list all acceptances, or those of --category")
+    accept.set_defaults(command=_accept, misused=accept.error)
+
+    for command in (version, doctor, score, distill, compare, thresholds, accept):
         command.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
@@ -316,6 +340,24 @@ def _thresholds(arguments: argparse.Namespace) -> int:
         write_operating_page(arguments.page, scores, record, category=category)
     report = {"ok": True, "category": category, "threshold": record.threshold, "confidence": record.confidence}
     _print(report | {"points": [point.to_dict() for point in points]}, table(points, record), as_json=arguments.json)
+
+
+def _accept(arguments: argparse.Namespace) -> int:
+    adds, takes_back = bool(arguments.images), arguments.roll_back is not None
+    if adds + takes_back + arguments.history != 1:
+        arguments.misused("name IMAGE ..., or --roll-back ID, or --history")
+    if adds and not (arguments.category and arguments.role):
+        arguments.misused("images need --category and --role fit or calibrate")
+    if not adds and (arguments.role or arguments.group):
+        arguments.misused("--role and --group go with images")
+    if arguments.history and (arguments.by or arguments.reason or arguments.no_run):
+        arguments.misused("--history goes with --category alone")
+    try:
+        from gonogo import accept_command
+    except ImportError as error:
+        raise MissingExtraError(f"accepting needs the pipeline: {error}; pip install 'gonogo[pipeline]'") from error
+    answer = accept_command.history if arguments.history else accept_command.change
+    _print(*answer(arguments), as_json=arguments.json)
     return DONE
 
 

@@ -79,10 +79,12 @@ def examine(sample: Sample, folder: Path, raw: Path) -> Examined | Reject:
             path, data = RAW + sample.name, file_bytes(sample.image)
             pixels, mode = decode(data, sample.image)
             sha256 = hashlib.sha256(data).hexdigest()
+            if sample.sha256 not in (None, sha256):
+                raise ImageError(f"{sample.image} is another file than the one recorded: its SHA-256 differs")
         else:
             path, pixels, mode = f"images/{sample.name}.png", sample.image, "RGB"
             write_png(folder / path, pixels)
-            sha256 = _digest(pixels)
+            sha256 = content_of(pixels)
     except ImageError as error:
         return Reject(sample, str(error))
     height, width = pixels.shape[:2]
@@ -91,7 +93,7 @@ def examine(sample: Sample, folder: Path, raw: Path) -> Examined | Reject:
         sample=sample,
         path=path,
         sha256=sha256,
-        content=_digest(pixels),
+        content=content_of(pixels),
         width=width,
         height=height,
         mode=mode,
@@ -101,6 +103,13 @@ def examine(sample: Sample, folder: Path, raw: Path) -> Examined | Reject:
         mask_fault=fault,
         mask_detail=detail,
     )
+
+
+def content_of(pixels: np.ndarray) -> str:
+    """Hex SHA-256 of size and pixels, by which two files are the same image."""
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
 
 
 def look_of(pixels: np.ndarray) -> np.ndarray:
@@ -163,12 +172,6 @@ def _mask_of(
     if mask.shape != shape:
         return None, "size", f"the mask is {_size(mask.shape[::-1])}, its image {_size(shape[::-1])}"
     return name, None if mask.any() else "empty", f"{name} marks no pixel"
-
-
-def _digest(pixels: np.ndarray) -> str:
-    digest = hashlib.sha256(repr(pixels.shape).encode())
-    digest.update(np.ascontiguousarray(pixels).data)
-    return digest.hexdigest()
 
 
 def _size(size: tuple[int, ...]) -> str:

@@ -5,7 +5,9 @@ import hashlib
 import io
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         if sha256_of(path) != expected:
             raise IntegrityError(f"{path} is not the file its manifest describes (SHA-256 differs); do not use it")
     return body
+
+
+def today() -> str:
+    """The date in UTC, or that of SOURCE_DATE_EPOCH, with which the same run gives the same bytes on any day."""
+    seconds = os.environ.get("SOURCE_DATE_EPOCH")
+    now = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(int(seconds), UTC)
+    return now.date().isoformat()
 
 
 def code_fingerprint() -> str:

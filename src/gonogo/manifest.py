@@ -16,7 +16,7 @@ from gonogo.images import decode, file_bytes, read_mask
 from gonogo.sample import Role
 
 MANIFEST = "manifest.jsonl"
-EXTRAS = ("boxes", "saturation")
+EXTRAS = ("boxes", "saturation", "accepted")
 RAW = "raw/"  # begins the name of a file that stays where it is, in the raw folder
 
 
@@ -35,6 +35,7 @@ class Record:
         group_id: shared by the images of one part.
         width, height: in pixels, as decoded.
         boxes, saturation: of the annotation, as in `Sample`.
+        accepted: by whom, when and why it was accepted as good; None where it came with the data set.
     """
 
     path: str
@@ -50,6 +51,7 @@ class Record:
     height: int
     boxes: Sequence[Mapping[str, Any]] = ()
     saturation: Sequence[Mapping[str, Any]] = ()
+    accepted: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

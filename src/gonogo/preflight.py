@@ -12,6 +12,7 @@ import numpy as np
 
 from gonogo.deal import Dealt
 from gonogo.examine import Examined, Reject, look_alikes
+from gonogo.sample import Sample
 from gonogo.threshold import CalibrateParams, certified_rank, certified_rate, groups_needed
 
 EXAMPLES, SPOKEN = 5, 3  # of a problem: kept for the card, and named in a sentence
@@ -49,7 +50,8 @@ def problems(
         calibrate: the rate and confidence that the threshold should be certified for.
     """
     found = [
-        *_rejects(rejects, max_rejects),
+        *_rejects([reject for reject in rejects if reject.sample.accepted is None], max_rejects),
+        *_accepted(images, dealt, [reject for reject in rejects if reject.sample.accepted is not None]),
         *_conflicts(images, dealt),
         *_masks(images),
         *_roles(images, dealt),
@@ -74,6 +76,49 @@ def _rejects(rejects: Sequence[Reject], max_rejects: int) -> Iterator[Problem]:
     if beyond:
         what += f", more than prepare.max_rejects = {max_rejects} (mend or remove them, or allow so many)"
     yield from _problem("error" if beyond else "warning", what, [reject.reason for reject in rejects])
+
+
+def _accepted(images: Sequence[Examined], dealt: Dealt, rejects: Sequence[Reject]) -> Iterator[Problem]:
+    """What keeps an image from being the one that was accepted, and from having the role that it was accepted into."""
+    yield from _problem(
+        "error",
+        "{images} accepted as good, but now missing or another file (restore it, or take it back: gonogo accept "
+        "--roll-back ID)",
+        [f"{reject.reason} (accepted as {_id(reject.sample)})" for reject in rejects],
+    )
+    same: dict[str, list[int]] = {}
+    part: dict[str | None, list[int]] = {}
+    for i, image in enumerate(images):
+        same.setdefault(image.content, []).append(i)
+        part.setdefault(image.sample.group_id, []).append(i)
+    known, parts = [], []
+    for i, (image, role) in enumerate(zip(images, dealt.roles, strict=True)):
+        if image.sample.accepted is None:
+            continue
+        where = f"accepted as {_id(image.sample)}"
+        twin = next((j for j in same[image.content] if j != i), None)
+        if twin is not None:
+            known.append(f"{image.path} = {images[twin].path}, in {dealt.roles[twin] or 'no role'} ({where})")
+        shots = part[image.sample.group_id] if image.sample.group_id is not None else []
+        other = next((j for j in shots if dealt.roles[j] not in (role, None)), None)
+        if other is not None:
+            parts.append(
+                f"{image.sample.group_id}: {image.path} is not in {dealt.roles[other]} as its part is ({where})"
+            )
+    yield from _problem(
+        "error",
+        "{images} accepted as good with the very same pixels as another (take it back: gonogo accept --roll-back ID)",
+        known,
+    )
+    yield from _problem(
+        "error",
+        "{images} accepted into another role than others of the same part (take it back: gonogo accept --roll-back ID)",
+        parts,
+    )
+
+
+def _id(sample: Sample) -> str:
+    return str((sample.accepted or {})["id"])
 
 
 def _conflicts(images: Sequence[Examined], dealt: Dealt) -> Iterator[Problem]:

@@ -1,7 +1,7 @@
 """From a source's samples to a manifest: every image looked at, given its role and recorded, and none copied."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from gonogo.accepted import Acceptance, accepted_samples, is_copy
 from gonogo.deal import Dealt, deal
 from gonogo.errors import ConfigError, DataError
 from gonogo.examine import Examined, Reject, examine_all
@@ -56,6 +57,7 @@ class Prepared:
     rejects: list[Reject]
     n_excluded: int
     problems: list[Problem]
+    accepted: Sequence[Acceptance]
 
     def require_no_error(self) -> None:
         """Do nothing, or refuse.
@@ -93,8 +95,12 @@ def prepare(
     raw: Path,
     seed: int,
     progress: Callable[[int, int], None],
+    accepted: Sequence[Acceptance] = (),
 ) -> Prepared:
     """Examine, deal and record the samples of one category; write the manifest, and what has no file yet, to `folder`.
+
+    Images that were `accepted` into a role join it beside what is dealt: they move no other image, and the section's
+    patterns and split are not for them.
 
     Problems are returned, not raised, so that they can be shown together before `require_no_error`.
 
@@ -102,24 +108,27 @@ def prepare(
         ConfigError: a pattern is wrong, or matches nothing.
         DataError: two samples have one name, or there is no sample.
     """
-    listed, n_excluded = _chosen(list(samples), params)
-    seen = list(examine_all(listed, folder, raw, progress))
+    own = [sample for sample in samples if not (isinstance(sample.image, Path) and is_copy(sample.name))]
+    listed, n_excluded = _chosen(own, params)
+    seen = list(examine_all([*listed, *accepted_samples(accepted, raw)], folder, raw, progress))
     images = [image for image in seen if isinstance(image, Examined)]
     rejects = [image for image in seen if isinstance(image, Reject)]
+    dealable = [image for image in images if image.sample.accepted is None]  # the first of `images`
     dealt = deal(
-        [image.sample for image in images],
-        [image.content for image in images],
+        [image.sample for image in dealable],
+        [image.content for image in dealable],
         shares_of(params, seed),
         contaminate=params.contaminate,
         validate=params.validate_share,
     )
+    dealt = replace(dealt, roles=dealt.roles + [image.sample.roles[0] for image in images[len(dealable) :]])
     manifest = write_manifest(
         folder,
         raw,
         (_record(image, role, category) for image, role in zip(images, dealt.roles, strict=True) if role is not None),
     )
     found = problems(images, dealt, rejects, max_rejects=params.max_rejects, calibrate=calibrate)
-    return Prepared(manifest, images, dealt, rejects, n_excluded, found)
+    return Prepared(manifest, images, dealt, rejects, n_excluded, found, accepted)
 
 
 def _chosen(samples: list[Sample], params: PrepareParams) -> tuple[list[Sample], int]:
@@ -136,23 +145,28 @@ def _chosen(samples: list[Sample], params: PrepareParams) -> tuple[list[Sample],
     if not kept:
         raise DataError("the source holds no image")
     if params.group_pattern is not None:
-        kept = [_grouped(sample, params.group_pattern) for sample in kept]
+        kept = [replace(sample, group_id=group_in(sample.name, params.group_pattern)) for sample in kept]
     if params.split == "shuffle":
         kept = [replace(sample, roles=DEALT) for sample in kept]
     return kept, len(samples) - len(kept)
 
 
-def _grouped(sample: Sample, pattern: str) -> Sample:
+def group_in(name: str, pattern: str) -> str:
+    """The group id that `prepare.group_pattern` reads from a raw file's name.
+
+    Raises:
+        ConfigError: it is no regular expression, or finds none.
+    """
     try:
-        found = re.search(pattern, sample.name)
+        found = re.search(pattern, name)
     except re.error as error:
         raise ConfigError(f"prepare.group_pattern {pattern!r} is no regular expression: {error}") from error
     if found is None or not found.groups() or found[1] is None:
         raise ConfigError(
-            f"prepare.group_pattern {pattern!r} finds no group id in {sample.name!r}; put parentheses around the part "
+            f"prepare.group_pattern {pattern!r} finds no group id in {name!r}; put parentheses around the part "
             "of the name that all shots of one part share"
         )
-    return replace(sample, group_id=found[1])
+    return str(found[1])
 
 
 def _first(samples: list[Sample]) -> str:
@@ -175,4 +189,5 @@ def _record(image: Examined, role: Role, category: str) -> Record:
         height=image.height,
         boxes=sample.boxes,
         saturation=sample.saturation,
+        accepted=sample.accepted,
     )

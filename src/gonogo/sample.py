@@ -35,6 +35,8 @@ class Sample:
         boxes: objects of the annotation, each {"x", "y", "width", "height", "label"} in pixels.
         saturation: per defect of the image {"mask", "threshold", "relative"}, as MVTec LOCO gives it for sPRO.
         size: (width, height) that the annotation was drawn at, where it says so.
+        sha256: of the raw file's bytes, where it is known; another file is not this image.
+        accepted: of an image that a person accepted as good: id, date, by and reason of the acceptance.
     """
 
     name: str
@@ -47,6 +49,8 @@ class Sample:
     boxes: Sequence[Mapping[str, Any]] = ()
     saturation: Sequence[Mapping[str, Any]] = ()
     size: tuple[int, int] | None = None
+    sha256: str | None = None
+    accepted: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,70 @@
+"""What `gonogo accept` does and says, once its arguments make sense."""
+
+import os
+import subprocess
+import sys
+from argparse import Namespace
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from gonogo.accept import Project, accept, git_user, pipeline_paths, roll_back
+from gonogo.accepted import active_acceptance, read_history
+from gonogo.errors import ConfigError, MissingExtraError, PipelineError
+from gonogo.figures import table
+
+
+def history(arguments: Namespace) -> tuple[dict[str, Any], str]:
+    """All acceptances, or those of `--category`, as JSON values and as text."""
+    events = [
+        event for event in read_history(pipeline_paths()["accepted"]) if arguments.category in (None, event.category)
+    ]
+    text = "\n".join(event.sentence for event in events) or "nothing was accepted"
+    return {"ok": True, "acceptances": [asdict(event) for event in events]}, text
+
+
+def change(arguments: Namespace) -> tuple[dict[str, Any], str]:
+    """Accept the images, or take an acceptance back; the gauge before and after as JSON values and as text."""
+    by, dvc = arguments.by or git_user(), None if arguments.no_run else run_dvc
+    if arguments.roll_back is None:
+        made = accept(
+            Project.here(arguments.category),
+            arguments.images,
+            role=arguments.role,
+            by=by,
+            reason=arguments.reason,
+            group=arguments.group,
+            dvc=dvc,
+        )
+    else:
+        acceptance = active_acceptance(pipeline_paths()["accepted"], arguments.roll_back)
+        if arguments.category not in (None, acceptance.category):
+            raise ConfigError(f"{acceptance.id} is of {acceptance.category}, not of {arguments.category}")
+        project = Project.here(acceptance.category)
+        made = roll_back(project, acceptance, by=by, reason=arguments.reason, dvc=dvc)
+    lines = [made.acceptance.sentence, *made.remarks]
+    if dvc is not None:
+        lines.insert(1, table(made.before, made.after))
+    else:
+        lines.append("written down; `dvc repro` makes the gauge anew")
+    if arguments.roll_back is None:
+        lines.append(f"to take it back: gonogo accept --roll-back {made.acceptance.id}")
+    return {"ok": True, **asdict(made)}, "\n".join(lines)
+
+
+def run_dvc(*arguments: str) -> None:
+    """Run dvc with this interpreter; what it and the stages say goes to standard error.
+
+    Raises:
+        MissingExtraError: it is not installed.
+        PipelineError: it failed; what it said stands above.
+    """
+    if find_spec("dvc") is None:
+        raise MissingExtraError("accepting needs dvc, which is missing; pip install 'gonogo[pipeline]', or --no-run")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    command = [sys.executable, "-m", "dvc", *arguments]
+    print(f"== dvc {' '.join(arguments)}", file=sys.stderr, flush=True)
+    status = subprocess.run(command, env=os.environ | {"PATH": path}, stdout=2, check=False).returncode
+    if status:
+        raise PipelineError(f"dvc {arguments[0]} failed with exit status {status}; what it said stands above")
