@@ -13,9 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import gonogo
 from conftest import CALIBRATE, PREPARE, shares, unseen
-from gonogo import accept_command
 from gonogo.accepted import (
     Acceptance,
     AcceptedImage,
@@ -29,6 +27,7 @@ from gonogo.accepted import (
 )
 from gonogo.card import count_metrics, describe, write_page
 from gonogo.cli import main
+from gonogo.commands import accept as accept_command
 from gonogo.config import read_yaml
 from gonogo.errors import ConfigError, DataError, PipelineError
 from gonogo.files import read_json, read_manifest, write_manifest, write_metrics
@@ -565,8 +564,8 @@ def test_what_it_needs_and_does_not_find_is_said_by_name(files, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     assert main(["accept", "--history"]) == 3
     assert "dvc.yaml: no such file; run this in the project's root" in capsys.readouterr().err
-    monkeypatch.delattr(gonogo, "accept_command")
-    monkeypatch.setitem(sys.modules, "gonogo.accept_command", None)
+    monkeypatch.delattr("gonogo.commands.accept")
+    monkeypatch.setitem(sys.modules, "gonogo.commands.accept", None)
     assert main(["accept", "--history"]) == 4
     assert "pip install 'gonogo[pipeline]'" in capsys.readouterr().err
 

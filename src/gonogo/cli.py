@@ -11,10 +11,12 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import gonogo
+from gonogo.commands import Answer
 from gonogo.doctor import examine
 from gonogo.errors import (
     GonogoError,
@@ -26,7 +28,6 @@ from gonogo.errors import (
 )
 
 DONE, REJECTED, USAGE, DATA, ENVIRONMENT = 0, 1, 2, 3, 4
-TOLERANCES = "tolerances.yaml"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -100,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     distill.add_argument(
         "--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU if there is one"
     )
-    distill.set_defaults(command=_distill)
+    distill.set_defaults(command=_of_pipeline("distill"))
 
     compare = commands.add_parser(
         "compare",
@@ -114,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--picture-url", default="", metavar="URL", help="where report.md will find its pictures")
     compare.add_argument("--tolerances", type=Path, metavar="FILE", help="default: tolerances.yaml, if it is there")
     compare.add_argument("--other-data", action="store_true", help="compare although a category's data differ")
-    compare.set_defaults(command=_compare)
+    compare.set_defaults(command=_of_pipeline("compare"))
 
     thresholds = commands.add_parser(
         "thresholds",
@@ -125,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     thresholds.add_argument("category", metavar="CATEGORY", help="one that dvc repro has evaluated")
     thresholds.add_argument("--at", type=float, nargs="+", metavar="SCORE", help="the thresholds to look at")
     thresholds.add_argument("--page", type=Path, metavar="FILE", help="write the page with a threshold to move")
-    thresholds.set_defaults(command=_thresholds)
+    thresholds.set_defaults(command=_of_pipeline("thresholds"))
 
     accept = commands.add_parser(
         "accept",
@@ -258,90 +259,6 @@ def _score_many(arguments: argparse.Namespace) -> int:
     return DATA if counts.n_errors else REJECTED if counts.n_rejected else DONE
 
 
-def _distill(arguments: argparse.Namespace) -> int:
-    try:
-        from gonogo.checkpoints import Checkpoints
-        from gonogo.distill import Distillation, distil, made_from, save_teacher
-        from gonogo.fit import device_of
-        from gonogo.image_folder import ImageFolder
-    except ImportError as error:
-        raise MissingExtraError(f"distilling needs the pipeline: {error}; pip install 'gonogo[pipeline]'") from error
-    wanted = Distillation(
-        backbone=arguments.backbone,
-        layers=tuple(arguments.layers),
-        weights=arguments.weights,
-        weights_sha256=arguments.weights_sha256,
-        size=arguments.size,
-        image_size=arguments.image_size,
-        backbone_size=arguments.backbone_size,
-        steps=arguments.steps,
-        batch_size=arguments.batch,
-        epoch_steps=arguments.epoch_steps,
-        seed=arguments.seed,
-    )
-    device = device_of(arguments.device, option="--device")
-    images = ImageFolder(arguments.folder, option="FOLDER")
-    checkpoints = Checkpoints(
-        arguments.out.with_name(arguments.out.name + ".checkpoint"), made_from(images, wanted, device)
-    )
-    print(f"distilling {wanted.backbone} over {len(images)} images on {device}", file=sys.stderr, flush=True)
-    pdn = distil(images, wanted, device=device, checkpoints=checkpoints, progress=_progress(wanted.epoch_steps))
-    sha256 = save_teacher(pdn, arguments.out, wanted, len(images))
-    checkpoints.remove()
-    lines = {"detector": "efficientad", "teacher": str(arguments.out), "teacher_sha256": sha256, "size": wanted.size}
-    text = "\n".join(["fit:", *(f"  {key}: {value}" for key, value in lines.items())])
-    _print({"ok": True, "n_images": len(images), "device": str(device), "fit": lines}, text, as_json=arguments.json)
-    return DONE
-
-
-def _compare(arguments: argparse.Namespace) -> int:
-    try:
-        from gonogo.compare import compare, render, write_comparison
-        from gonogo.config import Params, project_path
-        from gonogo.manifest import read_manifest
-        from gonogo.revision import Revisions
-    except ImportError as error:
-        raise MissingExtraError(f"comparing needs the pipeline: {error}; pip install 'gonogo[pipeline]'") from error
-    rules = arguments.tolerances or (Path(TOLERANCES) if Path(TOLERANCES).is_file() else None)
-    comparison = compare(
-        Revisions(Path(), arguments.old, arguments.new),
-        records=project_path("plots", "records").as_posix(),
-        tolerances=rules,
-        other_data=arguments.other_data,
-    )
-    if arguments.out is not None:
-        raw = Params(Path("params.yaml")).raw
-        prepared = project_path("prepared")
-        write_comparison(
-            arguments.out, comparison, lambda category: read_manifest(prepared / category, raw), arguments.picture_url
-        )
-    gate = comparison.gate
-    _print({"ok": True, **comparison.to_dict()}, render(comparison, {}).rstrip(), as_json=arguments.json)
-    if gate is not None and not arguments.json:
-        print(f"gonogo: {gate.sentence}", file=sys.stderr)
-    return DONE if gate is None or gate.passed else REJECTED
-
-
-def _thresholds(arguments: argparse.Namespace) -> int:
-    try:
-        from gonogo.config import Params, project_path
-        from gonogo.files import read_manifest, read_rows
-        from gonogo.operating_points import ScoresByKind, operating_points, table, write_operating_page
-        from gonogo.threshold_record import ThresholdRecord
-    except ImportError as error:
-        raise MissingExtraError(f"this needs the pipeline: {error}; pip install 'gonogo[pipeline]'") from error
-    category = arguments.category
-    Params(Path("params.yaml"), category)  # refuses one that the project does not have
-    rows = read_rows(project_path("plots", "records", f"{category}.csv"))
-    record = ThresholdRecord.from_dict(read_manifest(project_path("models", category))["threshold"])
-    scores = ScoresByKind.of(rows)
-    points = operating_points(scores, record, arguments.at)
-    if arguments.page is not None:
-        write_operating_page(arguments.page, scores, record, category=category)
-    report = {"ok": True, "category": category, "threshold": record.threshold, "confidence": record.confidence}
-    _print(report | {"points": [point.to_dict() for point in points]}, table(points, record), as_json=arguments.json)
-
-
 def _accept(arguments: argparse.Namespace) -> int:
     adds, takes_back = bool(arguments.images), arguments.roll_back is not None
     if adds + takes_back + arguments.history != 1:
@@ -352,25 +269,21 @@ def _accept(arguments: argparse.Namespace) -> int:
         arguments.misused("--role and --group go with images")
     if arguments.history and (arguments.by or arguments.reason or arguments.no_run):
         arguments.misused("--history goes with --category alone")
-    try:
-        from gonogo import accept_command
-    except ImportError as error:
-        raise MissingExtraError(f"accepting needs the pipeline: {error}; pip install 'gonogo[pipeline]'") from error
-    answer = accept_command.history if arguments.history else accept_command.change
-    _print(*answer(arguments), as_json=arguments.json)
-    return DONE
+    return _of_pipeline("accept")(arguments)
 
 
-def _progress(epoch_steps: int) -> Callable[[str, int, int, dict[str, float]], None]:
-    """Say on standard error how far a training is: each epoch on a line, of what comes before it a hundredth."""
+def _of_pipeline(name: str) -> Callable[[argparse.Namespace], int]:
+    """The command in a file of `gonogo.commands`, which is imported when it is called."""
 
-    def say(what: str, n_done: int, n_total: int, values: dict[str, float]) -> None:
-        if values or n_done == n_total or n_done % max(1, n_total // 100) == 0:
-            figures = "".join(f"  {name} {value:.4g}" for name, value in values.items())
-            place = f" (of {epoch_steps} steps)" if what == "epochs" else ""
-            print(f"  {what} {n_done}/{n_total}{place}{figures}", file=sys.stderr, flush=True)
+    def command(arguments: argparse.Namespace) -> int:
+        try:
+            answer: Answer = import_module(f"gonogo.commands.{name}").run(arguments)
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(f"{name} needs the pipeline: {error}; pip install 'gonogo[pipeline]'") from error
+        _print(answer.report, answer.text, as_json=arguments.json)
+        return DONE if answer.passed else REJECTED
 
-    return say
+    return command
 
 
 def _line(result: dict[str, Any], *, localises: bool) -> str:

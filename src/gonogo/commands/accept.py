@@ -1,4 +1,4 @@
-"""What `gonogo accept` does and says, once its arguments make sense."""
+"""gonogo accept: images that a person found good, added to fit or calibrate, or taken back."""
 
 import os
 import subprocess
@@ -7,24 +7,29 @@ from argparse import Namespace
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from gonogo.accept import Project, accept, git_user, pipeline_paths, roll_back
 from gonogo.accepted import active_acceptance, read_history
+from gonogo.commands import Answer
 from gonogo.errors import ConfigError, MissingExtraError, PipelineError
 from gonogo.figures import table
 
 
-def history(arguments: Namespace) -> tuple[dict[str, Any], str]:
+def run(arguments: Namespace) -> Answer:
+    """Accept the images, take an acceptance back, or list them all."""
+    return _history(arguments) if arguments.history else _change(arguments)
+
+
+def _history(arguments: Namespace) -> Answer:
     """All acceptances, or those of `--category`, as JSON values and as text."""
     events = [
         event for event in read_history(pipeline_paths()["accepted"]) if arguments.category in (None, event.category)
     ]
     text = "\n".join(event.sentence for event in events) or "nothing was accepted"
-    return {"ok": True, "acceptances": [asdict(event) for event in events]}, text
+    return Answer({"ok": True, "acceptances": [asdict(event) for event in events]}, text)
 
 
-def change(arguments: Namespace) -> tuple[dict[str, Any], str]:
+def _change(arguments: Namespace) -> Answer:
     """Accept the images, or take an acceptance back; the gauge before and after as JSON values and as text."""
     by, dvc = arguments.by or git_user(), None if arguments.no_run else run_dvc
     if arguments.roll_back is None:
@@ -50,7 +55,7 @@ def change(arguments: Namespace) -> tuple[dict[str, Any], str]:
         lines.append("written down; `dvc repro` makes the gauge anew")
     if arguments.roll_back is None:
         lines.append(f"to take it back: gonogo accept --roll-back {made.acceptance.id}")
-    return {"ok": True, **asdict(made)}, "\n".join(lines)
+    return Answer({"ok": True, **asdict(made)}, "\n".join(lines))
 
 
 def run_dvc(*arguments: str) -> None:
