@@ -13,6 +13,7 @@ GonogoError
 ├── WeightsError           a network's weights cannot be had                           (RuntimeError)
 ├── ExportError            a detector cannot be written as ONNX                        (RuntimeError)
 ├── WorkerError            a process of another environment failed                     (RuntimeError)
+├── ExperimentError        git or DVC did not do what an experiment needs              (RuntimeError)
 └── MissingExtraError      an optional dependency is not installed                     (ImportError)
 
 Each message says what was expected, what was got, where, and what to do.
@@ -69,6 +70,10 @@ class ExportError(GonogoError, RuntimeError):
 
 class WorkerError(GonogoError, RuntimeError):
     """A process of another environment failed."""
+
+
+class ExperimentError(GonogoError, RuntimeError):
+    """Git or DVC did not do what an experiment needs."""
 
 
 class MissingExtraError(GonogoError, ImportError):
