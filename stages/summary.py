@@ -3,7 +3,7 @@
 import door
 from gonogo.config import Params
 from gonogo.files import read_json, read_manifest, write_metrics
-from gonogo.report import CategoryReport, read_rows, write_report
+from gonogo.report import CategoryReport, read_rows, read_studies, write_report
 from gonogo.summary import summarise
 from gonogo.threshold_record import ThresholdRecord
 
@@ -12,7 +12,7 @@ def main(params: Params) -> None:
     categories = [report_of(category) for category in params.categories]
     summary = summarise({c.name: c.evaluate for c in categories}, {c.name: c.parity for c in categories})
     write_metrics(door.path("metrics", "summary.json"), summary)
-    write_report(door.path("report"), summary, categories)
+    write_report(door.path("report"), summary, categories, read_studies(door.path("searches")))
     if "image_auroc.mean" in summary:
         mean, worst = summary["image_auroc.mean"], summary["image_auroc.worst"]
         door.say(f"image AUROC: mean {mean:.3f}, worst {worst:.3f} ({summary['image_auroc.worst_category']})")

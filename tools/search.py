@@ -15,6 +15,7 @@ import fcntl
 import json
 import os
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -325,6 +326,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise ExperimentError(f"another process searches {space.name}; wait for it, or end it") from error
             clone = PipelineClone(checkout, work / "clone")
             results = search(space, content, path.with_suffix(""), experiments(space, clone), code)
+            shutil.rmtree(clone.folder)
     except GonogoError as error:
         print(f"search: {type(error).__name__}: {error}", file=sys.stderr)
         return 2
