@@ -5,7 +5,7 @@
     python tools/readme.py run NAME ...      run the blocks marked so, in the current directory, in this order
 
 The results are those in metrics/, the comparison of detectors that in benchmarks/detectors.json. The tables of
-docs/benchmarks.md, from the other files of benchmarks/, are kept in the same way.
+docs/benchmarks.md and docs/ablation.md, from the other files of benchmarks/, are kept in the same way.
 
 A block is marked by `<!-- run: NAME -->` on the line before its fence; lines that begin with `$ ` are its commands.
 """
@@ -20,7 +20,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark_tables import Reader, coreset_table, growth_table, markdown, peers_table, pixel_metrics_table
+from benchmark_tables import (
+    Reader,
+    ablation_table,
+    coreset_table,
+    growth_table,
+    markdown,
+    peers_table,
+    pixel_metrics_table,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^<!-- run: (?P<name>[\w-]+) -->\n```console\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -129,6 +137,7 @@ TABLES: Mapping[str, Mapping[str, Callable[[Reader], str]]] = {
         "metrics": pixel_metrics_table,
         "growth": growth_table,
     },
+    "docs/ablation.md": {"ablation": ablation_table},
 }
 
 
