@@ -169,8 +169,8 @@ def ablation_table(read: Reader) -> str:
         parts.append(f"![Each figure by each factor, {part}](images/ablation-{part}.svg)\n")
         if part in correlation:
             parts.append(
-                f"Over these {len(of)} points the rank correlation of the AUROC on damaged good images with that on the "
-                f"test's defects is {correlation[part]:.2f}.\n"
+                f"Over these {len(of)} points the rank correlation of the AUROC on damaged good images with that on "
+                f"the test's defects is {correlation[part]:.2f}.\n"
             )
     return "\n".join([*parts, _origin(rows)])
 
