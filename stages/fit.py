@@ -12,9 +12,10 @@ from gonogo.calibration_page import write_calibration_page
 from gonogo.cluster import connect
 from gonogo.config import Params
 from gonogo.cross import cross_inspect, folds_of
+from gonogo.detectors import DETECTORS
 from gonogo.detectors.contract import no_progress
 from gonogo.files import write_metrics
-from gonogo.fit import draw_shots
+from gonogo.fit import FitParams, draw_shots
 from gonogo.fit_images import FitImages
 from gonogo.fitting import Fitting
 from gonogo.forecast import forecast, taken
@@ -28,15 +29,16 @@ from gonogo.threshold import CalibrateParams, threshold_of
 
 
 def main(category: str, params: Params) -> None:
-    cluster = connect(params.section("fit", shared=["cluster"]).get("cluster"))
+    chosen = params.variant("fit", DETECTORS, FitParams)
+    cluster = connect(chosen.values.cluster)
     manifest = read_manifest(door.path("prepared", category), params.raw, cluster=cluster)
     calibrate = params.values("calibrate", CalibrateParams)
-    fitting = Fitting(manifest, params, params.values("regions", RegionParams), door.path("checkpoints", category))
-    chosen = fitting.chosen
+    regions = params.values("regions", RegionParams)
+    fitting = Fitting(manifest, params, chosen.values, regions, door.path("checkpoints", category))
     # Crosswise, good images are fitted on and calibrated on, though never by the same gauge.
     roles = ("fit", "calibrate") if calibrate.method == "cross" else ("fit",)
     records = draw_shots(manifest.with_role(*roles), chosen.values.shots, seed=params.seed)
-    inspector, images = fitting.prepared(records)
+    inspector, images = fitting.prepared(chosen.made, records)
     expected = forecast(inspector.detector, images.alone(), budget_mb=chosen.values.memory_budget_mb)
     helped = f"{cluster.n_workers} workers of Ray look at the images; alone, " if cluster else ""
     door.say(f"{category}: {helped}{expected.sentence}")
@@ -59,7 +61,7 @@ def main(category: str, params: Params) -> None:
     if calibrate.method == "cross":
         good, rule = calibrated_crosswise(fitting, inspector, records, calibrate.folds)
     else:
-        good, rule = inspect_calibrate(inspector, manifest, fitting.regions)
+        good, rule = inspect_calibrate(inspector, manifest, regions)
     threshold = replace(
         threshold_of(good.scores, good.groups, calibrate, seed=params.seed),
         calibrate_fingerprint=manifest.fingerprint_of(good.records),
@@ -91,7 +93,8 @@ def calibrated_crosswise(
 
     def fit(others: list[Record], number: int) -> Inspector:
         door.show_progress("folds", number, n_folds, {})
-        return fitting.fit(*fitting.prepared(others), no_progress, fold=number)
+        detector = fitting.params.variant("fit", DETECTORS, FitParams).made
+        return fitting.fit(*fitting.prepared(detector, others), no_progress, fold=number)
 
     good = [record for record in records if record.label == 0]
     folds = folds_of(good, n_folds, seed=fitting.params.seed)

@@ -2,20 +2,18 @@
 
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from gonogo.files import write_text
 from gonogo.histogram import histogram
+from gonogo.page import render
 from gonogo.threshold_record import ThresholdRecord
 
 
 def write_calibration_page(path: Path, record: ThresholdRecord, *, category: str) -> None:
     """Write the page, which holds everything it shows."""
-    environment = Environment(loader=PackageLoader("gonogo", "."), autoescape=True, undefined=StrictUndefined)
-    page = environment.get_template("calibration.html.j2").render(
+    render(
+        path,
+        "calibration.html.j2",
         category=category,
         record=record,
         chart=histogram(record.good_scores, [], record.threshold, band=(record.band_low, record.band_high)),
         n_above=sum(score >= record.threshold for score in record.good_scores),
     )
-    write_text(path, page)

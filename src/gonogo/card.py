@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion
 
-from gonogo.files import write_text
 from gonogo.manifest import Manifest, Record
+from gonogo.page import render
 from gonogo.prepare import Prepared
 from gonogo.sample import ROLES
 
@@ -73,9 +72,7 @@ def describe(prepared: Prepared, *, category: str, source: str, options: Mapping
 
 def write_page(path: Path, card: Mapping[str, Any], manifest: Manifest) -> None:
     """Write the card as one HTML page that holds everything it shows."""
-    environment = Environment(loader=PackageLoader("gonogo", "."), autoescape=True, undefined=StrictUndefined)
-    page = environment.get_template("card.html.j2").render(card=card, kinds=list(_kinds(manifest)), tile=TILE)
-    write_text(path, page)
+    render(path, "card.html.j2", card=card, kinds=list(_kinds(manifest)), tile=TILE)
 
 
 def outlined(pixels: np.ndarray, mask: np.ndarray | None) -> np.ndarray:

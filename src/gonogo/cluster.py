@@ -133,6 +133,11 @@ def connect(name: str | None) -> Cluster | None:
     return Cluster()
 
 
+def spread(cluster: Cluster | None, work: Work, items: Sequence[Item], *, together: int) -> Iterator[Mapping[str, Any]]:
+    """What `work` gives of each item, in their order: by the workers of `cluster`, or here where there is none."""
+    return map(work, items) if cluster is None else cluster.map(work, items, together=together)
+
+
 class _Worker:
     """An actor of Ray Data: holds the work, and has it done item by item."""
 

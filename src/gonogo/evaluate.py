@@ -26,7 +26,7 @@ from gonogo.model import Model
 from gonogo.pixel_metrics import MaskOverlap, PixelTally
 from gonogo.regions import RegionParams
 from gonogo.synthetic import synthetic_auroc
-from gonogo.threshold import certify
+from gonogo.threshold import certify_like
 from gonogo.threshold_record import ThresholdRecord
 
 Metrics = dict[str, float | int | str | bool]
@@ -134,17 +134,11 @@ def _calibrated(model: Model, manifest: Manifest) -> Inspection:
 
 def _baseline_metrics(model: Model, manifest: Manifest, params: EvaluateParams, seed: int) -> dict[str, float]:
     """What the distance to the mean good image achieves, with thresholds by the model's own rules."""
-    record, regions = model.threshold, model.rule.params
+    regions = model.rule.params
     baseline = Inspector(MeanImage(image_size=params.baseline_size), regions.inside)
     baseline.detector.fit(FitImages(baseline, manifest, manifest.with_role("fit")), seed=seed)
     calibrate, rule = inspect_calibrate(baseline, manifest, regions)
-    threshold = certify(
-        calibrate.scores,
-        calibrate.groups,
-        false_alarm_rate=record.target_false_alarm_rate,
-        confidence=record.confidence,
-        margin=record.margin,
-    ).threshold
+    threshold = certify_like(model.threshold, calibrate.scores, calibrate.groups).threshold
     pixels = _Pixels(manifest, regions)
     test = inspect_records(baseline, manifest, manifest.with_role("test"), rule=rule, look=pixels.look)
     metrics = _point_metrics(test, threshold)

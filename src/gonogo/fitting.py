@@ -9,8 +9,7 @@ from typing import Any
 import torch
 
 from gonogo.checkpoints import Checkpoints
-from gonogo.config import Params, Variant
-from gonogo.detectors import DETECTORS
+from gonogo.config import Params
 from gonogo.detectors.contract import Detector, Progress
 from gonogo.files import code_fingerprint
 from gonogo.finetune import finetune_on_load
@@ -26,25 +25,21 @@ from gonogo.regions import RegionParams
 class Fitting:
     """What every fit of a category shares.
 
+    values: the keys of the section `fit` beside the detector's options.
     checkpoints: the folder for those of a training that is interrupted.
     """
 
     manifest: Manifest
     params: Params
+    values: FitParams
     regions: RegionParams
     checkpoints: Path
 
-    @property
-    def chosen(self) -> Variant[Detector, FitParams]:
-        """The detector that `params` names, made anew each time, and the keys beside its options."""
-        return self.params.variant("fit", DETECTORS, FitParams)
-
-    def prepared(self, records: Sequence[Record]) -> tuple[Inspector, FitImages]:
-        """An inspector that is not fitted, and the images to fit it on, both on the device that `params` names."""
-        chosen = self.chosen
-        device = device_of("cpu" if self.manifest.cluster else chosen.values.device)
-        inspector = Inspector(chosen.made, self.regions.inside, tiling=chosen.values.tiling).to(device)
-        images = FitImages(inspector, self.manifest, records, device=device, rotations=chosen.values.rotations)
+    def prepared(self, detector: Detector, records: Sequence[Record]) -> tuple[Inspector, FitImages]:
+        """The inspector of a detector that is not fitted, and the images to fit it on, both on the device asked for."""
+        device = device_of("cpu" if self.manifest.cluster else self.values.device)
+        inspector = Inspector(detector, self.regions.inside, tiling=self.values.tiling).to(device)
+        images = FitImages(inspector, self.manifest, records, device=device, rotations=self.values.rotations)
         return inspector, images
 
     def fit(self, inspector: Inspector, images: FitImages, progress: Progress, *, fold: int | None = None) -> Inspector:
@@ -52,12 +47,11 @@ class Fitting:
         folder = self.checkpoints if fold is None else self.checkpoints / f"fold_{fold}"
         origin = self._origin | {"images": self.manifest.fingerprint_of(images.records)}
         inspector.detector.checkpoints = Checkpoints(folder, origin)
-        finetune = self.chosen.values.finetune
-        if finetune is not None:
+        if self.values.finetune is not None:
             finetune_on_load(
                 inspector.detector,
                 images,
-                finetune,
+                self.values.finetune,
                 seed=self.params.seed,
                 checkpoints=Checkpoints(folder / "finetune", origin),
                 progress=progress,

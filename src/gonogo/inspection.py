@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from gonogo.cluster import spread
 from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest, Record
 from gonogo.pixel_threshold import GoodPixels
@@ -13,9 +14,8 @@ from gonogo.regions import Region, RegionParams, RegionRule, defect_mask, find_r
 
 TOGETHER = 8  # images that a worker of a cluster takes at a time
 
-Look = Callable[
-    [Record, np.ndarray, np.ndarray], None
-]  # a record, its map (h, w) float32, the pixels marked (h, w) bool
+# Called as (record, its map (h, w) float32, the pixels marked in it (h, w) bool).
+Look = Callable[[Record, np.ndarray, np.ndarray], None]
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,8 @@ def inspected(
 
     On a cluster, its workers read and inspect; the order is the same.
     """
-    look, numbers = partial(_inspect, inspector, manifest, records), range(len(records))
-    found = map(look, numbers) if manifest.cluster is None else manifest.cluster.map(look, numbers, together=TOGETHER)
-    for one in found:
+    look = partial(_inspect, inspector, manifest, records)
+    for one in spread(manifest.cluster, look, range(len(records)), together=TOGETHER):
         yield float(one["score"]), one["anomaly_map"]
 
 

@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from scipy import stats
 
 from gonogo.errors import ConfigError, ParityError
 from gonogo.export import describe
 from gonogo.files import write_manifest
+from gonogo.inspection import inspect_good
 from gonogo.manifest import Manifest, Record
+from gonogo.metrics import auroc
 from gonogo.model import Model, versions
 from gonogo.parity import Parity, ParityParams, bundle_facts
-from gonogo.pixel_threshold import GoodPixels
 from gonogo.regions import RegionRule
 from gonogo.scorer import ONNX_FILE, open_session, run_session
-from gonogo.threshold import certify
+from gonogo.threshold import certify_like
 from gonogo.threshold_record import ThresholdRecord
 
 
@@ -86,12 +86,6 @@ class Int8:
             )
 
 
-def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Share of the pairs of an anomalous and a good image in which the anomalous one scores higher; equals half."""
-    anomalous, good = scores[labels], scores[~labels]
-    return float(stats.mannwhitneyu(anomalous, good).statistic) / (len(anomalous) * len(good))
-
-
 def judge_int8(model: Model, float_path: Path, int8_path: Path, manifest: Manifest, params: ParityParams) -> Int8:
     """Certify the ONNX file in eight bits on the calibrate images and score the test images with both files.
 
@@ -105,22 +99,13 @@ def judge_int8(model: Model, float_path: Path, int8_path: Path, manifest: Manife
         )
     session = open_session(int8_path)
     calibrate, test = manifest.with_role("calibrate"), manifest.with_role("test")
-    pixels = GoodPixels(model.rule.params, [(record.height, record.width) for record in calibrate])
-    scores = []
-    for score, anomaly_map in _seen(session, manifest, calibrate):
-        scores.append(score)
-        pixels.add(anomaly_map)
+    localises = model.rule.threshold is not None
+    good, rule = inspect_good(calibrate, _seen(session, manifest, calibrate), model.rule.params, localises=localises)
     certificate = model.threshold
-    own = certify(
-        np.array(scores),
-        [record.group_id for record in calibrate],
-        false_alarm_rate=certificate.target_false_alarm_rate,
-        confidence=certificate.confidence,
-        margin=certificate.margin,
-    )
+    own = certify_like(certificate, good.scores, good.groups)
     return Int8(
         threshold=replace(own, calibrate_fingerprint=certificate.calibrate_fingerprint, date=certificate.date),
-        rule=RegionRule(model.rule.params, None if model.rule.threshold is None else pixels.threshold()),
+        rule=rule,
         images=[record.path for record in test],
         labels=np.array([record.label == 1 for record in test]),
         float_scores=np.array([score for score, _ in _seen(open_session(float_path), manifest, test)]),

@@ -1,4 +1,4 @@
-"""Reading what is needed next while something else is computed."""
+"""Doing what is needed next, in threads, while something else is done."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,15 +13,17 @@ N_THREADS = 8  # that decode ahead of a training; a GPU waits for fewer
 N_AHEAD = 32  # images decoded and not yet asked for
 
 
-def read_ahead(read: Callable[[T], U], wanted: Iterable[T]) -> Iterator[U]:
-    """`read` of each wanted item, in their order, while threads already read the next ones."""
+def read_ahead(
+    read: Callable[[T], U], wanted: Iterable[T], *, threads: int = N_THREADS, ahead: int = N_AHEAD
+) -> Iterator[U]:
+    """`read` of each wanted item, in their order, while `threads` already read the next ones, `ahead` at most."""
     items = iter(wanted)
-    with ThreadPoolExecutor(N_THREADS) as threads:
-        waiting: deque[Future[U]] = deque(threads.submit(read, item) for item in islice(items, N_AHEAD))
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[U]] = deque(pool.submit(read, item) for item in islice(items, ahead))
         try:
             while waiting:
                 yield waiting.popleft().result()
-                waiting.extend(threads.submit(read, item) for item in islice(items, 1))
+                waiting.extend(pool.submit(read, item) for item in islice(items, 1))
         finally:
             for future in waiting:
                 future.cancel()

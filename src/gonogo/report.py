@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from gonogo.files import read_json, write_text
+from gonogo.files import read_json
 from gonogo.histogram import histogram
+from gonogo.page import render
 
 N_BEST = 5  # trials of a search that are listed
 RATES = ("false_alarm_rate", "recall")
@@ -119,6 +118,4 @@ def write_report(
     path: Path, summary: Mapping[str, Any], categories: Sequence[CategoryReport], studies: Sequence[StudyReport] = ()
 ) -> None:
     """Write the page."""
-    environment = Environment(loader=PackageLoader("gonogo", "."), autoescape=True, undefined=StrictUndefined)
-    page = environment.get_template("report.html.j2").render(summary=summary, categories=categories, studies=studies)
-    write_text(path, page)
+    render(path, "report.html.j2", summary=summary, categories=categories, studies=studies)

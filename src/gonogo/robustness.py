@@ -49,17 +49,15 @@ def robustness_card(
     """Every corruption at every severity, each on the same test images; severity 0 is the images as they are."""
     chosen = chosen_images(manifest, params.images)
     kinds = [("none", 0), *((name, severity) for name in CORRUPTIONS for severity in SEVERITIES)]
-    cells = []
-    for done, (name, severity) in enumerate(kinds, start=1):
-        labels, rejected = [], []
-        for number, record in enumerate(chosen):
-            pixels = manifest.pixels_of(record)
+    labels = np.array([record.label == 1 for record in chosen], dtype=bool)
+    rejected = np.zeros((len(kinds), len(chosen)), dtype=bool)
+    for number, record in enumerate(chosen):
+        pixels = manifest.pixels_of(record)  # once for all that is done to it
+        for row, (name, severity) in enumerate(kinds):
             seen = pixels if severity == 0 else corrupted(pixels, name, severity, seed=[seed, number])
-            labels.append(record.label == 1)
-            rejected.append(score(seen) >= threshold)
-        cells.append(Cell(name, severity, *_rates(np.array(labels, dtype=bool), np.array(rejected, dtype=bool))))
-        progress("corruptions", done, len(kinds), {})
-    return cells
+            rejected[row, number] = score(seen) >= threshold
+        progress("changed images", number + 1, len(chosen), {})
+    return [Cell(*kind, *_rates(labels, row)) for kind, row in zip(kinds, rejected, strict=True)]
 
 
 def chosen_images(manifest: Manifest, n: int) -> list[Record]:

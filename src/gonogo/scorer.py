@@ -1,8 +1,6 @@
 """The gauge on the line: an image file becomes a verdict. Needs only onnxruntime, numpy and Pillow."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -14,6 +12,7 @@ import onnxruntime
 from gonogo.errors import ConfigError, ImageError, IntegrityError
 from gonogo.files import read_manifest
 from gonogo.images import read_image, require_pixels
+from gonogo.read_ahead import read_ahead
 from gonogo.regions import Region, RegionRule, defect_mask, find_regions
 from gonogo.threshold_record import ThresholdRecord
 
@@ -108,17 +107,9 @@ class Scorer:
         if min(batch_size, workers) < 1:
             raise ConfigError(f"batch_size is {batch_size} and workers is {workers}; both must be at least 1")
         remaining = iter(paths)
-        waiting: deque[Future[list[Verdict | ImageError]]] = deque()
-        pool = ThreadPoolExecutor(workers)
-        try:
-            while some := list(islice(remaining, batch_size)):
-                waiting.append(pool.submit(self._score_some, some))
-                if len(waiting) > workers:
-                    yield from waiting.popleft().result()
-            while waiting:
-                yield from waiting.popleft().result()
-        finally:  # whoever stops listening early, or meets an error, does not wait for what was not begun
-            pool.shutdown(cancel_futures=True)
+        batches = iter(lambda: list(islice(remaining, batch_size)), [])
+        for outcomes in read_ahead(self._score_some, batches, threads=workers, ahead=workers + 1):
+            yield from outcomes
 
     def _score_some(self, paths: Sequence[Path]) -> list[Verdict | ImageError]:
         outcomes: list[Verdict | ImageError] = []

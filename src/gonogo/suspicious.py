@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from gonogo.cluster import spread
 from gonogo.drawing import FAINT, GAP, INK, PAPER, PASS, REJECT, RULE, draw_scale, fitted_text, map_colours, scaled
 from gonogo.files import write_rows
 from gonogo.fit_images import FitImages
@@ -72,9 +73,8 @@ def score_fit_images(
     records = list(images.records) if n_shown else []
     scores = np.zeros(len(records), dtype=np.float32)
     maps: dict[int, np.ndarray] = {}
-    look, numbers, cluster = partial(_left_out, inspector, images), range(len(records)), images.manifest.cluster
-    found = map(look, numbers) if cluster is None else cluster.map(look, numbers, together=TOGETHER)
-    for number, one in enumerate(found):
+    look = partial(_left_out, inspector, images)
+    for number, one in enumerate(spread(images.manifest.cluster, look, range(len(records)), together=TOGETHER)):
         scores[number] = float(one["score"])
         if inspector.detector.localises:
             maps[number] = one["anomaly_map"]

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from gonogo.cluster import spread
 from gonogo.cut_paste import paste_patch, paste_scar
 from gonogo.errors import UndefinedMetricError
 from gonogo.inspection import TOGETHER, Inspection
@@ -39,9 +40,8 @@ def synthetic_auroc(
 
     Source: damage as in `gonogo.cut_paste`, a patch or a scar, in a square of the shorter side.
     """
-    look, numbers = partial(_score_damaged, inspector, manifest, good.records, regions, seed), range(len(good.records))
-    cluster = manifest.cluster
-    found = map(look, numbers) if cluster is None else cluster.map(look, numbers, together=TOGETHER)
+    look = partial(_score_damaged, inspector, manifest, good.records, regions, seed)
+    found = spread(manifest.cluster, look, range(len(good.records)), together=TOGETHER)
     bad = np.concatenate([one["score"] for one in found])
     if not len(bad):
         raise UndefinedMetricError("no good image changes where the gauge looks when a piece of it is moved")

@@ -174,6 +174,17 @@ def certify(
     )
 
 
+def certify_like(record: ThresholdRecord, scores: np.ndarray, groups: Sequence[str]) -> ThresholdRecord:
+    """`certify` of another gauge's scores (m,) of good images, with the rate, confidence and margin of `record`."""
+    return certify(
+        scores,
+        groups,
+        false_alarm_rate=record.target_false_alarm_rate,
+        confidence=record.confidence,
+        margin=record.margin,
+    )
+
+
 def _above(ordered: np.ndarray, least: float, margin: float) -> tuple[float, float, float | None]:
     """A threshold in the first gap among descending scores, above `least`, that is wide enough, and the gap's ends."""
     distance = margin * max(abs(least), float(np.median(np.abs(ordered))), 1e-12)

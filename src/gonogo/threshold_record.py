@@ -1,11 +1,10 @@
-"""A threshold and what is known about it. Needs only numpy: the scorer reads it from the bundle."""
+"""A threshold and what is known about it. Standard library only: the scorer reads it from the bundle."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
-
-import numpy as np
 
 Method = Literal["holdout", "cross", "tail"]
 
@@ -107,8 +106,7 @@ class ThresholdRecord:
         Source: Vovk, Gammerman and Shafer 2005, "Algorithmic Learning in a Random World"; inductive conformal p-value.
         """
         n = len(self.good_scores)
-        n_below = int(np.searchsorted(self.good_scores, score))
-        return (1 + n - n_below) / (n + 1)
+        return (1 + n - bisect_left(self.good_scores, score)) / (n + 1)
 
     def uncertain(self, score: float) -> bool:
         """Whether the verdict could have been the other one, had other good parts been drawn to calibrate.

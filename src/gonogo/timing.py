@@ -15,7 +15,7 @@ from typing import Any
 
 SIDE = 1024  # of the matrices of a plain product
 LEAST_COPY = 2**20  # bytes; a smaller copy would time the clock
-PAUSE = 0.02  # seconds in which the threads of one library fall asleep before the other's begin
+PAUSE = 0.02  # seconds in which onnxruntime's threads fall asleep before numpy's begin
 ROUNDS = 15
 SWEEP_IMAGES = 32  # per setting
 BATCH_SIZES = (1, 8, 32)
@@ -105,8 +105,8 @@ def in_turn(path: Path, threads: int, copy_bytes: int) -> Iterator[tuple[float, 
             pass
 
     with ThreadPoolExecutor(threads) as pool:
+        time.sleep(PAUSE)
         for _ in range(ROUNDS):
-            time.sleep(PAUSE)
             multiplied = seconds_of(lambda: np.matmul(left, right, out=product))
             copied = seconds_of(copy)
             decoded = seconds_of(lambda: Image.open(io.BytesIO(data)).load())
