@@ -324,7 +324,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise ExperimentError(f"another process searches {space.name}; wait for it, or end it") from error
-            clone = PipelineClone(checkout, work / "clone")
+            for left in work.glob("clone-*"):  # by a search that was killed; what it had begun may still run there
+                shutil.rmtree(left, ignore_errors=True)
+            clone = PipelineClone(checkout, work / f"clone-{os.getpid()}")
             results = search(space, content, path.with_suffix(""), experiments(space, clone), code)
             shutil.rmtree(clone.folder)
     except GonogoError as error:
