@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import search
+import search_study
 from gonogo.config import read_yaml
 from gonogo.errors import ConfigError, MissingExtraError
 from gonogo.recipes import Change
@@ -112,7 +113,7 @@ def test_a_search_that_was_killed_goes_on_to_the_same_trials_and_repeats_none_th
 @needs_optuna
 def test_a_trial_that_was_stopped_once_its_outcome_was_known_is_not_run_again(space_of, tmp_path, monkeypatch):
     unbroken = search.search(space_of(), CONTENT, tmp_path / "unbroken", Runner(), CODE)
-    told, tell = [], search._tell
+    told, tell = [], search_study.tell
 
     def stopped(study, number, outcome):
         told.append(number)
@@ -120,7 +121,8 @@ def test_a_trial_that_was_stopped_once_its_outcome_was_known_is_not_run_again(sp
             raise KeyboardInterrupt
         tell(study, number, outcome)
 
-    monkeypatch.setattr(search, "_tell", stopped)
+    for module in (search, search_study):
+        monkeypatch.setattr(module, "tell", stopped)
     runner = Runner()
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
