@@ -4,7 +4,7 @@ import door
 from gonogo.config import Params
 from gonogo.files import read_json, read_manifest, read_rows, write_metrics
 from gonogo.model_card import Card, write_model_card
-from gonogo.report import CategoryReport, write_report
+from gonogo.report import CategoryReport, read_studies, write_report
 from gonogo.summary import summarise
 from gonogo.threshold_record import ThresholdRecord
 
@@ -13,7 +13,7 @@ def main(params: Params) -> None:
     categories = [report_of(category) for category in params.categories]
     summary = summarise({c.name: c.evaluate for c in categories}, {c.name: c.parity for c in categories})
     write_metrics(door.path("metrics", "summary.json"), summary)
-    write_report(door.path("report"), summary, categories)
+    write_report(door.path("report"), summary, categories, read_studies(door.path("searches")))
     for category in categories:
         write_model_card(door.path("plots", "model_cards", f"{category.name}.md"), card_of(category))
     if "image_auroc.mean" in summary:

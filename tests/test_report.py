@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from gonogo.files import read_rows, write_rows
+from gonogo.files import read_rows, write_json, write_rows
 from gonogo.histogram import HEIGHT, MARGIN, WIDTH, histogram
 from gonogo.images import write_png
-from gonogo.report import CategoryReport, write_report
+from gonogo.report import CategoryReport, read_studies, write_report
 from gonogo.threshold import certify
 
 METRICS = ["image_auroc", "image_ap", "recall", "false_alarm_rate", "precision", "f1", "f1_oracle"]
@@ -129,7 +129,7 @@ class Page(HTMLParser):
         return " ".join("".join(self.texts.get(tag, [])).split())
 
 
-def page_of(tmp_path, *categories):
+def page_of(tmp_path, *categories, studies=()):
     values = {c.name: c.evaluate["image_auroc"] for c in categories if "image_auroc" in c.evaluate}
     summary = {"n_categories": len(categories)}
     if values:
@@ -139,7 +139,7 @@ def page_of(tmp_path, *categories):
             "image_auroc.worst_category": worst,
             "image_auroc.mean": sum(values.values()) / len(values),
         }
-    write_report(tmp_path / "report.html", summary, categories)
+    write_report(tmp_path / "report.html", summary, categories, studies)
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     page = Page(html)
     assert page.open == []
@@ -284,6 +284,33 @@ def test_random_weights_are_admitted(category, tmp_path):
     assert "weights are random" in page.text("p")
     _, page = page_of(tmp_path, dataclasses.replace(category, evaluate=evaluate | {"weights": "pretrained"}))
     assert "weights are random" not in page.text("p")
+
+
+def trial(number, state, value=None, **more):
+    return {"number": number, "state": state, "value": value, "params": {"fit.layers": [1, number]}} | more
+
+
+def test_a_search_is_shown_with_its_picture_and_its_best_trials_in_their_order(category, tmp_path):
+    trials = [trial(n, "done", value, experiment=f"nuts-{n}") for n, value in enumerate((0.25, 0.75, 0.5))]
+    trials += [trial(3, "done", 0.75, same_as=1), trial(4, "failed", reason="too near"), trial(5, "stopped")]
+    results = {"name": "nuts <1>", "criterion": "synthetic_auroc", "direction": "maximize", "categories": ["brick"]}
+    results |= {"space": {"fit.layers": {}}, "trials": trials, "importance": {"fit.layers": 1.0}}
+    write_json(tmp_path / "searches" / "nuts" / "trials.json", results)
+    (tmp_path / "searches" / "nuts" / "study.svg").write_text("<svg/>")
+    html, page = page_of(tmp_path, category, studies=read_studies(tmp_path / "searches"))
+    assert "Search: nuts <1>" in page.text("h2")
+    assert "4 trials done, 1 failed, by synthetic_auroc of brick" in page.text("p")
+    assert [row for row in page.rows if row[0].startswith("nuts-")] == [
+        ["nuts-1", "0.7500", "[1, 1]"],
+        ["nuts-2", "0.5000", "[1, 2]"],
+        ["nuts-0", "0.2500", "[1, 0]"],
+    ]
+    assert "data:image/svg+xml;base64," + base64.b64encode(b"<svg/>").decode() in html
+
+
+def test_without_a_search_nothing_is_said_of_one(category, tmp_path):
+    _, page = page_of(tmp_path, category, studies=read_studies(tmp_path / "nowhere"))
+    assert "Search" not in page.text()
 
 
 def test_the_headline_names_the_worst_category(category, tmp_path):

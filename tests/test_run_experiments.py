@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from gonogo.experiments import reason_in
 from import_closure import ROOT
-from run_experiments import DONE, FAILED, LOST, DvcError, Queue, read_experiments, reason_in, render, varied_params
+from run_experiments import DONE, FAILED, LOST, DvcError, Queue, read_experiments, render, varied_params
 
 STATUS = """Task     Name     Created       Status
 1111111  grid-10  07:23 AM      Queued

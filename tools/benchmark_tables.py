@@ -1,6 +1,7 @@
 """The tables of docs/benchmarks.md, from the JSON files that the benchmarks write. Standard library only."""
 
 import json
+import statistics
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,6 +22,15 @@ PEERS = (
     ("image_auroc", "image_auroc", 4, "", "image AUROC", "at least theirs"),
     ("pixel_auroc", "pixel_auroc", 4, "", "pixel AUROC", "at least theirs"),
     ("aupro_30", "aupro_30", 4, "", "AUPRO@0.30", "at least theirs"),
+)
+# What a row of the ablation shows: figure, title, digits, unit.
+ABLATED = (
+    ("image_auroc", "image AUROC", 3, ""),
+    ("aupro_30", "AUPRO@0.30", 3, ""),
+    ("synthetic_auroc", "AUROC on damaged good images", 3, ""),
+    ("covering_radius", "covering radius", 2, ""),
+    ("p50_ms", "file to verdict, p50", 1, "ms"),
+    ("bundle_mb", "bundle", 1, "MB"),
 )
 COSTS = (("fit_s", 1, "s"), ("fit_mb", 0, "MB"), ("verdict_ms", 1, "ms"), ("onnx_mb", 1, "MB"))
 
@@ -153,6 +163,51 @@ def growth_table(read: Reader) -> str:
     if said:
         parts.append("\n".join(["Skipped:", "", *said, ""]))
     return "\n".join([*parts, _origin(rows)])
+
+
+def ablation_table(read: Reader) -> str:
+    """Of each part, a table per factor; of seeds their mean and standard deviation too."""
+    rows = _measured(read, "benchmarks/ablation.json")
+    if not rows:
+        return ABSENT
+    correlation = json.loads(read("benchmarks/ablation.json"))["rank_correlation"]
+    parts = []
+    for part in dict.fromkeys(row["part"] for row in rows):
+        of = [row for row in rows if row["part"] == part]
+        parts.append(f"**{part}**\n")
+        for factor in sorted({factor for row in of for factor in row["factors"]}):
+            shown = sorted(
+                (row for row in of if factor in row["factors"]), key=lambda row: int(row["factors"][factor]["place"])
+            )
+            lines = [_ablated(row, factor) for row in shown]
+            if factor == "seed" and len(shown) > 1:
+                lines.append(("mean ± standard deviation", *(_spread(shown, *one) for one in ABLATED)))
+            parts.append(markdown((factor, *(title for _, title, _, _ in ABLATED)), lines, n_names=1) + "\n")
+        parts.append(f"![Each figure by each factor, {part}](images/ablation-{part}.svg)\n")
+        if part in correlation:
+            parts.append(
+                f"Over these {len(of)} points the rank correlation of the AUROC on damaged good images with that on "
+                f"the test's defects is {correlation[part]:.2f}.\n"
+            )
+    return "\n".join([*parts, _origin(rows)])
+
+
+def _ablated(row: Row, factor: str) -> tuple[str, ...]:
+    label = row["factors"][factor]["label"] + ("" if row["settings"] else ", as in `params.yaml`")
+    figures = []
+    for name, _, digits, unit in ABLATED:
+        interval = (
+            f" [{row[f'{name}_low']:.{digits}f}, {row[f'{name}_high']:.{digits}f}]" if f"{name}_low" in row else ""
+        )
+        figures.append(_number(row.get(name), digits, unit) + interval)
+    return (label, *figures)
+
+
+def _spread(rows: Sequence[Row], name: str, _: str, digits: int, unit: str) -> str:
+    values = [row[name] for row in rows if name in row]
+    if len(values) < 2:
+        return "–"
+    return f"{statistics.fmean(values):,.{digits}f} ± {statistics.stdev(values):,.{digits}f} {unit}".rstrip()
 
 
 _FOUND = {"pixel_auroc": "pixel AUROC", "pixel_ap": "pixel AP", "aupro_30": "AUPRO@0.30"}

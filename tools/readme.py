@@ -5,7 +5,7 @@
     python tools/readme.py run NAME ...      run the blocks marked so, in the current directory, in this order
 
 The results are those in metrics/, the comparison of detectors that in benchmarks/detectors.json. The tables of
-docs/benchmarks.md, from the other files of benchmarks/, are kept in the same way.
+docs/benchmarks.md and docs/ablation.md, from the other files of benchmarks/, are kept in the same way.
 
 A block is marked by `<!-- run: NAME -->` on the line before its fence; lines that begin with `$ ` are its commands.
 """
@@ -22,6 +22,7 @@ from typing import Any
 
 from benchmark_tables import (
     Reader,
+    ablation_table,
     coreset_table,
     growth_table,
     markdown,
@@ -138,6 +139,7 @@ TABLES: Mapping[str, Mapping[str, Callable[[Reader], str]]] = {
         "metrics": pixel_metrics_table,
         "growth": growth_table,
     },
+    "docs/ablation.md": {"ablation": ablation_table},
 }
 
 

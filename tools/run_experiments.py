@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gonogo.experiments import reason_in
+
 HEADLINE = ["image_auroc.mean", "image_auroc.worst", "aupro_30.mean", "recall.mean", "false_alarm_rate.mean"]
 SUMMARY = "metrics/summary.json"
 
@@ -30,7 +32,6 @@ POLLS_WITHOUT_WORKER = 6  # a worker needs some seconds to appear, and a moment 
 
 TASK = re.compile(r"^([0-9a-f]{7})\s.*\b(Queued|Running|Success|Failed)\s*$", re.MULTILINE)
 WORKERS = re.compile(r"^Worker status: (\d+) active", re.MULTILINE)
-REASON = re.compile(r"^\S.*?\w*(?:Error|Exception)\b.*: .+|^ERROR: .+")
 
 
 class DvcError(RuntimeError):
@@ -121,14 +122,6 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def reason_in(log: Path) -> str:
-    """The first line of the log that names an error, which is the stage's own; DVC's follow from it."""
-    if not log.is_file():
-        return ""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return next((line.strip() for line in lines if REASON.match(line)), "")
 
 
 def varied_params(experiments: Sequence[Experiment]) -> list[str]:

@@ -13,7 +13,7 @@ GonogoError
 ├── WeightsError           a network's weights cannot be had                           (RuntimeError)
 ├── ExportError            a detector cannot be written as ONNX                        (RuntimeError)
 ├── WorkerError            a process of another environment failed                     (RuntimeError)
-├── PipelineError          dvc could not reproduce the pipeline                        (RuntimeError)
+├── PipelineError          git or DVC did not do what was asked of them                (RuntimeError)
 └── MissingExtraError      an optional dependency is not installed                     (ImportError)
 
 Each message says what was expected, what was got, where, and what to do.
@@ -73,7 +73,7 @@ class WorkerError(GonogoError, RuntimeError):
 
 
 class PipelineError(GonogoError, RuntimeError):
-    """dvc could not reproduce the pipeline."""
+    """git or DVC did not do what was asked of them."""
 
 
 class MissingExtraError(GonogoError, ImportError):

@@ -19,6 +19,7 @@ from gonogo.model import Model
 from gonogo.pixel_metrics import MaskOverlap, PixelMetrics, PixelTally
 from gonogo.probability_record import ProbabilityRecord
 from gonogo.regions import RegionParams
+from gonogo.synthetic import synthetic_auroc
 from gonogo.threshold import certify_like
 from gonogo.threshold_record import ThresholdRecord
 
@@ -62,7 +63,8 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: 
     A metric that has no value on these images, such as the recall where none is defective, is absent, and named under
     `absent`; so is one of ranks where all scores are equal. Both thresholds,
     of scores and of pixels, are the model's own, from calibrate images; nothing of the test set enters a score or a
-    threshold. What lies outside a ROI counts as passed, so that a defect there is missed.
+    threshold. What lies outside a ROI counts as passed, so that a defect there is missed. `synthetic_auroc` is of the
+    calibrate images alone, and absent where they were fitted on: a search may look at it.
 
     Raises:
         DataError: the model was fitted on other data, so that a test image may be one of its fit images.
@@ -107,6 +109,11 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: 
     }
     if record.certified_false_alarm_rate is not None:
         metrics["certified_false_alarm_rate"] = record.certified_false_alarm_rate
+    if record.method != "cross":  # then the good images were fitted on
+        with suppress(UndefinedMetricError):
+            metrics["synthetic_auroc"] = synthetic_auroc(
+                model.inspector, manifest, calibrate, model.rule.params, seed=seed
+            )
     if model.rule.threshold is not None:
         metrics["pixel_threshold"] = model.rule.threshold.threshold
     return Evaluation(metrics, calibrate, test, record, model.probability)

@@ -109,7 +109,7 @@ def changes(params: Path, recipe: Recipe, category: str | None = None) -> list[C
         checked.variant("fit", DETECTORS, FitParams)
         checked.values("calibrate", CalibrateParams)
         checked.values("regions", RegionParams)
-    return list(_differences(before, after, ()))
+    return list(differences(before, after))
 
 
 def write_changes(params: Path, made: list[Change]) -> None:
@@ -140,10 +140,11 @@ def _as_option(value: Any) -> str:
     return json.dumps(value)
 
 
-def _differences(before: Any, after: Any, path: tuple[str, ...]) -> Iterator[Change]:
+def differences(before: Any, after: Any, path: tuple[str, ...] = ()) -> Iterator[Change]:
+    """The changes that make `after` of `before`, two contents of a params.yaml."""
     if isinstance(after, dict) and (isinstance(before, dict) or before is ABSENT):
         known = {} if before is ABSENT else before
         for key in [*known, *(key for key in after if key not in known)]:
-            yield from _differences(known.get(key, ABSENT), after.get(key, ABSENT), (*path, key))
+            yield from differences(known.get(key, ABSENT), after.get(key, ABSENT), (*path, key))
     elif before is ABSENT or after is ABSENT or before != after:
         yield Change(path, before, after)

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gonogo.files import read_json
 from gonogo.histogram import histogram
 from gonogo.page import render
 
+N_BEST = 5  # trials of a search that are listed
 RATES = ("false_alarm_rate", "recall")
 
 
@@ -69,11 +71,44 @@ class CategoryReport:
         )
 
 
-def data_uri(png: Path) -> str:
-    """A PNG as text that a page can hold."""
-    return "data:image/png;base64," + base64.b64encode(png.read_bytes()).decode()
+@dataclass(frozen=True)
+class StudyReport:
+    """What the page says of one search: the table that tools/search.py wrote, and its picture."""
+
+    results: Mapping[str, Any]
+    picture: Path
+
+    @property
+    def picture_uri(self) -> str:
+        """The picture as a data URI."""
+        return data_uri(self.picture, "svg+xml")
+
+    @property
+    def best(self) -> list[Mapping[str, Any]]:
+        """The best trials, each of its kind once, best first."""
+        done = [row for row in self.results["trials"] if row["state"] == "done" and "same_as" not in row]
+        done.sort(key=lambda row: float(row["value"]), reverse=self.results["direction"] == "maximize")
+        return done[:N_BEST]
+
+    def n_in_state(self, state: str) -> int:
+        """How many trials are done, failed or stopped."""
+        return sum(row["state"] == state for row in self.results["trials"])
 
 
-def write_report(path: Path, summary: Mapping[str, Any], categories: Sequence[CategoryReport]) -> None:
+def read_studies(folder: Path) -> list[StudyReport]:
+    """The searches in `folder`, by name; none where there is no folder."""
+    return [
+        StudyReport(read_json(table), table.with_name("study.svg")) for table in sorted(folder.glob("*/trials.json"))
+    ]
+
+
+def data_uri(picture: Path, kind: str = "png") -> str:
+    """A picture of that kind as text that a page can hold."""
+    return f"data:image/{kind};base64," + base64.b64encode(picture.read_bytes()).decode()
+
+
+def write_report(
+    path: Path, summary: Mapping[str, Any], categories: Sequence[CategoryReport], studies: Sequence[StudyReport] = ()
+) -> None:
     """Write the page."""
-    render(path, "report.html.j2", summary=summary, categories=categories)
+    render(path, "report.html.j2", summary=summary, categories=categories, studies=studies)
