@@ -140,10 +140,18 @@ def test_json_gives_each_file_its_regions_and_people_see_how_many_a_reject_has_a
 
 
 def test_of_a_reject_without_a_region_people_read_so_unless_the_gauge_cannot_localise():
-    result = {"file": "a.png", "verdict": "reject", "score": 5.0, "uncertain": False, "regions": []}
+    result = {
+        "file": "a.png",
+        "verdict": "reject",
+        "score": 5.0,
+        "probability": None,
+        "uncertain": False,
+        "regions": [],
+    }
     assert _line(result, localises=True) == "reject  5           a.png  no region"
     assert _line(result, localises=False) == "reject  5           a.png"
     assert _line(result | {"uncertain": True}, localises=False) == "reject? 5           a.png"
+    assert _line(result | {"probability": 0.873}, localises=False).endswith("a.png  defective with 87.3%")
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def test_what_cannot_be_distilled_is_refused_in_one_sentence(folder, tmp_path, w
 
 
 def test_without_the_pipeline_the_command_names_the_extra(folder, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "gonogo.distill", None)
+    monkeypatch.setitem(sys.modules, "gonogo.commands.distill", None)
     assert main(["distill", str(folder)]) == 4
     assert "pip install 'gonogo[pipeline]'" in capsys.readouterr().err
 

@@ -61,10 +61,10 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: 
     """Metrics of `model` on the test images, with intervals, and of the mean-image baseline beside them.
 
     A metric that has no value on these images, such as the recall where none is defective, is absent, and named under
-    `absent`; so is one of ranks where all scores are equal. Both thresholds,
-    of scores and of pixels, are the model's own, from calibrate images; nothing of the test set enters a score or a
-    threshold. What lies outside a ROI counts as passed, so that a defect there is missed. `synthetic_auroc` is of the
-    calibrate images alone, and absent where they were fitted on: a search may look at it.
+    `absent`; so is one of ranks where all scores are equal. Both thresholds, of scores and of pixels, are the model's
+    own, from calibrate images; nothing of the test set enters a score or a threshold. What lies outside a ROI counts as
+    passed, so that a defect there is missed. `synthetic_auroc` is of the calibrate images alone, and absent where they
+    were fitted on: a search may look at it.
 
     Raises:
         DataError: the model was fitted on other data, so that a test image may be one of its fit images.
