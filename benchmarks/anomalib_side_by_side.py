@@ -17,7 +17,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,12 @@ from safetensors.torch import save_file
 
 from covering import covering_radius
 from gonogo.backbone import lite0_state_dict
-from gonogo.config import build, read_yaml
+from gonogo.config import read_yaml
 from gonogo.manifest import Manifest, Record
 from gonogo.metrics import auroc
 from gonogo.pixel_metrics import pixel_metrics
-from gonogo.prepare import PrepareParams, prepare, shares_of
 from gonogo.progress import ProgressLine
-from gonogo.sources import SOURCES
-from gonogo.threshold import CalibrateParams
+from parts import prepare_part
 from peer import Peer
 from results import ROOT, Row, add_row, origin
 
@@ -68,21 +66,12 @@ class Part:
 
 def prepared(name: str, source: Mapping[str, Any], data: Path, folder: Path, *, side: int, limit: int | None) -> Part:
     """The images of one part as PNG files of side x side pixels, those of fit and of test apart."""
-    params = read_yaml(ROOT / "params.yaml")
-    dealing = build(PrepareParams, {f.name: params["prepare"][f.name] for f in fields(PrepareParams)}, where="prepare")
-    options = {key: value for key, value in source.items() if key != "source"}
-    samples = build(SOURCES[source["source"]], options, where=name).samples(
-        name, data, shares_of(dealing, params["seed"])
-    )
     line = ProgressLine()
-    found = prepare(
-        samples,
-        dealing,
-        build(CalibrateParams, params["calibrate"], where="calibrate"),
-        category=name,
-        folder=folder / "prepared",
-        raw=data,
-        seed=params["seed"],
+    found = prepare_part(
+        name,
+        source,
+        data,
+        folder / "prepared",
         progress=lambda n_done, n_total: line("images", n_done, n_total, {}),
     )
     found.require_no_error()

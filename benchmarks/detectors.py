@@ -19,6 +19,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from gonogo.config import read_yaml
+from gonogo.experiments import git
 from gonogo.files import read_json, write_json
 from gonogo.recipes import SHARED
 
@@ -54,10 +55,10 @@ def row(metrics: Path, part: str, detector: str) -> dict[str, Any]:
 
 def measured(parts: Mapping[str, Any], detectors: Mapping[str, Any], data: Path) -> Iterator[dict[str, Any]]:
     """The rows of each detector, by the pipeline of the last commit in a clone."""
-    commit = _git("rev-parse", "HEAD")
+    commit = git(ROOT, "rev-parse", "HEAD").strip()
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "gonogo"
-        subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
+        git(ROOT, "clone", "--quiet", str(ROOT), str(clone))
         params = read_yaml(clone / "params.yaml")
         for detector, options in detectors.items():
             with (clone / "params.yaml").open("w", encoding="utf-8") as file:
@@ -65,10 +66,6 @@ def measured(parts: Mapping[str, Any], detectors: Mapping[str, Any], data: Path)
             subprocess.run(["dvc", "repro", "evaluate", "bench"], cwd=clone, check=True)
             for part in parts:
                 yield {**row(clone / "metrics", part, detector), "commit": commit}
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _merged(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], order: Sequence[str]) -> list[Any]:
@@ -85,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--detectors", nargs="+", choices=list(plan["detectors"]), metavar="NAME")
     parser.add_argument("--parts", nargs="+", choices=list(plan["parts"]), metavar="NAME")
     arguments = parser.parse_args(argv)
-    if _git("status", "--porcelain", "--untracked-files=no"):
+    if git(ROOT, "status", "--porcelain", "--untracked-files=no"):
         print("there are uncommitted changes; a published number belongs to a commit", file=sys.stderr)
         return 2
     parts = {name: plan["parts"][name] for name in arguments.parts or plan["parts"]}

@@ -2,12 +2,12 @@
 
 import os
 import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gonogo.bench import cpu_name
+from gonogo.experiments import git
 from gonogo.files import read_json, write_json
 from gonogo.process import machine_bytes
 
@@ -31,12 +31,8 @@ def origin(threads: int, versions: Mapping[str, str]) -> Row:
 
 def commit() -> str:
     """The hash of the last commit."""
-    changed = _git("status", "--porcelain", "--", "src", "benchmarks", ":!benchmarks/*.json")
-    return _git("rev-parse", "HEAD") + ("-dirty" if changed else "")
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+    changed = git(ROOT, "status", "--porcelain", "--", "src", "benchmarks", ":!benchmarks/*.json")
+    return git(ROOT, "rev-parse", "HEAD").strip() + ("-dirty" if changed else "")
 
 
 def read_rows(path: Path) -> list[Row]:

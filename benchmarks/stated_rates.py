@@ -29,11 +29,10 @@ from gonogo.fit_images import FitImages
 from gonogo.inspection import inspect_records
 from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest, Record
-from gonogo.prepare import PrepareParams, prepare, shares_of
 from gonogo.regions import RegionParams
-from gonogo.sources import SOURCES
 from gonogo.threshold import CalibrateParams, threshold_of
 from gonogo.threshold_record import Method, ThresholdRecord
+from parts import prepare_part
 from results import ROOT, Row, add_row, origin
 
 RESULTS = ROOT / "benchmarks" / "stated_rates.json"
@@ -41,13 +40,13 @@ METHODS: tuple[Method, ...] = ("holdout", "cross", "tail")
 SHARES = {"fit": 0.3, "calibrate": 0.45}  # of the good parts; the rest is test
 N_DRAWS, DIMS = 1000, 20
 DISTRIBUTIONS = {"normal": stats.norm(), "exponential": stats.expon(), "Student's t, 3": stats.t(3)}
-# Data sets: source, its options, and the options of the detector.
-REAL: Mapping[str, tuple[str, Mapping[str, Any], Mapping[str, Any]]] = {
-    "digit 0": ("digits", {"normal_class": 0}, {"image_size": 8, "explained_variance": 0.9}),
-    "brick": ("surfaces", {"photograph": "brick"}, {}),
-    "grass": ("surfaces", {"photograph": "grass"}, {}),
-    "hazelnut": ("mvtec_ad", {"folder": "hazelnut_toy", "name": "hazelnut"}, {}),
-    "cookie": ("folder", {"folder": "cookie/cookie"}, {}),
+# Data sets: where they come from, and the options of the detector.
+REAL: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
+    "digit 0": ({"source": "digits", "normal_class": 0}, {"image_size": 8, "explained_variance": 0.9}),
+    "brick": ({"source": "surfaces", "photograph": "brick"}, {}),
+    "grass": ({"source": "surfaces", "photograph": "grass"}, {}),
+    "hazelnut": ({"source": "mvtec_ad", "folder": "hazelnut_toy", "name": "hazelnut"}, {}),
+    "cookie": ({"source": "folder", "folder": "cookie/cookie"}, {}),
 }
 
 
@@ -103,22 +102,7 @@ def simulated(name: str, method: Method, n: int, *, n_draws: int) -> Iterator[Tr
 
 def good_manifest(name: str, data: Path, folder: Path) -> Manifest:
     """The good images of a data set, prepared in `folder`."""
-    source, options, _ = REAL[name]
-    params = read_yaml(ROOT / "params.yaml")
-    own = {key: params["prepare"][key] for key in PrepareParams.__dataclass_fields__}
-    values = build(PrepareParams, own, where="params.yaml: prepare")
-    window = {"window": params["prepare"]["window"]} if source == "surfaces" else {}
-    made = SOURCES[source](**options, **window)
-    prepared = prepare(
-        made.samples(name, data, shares_of(values, params["seed"])),
-        values,
-        params_of("holdout"),
-        category=name,
-        folder=folder,
-        raw=data,
-        seed=params["seed"],
-        progress=lambda *_: None,
-    )
+    prepared = prepare_part(name, REAL[name][0], data, folder, progress=lambda *_: None)
     return replace(prepared.manifest, records=tuple(r for r in prepared.manifest.records if r.label == 0))
 
 
@@ -208,7 +192,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 add(name, method, n, partial(simulated, name, method, n, n_draws=draws[method]))
     for n in (29, 100):
         add("distance to a mean", "cross", n, partial(simulated, "", "cross", n, n_draws=arguments.draws))
-    for name, (_, _, options) in REAL.items():
+    for name, (_, options) in REAL.items():
         with tempfile.TemporaryDirectory() as folder:
             manifest = good_manifest(name, arguments.data, Path(folder))
             for method in METHODS:

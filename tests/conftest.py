@@ -1,6 +1,7 @@
 """Small, real, seeded images and the fitted models of every detector that several tests share."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -25,6 +26,7 @@ from gonogo.sample import Sample, Shares
 from gonogo.sources.digits import Digits
 from gonogo.threshold import CalibrateParams, threshold_of
 from gonogo.tiling import Tiling
+from import_closure import ROOT
 
 # timm's smallest, for what does not depend on how good features are: the default backbone takes three times as long.
 TINY: dict[str, object] = {"backbone": "test_resnet", "weights": "random"}
@@ -196,3 +198,19 @@ def bundle(digits: Manifest, digits_model: Model, tmp_path_factory: pytest.TempP
     )
     write_bundle(folder / "bundle", folder / "gauge.onnx", digits_model, parity)
     return folder / "bundle"
+
+
+def copy_pipeline(folder: Path, *changes: tuple[str, str]) -> None:
+    """Copy what the stages need into `folder`, for one small category; each change replaces a pattern of params.yaml.
+
+    Parity looks at two small sizes alone.
+    """
+    for name in ("src", "stages"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    small = ((r"categories: \[.*\]", "categories: [digit_0]"), (r"other_sizes: .*", "other_sizes: [[9, 9], [20, 12]]"))
+    for old, new in (*small, *changes):
+        text, n_found = re.subn(old, new, text)
+        assert n_found == 1, old
+    (folder / "params.yaml").write_text(text, encoding="utf-8")

@@ -16,7 +16,7 @@ import psutil
 import pytest
 import torch
 
-from conftest import OPTIONS, REGIONS, TINY
+from conftest import OPTIONS, REGIONS, TINY, copy_pipeline
 from gonogo.cli import main
 from gonogo.cluster import Cluster, _made_with, _Worker, connect
 from gonogo.detectors import DETECTORS
@@ -183,12 +183,7 @@ def test_patchcores_coreset_of_coresets_covers_every_patch_within_the_radius_tha
 def fitted_here(tmp_path_factory):
     """A copy of what the pipeline needs, with one small category, and its results."""
     folder = tmp_path_factory.mktemp("here")
-    for name in ("src", "stages"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    shutil.copy(ROOT / "dvc.yaml", folder)
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    text = re.sub(r"categories: \[.*\]", "categories: [digit_0]", text)
-    (folder / "params.yaml").write_text(text, encoding="utf-8")
+    copy_pipeline(folder)
     run_stages(folder, ["prepare", "fit", "evaluate"])
     return folder
 

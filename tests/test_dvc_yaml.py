@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import copy_pipeline
 from gonogo.config import Params, read_yaml
 from gonogo.images import write_png
 from gonogo.manifest import read_manifest
@@ -150,16 +151,7 @@ def test_the_threshold_keeps_more_distance_than_parity_tolerates():
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what the pipeline needs, with one small category and few repetitions."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("src", "stages"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    shutil.copy(ROOT / "dvc.yaml", folder)
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    params = read_yaml(ROOT / "params.yaml")
-    text = text.replace(f"categories: [{', '.join(params['categories'])}]", "categories: [digit_0]")
-    text = text.replace("runs: 200", "runs: 3").replace(
-        "other_sizes: [[333, 511], [900, 700]]", "other_sizes: [[9, 9], [20, 12]]"
-    )
-    (folder / "params.yaml").write_text(text, encoding="utf-8")
+    copy_pipeline(folder, (r"runs: 200", "runs: 3"))
     assert read_yaml(folder / "params.yaml")["categories"] == ["digit_0"]
     return folder
 

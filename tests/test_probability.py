@@ -2,8 +2,6 @@
 
 import json
 import os
-import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from conftest import PREPARE
+from conftest import PREPARE, copy_pipeline
 from gonogo.errors import DataError, UndefinedMetricError
 from gonogo.metrics import calibration_errors
 from gonogo.probability import fit_probability
@@ -142,20 +140,12 @@ def test_labelled_images_come_out_of_test_by_whole_parts_and_change_no_other_rol
 def labelled_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pipeline up to the bundle of one small category, with and without a probability."""
     folder = tmp_path_factory.mktemp("labelled")
-    for name in ("src", "stages"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    shutil.copy(ROOT / "dvc.yaml", folder)
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    for old, new in (
-        (r"categories: \[.*\]", "categories: [digit_0]"),
+    copy_pipeline(
+        folder,
         (r"validate_share: 0.0", "validate_share: 0.5"),
         (r"probability: null", "probability: platt"),
         (r"defect_rate: null", "defect_rate: 0.02"),
-        (r"other_sizes: .*", "other_sizes: [[9, 9], [20, 12]]"),
-    ):
-        text, n_found = re.subn(old, new, text)
-        assert n_found == 1
-    (folder / "params.yaml").write_text(text, encoding="utf-8")
+    )
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     for stage in ("prepare", "fit", "evaluate", "export", "parity"):
         command = [sys.executable, "-B", f"stages/{stage}.py", "--category", "digit_0"]

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from gonogo.errors import PipelineError
 from gonogo.experiments import reason_in
 from import_closure import ROOT
-from run_experiments import DONE, FAILED, LOST, DvcError, Queue, read_experiments, render, varied_params
+from run_experiments import DONE, FAILED, LOST, Queue, read_experiments, render, varied_params
 
 STATUS = """Task     Name     Created       Status
 1111111  grid-10  07:23 AM      Queued
@@ -106,7 +107,7 @@ def test_the_queues_table_is_read_by_task_with_or_without_a_name():
 
 
 def test_another_output_than_the_queues_table_is_an_error():
-    with pytest.raises(DvcError, match="Worker status"):
+    with pytest.raises(PipelineError, match="Worker status"):
         Queue.parse("ERROR: you are not inside of a DVC repository")
 
 

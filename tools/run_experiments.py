@@ -8,7 +8,6 @@ failed experiment has a reason in place of metrics, and the exit status is 1. St
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -19,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gonogo.experiments import reason_in
+from gonogo.errors import PipelineError
+from gonogo.experiments import dvc_call, git, reason_in
+from gonogo.text_table import text_table
 
 HEADLINE = ["image_auroc.mean", "image_auroc.worst", "aupro_30.mean", "recall.mean", "false_alarm_rate.mean"]
 SUMMARY = "metrics/summary.json"
@@ -32,10 +33,6 @@ POLLS_WITHOUT_WORKER = 6  # a worker needs some seconds to appear, and a moment 
 
 TASK = re.compile(r"^([0-9a-f]{7})\s.*\b(Queued|Running|Success|Failed)\s*$", re.MULTILINE)
 WORKERS = re.compile(r"^Worker status: (\d+) active", re.MULTILINE)
-
-
-class DvcError(RuntimeError):
-    """A dvc command did not do what was asked."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class Queue:
         """Read the table that `dvc queue status` prints; it has no JSON."""
         workers = WORKERS.search(text)
         if workers is None:
-            raise DvcError(f"dvc queue status: expected a line 'Worker status', got {text!r}")
+            raise PipelineError(f"dvc queue status: expected a line 'Worker status', got {text!r}")
         return cls({task: STATES[state.lower()] for task, state in TASK.findall(text)}, int(workers.group(1)))
 
     def with_state(self, state: str) -> list[str]:
@@ -138,8 +135,7 @@ def render(experiments: Sequence[Experiment], ended_early: str = "") -> str:
     for one in experiments:
         values = [one.params.get(name, "-") for name in params] + [one.metrics.get(name, "-") for name in HEADLINE]
         rows.append([one.name, one.state, *(f"{v:.4g}" if isinstance(v, float) else str(v) for v in values)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = [text_table(rows)]
     not_done = [one for one in experiments if one.state != DONE]
     if not_done:
         lines += [
@@ -154,18 +150,17 @@ def dvc(*arguments: str) -> str:
     """What `dvc ARGUMENTS` prints, run by this interpreter; its stages find the same `python` first on PATH.
 
     Raises:
-        DvcError: the command failed; the message is dvc's own.
+        PipelineError: the command failed; the message is dvc's own.
     """
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    command = [sys.executable, "-m", "dvc", *arguments]
+    command, environment = dvc_call(*arguments)
     # Files, not pipes: the worker that `queue start` leaves behind would keep a pipe open until its last experiment.
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        result = subprocess.run(command, env=os.environ | {"PATH": path}, stdout=output, stderr=errors, check=False)
+        result = subprocess.run(command, env=environment, stdout=output, stderr=errors, check=False)
         output.seek(0)
         errors.seek(0)
         printed, complaint = output.read(), errors.read()
     if result.returncode:
-        raise DvcError(f"dvc {' '.join(arguments)}: {(complaint or printed).strip()}")
+        raise PipelineError(f"dvc {' '.join(arguments)}: {(complaint or printed).strip()}")
     return printed
 
 
@@ -173,18 +168,18 @@ def enqueue(settings: Sequence[str], name: str | None) -> list[str]:
     """Queue one experiment per combination of `settings` and return the ids of their tasks.
 
     Raises:
-        DvcError: others' experiments wait in the queue, which a worker would run too, or DVC refused the settings.
+        PipelineError: others' experiments wait in the queue, which a worker would run too, or DVC refused the settings.
     """
     waiting = read_queue().with_state("queued")
     if waiting:
-        raise DvcError(
+        raise PipelineError(
             f"{len(waiting)} experiments wait in the queue already, and a worker would run them too; "
             "finish them with `dvc queue start` or drop them with `dvc queue remove --queued`"
         )
     options = [word for setting in settings for word in ("--set-param", setting)]
     try:
         dvc("exp", "run", "--queue", *options, *(["--name", name] if name else []))
-    except DvcError:
+    except PipelineError:
         half = read_queue().with_state("queued")
         if half:
             dvc("queue", "remove", *half)
@@ -233,13 +228,12 @@ def main() -> int:
     parser.add_argument("--deadline", type=float, default=720.0, metavar="MINUTES", help="stop waiting (default 720)")
     arguments = parser.parse_args()
     try:
-        command = ["git", "rev-parse", "HEAD"]
-        revision = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        revision = git(Path(), "rev-parse", "HEAD").strip()
         tasks = enqueue(arguments.set_param, arguments.name)
         dvc("queue", "start", "--jobs", str(arguments.jobs))
         ended_early = wait(tasks, deadline=60 * arguments.deadline)
         experiments = read_experiments(json.loads(dvc("exp", "show", "--json", "--rev", revision)), tasks)
-    except (DvcError, subprocess.CalledProcessError) as error:
+    except PipelineError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -28,6 +28,7 @@ from gonogo.config import Section, read_yaml
 from gonogo.errors import ConfigError, GonogoError, PipelineError
 from gonogo.experiments import PipelineClone, git
 from gonogo.recipes import Change
+from gonogo.report import ranked
 from search_space import Space, as_it_is, changes_of, read_space, require_valid
 from search_study import TRIALS, decided, importance_of, kept, opened, sampler, suggested, tell, write_results
 
@@ -152,8 +153,7 @@ def code_of(checkout: Path) -> dict[str, str]:
 
 
 def _summary(space: Space, results: Mapping[str, Any], content: Section) -> str:
-    done = [row for row in results["trials"] if row["state"] == "done" and "same_as" not in row]
-    done.sort(key=lambda row: float(row["value"]), reverse=space.direction == "maximize")
+    done = ranked(results)
     lines = [f"{row['value']:.4f}  {_said(space, row['number'], row['params'])}" for row in done[:N_SHOWN]]
     if results["importance"]:
         lines.append("share in the variance: " + ", ".join(f"{k} {v:.0%}" for k, v in results["importance"].items()))

@@ -31,7 +31,7 @@ from gonogo.candidates import (
     refuse_known,
     remove_copies,
 )
-from gonogo.config import Params, read_yaml
+from gonogo.config import Params, project_path, read_yaml
 from gonogo.errors import ConfigError, GonogoError, ImageError, PipelineError
 from gonogo.figures import Figures, figures
 from gonogo.files import today
@@ -49,14 +49,12 @@ class Project:
     """One category of the project whose root is the current folder.
 
     Attributes:
-        paths: what dvc.yaml has under `vars`.
         targets: dvc's names of the category's stages.
         joint: names of the stages that gather all categories.
     """
 
     params: Params
     category: str
-    paths: dict[str, Path]
     targets: tuple[str, ...]
     joint: tuple[str, ...]
 
@@ -72,7 +70,6 @@ class Project:
         return cls(
             params,
             category,
-            pipeline_paths(),
             tuple(f"{name}@{category}" for name, stage in stages.items() if "matrix" in stage),
             tuple(name for name, stage in stages.items() if "matrix" not in stage),
         )
@@ -80,12 +77,12 @@ class Project:
     @property
     def history(self) -> Path:
         """The file that keeps every acceptance."""
-        return self.paths["accepted"]
+        return project_path("accepted")
 
     @property
     def bundle(self) -> Path:
         """The gauge in use, if the pipeline has made one."""
-        return self.paths["bundles"] / self.category
+        return project_path("bundles", self.category)
 
     def copies_of(self, acceptance: Acceptance) -> list[Path]:
         """Where the images of `acceptance` lie."""
@@ -93,20 +90,7 @@ class Project:
 
     def figures(self, accepted: Iterable[Path]) -> Figures | None:
         """The gauge in use in figures, and how many of the `accepted` images it rejects."""
-        return figures(self.bundle, self.paths["metrics"], self.category, list(accepted))
-
-
-def pipeline_paths() -> dict[str, Path]:
-    """The paths of the project in the current folder, by their names in dvc.yaml.
-
-    Raises:
-        ConfigError: there is no dvc.yaml here, or it does not say where the history is.
-    """
-    entries = read_yaml(Path("dvc.yaml")).get("vars", [])
-    paths = {name: Path(str(path)) for entry in entries for name, path in entry.items()}
-    if missing := {"accepted", "prepared", "bundles", "metrics"} - set(paths):
-        raise ConfigError(f"dvc.yaml: vars has no path {', '.join(sorted(missing))}; take dvc.yaml as gonogo has it")
-    return paths
+        return figures(self.bundle, project_path("metrics"), self.category, list(accepted))
 
 
 @dataclass(frozen=True)
@@ -156,7 +140,7 @@ def accept(
     if dvc is not None:
         dvc("repro", *project.targets)
     history = read_history(project.history)
-    manifest = read_manifest(project.paths["prepared"] / project.category, project.params.raw)
+    manifest = read_manifest(project_path("prepared", project.category), project.params.raw)
     waiting = accepted_contents(_active(history, project.category), project.params.raw)
     refuse_known(candidates, role, manifest, waiting)
     acceptance = Acceptance(

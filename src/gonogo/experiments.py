@@ -70,12 +70,9 @@ class PipelineClone:
             if path.parent.name not in stages or path.stem not in categories:
                 path.unlink()
         options = [word for setting in [*settings, *self._raw] for word in ("-S", setting)]
-        command = [sys.executable, "-m", "dvc", "exp", "run", "--name", name, *options, *targets]
-        search_path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        command, environment = dvc_call("exp", "run", "--name", name, *options, *targets)
         with self.log_of(name).open("w", encoding="utf-8") as log:
-            result = subprocess.run(
-                command, cwd=self.folder, env=os.environ | {"PATH": search_path}, stdout=log, stderr=log, check=False
-            )
+            result = subprocess.run(command, cwd=self.folder, env=environment, stdout=log, stderr=log, check=False)
         if result.returncode == 0:
             return ""
         return reason_in(self.log_of(name)) or f"dvc exp run: exit status {result.returncode}; see {self.log_of(name)}"
@@ -104,6 +101,12 @@ class PipelineClone:
                 f"{self.folder}: DVC ran the experiment {name} and recorded none; see {self.log_of(name)}"
             )
         git(self.folder, "push", "--quiet", "origin", f"+{reference}:{reference}")
+
+
+def dvc_call(*words: str) -> tuple[list[str], dict[str, str]]:
+    """The command `dvc WORDS` of this interpreter, and the environment in which stages find the same `python` first."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return [sys.executable, "-m", "dvc", *words], os.environ | {"PATH": path}
 
 
 def git(folder: Path, *words: str) -> str:

@@ -186,18 +186,3 @@ def _step(point: OperatingPoint) -> dict[str, Any]:
         "certified": point.certified,
         "rates": {"good, test": said(point.false_alarms), "all defects": said(point.recall), **by_type},
     }
-
-
-def table(points: Sequence[OperatingPoint], record: ThresholdRecord) -> str:
-    """The points for people, the gauge's own threshold marked by a star."""
-    types = list(points[0].recall_by_type)
-    rows = [["", "threshold", "certified", "all at once", "false alarms", "recall", *types]]
-    for point in points:
-        limits = ("–" if limit is None else f"≤ {limit:.1%}" for limit in (point.certified, point.certified_for_all))
-        measured = (point.false_alarms, point.recall, *point.recall_by_type.values())
-        mark = "*" if point.threshold == record.threshold else ""
-        shares = ("–" if rate is None else str(rate) for rate in measured)
-        rows.append([mark, f"{point.threshold:.6g}", *limits, *shares])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)

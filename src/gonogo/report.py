@@ -86,13 +86,17 @@ class StudyReport:
     @property
     def best(self) -> list[Mapping[str, Any]]:
         """The best trials, each of its kind once, best first."""
-        done = [row for row in self.results["trials"] if row["state"] == "done" and "same_as" not in row]
-        done.sort(key=lambda row: float(row["value"]), reverse=self.results["direction"] == "maximize")
-        return done[:N_BEST]
+        return ranked(self.results)[:N_BEST]
 
     def n_in_state(self, state: str) -> int:
         """How many trials are done, failed or stopped."""
         return sum(row["state"] == state for row in self.results["trials"])
+
+
+def ranked(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The trials of a search that have a value, each of its kind once, best first."""
+    done = [row for row in results["trials"] if row["state"] == "done" and "same_as" not in row]
+    return sorted(done, key=lambda row: float(row["value"]), reverse=results["direction"] == "maximize")
 
 
 def read_studies(folder: Path) -> list[StudyReport]:

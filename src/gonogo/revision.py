@@ -4,12 +4,12 @@ import csv
 import io
 import json
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from gonogo.changes import Change, changes_in
 from gonogo.errors import DataError
+from gonogo.experiments import dvc_call
 
 Row = dict[str, str]
 
@@ -57,8 +57,8 @@ class Revisions:
 
     def _dvc_diff(self, what: str, *options: str) -> dict[str, dict[str, dict[str, object]]]:
         sides = [self.old] if self.new is None else [self.old, self.new]
-        command = [sys.executable, "-m", "dvc", what, "diff", *sides, "--json", *options]
-        result = subprocess.run(command, cwd=self.project, capture_output=True, text=True, check=False)
+        command, environment = dvc_call(what, "diff", *sides, "--json", *options)
+        result = subprocess.run(command, cwd=self.project, env=environment, capture_output=True, text=True, check=False)
         if result.returncode:
             raise DataError(
                 f"dvc {what} diff {' '.join(sides)}: {result.stderr.strip()}\n"

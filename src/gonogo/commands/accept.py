@@ -1,17 +1,17 @@
 """gonogo accept: images that a person found good, added to fit or calibrate, or taken back."""
 
-import os
 import subprocess
 import sys
 from argparse import Namespace
 from dataclasses import asdict
 from importlib.util import find_spec
-from pathlib import Path
 
-from gonogo.accept import Project, accept, git_user, pipeline_paths, roll_back
+from gonogo.accept import Project, accept, git_user, roll_back
 from gonogo.accepted import active_acceptance, read_history
 from gonogo.commands import Answer
+from gonogo.config import project_path
 from gonogo.errors import ConfigError, MissingExtraError, PipelineError
+from gonogo.experiments import dvc_call
 from gonogo.figures import table
 
 
@@ -22,9 +22,7 @@ def run(arguments: Namespace) -> Answer:
 
 def _history(arguments: Namespace) -> Answer:
     """All acceptances, or those of `--category`, as JSON values and as text."""
-    events = [
-        event for event in read_history(pipeline_paths()["accepted"]) if arguments.category in (None, event.category)
-    ]
+    events = [event for event in read_history(project_path("accepted")) if arguments.category in (None, event.category)]
     text = "\n".join(event.sentence for event in events) or "nothing was accepted"
     return Answer({"ok": True, "acceptances": [asdict(event) for event in events]}, text)
 
@@ -43,7 +41,7 @@ def _change(arguments: Namespace) -> Answer:
             dvc=dvc,
         )
     else:
-        acceptance = active_acceptance(pipeline_paths()["accepted"], arguments.roll_back)
+        acceptance = active_acceptance(project_path("accepted"), arguments.roll_back)
         if arguments.category not in (None, acceptance.category):
             raise ConfigError(f"{acceptance.id} is of {acceptance.category}, not of {arguments.category}")
         project = Project.here(acceptance.category)
@@ -67,9 +65,8 @@ def run_dvc(*arguments: str) -> None:
     """
     if find_spec("dvc") is None:
         raise MissingExtraError("accepting needs dvc, which is missing; pip install 'gonogo[pipeline]', or --no-run")
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    command = [sys.executable, "-m", "dvc", *arguments]
+    command, environment = dvc_call(*arguments)
     print(f"== dvc {' '.join(arguments)}", file=sys.stderr, flush=True)
-    status = subprocess.run(command, env=os.environ | {"PATH": path}, stdout=2, check=False).returncode
+    status = subprocess.run(command, env=environment, stdout=2, check=False).returncode
     if status:
         raise PipelineError(f"dvc {arguments[0]} failed with exit status {status}; what it said stands above")

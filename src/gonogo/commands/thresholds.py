@@ -1,12 +1,14 @@
 """gonogo thresholds: what a gauge would do at other thresholds."""
 
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 from gonogo.commands import Answer
 from gonogo.config import Params, project_path
 from gonogo.files import read_manifest, read_rows
-from gonogo.operating_points import ScoresByKind, operating_points, table, write_operating_page
+from gonogo.operating_points import OperatingPoint, ScoresByKind, operating_points, write_operating_page
+from gonogo.text_table import text_table
 from gonogo.threshold_record import ThresholdRecord
 
 
@@ -21,4 +23,17 @@ def run(arguments: Namespace) -> Answer:
     if arguments.page is not None:
         write_operating_page(arguments.page, scores, record, category=category)
     report = {"ok": True, "category": category, "threshold": record.threshold, "confidence": record.confidence}
-    return Answer(report | {"points": [point.to_dict() for point in points]}, table(points, record))
+    return Answer(report | {"points": [point.to_dict() for point in points]}, _table(points, record))
+
+
+def _table(points: Sequence[OperatingPoint], record: ThresholdRecord) -> str:
+    """The points for people, the gauge's own threshold marked by a star."""
+    types = list(points[0].recall_by_type)
+    rows = [["", "threshold", "certified", "all at once", "false alarms", "recall", *types]]
+    for point in points:
+        limits = ("–" if limit is None else f"≤ {limit:.1%}" for limit in (point.certified, point.certified_for_all))
+        measured = (point.false_alarms, point.recall, *point.recall_by_type.values())
+        mark = "*" if point.threshold == record.threshold else ""
+        shares = ("–" if rate is None else str(rate) for rate in measured)
+        rows.append([mark, f"{point.threshold:.6g}", *limits, *shares])
+    return text_table(rows)

@@ -1,0 +1,34 @@
+"""The parts that benchmarks look at, prepared as the pipeline would."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from gonogo.config import build, read_yaml
+from gonogo.prepare import Prepared, PrepareParams, prepare, shares_of
+from gonogo.sources import SOURCES
+from gonogo.threshold import CalibrateParams
+from results import ROOT
+
+
+def prepare_part(
+    name: str, source: Mapping[str, Any], data: Path, folder: Path, *, progress: Callable[[int, int], None]
+) -> Prepared:
+    """The images of one part in `folder`, dealt by params.yaml; `source` is its layout with that layout's options."""
+    params = read_yaml(ROOT / "params.yaml")
+    dealing = build(PrepareParams, {f.name: params["prepare"][f.name] for f in fields(PrepareParams)}, where="prepare")
+    options = {key: value for key, value in source.items() if key != "source"}
+    samples = build(SOURCES[source["source"]], options, where=name).samples(
+        name, data, shares_of(dealing, params["seed"])
+    )
+    return prepare(
+        samples,
+        dealing,
+        build(CalibrateParams, params["calibrate"], where="calibrate"),
+        category=name,
+        folder=folder,
+        raw=data,
+        seed=params["seed"],
+        progress=progress,
+    )
