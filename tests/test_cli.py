@@ -10,8 +10,9 @@ import onnx
 import pytest
 
 from gonogo import doctor
-from gonogo.cli import _line, main
+from gonogo.cli import main
 from gonogo.files import read_manifest, write_manifest
+from gonogo.line.outputs import line_of
 from gonogo.scorer import Scorer
 
 PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
@@ -148,10 +149,10 @@ def test_of_a_reject_without_a_region_people_read_so_unless_the_gauge_cannot_loc
         "uncertain": False,
         "regions": [],
     }
-    assert _line(result, localises=True) == "reject  5           a.png  no region"
-    assert _line(result, localises=False) == "reject  5           a.png"
-    assert _line(result | {"uncertain": True}, localises=False) == "reject? 5           a.png"
-    assert _line(result | {"probability": 0.873}, localises=False).endswith("a.png  defective with 87.3%")
+    assert line_of(result, localises=True) == "reject  5           a.png  no region"
+    assert line_of(result, localises=False) == "reject  5           a.png"
+    assert line_of(result | {"uncertain": True}, localises=False) == "reject? 5           a.png"
+    assert line_of(result | {"probability": 0.873}, localises=False).endswith("a.png  defective with 87.3%")
 
 
 @pytest.mark.parametrize(
@@ -166,11 +167,9 @@ def test_a_bundle_that_cannot_be_trusted_judges_nothing(name, message, files, ca
     assert len(err.splitlines()) == 1
 
 
-def test_a_failure_that_nobody_foresaw_is_status_4_and_not_that_of_a_rejected_part(bundle, files, tmp_path, capsys):
-    shutil.copytree(bundle, tmp_path / "bundle")
-    (tmp_path / "bundle" / "gauge.onnx").write_bytes(b"no network")
-    write_manifest(tmp_path / "bundle", read_manifest(bundle), ["gauge.onnx"])
-    arguments = ["score", str(tmp_path / "bundle"), str(files["good"])]
+def test_a_failure_that_nobody_foresaw_is_status_4_and_not_that_of_a_rejected_part(bundle, files, monkeypatch, capsys):
+    monkeypatch.setattr(Scorer, "run", lambda *_: 1 / 0)
+    arguments = ["score", str(bundle), str(files["good"])]
     assert main([*arguments, "--json"]) == 4
     out, err = capsys.readouterr()
     assert json.loads(out)["ok"] is False

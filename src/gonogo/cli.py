@@ -6,7 +6,6 @@ Exit status: 0 done and every part passed; 1 a check said no (a part was rejecte
 
 import argparse
 import json
-import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -20,12 +19,12 @@ from gonogo.commands import Answer
 from gonogo.doctor import examine
 from gonogo.errors import (
     GonogoError,
-    ImageError,
     IntegrityError,
     MissingExtraError,
     PipelineError,
     WorkerError,
 )
+from gonogo.line.arguments import add_bundle, add_explain, add_score, add_verify, check_score
 
 DONE, REJECTED, USAGE, DATA, ENVIRONMENT = 0, 1, 2, 3, 4
 
@@ -62,20 +61,15 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="say what is installed, what is missing and what to do")
     doctor.set_defaults(command=_doctor)
 
-    score = commands.add_parser(
-        "score",
-        help="judge image files with a bundle",
-        description="Judge image files. Exit status 0: all pass; 1: one is rejected; 3: one cannot be read. With "
-        "--cluster the images of folders and buckets are judged by Ray's workers, a row for each in Parquet files; "
-        "called again, it judges those that have no row yet.",
-    )
-    score.add_argument("bundle", type=Path, metavar="BUNDLE", help="a folder that the pipeline wrote, bundles/brick")
-    score.add_argument("files", metavar="FILE", nargs="+", help="with --cluster also a folder or s3://bucket/folder")
-    score.add_argument("--threads", type=_count, metavar="N", help="use so many threads; all cores otherwise")
-    score.add_argument("--cluster", action="store_true", help="on Ray's cluster at RAY_ADDRESS, or one started here")
-    score.add_argument("--out", metavar="FOLDER", help="of the Parquet files, with --cluster; also s3://bucket/folder")
-    score.add_argument("--workers", type=_count, metavar="N", help="with --cluster; default: one for each of its CPUs")
+    score = add_score(commands)
     score.set_defaults(command=_score, misused=score.error)
+    verify = add_verify(commands)
+    verify.set_defaults(command=_on_line("verify"))
+    explain = add_explain(commands)
+    explain.set_defaults(command=_on_line("explain"))
+    pack, unpack = add_bundle(commands)
+    pack.set_defaults(command=_bundle, action="pack")
+    unpack.set_defaults(command=_bundle, action="unpack")
 
     distill = commands.add_parser(
         "distill",
@@ -145,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     accept.add_argument("--history", action="store_true", help="list all acceptances, or those of --category")
     accept.set_defaults(command=_accept, misused=accept.error)
 
-    for command in (version, doctor, score, distill, compare, thresholds, accept):
+    for command in (version, doctor, score, verify, explain, pack, unpack, distill, compare, thresholds, accept):
         command.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
@@ -170,78 +164,46 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _score(arguments: argparse.Namespace) -> int:
+    check_score(arguments)
     if arguments.cluster:
         return _score_many(arguments)
-    if arguments.out or arguments.workers:
-        arguments.misused("--out and --workers go with --cluster; add it, or leave them out")
-    try:
-        from gonogo.scorer import Scorer
-    except ImportError as error:
-        raise MissingExtraError(f"scoring needs onnxruntime, numpy and Pillow: {error}; pip install gonogo") from error
-    # Of many files each thread takes its own, which keeps all of them busy; of one file they share the work.
-    threads, workers = (arguments.threads, 1) if len(arguments.files) == 1 else (1, arguments.threads)
-    scorer = Scorer(arguments.bundle, threads=threads)
-    results: list[dict[str, Any]] = []
-    paths = [Path(file) for file in arguments.files]
-    outcomes = scorer.score_files(paths, workers=workers or os.cpu_count() or 1)
-    for path, outcome in zip(paths, outcomes, strict=True):
-        if isinstance(outcome, ImageError):
-            result: dict[str, Any] = {"file": str(path), "error": str(outcome)}
-        else:
-            word = "reject" if outcome.anomalous else "pass"
-            regions = [asdict(region) for region in outcome.regions]
-            result = {
-                "file": str(path),
-                "verdict": word,
-                "score": outcome.score,
-                "p_value": outcome.p_value,
-                "probability": outcome.probability,
-                "uncertain": outcome.uncertain,
-                "regions": regions,
-            }
-        results.append(result)
-        if not arguments.json:
-            stream = sys.stderr if "error" in result else sys.stdout
-            print(
-                result.get("error") or _line(result, localises=scorer.rule.threshold is not None),
-                file=stream,
-                flush=True,
-            )
-    n_errors = sum("error" in result for result in results)
-    n_uncertain = sum(result.get("uncertain", False) for result in results)
-    n_rejected = sum(result.get("verdict") == "reject" for result in results)
+    told = _line_module("score").score(arguments)
     if arguments.json:
-        record, pixels = scorer.record, scorer.rule.threshold
-        print(
-            json.dumps(
-                {
-                    "ok": not n_errors,
-                    "category": scorer.category,
-                    "threshold": scorer.threshold,
-                    "certified": record.certified,
-                    "certified_false_alarm_rate": record.certified_false_alarm_rate,
-                    "confidence": record.confidence,
-                    "pixel_threshold": None if pixels is None else pixels.threshold,
-                    "n_files": len(results),
-                    "n_rejected": n_rejected,
-                    "n_uncertain": n_uncertain,
-                    "n_errors": n_errors,
-                    "results": results,
-                }
-            )
-        )
+        print(json.dumps(told.report))
     else:
-        print(
-            f"{len(results) - n_rejected - n_errors} pass, {n_rejected} reject, {n_errors} unreadable; "
-            f"threshold {scorer.threshold:.6g}" + (f"; {n_uncertain} uncertain (?)" if n_uncertain else ""),
-            file=sys.stderr,
-        )
-    return DATA if n_errors else REJECTED if n_rejected else DONE
+        print(told.text, file=sys.stderr)
+    return DATA if told.counts.n_errors else REJECTED if told.counts.n_rejected else DONE
+
+
+def _line_module(name: str) -> Any:
+    """The file of `gonogo.line`, which is imported when it is called."""
+    try:
+        return import_module(f"gonogo.line.{name}")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"{name} needs onnxruntime, numpy and Pillow: {error}; pip install gonogo") from error
+
+
+def _on_line(name: str) -> Callable[[argparse.Namespace], int]:
+    def command(arguments: argparse.Namespace) -> int:
+        answer: Answer = _line_module(name).run(arguments)
+        _print(answer.report, answer.text, as_json=arguments.json)
+        return DONE if answer.passed else REJECTED
+
+    return command
+
+
+def _bundle(arguments: argparse.Namespace) -> int:
+    from gonogo.bundle import pack, unpack
+
+    scorer = _line_module("verify").Scorer  # a bundle that would be refused later is refused here
+    place = arguments.source
+    scorer(place)
+    (pack if arguments.action == "pack" else unpack)(place, arguments.target)
+    _print({"ok": True, "out": str(arguments.target)}, f"{arguments.target} written", as_json=arguments.json)
+    return DONE
 
 
 def _score_many(arguments: argparse.Namespace) -> int:
-    if not arguments.out or arguments.threads:
-        arguments.misused("--cluster needs --out, the folder of the rows, and no --threads: each worker has one")
     from gonogo.cluster import Cluster
     from gonogo.score_many import score_many
 
@@ -284,22 +246,6 @@ def _of_pipeline(name: str) -> Callable[[argparse.Namespace], int]:
         return DONE if answer.passed else REJECTED
 
     return command
-
-
-def _line(result: dict[str, Any], *, localises: bool) -> str:
-    """One image for people: verdict, score, file; of a reject also how many regions it has and where the first lies."""
-    word = result["verdict"] + ("?" if result["uncertain"] else "")
-    line = f"{word:7} {result['score']:<10.6g}  {result['file']}"
-    if result["probability"] is not None:
-        line += f"  defective with {result['probability']:.1%}"
-    if result["verdict"] == "pass" or not localises:
-        return line
-    if not result["regions"]:
-        return f"{line}  no region"
-    x, y, width, height = result["regions"][0]["box"]
-    count = len(result["regions"])
-    where = f"{width} x {height} at ({x}, {y})"
-    return f"{line}  1 region, {where}" if count == 1 else f"{line}  {count} regions, highest {where}"
 
 
 def _print(report: dict[str, Any], text: str, *, as_json: bool) -> None:
