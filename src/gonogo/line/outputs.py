@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 import numpy as np
 from PIL import Image
@@ -53,9 +53,9 @@ class Lines:
 
     def write(self, row: Row) -> None:
         if "error" in row:
-            print(row["error"], file=sys.stderr, flush=True)
+            _say(row["error"], sys.stderr)
         elif self.verdicts:
-            print(line_of(row, localises=self.localises), flush=True)
+            _say(line_of(row, localises=self.localises), sys.stdout)
 
     def close(self) -> None:
         """All of it was seen."""
@@ -142,6 +142,12 @@ class Parquet:
         if self._rows:
             self._writer.write_table(self._arrow.Table.from_pylist(self._rows, schema=self._schema))
             self._rows.clear()
+
+
+def _say(text: str, stream: TextIO) -> None:
+    """Print it; a file's name may have bytes that the stream has no letter for."""
+    encoding = stream.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
 
 
 def _flat(row: Row) -> Row:
