@@ -79,7 +79,7 @@ class Scorer:
             self.probability = probability_in(self.manifest)
             self.category = str(self.manifest["category"])
             self.rule = RegionRule.from_dict(self.manifest["regions"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise IntegrityError(
                 f"{bundle}: its manifest has no threshold, or none that makes sense ({error}); such a bundle is refused"
             ) from error

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -175,7 +175,22 @@ def score(asked: argparse.Namespace) -> Told:
     pictures = Pictures(asked.maps, asked.masks, asked.overlays)
     pictures.require_unit(scorer.threshold)
     sink = _sink(asked, scorer)
-    journal = Journal(Path(asked.out), fingerprint=scorer.fingerprint) if asked.out else None
+    with ExitStack() as opened:
+        journal = None
+        if asked.out:
+            journal = Journal(Path(asked.out), fingerprint=scorer.fingerprint)
+            opened.callback(journal.close)
+        return _score(asked, scorer, workers, pictures, sink, journal)
+
+
+def _score(
+    asked: argparse.Namespace,
+    scorer: Scorer,
+    workers: int,
+    pictures: Pictures,
+    sink: Sink,
+    journal: Journal | None,
+) -> Told:
     own = [folder for folder in (asked.maps, asked.masks, asked.overlays, asked.sort) if folder is not None]
     hot = None
     if asked.watch is not None:
@@ -195,8 +210,6 @@ def score(asked: argparse.Namespace) -> Told:
             _watch(line, hot, stopped, idle=asked.idle)
     sink.close()
     n_left = webhook.close(asked.webhook_wait) if webhook is not None else 0
-    if journal is not None:
-        journal.close()
     return _told(asked, scorer, line, sink, n_left)
 
 
