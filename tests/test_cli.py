@@ -166,16 +166,20 @@ def test_a_bundle_that_cannot_be_trusted_judges_nothing(name, message, files, ca
     assert len(err.splitlines()) == 1
 
 
-def test_a_failure_that_nobody_foresaw_is_status_4_and_not_that_of_a_rejected_part(bundle, files, tmp_path, capsys):
+def test_a_failure_that_nobody_foresaw_is_status_5_and_not_that_of_a_rejected_part(bundle, files, tmp_path, capsys):
     shutil.copytree(bundle, tmp_path / "bundle")
     (tmp_path / "bundle" / "gauge.onnx").write_bytes(b"no network")
     write_manifest(tmp_path / "bundle", read_manifest(bundle), ["gauge.onnx"])
     arguments = ["score", str(tmp_path / "bundle"), str(files["good"])]
-    assert main([*arguments, "--json"]) == 4
+    assert main([*arguments, "--json"]) == 5
     out, err = capsys.readouterr()
-    assert json.loads(out)["ok"] is False
+    report = json.loads(out)
+    assert report["ok"] is False
+    assert report["error"]["code"] == "InternalError"
+    assert report["error"]["message"].startswith("InvalidProtobuf: ")
+    assert "report it" in report["error"]["hint"]
     assert "Traceback" in err
-    assert main(arguments) == 4
+    assert main(arguments) == 5
     assert "Traceback" in capsys.readouterr().err
 
 
