@@ -33,12 +33,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        status = _answer(words, as_json="--json" in takewhile(lambda word: word != "--", words))
-        sys.stdout.flush()  # here, where a pipe that nobody reads any more is still caught
+        try:
+            return _answer(words, as_json="--json" in takewhile(lambda word: word != "--", words))
+        finally:
+            sys.stdout.flush()  # here, where a pipe that nobody reads any more is still caught
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python would flush when it ends
         return NOBODY_READS
-    return status
 
 
 def _answer(words: Sequence[str], *, as_json: bool) -> int:
@@ -197,8 +198,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     findings = examine()
     broken = any(finding.needed and not finding.ok for finding in findings)
     lines = [
-        f"{'ok     ' if finding.ok else 'MISSING' if finding.needed else 'absent '}  {finding.what}: {finding.state}"
-        + (f"\n         {finding.advice}" if finding.advice else "")
+        f"{finding.word:5}  {finding.what}: {finding.state}" + (f"\n       {finding.advice}" if finding.advice else "")
         for finding in findings
     ]
     lines.append("not ready to score" if broken else "ready to score")

@@ -14,7 +14,6 @@ from gonogo.errors import (
     MissingExtraError,
     PipelineError,
     UsageError,
-    WeightsError,
     WorkerError,
 )
 
@@ -31,7 +30,7 @@ MEANINGS = {
     INTERRUPTED: "interrupted from the keyboard",
 }
 
-_ENVIRONMENT = (IntegrityError, MissingExtraError, PipelineError, WeightsError, WorkerError, OSError)
+_ENVIRONMENT = (IntegrityError, MissingExtraError, PipelineError, WorkerError)
 
 _HINTS = {
     "ConfigError": "`gonogo categories`, `detectors`, `backbones` and `recipes` list what there is",

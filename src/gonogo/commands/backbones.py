@@ -1,6 +1,7 @@
 """gonogo backbones: what fit.backbone can be, whose weights are here, and the feature levels of one."""
 
 from argparse import Namespace
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -19,7 +20,7 @@ def run(arguments: Namespace) -> Answer:
         return _described(wanted, here.get(wanted))
     shown = [name for name in names if (name in here if wanted is None else fnmatchcase(name, wanted))]
     if wanted is not None and not shown:
-        close = [name for name in names if name.startswith(wanted.split("_")[0])][:5]
+        close = get_close_matches(wanted, names, n=5)
         hint = f"; close names: {', '.join(close)}" if close else ""
         raise UsageError(f"timm has no backbone {wanted!r}{hint}", command="gonogo backbones")
     listed = [{"name": name, "weights": here.get(name)} for name in shown]

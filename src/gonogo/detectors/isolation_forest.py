@@ -47,7 +47,7 @@ class IsolationForest(Detector):
 
         Args:
             image_size: pixels are resized to (image_size, image_size).
-            n_estimators: trees.
+            n_estimators: number of trees.
             max_samples: images, or all if there are fewer, that grow each tree.
         """
         super().__init__()
