@@ -152,7 +152,13 @@ def test_a_category_or_recipe_that_is_not_there_is_wrong_usage_and_dvc_is_not_as
     assert ran == []
 
 
-@pytest.mark.usefixtures("ran")
+@pytest.mark.parametrize("words", ["train", "eval", "bench", "categories", "recipes", "recipes apply fast"])
+def test_outside_of_a_project_its_commands_say_where_to_run_them(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([*words.split(), "--json"]) == 3
+    assert "run this in the project's root" in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
 def test_a_category_is_described_with_the_parameters_that_its_stages_read(capsys):
     assert main(["categories", "digit_0", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

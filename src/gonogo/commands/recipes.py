@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gonogo.columns import in_columns
 from gonogo.commands import Answer
-from gonogo.errors import UsageError
+from gonogo.errors import ConfigError, UsageError
 from gonogo.pipeline import run_dvc
 from gonogo.recipes import Recipe, changes, read_recipe, recipe_names, write_changes
 
@@ -16,6 +16,8 @@ RECIPES, PARAMS = Path("recipes"), Path("params.yaml")
 def run(arguments: Namespace) -> Answer:
     """List them, describe the one that is named, or apply it."""
     words = arguments.words
+    if not RECIPES.is_dir():
+        raise ConfigError(f"{RECIPES}/: no such folder; run this in the project's root")
     if not words:
         recipes = [read_recipe(RECIPES, name) for name in recipe_names(RECIPES)]
         report = [{"name": recipe.name, "description": recipe.description} for recipe in recipes]

@@ -20,9 +20,10 @@ def run(arguments: Namespace) -> Answer:
     With a recipe or settings it is an experiment of DVC, which writes them into params.yaml; without, `dvc repro`.
     """
     stage, named = arguments.stage, arguments.categories
-    if unknown := [name for name in named if name not in Params(PARAMS).categories]:
+    known = Params(PARAMS).categories
+    if unknown := [name for name in named if name not in known]:
         raise UsageError(
-            f"{PARAMS} has no category {', '.join(unknown)}; it has {', '.join(Params(PARAMS).categories)}",
+            f"{PARAMS} has no category {', '.join(unknown)}; it has {', '.join(known)}",
             command=arguments.called,
         )
     options = [word for setting in _settings(arguments) for word in ("-S", setting)]
