@@ -68,11 +68,11 @@ def drawn(folder, *, cases=2, threshold=THRESHOLD, unit=1.0, side=30):
     scores = np.array([TEST_IMAGES[int(record.group_id)][1] for record in records], dtype=np.float32) * unit
     record = certify(np.array([0.0]), ["0"], false_alarm_rate=0.1, confidence=0.95, margin=0.1)
     record = replace(record, threshold=threshold * unit)
-    evaluation = Evaluation({}, Inspection([], np.zeros(0)), Inspection(records, scores), record)
+    evaluation = Evaluation({}, Inspection([], np.zeros(0)), Inspection(records, scores), record, None)
     inside = [[0.6, 0.2], [0.8, 0.2], [0.8, 1 / 3], [0.6, 1 / 3]]
     params = replace(REGIONS, roi=inside, closing=1)  # which keeps what is found within the ROI
     rule = RegionRule(params, PixelThreshold(REGION_FROM * unit, "sigma", 3.0, 0.0, 1, 1))
-    model = Model(_Flat(unit), None, rule, {})
+    model = Model(_Flat(unit), None, None, rule, {})
     write_sheet(folder / "sheet.png", evaluation, model, manifest, category="parts", cases=cases)
     with Image.open(folder / "sheet.png") as image:
         assert image.mode == "RGB"
