@@ -1,59 +1,94 @@
 """The command `gonogo`: a thin door over the library, free of torch unless a command trains.
 
-Exit status: 0 done and every part passed; 1 a check said no (a part was rejected, a metric moved too far); 2 usage;
-3 data could not be read; 4 the environment or a bundle is not fit for use, or the command itself failed.
+`gonogo.exits` says what the exit statuses mean.
 """
 
 import argparse
+import io
 import json
+import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from importlib import import_module
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import gonogo
 from gonogo.commands import Answer
 from gonogo.doctor import examine
-from gonogo.errors import (
-    GonogoError,
-    IntegrityError,
-    MissingExtraError,
-    PipelineError,
-    WorkerError,
-)
+from gonogo.errors import MissingExtraError, UsageError
+from gonogo.exits import DATA, DONE, ENVIRONMENT, MEANINGS, NOBODY_READS, REJECTED, tell
 from gonogo.line.arguments import add_bundle, add_explain, add_score, add_verify, check_score
-
-DONE, REJECTED, USAGE, DATA, ENVIRONMENT = 0, 1, 2, 3, 4
+from gonogo.project_commands import add_project_commands
+from gonogo.project_commands import count as _count
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status."""
-    arguments = _parser().parse_args(argv)
+    """Run one command and return its exit status.
+
+    Raises:
+        SystemExit: wrong usage, or --help.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
+        try:
+            return _answer(words, as_json="--json" in takewhile(lambda word: word != "--", words))
+        finally:
+            sys.stdout.flush()  # here, where a pipe that nobody reads any more is still caught
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python would flush when it ends
+        return NOBODY_READS
+
+
+def _answer(words: Sequence[str], *, as_json: bool) -> int:
+    """Run the command that `words` name; a failure is told, and only a pipe that nobody reads gets out."""
+    try:
+        arguments = _parsed(words, as_json=as_json)
         status: int = arguments.command(arguments)
-    except (IntegrityError, MissingExtraError, PipelineError, WorkerError) as error:
-        return _fail(error, ENVIRONMENT, as_json=arguments.json)
-    except GonogoError as error:
-        return _fail(error, DATA, as_json=arguments.json)
-    except Exception as error:  # the outermost door: Python's own status of a crash is 1, which here means a reject
-        traceback.print_exc()
-        return _fail(error, ENVIRONMENT, as_json=arguments.json)
+    except BrokenPipeError:  # standard output's: who opens other pipes, as `gonogo.worker`, knows what theirs mean
+        raise
+    except (Exception, KeyboardInterrupt) as error:  # the outermost door: Python's own status of a crash is a reject's
+        status = tell(error, as_json=as_json)
+        if isinstance(error, UsageError):
+            raise SystemExit(status) from None
     return status
 
 
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"{count} is not at least 1")
-    return count
+def _parsed(words: Sequence[str], *, as_json: bool) -> argparse.Namespace:
+    if not as_json:
+        return _parser().parse_args(words)
+    said = io.StringIO()
+    try:
+        with redirect_stdout(said):
+            return _parser().parse_args(words)
+    except SystemExit:  # --help
+        print(json.dumps({"ok": True, "help": said.getvalue()}))
+        raise
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong usage is an error like others, and options are written out."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"allow_abbrev": False})
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, command=self.prog)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="gonogo", description="A go/no-go gauge for images.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    statuses = "\n".join(f"  {status:<4} {meaning}" for status, meaning in MEANINGS.items())
+    parser = _Parser(
+        prog="gonogo",
+        description="A go/no-go gauge for images. `gonogo COMMAND --help` says what a command takes. With --json\n"
+        "each prints one JSON object on standard output, whatever happens.",
+        epilog=f"exit status:\n{statuses}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, title="commands", metavar="COMMAND")
 
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(command=_version)
@@ -139,8 +174,16 @@ def _parser() -> argparse.ArgumentParser:
     accept.add_argument("--history", action="store_true", help="list all acceptances, or those of --category")
     accept.set_defaults(command=_accept, misused=accept.error)
 
-    for command in (version, doctor, score, verify, explain, pack, unpack, distill, compare, thresholds, accept):
+    add_project_commands(commands, _of_pipeline)
+
+    completion = commands.add_parser("completion", help="print what a shell needs to complete these commands")
+    completion.add_argument("shell", choices=["bash", "zsh"], help='bash: eval "$(gonogo completion bash)"')
+    completion.set_defaults(command=_of_pipeline("completion"), parser=parser, commands=commands.choices)
+
+    for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print one JSON object")
+    for action in (pack, unpack):  # whose own default would undo what stands before the action
+        action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object")
     return parser
 
 
@@ -153,8 +196,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     findings = examine()
     broken = any(finding.needed and not finding.ok for finding in findings)
     lines = [
-        f"{'ok     ' if finding.ok else 'MISSING' if finding.needed else 'absent '}  {finding.what}: {finding.state}"
-        + (f"\n         {finding.advice}" if finding.advice else "")
+        f"{finding.word:5}  {finding.what}: {finding.state}" + (f"\n       {finding.advice}" if finding.advice else "")
         for finding in findings
     ]
     lines.append("not ready to score" if broken else "ready to score")
@@ -239,7 +281,8 @@ def _of_pipeline(name: str) -> Callable[[argparse.Namespace], int]:
 
     def command(arguments: argparse.Namespace) -> int:
         try:
-            answer: Answer = import_module(f"gonogo.commands.{name}").run(arguments)
+            with redirect_stdout(sys.stderr):  # what libraries print on the way
+                answer: Answer = import_module(f"gonogo.commands.{name}").run(arguments)
         except ModuleNotFoundError as error:
             raise MissingExtraError(f"{name} needs the pipeline: {error}; pip install 'gonogo[pipeline]'") from error
         _print(answer.report, answer.text, as_json=arguments.json)
@@ -250,14 +293,6 @@ def _of_pipeline(name: str) -> Callable[[argparse.Namespace], int]:
 
 def _print(report: dict[str, Any], text: str, *, as_json: bool) -> None:
     print(json.dumps(report) if as_json else text)
-
-
-def _fail(error: Exception, status: int, *, as_json: bool) -> int:
-    if as_json:
-        print(json.dumps({"ok": False, "error": {"code": type(error).__name__, "message": str(error)}}))
-    else:
-        print(f"gonogo: {error}", file=sys.stderr)
-    return status
 
 
 if __name__ == "__main__":
