@@ -654,7 +654,7 @@ def test_with_dvc_an_acceptance_changes_its_own_gauge_alone_and_a_roll_back_brin
     for name in ("constraints.txt", "data/accepted.jsonl", "data/raw/README.md", ".dvcignore", "params.yaml"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
-    text = (root / "params.yaml").read_text().replace("brick, grass, gravel, digit_0, digit_8", "digit_0, digit_8")
+    text = (root / "params.yaml").read_text().replace("brick, grass, digit_0, digit_8", "digit_0, digit_8")
     text = text.replace("[[333, 511], [900, 700]]", "[[9, 9], [20, 12]]").replace(
         "n_resamples: 1000", "n_resamples: 100"
     )

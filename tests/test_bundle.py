@@ -170,7 +170,7 @@ MADE = {
     "a folder": with_entry("thumbnails/", b""),
     "a hidden file": with_entry(".hidden"),
     "a name of dots": with_entry(".."),
-    "a file that is not listed": with_entry("extra.txt"),
+    "a file that is not listed": with_entry("zz.txt"),
     "a link": with_entry("link", b"/etc/passwd", **LINK),
     "a device": with_entry("device", b"", external_attr=(stat.S_IFCHR | 0o666) << 16),
     "the network as a link": lambda contents, _: zipped(entries_of(contents, **LINK)),
@@ -255,6 +255,18 @@ MADE |= {
 }
 
 
+# The sentence of those that another check would refuse, too, if the one for them were not there.
+SAID = {
+    "a name that climbs": "expected names of files, without a folder",
+    "a link": "is a link or otherwise no plain file",
+    "the network twice": "which is meant cannot be known",
+    "the network compressed": "a bundle's files are stored as they are",
+    "too many files": "entries; a bundle has",
+    "bytes behind": "other bytes than gonogo bundle pack writes",
+    "a file that is not listed": "its manifest lists",
+}
+
+
 def test_there_are_a_hundred_of_them():
     assert len(MADE) >= 100
 
@@ -270,6 +282,7 @@ def test_a_malformed_file_is_refused_with_a_sentence(kind, contents, tmp_path, c
     assert out == ""
     assert err.startswith("gonogo: ")
     assert "Traceback" not in err
+    assert SAID.get(kind, "gonogo: ") in err
     assert len(err) > 40
     if kind not in AFTER_READING:
         with pytest.raises(IntegrityError):
