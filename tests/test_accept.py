@@ -34,6 +34,7 @@ from gonogo.files import read_json, read_manifest, write_manifest, write_metrics
 from gonogo.images import read_image, write_png
 from gonogo.manifest import RAW, located
 from gonogo.manifest import read_manifest as read_records
+from gonogo.pipeline import run_dvc
 from gonogo.prepare import Prepared, prepare
 from gonogo.sample import TEST, Sample
 from gonogo.scorer import Scorer
@@ -572,12 +573,12 @@ def test_what_it_needs_and_does_not_find_is_said_by_name(files, tmp_path, monkey
 
 def test_dvc_speaks_on_standard_error_and_its_failure_is_one_of_the_pipeline(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    accept_command.run_dvc("--version")
+    run_dvc("--version")
     out, err = capfd.readouterr()
     assert out == ""
     assert err.startswith("== dvc --version\n3.")
     with pytest.raises(PipelineError, match="dvc repro failed with exit status 253; what it said stands above"):
-        accept_command.run_dvc("repro")
+        run_dvc("repro")
     assert "not inside of a DVC repository" in capfd.readouterr().err
 
 

@@ -2,19 +2,15 @@
 
 import json
 import shutil
-import tomllib
-from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
-from gonogo import doctor
-from gonogo.cli import _line, main
+from gonogo.cli import main
 from gonogo.files import read_manifest, write_manifest
+from gonogo.line.outputs import line_of
 from gonogo.scorer import Scorer
-
-PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 
 
 def of_label(digits, label):
@@ -148,10 +144,10 @@ def test_of_a_reject_without_a_region_people_read_so_unless_the_gauge_cannot_loc
         "uncertain": False,
         "regions": [],
     }
-    assert _line(result, localises=True) == "reject  5           a.png  no region"
-    assert _line(result, localises=False) == "reject  5           a.png"
-    assert _line(result | {"uncertain": True}, localises=False) == "reject? 5           a.png"
-    assert _line(result | {"probability": 0.873}, localises=False).endswith("a.png  defective with 87.3%")
+    assert line_of(result, localises=True) == "reject  5           a.png  no region"
+    assert line_of(result, localises=False) == "reject  5           a.png"
+    assert line_of(result | {"uncertain": True}, localises=False) == "reject? 5           a.png"
+    assert line_of(result | {"probability": 0.873}, localises=False).endswith("a.png  defective with 87.3%")
 
 
 @pytest.mark.parametrize(
@@ -166,16 +162,18 @@ def test_a_bundle_that_cannot_be_trusted_judges_nothing(name, message, files, ca
     assert len(err.splitlines()) == 1
 
 
-def test_a_failure_that_nobody_foresaw_is_status_4_and_not_that_of_a_rejected_part(bundle, files, tmp_path, capsys):
-    shutil.copytree(bundle, tmp_path / "bundle")
-    (tmp_path / "bundle" / "gauge.onnx").write_bytes(b"no network")
-    write_manifest(tmp_path / "bundle", read_manifest(bundle), ["gauge.onnx"])
-    arguments = ["score", str(tmp_path / "bundle"), str(files["good"])]
-    assert main([*arguments, "--json"]) == 4
+def test_a_failure_that_nobody_foresaw_is_status_5_and_not_that_of_a_rejected_part(bundle, files, monkeypatch, capsys):
+    monkeypatch.setattr(Scorer, "run", lambda *_: 1 / 0)
+    arguments = ["score", str(bundle), str(files["good"])]
+    assert main([*arguments, "--json"]) == 5
     out, err = capsys.readouterr()
-    assert json.loads(out)["ok"] is False
+    report = json.loads(out)
+    assert report["ok"] is False
+    assert report["error"]["code"] == "InternalError"
+    assert report["error"]["message"].startswith("ZeroDivisionError: ")
+    assert "report it" in report["error"]["hint"]
     assert "Traceback" in err
-    assert main(arguments) == 4
+    assert main(arguments) == 5
     assert "Traceback" in capsys.readouterr().err
 
 
@@ -207,39 +205,11 @@ def test_version_and_doctor_speak_for_people_and_for_agents(capsys):
     assert findings["torch"]["needed"] is False
 
 
-def test_doctor_says_how_to_get_what_is_missing(monkeypatch, capsys):
-    from importlib import metadata
-
-    real = metadata.version
-
-    def without_onnxruntime(name):
-        if name in ("onnxruntime", "timm"):
-            raise metadata.PackageNotFoundError(name)
-        return real(name)
-
-    monkeypatch.setattr(metadata, "version", without_onnxruntime)
-    assert main(["doctor"]) == 4
-    text = capsys.readouterr().out
-    assert "pip install gonogo\n" in text
-    assert "pip install 'gonogo[pipeline]'" in text
-    assert "not ready to score" in text
-
-
 def test_wrong_usage_is_status_2(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["score"])
     assert stop.value.code == 2
     assert "BUNDLE" in capsys.readouterr().err
-
-
-def test_doctor_looks_at_every_package_that_the_project_asks_for():
-    project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
-
-    def names(requirements):
-        return {requirement.partition(">")[0] for requirement in requirements}
-
-    assert set(doctor.SCORING) == names(project["dependencies"])
-    assert set(doctor.PIPELINE) == names(project["optional-dependencies"]["pipeline"])
 
 
 @pytest.mark.parametrize("threads", ["0", "-2", "many"])

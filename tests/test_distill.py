@@ -147,7 +147,7 @@ def test_the_command_killed_and_called_again_writes_the_same_file(folder, tmp_pa
         return real(*arguments)
 
     monkeypatch.setattr(gonogo.distill, "shuffled_passes", die)
-    assert main(["distill", str(folder), *WORDS.split(), "--out", str(other)]) == 4
+    assert main(["distill", str(folder), *WORDS.split(), "--out", str(other)]) == 5
     assert not other.exists()
     assert (tmp_path / "other.safetensors.checkpoint").is_dir()
     monkeypatch.setattr(gonogo.distill, "shuffled_passes", real)

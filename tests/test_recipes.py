@@ -1,12 +1,14 @@
 """Recipes: each is valid, shows what it changes, and changes that alone, by hand or through DVC."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 from dvc.utils.hydra import apply_overrides
 
-import recipe as tool
+from gonogo.cli import main
+from gonogo.commands import recipes as recipes_command
 from gonogo.config import Params, read_yaml
 from gonogo.detectors import DETECTORS
 from gonogo.errors import ConfigError
@@ -77,22 +79,60 @@ def test_a_mistake_in_a_recipe_is_named_before_anything_is_written(text, message
     assert params.read_bytes() == before
 
 
-def test_a_file_that_a_user_adds_is_a_recipe(params, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def project(params, tmp_path, monkeypatch):
+    """A project in the current folder with a recipe of its own."""
     write_recipe(tmp_path / "recipes", "description: my own\nfit: {image_size: 64}\n")
     monkeypatch.chdir(tmp_path)
-    assert tool.main([]) == 0
-    assert capsys.readouterr().out == f"{'mine':18} my own\n"
-    assert tool.main(["mine"]) == 0
+    return params
+
+
+def test_a_file_that_a_user_adds_is_a_recipe(project, capsys):
+    assert main(["recipes"]) == 0
+    assert capsys.readouterr().out == "mine  my own\n"
+    assert main(["recipes", "mine"]) == 0
+    assert capsys.readouterr().out == "mine: my own\n  fit.image_size: 64\n"
+    assert main(["recipes", "apply", "mine"]) == 0
     assert capsys.readouterr().out == "fit.image_size: 256 -> 64\n"
-    assert read_yaml(params)["fit"]["image_size"] == 256
-    assert tool.main(["mine", "--write"]) == 0
-    assert read_yaml(params)["fit"]["image_size"] == 64
-    assert tool.main(["mine"]) == 0
-    assert capsys.readouterr().out.endswith("params.yaml says so already\n")
-    assert tool.main(["yours"]) == 2
-    assert "no recipe 'yours' in recipes; choose one of mine" in capsys.readouterr().err
-    assert tool.main(["mine", "--category", "bricks"]) == 2
+    assert read_yaml(project)["fit"]["image_size"] == 256
+    assert main(["recipes", "apply", "mine", "--write"]) == 0
+    assert read_yaml(project)["fit"]["image_size"] == 64
+    capsys.readouterr()
+    assert main(["recipes", "apply", "mine"]) == 0
+    assert capsys.readouterr().out == "params.yaml says so already\n"
+    assert main(["recipes", "apply", "mine", "--category", "bricks"]) == 3
     assert "'bricks' is not one of brick" in capsys.readouterr().err
+
+
+def test_a_program_reads_what_a_recipe_changes_and_whether_it_is_written(project, capsys):
+    assert main(["recipes", "apply", "mine", "--category", "brick", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["changes"] == [{"path": "overrides.brick.fit.image_size", "new": 64}]
+    assert report["written"] is False
+    assert main(["recipes", "apply", "mine", "--category", "brick", "--write", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["written"] is True
+    assert Params(project, "brick").section("fit")["image_size"] == 64
+
+
+def test_a_recipe_that_is_run_is_an_experiment_of_dvc_and_writes_nothing_itself(project, monkeypatch):
+    ran = []
+    monkeypatch.setattr(recipes_command, "run_dvc", lambda *words: ran.append(words))
+    assert main(["recipes", "apply", "mine", "--run", "--name", "small"]) == 0
+    assert ran == [("exp", "run", "--name", "small", "-S", "fit.image_size=64")]
+    assert read_yaml(project)["fit"]["image_size"] == 256
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["mine", "--write"], ["apply"], ["apply", "mine", "yours"], ["apply", "mine", "--name", "x"], ["mine", "apply"]],
+    ids=" ".join,
+)
+def test_a_recipe_is_written_and_run_by_apply_alone(words, project):
+    before = project.read_bytes()
+    with pytest.raises(SystemExit) as stop:
+        main(["recipes", *words])
+    assert stop.value.code == 2
+    assert project.read_bytes() == before
 
 
 def test_a_recipe_with_a_detector_keeps_what_holds_for_every_detector(params):

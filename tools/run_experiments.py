@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gonogo.columns import in_columns
 from gonogo.errors import PipelineError
-from gonogo.experiments import dvc_call, git, reason_in
-from gonogo.text_table import text_table
+from gonogo.experiments import git, reason_in
+from gonogo.pipeline import dvc_call
 
 HEADLINE = ["image_auroc.mean", "image_auroc.worst", "aupro_30.mean", "recall.mean", "false_alarm_rate.mean"]
 SUMMARY = "metrics/summary.json"
@@ -135,7 +136,7 @@ def render(experiments: Sequence[Experiment], ended_early: str = "") -> str:
     for one in experiments:
         values = [one.params.get(name, "-") for name in params] + [one.metrics.get(name, "-") for name in HEADLINE]
         rows.append([one.name, one.state, *(f"{v:.4g}" if isinstance(v, float) else str(v) for v in values)])
-    lines = [text_table(rows)]
+    lines = [in_columns(rows)]
     not_done = [one for one in experiments if one.state != DONE]
     if not_done:
         lines += [

@@ -1,60 +1,94 @@
 """The command `gonogo`: a thin door over the library, free of torch unless a command trains.
 
-Exit status: 0 done and every part passed; 1 a check said no (a part was rejected, a metric moved too far); 2 usage;
-3 data could not be read; 4 the environment or a bundle is not fit for use, or the command itself failed.
+`gonogo.exits` says what the exit statuses mean.
 """
 
 import argparse
+import io
 import json
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from importlib import import_module
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import gonogo
 from gonogo.commands import Answer
 from gonogo.doctor import examine
-from gonogo.errors import (
-    GonogoError,
-    ImageError,
-    IntegrityError,
-    MissingExtraError,
-    PipelineError,
-    WorkerError,
-)
-
-DONE, REJECTED, USAGE, DATA, ENVIRONMENT = 0, 1, 2, 3, 4
+from gonogo.errors import MissingExtraError, UsageError
+from gonogo.exits import DATA, DONE, ENVIRONMENT, MEANINGS, NOBODY_READS, REJECTED, tell
+from gonogo.line.arguments import add_bundle, add_explain, add_score, add_verify, check_score
+from gonogo.project_commands import add_project_commands
+from gonogo.project_commands import count as _count
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status."""
-    arguments = _parser().parse_args(argv)
+    """Run one command and return its exit status.
+
+    Raises:
+        SystemExit: wrong usage, or --help.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
+        try:
+            return _answer(words, as_json="--json" in takewhile(lambda word: word != "--", words))
+        finally:
+            sys.stdout.flush()  # here, where a pipe that nobody reads any more is still caught
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python would flush when it ends
+        return NOBODY_READS
+
+
+def _answer(words: Sequence[str], *, as_json: bool) -> int:
+    """Run the command that `words` name; a failure is told, and only a pipe that nobody reads gets out."""
+    try:
+        arguments = _parsed(words, as_json=as_json)
         status: int = arguments.command(arguments)
-    except (IntegrityError, MissingExtraError, PipelineError, WorkerError) as error:
-        return _fail(error, ENVIRONMENT, as_json=arguments.json)
-    except GonogoError as error:
-        return _fail(error, DATA, as_json=arguments.json)
-    except Exception as error:  # the outermost door: Python's own status of a crash is 1, which here means a reject
-        traceback.print_exc()
-        return _fail(error, ENVIRONMENT, as_json=arguments.json)
+    except BrokenPipeError:  # standard output's: who opens other pipes, as `gonogo.worker`, knows what theirs mean
+        raise
+    except (Exception, KeyboardInterrupt) as error:  # the outermost door: Python's own status of a crash is a reject's
+        status = tell(error, as_json=as_json)
+        if isinstance(error, UsageError):
+            raise SystemExit(status) from None
     return status
 
 
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"{count} is not at least 1")
-    return count
+def _parsed(words: Sequence[str], *, as_json: bool) -> argparse.Namespace:
+    if not as_json:
+        return _parser().parse_args(words)
+    said = io.StringIO()
+    try:
+        with redirect_stdout(said):
+            return _parser().parse_args(words)
+    except SystemExit:  # --help
+        print(json.dumps({"ok": True, "help": said.getvalue()}))
+        raise
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong usage is an error like others, and options are written out."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"allow_abbrev": False})
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, command=self.prog)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="gonogo", description="A go/no-go gauge for images.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    statuses = "\n".join(f"  {status:<4} {meaning}" for status, meaning in MEANINGS.items())
+    parser = _Parser(
+        prog="gonogo",
+        description="A go/no-go gauge for images. `gonogo COMMAND --help` says what a command takes. With --json\n"
+        "each prints one JSON object on standard output, whatever happens.",
+        epilog=f"exit status:\n{statuses}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, title="commands", metavar="COMMAND")
 
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(command=_version)
@@ -62,20 +96,15 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="say what is installed, what is missing and what to do")
     doctor.set_defaults(command=_doctor)
 
-    score = commands.add_parser(
-        "score",
-        help="judge image files with a bundle",
-        description="Judge image files. Exit status 0: all pass; 1: one is rejected; 3: one cannot be read. With "
-        "--cluster the images of folders and buckets are judged by Ray's workers, a row for each in Parquet files; "
-        "called again, it judges those that have no row yet.",
-    )
-    score.add_argument("bundle", type=Path, metavar="BUNDLE", help="a folder that the pipeline wrote, bundles/brick")
-    score.add_argument("files", metavar="FILE", nargs="+", help="with --cluster also a folder or s3://bucket/folder")
-    score.add_argument("--threads", type=_count, metavar="N", help="use so many threads; all cores otherwise")
-    score.add_argument("--cluster", action="store_true", help="on Ray's cluster at RAY_ADDRESS, or one started here")
-    score.add_argument("--out", metavar="FOLDER", help="of the Parquet files, with --cluster; also s3://bucket/folder")
-    score.add_argument("--workers", type=_count, metavar="N", help="with --cluster; default: one for each of its CPUs")
+    score = add_score(commands)
     score.set_defaults(command=_score, misused=score.error)
+    verify = add_verify(commands)
+    verify.set_defaults(command=_on_line("verify"))
+    explain = add_explain(commands)
+    explain.set_defaults(command=_on_line("explain"))
+    pack, unpack = add_bundle(commands)
+    pack.set_defaults(command=_bundle, action="pack")
+    unpack.set_defaults(command=_bundle, action="unpack")
 
     distill = commands.add_parser(
         "distill",
@@ -145,8 +174,16 @@ def _parser() -> argparse.ArgumentParser:
     accept.add_argument("--history", action="store_true", help="list all acceptances, or those of --category")
     accept.set_defaults(command=_accept, misused=accept.error)
 
-    for command in (version, doctor, score, distill, compare, thresholds, accept):
+    add_project_commands(commands, _of_pipeline)
+
+    completion = commands.add_parser("completion", help="print what a shell needs to complete these commands")
+    completion.add_argument("shell", choices=["bash", "zsh"], help='bash: eval "$(gonogo completion bash)"')
+    completion.set_defaults(command=_of_pipeline("completion"), parser=parser, commands=commands.choices)
+
+    for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print one JSON object")
+    for action in (pack, unpack):  # whose own default would undo what stands before the action
+        action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object")
     return parser
 
 
@@ -159,8 +196,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     findings = examine()
     broken = any(finding.needed and not finding.ok for finding in findings)
     lines = [
-        f"{'ok     ' if finding.ok else 'MISSING' if finding.needed else 'absent '}  {finding.what}: {finding.state}"
-        + (f"\n         {finding.advice}" if finding.advice else "")
+        f"{finding.word:5}  {finding.what}: {finding.state}" + (f"\n       {finding.advice}" if finding.advice else "")
         for finding in findings
     ]
     lines.append("not ready to score" if broken else "ready to score")
@@ -170,78 +206,46 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _score(arguments: argparse.Namespace) -> int:
+    check_score(arguments)
     if arguments.cluster:
         return _score_many(arguments)
-    if arguments.out or arguments.workers:
-        arguments.misused("--out and --workers go with --cluster; add it, or leave them out")
-    try:
-        from gonogo.scorer import Scorer
-    except ImportError as error:
-        raise MissingExtraError(f"scoring needs onnxruntime, numpy and Pillow: {error}; pip install gonogo") from error
-    # Of many files each thread takes its own, which keeps all of them busy; of one file they share the work.
-    threads, workers = (arguments.threads, 1) if len(arguments.files) == 1 else (1, arguments.threads)
-    scorer = Scorer(arguments.bundle, threads=threads)
-    results: list[dict[str, Any]] = []
-    paths = [Path(file) for file in arguments.files]
-    outcomes = scorer.score_files(paths, workers=workers or os.cpu_count() or 1)
-    for path, outcome in zip(paths, outcomes, strict=True):
-        if isinstance(outcome, ImageError):
-            result: dict[str, Any] = {"file": str(path), "error": str(outcome)}
-        else:
-            word = "reject" if outcome.anomalous else "pass"
-            regions = [asdict(region) for region in outcome.regions]
-            result = {
-                "file": str(path),
-                "verdict": word,
-                "score": outcome.score,
-                "p_value": outcome.p_value,
-                "probability": outcome.probability,
-                "uncertain": outcome.uncertain,
-                "regions": regions,
-            }
-        results.append(result)
-        if not arguments.json:
-            stream = sys.stderr if "error" in result else sys.stdout
-            print(
-                result.get("error") or _line(result, localises=scorer.rule.threshold is not None),
-                file=stream,
-                flush=True,
-            )
-    n_errors = sum("error" in result for result in results)
-    n_uncertain = sum(result.get("uncertain", False) for result in results)
-    n_rejected = sum(result.get("verdict") == "reject" for result in results)
+    told = _line_module("score").score(arguments)
     if arguments.json:
-        record, pixels = scorer.record, scorer.rule.threshold
-        print(
-            json.dumps(
-                {
-                    "ok": not n_errors,
-                    "category": scorer.category,
-                    "threshold": scorer.threshold,
-                    "certified": record.certified,
-                    "certified_false_alarm_rate": record.certified_false_alarm_rate,
-                    "confidence": record.confidence,
-                    "pixel_threshold": None if pixels is None else pixels.threshold,
-                    "n_files": len(results),
-                    "n_rejected": n_rejected,
-                    "n_uncertain": n_uncertain,
-                    "n_errors": n_errors,
-                    "results": results,
-                }
-            )
-        )
+        print(json.dumps(told.report))
     else:
-        print(
-            f"{len(results) - n_rejected - n_errors} pass, {n_rejected} reject, {n_errors} unreadable; "
-            f"threshold {scorer.threshold:.6g}" + (f"; {n_uncertain} uncertain (?)" if n_uncertain else ""),
-            file=sys.stderr,
-        )
-    return DATA if n_errors else REJECTED if n_rejected else DONE
+        print(told.text, file=sys.stderr)
+    return DATA if told.counts.n_errors else REJECTED if told.counts.n_rejected else DONE
+
+
+def _line_module(name: str) -> Any:
+    """The file of `gonogo.line`, which is imported when it is called."""
+    try:
+        return import_module(f"gonogo.line.{name}")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"{name} needs onnxruntime, numpy and Pillow: {error}; pip install gonogo") from error
+
+
+def _on_line(name: str) -> Callable[[argparse.Namespace], int]:
+    def command(arguments: argparse.Namespace) -> int:
+        answer: Answer = _line_module(name).run(arguments)
+        _print(answer.report, answer.text, as_json=arguments.json)
+        return DONE if answer.passed else REJECTED
+
+    return command
+
+
+def _bundle(arguments: argparse.Namespace) -> int:
+    from gonogo.bundle import pack, unpack
+
+    scorer = _line_module("verify").Scorer  # a bundle that would be refused later is refused here
+    place = arguments.source
+    scorer(place)
+    (pack if arguments.action == "pack" else unpack)(place, arguments.target)
+    _print({"ok": True, "out": str(arguments.target)}, f"{arguments.target} written", as_json=arguments.json)
+    return DONE
 
 
 def _score_many(arguments: argparse.Namespace) -> int:
-    if not arguments.out or arguments.threads:
-        arguments.misused("--cluster needs --out, the folder of the rows, and no --threads: each worker has one")
     from gonogo.cluster import Cluster
     from gonogo.score_many import score_many
 
@@ -277,7 +281,8 @@ def _of_pipeline(name: str) -> Callable[[argparse.Namespace], int]:
 
     def command(arguments: argparse.Namespace) -> int:
         try:
-            answer: Answer = import_module(f"gonogo.commands.{name}").run(arguments)
+            with redirect_stdout(sys.stderr):  # what libraries print on the way
+                answer: Answer = import_module(f"gonogo.commands.{name}").run(arguments)
         except ModuleNotFoundError as error:
             raise MissingExtraError(f"{name} needs the pipeline: {error}; pip install 'gonogo[pipeline]'") from error
         _print(answer.report, answer.text, as_json=arguments.json)
@@ -286,32 +291,8 @@ def _of_pipeline(name: str) -> Callable[[argparse.Namespace], int]:
     return command
 
 
-def _line(result: dict[str, Any], *, localises: bool) -> str:
-    """One image for people: verdict, score, file; of a reject also how many regions it has and where the first lies."""
-    word = result["verdict"] + ("?" if result["uncertain"] else "")
-    line = f"{word:7} {result['score']:<10.6g}  {result['file']}"
-    if result["probability"] is not None:
-        line += f"  defective with {result['probability']:.1%}"
-    if result["verdict"] == "pass" or not localises:
-        return line
-    if not result["regions"]:
-        return f"{line}  no region"
-    x, y, width, height = result["regions"][0]["box"]
-    count = len(result["regions"])
-    where = f"{width} x {height} at ({x}, {y})"
-    return f"{line}  1 region, {where}" if count == 1 else f"{line}  {count} regions, highest {where}"
-
-
 def _print(report: dict[str, Any], text: str, *, as_json: bool) -> None:
     print(json.dumps(report) if as_json else text)
-
-
-def _fail(error: Exception, status: int, *, as_json: bool) -> int:
-    if as_json:
-        print(json.dumps({"ok": False, "error": {"code": type(error).__name__, "message": str(error)}}))
-    else:
-        print(f"gonogo: {error}", file=sys.stderr)
-    return status
 
 
 if __name__ == "__main__":

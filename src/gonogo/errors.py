@@ -1,6 +1,7 @@
 """Every error that gonogo raises on purpose.
 
 GonogoError
+├── UsageError             a command was called in a way that it does not have         (ValueError)
 ├── ConfigError            a parameter is unknown, missing, mistyped or out of range   (ValueError)
 ├── DataError              the data contradict what was asked of them                  (ValueError)
 │   └── ImageError         one file cannot be read as an image
@@ -22,6 +23,15 @@ Each message says what was expected, what was got, where, and what to do.
 
 class GonogoError(Exception):
     """Root of all errors that gonogo raises on purpose."""
+
+
+class UsageError(GonogoError, ValueError):
+    """A command was called in a way that it does not have."""
+
+    def __init__(self, message: str, *, command: str = "gonogo") -> None:
+        """`command`: the words that its `--help` is asked with."""
+        super().__init__(message)
+        self.command = command
 
 
 class ConfigError(GonogoError, ValueError):

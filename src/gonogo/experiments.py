@@ -1,10 +1,8 @@
 """Experiments of the pipeline in a clone of the last commit: the checkout that it was cloned from stays as it is."""
 
-import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 from gonogo.config import read_yaml
 from gonogo.errors import PipelineError
 from gonogo.files import read_json
+from gonogo.pipeline import dvc_call
 
 REASON = re.compile(r"^\S.*?\w*(?:Error|Exception)\b.*: .+|^ERROR: .+")
 
@@ -101,12 +100,6 @@ class PipelineClone:
                 f"{self.folder}: DVC ran the experiment {name} and recorded none; see {self.log_of(name)}"
             )
         git(self.folder, "push", "--quiet", "origin", f"+{reference}:{reference}")
-
-
-def dvc_call(*words: str) -> tuple[list[str], dict[str, str]]:
-    """The command `dvc WORDS` of this interpreter, and the environment in which stages find the same `python` first."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return [sys.executable, "-m", "dvc", *words], os.environ | {"PATH": path}
 
 
 def git(folder: Path, *words: str) -> str:

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ import gonogo
 from gonogo.errors import IntegrityError
 
 SCHEMA = 2  # of the manifests of models and bundles; it grows when what is written needs a newer reader
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of a file that a manifest lists, beside it
 
 
 def sha256_of(path: Path) -> str:
@@ -70,8 +72,20 @@ def read_json(path: Path) -> dict[str, Any]:
         IntegrityError: the file is missing, is not JSON or holds something other than an object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return json_object(path.read_bytes(), path)
+    except OSError as error:
+        raise IntegrityError(f"{path} cannot be read as JSON: {error}") from error
+
+
+def json_object(data: bytes, path: Path) -> dict[str, Any]:
+    """The JSON object that `data` holds; `path` is where it came from, for the message.
+
+    Raises:
+        IntegrityError: it is not JSON, holds something other than an object, or a number that JSON does not have.
+    """
+    try:
+        content = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(content, dict):
         raise IntegrityError(f"{path}: expected a JSON object, got {type(content).__name__}")
@@ -93,19 +107,39 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     if not (folder / "manifest.json").is_file():
         raise IntegrityError(f"{folder} has no manifest.json; expected a folder that the pipeline wrote")
-    body = read_json(folder / "manifest.json")
-    if body.pop("manifest_sha256", None) != _digest(body):
-        raise IntegrityError(f"{folder / 'manifest.json'} was changed after it was written; fit or export again")
-    if body.get("schema") != SCHEMA:
-        raise IntegrityError(
-            f"{folder}: format {body.get('schema')!r}, this gonogo reads {SCHEMA}; fit or export again"
-        )
+    body = checked_manifest((folder / "manifest.json").read_bytes(), folder)
     for name, expected in body["files"].items():
         path = folder / name
         if not path.is_file():
             raise IntegrityError(f"{path} is missing; its manifest lists it")
         if sha256_of(path) != expected:
             raise IntegrityError(f"{path} is not the file its manifest describes (SHA-256 differs); do not use it")
+    return body
+
+
+def checked_manifest(data: bytes, folder: Path) -> dict[str, Any]:
+    """What the manifest of `folder` says, without its own hash. The files that it lists are not looked at.
+
+    Raises:
+        IntegrityError: it is not the one that was written, it is of another version of the format, or it lists a file
+            outside its folder.
+    """
+    body = json_object(data, folder / "manifest.json")
+    if body.pop("manifest_sha256", None) != _digest(body):
+        raise IntegrityError(f"{folder / 'manifest.json'} was changed after it was written; fit or export again")
+    if body.get("schema") != SCHEMA:
+        raise IntegrityError(
+            f"{folder}: format {body.get('schema')!r}, this gonogo reads {SCHEMA}; fit or export again"
+        )
+    files = body.get("files")
+    if not isinstance(files, dict):
+        raise IntegrityError(f"{folder / 'manifest.json'} lists no files; fit or export again")
+    for name in files:
+        if not PLAIN_NAME.fullmatch(name):
+            raise IntegrityError(
+                f"{folder / 'manifest.json'} lists {name!r}; expected the name of a file beside it, of letters, digits "
+                "and . _ -"
+            )
     return body
 
 
@@ -121,6 +155,10 @@ def code_fingerprint() -> str:
     root = Path(gonogo.__file__).parent
     hashes = {path.relative_to(root).as_posix(): sha256_of(path) for path in sorted(root.rglob("*.py"))}
     return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _digest(body: Mapping[str, Any]) -> str:

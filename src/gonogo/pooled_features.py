@@ -36,7 +36,10 @@ class PooledFeatures(nn.Module):
         weights_sha256: str | None,
         image_size: int,
     ) -> None:
-        """As in `Backbone`; with `kind` pixels there is none.
+        """The others as in `Backbone`; with `kind` pixels there is none.
+
+        A detector's `features` is this kind: backbone, the pooled channels of `layers`, or pixels, the resized image;
+        `backbone` is timm's name.
 
         Raises:
             ConfigError: the image is too large for pixels or too small for a backbone.

@@ -3,22 +3,19 @@
 import copy
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.representer import RoundTripRepresenter
 
+from gonogo.catalogue import fields_of
 from gonogo.config import VARIANT_KEYS, Params, Section, read_yaml
-from gonogo.detectors import DETECTORS
 from gonogo.errors import ConfigError
-from gonogo.fit import FitParams
-from gonogo.regions import RegionParams
-from gonogo.threshold import CalibrateParams
 
 SECTIONS = ("fit", "calibrate", "regions")
-SHARED = {field.name for field in fields(FitParams)}  # of `fit`, whatever the detector
+SHARED = set(fields_of("gonogo.fit", "FitParams"))  # of `fit`, whatever the detector
 ABSENT: Any = object()
 
 
@@ -42,6 +39,11 @@ class Change:
     def __str__(self) -> str:
         old, new = ("-" if value is ABSENT else json.dumps(value) for value in (self.old, self.new))
         return f"{'.'.join(self.path)}: {old} -> {new}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values; without `old` or `new` where the key comes or goes."""
+        values = {"old": self.old, "new": self.new}
+        return {"path": ".".join(self.path)} | {name: value for name, value in values.items() if value is not ABSENT}
 
     @property
     def option(self) -> str:
@@ -92,6 +94,11 @@ def changes(params: Path, recipe: Recipe, category: str | None = None) -> list[C
     Raises:
         ConfigError: the category is unknown, or the result is not valid for a category; the message names the key.
     """
+    from gonogo.detectors import DETECTORS  # where it is used: recipes are listed without torch
+    from gonogo.fit import FitParams
+    from gonogo.regions import RegionParams
+    from gonogo.threshold import CalibrateParams
+
     before = read_yaml(params)
     after = copy.deepcopy(before)
     if category is not None:

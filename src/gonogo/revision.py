@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gonogo.changes import Change, changes_in
 from gonogo.errors import DataError
-from gonogo.experiments import dvc_call
+from gonogo.pipeline import dvc_call
 
 Row = dict[str, str]
 

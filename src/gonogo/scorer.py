@@ -1,24 +1,32 @@
 """The gauge on the line: an image file becomes a verdict. Needs only onnxruntime, numpy and Pillow."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
+from gonogo.bundle import ONNX_FILE as ONNX_FILE
+from gonogo.bundle import read_bundle
 from gonogo.errors import ConfigError, ImageError, IntegrityError
-from gonogo.files import read_manifest
 from gonogo.images import read_image, require_pixels
 from gonogo.probability_record import probability_in
 from gonogo.read_ahead import read_ahead
 from gonogo.regions import Region, RegionRule, defect_mask, find_regions
 from gonogo.threshold_record import ThresholdRecord
 
-ONNX_FILE = "gauge.onnx"
 BATCH_PIXELS = 4_000_000  # of all images that go through the network together; a larger image goes alone
+AGREED = ("category", "data_fingerprint", "localises", "probability", "regions", "threshold")  # in manifest and graph
+
+# What onnxruntime raises on a file that is no network, or one that it cannot run.
+NO_NETWORK = (runtime.Fail, runtime.InvalidProtobuf, runtime.InvalidGraph, runtime.InvalidArgument, runtime.NoModel,
+              runtime.NotImplemented, runtime.RuntimeException, runtime.EPFail, RuntimeError, ValueError)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,24 +66,28 @@ class Scorer:
     """A bundle that `gonogo` proved, loaded after its hashes were checked."""
 
     def __init__(self, bundle: Path, *, threads: int | None = None) -> None:
-        """Load `bundle`; `threads` bounds onnxruntime's, None leaves the choice to it.
+        """Load `bundle`, a folder or a `.gonogo` file; `threads` bounds onnxruntime's, None leaves the choice to it.
 
         Raises:
-            IntegrityError: a file is missing or changed, the bundle's format is another one, or it has no threshold.
+            IntegrityError: a file is missing or changed, the bundle's format is another one, it has no threshold, its
+                network cannot be loaded, or the network's own record says something else than the manifest.
         """
-        self.manifest = read_manifest(bundle)
+        read = read_bundle(bundle)
+        self.manifest, self.fingerprint = read.manifest, read.fingerprint
         try:
             self.record = ThresholdRecord.from_dict(self.manifest["threshold"])
             self.probability = probability_in(self.manifest)
             self.category = str(self.manifest["category"])
             self.rule = RegionRule.from_dict(self.manifest["regions"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise IntegrityError(
                 f"{bundle}: its manifest has no threshold, or none that makes sense ({error}); such a bundle is refused"
             ) from error
-        if ONNX_FILE not in self.manifest["files"]:
-            raise IntegrityError(f"{bundle}: its manifest does not list {ONNX_FILE}")
-        self._session = open_session(bundle / ONNX_FILE, threads=threads)
+        try:
+            self._session = open_session(read.gauge, threads=threads)
+        except NO_NETWORK as error:
+            raise IntegrityError(f"{bundle}: {ONNX_FILE} is no network that onnxruntime can load: {error}") from error
+        _require_agreement(self.manifest, self._session, bundle)
 
     @property
     def threshold(self) -> float:
@@ -172,8 +184,22 @@ class Scorer:
         ]
 
 
-def open_session(path: Path, *, threads: int | None = None) -> onnxruntime.InferenceSession:
-    """An onnxruntime session on the CPU."""
+def _require_agreement(manifest: dict[str, Any], session: onnxruntime.InferenceSession, bundle: Path) -> None:
+    """Refuse a manifest that says of the gauge what the ONNX file, which parity has proven, does not say of itself."""
+    told = session.get_modelmeta().custom_metadata_map
+    for key in AGREED:
+        try:
+            own = json.loads(told[f"gonogo.{key}"])
+        except (KeyError, ValueError) as error:
+            raise IntegrityError(f"{bundle}: {ONNX_FILE} does not say its {key}; export again") from error
+        if key not in manifest or own != manifest[key]:
+            raise IntegrityError(
+                f"{bundle}: manifest and {ONNX_FILE} disagree on {key}; one of them was changed or is of another bundle"
+            )
+
+
+def open_session(path: Path | bytes, *, threads: int | None = None) -> onnxruntime.InferenceSession:
+    """An onnxruntime session on the CPU, of an ONNX file or of its bytes."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if threads is not None:

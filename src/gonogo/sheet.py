@@ -7,11 +7,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_dilation, binary_erosion, binary_fill_holes
 
+from gonogo.colours import OUTLINE, map_colours
 from gonogo.drawing import (
     FAINT,
     GAP,
     INK,
-    OUTLINE,
     PAPER,
     PASS,
     REJECT,
@@ -20,7 +20,6 @@ from gonogo.drawing import (
     Font,
     draw_scale,
     fitted_text,
-    map_colours,
     on_square,
     scaled,
 )

@@ -1,4 +1,4 @@
-"""The commands that need the pipeline's packages, one file each: `run(arguments)` does it and returns an `Answer`."""
+"""The commands with a file each, most of which need the pipeline's packages: `run(arguments)` returns an `Answer`."""
 
 from dataclasses import dataclass
 from typing import Any

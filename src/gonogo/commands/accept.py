@@ -1,18 +1,15 @@
 """gonogo accept: images that a person found good, added to fit or calibrate, or taken back."""
 
-import subprocess
-import sys
 from argparse import Namespace
 from dataclasses import asdict
-from importlib.util import find_spec
 
 from gonogo.accept import Project, accept, git_user, roll_back
 from gonogo.accepted import active_acceptance, read_history
 from gonogo.commands import Answer
 from gonogo.config import project_path
-from gonogo.errors import ConfigError, MissingExtraError, PipelineError
-from gonogo.experiments import dvc_call
+from gonogo.errors import ConfigError
 from gonogo.figures import table
+from gonogo.pipeline import run_dvc
 
 
 def run(arguments: Namespace) -> Answer:
@@ -54,19 +51,3 @@ def _change(arguments: Namespace) -> Answer:
     if arguments.roll_back is None:
         lines.append(f"to take it back: gonogo accept --roll-back {made.acceptance.id}")
     return Answer({"ok": True, **asdict(made)}, "\n".join(lines))
-
-
-def run_dvc(*arguments: str) -> None:
-    """Run dvc with this interpreter; what it and the stages say goes to standard error.
-
-    Raises:
-        MissingExtraError: it is not installed.
-        PipelineError: it failed; what it said stands above.
-    """
-    if find_spec("dvc") is None:
-        raise MissingExtraError("accepting needs dvc, which is missing; pip install 'gonogo[pipeline]', or --no-run")
-    command, environment = dvc_call(*arguments)
-    print(f"== dvc {' '.join(arguments)}", file=sys.stderr, flush=True)
-    status = subprocess.run(command, env=environment, stdout=2, check=False).returncode
-    if status:
-        raise PipelineError(f"dvc {arguments[0]} failed with exit status {status}; what it said stands above")

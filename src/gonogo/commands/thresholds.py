@@ -4,11 +4,11 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+from gonogo.columns import in_columns
 from gonogo.commands import Answer
 from gonogo.config import Params, project_path
 from gonogo.files import read_manifest, read_rows
 from gonogo.operating_points import OperatingPoint, ScoresByKind, operating_points, write_operating_page
-from gonogo.text_table import text_table
 from gonogo.threshold_record import ThresholdRecord
 
 
@@ -36,4 +36,4 @@ def _table(points: Sequence[OperatingPoint], record: ThresholdRecord) -> str:
         mark = "*" if point.threshold == record.threshold else ""
         shares = ("–" if rate is None else str(rate) for rate in measured)
         rows.append([mark, f"{point.threshold:.6g}", *limits, *shares])
-    return text_table(rows)
+    return in_columns(rows)

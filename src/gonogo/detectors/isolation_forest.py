@@ -43,7 +43,13 @@ class IsolationForest(Detector):
         n_estimators: Annotated[int, Field(ge=1)] = 100,
         max_samples: Annotated[int, Field(ge=2)] = 256,
     ) -> None:
-        """`max_samples` images, or all if there are fewer, grow each of `n_estimators` trees."""
+        """Nothing is learned yet.
+
+        Args:
+            image_size: pixels are resized to (image_size, image_size).
+            n_estimators: number of trees.
+            max_samples: images, or all if there are fewer, that grow each tree.
+        """
         super().__init__()
         self.image_size = image_size
         self.n_estimators = n_estimators

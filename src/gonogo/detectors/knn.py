@@ -36,7 +36,9 @@ class KNearestNeighbours(Detector):
         n_neighbors: Annotated[int, Field(ge=1)] = 5,
         distance: Literal["kth", "mean"] = "kth",
     ) -> None:
-        """`n_neighbors` is k, or the number of fit images if there are fewer; the others as in `PooledFeatures`."""
+        """`n_neighbors` is k, or the number of fit images if there are fewer; the others as in `PooledFeatures`.
+
+        `distance` is that to the k-th neighbour, or the mean of those to all k."""
         super().__init__()
         self.image_size = image_size
         self.n_neighbors = n_neighbors

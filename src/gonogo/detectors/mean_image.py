@@ -22,6 +22,12 @@ class MeanImage(Detector):
         image_size: Annotated[int, Field(ge=4)] = 64,
         smoothing: Annotated[float, Field(ge=0)] = 0.0,
     ) -> None:
+        """Nothing is learned yet.
+
+        Args:
+            image_size: pixels are resized to (image_size, image_size).
+            smoothing: Gaussian sigma of the map, in pixels at `image_size`.
+        """
         super().__init__()
         self.image_size = image_size
         self.smoothing = smoothing

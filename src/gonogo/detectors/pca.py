@@ -31,7 +31,13 @@ class PCAReconstruction(Detector):
         explained_variance: Annotated[float, Field(gt=0, lt=1)] = 0.95,
         smoothing: Annotated[float, Field(ge=0)] = 0.0,
     ) -> None:
-        """`explained_variance` is the share that the kept components explain on the fit images."""
+        """Nothing is learned yet.
+
+        Args:
+            image_size: pixels are resized to (image_size, image_size).
+            explained_variance: share that the kept components explain on the fit images.
+            smoothing: Gaussian sigma of the map, in pixels at `image_size`.
+        """
         super().__init__()
         self.image_size = image_size
         self.explained_variance = explained_variance

@@ -1,0 +1,221 @@
+"""What becomes of a row: a line for people, JSON lines, CSV, Parquet; and the pictures of a verdict."""
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+import numpy as np
+from PIL import Image
+
+from gonogo.colours import OUTLINE, map_colours
+from gonogo.errors import ConfigError, DataError, MissingExtraError
+from gonogo.images import write_png
+from gonogo.line.inputs import Item
+from gonogo.line.journal import Row
+from gonogo.regions import dilated
+from gonogo.scorer import Verdict
+
+MAP_UNIT = 10_000  # the value of a map's pixel that has the gauge's threshold
+GROUP = 4096  # rows that Parquet writes together
+COLUMNS = {
+    "file": "string",
+    "score": "float64",
+    "threshold": "float64",
+    "verdict": "string",
+    "p_value": "float64",
+    "probability": "float64",
+    "uncertain": "bool_",
+    "n_regions": "int32",
+    "error": "string",
+    "bundle": "string",
+}
+
+
+class Sink(Protocol):
+    """Where rows go, one after the other."""
+
+    def write(self, row: Row) -> None:
+        """Take a row."""
+
+    def close(self) -> None:
+        """Make what was written visible."""
+
+
+class Lines:
+    """Verdicts for people on standard output, unless there is another place for them; complaints on standard error."""
+
+    def __init__(self, *, localises: bool, verdicts: bool = True) -> None:
+        self.localises, self.verdicts = localises, verdicts
+
+    def write(self, row: Row) -> None:
+        if "error" in row:
+            _say(row["error"], sys.stderr)
+        elif self.verdicts:
+            _say(line_of(row, localises=self.localises), sys.stdout)
+
+    def close(self) -> None:
+        """All of it was seen."""
+
+
+class JsonLines:
+    """A JSON object for each row on standard output."""
+
+    def write(self, row: Row) -> None:
+        print(json.dumps(row, allow_nan=False), flush=True)
+
+    def close(self) -> None:
+        """All of it was seen."""
+
+
+class Kept:
+    """Rows in memory, for the one JSON object that has all of them."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+
+    def write(self, row: Row) -> None:
+        self.rows.append(row)
+
+    def close(self) -> None:
+        """They are in `rows`."""
+
+
+class Csv:
+    """A CSV file with COLUMNS; it has its name when the run is over, and `.partial` behind it until then."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._partial = path, path.with_name(path.name + ".partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._partial.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+        except OSError as error:
+            raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
+        self._writer = csv.DictWriter(self._file, list(COLUMNS), lineterminator="\n")
+        self._writer.writeheader()
+
+    def write(self, row: Row) -> None:
+        self._writer.writerow(_flat(row))
+
+    def close(self) -> None:
+        self._file.close()
+        self._partial.replace(self.path)
+
+
+class Parquet:
+    """A Parquet file with COLUMNS, whole at the end as that of `Csv`.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError as error:
+            raise MissingExtraError(f"Parquet needs pyarrow ({error}); pip install 'gonogo[parquet]'") from error
+        self._arrow: Any = pyarrow
+        self.path, self._partial = path, path.with_name(path.name + ".partial")
+        self._schema = pyarrow.schema([(name, getattr(pyarrow, kind)()) for name, kind in COLUMNS.items()])
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = pyarrow.parquet.ParquetWriter(self._partial, self._schema)
+        except OSError as error:
+            raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
+        self._rows: list[Row] = []
+
+    def write(self, row: Row) -> None:
+        self._rows.append(_flat(row))
+        if len(self._rows) == GROUP:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+        self._partial.replace(self.path)
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._writer.write_table(self._arrow.Table.from_pylist(self._rows, schema=self._schema))
+            self._rows.clear()
+
+
+def _say(text: str, stream: TextIO) -> None:
+    """Print it; a file's name may have bytes that the stream has no letter for."""
+    encoding = stream.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+
+
+def _flat(row: Row) -> Row:
+    regions: Sequence[Any] | None = row.get("regions")
+    known = row | {"n_regions": None if regions is None else len(regions)}
+    return {name: known.get(name) for name in COLUMNS}
+
+
+def line_of(row: Row, *, localises: bool) -> str:
+    """One image for people: verdict, score, file; of a reject also how many regions it has and where the first lies."""
+    word = row["verdict"] + ("?" if row["uncertain"] else "")
+    text = f"{word:7} {row['score']:<10.6g}  {row['file']}"
+    if row["probability"] is not None:
+        text += f"  defective with {row['probability']:.1%}"
+    if row["verdict"] == "pass" or not localises:
+        return text
+    if not row["regions"]:
+        return f"{text}  no region"
+    x, y, width, height = row["regions"][0]["box"]
+    count = len(row["regions"])
+    where = f"{width} x {height} at ({x}, {y})"
+    return f"{text}  1 region, {where}" if count == 1 else f"{text}  {count} regions, highest {where}"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """PNG files of each verdict, in the folders that are not None.
+
+    A file is called `NAME-KEY.png`, by the image's name and twelve digits of its key, so that no two images share it.
+
+    maps: (h, w) of 16 bits; MAP_UNIT is the threshold.
+    masks: (h, w), 255 where a region is.
+    overlays: the image with its map's colours, and a line around each region.
+    """
+
+    maps: Path | None = None
+    masks: Path | None = None
+    overlays: Path | None = None
+
+    def require_unit(self, threshold: float) -> None:
+        """Do nothing, or refuse maps of a gauge whose threshold is no unit.
+
+        Raises:
+            ConfigError: maps are asked for, and the threshold is not above 0.
+        """
+        if self.maps is not None and threshold <= 0:
+            raise ConfigError(f"--maps are in parts of the threshold, which is {threshold:g}; it must be above 0")
+
+    def draw(self, item: Item, pixels: np.ndarray, verdict: Verdict) -> dict[str, str]:
+        """Write the pictures, and return where each is."""
+        name = f"{item.within.name}-{item.key[:12]}.png"
+        written = {}
+        if self.maps is not None:
+            written["map"] = str(self.maps / name)
+            relative = np.clip(verdict.anomaly_map / verdict.threshold * MAP_UNIT, 0, 65535)
+            self.maps.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(relative.round().astype(np.uint16)).save(self.maps / name, format="PNG")
+        if self.masks is not None:
+            written["mask"] = str(self.masks / name)
+            write_png(self.masks / name, verdict.defect_mask)
+        if self.overlays is not None:
+            written["overlay"] = str(self.overlays / name)
+            write_png(self.overlays / name, overlay(pixels, verdict))
+        return written
+
+
+def overlay(pixels: np.ndarray, verdict: Verdict) -> np.ndarray:
+    """(h, w, 3) uint8: the image with its map's colours, and a line around each region."""
+    mixed = pixels // 2 + map_colours(verdict.anomaly_map, verdict.threshold) // 2
+    mixed[dilated(verdict.defect_mask, 1) & ~verdict.defect_mask] = OUTLINE
+    return np.asarray(mixed)

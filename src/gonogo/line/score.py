@@ -1,0 +1,309 @@
+"""gonogo score: every image judged, its row told, kept, sorted and sent, with memory that does not grow with them.
+
+What survives a kill does so by its order, batch by batch: a delivery is queued, then the rows are on the disk, then the
+files are moved. A start after a kill moves what has a row and was not moved, and judges what has none.
+"""
+
+import argparse
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from gonogo.errors import DataError, ImageError
+from gonogo.images import read_image
+from gonogo.line.hot_folder import HotFolder
+from gonogo.line.inputs import CAMERA, STDIN, VIDEOS, Item, items
+from gonogo.line.journal import Journal, Row
+from gonogo.line.outputs import Csv, JsonLines, Kept, Lines, Parquet, Pictures, Sink
+from gonogo.line.sorting import Sorter
+from gonogo.line.webhook import Webhook
+from gonogo.read_ahead import read_ahead
+from gonogo.scorer import Scorer
+
+BATCH_SECONDS = 0.5  # after which rows are written, however few
+BATCH_ROWS = 64
+POLL = 0.2  # seconds between two looks into a hot folder
+
+
+@dataclass
+class Counts:
+    """Images asked for, by what was said of them, in this start or before."""
+
+    n_files: int = 0
+    n_rejected: int = 0
+    n_uncertain: int = 0
+    n_errors: int = 0
+    n_new: int = 0
+
+    def add(self, verdict: str, *, uncertain: bool, new: bool) -> None:
+        """Count an image: `pass`, `reject` or `error`."""
+        self.n_files += 1
+        self.n_rejected += verdict == "reject"
+        self.n_errors += verdict == "error"
+        self.n_uncertain += uncertain
+        self.n_new += new
+
+
+@dataclass(frozen=True)
+class Line:
+    """A bundle at work: judges items, and takes each row through all that was asked for."""
+
+    scorer: Scorer
+    workers: int
+    sink: Sink
+    pictures: Pictures
+    journal: Journal | None = None
+    sorter: Sorter | None = None
+    webhook: Webhook | None = None
+    gone: Callable[[Path], None] | None = None  # called with each file that was moved away
+    counts: Counts = field(default_factory=Counts)
+
+    @cached_property
+    def _in_work(self) -> set[str]:
+        """Keys of files that are judged and not yet moved: what is named twice is moved once."""
+        return set()
+
+    def run(self, found: Iterable[Item], stopped: threading.Event) -> None:
+        """Judge the items in their order, until they end or `stopped` is set."""
+        batch: list[tuple[Item, Row]] = []
+        since = time.monotonic()
+        judged = read_ahead(
+            self._judged, self._due(found), threads=self.workers, ahead=self.workers + 1 if self.workers > 1 else 1
+        )
+        for one in judged:
+            batch.append(one)
+            if self.journal is None or len(batch) == BATCH_ROWS or time.monotonic() - since > BATCH_SECONDS:
+                self._commit(batch)
+                batch, since = [], time.monotonic()
+            if stopped.is_set():
+                break
+        self._commit(batch)
+
+    def _due(self, found: Iterable[Item]) -> Iterator[Item]:
+        """Those that have no row yet."""
+        for item in found:
+            if self.sorter is not None:
+                if item.key in self._in_work:
+                    continue
+                unmoved = None if self.journal is None else self.journal.unmoved.pop(item.name, None)
+                if unmoved is not None:
+                    self._move(unmoved)
+                    self._count(unmoved, new=False)
+                    continue
+                self._in_work.add(item.key)
+            elif self.journal is not None:
+                key = bytes.fromhex(item.key)
+                if key in self.journal.verdicts:
+                    self.counts.add(self.journal.verdicts[key], uncertain=key in self.journal.uncertain, new=False)
+                    continue
+            yield item
+
+    def _judged(self, item: Item) -> tuple[Item, Row]:
+        about = {"file": item.name, "threshold": self.scorer.threshold, "bundle": self.scorer.fingerprint}
+        kept = self.journal is not None or self.webhook is not None or self.sorter is not None
+        if kept:
+            about["key"] = item.key
+        try:
+            if item.error is not None:
+                raise ImageError(item.error)
+            pixels = item.pixels
+            if pixels is None:
+                assert item.path is not None
+                pixels = read_image(item.path)
+        except ImageError as error:
+            return item, about | {"error": str(error)}
+        (verdict,) = self.scorer.score_pixels(pixels[None])
+        row = about | {
+            "verdict": "reject" if verdict.anomalous else "pass",
+            "score": verdict.score,
+            "p_value": verdict.p_value,
+            "probability": verdict.probability,
+            "uncertain": verdict.uncertain,
+            "regions": [asdict(region) for region in verdict.regions],
+        }
+        return item, row | self.pictures.draw(item, pixels, verdict)
+
+    def _commit(self, batch: list[tuple[Item, Row]]) -> None:
+        if self.sorter is not None:
+            for item, row in batch:
+                self.sorter.plan(row, item)
+        rows = [row for _, row in batch]
+        if self.webhook is not None and rows:
+            self.webhook.put(rows)
+        if self.journal is not None and rows:
+            self.journal.append(rows)
+        for row in rows:
+            self._move(row)
+            self.sink.write(row)
+            self._count(row, new=True)
+
+    def _move(self, row: Row) -> None:
+        if self.sorter is not None:
+            self.sorter.move(row)
+            self._in_work.discard(row["key"])
+            if self.gone is not None:
+                self.gone(Path(row["file"]))
+
+    def _count(self, row: Row, *, new: bool) -> None:
+        self.counts.add(row.get("verdict", "error"), uncertain=row.get("uncertain", False), new=new)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What `gonogo score` has to say when it is done."""
+
+    counts: Counts
+    report: dict[str, Any]
+    text: str
+
+
+def score(asked: argparse.Namespace) -> Told:
+    """Judge what is asked for.
+
+    Raises:
+        GonogoError: the bundle, the journal, a folder or an extra is not fit for it; an unreadable image is a row.
+    """
+    workers, threads = threads_of(asked.files, threads=asked.threads, workers=asked.workers)
+    scorer = Scorer(asked.bundle, threads=threads)
+    pictures = Pictures(asked.maps, asked.masks, asked.overlays)
+    pictures.require_unit(scorer.threshold)
+    sink = _sink(asked, scorer)
+    with ExitStack() as opened:
+        journal = None
+        if asked.out:
+            journal = Journal(Path(asked.out), fingerprint=scorer.fingerprint)
+            opened.callback(journal.close)
+        return _score(asked, scorer, workers, pictures, sink, journal)
+
+
+def _score(
+    asked: argparse.Namespace,
+    scorer: Scorer,
+    workers: int,
+    pictures: Pictures,
+    sink: Sink,
+    journal: Journal | None,
+) -> Told:
+    own = [folder for folder in (asked.maps, asked.masks, asked.overlays, asked.sort) if folder is not None]
+    hot = None
+    if asked.watch is not None:
+        hot = HotFolder(asked.watch, settle=asked.settle, without={os.path.abspath(path) for path in own})  # noqa: PTH100
+    webhook = None
+    if asked.webhook:
+        queue = Path(asked.out + ".webhook")
+        webhook = Webhook(asked.webhook, asked.webhook_secret_file, queue)
+    sorter = Sorter(asked.sort) if asked.sort is not None else None
+    gone = None if hot is None else hot.forget
+    line = Line(scorer, workers, sink, pictures, journal, sorter, webhook, gone)
+    endless = hot is not None or any(place.startswith(CAMERA) for place in asked.files)
+    with _until_stopped() if endless else nullcontext(threading.Event()) as stopped:
+        if hot is None:
+            line.run(items(asked.files, every=asked.every, without=own), stopped)
+        else:
+            _watch(line, hot, stopped, idle=asked.idle)
+    sink.close()
+    n_left = webhook.close(asked.webhook_wait) if webhook is not None else 0
+    return _told(asked, scorer, line, sink, n_left)
+
+
+def threads_of(files: list[str], *, threads: int | None, workers: int | None) -> tuple[int, int | None]:
+    """How many images at once, and onnxruntime's threads for each; None leaves the choice to it.
+
+    Of many files each worker takes its own, which keeps all cores busy; of one file they share the work.
+    """
+    if workers is None and len(files) == 1 and _is_one_image(files[0]):
+        return 1, threads
+    n_workers = workers or threads or os.cpu_count() or 1
+    return n_workers, max(1, (threads or 1) // n_workers)
+
+
+def _is_one_image(place: str) -> bool:
+    path = Path(place)
+    return place != STDIN and not place.startswith(CAMERA) and path.suffix.lower() not in VIDEOS and path.is_file()
+
+
+def _watch(line: Line, hot: HotFolder, stopped: threading.Event, *, idle: float | None) -> None:
+    """Judge what becomes complete until stopped, or until for `idle` seconds nothing has come."""
+    since = time.monotonic()
+    while not stopped.is_set():
+        before = line.counts.n_files
+        line.run(hot.complete(), stopped)
+        if hot.waiting or line.counts.n_files > before:
+            since = time.monotonic()
+        if idle is not None and time.monotonic() - since > idle:
+            return
+        stopped.wait(POLL)
+
+
+@contextmanager
+def _until_stopped() -> Iterator[threading.Event]:
+    """An event that SIGTERM sets, and Ctrl-C: what is judged is then written, and the summary told."""
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(*_: object) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt  # asked for twice: at once
+        stopped.set()
+
+    try:
+        for number in before:
+            signal.signal(number, stop)
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _sink(asked: argparse.Namespace, scorer: Scorer) -> Sink:
+    if asked.csv is not None:
+        return Csv(asked.csv)
+    if asked.parquet is not None:
+        return Parquet(asked.parquet)
+    if asked.jsonl:
+        return JsonLines()
+    if asked.json and not asked.out and asked.watch is None:
+        return Kept()
+    return Lines(localises=scorer.rule.threshold is not None, verdicts=not (asked.json or asked.out))
+
+
+def _told(asked: argparse.Namespace, scorer: Scorer, line: Line, sink: Sink, n_left: int) -> Told:
+    counts, record, pixels = line.counts, scorer.record, scorer.rule.threshold
+    if not counts.n_files and asked.watch is None:
+        raise DataError("nothing to judge: no name came on standard input")
+    report = {
+        "ok": not counts.n_errors,
+        "category": scorer.category,
+        "threshold": scorer.threshold,
+        "certified": record.certified,
+        "certified_false_alarm_rate": record.certified_false_alarm_rate,
+        "confidence": record.confidence,
+        "pixel_threshold": None if pixels is None else pixels.threshold,
+        **asdict(counts),
+    }
+    text = (
+        f"{counts.n_files - counts.n_rejected - counts.n_errors} pass, {counts.n_rejected} reject, "
+        f"{counts.n_errors} unreadable; threshold {scorer.threshold:.6g}"
+    )
+    if counts.n_uncertain:
+        text += f"; {counts.n_uncertain} uncertain (?)"
+    if asked.out:
+        report["out"] = asked.out
+        text += f"; {counts.n_new} of {counts.n_files} judged now, rows in {asked.out}"
+    if line.webhook is not None:
+        report |= {"n_undelivered": n_left, "n_refused": line.webhook.n_refused}
+        if n_left or line.webhook.n_refused:
+            text += f"; webhook: {n_left} not delivered yet, {line.webhook.n_refused} refused"
+    if isinstance(sink, Kept):
+        report["results"] = sink.rows
+    return Told(counts, report, text)

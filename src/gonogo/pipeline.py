@@ -1,0 +1,31 @@
+"""DVC, as a process of its own."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from gonogo.errors import MissingExtraError, PipelineError
+
+
+def dvc_call(*words: str) -> tuple[list[str], dict[str, str]]:
+    """The command `dvc WORDS` of this interpreter, and the environment in which stages find the same `python` first."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return [sys.executable, "-m", "dvc", *words], os.environ | {"PATH": path}
+
+
+def run_dvc(*arguments: str) -> None:
+    """Run dvc with this interpreter; what it and the stages say goes to standard error.
+
+    Raises:
+        MissingExtraError: it is not installed.
+        PipelineError: it failed; what it said stands above.
+    """
+    if find_spec("dvc") is None:
+        raise MissingExtraError("this needs dvc, which is missing; pip install 'gonogo[pipeline]'")
+    command, environment = dvc_call(*arguments)
+    print(f"== dvc {' '.join(arguments)}", file=sys.stderr, flush=True)
+    status = subprocess.run(command, env=environment, stdout=2, check=False).returncode
+    if status:
+        raise PipelineError(f"dvc {arguments[0]} failed with exit status {status}; what it said stands above")
