@@ -20,16 +20,29 @@ def folders(tmp_path: Path):
 
 
 def test_rounding_in_the_last_digits_is_agreement(folders):
-    a = folders("a", image_auroc=0.92, score_max_diff_e6=1.2, detector="pca", worst_image="3.png")
-    b = folders("b", image_auroc=0.92009, score_max_diff_e6=3.9, detector="pca", worst_image="4.png")
+    a = folders("a", aupro_30=0.92, score_max_diff_e6=1.2, detector="pca", worst_image="3.png")
+    b = folders("b", aupro_30=0.92009, score_max_diff_e6=3.9, detector="pca", worst_image="4.png")
+    assert list(metric_differences(a, b)) == []
+
+
+def test_a_pair_of_images_that_swaps_ranks_by_rounding_is_agreement(folders):
+    a = folders("a", synthetic_auroc=0.876932, image_auroc_low=0.85)
+    b = folders("b", synthetic_auroc=0.877527, image_auroc_low=0.8507)
     assert list(metric_differences(a, b)) == []
 
 
 @pytest.mark.parametrize(
-    "change", [{"image_auroc": 0.9203}, {"detector": "patchcore"}, {"certified": 1}, {"score_max_diff_e6": 150.0}]
+    "change",
+    [
+        {"image_auroc": 0.923},
+        {"recall": 0.5003},
+        {"detector": "patchcore"},
+        {"certified": 1},
+        {"score_max_diff_e6": 150.0},
+    ],
 )
 def test_a_real_difference_is_named(folders, change):
-    metrics = {"image_auroc": 0.92, "detector": "pca", "certified": True, "score_max_diff_e6": 1.0}
+    metrics = {"image_auroc": 0.92, "recall": 0.5, "detector": "pca", "certified": True, "score_max_diff_e6": 1.0}
     differences = list(metric_differences(folders("a", **metrics), folders("b", **metrics | change)))
     assert len(differences) == 1
     assert next(iter(change)) in differences[0]

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 STAGES = {  # the command: its stage, what it does
@@ -27,6 +28,17 @@ def count(text: str) -> int:
 
 def add_project_commands(commands: Any, of_pipeline: Callable[[str], Callable[[argparse.Namespace], int]]) -> None:
     """Add them to argparse's `commands`; `of_pipeline` gives the command in a file of `gonogo.commands`."""
+    init = commands.add_parser(
+        "init",
+        help="make a project of a folder of images",
+        description="Look at a folder of images, say what is in it, and write a project for it that `dvc repro` runs. "
+        "The images stay where they are.",
+    )
+    init.add_argument("images", type=Path, metavar="IMAGES", help="a folder; docs/data.md lists the layouts")
+    init.add_argument(
+        "--into", type=Path, default=Path(), metavar="DIR", help="the project's folder; default: this one"
+    )
+    init.set_defaults(command=of_pipeline("init"))
     for name, (stage, help_) in STAGES.items():
         parser = commands.add_parser(name, help=help_, description=_description(stage, help_))
         _add_stage(parser, stage)

@@ -1,0 +1,132 @@
+"""A project of one's own: the pipeline's files from this installation, with parameters for images that were found."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+import gonogo
+from gonogo.errors import ConfigError, PipelineError
+from gonogo.layouts import Category
+from gonogo.pipeline import run_dvc
+
+START = ("constraints.txt", "dvc.yaml", "params.yaml", "tolerances.yaml", "stages/*.py", "recipes/*.yaml")
+START_HIDDEN = (".gitignore", ".dvcignore", ".gitattributes", ".dvc/config", ".dvc/plots/*")
+HEADER = """\
+# prepare -> fit -> evaluate -> export -> parity -> robustness, bench for each category, then one summary.
+# Every path of the project stands here, every number in params.yaml. constraints.txt names the gonogo that results are
+# made with: change it there when you install another, and DVC makes them anew.
+"""
+
+
+def starting_files() -> Path:
+    """The folder of what a project starts from: the checkout that gonogo runs from, or what was installed with it.
+
+    Raises:
+        PipelineError: neither is there.
+    """
+    checkout = Path(gonogo.__file__).resolve().parents[2]
+    if (checkout / "stages").is_dir() and (checkout / "dvc.yaml").is_file():
+        return checkout
+    for file in metadata.files("gonogo") or []:
+        if file.match("share/gonogo/dvc.yaml"):
+            return Path(str(file.locate())).resolve().parent
+    raise PipelineError("this gonogo was installed without what a project starts from; install it anew")
+
+
+def write_project(project: Path, raw: Path, found: Sequence[Category]) -> list[Path]:
+    """Write a project for the categories into the folder `project`, under git and DVC; what is there stays.
+
+    Args:
+        raw: the folder of the images, which the project reads where it lies.
+        found: the categories below it.
+
+    Returns:
+        What was written, below `project`.
+
+    Raises:
+        ConfigError: one of the files is there already, or the project and its results would lie among the images.
+        PipelineError: git or dvc failed.
+    """
+    start = starting_files()
+    files = [path for pattern in (*START, *START_HIDDEN) for path in sorted(start.glob(pattern)) if path.is_file()]
+    names = [path.relative_to(start) for path in files]
+    written = [*names, Path("README.md"), Path("data/accepted.jsonl"), Path("searches/README.md")]
+    if there := [str(name) for name in written if (project / name).exists() and name.name != ".gitignore"]:
+        raise ConfigError(f"{project} has {', '.join(there)} already; name an empty folder with --into")
+    if project.resolve().is_relative_to(raw.resolve()):
+        raise ConfigError(f"{project} lies in {raw}: results would count as images; name another folder with --into")
+    project.mkdir(parents=True, exist_ok=True)
+    _under_version_control(project)
+    for source, name in zip(files, names, strict=True):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        if name.name == ".gitignore" and (project / name).exists():
+            with (project / name).open("a", encoding="utf-8") as file:
+                file.write(source.read_text(encoding="utf-8"))
+        else:
+            shutil.copyfile(source, project / name)
+    dvc_yaml = project / "dvc.yaml"
+    dvc_yaml.write_text(_pipeline(dvc_yaml.read_text(encoding="utf-8"), found), encoding="utf-8")
+    constraints = project / "constraints.txt"
+    pins = constraints.read_text(encoding="utf-8")
+    constraints.write_text(f"gonogo=={gonogo.__version__}\n{pins}", encoding="utf-8")
+    params = project / "params.yaml"
+    place = Path(os.path.relpath(raw.resolve(), project.resolve())).as_posix()
+    params.write_text(_params(params.read_text(encoding="utf-8"), place, found), encoding="utf-8")
+    (project / "data").mkdir(exist_ok=True)
+    (project / "data/accepted.jsonl").touch()
+    (project / "searches").mkdir(exist_ok=True)
+    (project / "searches/README.md").write_text("Searches of the fit's parameters; the report shows them.\n", "utf-8")
+    template = Environment(loader=PackageLoader("gonogo", "."), undefined=StrictUndefined, keep_trailing_newline=True)
+    text = template.get_template("project.md.j2").render(found=found, version=gonogo.__version__)
+    (project / "README.md").write_text(text, encoding="utf-8")
+    return written
+
+
+def _under_version_control(project: Path) -> None:
+    """Make it a project of git, unless it lies in one, and of DVC."""
+    inside = _git(project, "rev-parse", "--show-toplevel")
+    if inside is None and _git(project, "init", "--quiet") is None:
+        raise PipelineError(f"{project}: git init failed; DVC keeps experiments in git: install git")
+    root = inside or str(project.resolve())
+    subdir = [] if Path(root).resolve() == project.resolve() else ["--subdir"]
+    run_dvc("--cd", str(project), "init", "--quiet", *subdir)
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """What git prints in the folder; None where it fails or is missing."""
+    try:
+        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def _pipeline(text: str, found: Sequence[Category]) -> str:
+    """dvc.yaml without the library's files, which a project has installed, and with the categories' gauges."""
+    stages = re.sub(
+        r"^      - src/gonogo/\S+\n", "", text[text.index("vars:") : text.index("\nartifacts:")], flags=re.M
+    )
+    model = 'type: model, desc: "ONNX gauge, proven by the parity stage"'
+    gauges = "".join(f"  gauge-{one.name}: {{path: bundles/{one.name}, {model}}}\n" for one in found)
+    return f"{HEADER}{stages}\nartifacts:\n{gauges}"
+
+
+def _params(text: str, raw: str, found: Sequence[Category]) -> str:
+    """params.yaml for these images and categories. The first one's source is the section's, and others override it."""
+    text = re.sub(r"^categories: .*", f"categories: [{', '.join(one.name for one in found)}]", text, flags=re.M)
+    text = re.sub(r"^raw: .*", f"raw: {json.dumps(raw)}", text, flags=re.M)
+    text = re.sub(r"(?<=^  source: ).*?(?= *#)", lambda was: found[0].source.ljust(len(was[0])), text, flags=re.M)
+    text = re.sub(r"^  window: .*\n", "", text, flags=re.M)
+    overrides = []
+    for one in found:
+        own = {} if one.source == found[0].source else {"source": one.source}
+        options = ", ".join(f"{key}: {json.dumps(value)}" for key, value in (own | one.options).items())
+        overrides.append(f"  {one.name}: {{prepare: {{{options}}}}}\n")
+    return text[: text.index("overrides:\n")] + "overrides:\n" + "".join(overrides)
