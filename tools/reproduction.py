@@ -1,6 +1,6 @@
 """Do two runs agree? Between machines to a tolerance, on one machine to the last bit. Speed is compared by nobody.
 
-    python tools/reproduction.py metrics A B       the JSON files of two metrics folders, within a tolerance, costs apart
+    python tools/reproduction.py metrics A B       the JSON files of two metrics folders, but for rounding and costs
     python tools/reproduction.py bits A B STAGE …  the outputs of stages in two dvc.lock files, by their hashes
 
 Exit status 1, with every difference named, where they do not agree.
