@@ -136,7 +136,7 @@ def render(experiments: Sequence[Experiment], ended_early: str = "") -> str:
     for one in experiments:
         values = [one.params.get(name, "-") for name in params] + [one.metrics.get(name, "-") for name in HEADLINE]
         rows.append([one.name, one.state, *(f"{v:.4g}" if isinstance(v, float) else str(v) for v in values)])
-    lines = [in_columns(rows)]
+    lines = [in_columns(rows, head=True)]
     not_done = [one for one in experiments if one.state != DONE]
     if not_done:
         lines += [

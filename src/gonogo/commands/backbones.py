@@ -59,6 +59,8 @@ def _described(name: str, where: str | None) -> Answer:
         f"{name}: {report['parameters'] / 1e6:.1f} million parameters, head included; trained on "
         f"{report['trained_on_size']} pixels; licence of the weights: {license_ or 'not said'}",
         f"weights: {where or DOWNLOADED}",
-        in_columns([("layer", "channels", "stride"), *(tuple(map(str, level.values())) for level in levels)]),
+        in_columns(
+            [("layer", "channels", "stride"), *(tuple(map(str, level.values())) for level in levels)], head=True
+        ),
     ]
     return Answer(report, "\n".join(lines))

@@ -22,7 +22,7 @@ def run(arguments: Namespace) -> Answer:
         listed = [_headline(name) for name in names]
         head = ("category", "source", "detector", "image AUROC", "recall", "false alarms")
         rows = [tuple("-" if value is None else _shown(value) for value in entry.values()) for entry in listed]
-        return Answer({"ok": True, "categories": listed}, in_columns([head, *rows]))
+        return Answer({"ok": True, "categories": listed}, in_columns([head, *rows], head=True))
     if arguments.name not in names:
         raise UsageError(
             f"{PARAMS} has no category {arguments.name!r}; choose one of {', '.join(names)}",

@@ -43,7 +43,7 @@ def _described(entry: Entry, shared: list[str]) -> str:
             *about,
             entry.score,
             "",
-            in_columns([head, *rows]),
+            in_columns([head, *rows], head=True),
             "",
             f"with every detector: {', '.join(shared)}; params.yaml says what they are",
         ]

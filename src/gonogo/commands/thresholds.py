@@ -36,4 +36,4 @@ def _table(points: Sequence[OperatingPoint], record: ThresholdRecord) -> str:
         mark = "*" if point.threshold == record.threshold else ""
         shares = ("–" if rate is None else str(rate) for rate in measured)
         rows.append([mark, f"{point.threshold:.6g}", *limits, *shares])
-    return in_columns(rows)
+    return in_columns(rows, head=True)
