@@ -42,7 +42,7 @@ OPTIONS: dict[str, dict[str, object]] = {
     "ecod": {"image_size": 64} | TINY,
     "ocsvm": {"features": "pixels", "image_size": 8},
     "padim": {"image_size": 64, "n_features": 20} | TINY,
-    "patchcore": {"image_size": 64, "coreset_ratio": 0.05},
+    "patchcore": {"image_size": 64, "coreset_ratio": 0.05} | TINY,
     "softpatch": {"image_size": 64, "coreset_ratio": 0.05} | TINY,
     "supersimplenet": {"image_size": 64, "noise_std": 1.0, "epochs": 8, "head_lr": 1e-3} | TINY,
     "efficientad": {"teacher": "random", "size": "tiny", "image_size": 48, "steps": 8, "epoch_steps": 4, "lr": 1e-3},

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -37,7 +38,7 @@ from gonogo.manifest import read_manifest as read_records
 from gonogo.pipeline import run_dvc
 from gonogo.prepare import Prepared, prepare
 from gonogo.sample import TEST, Sample
-from gonogo.scorer import Scorer
+from gonogo.scorer import ONNX_FILE, Scorer
 from gonogo.sources.anomalib_folder import AnomalibFolder
 from gonogo.sources.digits import Digits, read_digits
 from gonogo.threshold import certified_rank, certify
@@ -329,6 +330,10 @@ class Pipeline:
             margin=1e-3,
         )
         shutil.copytree(self.bundle, Path("bundles") / CATEGORY, dirs_exist_ok=True)
+        gauge = onnx.load(Path("bundles") / CATEGORY / ONNX_FILE)
+        (told,) = (entry for entry in gauge.metadata_props if entry.key == "gonogo.threshold")
+        told.value = json.dumps(record.to_dict())
+        onnx.save(gauge, Path("bundles") / CATEGORY / ONNX_FILE)
         content = read_manifest(self.bundle) | {"threshold": record.to_dict()}
         write_manifest(Path("bundles") / CATEGORY, content, content.pop("files"))
         rejected = {label: [scores[r.path] >= record.threshold for r in test if r.label == label] for label in (0, 1)}

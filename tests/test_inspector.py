@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from conftest import EACH, REGIONS, fitted, name_of
+from conftest import EACH, REGIONS, fitted
 from gonogo.detectors import DETECTORS
 from gonogo.export import export_onnx
 from gonogo.inspector import Inspector
@@ -82,14 +82,15 @@ def test_a_roi_of_the_whole_image_gives_bit_for_bit_what_none_gives(inspector, p
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_without_roi_and_border_nothing_is_painted_in_the_graph(inspector, digits, tmp_path):
+@pytest.mark.parametrize("name", ["mean_image", "patchcore"])  # painting comes before the detector, whichever it is
+def test_without_roi_and_border_nothing_is_painted_in_the_graph(name, digits, tmp_path):
     def nodes(given):
         export_onnx(given, tmp_path / "gauge.onnx", metadata={}, opset=18)
         return [node.op_type for node in onnx.load(tmp_path / "gauge.onnx").graph.node]
 
     assert REGIONS.inside is None
-    plain = nodes(inspector)
-    painting = nodes(fitted(name_of(inspector), digits, regions=ROI))
+    plain = nodes(fitted(name, digits))
+    painting = nodes(fitted(name, digits, regions=ROI))
     assert painting.count("Where") == plain.count("Where") + 2
     assert painting.count("Range") >= plain.count("Range") + 2  # one of rows, one of columns
 

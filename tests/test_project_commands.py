@@ -1,6 +1,7 @@
 """train, eval, export and bench: what they ask of DVC, and what they print of what it made."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -26,9 +27,7 @@ def ran(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
     params = tmp_path / "params.yaml"
     text = params.read_text()
-    params.write_text(
-        text.replace("categories: [brick, grass, gravel, digit_0, digit_8]", "categories: [brick, digit_0]")
-    )
+    params.write_text(re.sub(r"categories: \[.*\]", "categories: [brick, digit_0]", text))
     monkeypatch.chdir(tmp_path)
     asked = []
     monkeypatch.setattr(stages, "run_dvc", lambda *words: asked.append(" ".join(words)))
