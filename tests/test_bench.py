@@ -9,7 +9,7 @@ import pytest
 
 from gonogo import bench
 from gonogo.bench import BenchParams, floor_figures, measure
-from gonogo.errors import ConfigError, DataError, GonogoError, IntegrityError
+from gonogo.errors import ConfigError, DataError, GonogoError, IntegrityError, MissingExtraError
 from gonogo.floor import Work, count_work
 from gonogo.timing import settings
 
@@ -149,6 +149,21 @@ def test_an_image_that_cannot_be_read_gives_no_figures_even_after_the_first_verd
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
     with pytest.raises(GonogoError, match=r"ImageError: .*broken\.png"):
         measure(bundle, [*images, tmp_path / "broken.png"], PARAMS)
+
+
+def test_openvino_is_timed_beside_onnxruntime_and_scores_as_it_does(bundle, images):
+    pytest.importorskip("openvino", reason="needs gonogo[openvino]")
+    told = measure(bundle, images, BenchParams(runs=30, warmup=1, threads=1, openvino=True))
+    assert told["openvino_p50_ms"] > 0
+    assert told["onnxruntime_beside_openvino_p50_ms"] > 0
+    assert told["openvino_score_max_diff_e6"] < 100
+    assert told["openvino_n_flips"] == 0
+
+
+def test_openvino_that_is_not_installed_is_an_error_that_names_the_extra(bundle, images, monkeypatch):
+    monkeypatch.setattr(bench, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError, match=r"gonogo\[openvino\]"):
+        measure(bundle, images, BenchParams(runs=1, warmup=0, threads=1, openvino=True))
 
 
 def test_no_image_is_an_error(bundle):

@@ -13,11 +13,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from gonogo.errors import ConfigError, DataError, GonogoError
+from gonogo.errors import ConfigError, DataError, GonogoError, MissingExtraError
 from gonogo.files import read_manifest
 from gonogo.floor import Work, count_work
 from gonogo.images import read_image
@@ -31,11 +32,12 @@ SOURCE_ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class BenchParams:
-    """The `bench` section."""
+    """The `bench` section. `openvino`: time that runtime too, beside onnxruntime."""
 
     runs: int
     warmup: int
     threads: int
+    openvino: bool = False
 
     def __post_init__(self) -> None:
         if min(self.runs, self.threads) < 1 or self.warmup < 0:
@@ -51,11 +53,14 @@ def measure(bundle: Path, images: Sequence[Path], params: BenchParams) -> dict[s
 
     Raises:
         DataError: there is no image.
+        MissingExtraError: OpenVINO is asked for and not installed.
         IntegrityError: the bundle is not the one that was proven.
         GonogoError: the measuring process failed; the message ends with its last words.
     """
     if not images:
         raise DataError("bench needs at least one image file to time, got none")
+    if params.openvino and find_spec("openvino") is None:
+        raise MissingExtraError("bench.openvino is true and openvino is missing; pip install 'gonogo[openvino]'")
     read_manifest(bundle)  # before its graph is looked at
     work = count_work(bundle / ONNX_FILE, *read_image(images[0]).shape[:2])
     request = {
@@ -65,6 +70,7 @@ def measure(bundle: Path, images: Sequence[Path], params: BenchParams) -> dict[s
         "warmup": params.warmup,
         "threads": params.threads,
         "copy_bytes": copied_bytes(work),
+        "openvino": params.openvino,
     }
     environment = (
         os.environ

@@ -17,6 +17,7 @@ SIDE = 1024  # of the matrices of a plain product
 LEAST_COPY = 2**20  # bytes; a smaller copy would time the clock
 PAUSE = 0.02  # seconds in which onnxruntime's threads fall asleep before numpy's begin
 ROUNDS = 15
+BLOCK = 20  # images that one runtime scores before the other does
 SWEEP_IMAGES = 32  # per setting
 BATCH_SIZES = (1, 8, 32)
 
@@ -62,6 +63,8 @@ def main() -> None:
         "onnxruntime": onnxruntime.__version__,
         "pillow": PIL.__version__,
     }
+    if request["openvino"]:
+        figures |= openvino_figures(bundle, scorer, paths, n_runs=request["runs"], threads=threads)
     rounds = list(in_turn(paths[0], threads, int(request["copy_bytes"])))
     room = machine_bytes() // 4
     most = room // max(1, peak - loaded) if room else 1
@@ -82,6 +85,45 @@ def _parts(scorer: Any, path: Path) -> tuple[float, float, float, float]:
     judged = time.perf_counter()
     _ = verdict.regions  # timed apart: the verdict does not wait for them
     return decoded - start, ran - decoded, judged - ran, time.perf_counter() - judged
+
+
+def openvino_figures(
+    bundle: Path, scorer: Any, paths: Sequence[Path], *, n_runs: int, threads: int
+) -> dict[str, float | int | str]:
+    """File to score in OpenVINO and in onnxruntime, `BLOCK` images of one and then of the other, and what differs.
+
+    OpenVINO computes in 32 bits, as it does not by itself on a CPU that is faster in 16.
+    """
+    import numpy as np
+    import openvino
+
+    from gonogo.images import read_image
+    from gonogo.scorer import ONNX_FILE
+
+    hints = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(bundle / ONNX_FILE, "CPU", hints)
+    runtimes = {"onnxruntime": lambda pixels: scorer.run(pixels)[0], "openvino": lambda pixels: compiled(pixels)[0]}
+    seconds: dict[str, list[float]] = {name: [] for name in runtimes}
+    scores: dict[str, list[float]] = {name: [] for name in runtimes}
+    images = cycle(paths)
+    for _ in range(-(-n_runs // BLOCK)):
+        block = list(islice(images, BLOCK))
+        for name, run in runtimes.items():
+            time.sleep(PAUSE)
+            run(read_image(block[0])[None])
+            for path in block:
+                start = time.perf_counter()
+                score = float(np.ravel(run(read_image(path)[None]))[0])
+                seconds[name].append(time.perf_counter() - start)
+                scores[name].append(score)
+    ours, theirs = np.array(scores["onnxruntime"]), np.array(scores["openvino"])
+    return {
+        "openvino": openvino.__version__,
+        "openvino_p50_ms": float(np.median(seconds["openvino"])) * 1e3,
+        "onnxruntime_beside_openvino_p50_ms": float(np.median(seconds["onnxruntime"])) * 1e3,
+        "openvino_score_max_diff_e6": float(np.abs(ours - theirs).max() / np.abs(ours).max()) * 1e6,
+        "openvino_n_flips": int(((ours >= scorer.threshold) != (theirs >= scorer.threshold)).sum()),
+    }
 
 
 def in_turn(path: Path, threads: int, copy_bytes: int) -> Iterator[tuple[float, float, float]]:
