@@ -17,9 +17,11 @@ from typing import Any
 
 from gonogo.errors import DataError, IntegrityError
 from gonogo.files import PLAIN_NAME, checked_manifest, read_manifest
+from gonogo.signature import require_signed, signature_of, signer_in
 
 ONNX_FILE = "gauge.onnx"
 MANIFEST = "manifest.json"
+SIGNATURE = "signature.json"  # beside what the manifest lists, where someone has signed it
 SUFFIX = ".gonogo"
 MOST_FILES = 64  # in one file; the pipeline writes two
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip knows
@@ -35,25 +37,32 @@ class Bundle:
     """A bundle whose every byte was held against its manifest.
 
     fingerprint: SHA-256 of the manifest's bytes, which name the bundle.
+    signer: the id of the key that it says it was signed with; None without a signature.
     gauge: the ONNX file, or its bytes where the bundle is one file.
     """
 
     manifest: dict[str, Any]
     fingerprint: str
+    signer: str | None
     gauge: Path | bytes
 
 
-def read_bundle(place: Path) -> Bundle:
+def read_bundle(place: Path, *, trust: Path | None = None) -> Bundle:
     """Read a bundle's manifest and verify it and all that it lists.
 
     Args:
         place: a folder, or a `.gonogo` file.
+        trust: file of a public key with whose private half it must have been signed; None: whoever made it.
 
     Raises:
-        IntegrityError: a file is missing, changed, more than the manifest lists or not what a bundle has.
+        IntegrityError: a file is missing, changed, more than the manifest lists or not what a bundle has, or the
+            signature is not there or not the one that `trust` asks for.
+        DataError: `trust` is no public key.
+        MissingExtraError: a signature is asked for and cryptography is not installed.
     """
     if place.is_file():
         contents = _contents(place)
+        signature = contents.pop(SIGNATURE, None)
         body, manifest = checked_manifest(contents[MANIFEST], place), contents.pop(MANIFEST)
         if set(contents) != set(body["files"]):
             raise IntegrityError(
@@ -68,10 +77,31 @@ def read_bundle(place: Path) -> Bundle:
     else:
         body = read_manifest(place)
         manifest = (place / MANIFEST).read_bytes()
+        signature = (place / SIGNATURE).read_bytes() if (place / SIGNATURE).is_file() else None
         gauge = place / ONNX_FILE if ONNX_FILE in body["files"] else None
     if gauge is None:
         raise IntegrityError(f"{place}: its manifest does not list {ONNX_FILE}")
-    return Bundle(body, hashlib.sha256(manifest).hexdigest(), gauge)
+    if trust is not None:
+        require_signed(manifest, signature, trust, place)
+    return Bundle(body, hashlib.sha256(manifest).hexdigest(), signer_in(signature, place), gauge)
+
+
+def sign(place: Path, key: Path) -> Bundle:
+    """Sign a bundle, a folder or a `.gonogo` file, in place of any signature that it has; the bundle as it is then.
+
+    Raises:
+        IntegrityError: the bundle cannot be trusted.
+        DataError: there is no private key in the file `key`, or the bundle cannot be written.
+        MissingExtraError: cryptography is not installed.
+    """
+    read_bundle(place)
+    if place.is_file():
+        contents = _contents(place)
+        contents[SIGNATURE] = signature_of(contents[MANIFEST], key)
+        _write(place, _packed(contents))
+    else:
+        _write(place / SIGNATURE, signature_of((place / MANIFEST).read_bytes(), key))
+    return read_bundle(place)
 
 
 def pack(folder: Path, file: Path) -> None:
@@ -85,18 +115,10 @@ def pack(folder: Path, file: Path) -> None:
         raise DataError(f"{file}: the one file of a bundle ends in {SUFFIX}")
     if not folder.is_dir():
         raise IntegrityError(f"{folder} is not a folder; expected one that the pipeline wrote")
-    listed = read_bundle(folder).manifest["files"]
-    data = _packed({name: (folder / name).read_bytes() for name in [MANIFEST, *listed]})
-    partial = file.with_name(file.name + ".partial")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        read_bundle(partial)  # what changed between the two readings is refused here
-        partial.replace(file)
-    except OSError as error:
-        raise DataError(f"{file} cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    read = read_bundle(folder)
+    names = [MANIFEST, *read.manifest["files"], *([SIGNATURE] if read.signer else [])]
+    data = _packed({name: (folder / name).read_bytes() for name in names})
+    _write(file, data)
 
 
 def unpack(file: Path, folder: Path) -> None:
@@ -120,6 +142,26 @@ def unpack(file: Path, folder: Path) -> None:
         partial.replace(folder)
     except OSError as error:
         raise DataError(f"{folder} cannot be written: {error.strerror or error}") from error
+
+
+def _write(file: Path, data: bytes) -> None:
+    """Write a part of a bundle, or all of it, whole or not at all.
+
+    Raises:
+        DataError: it cannot be written.
+        IntegrityError: it is a bundle's one file, and what was written is none.
+    """
+    partial = file.with_name(file.name + ".partial")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        if file.suffix == SUFFIX:
+            read_bundle(partial)  # what changed between two readings of a folder is refused here
+        partial.replace(file)
+    except OSError as error:
+        raise DataError(f"{file} cannot be written: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _packed(contents: Mapping[str, bytes]) -> bytes:

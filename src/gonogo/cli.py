@@ -102,9 +102,9 @@ def _parser() -> argparse.ArgumentParser:
     verify.set_defaults(command=_on_line("verify"))
     explain = add_explain(commands)
     explain.set_defaults(command=_on_line("explain"))
-    pack, unpack = add_bundle(commands)
-    pack.set_defaults(command=_bundle, action="pack")
-    unpack.set_defaults(command=_bundle, action="unpack")
+    bundle_actions = add_bundle(commands)
+    for name, action in bundle_actions.items():
+        action.set_defaults(command=_bundle, action=name)
 
     distill = commands.add_parser(
         "distill",
@@ -182,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
 
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print one JSON object")
-    for action in (pack, unpack):  # whose own default would undo what stands before the action
+    for action in bundle_actions.values():  # whose own default would undo what stands before the action
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object")
     return parser
 
@@ -235,13 +235,24 @@ def _on_line(name: str) -> Callable[[argparse.Namespace], int]:
 
 
 def _bundle(arguments: argparse.Namespace) -> int:
-    from gonogo.bundle import pack, unpack
+    from gonogo.bundle import pack, sign, unpack
+    from gonogo.signature import make_key
 
-    scorer = _line_module("verify").Scorer  # a bundle that would be refused later is refused here
-    place = arguments.source
-    scorer(place)
-    (pack if arguments.action == "pack" else unpack)(place, arguments.target)
-    _print({"ok": True, "out": str(arguments.target)}, f"{arguments.target} written", as_json=arguments.json)
+    action, report = arguments.action, {"ok": True}
+    if action == "key":
+        public = make_key(arguments.target)
+        report |= {"out": str(arguments.target), "public": str(public)}
+        text = f"{arguments.target} written, keep it secret; {public} is its public half"
+    else:
+        _line_module("verify").Scorer(arguments.source)  # a bundle that would be refused later is refused here
+        if action == "sign":
+            report |= {"out": str(arguments.source), "signer": sign(arguments.source, arguments.key).signer}
+            text = f"{arguments.source} is signed with the key {report['signer']}"
+        else:
+            (pack if action == "pack" else unpack)(arguments.source, arguments.target)
+            report |= {"out": str(arguments.target)}
+            text = f"{arguments.target} written"
+    _print(report, text, as_json=arguments.json)
     return DONE
 
 

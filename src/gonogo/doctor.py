@@ -34,6 +34,7 @@ EXTRAS = {
     "search": {"optuna": "5.0"},
     "cluster": {"pyarrow": "17", "ray": "2.50"},
     "openvino": {"openvino": "2025.1"},
+    "sign": {"cryptography": "42"},
     "s3": {"dvc-s3": "3.2"},
     "completion": {"shtab": "1.7"},
 }

@@ -65,15 +65,19 @@ class Verdict:
 class Scorer:
     """A bundle that `gonogo` proved, loaded after its hashes were checked."""
 
-    def __init__(self, bundle: Path, *, threads: int | None = None) -> None:
-        """Load `bundle`, a folder or a `.gonogo` file; `threads` bounds onnxruntime's, None leaves the choice to it.
+    def __init__(self, bundle: Path, *, threads: int | None = None, trust: Path | None = None) -> None:
+        """Load `bundle`, a folder or a `.gonogo` file.
+
+        Args:
+            threads: of onnxruntime; None leaves the choice to it.
+            trust: file of a public key with whose private half the bundle must have been signed; None: whoever made it.
 
         Raises:
             IntegrityError: a file is missing or changed, the bundle's format is another one, it has no threshold, its
                 network cannot be loaded, or the network's own record says something else than the manifest.
         """
-        read = read_bundle(bundle)
-        self.manifest, self.fingerprint = read.manifest, read.fingerprint
+        read = read_bundle(bundle, trust=trust)
+        self.manifest, self.fingerprint, self.signer = read.manifest, read.fingerprint, read.signer
         try:
             self.record = ThresholdRecord.from_dict(self.manifest["threshold"])
             self.probability = probability_in(self.manifest)

@@ -33,6 +33,7 @@ def add_score(commands: Any) -> argparse.ArgumentParser:
     )
     score.add_argument("bundle", type=Path, metavar="BUNDLE", help=BUNDLE)
     score.add_argument("files", metavar="PATH", nargs="*", help="with --cluster also s3://bucket/folder")
+    _add_trust(score)
     score.add_argument("--threads", type=at_least_one, metavar="N", help="use so many threads; all cores otherwise")
     score.add_argument("--workers", type=at_least_one, metavar="N", help="judge so many images at once")
     score.add_argument("--every", type=at_least_one, default=1, metavar="N", help="of a video, each N-th frame")
@@ -66,9 +67,15 @@ def add_score(commands: Any) -> argparse.ArgumentParser:
     return score
 
 
+def _add_trust(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trust", type=Path, metavar="KEY.pub", help="refuse a bundle that is not signed with this key; gonogo[sign]"
+    )
+
+
 def check_score(asked: argparse.Namespace) -> None:
     """Refuse, as wrong usage, what does not go together."""
-    alone = ("threads", "jsonl", "csv", "parquet", "maps", "masks", "overlays", "sort", "watch", "webhook")
+    alone = ("threads", "jsonl", "csv", "parquet", "maps", "masks", "overlays", "sort", "trust", "watch", "webhook")
     if asked.cluster:
         wrong = [f"--{name}" for name in alone if getattr(asked, name)]
         if wrong or not asked.out or not asked.files:
@@ -99,6 +106,7 @@ def add_verify(commands: Any) -> argparse.ArgumentParser:
     )
     verify.add_argument("bundle", type=Path, metavar="BUNDLE", help=BUNDLE)
     verify.add_argument("files", metavar="IMAGE", nargs="*", help="as gonogo score takes them; default: those of FILE")
+    _add_trust(verify)
     verify.add_argument("--reference", type=Path, metavar="FILE", help="what gonogo score --jsonl or --out wrote")
     verify.add_argument(
         "--tolerance", type=share, default=1e-4, metavar="R", help="of a score, relative; 0.0001 as in parity"
@@ -124,20 +132,26 @@ def add_explain(commands: Any) -> argparse.ArgumentParser:
     )
     explain.add_argument("bundle", type=Path, metavar="BUNDLE", help=BUNDLE)
     explain.add_argument("image", type=Path, metavar="IMAGE")
+    _add_trust(explain)
     explain.add_argument("--cells", type=at_least_one, default=16, metavar="N", help="of the map's longer side; 16")
     explain.add_argument("--top", type=at_least_one, default=5, metavar="N", help="how many cells to list; 5")
     explain.add_argument("--picture", type=Path, metavar="FILE", help="write the image with its map and regions, a PNG")
     return explain
 
 
-def add_bundle(commands: Any) -> list[argparse.ArgumentParser]:
-    """The parsers of `gonogo bundle pack` and `gonogo bundle unpack`."""
-    bundle = commands.add_parser("bundle", help="make one file of a bundle's folder, or a folder of the file")
+def add_bundle(commands: Any) -> dict[str, argparse.ArgumentParser]:
+    """The parsers of `gonogo bundle ACTION`, by action."""
+    bundle = commands.add_parser("bundle", help="make one file of a bundle's folder, or sign it")
     actions = bundle.add_subparsers(required=True, metavar="ACTION")
-    pack: argparse.ArgumentParser = actions.add_parser("pack", help="one file of a folder")
+    pack: argparse.ArgumentParser = actions.add_parser("pack", help="make one file of a folder")
     pack.add_argument("source", type=Path, metavar="FOLDER")
     pack.add_argument("target", type=Path, metavar="FILE.gonogo")
-    unpack: argparse.ArgumentParser = actions.add_parser("unpack", help="a folder of the one file")
+    unpack: argparse.ArgumentParser = actions.add_parser("unpack", help="make a folder of the one file")
     unpack.add_argument("source", type=Path, metavar="FILE.gonogo")
     unpack.add_argument("target", type=Path, metavar="FOLDER", help="one that is not there yet")
-    return [pack, unpack]
+    key: argparse.ArgumentParser = actions.add_parser("key", help="make a key to sign with, and its public half")
+    key.add_argument("target", type=Path, metavar="KEY", help="keep it secret; KEY.pub is for those who trust you")
+    sign: argparse.ArgumentParser = actions.add_parser("sign", help="sign a bundle, for those who ask with --trust")
+    sign.add_argument("source", type=Path, metavar="BUNDLE", help=BUNDLE)
+    sign.add_argument("--key", type=Path, metavar="KEY", required=True, help="what gonogo bundle key wrote")
+    return {"pack": pack, "unpack": unpack, "key": key, "sign": sign}

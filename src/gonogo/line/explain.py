@@ -27,7 +27,7 @@ def run(asked: Namespace) -> Answer:
         ImageError: it cannot be read.
         IntegrityError: the bundle cannot be trusted.
     """
-    scorer = Scorer(asked.bundle)
+    scorer = Scorer(asked.bundle, trust=asked.trust)
     pixels = read_image(asked.image)
     (verdict,) = scorer.score_pixels(pixels[None])
     cells = top_cells(verdict.anomaly_map, n_cells=asked.cells, n_top=asked.top) if scorer.manifest["localises"] else []

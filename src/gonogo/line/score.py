@@ -171,7 +171,7 @@ def score(asked: argparse.Namespace) -> Told:
         GonogoError: the bundle, the journal, a folder or an extra is not fit for it; an unreadable image is a row.
     """
     workers, threads = threads_of(asked.files, threads=asked.threads, workers=asked.workers)
-    scorer = Scorer(asked.bundle, threads=threads)
+    scorer = Scorer(asked.bundle, threads=threads, trust=asked.trust)
     pictures = Pictures(asked.maps, asked.masks, asked.overlays)
     pictures.require_unit(scorer.threshold)
     sink = _sink(asked, scorer)

@@ -37,7 +37,7 @@ def run(asked: Namespace) -> Answer:
         DataError: the reference cannot be read, or has no score for an image.
         ImageError: an image cannot be read.
     """
-    scorer = Scorer(asked.bundle)  # hashes, format, threshold, and what manifest and network say of each other
+    scorer = Scorer(asked.bundle, trust=asked.trust)  # checks hashes, format, threshold, agreement and signature
     _require_inference(scorer)
     report: dict[str, Any] = {
         "ok": True,
@@ -45,13 +45,18 @@ def run(asked: Namespace) -> Answer:
         "bundle": scorer.fingerprint,
         "threshold": scorer.threshold,
         "data_fingerprint": scorer.manifest["data_fingerprint"],
+        "signer": scorer.signer,
         "checks": ["hashes", "format", "threshold", "manifest and network agree", "it runs here"],
     }
+    if asked.trust is not None:
+        report["checks"].append(f"signed with the key {scorer.signer}")
     lines = [
         f"{scorer.category}: bundle {scorer.fingerprint[:12]}, threshold {scorer.threshold:.6g}",
         f"  {scorer.record.sentence}",
         *(f"ok  {check}" for check in report["checks"]),
     ]
+    if scorer.signer is not None and asked.trust is None:
+        lines.append(f"    it says that it is signed with the key {scorer.signer}; --trust KEY.pub checks that")
     if asked.reference is None:
         n_scored = sum(1 for place in asked.files for item in items([place]) if _score(scorer, item) is not None)
         if asked.files:
