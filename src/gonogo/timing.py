@@ -102,7 +102,10 @@ def openvino_figures(
 
     hints = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(bundle / ONNX_FILE, "CPU", hints)
-    runtimes = {"onnxruntime": lambda pixels: scorer.run(pixels)[0], "openvino": lambda pixels: compiled(pixels)[0]}
+    runtimes: dict[str, Callable[[Any], Any]] = {
+        "onnxruntime": lambda pixels: scorer.run(pixels)[0],
+        "openvino": lambda pixels: compiled(pixels)[0],
+    }
     seconds: dict[str, list[float]] = {name: [] for name in runtimes}
     scores: dict[str, list[float]] = {name: [] for name in runtimes}
     images = cycle(paths)
