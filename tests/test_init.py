@@ -164,6 +164,15 @@ def test_the_version_of_gonogo_is_one_of_its_pins(project):
     assert (project / "constraints.txt").read_text().startswith("gonogo==0.1.0\n")
 
 
+def test_a_new_repository_has_its_first_commit_with_all_of_it(project):
+    def git(*words):
+        return subprocess.run(["git", *words], cwd=project, check=True, capture_output=True, text=True).stdout
+
+    assert git("log", "--format=%s").splitlines() == ["Start a project of gonogo"]
+    assert git("status", "--short") == ""
+    assert "stages/fit.py" in git("ls-files").splitlines()
+
+
 def test_nothing_that_is_there_is_written_over(project, capsys):
     (project / "README.md").write_text("mine")
     assert main(["init", str(project.parent / "raw"), "--into", str(project)]) == 3
@@ -180,6 +189,8 @@ def test_a_project_among_its_own_images_is_refused(tmp_path, capsys):
 
 def test_a_project_in_a_folder_of_another_repository_is_a_project_of_dvc_there(tmp_path, capsys, monkeypatch):
     subprocess.run(["git", "init", "--quiet", tmp_path / "all"], check=True)
+    first = ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--allow-empty", "--message", "first"]
+    subprocess.run(["git", *first], cwd=tmp_path / "all", check=True)
     draw(tmp_path / "raw" / "good", 40)
     (tmp_path / "all" / "own").mkdir()
     (tmp_path / "all" / "own" / ".gitignore").write_text("notes\n")
@@ -188,6 +199,8 @@ def test_a_project_in_a_folder_of_another_repository_is_a_project_of_dvc_there(t
     told = json.loads(capsys.readouterr().out)
     assert told["categories"][0]["n_good"] == 40
     assert not Path(".git").exists()
+    log = subprocess.run(["git", "log", "--format=%s"], check=True, capture_output=True, text=True).stdout
+    assert log == "first\n"
     assert Path(".dvc/config").is_file()
     assert Path(".gitignore").read_text().startswith("notes\n.venv/\n")
 

@@ -43,6 +43,8 @@ def starting_files() -> Path:
 def write_project(project: Path, raw: Path, found: Sequence[Category]) -> list[Path]:
     """Write a project for the categories into the folder `project`, under git and DVC; what is there stays.
 
+    A repository without a commit gets its first one, without which stages could not say what they were run on.
+
     Args:
         raw: the folder of the images, which the project reads where it lies.
         found: the categories below it.
@@ -86,6 +88,8 @@ def write_project(project: Path, raw: Path, found: Sequence[Category]) -> list[P
     template = Environment(loader=PackageLoader("gonogo", "."), undefined=StrictUndefined, keep_trailing_newline=True)
     text = template.get_template("project.md.j2").render(found=found, version=gonogo.__version__)
     (project / "README.md").write_text(text, encoding="utf-8")
+    if _git(project, "rev-parse", "--verify", "HEAD") is None:
+        _commit(project, written)
     return written
 
 
@@ -97,6 +101,15 @@ def _under_version_control(project: Path) -> None:
     root = inside or str(project.resolve())
     subdir = [] if Path(root).resolve() == project.resolve() else ["--subdir"]
     run_dvc("--cd", str(project), "init", "--quiet", *subdir)
+
+
+def _commit(project: Path, written: Sequence[Path]) -> None:
+    """Commit what was written, in the name of git's user or, where git knows none, of this command."""
+    known = _git(project, "config", "user.email")
+    as_ = [] if known else ["-c", "user.name=gonogo init", "-c", "user.email=gonogo@localhost"]
+    _git(project, "add", ".dvc", *map(str, written))
+    if _git(project, *as_, "commit", "--quiet", "--message", "Start a project of gonogo") is None:
+        raise PipelineError(f"{project}: git commit failed; commit what was written before you run dvc repro")
 
 
 def _git(folder: Path, *words: str) -> str | None:
