@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from gonogo.cli import main
 from gonogo.config import Params, read_yaml
-from gonogo.errors import DataError
+from gonogo.errors import DataError, PipelineError
 from gonogo.images import write_png
 from gonogo.layouts import Category, categories_in
 from gonogo.new_project import START, START_HIDDEN, starting_files, write_project
@@ -228,19 +229,13 @@ def test_an_installation_has_all_that_a_project_starts_from():
     assert all(source == target for source, target in installed.items())
 
 
-def test_without_a_checkout_it_starts_from_what_was_installed(tmp_path, monkeypatch):
-    package = tmp_path / "lib" / "gonogo" / "__init__.py"
-    monkeypatch.setattr("gonogo.__file__", str(package))
-    share = tmp_path / "share" / "gonogo"
-    share.mkdir(parents=True)
+@pytest.mark.parametrize("place", ["prefix", "lib"])  # of an environment, of pip --target
+def test_without_a_checkout_it_starts_from_what_was_installed(place, tmp_path, monkeypatch):
+    monkeypatch.setattr("gonogo.__file__", str(tmp_path / "lib" / "gonogo" / "__init__.py"))
+    monkeypatch.setattr(sysconfig, "get_path", lambda *_: str(tmp_path / "prefix"))
+    with pytest.raises(PipelineError, match="install it anew"):
+        starting_files()
+    share = tmp_path / place / "share" / "gonogo"
+    (share / "stages").mkdir(parents=True)
     shutil.copy(ROOT / "dvc.yaml", share)
-
-    class File:
-        def match(self, pattern: str) -> bool:
-            return pattern == "share/gonogo/dvc.yaml"
-
-        def locate(self) -> Path:
-            return share / "dvc.yaml"
-
-    monkeypatch.setattr("gonogo.new_project.metadata.files", lambda _: [File()])
     assert starting_files() == share

@@ -5,8 +5,8 @@ import os
 import re
 import shutil
 import subprocess
+import sysconfig
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -31,12 +31,12 @@ def starting_files() -> Path:
     Raises:
         PipelineError: neither is there.
     """
-    checkout = Path(gonogo.__file__).resolve().parents[2]
-    if (checkout / "stages").is_dir() and (checkout / "dvc.yaml").is_file():
-        return checkout
-    for file in metadata.files("gonogo") or []:
-        if file.match("share/gonogo/dvc.yaml"):
-            return Path(str(file.locate())).resolve().parent
+    package, share = Path(gonogo.__file__).resolve().parent, Path("share", "gonogo")
+    schemes = (sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user"))
+    installed = [Path(sysconfig.get_path("data", scheme)) / share for scheme in schemes]
+    for place in (package.parents[1], *installed, package.parent / share):  # the last is that of pip --target
+        if (place / "dvc.yaml").is_file() and (place / "stages").is_dir():
+            return place
     raise PipelineError("this gonogo was installed without what a project starts from; install it anew")
 
 
