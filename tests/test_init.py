@@ -174,6 +174,11 @@ def test_a_new_repository_has_its_first_commit_with_all_of_it(project):
     assert "stages/fit.py" in git("ls-files").splitlines()
 
 
+def test_its_history_of_acceptances_begins_as_ours(project):
+    ours = (ROOT / "data/accepted.jsonl").read_text()
+    assert (project / "data/accepted.jsonl").read_text() == ours.splitlines(keepends=True)[0]
+
+
 def test_nothing_that_is_there_is_written_over(project, capsys):
     (project / "README.md").write_text("mine")
     assert main(["init", str(project.parent / "raw"), "--into", str(project)]) == 3

@@ -24,6 +24,10 @@ HEADER = """\
 # made with: change it there when you install another, and DVC makes them anew.
 """
 
+HISTORY = (
+    '{"event": "begin", "what": "images that a person accepted as good; gonogo accept adds lines and changes none"}\n'
+)
+
 
 def starting_files() -> Path:
     """The folder of what a project starts from: the checkout that gonogo runs from, or what was installed with it.
@@ -82,7 +86,7 @@ def write_project(project: Path, raw: Path, found: Sequence[Category]) -> list[P
     place = Path(os.path.relpath(raw.resolve(), project.resolve())).as_posix()
     params.write_text(_params(params.read_text(encoding="utf-8"), place, found), encoding="utf-8")
     (project / "data").mkdir(exist_ok=True)
-    (project / "data/accepted.jsonl").touch()
+    (project / "data/accepted.jsonl").write_text(HISTORY, encoding="utf-8")
     (project / "searches").mkdir(exist_ok=True)
     (project / "searches/README.md").write_text("Searches of the fit's parameters; the report shows them.\n", "utf-8")
     template = Environment(loader=PackageLoader("gonogo", "."), undefined=StrictUndefined, keep_trailing_newline=True)
