@@ -21,9 +21,8 @@ from gonogo.commands import Answer
 from gonogo.doctor import examine
 from gonogo.errors import MissingExtraError, UsageError
 from gonogo.exits import DATA, DONE, ENVIRONMENT, MEANINGS, NOBODY_READS, REJECTED, tell
-from gonogo.line.arguments import add_bundle, add_explain, add_score, add_verify, check_score
+from gonogo.line.arguments import add_bundle, add_explain, add_score, add_verify, check_score, count
 from gonogo.project_commands import add_project_commands
-from gonogo.project_commands import count as _count
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -120,11 +119,11 @@ def _parser() -> argparse.ArgumentParser:
     distill.add_argument(
         "--size", choices=["small", "medium", "tiny"], default="small", help="of the teacher; as in fit.size"
     )
-    distill.add_argument("--image-size", type=_count, default=256, metavar="N", help="pixels; the teacher's input")
-    distill.add_argument("--backbone-size", type=_count, default=512, metavar="N", help="pixels; the backbone's input")
-    distill.add_argument("--steps", type=_count, default=60_000, metavar="N")
-    distill.add_argument("--batch", type=_count, default=16, metavar="N", help="images per step")
-    distill.add_argument("--epoch-steps", type=_count, default=200, metavar="N", help="steps between checkpoints")
+    distill.add_argument("--image-size", type=count, default=256, metavar="N", help="pixels; the teacher's input")
+    distill.add_argument("--backbone-size", type=count, default=512, metavar="N", help="pixels; the backbone's input")
+    distill.add_argument("--steps", type=count, default=60_000, metavar="N")
+    distill.add_argument("--batch", type=count, default=16, metavar="N", help="images per step")
+    distill.add_argument("--epoch-steps", type=count, default=200, metavar="N", help="steps between checkpoints")
     distill.add_argument("--seed", type=int, default=17, metavar="N")
     distill.add_argument("--out", type=Path, default=Path("teacher.safetensors"), metavar="FILE")
     distill.add_argument(

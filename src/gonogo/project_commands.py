@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gonogo.line.arguments import count
+
 STAGES = {  # the command: its stage, what it does
     "train": ("fit", "fit a gauge on good images and certify its threshold"),
     "eval": ("evaluate", "measure a gauge on the test images, beside a trivial baseline"),
@@ -16,14 +18,6 @@ LISTS = {
     "backbones": "list the backbones whose weights are here or whose names match, or describe one",
     "categories": "list the project's categories, or describe one",
 }
-
-
-def count(text: str) -> int:
-    """The number that `text` says, at least 1, for argparse."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
-    return number
 
 
 def add_project_commands(commands: Any, of_pipeline: Callable[[str], Callable[[argparse.Namespace], int]]) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 BUNDLE = "a folder that the pipeline wrote, bundles/brick, or a .gonogo file"
 
 
-def at_least_one(text: str) -> int:
+def count(text: str) -> int:
     """A whole number above 0."""
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"{count} is not at least 1")
-    return count
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
+    return number
 
 
 def seconds(text: str) -> float:
@@ -34,9 +34,9 @@ def add_score(commands: Any) -> argparse.ArgumentParser:
     score.add_argument("bundle", type=Path, metavar="BUNDLE", help=BUNDLE)
     score.add_argument("files", metavar="PATH", nargs="*", help="with --cluster also s3://bucket/folder")
     _add_trust(score)
-    score.add_argument("--threads", type=at_least_one, metavar="N", help="use so many threads; all cores otherwise")
-    score.add_argument("--workers", type=at_least_one, metavar="N", help="judge so many images at once")
-    score.add_argument("--every", type=at_least_one, default=1, metavar="N", help="of a video, each N-th frame")
+    score.add_argument("--threads", type=count, metavar="N", help="use so many threads; all cores otherwise")
+    score.add_argument("--workers", type=count, metavar="N", help="judge so many images at once")
+    score.add_argument("--every", type=count, default=1, metavar="N", help="of a video, each N-th frame")
     told = score.add_argument_group("where verdicts go, if not to the screen")
     told.add_argument("--jsonl", action="store_true", help="print a JSON object for each image")
     told.add_argument("--csv", type=Path, metavar="FILE")
@@ -133,8 +133,8 @@ def add_explain(commands: Any) -> argparse.ArgumentParser:
     explain.add_argument("bundle", type=Path, metavar="BUNDLE", help=BUNDLE)
     explain.add_argument("image", type=Path, metavar="IMAGE")
     _add_trust(explain)
-    explain.add_argument("--cells", type=at_least_one, default=16, metavar="N", help="of the map's longer side; 16")
-    explain.add_argument("--top", type=at_least_one, default=5, metavar="N", help="how many cells to list; 5")
+    explain.add_argument("--cells", type=count, default=16, metavar="N", help="of the map's longer side; 16")
+    explain.add_argument("--top", type=count, default=5, metavar="N", help="how many cells to list; 5")
     explain.add_argument("--picture", type=Path, metavar="FILE", help="write the image with its map and regions, a PNG")
     return explain
 
