@@ -53,7 +53,7 @@ def test_parity_of_real_images_allows_the_bundle(exported, digits, tmp_path):
     parity = compare(model, path, few(digits), PARAMS)
     assert {c.batch_size for c in parity.comparisons} == {1, 8}
     assert {c.size for c in parity.comparisons} == {"8 x 8", "37 x 21", "90 x 64"}
-    write_bundle(tmp_path / "bundle", path, model, parity)
+    write_bundle(tmp_path / "bundle", path, model, parity, digits)
     assert parity.metrics()["passed"] is True
     assert parity.metrics()["rank_agreement"] > 0.999
     assert (tmp_path / "bundle" / "gauge.onnx").is_file()
@@ -97,7 +97,7 @@ def test_export_is_refused_when_scores_drift_beyond_the_tolerance(exported, digi
     parity = compare(model, faulty, few(digits), PARAMS)
     assert parity.metrics()["n_beyond_tolerance"] == len(parity.comparisons)
     with pytest.raises(ParityError, match=r"images/\w+\.png"):
-        write_bundle(tmp_path / "bundle", faulty, model, parity)
+        write_bundle(tmp_path / "bundle", faulty, model, parity, digits)
     assert not (tmp_path / "bundle").exists()
 
 
