@@ -7,13 +7,13 @@ from PIL import Image
 from sklearn.neighbors import LocalOutlierFactor as SklearnLOF
 
 from conftest import OPTIONS, fitted, manifest_of, shares
+from gonogo.colours import PASS, REJECT
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.knn import KNearestNeighbours
 from gonogo.detectors.lof import LocalOutlierFactor
 from gonogo.detectors.mean_image import MeanImage
 from gonogo.detectors.padim import PaDiM
 from gonogo.detectors.patchcore import PatchCore
-from gonogo.drawing import PASS, REJECT
 from gonogo.errors import NotFittedError
 from gonogo.files import read_rows
 from gonogo.fit_images import FitImages

@@ -1,23 +1,26 @@
-"""gonogo explain: all that a bundle knows about one image."""
+"""gonogo explain: all that a bundle knows about one image, and the good patches nearest to what it looks at."""
 
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from gonogo.commands import Answer
-from gonogo.images import read_image, write_png
-from gonogo.line.outputs import overlay
+from gonogo.good_patches import Box, GoodPatches, box_around
+from gonogo.images import read_image
+from gonogo.line.picture import Pair, write_picture
 from gonogo.scorer import Scorer, Verdict
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A part of the map: `box` (x, y, width, height) in pixels of the image, and its highest value."""
+    """A part of the map: `box` (x, y, width, height) in pixels of the image, its highest value, and where (x, y)."""
 
-    box: tuple[int, int, int, int]
+    box: Box
     peak: float
+    at: tuple[int, int]
 
 
 def run(asked: Namespace) -> Answer:
@@ -29,10 +32,16 @@ def run(asked: Namespace) -> Answer:
     """
     scorer = Scorer(asked.bundle, trust=asked.trust)
     pixels = read_image(asked.image)
-    (verdict,) = scorer.score_pixels(pixels[None])
+    scores, maps, nearest = scorer.run_matched(pixels[None])
+    (verdict,) = scorer.judge(scores, maps)
     cells = top_cells(verdict.anomaly_map, n_cells=asked.cells, n_top=asked.top) if scorer.manifest["localises"] else []
+    pairs: list[Pair] = []
+    if scorer.good_patches is not None and nearest is not None:
+        height, width = pixels.shape[:2]
+        whole = Cell((0, 0, width, height), verdict.score, (width // 2, height // 2))  # where it does not say where
+        pairs = [pair_of(cell, pixels, nearest[0], scorer.good_patches) for cell in cells or [whole]]
     if asked.picture is not None:
-        write_png(asked.picture, overlay(pixels, verdict))
+        write_picture(asked.picture, asked.image.name, pixels, verdict, pairs)
     report: dict[str, Any] = {
         "ok": True,
         "file": str(asked.image),
@@ -45,10 +54,11 @@ def run(asked: Namespace) -> Answer:
         "probability": verdict.probability,
         "uncertain": verdict.uncertain,
         "regions": [asdict(region) for region in verdict.regions],
-        "cells": [asdict(cell) for cell in cells],
+        "cells": [{"box": cell.box, "peak": cell.peak} for cell in cells],
+        "nearest": [_told(pair) for pair in pairs],
         "threshold_record": scorer.record.sentence,
     }
-    return Answer(report, "\n".join(_said(asked, scorer, verdict, cells)))
+    return Answer(report, "\n".join(_said(asked, scorer, verdict, cells, pairs)))
 
 
 def top_cells(anomaly_map: np.ndarray, *, n_cells: int, n_top: int) -> list[Cell]:
@@ -61,11 +71,41 @@ def top_cells(anomaly_map: np.ndarray, *, n_cells: int, n_top: int) -> list[Cell
     cells = []
     for row, column in zip(*np.unravel_index(order, peaks.shape), strict=True):
         x, y = int(columns[column]), int(rows[row])
-        cells.append(Cell((x, y, min(side, width - x), min(side, height - y)), float(peaks[row, column])))
+        box = (x, y, min(side, width - x), min(side, height - y))
+        inside = anomaly_map[y : y + box[3], x : x + box[2]]
+        down, across = np.unravel_index(inside.argmax(), inside.shape)
+        cells.append(Cell(box, float(peaks[row, column]), (x + int(across), y + int(down))))
     return cells
 
 
-def _said(asked: Namespace, scorer: Scorer, verdict: Verdict, cells: list[Cell]) -> list[str]:
+def pair_of(cell: Cell, pixels: np.ndarray, nearest: np.ndarray, good_patches: GoodPatches) -> Pair:
+    """The place of an image (h, w, 3) where a cell of the map is highest, and the good patch nearest to it.
+
+    Args:
+        nearest: numbers (ch, cw) of good patches; its cells cover the image.
+
+    Raises:
+        IntegrityError: the number is that of no good patch.
+    """
+    height, width = pixels.shape[:2]
+    row, column = (
+        int((at + 0.5) * n / length)
+        for at, n, length in zip(cell.at[::-1], nearest.shape, (height, width), strict=True)
+    )
+    wide, high = width / nearest.shape[1], height / nearest.shape[0]
+    box = box_around(((column + 0.5) * wide, (row + 0.5) * high), (wide, high), (width, height))
+    return Pair(box, cell.peak, good_patches.picture_of(pixels, box), good_patches[int(nearest[row, column])])
+
+
+def _told(pair: Pair) -> dict[str, Any]:
+    good = pair.good
+    told = {"entry": good.entry, "image": good.image, "box": good.box, "turned": good.turned}
+    return {"box": pair.box, "peak": pair.peak, "good_patch": told}
+
+
+def _said(
+    asked: Namespace, scorer: Scorer, verdict: Verdict, cells: Sequence[Cell], pairs: Sequence[Pair]
+) -> list[str]:
     sign, word = (">=", "reject") if verdict.anomalous else ("<", "pass")
     lines = [
         f"{asked.image}: {word}, score {verdict.score:.6g} {sign} threshold {verdict.threshold:.6g}",
@@ -82,8 +122,21 @@ def _said(asked: Namespace, scorer: Scorer, verdict: Verdict, cells: list[Cell])
     ]
     if not verdict.regions:
         lines.append("no region")
-    for cell in cells:
-        x, y, width, height = cell.box
-        lines.append(f"cell {width} x {height} at ({x}, {y}): {cell.peak:.6g}")
+    for number, cell in enumerate(cells):
+        lines.append(f"cell {_at(cell.box)}: {cell.peak:.6g}{_beside(pairs[number]) if pairs else ''}")
+    if pairs and not cells:
+        lines.append(f"the image as a whole: {pairs[0].peak:.6g}{_beside(pairs[0])}")
+    if not pairs:
+        lines.append("no good patches to compare with: the gauge remembers none, or its bundle is of before")
     lines.append(f"threshold: {scorer.record.sentence}")
     return lines
+
+
+def _at(box: Box) -> str:
+    x, y, width, height = box
+    return f"{width} x {height} at ({x}, {y})"
+
+
+def _beside(pair: Pair) -> str:
+    turned = f", turned by {pair.good.turned:g} degrees" if pair.good.turned else ""
+    return f"; nearest good patch: {_at(pair.good.box)} of {pair.good.image}{turned}"
