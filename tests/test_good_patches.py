@@ -27,6 +27,7 @@ from gonogo.fit_images import FitImages
 from gonogo.good_patches import BESIDE, GoodPatches, picture_around
 from gonogo.images import read_image, write_png
 from gonogo.inspector import Inspector
+from gonogo.line.explain import Cell, apart
 from gonogo.manifest import Manifest, Record
 from gonogo.parity import Comparison, Parity, ParityParams, bundle_facts, compare, write_bundle
 from gonogo.scorer import Scorer, open_session, run_matched, run_session
@@ -318,14 +319,14 @@ def test_an_explanation_names_the_nearest_good_patch_of_each_of_the_highest_cell
     report = json.loads(capsys.readouterr().out)
     scorer = Scorer(remembered)
     _, maps, nearest = scorer.run_matched(read_image(image)[None])
-    assert [pair["peak"] for pair in report["nearest"]] == [cell["peak"] for cell in report["cells"]]
-    assert len(report["nearest"]) == 3
+    assert len(report["cells"]) == 3
     peak = np.unravel_index(maps[0].argmax(), (8, 8))
     row, column = (int((at + 0.5) * n / 8) for at, n in zip(peak, nearest.shape[1:], strict=True))
-    first = report["nearest"][0]["good_patch"]
+    first = report["cells"][0]["nearest"]
     good = scorer.good_patches[int(nearest[0, row, column])]
     assert first == {"entry": good.entry, "image": good.image, "box": list(good.box), "turned": 0.0}
-    x, y, width, height = report["nearest"][0]["box"]
+    assert report["places"][0]["nearest"] == first
+    x, y, width, height = report["places"][0]["box"]
     assert x <= peak[1] <= x + width
     assert y <= peak[0] <= y + height
     assert main(words) == 0
@@ -350,9 +351,9 @@ def test_where_the_gauge_does_not_say_where_the_whole_image_is_compared(digits, 
     assert main(["explain", str(tmp_path / "bundle"), str(digits.path_of(fit)), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["cells"] == []
-    (pair,) = report["nearest"]
-    assert pair["box"] == pair["good_patch"]["box"] == [0, 0, 8, 8]
-    assert pair["good_patch"]["image"] == fit.path  # it is its own nearest
+    (pair,) = report["places"]
+    assert pair["box"] == pair["nearest"]["box"] == [0, 0, 8, 8]
+    assert pair["nearest"]["image"] == fit.path  # it is its own nearest
     assert main(["explain", str(tmp_path / "bundle"), str(digits.path_of(fit))]) == 0
     assert (
         f"the image as a whole: {report['score']:.6g}; nearest good patch: 8 x 8 at (0, 0)" in capsys.readouterr().out
@@ -364,7 +365,15 @@ def test_without_a_bank_an_explanation_says_that_there_is_nothing_to_compare_wit
     assert main(["explain", str(bundle), str(image), "--picture", str(tmp_path / "e.png")]) == 0
     assert "no good patches to compare with" in capsys.readouterr().out
     main(["explain", str(bundle), str(image), "--json"])
-    assert json.loads(capsys.readouterr().out)["nearest"] == []
+    report = json.loads(capsys.readouterr().out)
+    assert report["places"] == []
+    assert [cell["nearest"] for cell in report["cells"]] == [None] * 5
+
+
+def test_places_to_compare_lie_apart_and_the_highest_of_those_that_do_not_is_kept():
+    places = [(10, 10), (14, 12), (30, 10), (29, 18), (10, 20), (20, 13)]
+    cells = [Cell((0, 0, 1, 1), 9.0 - n, at) for n, at in enumerate(places)]
+    assert [cell.at for cell in apart(cells, 10)] == [(10, 10), (30, 10), (10, 20), (20, 13)]
 
 
 # Bundles whose hashes are right, and whose good patches are none

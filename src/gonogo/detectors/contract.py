@@ -128,7 +128,7 @@ class Detector(nn.Module, ABC):
             own: the numbers, from 0 in the order of the fit, of all images that show the same part as these.
 
         Raises:
-            NotFittedError: there was no `fit`, or the model was saved and loaded since then.
+            NotFittedError: there was no `fit`, or what it needs of it is not saved and the model was loaded since.
         """
         score, grid = self(pixels)
         return score, grid

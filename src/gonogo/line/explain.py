@@ -3,12 +3,14 @@
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from gonogo.commands import Answer
-from gonogo.good_patches import Box, GoodPatches, box_around
+from gonogo.good_patches import Box, GoodPatch, GoodPatches, box_around
 from gonogo.images import read_image
 from gonogo.line.picture import Pair, write_picture
 from gonogo.scorer import Scorer, Verdict
@@ -34,14 +36,19 @@ def run(asked: Namespace) -> Answer:
     pixels = read_image(asked.image)
     scores, maps, nearest = scorer.run_matched(pixels[None])
     (verdict,) = scorer.judge(scores, maps)
-    cells = top_cells(verdict.anomaly_map, n_cells=asked.cells, n_top=asked.top) if scorer.manifest["localises"] else []
+    cells = top_cells(verdict.anomaly_map, n_cells=asked.cells) if scorer.manifest["localises"] else []
     pairs: list[Pair] = []
+    places: list[Pair] = []
     if scorer.good_patches is not None and nearest is not None:
+        compare = partial(pair_of, pixels=pixels, nearest=nearest[0], good_patches=scorer.good_patches)
+        pairs = [compare(cell) for cell in cells[: asked.top]]
         height, width = pixels.shape[:2]
         whole = Cell((0, 0, width, height), verdict.score, (width // 2, height // 2))  # where it does not say where
-        pairs = [pair_of(cell, pixels, nearest[0], scorer.good_patches) for cell in cells or [whole]]
+        reach = scorer.good_patches.share * max(height, width) / 2
+        places = [compare(cell) for cell in apart(cells or [whole], reach)[: asked.top]]
+    cells = cells[: asked.top]
     if asked.picture is not None:
-        write_picture(asked.picture, asked.image.name, pixels, verdict, pairs)
+        write_picture(asked.picture, asked.image.name, pixels, verdict, places)
     report: dict[str, Any] = {
         "ok": True,
         "file": str(asked.image),
@@ -54,20 +61,23 @@ def run(asked: Namespace) -> Answer:
         "probability": verdict.probability,
         "uncertain": verdict.uncertain,
         "regions": [asdict(region) for region in verdict.regions],
-        "cells": [{"box": cell.box, "peak": cell.peak} for cell in cells],
-        "nearest": [_told(pair) for pair in pairs],
+        "cells": [
+            {"box": cell.box, "peak": cell.peak, "nearest": None if pair is None else _told(pair.good)}
+            for cell, pair in zip_longest(cells, pairs)
+        ],
+        "places": [{"box": pair.box, "peak": pair.peak, "nearest": _told(pair.good)} for pair in places],
         "threshold_record": scorer.record.sentence,
     }
-    return Answer(report, "\n".join(_said(asked, scorer, verdict, cells, pairs)))
+    return Answer(report, "\n".join(_said(asked, scorer, verdict, cells, pairs or places)))
 
 
-def top_cells(anomaly_map: np.ndarray, *, n_cells: int, n_top: int) -> list[Cell]:
-    """The `n_top` highest cells of a map (h, w) that is cut into squares, `n_cells` along its longer side."""
+def top_cells(anomaly_map: np.ndarray, *, n_cells: int) -> list[Cell]:
+    """The cells of a map (h, w) that is cut into squares, `n_cells` along its longer side, the highest first."""
     height, width = anomaly_map.shape
     side = -(-max(height, width) // n_cells)
     rows, columns = np.arange(0, height, side), np.arange(0, width, side)
     peaks = np.maximum.reduceat(np.maximum.reduceat(anomaly_map, rows, axis=0), columns, axis=1)
-    order = np.argsort(-peaks, axis=None, kind="stable")[:n_top]
+    order = np.argsort(-peaks, axis=None, kind="stable")
     cells = []
     for row, column in zip(*np.unravel_index(order, peaks.shape), strict=True):
         x, y = int(columns[column]), int(rows[row])
@@ -76,6 +86,15 @@ def top_cells(anomaly_map: np.ndarray, *, n_cells: int, n_top: int) -> list[Cell
         down, across = np.unravel_index(inside.argmax(), inside.shape)
         cells.append(Cell(box, float(peaks[row, column]), (x + int(across), y + int(down))))
     return cells
+
+
+def apart(cells: Sequence[Cell], reach: float) -> list[Cell]:
+    """Those cells that lie `reach` pixels or more, along or across, from each that comes before them and is kept."""
+    kept: list[Cell] = []
+    for cell in cells:
+        if all(max(abs(cell.at[0] - other.at[0]), abs(cell.at[1] - other.at[1])) >= reach for other in kept):
+            kept.append(cell)
+    return kept
 
 
 def pair_of(cell: Cell, pixels: np.ndarray, nearest: np.ndarray, good_patches: GoodPatches) -> Pair:
@@ -97,10 +116,8 @@ def pair_of(cell: Cell, pixels: np.ndarray, nearest: np.ndarray, good_patches: G
     return Pair(box, cell.peak, good_patches.picture_of(pixels, box), good_patches[int(nearest[row, column])])
 
 
-def _told(pair: Pair) -> dict[str, Any]:
-    good = pair.good
-    told = {"entry": good.entry, "image": good.image, "box": good.box, "turned": good.turned}
-    return {"box": pair.box, "peak": pair.peak, "good_patch": told}
+def _told(good: GoodPatch) -> dict[str, Any]:
+    return {"entry": good.entry, "image": good.image, "box": good.box, "turned": good.turned}
 
 
 def _said(
