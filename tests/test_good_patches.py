@@ -28,6 +28,7 @@ from gonogo.good_patches import BESIDE, GoodPatches, picture_around
 from gonogo.images import read_image, write_png
 from gonogo.inspector import Inspector
 from gonogo.line.explain import Cell, apart
+from gonogo.line.picture import CAPTION, GAP, HEADER, PANEL, TILE
 from gonogo.manifest import Manifest, Record
 from gonogo.parity import Comparison, Parity, ParityParams, bundle_facts, compare, write_bundle
 from gonogo.scorer import Scorer, open_session, run_matched, run_session
@@ -92,7 +93,7 @@ def test_a_detector_without_a_bank_names_nothing(digits_model, bundle, pixels):
 SMALL = {"image_size": 64, "coreset_ratio": 0.02, "layers": [1]} | TINY
 KEPT = {
     "all at once": {},
-    "in parts": {"room": 1_500_000},
+    "in parts": {"room": 300_000},
     "few of many": {"bank_patches": 30, "coreset_ratio": None},
     "reduced": {"reduction": "pca", "reduced_dims": 8},
     "turned": {"rotations": 3},
@@ -335,7 +336,13 @@ def test_an_explanation_names_the_nearest_good_patch_of_each_of_the_highest_cell
         f"nearest good patch: {good.box[2]} x {good.box[3]} at ({good.box[0]}, {good.box[1]}) of {good.image}" in said
     )
     picture = read_image(tmp_path / "e.png")
-    assert picture.shape[1] > 2 * picture.shape[0] * 0.6
+    top, left = HEADER + CAPTION, GAP + PANEL + GAP
+    for step, tile in enumerate(
+        (scorer.good_patches.picture_of(read_image(image), (x, y, width, height)), good.picture)
+    ):
+        drawn = picture[top : top + TILE, left + step * (TILE + GAP) :][:, :TILE]
+        expected = np.asarray(Image.fromarray(tile).resize((TILE, TILE), Image.Resampling.BICUBIC))
+        np.testing.assert_array_equal(drawn[30:], expected[30:])  # a number stands above
     main([*words[:3], "--top", "1", "--picture", str(tmp_path / "one.png")])
     assert not np.array_equal(read_image(tmp_path / "one.png"), picture)
 

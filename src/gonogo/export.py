@@ -126,10 +126,13 @@ class _Frame(nn.Module):
         super().__init__()
         self.inspector = inspector
 
-    def forward(self, pixels: Tensor, scores: Tensor, grids: Tensor, *nearest: Tensor) -> tuple[Tensor, ...]:
-        tiles = self.inspector.tiles
-        pieced = nearest if tiles is None else [tiles.pieced(of_tiles) for of_tiles in nearest]
-        return self.inspector.resized(pixels), *self.inspector.judged(scores, grids, pixels), *pieced
+    def forward(
+        self, pixels: Tensor, scores: Tensor, grids: Tensor, nearest: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        seen = self.inspector.resized(pixels), *self.inspector.judged(scores, grids, pixels)
+        if nearest is None:
+            return seen
+        return *seen, nearest if self.inspector.tiles is None else self.inspector.tiles.pieced(nearest)
 
 
 def _composed(inspector: Inspector, opset: int) -> onnx.ModelProto:
