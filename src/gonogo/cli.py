@@ -238,7 +238,8 @@ def _bundle(arguments: argparse.Namespace) -> int:
     from gonogo.bundle import pack, sign, unpack
     from gonogo.signature import make_key
 
-    action, report = arguments.action, {"ok": True}
+    action = arguments.action
+    report: dict[str, Any] = {"ok": True}
     if action == "key":
         public = make_key(arguments.target)
         report |= {"out": str(arguments.target), "public": str(public)}
