@@ -85,6 +85,8 @@ def main(category: str, params: Params) -> None:
         detector_name=chosen.name,
         options=chosen.options,
         data_fingerprint=manifest.fingerprint,
+        fitted_on=[record.path for record in records],
+        rotations=chosen.values.rotations,
         calibrated_on=good.score_rows(),
         validated_on=validated.score_rows(),
         probability=probability,

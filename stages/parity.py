@@ -21,9 +21,9 @@ def main(category: str, params: Params) -> None:
     evidence = parity.metrics() | (int8.metrics() if int8 else {}) | {"data_fingerprint": manifest.fingerprint}
     write_metrics(door.path("metrics", "parity", f"{category}.json"), evidence)
     if int8 is None:
-        write_bundle(door.path("bundles", category), onnx_path, model, parity)
+        write_bundle(door.path("bundles", category), onnx_path, model, parity, manifest)
     else:
-        write_int8_bundle(door.path("bundles", category), int8_path, model, parity, int8)
+        write_int8_bundle(door.path("bundles", category), int8_path, model, parity, int8, manifest)
         door.say(f"{category}: in eight bits {evidence['int8_flips']} of {len(int8.images)} test verdicts flip")
     scores, maps = evidence["score_max_diff_e6"], evidence["map_max_diff_e6"]
     door.say(

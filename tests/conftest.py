@@ -182,6 +182,7 @@ def modelled(inspector: Inspector, manifest: Manifest, folder: Path, *, regions:
         detector_name=name,
         options=OPTIONS[name],
         data_fingerprint=manifest.fingerprint,
+        fitted_on=[record.path for record in manifest.with_role("fit")[:40]],
         calibrated_on=good.score_rows(),
     )
     return load_model(folder)
@@ -201,7 +202,7 @@ def bundle(digits: Manifest, digits_model: Model, tmp_path_factory: pytest.TempP
     parity = compare(
         digits_model, folder / "gauge.onnx", digits, ParityParams(1e-4, [1, 8], [[9, 9], [30, 20]], 0.01, 0.02)
     )
-    write_bundle(folder / "bundle", folder / "gauge.onnx", digits_model, parity)
+    write_bundle(folder / "bundle", folder / "gauge.onnx", digits_model, parity, digits)
     return folder / "bundle"
 
 

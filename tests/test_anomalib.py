@@ -71,7 +71,7 @@ def test_a_model_is_whole_without_the_checkpoints_file_and_proves_its_bytes(digi
     good, rule = inspect_calibrate(inspector, digits, REGIONS)
     threshold = threshold_of(good.scores, good.groups, CALIBRATE, seed=17)
     about = {"category": "digit_0", "detector_name": "anomalib", "data_fingerprint": digits.fingerprint}
-    about["calibrated_on"] = good.score_rows()
+    about |= {"fitted_on": [], "calibrated_on": good.score_rows()}
     save_model(tmp_path / "model", inspector, threshold, rule, options=options, **about)
     Path(options["checkpoint"]).unlink()
     model = load_model(tmp_path / "model")

@@ -18,6 +18,8 @@ from gonogo.errors import DataError, IntegrityError
 from gonogo.files import checked_manifest, read_manifest, write_manifest
 from gonogo.scorer import Scorer
 
+FILES = ["manifest.json", "gauge.onnx", "parity.json"]  # in the order of a packed bundle
+
 
 @pytest.fixture(scope="module")
 def packed(bundle, tmp_path_factory):
@@ -40,7 +42,7 @@ def test_one_file_judges_as_its_folder_does_and_is_the_same_bytes_each_time(bund
     assert (tmp_path / "again.gonogo").read_bytes() == packed.read_bytes()
     with zipfile.ZipFile(packed) as archive:
         assert archive.testzip() is None
-        assert archive.namelist() == ["manifest.json", "gauge.onnx"]
+        assert archive.namelist() == ["manifest.json", "gauge.onnx", "parity.json"]
 
 
 def test_packed_and_unpacked_by_the_command_it_is_the_same_folder(bundle, tmp_path, capsys):
@@ -86,23 +88,24 @@ def zipped(entries):
 @pytest.fixture(scope="module")
 def contents(bundle):
     """The bundle's files by name."""
-    return {name: (bundle / name).read_bytes() for name in ("manifest.json", "gauge.onnx")}
+    return {name: (bundle / name).read_bytes() for name in FILES}
 
 
 def edited(contents, tmp_path, **changes):
     """The files with a manifest that says something else, and whose own hash is right again."""
     body = checked_manifest(contents["manifest.json"], tmp_path) | changes
-    for name in ("manifest.json", "gauge.onnx"):
+    for name in FILES:
         (tmp_path / name).write_bytes(contents[name])
-    write_manifest(tmp_path, {key: value for key, value in body.items() if key != "files"}, ["gauge.onnx"])
+    write_manifest(tmp_path, {key: value for key, value in body.items() if key != "files"}, FILES[1:])
     return contents | {"manifest.json": (tmp_path / "manifest.json").read_bytes()}
 
 
 def rehashed(contents, tmp_path, gauge):
     """The files with another network, which the manifest's hashes allow."""
-    (tmp_path / "gauge.onnx").write_bytes(gauge)
+    for name, data in (contents | {"gauge.onnx": gauge}).items():
+        (tmp_path / name).write_bytes(data)
     body = checked_manifest(contents["manifest.json"], tmp_path)
-    write_manifest(tmp_path, {key: value for key, value in body.items() if key != "files"}, ["gauge.onnx"])
+    write_manifest(tmp_path, {key: value for key, value in body.items() if key != "files"}, FILES[1:])
     return {name: (tmp_path / name).read_bytes() for name in contents}
 
 
@@ -116,7 +119,7 @@ def with_entry(name, data=b"x", **changes):
 
 def renamed(name):
     return lambda contents, _: zipped(
-        [("manifest.json", contents["manifest.json"], {}), (name, contents["gauge.onnx"], {})]
+        [(name if old == "gauge.onnx" else old, data, {}) for old, data in contents.items()]
     )
 
 
@@ -183,8 +186,8 @@ MADE = {
     "the network twice": with_entry("gauge.onnx"),
     "the manifest twice": with_entry("manifest.json", b"{}"),
     "the network in capitals, too": with_entry("GAUGE.ONNX"),
-    "no manifest": lambda contents, _: zipped([("gauge.onnx", contents["gauge.onnx"], {})]),
-    "no network": lambda contents, _: zipped([("manifest.json", contents["manifest.json"], {})]),
+    "no manifest": lambda contents, _: zipped([entry for entry in entries_of(contents) if entry[0] != "manifest.json"]),
+    "no network": lambda contents, _: zipped([entry for entry in entries_of(contents) if entry[0] != "gauge.onnx"]),
     "the network under another name": renamed("other.onnx"),
     "an order of its own": lambda contents, _: zipped(reversed(entries_of(contents))),
     "a date": lambda contents, _: zipped(entries_of(contents, date_time=(2026, 1, 1, 0, 0, 0))),
@@ -192,8 +195,12 @@ MADE = {
     "bytes before": lambda contents, _: b"#!/bin/sh\n" + _packed(contents),
     "bytes behind": lambda contents, _: _packed(contents) + b"\0",
     "files swapped": lambda contents, _: _packed(
-        {"manifest.json": contents["gauge.onnx"], "gauge.onnx": contents["manifest.json"]}
+        contents | {"manifest.json": contents["gauge.onnx"], "gauge.onnx": contents["manifest.json"]}
     ),
+    "no report, which the manifest lists": lambda contents, _: zipped(
+        [entry for entry in entries_of(contents) if entry[0] != "parity.json"]
+    ),
+    "another report": lambda contents, _: _packed(contents | {"parity.json": b"{}"}),
     "a manifest that is a list": lambda contents, _: _packed(contents | {"manifest.json": b"[]"}),
     "an empty manifest": lambda contents, _: _packed(contents | {"manifest.json": b""}),
     "a manifest of deep lists": lambda contents, _: _packed(contents | {"manifest.json": b"[" * 100_000}),

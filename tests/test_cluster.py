@@ -175,7 +175,9 @@ def test_patchcores_coreset_of_coresets_covers_every_patch_within_the_radius_tha
     assert exact <= farthest * (1 + 1e-6)
     assert farthest <= bound * (1 + 1e-5)
     assert farthest <= 4 * exact
-    numbers = there.detector.bank_images
+    numbers, cells = there.detector.bank_places_.T
+    ours = patches.view(len(images), -1, patches.shape[1])[numbers, cells]
+    torch.testing.assert_close(ours, there.detector.memory_bank_)  # each entry is the patch it says
     assert set((numbers // 32).tolist()) == set(range(math.ceil(len(images) / 32)))  # every part is in the bank
 
 

@@ -171,7 +171,7 @@ def test_the_bundle_judges_in_eight_bits_by_its_own_threshold_and_says_so_inside
 ):
     model, float_path, int8_path = gauge
     parity = compare(model, float_path, some, ANY)
-    write_int8_bundle(tmp_path / "bundle", int8_path, model, parity, int8)
+    write_int8_bundle(tmp_path / "bundle", int8_path, model, parity, int8, some)
     scorer = Scorer(tmp_path / "bundle")
     verdicts = [scorer.score_image(some.path_of(record)) for record in some.with_role("test")]
     assert [verdict.score for verdict in verdicts] == int8.int8_scores.tolist()
@@ -184,15 +184,15 @@ def test_the_bundle_judges_in_eight_bits_by_its_own_threshold_and_says_so_inside
     assert json.loads(props["gonogo.category"]) == "digit_0"
 
 
-def test_no_bundle_is_written_where_either_proof_fails(gauge, int8, judged, tmp_path):
+def test_no_bundle_is_written_where_either_proof_fails(gauge, some, int8, judged, tmp_path):
     model, _, int8_path = gauge
     agreeing = Comparison("a.png", "8 x 8", 1, reference_score=2.0, onnx_score=2.0, map_difference=0.0)
     fails = replace(judged, params=replace(ANY, int8_flips=0.0))
     with pytest.raises(ParityError, match="int8_flips"):
-        write_int8_bundle(tmp_path / "bundle", int8_path, model, Parity([agreeing], 1.0, 1e-4), fails)
+        write_int8_bundle(tmp_path / "bundle", int8_path, model, Parity([agreeing], 1.0, 1e-4), fails, some)
     flipped = replace(agreeing, onnx_score=0.5)
     with pytest.raises(ParityError, match=r"reference score 2, onnxruntime 0\.5"):
-        write_int8_bundle(tmp_path / "bundle", int8_path, model, Parity([flipped], 1.0, 1e-4), int8)
+        write_int8_bundle(tmp_path / "bundle", int8_path, model, Parity([flipped], 1.0, 1e-4), int8, some)
     assert not (tmp_path / "bundle").exists()
 
 

@@ -36,6 +36,7 @@ def saved(digits, tmp_path_factory):
         detector_name="patchcore",
         options=OPTIONS["patchcore"],
         data_fingerprint=digits.fingerprint,
+        fitted_on=[],
         calibrated_on=[],
     )
     return folder, inspector, threshold

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from conftest import modelled
+from gonogo.detectors.contract import Remembers
 from gonogo.errors import ConfigError, ParityError
 from gonogo.export import export_onnx
 from gonogo.parity import Comparison, Parity, ParityParams, bundle_facts, compare, write_bundle
-from gonogo.scorer import open_session, run_session
+from gonogo.scorer import open_session, run_matched, run_session
 
 PARAMS = ParityParams(
     tolerance=1e-4, batch_sizes=[1, 8], other_sizes=[[37, 21], [90, 64]], int8_auroc_change=0.01, int8_flips=0.02
@@ -48,12 +49,25 @@ def test_both_runtimes_agree_at_any_size_and_batch(exported, size, batch):
     np.testing.assert_allclose(maps, expected_maps, atol=1e-4 * scale, rtol=0)
 
 
+def test_both_runtimes_name_the_same_good_patches_and_only_of_a_detector_with_a_bank(exported, pixels):
+    model, path = exported
+    session = open_session(path)
+    score, anomaly_map, nearest = run_matched(session, pixels)
+    for ours, theirs in zip(run_session(session, pixels), (score, anomaly_map), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    if not isinstance(model.inspector.detector, Remembers):
+        assert nearest is None
+        return
+    assert nearest.dtype == np.int64
+    assert (nearest == model.inspector.inspect_matched(pixels)[2]).mean() > 0.98  # but for those that are equally near
+
+
 def test_parity_of_real_images_allows_the_bundle(exported, digits, tmp_path):
     model, path = exported
     parity = compare(model, path, few(digits), PARAMS)
     assert {c.batch_size for c in parity.comparisons} == {1, 8}
     assert {c.size for c in parity.comparisons} == {"8 x 8", "37 x 21", "90 x 64"}
-    write_bundle(tmp_path / "bundle", path, model, parity)
+    write_bundle(tmp_path / "bundle", path, model, parity, digits)
     assert parity.metrics()["passed"] is True
     assert parity.metrics()["rank_agreement"] > 0.999
     assert (tmp_path / "bundle" / "gauge.onnx").is_file()
@@ -97,7 +111,7 @@ def test_export_is_refused_when_scores_drift_beyond_the_tolerance(exported, digi
     parity = compare(model, faulty, few(digits), PARAMS)
     assert parity.metrics()["n_beyond_tolerance"] == len(parity.comparisons)
     with pytest.raises(ParityError, match=r"images/\w+\.png"):
-        write_bundle(tmp_path / "bundle", faulty, model, parity)
+        write_bundle(tmp_path / "bundle", faulty, model, parity, digits)
     assert not (tmp_path / "bundle").exists()
 
 

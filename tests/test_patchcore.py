@@ -162,7 +162,7 @@ def test_a_bank_sized_in_megabytes_is_filled_but_for_less_than_one_patch(digits,
 
 
 def test_megabytes_that_two_patches_exceed_are_refused_with_what_a_patch_takes(digits):
-    with pytest.raises(ConfigError, match=r"bank_mb is 0\.001; a patch takes 680 bytes"):
+    with pytest.raises(ConfigError, match=r"bank_mb is 0\.001; a patch takes 688 bytes"):
         fitted(digits, bank_mb=0.001)
 
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from conftest import REGIONS, manifest_of
-from gonogo.colours import COLOURS, map_colours
-from gonogo.drawing import GAP, PAPER, TILE
+from gonogo.colours import COLOURS, PAPER, map_colours
+from gonogo.drawing import GAP, TILE
 from gonogo.evaluate import Evaluation
 from gonogo.inspection import Inspection
 from gonogo.model import Model

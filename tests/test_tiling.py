@@ -211,7 +211,7 @@ def test_a_saved_model_tiles_as_before_and_its_file_agrees_at_every_size_and_bat
     export_onnx(model.inspector, onnx_path, metadata=bundle_facts(model), opset=18)
     parity = compare(model, onnx_path, some, ParityParams(1e-4, [1, 8], [[37, 21], [90, 64]], 0.01, 0.02))
     assert {c.batch_size for c in parity.comparisons} == {1, 8}
-    write_bundle(tmp_path / "bundle", onnx_path, model, parity)
+    write_bundle(tmp_path / "bundle", onnx_path, model, parity, digits)
 
 
 def test_what_lies_outside_the_roi_changes_nothing_with_tiles_either(digits, tmp_path):

@@ -23,7 +23,7 @@ ONNX_FILE = "gauge.onnx"
 MANIFEST = "manifest.json"
 SIGNATURE = "signature.json"  # beside what the manifest lists, where someone has signed it
 SUFFIX = ".gonogo"
-MOST_FILES = 64  # in one file; the pipeline writes two
+MOST_FILES = 64  # in one file; the pipeline writes five at most
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip knows
 MODE = (stat.S_IFREG | 0o644) << 16
 
@@ -38,13 +38,30 @@ class Bundle:
 
     fingerprint: SHA-256 of the manifest's bytes, which name the bundle.
     signer: the id of the key that it says it was signed with; None without a signature.
-    gauge: the ONNX file, or its bytes where the bundle is one file.
+    files: what the manifest lists, by name: the file, or its bytes where the bundle is one file.
     """
 
     manifest: dict[str, Any]
     fingerprint: str
     signer: str | None
-    gauge: Path | bytes
+    files: Mapping[str, Path | bytes]
+
+    @property
+    def gauge(self) -> Path | bytes:
+        """The ONNX file, or its bytes."""
+        return self.files[ONNX_FILE]
+
+    def bytes_of(self, name: str) -> bytes:
+        """What is in a file that the manifest lists.
+
+        Raises:
+            IntegrityError: it is not there any more.
+        """
+        file = self.files[name]
+        try:
+            return file.read_bytes() if isinstance(file, Path) else file
+        except OSError as error:
+            raise IntegrityError(f"{name} of the bundle cannot be read: {error.strerror or error}") from error
 
 
 def read_bundle(place: Path, *, trust: Path | None = None) -> Bundle:
@@ -73,17 +90,17 @@ def read_bundle(place: Path, *, trust: Path | None = None) -> Bundle:
                 raise IntegrityError(
                     f"{name} in {place} is not the file its manifest describes (SHA-256 differs); do not use it"
                 )
-        gauge: Path | bytes | None = contents.get(ONNX_FILE)
+        files: dict[str, Path | bytes] = dict(contents)
     else:
         body = read_manifest(place)
         manifest = (place / MANIFEST).read_bytes()
         signature = (place / SIGNATURE).read_bytes() if (place / SIGNATURE).is_file() else None
-        gauge = place / ONNX_FILE if ONNX_FILE in body["files"] else None
-    if gauge is None:
+        files = {name: place / name for name in body["files"]}
+    if ONNX_FILE not in files:
         raise IntegrityError(f"{place}: its manifest does not list {ONNX_FILE}")
     if trust is not None:
         require_signed(manifest, signature, trust, place)
-    return Bundle(body, hashlib.sha256(manifest).hexdigest(), signer_in(signature, place), gauge)
+    return Bundle(body, hashlib.sha256(manifest).hexdigest(), signer_in(signature, place), files)
 
 
 def sign(place: Path, key: Path) -> Bundle:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from gonogo.drawing import FAINT, GAP, INK, PAPER, PASS, REJECT, RULE, TILE, fitted_text, outlined, scaled
+from gonogo.colours import FAINT, INK, PAPER, PASS, REJECT, RULE
+from gonogo.drawing import GAP, TILE, fitted_text, outlined, scaled
 from gonogo.errors import GonogoError
 from gonogo.manifest import Manifest
 from gonogo.paired import Judged, changed_verdicts

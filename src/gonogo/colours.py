@@ -1,8 +1,10 @@
-"""The colours of anomaly maps and masks, in every picture. Needs only numpy: sheets and the line draw with them."""
+"""The colours of every picture, anomaly maps and masks among them. Needs only numpy: sheets and the line draw so."""
 
 import numpy as np
 
 OUTLINE = (255, 45, 210)  # of a mask
+INK, FAINT, PAPER, RULE = (28, 30, 33), (110, 116, 124), (255, 255, 255), (222, 225, 229)
+REJECT, PASS = (176, 32, 22), (20, 110, 60)
 # Anomaly map colours at 0, half the threshold, the threshold, and twice the threshold or more.
 STOPS = np.array([0.0, 0.5, 1.0, 2.0])
 COLOURS = np.array([[24, 36, 92], [66, 132, 178], [247, 245, 236], [178, 24, 43]], dtype=np.float64)

@@ -4,13 +4,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_dilation, binary_erosion
 
-from gonogo.colours import OUTLINE, map_colours
+from gonogo.colours import FAINT, OUTLINE, PAPER, map_colours
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 TILE, GAP = 112, 6
-INK, FAINT, PAPER, RULE = (28, 30, 33), (110, 116, 124), (255, 255, 255), (222, 225, 229)
-REJECT, PASS = (176, 32, 22), (20, 110, 60)
 
 
 def scaled(tile: np.ndarray, side: int = TILE) -> Image.Image:

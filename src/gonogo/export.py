@@ -16,12 +16,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gonogo.detectors.anomalib import ONNX_NODE, Anomalib
-from gonogo.detectors.contract import Detector
+from gonogo.detectors.contract import Detector, Remembers
 from gonogo.detectors.isolation_forest import IsolationForest
 from gonogo.inspector import Inspector
 from gonogo.tiling import Tiles
 
-PIXELS, SCORE, MAP = "pixels", "score", "anomaly_map"
+PIXELS, SCORE, MAP, NEAREST = "pixels", "score", "anomaly_map", "nearest"
 
 Shape = tuple[int | str, ...]  # a name stands for a dimension of any size
 IMAGES: tuple[Shape, torch.dtype] = (("n", "h", "w", 3), torch.uint8)
@@ -40,13 +40,15 @@ class ExportParams:
 def export_onnx(inspector: Inspector, path: Path, *, metadata: Mapping[str, Any], opset: int) -> None:
     """Write the inspector as ONNX, with `metadata` in the file as JSON strings.
 
-    Input `pixels` (n, h, w, 3) uint8 RGB; outputs `score` (n,) and `anomaly_map` (n, h, w), float32.
+    Input `pixels` (n, h, w, 3) uint8 RGB; outputs `score` (n,) and `anomaly_map` (n, h, w), float32, and of a detector
+    that `Remembers` also `nearest` (n, ch, cw) int64, as `Inspector.matched` gives it.
 
     Raises:
         ExportError: the detector cannot be written as ONNX.
     """
     if inspector.tiles is None and not isinstance(inspector.detector, IsolationForest):
-        proto = _with_network(_traced(inspector, {PIXELS: IMAGES}, [SCORE, MAP], opset), inspector.detector, opset)
+        module, names = _to_trace(inspector, inspector.detector)
+        proto = _with_network(_traced(module, {PIXELS: IMAGES}, [SCORE, MAP, *names], opset), inspector.detector, opset)
     else:
         proto = _composed(inspector, opset)
     describe(proto, metadata)
@@ -99,6 +101,24 @@ def _without_traces(proto: onnx.ModelProto) -> onnx.ModelProto:
     return proto
 
 
+class _Matched(nn.Module):
+    """An inspector or a detector that `Remembers`, with the nearest entries among its outputs."""
+
+    def __init__(self, inner: Inspector | Remembers) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.inner.matched(pixels)
+
+
+def _to_trace(module: Inspector | Detector, detector: Detector) -> tuple[nn.Module, list[str]]:
+    """The module whose `forward` is the graph, and the names of its outputs after the score and map."""
+    if not isinstance(detector, Remembers):
+        return module, []
+    return _Matched(module), [NEAREST]  # type: ignore[arg-type]  # a detector is itself what remembers
+
+
 class _Frame(nn.Module):
     """What an inspector does before its detector and after it, for torch to trace."""
 
@@ -106,8 +126,13 @@ class _Frame(nn.Module):
         super().__init__()
         self.inspector = inspector
 
-    def forward(self, pixels: Tensor, scores: Tensor, grids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.inspector.resized(pixels), *self.inspector.judged(scores, grids, pixels)
+    def forward(
+        self, pixels: Tensor, scores: Tensor, grids: Tensor, nearest: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        seen = self.inspector.resized(pixels), *self.inspector.judged(scores, grids, pixels)
+        if nearest is None:
+            return seen
+        return *seen, nearest if self.inspector.tiles is None else self.inspector.tiles.pieced(nearest)
 
 
 def _composed(inspector: Inspector, opset: int) -> onnx.ModelProto:
@@ -117,7 +142,9 @@ def _composed(inspector: Inspector, opset: int) -> onnx.ModelProto:
         cells = detector(torch.zeros(1, 3, detector.image_size, detector.image_size))[1].shape[1:]
     seen: Shape = ("n",) if tiles is None else (len(tiles), "n")
     inputs = {PIXELS: IMAGES, "scores": (seen, torch.float32), "grids": ((*seen, *cells), torch.float32)}
-    proto = _traced(_Frame(inspector), inputs, ["resized", SCORE, MAP], opset)
+    names = _to_trace(inspector, detector)[1]
+    inputs |= {f"{name}/tiles": ((*seen, *cells), torch.int64) for name in names}
+    proto = _traced(_Frame(inspector), inputs, ["resized", SCORE, MAP, *names], opset)
     inner = compose.add_prefix(_detector_graph(detector, opset), INNER)
     graph = proto.graph
     nodes = list(graph.node)
@@ -126,9 +153,9 @@ def _composed(inspector: Inspector, opset: int) -> onnx.ModelProto:
         inside = _once(inner.graph)
         graph.initializer.extend(inner.graph.initializer)
     else:
-        inside = _loop(tiles, inner.graph)
-    for names, entries in ((("scores", "grids"), graph.input), (("resized",), graph.output)):
-        for entry in [entry for entry in entries if entry.name in names]:
+        inside = _loop(tiles, inner.graph, list(inputs)[1:])
+    for replaced, entries in ((list(inputs)[1:], graph.input), (["resized"], graph.output)):
+        for entry in [entry for entry in entries if entry.name in replaced]:
             entries.remove(entry)
     del graph.node[:]
     graph.node.extend([*nodes[:after], *inside, *nodes[after:]])
@@ -153,8 +180,8 @@ def _once(inner: onnx.GraphProto) -> list[onnx.NodeProto]:
     ]
 
 
-def _loop(tiles: Tiles, inner: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """The same by ONNX's Scan, which holds one tile at a time and the detector's constants once."""
+def _loop(tiles: Tiles, inner: onnx.GraphProto, outputs: list[str]) -> list[onnx.NodeProto]:
+    """To `outputs` by ONNX's Scan, which holds one tile at a time and the detector's constants once."""
     numbers, n_columns = torch.arange(len(tiles)), len(tiles.columns)
     places = {"rows": tiles.rows[numbers // n_columns], "columns": tiles.columns[numbers % n_columns]}  # (t, s)
     body = helper.make_graph(
@@ -173,15 +200,17 @@ def _loop(tiles: Tiles, inner: onnx.GraphProto) -> list[onnx.NodeProto]:
         for name, of_tiles in places.items()
     ]
     inputs = [f"tiles/{name}" for name in places]
-    return [*constants, helper.make_node("Scan", inputs, ["scores", "grids"], body=body, num_scan_inputs=len(inputs))]
+    return [*constants, helper.make_node("Scan", inputs, outputs, body=body, num_scan_inputs=len(inputs))]
 
 
 def _detector_graph(detector: Detector, opset: int) -> onnx.ModelProto:
-    """Input `tile` (n, 3, s, s) in [0, 255]; outputs `score` (n,) and `grid` (n, gh, gw)."""
+    """Input `tile` (n, 3, s, s) in [0, 255]; outputs `score` (n,), `grid` (n, gh, gw) and, of some, `nearest`."""
     if isinstance(detector, IsolationForest):
         return _forest_graph(detector, opset)
     tile: Shape = ("n", 3, detector.image_size, detector.image_size)
-    return _with_network(_traced(detector, {"tile": (tile, torch.float32)}, ["score", "grid"], opset), detector, opset)
+    module, names = _to_trace(detector, detector)
+    proto = _traced(module, {"tile": (tile, torch.float32)}, ["score", "grid", *names], opset)
+    return _with_network(proto, detector, opset)
 
 
 def _with_network(proto: onnx.ModelProto, detector: Detector, opset: int) -> onnx.ModelProto:

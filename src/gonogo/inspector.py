@@ -1,11 +1,13 @@
 """One inference path: raw pixels in, score and anomaly map out. Evaluation, export and parity all go through it."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gonogo.anomaly_map import resize, upsample
-from gonogo.detectors.contract import Detector
+from gonogo.detectors.contract import Detector, Remembers
 from gonogo.images import require_pixels
 from gonogo.regions import cell_of
 from gonogo.tiling import Tiles, Tiling
@@ -72,13 +74,29 @@ class Inspector(nn.Module):
         Raises:
             NotFittedError: the detector was not fitted.
         """
+        scores, grids = self._looked(self.detector, pixels)
+        return self.judged(scores, grids, pixels)
+
+    def matched(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What `forward` gives, and the number of the nearest entry of the detector's bank, (n, ch, cw) int64.
+
+        Cells of one size cover the image, whether it is seen whole or in tiles. It is for a detector that `Remembers`.
+
+        Raises:
+            NotFittedError: the detector was not fitted.
+        """
+        assert isinstance(self.detector, Remembers)
+        scores, grids, nearest = self._looked(self.detector.matched, pixels)
+        score, anomaly_map = self.judged(scores, grids, pixels)
+        return score, anomaly_map, nearest if self.tiles is None else self.tiles.pieced(nearest)
+
+    def _looked(self, look: Callable[[Tensor], tuple[Tensor, ...]], pixels: Tensor) -> tuple[Tensor, ...]:
+        """What `look` gives of the resized image or, with a tiling, of its tiles, stacked."""
         resized = self.resized(pixels)
         if self.tiles is None:
-            scores, grids = self.detector(resized)
-        else:
-            seen = [self.detector(self.tiles.of(resized, number)) for number in range(len(self.tiles))]
-            scores, grids = (torch.stack(parts) for parts in zip(*seen, strict=True))
-        return self.judged(scores, grids, pixels)
+            return look(resized)
+        seen = [look(self.tiles.of(resized, number)) for number in range(len(self.tiles))]
+        return tuple(torch.stack(parts) for parts in zip(*seen, strict=True))
 
     def judged(self, scores: Tensor, grids: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """What `forward` returns for `pixels` (n, h, w, 3), of whose values it makes no use.
@@ -107,3 +125,14 @@ class Inspector(nn.Module):
         require_pixels(pixels)
         score, anomaly_map = self(torch.from_numpy(pixels))
         return score.numpy(), anomaly_map.numpy()
+
+    @torch.inference_mode()
+    def inspect_matched(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """`matched` on arrays: what `inspect` gives, and the numbers (n, ch, cw) int64 of the nearest entries.
+
+        Raises:
+            ShapeError: `pixels` is not (n, h, w, 3) uint8.
+        """
+        require_pixels(pixels)
+        score, anomaly_map, nearest = self.matched(torch.from_numpy(pixels))
+        return score.numpy(), anomaly_map.numpy(), nearest.numpy()

@@ -22,7 +22,7 @@ from gonogo.inspection import inspect_good
 from gonogo.manifest import Manifest, Record
 from gonogo.metrics import auroc
 from gonogo.model import Model, versions
-from gonogo.parity import Parity, ParityParams, bundle_facts
+from gonogo.parity import Parity, ParityParams, bundle_facts, write_beside
 from gonogo.regions import RegionRule
 from gonogo.scorer import ONNX_FILE, open_session, run_session
 from gonogo.threshold import certify_like
@@ -115,11 +115,15 @@ def judge_int8(model: Model, float_path: Path, int8_path: Path, manifest: Manife
     )
 
 
-def write_int8_bundle(folder: Path, int8_path: Path, model: Model, parity: Parity, int8: Int8) -> None:
+def write_int8_bundle(
+    folder: Path, int8_path: Path, model: Model, parity: Parity, int8: Int8, manifest: Manifest
+) -> None:
     """Write the bundle of the gauge in eight bits, with its own threshold and rule, and both proofs; no probability.
 
     Raises:
         ParityError: the evidence does not allow it.
+        DataError: a fit image of the model is not in the `manifest`.
+        ImageError: one cannot be read.
     """
     parity.require_agreement()
     int8.require_agreement()
@@ -129,8 +133,9 @@ def write_int8_bundle(folder: Path, int8_path: Path, model: Model, parity: Parit
     describe(proto, facts)
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(proto, folder / ONNX_FILE)
+    beside = write_beside(folder, model, parity, manifest)
     proof = parity.metrics() | int8.metrics()
-    write_manifest(folder, facts | {"parity": proof, "runtime": versions("onnxruntime")}, [ONNX_FILE])
+    write_manifest(folder, facts | {"parity": proof, "runtime": versions("onnxruntime")}, [ONNX_FILE, *beside])
 
 
 def _seen(

@@ -14,7 +14,7 @@ import gonogo
 from gonogo.backbone import Backbone
 from gonogo.config import build
 from gonogo.detectors import DETECTORS
-from gonogo.errors import ConfigError, IntegrityError
+from gonogo.errors import ConfigError, IntegrityError, NotFittedError
 from gonogo.files import SCHEMA, read_manifest, write_manifest
 from gonogo.inspector import Inspector
 from gonogo.probability_record import ProbabilityRecord, probability_in
@@ -46,6 +46,8 @@ def save_model(
     detector_name: str,
     options: Mapping[str, Any],
     data_fingerprint: str,
+    fitted_on: Sequence[str],
+    rotations: int = 1,
     calibrated_on: Sequence[Mapping[str, Any]],
     validated_on: Sequence[Mapping[str, Any]] = (),
     probability: ProbabilityRecord | None = None,
@@ -56,6 +58,7 @@ def save_model(
         inspector: with the fitted detector.
         options: keyword arguments that make the same detector again, unfitted.
         data_fingerprint: of the manifest whose images it was fitted and calibrated on.
+        fitted_on: the names of the fit images, in their order, each seen in so many `rotations`.
         calibrated_on: the good images and scores that the threshold comes from, as `Inspection.score_rows` has them.
         validated_on: the images with the role validate and their scores, in the same way.
         probability: that such scores give, if one was asked for.
@@ -81,6 +84,7 @@ def save_model(
         },
         "localises": detector.localises,
         "threshold": threshold.to_dict(),
+        "fitted_on": {"images": list(fitted_on), "rotations": rotations},
         "calibrated_on": list(calibrated_on),
         "validated_on": list(validated_on),
         "probability": None if probability is None else probability.to_dict(),
@@ -102,12 +106,13 @@ def load_model(folder: Path) -> Model:
         described = manifest["detector"]
         detector = build(DETECTORS[described["name"]], described["options"], where=f"{folder}: detector")
         detector.restore(load_file(folder / TENSORS))
+        detector.require_fitted()  # a model of before may know less
         threshold = ThresholdRecord.from_dict(manifest["threshold"])
         probability = probability_in(manifest)
         rule = RegionRule.from_dict(manifest["regions"])
         tiling = manifest["preprocessing"]["tiling"]
         inspector = Inspector(detector, rule.params.inside, tiling=None if tiling is None else Tiling(**tiling))
-    except (KeyError, TypeError, ValueError, RuntimeError, ConfigError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, ConfigError, NotFittedError, SafetensorError) as error:
         raise IntegrityError(f"{folder}: its files do not make a model ({error}); fit again") from error
     return Model(inspector, threshold, probability, rule, manifest)
 

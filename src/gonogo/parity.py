@@ -1,23 +1,29 @@
 """Parity or no export: a bundle exists only when onnxruntime and the reference agree and no verdict flips."""
 
+import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 from PIL import Image
 from pydantic import Field
 from scipy import stats
 
+from gonogo.bank_pictures import bank_files
+from gonogo.detectors.contract import Remembers
 from gonogo.errors import ConfigError, ParityError
 from gonogo.files import write_manifest
+from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest, Record
 from gonogo.model import Model, versions
-from gonogo.scorer import ONNX_FILE, open_session, run_session
+from gonogo.scorer import ONNX_FILE, open_session, run_matched
 
+REPORT = "parity.json"  # in the bundle
 INT8_FILE = "gauge_int8.onnx"  # beside the float candidate, where export.int8 asks for it
 Size = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2)]
 
@@ -35,7 +41,13 @@ class ParityParams:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One image at one size and batch size, through both runtimes. Map differences are absolute."""
+    """One image at one size and batch size, through both runtimes. Map differences are absolute.
+
+    nearest_difference: where the two name different good patches as the nearest, the largest difference of the
+        distances to them, both measured by the reference: rounding may choose among patches that are equally near,
+        within the tolerance, and no others. None where the detector remembers none, or sees tiles: those come from
+        the same graph, but which tile a cell's name is from is not known afterwards.
+    """
 
     image: str
     size: str
@@ -43,6 +55,7 @@ class Comparison:
     reference_score: float
     onnx_score: float
     map_difference: float
+    nearest_difference: float | None = None
 
 
 @dataclass(frozen=True)
@@ -55,13 +68,20 @@ class Parity:
 
     @cached_property
     def differences(self) -> np.ndarray:
-        """(n, 2): of score and of map, relative to the image's own reference score or to the median one if larger.
+        """(n, 3): of score, map and distance to the nearest good patch.
+
+        They are relative to the image's own reference score or to the median one if larger.
 
         Infinite where onnxruntime gave something that is not a number.
         """
         reference = np.array([abs(c.reference_score) for c in self.comparisons])
         unit = np.maximum(reference, np.median(reference))[:, None]
-        absolute = np.array([[abs(c.onnx_score - c.reference_score), c.map_difference] for c in self.comparisons])
+        absolute = np.array(
+            [
+                [abs(c.onnx_score - c.reference_score), c.map_difference, c.nearest_difference or 0.0]
+                for c in self.comparisons
+            ]
+        )
         relative = absolute / np.where(unit > 0, unit, 1.0)
         return np.where(np.isfinite(relative), relative, np.inf)
 
@@ -74,7 +94,7 @@ class Parity:
 
     @property
     def beyond(self) -> np.ndarray:
-        """(n,) bool: score or map differs by more than the tolerance."""
+        """(n,) bool: score, map or distance to the nearest differs by more than the tolerance."""
         return np.asarray((self.differences > self.tolerance).any(axis=1))
 
     def metrics(self) -> dict[str, float | int | str | bool]:
@@ -83,7 +103,9 @@ class Parity:
         onnx = np.array([c.onnx_score for c in self.comparisons])
         constant = np.ptp(reference) == 0 or np.ptp(onnx) == 0 or not np.isfinite(onnx).all()
         largest = np.minimum(self.differences.max(axis=0) * 1e6, np.finfo(np.float32).max)
-        return {
+        compared = any(c.nearest_difference is not None for c in self.comparisons)
+        nearest: dict[str, float | int | str | bool] = {"nearest_max_diff_e6": float(largest[2])}
+        return (nearest if compared else {}) | {
             "passed": not (self.flips | self.beyond).any(),
             "n_comparisons": len(self.comparisons),
             "n_images": len({c.image for c in self.comparisons}),
@@ -95,6 +117,13 @@ class Parity:
             "worst_image": self.comparisons[int(self.differences[:, 0].argmax())].image,
         }
 
+    def report(self) -> bytes:
+        """The JSON file of all evidence: the summary, and a row for each comparison; the evidence must be finite."""
+        columns = [field.name for field in fields(Comparison)]
+        rows = ",\n".join(json.dumps(list(astuple(one)), allow_nan=False) for one in self.comparisons)
+        head = {"threshold": self.threshold, "tolerance": self.tolerance, "summary": self.metrics(), "columns": columns}
+        return f'{json.dumps(head, indent=1, allow_nan=False)[:-2]},\n "comparisons": [\n{rows}\n]}}\n'.encode()
+
     def require_agreement(self) -> None:
         """Do nothing, or refuse.
 
@@ -104,11 +133,12 @@ class Parity:
         for failing, what in ((self.flips, "the verdict flips"), (self.beyond, "the difference is too large")):
             if failing.any():
                 number = int(np.where(failing, self.differences.max(axis=1), -1).argmax())
-                first, (score, anomaly_map) = self.comparisons[number], self.differences[number]
+                first, (score, anomaly_map, nearest) = self.comparisons[number], self.differences[number]
                 raise ParityError(
                     f"{what} on {first.image} at {first.size}, batch {first.batch_size}: reference score "
                     f"{first.reference_score:.9g}, onnxruntime {first.onnx_score:.9g}, threshold {self.threshold:.9g}; "
-                    f"relative difference of the score {score:.3g}, of the map {anomaly_map:.3g}, tolerance "
+                    f"relative difference of the score {score:.3g}, of the map {anomaly_map:.3g}, of the "
+                    f"distances to the nearest good patches that they name {nearest:.3g}, tolerance "
                     f"{self.tolerance:.3g}; {failing.sum()} of {len(failing)} comparisons fail so; "
                     "no bundle was written"
                 )
@@ -129,18 +159,23 @@ def compare(model: Model, onnx_path: Path, manifest: Manifest, params: ParityPar
             f"parity.tolerance is {params.tolerance:g}; it must be below calibrate.margin, {model.threshold.margin:g}"
         )
     session = open_session(onnx_path)
+    inspector = model.inspector
+    look = inspector.inspect_matched if _compares_nearest(inspector) else inspector.inspect
     records = manifest.with_role("calibrate", "test")
     comparisons: list[Comparison] = []
     largest = max(params.batch_sizes)
     for size in [None, *((height, width) for height, width in params.other_sizes)]:
         for group, images in _batches(manifest, records, largest, size):
-            expected = [model.inspector.inspect(image[None]) for image in images]
-            expected_scores, expected_maps = (np.concatenate(parts) for parts in zip(*expected, strict=True))
+            expected = [look(image[None]) for image in images]
+            expected_scores, expected_maps, *named = (np.concatenate(parts) for parts in zip(*expected, strict=True))
             for batch_size in params.batch_sizes if size is None else [largest]:
                 for start in range(0, len(images), batch_size):
                     part = slice(start, start + batch_size)
-                    scores, maps = run_session(session, images[part])
+                    scores, maps, nearest = run_matched(session, images[part])
                     differences = _map_differences(maps, expected_maps[part])
+                    farther: list[float] | list[None] = [None] * len(maps)
+                    if named:
+                        farther = _nearest_differences(inspector, images[part], named[0][part], nearest)
                     comparisons += [
                         Comparison(
                             image=record.path,
@@ -149,25 +184,41 @@ def compare(model: Model, onnx_path: Path, manifest: Manifest, params: ParityPar
                             reference_score=float(reference),
                             onnx_score=float(score),
                             map_difference=float(difference),
+                            nearest_difference=further,
                         )
-                        for record, reference, score, difference in zip(
-                            group[part], expected_scores[part], scores, differences, strict=True
+                        for record, reference, score, difference, further in zip(
+                            group[part], expected_scores[part], scores, differences, farther, strict=True
                         )
                     ]
     return Parity(comparisons, model.threshold.threshold, params.tolerance)
 
 
-def write_bundle(folder: Path, onnx_path: Path, model: Model, parity: Parity) -> None:
-    """Write the bundle: the ONNX file and a manifest with its hash, the threshold and the proof.
+def write_bundle(folder: Path, onnx_path: Path, model: Model, parity: Parity, manifest: Manifest) -> None:
+    """Write the bundle: the ONNX file, what goes with it, and a manifest with hashes, the threshold and the proof.
 
     Raises:
         ParityError: the evidence does not allow it.
+        DataError: a fit image of the model is not in the `manifest`.
+        ImageError: one cannot be read.
     """
     parity.require_agreement()
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(onnx_path, folder / ONNX_FILE)
+    beside = write_beside(folder, model, parity, manifest)
     content = bundle_facts(model) | {"parity": parity.metrics(), "runtime": versions("onnxruntime")}
-    write_manifest(folder, content, [ONNX_FILE])
+    write_manifest(folder, content, [ONNX_FILE, *beside])
+
+
+def write_beside(folder: Path, model: Model, parity: Parity, manifest: Manifest) -> list[str]:
+    """Write into a bundle what goes with the network: the report, and the good patches if it remembers some.
+
+    Returns:
+        The names of the files.
+    """
+    files = {REPORT: parity.report()} | bank_files(model, manifest)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return list(files)
 
 
 def bundle_facts(model: Model) -> dict[str, Any]:
@@ -203,3 +254,32 @@ def _map_differences(maps: np.ndarray, expected: np.ndarray) -> np.ndarray:
     if maps.shape != expected.shape:
         return np.full(len(expected), np.inf)
     return np.asarray(np.abs(maps - expected).reshape(len(expected), -1).max(axis=1))
+
+
+def _compares_nearest(inspector: Inspector) -> bool:
+    return isinstance(inspector.detector, Remembers) and inspector.tiles is None
+
+
+@torch.inference_mode()
+def _nearest_differences(
+    inspector: Inspector, images: np.ndarray, expected: np.ndarray, named: np.ndarray | None
+) -> list[float]:
+    """(b,) how much farther, or less far, the patches `named` are than those `expected`, both (b, gh, gw), at most.
+
+    Infinite where a name is none.
+    """
+    detector = inspector.detector
+    assert isinstance(detector, Remembers)
+    if named is None or named.shape != expected.shape:
+        return [np.inf] * len(expected)
+    differences = []
+    for pixels, ours, theirs in zip(images, expected, named, strict=True):
+        if np.array_equal(ours, theirs):
+            differences.append(0.0)
+        elif theirs.min() < 0 or theirs.max() >= len(detector.places()):
+            differences.append(np.inf)
+        else:
+            resized = inspector.resized(torch.from_numpy(pixels[None]))
+            to_ours, to_theirs = (detector.distance_to(resized, torch.from_numpy(of[None])) for of in (ours, theirs))
+            differences.append(float((to_ours - to_theirs).abs().max()))
+    return differences

@@ -71,7 +71,7 @@ def plan_patches(n_patches: int, d: int, n_select: int, room: int | None, *, d_i
     at_once = selection_bytes(n_patches, d)
     if room is None or at_once <= room:
         return Plan(n_patches, n_select, None, n_select, at_once)
-    bytes_left = 4 * d_in_parts + 8  # of a patch, with the number of its image
+    bytes_left = 4 * d_in_parts + 8  # of a patch, with its number
     part = room // 2 // selection_bytes(1, d_in_parts)
     if part < 1:
         return None
@@ -131,21 +131,21 @@ class Taken:
     """What is left of the patches that passed by.
 
     patches: (n, d) float32, less `mean`, and reduced.
-    images: (n,) int64, the number of the image that each is of, counted from 0.
+    numbers: (n,) int64, of each among all patches of all images, counted from 0; p of them are of one image.
     mean: (d_before,), near the patches' mean; it is exactly that where all were held.
     projection: (d_before, d); None without a reduction.
     radius: the largest covering radius of a part, in the unit of `patches`; None where all were held.
     """
 
     patches: Tensor
-    images: Tensor
+    numbers: Tensor
     mean: Tensor
     projection: Tensor | None
     radius: float | None
 
 
-def leave(patches: Tensor, images: Tensor, reduction: Reduction, keep: int) -> Found:
-    """What a part with patches (n, d), of the images with the numbers (n,), leaves: `keep` patches, and sums of all.
+def leave(patches: Tensor, numbers: Tensor, reduction: Reduction, keep: int) -> Found:
+    """What a part with patches (n, d), which have the numbers (n,), leaves: `keep` patches, and sums of all.
 
     It needs nothing of other parts, so that patches are not centred; principal components are not known yet.
     """
@@ -162,7 +162,7 @@ def leave(patches: Tensor, images: Tensor, reduction: Reduction, keep: int) -> F
         first = int(torch.randint(n, (), generator=torch.Generator().manual_seed(reduction.seed)))
         coreset = greedy_coreset(held, min(keep, n), first=first)
         indices, radius = coreset.indices, coreset.covering_radius
-    return found | {"patches": held[indices], "images": images[indices], "radius": torch.tensor(radius)}
+    return found | {"patches": held[indices], "numbers": numbers[indices], "radius": torch.tensor(radius)}
 
 
 def put_together(parts: Iterable[Found], reduction: Reduction) -> tuple[Taken, int]:
@@ -194,8 +194,8 @@ def put_together(parts: Iterable[Found], reduction: Reduction) -> tuple[Taken, i
     if reduction.kind == "pca":
         projection = reduction.components(scatter, n)
         patches = patches @ projection
-    images, radius = torch.cat([part["images"] for part in left]), max(float(part["radius"]) for part in left)
-    return Taken(patches, images, centre, projection, radius), n
+    numbers, radius = torch.cat([part["numbers"] for part in left]), max(float(part["radius"]) for part in left)
+    return Taken(patches, numbers, centre, projection, radius), n
 
 
 class PatchStream:
@@ -227,37 +227,37 @@ class PatchStream:
         # bringing them together would need their memory twice.
         rows, held = plan.part or plan.n_patches, d if self._random is None else self._random.shape[1]
         self._part = torch.empty(rows, held, device=device)
-        self._images = torch.empty(rows, dtype=torch.int64)
+        self._numbers = torch.empty(rows, dtype=torch.int64)
         self._filled, self._n_patches, self._n_parts = 0, 0, 0
         n_left = 0 if plan.part is None else plan.n_left
         self._left = torch.empty(n_left, held, device=device)
-        self._left_images = torch.empty(n_left, dtype=torch.int64)
+        self._left_numbers = torch.empty(n_left, dtype=torch.int64)
         self._n_left = 0
 
     def add(self, features: Tensor, wanted: Tensor | None = None) -> None:
         """Take in the patches (b, p, d) of the next b images, or those of them that are `wanted`, (b, p) bool."""
         b, p, _ = features.shape
-        numbers, patches = torch.arange(self.n_images, self.n_images + b).repeat_interleave(p), features.flatten(0, 1)
+        numbers, patches = torch.arange(self.n_images * p, (self.n_images + b) * p), features.flatten(0, 1)
         if wanted is not None:
             numbers, patches = numbers[wanted.flatten().cpu()], patches[wanted.flatten()]
         self.n_images += b
         patches = self._prepared(patches)
         if self.plan.part is None and self._filled + len(patches) > len(self._part):  # more than the plan knew of
             self._part = torch.cat([self._part[: self._filled], torch.empty_like(patches)])
-            self._images = torch.cat([self._images[: self._filled], numbers])
+            self._numbers = torch.cat([self._numbers[: self._filled], numbers])
         while len(patches):
             if self._filled == len(self._part):
                 self._reduce()
             fits = min(len(patches), len(self._part) - self._filled)
             place = slice(self._filled, self._filled + fits)
-            self._part[place], self._images[place] = patches[:fits], numbers[:fits]
+            self._part[place], self._numbers[place] = patches[:fits], numbers[:fits]
             self._filled += fits
             patches, numbers = patches[fits:], numbers[fits:]
 
     def finish(self) -> Taken:
         """What is left; the stream holds nothing from here on."""
         if self._mean is None:
-            patches, images = self._part[: self._filled], self._images[: self._filled]
+            patches, numbers = self._part[: self._filled], self._numbers[: self._filled]
             del self._part
             mean = patches.mean(dim=0)
             patches -= mean
@@ -266,17 +266,17 @@ class PatchStream:
                 projection = self.reduction.random(len(mean)).to(mean.device)
             elif self.reduction.kind == "pca":
                 projection = self.reduction.components(patches.T @ patches, len(patches))
-            return Taken(patches if projection is None else patches @ projection, images, mean, projection, None)
+            return Taken(patches if projection is None else patches @ projection, numbers, mean, projection, None)
         self._reduce()
         del self._part
-        patches, images = self._left[: self._n_left], self._left_images[: self._n_left]
+        patches, numbers = self._left[: self._n_left], self._left_numbers[: self._n_left]
         del self._left
         projection = self._random
         if self.reduction.kind == "pca":
             scatter = self._scatter - torch.outer(self._sum, self._sum) / self._n_patches
             projection = self.reduction.components(scatter, self._n_patches)
             patches = patches @ projection
-        return Taken(patches, images, self._mean, projection, self.radius)
+        return Taken(patches, numbers, self._mean, projection, self.radius)
 
     def _prepared(self, patches: Tensor) -> Tensor:
         """As they are held: where that is not all of them, centred and, if it can be, reduced."""
@@ -297,7 +297,7 @@ class PatchStream:
         coreset = greedy_coreset(patches, min(self.plan.keep, len(patches)), first=first)
         place = slice(self._n_left, self._n_left + len(coreset.indices))
         self._left[place] = patches[coreset.indices]
-        self._left_images[place] = self._images[coreset.indices.cpu()]
+        self._left_numbers[place] = self._numbers[coreset.indices.cpu()]
         self._n_left = place.stop
         self._filled = 0
         self._n_parts += 1

@@ -15,6 +15,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 from gonogo.bundle import ONNX_FILE as ONNX_FILE
 from gonogo.bundle import read_bundle
 from gonogo.errors import ConfigError, ImageError, IntegrityError
+from gonogo.good_patches import MOSAIC, TABLE, GoodPatches
 from gonogo.images import read_image, require_pixels
 from gonogo.probability_record import probability_in
 from gonogo.read_ahead import read_ahead
@@ -76,7 +77,8 @@ class Scorer:
             IntegrityError: a file is missing or changed, the bundle's format is another one, it has no threshold, its
                 network cannot be loaded, or the network's own record says something else than the manifest.
         """
-        read = read_bundle(bundle, trust=trust)
+        self._read = read = read_bundle(bundle, trust=trust)
+        self._place = bundle
         self.manifest, self.fingerprint, self.signer = read.manifest, read.fingerprint, read.signer
         try:
             self.record = ThresholdRecord.from_dict(self.manifest["threshold"])
@@ -165,6 +167,29 @@ class Scorer:
         """Scores (n,) and maps (n, h, w) of pixels, as in `run_session`."""
         return run_session(self._session, pixels)
 
+    def run_matched(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """What `run` gives, and the number of the good patch that is nearest to each cell, (n, ch, cw) int64.
+
+        The cells cover the image; `good_patches` has what the numbers mean. None where the gauge remembers no patches.
+        """
+        return run_matched(self._session, pixels)
+
+    @cached_property
+    def good_patches(self) -> GoodPatches | None:
+        """The good patches that scores are distances to; None where the gauge remembers none, or the bundle has none.
+
+        Raises:
+            IntegrityError: what the bundle has of them makes no sense.
+        """
+        found = {TABLE, MOSAIC} & set(self._read.files)
+        if not found:
+            return None
+        if len(found) == 1:
+            raise IntegrityError(f"{self._place}: {TABLE} and {MOSAIC} go together, it has {found.pop()} alone")
+        if not _remembers(self._session):
+            raise IntegrityError(f"{self._place}: it has {TABLE}, and a network that names no good patch")
+        return GoodPatches(self._read.bytes_of(TABLE), self._read.bytes_of(MOSAIC), self._place)
+
     def judge(self, scores: np.ndarray, maps: np.ndarray) -> list[Verdict]:
         """Verdicts of scores (n,), each with its map.
 
@@ -220,3 +245,18 @@ def run_session(session: onnxruntime.InferenceSession, pixels: np.ndarray) -> tu
     require_pixels(pixels)
     scores, maps = session.run(["score", "anomaly_map"], {"pixels": np.ascontiguousarray(pixels)})
     return scores, maps
+
+
+def run_matched(
+    session: onnxruntime.InferenceSession, pixels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """As `run_session`, and the numbers (n, ch, cw) int64 of the bank's nearest entries where the graph gives them."""
+    if not _remembers(session):
+        return *run_session(session, pixels), None
+    require_pixels(pixels)
+    scores, maps, nearest = session.run(["score", "anomaly_map", "nearest"], {"pixels": np.ascontiguousarray(pixels)})
+    return scores, maps, nearest
+
+
+def _remembers(session: onnxruntime.InferenceSession) -> bool:
+    return any(output.name == "nearest" for output in session.get_outputs())

@@ -7,22 +7,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_dilation, binary_erosion, binary_fill_holes
 
-from gonogo.colours import OUTLINE, map_colours
-from gonogo.drawing import (
-    FAINT,
-    GAP,
-    INK,
-    PAPER,
-    PASS,
-    REJECT,
-    RULE,
-    TILE,
-    Font,
-    draw_scale,
-    fitted_text,
-    on_square,
-    scaled,
-)
+from gonogo.colours import FAINT, INK, OUTLINE, PAPER, PASS, REJECT, RULE, map_colours
+from gonogo.drawing import GAP, TILE, Font, draw_scale, fitted_text, on_square, scaled
 from gonogo.evaluate import Evaluation
 from gonogo.manifest import Manifest
 from gonogo.model import Model

@@ -14,8 +14,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from gonogo.cluster import spread
-from gonogo.colours import map_colours
-from gonogo.drawing import FAINT, GAP, INK, PAPER, PASS, REJECT, RULE, draw_scale, fitted_text, scaled
+from gonogo.colours import FAINT, INK, PAPER, PASS, REJECT, RULE, map_colours
+from gonogo.drawing import GAP, draw_scale, fitted_text, scaled
 from gonogo.files import write_rows
 from gonogo.fit_images import FitImages
 from gonogo.inspection import TOGETHER

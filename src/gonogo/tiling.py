@@ -90,13 +90,28 @@ class Tiles(nn.Module):
         Each grid is resized to its tile; where tiles overlap, the map is their mean, weighted by how deep a pixel lies
         in each; then it is smoothed. All of that is linear and separable, so it is done by two products of matrices.
         """
-        n, gh, gw = grids.shape[1:]
-        r, c = len(self.rows), len(self.columns)
-        mosaic = grids.view(r, c, n, gh, gw).permute(2, 0, 3, 1, 4).reshape(n, r * gh, c * gw)
+        gh, gw = grids.shape[2:]
+        mosaic = self._side_by_side(grids)
         shared = self.image_size, self.smoothing
         rows = _blending(self.row_starts, self.tiling.height, gh, *shared)
         columns = _blending(self.column_starts, self.tiling.width, gw, *shared)
         return torch.from_numpy(rows) @ mosaic @ torch.from_numpy(columns).T
+
+    def pieced(self, grids: Tensor) -> Tensor:
+        """(n, ch, cw) of the canvases from grids (t, n, gh, gw) of their tiles, whose values no mean makes sense of.
+
+        Cells as large as a tile's cover the canvas; each has the value of the tile in which its centre lies deepest.
+        """
+        gh, gw = grids.shape[2:]
+        rows = torch.from_numpy(_deepest(self.row_starts, self.tiling.height, gh, self.image_size))
+        columns = torch.from_numpy(_deepest(self.column_starts, self.tiling.width, gw, self.image_size))
+        return self._side_by_side(grids).index_select(1, rows).index_select(2, columns)
+
+    def _side_by_side(self, grids: Tensor) -> Tensor:
+        """(n, r * gh, c * gw)."""
+        n, gh, gw = grids.shape[1:]
+        r, c = len(self.rows), len(self.columns)
+        return grids.view(r, c, n, gh, gw).permute(2, 0, 3, 1, 4).reshape(n, r * gh, c * gw)
 
 
 @lru_cache(maxsize=4)
@@ -112,6 +127,16 @@ def _blending(starts: tuple[int, ...], length: int, n_cells: int, size: int, sig
         total[start : start + size] += weight
     matrix = matrix.reshape(len(matrix), -1) / total[:, None]
     return np.asarray(smoothed(matrix, sigma)[:length], dtype=np.float32)
+
+
+@lru_cache(maxsize=4)
+def _deepest(starts: tuple[int, ...], length: int, n_cells: int, size: int) -> np.ndarray:
+    """(k,) int64: along one axis, which of the tiles' cells, side by side, stands for each of the canvas's k cells."""
+    k = round(length * n_cells / size)
+    within = (np.arange(k) + 0.5)[:, None] * length / k - np.array(starts)  # (k, t)
+    tile = np.minimum(within, size - within).argmax(axis=1)
+    cell = within[np.arange(k), tile] * n_cells // size
+    return np.asarray(tile * n_cells + cell, dtype=np.int64)
 
 
 def _starts(length: int, size: int, overlap: int, stride: int) -> tuple[int, ...]:

@@ -54,6 +54,27 @@ def looks_at(batches: Collection[Tensor], look: Look, progress: Progress) -> Ite
     return batches.look(look, progress) if isinstance(batches, InParts) else iter([look(batches, 0, progress)])
 
 
+@runtime_checkable
+class Remembers(Protocol):
+    """A detector whose score is a distance to a memory bank, and that knows where each entry of the bank is from."""
+
+    def matched(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What `forward` gives, and the number of the entry that is nearest to each cell, (n, gh, gw) int64.
+
+        The nearest in l2, of several at one distance any: a weight of the entry, or other neighbours that count, do
+        not matter.
+        """
+
+    def places(self) -> Tensor:
+        """(m, 2): the number, from 0 in the order of the fit, of the image that each entry is of, and of its cell.
+
+        Cells are counted row by row. An image of the fit is a view, or a tile of one, where there are some.
+        """
+
+    def distance_to(self, pixels: Tensor, entries: Tensor) -> Tensor:
+        """(n, gh, gw) l2 distance of each cell to the entry with the number that `entries` (n, gh, gw) gives it."""
+
+
 class Detector(nn.Module, ABC):
     """The contract; tests/test_detectors.py holds every registered detector to it.
 
@@ -107,7 +128,7 @@ class Detector(nn.Module, ABC):
             own: the numbers, from 0 in the order of the fit, of all images that show the same part as these.
 
         Raises:
-            NotFittedError: there was no `fit`, or the model was saved and loaded since then.
+            NotFittedError: there was no `fit`, or what it needs of it is not saved and the model was loaded since.
         """
         score, grid = self(pixels)
         return score, grid

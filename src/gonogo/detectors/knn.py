@@ -61,20 +61,34 @@ class KNearestNeighbours(Detector):
         return self.rows.forecast(batches, copies=3)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        score, grid, _ = self.matched(pixels)
+        return score, grid
+
+    def matched(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         self.require_fitted()
         return self._scored(pixels, self.rows_)
+
+    def places(self) -> Tensor:
+        self.require_fitted()
+        numbers = torch.arange(len(self.rows_))
+        return torch.stack([numbers, torch.zeros_like(numbers)], dim=1)
+
+    def distance_to(self, pixels: Tensor, entries: Tensor) -> Tensor:
+        distance: Tensor = (self.rows(pixels) - self.rows_[entries[:, 0, 0]]).norm(dim=1)
+        return distance.view(-1, 1, 1)
 
     def left_out(self, pixels: Tensor, own: range) -> tuple[Tensor, Tensor]:
         """The distances to fit images of other parts; where there is none, to all."""
         self.require_fitted()
         others = torch.cat([self.rows_[: own.start], self.rows_[own.stop :]])
-        return self._scored(pixels, others if len(others) else self.rows_)
+        score, grid, _ = self._scored(pixels, others if len(others) else self.rows_)
+        return score, grid
 
-    def _scored(self, pixels: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def _scored(self, pixels: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         distances = l2(self.rows(pixels), rows)  # (n, m)
-        nearest = distances.topk(min(self.n_neighbors, len(rows)), dim=1, largest=False).values
+        nearest, index = distances.topk(min(self.n_neighbors, len(rows)), dim=1, largest=False)
         score = nearest[:, -1] if self.distance == "kth" else nearest.mean(dim=1)
-        return score, score.view(-1, 1, 1)
+        return score, score.view(-1, 1, 1), index[:, :1, None]
 
     def facts(self) -> dict[str, str | int | float]:
         return self.rows.facts()

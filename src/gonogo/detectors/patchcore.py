@@ -30,7 +30,7 @@ from torch import Tensor
 from gonogo.backbone import LITE0
 from gonogo.coreset import greedy_coreset
 from gonogo.detectors.contract import Detector, Found, InParts, Progress, no_progress
-from gonogo.errors import ConfigError, DataError, NotFittedError
+from gonogo.errors import ConfigError, DataError
 from gonogo.forecast import MB, Forecast, try_images
 from gonogo.foreground import Foreground, learn_foreground, widened
 from gonogo.patch_features import PatchFeatures
@@ -65,7 +65,7 @@ class PatchCore(Detector):
     memory_bank_: Tensor
     bank_neighbours_: Tensor
     covering_radius_: Tensor  # (), or (2,) where parts passed by: theirs, and that of the last choice
-    bank_images: Tensor | None = None  # (m,) the number of the fit image that each patch is of; not saved
+    bank_places_: Tensor  # (m, 2) int32: as `places` gives them
     foreground_axis_: Tensor
     foreground_band_: Tensor
     foreground_least_: Tensor
@@ -152,7 +152,8 @@ class PatchCore(Detector):
         self.patch_features = PatchFeatures(backbone, layers, image_size, neighbourhood=neighbourhood)
         projection = () if reduction == "none" else ("projection_",)
         masked = () if foreground == "none" else tuple(f"foreground_{field}_" for field in Foreground._fields)
-        for name in ("mean_", *projection, "memory_bank_", "bank_neighbours_", "covering_radius_", *masked):
+        bank = ("memory_bank_", "bank_places_", "bank_neighbours_", "covering_radius_")
+        for name in ("mean_", *projection, *bank, *masked):
             self.register_buffer(name, None)
 
     @torch.no_grad()
@@ -168,9 +169,9 @@ class PatchCore(Detector):
             self.learn(**{f"foreground_{field}_": value for field, value in foreground._asdict().items()})
         reduction = Reduction(self.reduction, self.reduced_dims, seed)
         if isinstance(batches, InParts) and batches.n_parts > 1:
-            taken, n_select = self._put_together(batches, reduction, progress)
+            taken, n_select, n_cells = self._put_together(batches, reduction, progress)
         else:
-            taken, n_select = self._gathered(batches, reduction, progress)
+            taken, n_select, n_cells = self._gathered(batches, reduction, progress)
         n_patches = len(taken.patches)
         coreset = greedy_coreset(
             taken.patches,
@@ -185,7 +186,7 @@ class PatchCore(Detector):
                 "let it keep more or look at fewer neighbours"
             )
         radii = [coreset.covering_radius] if taken.radius is None else [taken.radius, coreset.covering_radius]
-        self.bank_images = taken.images[coreset.indices.cpu()]
+        numbers = taken.numbers[coreset.indices.cpu()].to(bank.device)
         mean, projection = taken.mean, taken.projection
         del taken  # before the neighbours
         if projection is not None:
@@ -193,17 +194,25 @@ class PatchCore(Detector):
         self.learn(
             mean_=mean,
             memory_bank_=bank,
+            bank_places_=places_of(numbers, n_cells),
             bank_neighbours_=bank_neighbours(bank, min(self.n_reweight, len(bank))),
             covering_radius_=torch.tensor(radii).squeeze(),
         )
         return self
 
-    def _gathered(self, batches: Collection[Tensor], reduction: Reduction, progress: Progress) -> tuple[Taken, int]:
-        """The patches among which the bank is chosen, and how many it takes; this process looks at all of them."""
+    def _gathered(
+        self, batches: Collection[Tensor], reduction: Reduction, progress: Progress
+    ) -> tuple[Taken, int, int]:
+        """The patches among which the bank is chosen, how many it takes, and how many an image has.
+
+        This process looks at all of them.
+        """
         stream: PatchStream | None = None
+        n_cells = 0
         for number, batch in enumerate(batches, start=1):
             grid = self.patch_features(batch)
             features = grid.flatten(1, 2)  # (b, p, d)
+            n_cells = features.shape[1]
             if stream is None:
                 stream = PatchStream(
                     self._plan(len(batches) * len(features), *features.shape[1:]),
@@ -217,31 +226,30 @@ class PatchCore(Detector):
             raise DataError("fit.detector patchcore needs at least one fit image")
         plan, taken = stream.plan, stream.finish()
         if self.room is not None:
-            return taken, min(plan.n_select, len(taken.patches))
-        return taken, self._bank_size(*taken.patches.shape)
+            return taken, min(plan.n_select, len(taken.patches)), n_cells
+        return taken, self._bank_size(*taken.patches.shape), n_cells
 
-    def _put_together(self, batches: InParts, reduction: Reduction, progress: Progress) -> tuple[Taken, int]:
+    def _put_together(self, batches: InParts, reduction: Reduction, progress: Progress) -> tuple[Taken, int, int]:
         """As `_gathered`, where others look at the images and choose patches of each part."""
         b, gh, gw, d = self.patch_features(batches[0]).shape
         most = self._bank_size(len(batches) * b * gh * gw, self.reduced_dims or d)
         look = partial(self._look, keep=max(1, min(most, MOST_LEFT // batches.n_parts)), reduction=reduction)
         taken, n_patches = put_together(batches.look(look, progress), reduction)
-        return taken, min(self._bank_size(n_patches, taken.patches.shape[1]), len(taken.patches))
+        return taken, min(self._bank_size(n_patches, taken.patches.shape[1]), len(taken.patches)), gh * gw
 
     @torch.no_grad()
     def _look(
         self, batches: Collection[Tensor], first: int, progress: Progress, *, keep: int, reduction: Reduction
     ) -> Found:
-        patches, images = [], []
+        patches, numbers = [], []
         for number, batch in enumerate(batches):
             grid = self.patch_features(batch)
             features, wanted = grid.flatten(0, 2), self._for_the_bank(grid)
-            numbers = torch.arange(len(batch)).repeat_interleave(len(features) // len(batch))
-            numbers += first + number * len(batch)
+            own = torch.arange(len(features)) + (first + number * len(batch)) * (len(features) // len(batch))
             patches.append(features if wanted is None else features[wanted.flatten()])
-            images.append(numbers if wanted is None else numbers[wanted.flatten()])
+            numbers.append(own if wanted is None else own[wanted.flatten()])
             progress("features", number + 1, len(batches), {})
-        return leave(torch.cat(patches), torch.cat(images), reduction, keep)
+        return leave(torch.cat(patches), torch.cat(numbers), reduction, keep)
 
     def _for_the_bank(self, grid: Tensor) -> Tensor | None:
         """(b, gh * gw) bool: which patches of a grid (b, gh, gw, d) may enter the bank; None: all."""
@@ -305,7 +313,7 @@ class PatchCore(Detector):
     def _bank_size(self, n_patches: int, d: int) -> int:
         """How many of `n_patches` patches of `d` dimensions the bank is to keep."""
         if self.bank_mb is not None:
-            patch_bytes = 4 * d + 8 * self.n_reweight  # its features, and the indices of its neighbours
+            patch_bytes = 4 * d + 8 * self.n_reweight + 8  # its features, its neighbours' indices, its own place
             affordable = int(self.bank_mb * MB) // patch_bytes
             if affordable < 2:
                 raise ConfigError(
@@ -322,29 +330,41 @@ class PatchCore(Detector):
         return patches if self.reduced_dims is None else patches @ self.projection_
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        score, grid, _ = self.matched(pixels)
+        return score, grid
+
+    def matched(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         self.require_fitted()
         features = self.patch_features(pixels)  # (n, gh, gw, d)
         patches = self._reduced(features)  # (n, p, d)
         distance, index = self._distances(patches, self.memory_bank_)
         if self.foreground == "pca":
             distance = distance * self._foreground().weights(features).flatten(1)
-        grid = distance.view(features.shape[:3])
+        grid, nearest = distance.view(features.shape[:3]), index.view(features.shape[:3])
         if self.top_share > 0:
-            return self._mean_of_worst(distance), grid
+            return self._mean_of_worst(distance), grid, nearest
         score, worst = distance.max(dim=1)
         if self.reweight:
             score = score * self._weight(patches, index, worst)
-        return score, grid
+        return score, grid, nearest
+
+    def places(self) -> Tensor:
+        self.require_fitted()
+        return self.bank_places_
+
+    def distance_to(self, pixels: Tensor, entries: Tensor) -> Tensor:
+        patches = self._reduced(self.patch_features(pixels)).view(*entries.shape, -1)
+        distance: Tensor = (patches - self.memory_bank_[entries]).norm(dim=3)
+        return distance
 
     def left_out(self, pixels: Tensor, own: range) -> tuple[Tensor, Tensor]:
         """The distances to patches of the bank that come from other parts, without equation 7.
 
         Where fewer than `n_neighbors` do, the bank is left whole.
         """
-        if self.bank_images is None:
-            raise NotFittedError("which fit image a patch of the bank comes from is not saved; fit again")
+        self.require_fitted()
         features = self.patch_features(pixels)
-        others = self.memory_bank_[(self.bank_images < own.start) | (self.bank_images >= own.stop)]
+        others = self.memory_bank_[not_of(self.bank_places_, own)]
         bank = others if len(others) >= self.n_neighbors else self.memory_bank_
         distance, _ = self._distances(self._reduced(features), bank)
         if self.foreground == "pca":
@@ -382,6 +402,16 @@ class PatchCore(Detector):
             "covering_radius" if chosen_at_once else "covering_radius_at_most": float(self.covering_radius_.sum()),
         }
         return facts | (self._foreground().facts() if self.foreground == "pca" else {})
+
+
+def places_of(numbers: Tensor, n_cells: int) -> Tensor:
+    """(m, 2) int32 of numbers (m,) among all patches: that of the image, and that of the cell among its `n_cells`."""
+    return torch.stack([numbers // n_cells, numbers % n_cells], dim=1).int()
+
+
+def not_of(places: Tensor, own: range) -> Tensor:
+    """(m,) bool: the entries with `places` (m, 2) that are of other images than those with the numbers `own`."""
+    return (places[:, 0] < own.start) | (places[:, 0] >= own.stop)
 
 
 def bank_neighbours(bank: Tensor, n_neighbors: int) -> Tensor:

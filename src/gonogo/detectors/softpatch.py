@@ -22,8 +22,8 @@ from torch import Tensor
 from gonogo.backbone import LITE0
 from gonogo.coreset import greedy_coreset
 from gonogo.detectors.contract import Detector, Progress, no_progress
-from gonogo.detectors.patchcore import nearest_index
-from gonogo.errors import DataError, NotFittedError
+from gonogo.detectors.patchcore import nearest_index, not_of, places_of
+from gonogo.errors import DataError
 from gonogo.forecast import Forecast, try_images
 from gonogo.patch_features import PatchFeatures
 from gonogo.patch_stream import Plan, selection_bytes, selection_seconds
@@ -41,7 +41,7 @@ class SoftPatch(Detector):
     memory_bank_: Tensor
     bank_weights_: Tensor
     covering_radius_: Tensor
-    bank_images: Tensor | None = None  # (m,) the number of the fit image that each patch is of; not saved
+    bank_places_: Tensor  # (m, 2) int32: as `places` gives them
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class SoftPatch(Detector):
         self.weights = weights
         self.weights_sha256 = weights_sha256
         self.patch_features = PatchFeatures(backbone, layers, image_size)
-        for name in ("mean_", "memory_bank_", "bank_weights_", "covering_radius_"):
+        for name in ("mean_", "memory_bank_", "bank_places_", "bank_weights_", "covering_radius_"):
             self.register_buffer(name, None)
 
     def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
@@ -111,10 +111,10 @@ class SoftPatch(Detector):
             first=first,
             on_step=lambda done, total, radius: progress("coreset", done, total, {"covering_radius": radius}),
         )
-        self.bank_images = kept[coreset.indices].cpu() // n_places
         self.learn(
             mean_=mean,
             memory_bank_=patches[coreset.indices],
+            bank_places_=places_of(kept[coreset.indices], n_places),
             bank_weights_=factors[kept[coreset.indices]],
             covering_radius_=torch.tensor(coreset.covering_radius),
         )
@@ -136,25 +136,38 @@ class SoftPatch(Detector):
         return Forecast(memory, seconds, f"all {n_patches:,} patches at once, a bank of {n_select:,}")
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        score, grid, _ = self.matched(pixels)
+        return score, grid
+
+    def matched(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         self.require_fitted()
         return self._scored(pixels, self.memory_bank_, self.bank_weights_)
 
+    def places(self) -> Tensor:
+        self.require_fitted()
+        return self.bank_places_
+
+    def distance_to(self, pixels: Tensor, entries: Tensor) -> Tensor:
+        patches = (self.patch_features(pixels).flatten(1, 2) - self.mean_).view(*entries.shape, -1)
+        distance: Tensor = (patches - self.memory_bank_[entries]).norm(dim=3)
+        return distance
+
     def left_out(self, pixels: Tensor, own: range) -> tuple[Tensor, Tensor]:
         """The distances to patches of the bank that come from other parts; where none does, the bank is left whole."""
-        if self.bank_images is None:
-            raise NotFittedError("which fit image a patch of the bank comes from is not saved; fit again")
-        others = (self.bank_images < own.start) | (self.bank_images >= own.stop)
+        self.require_fitted()
+        others = not_of(self.bank_places_, own)
         if not others.any():
             others = torch.ones_like(others)
-        return self._scored(pixels, self.memory_bank_[others], self.bank_weights_[others])
+        score, grid, _ = self._scored(pixels, self.memory_bank_[others], self.bank_weights_[others])
+        return score, grid
 
-    def _scored(self, pixels: Tensor, bank: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    def _scored(self, pixels: Tensor, bank: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         features = self.patch_features(pixels)  # (n, gh, gw, d)
         patches = features.flatten(1, 2) - self.mean_  # (n, p, d)
         index = nearest_index(patches, bank)  # (n, p)
         # Measured again as a difference: near zero, the product's rounding would be all that is left of it.
         distance = (patches - bank[index]).norm(dim=2) * weights[index]
-        return distance.amax(dim=1), distance.view(features.shape[:3])
+        return distance.amax(dim=1), distance.view(features.shape[:3]), index.view(features.shape[:3])
 
     def facts(self) -> dict[str, str | int | float]:
         self.require_fitted()

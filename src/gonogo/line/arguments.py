@@ -128,14 +128,19 @@ def add_explain(commands: Any) -> argparse.ArgumentParser:
         "explain",
         help="say why a bundle judges an image so",
         description="The verdict of one image with all that is known about it: regions, the highest cells of its map, "
-        "how rare its score is, and what the threshold is worth.",
+        "the good patches that are nearest to them, how rare its score is, and what the threshold is worth.",
     )
     explain.add_argument("bundle", type=Path, metavar="BUNDLE", help=BUNDLE)
     explain.add_argument("image", type=Path, metavar="IMAGE")
     _add_trust(explain)
     explain.add_argument("--cells", type=count, default=16, metavar="N", help="of the map's longer side; 16")
     explain.add_argument("--top", type=count, default=5, metavar="N", help="how many cells to list; 5")
-    explain.add_argument("--picture", type=Path, metavar="FILE", help="write the image with its map and regions, a PNG")
+    explain.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="write the image, its map, and each cell beside its nearest good patch: a PNG",
+    )
     return explain
 
 

@@ -1,23 +1,28 @@
-"""gonogo explain: all that a bundle knows about one image."""
+"""gonogo explain: all that a bundle knows about one image, and the good patches nearest to what it looks at."""
 
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from gonogo.commands import Answer
-from gonogo.images import read_image, write_png
-from gonogo.line.outputs import overlay
+from gonogo.good_patches import Box, GoodPatch, GoodPatches, box_around
+from gonogo.images import read_image
+from gonogo.line.picture import Pair, write_picture
 from gonogo.scorer import Scorer, Verdict
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A part of the map: `box` (x, y, width, height) in pixels of the image, and its highest value."""
+    """A part of the map: `box` (x, y, width, height) in pixels of the image, its highest value, and where (x, y)."""
 
-    box: tuple[int, int, int, int]
+    box: Box
     peak: float
+    at: tuple[int, int]
 
 
 def run(asked: Namespace) -> Answer:
@@ -29,10 +34,21 @@ def run(asked: Namespace) -> Answer:
     """
     scorer = Scorer(asked.bundle, trust=asked.trust)
     pixels = read_image(asked.image)
-    (verdict,) = scorer.score_pixels(pixels[None])
-    cells = top_cells(verdict.anomaly_map, n_cells=asked.cells, n_top=asked.top) if scorer.manifest["localises"] else []
+    scores, maps, nearest = scorer.run_matched(pixels[None])
+    (verdict,) = scorer.judge(scores, maps)
+    cells = top_cells(verdict.anomaly_map, n_cells=asked.cells) if scorer.manifest["localises"] else []
+    pairs: list[Pair] = []
+    places: list[Pair] = []
+    if scorer.good_patches is not None and nearest is not None:
+        compare = partial(pair_of, pixels=pixels, nearest=nearest[0], good_patches=scorer.good_patches)
+        pairs = [compare(cell) for cell in cells[: asked.top]]
+        height, width = pixels.shape[:2]
+        whole = Cell((0, 0, width, height), verdict.score, (width // 2, height // 2))  # where it does not say where
+        reach = scorer.good_patches.share * max(height, width) / 2
+        places = [compare(cell) for cell in apart(cells or [whole], reach)[: asked.top]]
+    cells = cells[: asked.top]
     if asked.picture is not None:
-        write_png(asked.picture, overlay(pixels, verdict))
+        write_picture(asked.picture, asked.image.name, pixels, verdict, places)
     report: dict[str, Any] = {
         "ok": True,
         "file": str(asked.image),
@@ -45,27 +61,68 @@ def run(asked: Namespace) -> Answer:
         "probability": verdict.probability,
         "uncertain": verdict.uncertain,
         "regions": [asdict(region) for region in verdict.regions],
-        "cells": [asdict(cell) for cell in cells],
+        "cells": [
+            {"box": cell.box, "peak": cell.peak, "nearest": None if pair is None else _told(pair.good)}
+            for cell, pair in zip_longest(cells, pairs)
+        ],
+        "places": [{"box": pair.box, "peak": pair.peak, "nearest": _told(pair.good)} for pair in places],
         "threshold_record": scorer.record.sentence,
     }
-    return Answer(report, "\n".join(_said(asked, scorer, verdict, cells)))
+    return Answer(report, "\n".join(_said(asked, scorer, verdict, cells, pairs or places)))
 
 
-def top_cells(anomaly_map: np.ndarray, *, n_cells: int, n_top: int) -> list[Cell]:
-    """The `n_top` highest cells of a map (h, w) that is cut into squares, `n_cells` along its longer side."""
+def top_cells(anomaly_map: np.ndarray, *, n_cells: int) -> list[Cell]:
+    """The cells of a map (h, w) that is cut into squares, `n_cells` along its longer side, the highest first."""
     height, width = anomaly_map.shape
     side = -(-max(height, width) // n_cells)
     rows, columns = np.arange(0, height, side), np.arange(0, width, side)
     peaks = np.maximum.reduceat(np.maximum.reduceat(anomaly_map, rows, axis=0), columns, axis=1)
-    order = np.argsort(-peaks, axis=None, kind="stable")[:n_top]
+    order = np.argsort(-peaks, axis=None, kind="stable")
     cells = []
     for row, column in zip(*np.unravel_index(order, peaks.shape), strict=True):
         x, y = int(columns[column]), int(rows[row])
-        cells.append(Cell((x, y, min(side, width - x), min(side, height - y)), float(peaks[row, column])))
+        box = (x, y, min(side, width - x), min(side, height - y))
+        inside = anomaly_map[y : y + box[3], x : x + box[2]]
+        down, across = np.unravel_index(inside.argmax(), inside.shape)
+        cells.append(Cell(box, float(peaks[row, column]), (x + int(across), y + int(down))))
     return cells
 
 
-def _said(asked: Namespace, scorer: Scorer, verdict: Verdict, cells: list[Cell]) -> list[str]:
+def apart(cells: Sequence[Cell], reach: float) -> list[Cell]:
+    """Those cells that lie `reach` pixels or more, along or across, from each that comes before them and is kept."""
+    kept: list[Cell] = []
+    for cell in cells:
+        if all(max(abs(cell.at[0] - other.at[0]), abs(cell.at[1] - other.at[1])) >= reach for other in kept):
+            kept.append(cell)
+    return kept
+
+
+def pair_of(cell: Cell, pixels: np.ndarray, nearest: np.ndarray, good_patches: GoodPatches) -> Pair:
+    """The place of an image (h, w, 3) where a cell of the map is highest, and the good patch nearest to it.
+
+    Args:
+        nearest: numbers (ch, cw) of good patches; its cells cover the image.
+
+    Raises:
+        IntegrityError: the number is that of no good patch.
+    """
+    height, width = pixels.shape[:2]
+    row, column = (
+        int((at + 0.5) * n / length)
+        for at, n, length in zip(cell.at[::-1], nearest.shape, (height, width), strict=True)
+    )
+    wide, high = width / nearest.shape[1], height / nearest.shape[0]
+    box = box_around(((column + 0.5) * wide, (row + 0.5) * high), (wide, high), (width, height))
+    return Pair(box, cell.peak, good_patches.picture_of(pixels, box), good_patches[int(nearest[row, column])])
+
+
+def _told(good: GoodPatch) -> dict[str, Any]:
+    return {"entry": good.entry, "image": good.image, "box": good.box, "turned": good.turned}
+
+
+def _said(
+    asked: Namespace, scorer: Scorer, verdict: Verdict, cells: Sequence[Cell], pairs: Sequence[Pair]
+) -> list[str]:
     sign, word = (">=", "reject") if verdict.anomalous else ("<", "pass")
     lines = [
         f"{asked.image}: {word}, score {verdict.score:.6g} {sign} threshold {verdict.threshold:.6g}",
@@ -82,8 +139,21 @@ def _said(asked: Namespace, scorer: Scorer, verdict: Verdict, cells: list[Cell])
     ]
     if not verdict.regions:
         lines.append("no region")
-    for cell in cells:
-        x, y, width, height = cell.box
-        lines.append(f"cell {width} x {height} at ({x}, {y}): {cell.peak:.6g}")
+    for number, cell in enumerate(cells):
+        lines.append(f"cell {_at(cell.box)}: {cell.peak:.6g}{_beside(pairs[number]) if pairs else ''}")
+    if pairs and not cells:
+        lines.append(f"the image as a whole: {pairs[0].peak:.6g}{_beside(pairs[0])}")
+    if not pairs:
+        lines.append("no good patches to compare with: the gauge remembers none, or its bundle is of before")
     lines.append(f"threshold: {scorer.record.sentence}")
     return lines
+
+
+def _at(box: Box) -> str:
+    x, y, width, height = box
+    return f"{width} x {height} at ({x}, {y})"
+
+
+def _beside(pair: Pair) -> str:
+    turned = f", turned by {pair.good.turned:g} degrees" if pair.good.turned else ""
+    return f"; nearest good patch: {_at(pair.good.box)} of {pair.good.image}{turned}"

@@ -11,6 +11,7 @@ import numpy as np
 
 from gonogo.commands import Answer
 from gonogo.errors import DataError, ImageError, IntegrityError
+from gonogo.good_patches import GoodPatches
 from gonogo.line.inputs import items
 from gonogo.scorer import NO_NETWORK, Scorer
 
@@ -39,6 +40,7 @@ def run(asked: Namespace) -> Answer:
     """
     scorer = Scorer(asked.bundle, trust=asked.trust)  # checks hashes, format, threshold, agreement and signature
     _require_inference(scorer)
+    patches = scorer.good_patches  # checks that they can be read
     report: dict[str, Any] = {
         "ok": True,
         "category": scorer.category,
@@ -48,6 +50,8 @@ def run(asked: Namespace) -> Answer:
         "signer": scorer.signer,
         "checks": ["hashes", "format", "threshold", "manifest and network agree", "it runs here"],
     }
+    if patches is not None:
+        report["checks"].append(f"pictures of {len(patches)} good patches")
     if asked.trust is not None:
         report["checks"].append(f"signed with the key {scorer.signer}")
     lines = [
@@ -90,7 +94,7 @@ def _require_inference(scorer: Scorer) -> None:
     for height, width in SIZES:
         pixels = generator.integers(0, 256, (2, height, width, 3), dtype=np.uint8)
         try:
-            scores, maps = scorer.run(pixels)
+            scores, maps, nearest = scorer.run_matched(pixels)
             alone, _ = scorer.run(pixels[:1])
         except NO_NETWORK as error:
             raise IntegrityError(
@@ -103,10 +107,22 @@ def _require_inference(scorer: Scorer) -> None:
             )
         if not (np.isfinite(scores).all() and np.isfinite(maps).all()):
             raise IntegrityError(f"{scorer.category}: the network gave a score or map that is not a number")
+        if nearest is not None and scorer.good_patches is not None:
+            _require_patches(nearest, scorer.good_patches, scorer.category)
         if not np.isclose(alone[0], scores[0], rtol=1e-4):
             raise IntegrityError(
                 f"{scorer.category}: an image alone scores {alone[0]:.6g}, beside another {scores[0]:.6g}"
             )
+
+
+def _require_patches(nearest: np.ndarray, good_patches: GoodPatches, category: str) -> None:
+    """Do nothing, or refuse a network that names good patches which the bundle does not have."""
+    if nearest.shape != (2, *good_patches.cells) or nearest.min() < 0 or nearest.max() >= len(good_patches):
+        raise IntegrityError(
+            f"{category}: of 2 images the network named the good patches {nearest.min()} to {nearest.max()}, "
+            f"{nearest.shape}; expected (2, {good_patches.cells[0]}, {good_patches.cells[1]}) numbers below "
+            f"{len(good_patches)}"
+        )
 
 
 def _score(scorer: Scorer, item: Any) -> float:

@@ -1,0 +1,94 @@
+"""The picture of an explanation: what was judged, where it differs, and beside each place the nearest good patch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from gonogo.colours import FAINT, INK, OUTLINE, PAPER, PASS, REJECT
+from gonogo.good_patches import Box, GoodPatch
+from gonogo.images import write_png
+from gonogo.line.outputs import overlay
+from gonogo.scorer import Verdict
+
+PANEL, TILE, GAP, HEADER, CAPTION = 420, 150, 14, 62, 20  # pixels
+NAMES = 300  # wide, for what is said beside a pair
+MOST_PAIRS = 12
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A place of the image, its map's value, and the good patch nearest to it; pictures are (s, s, 3) uint8.
+
+    box: the cell of the image that the good patch is nearest to.
+    """
+
+    box: Box
+    peak: float
+    picture: np.ndarray
+    good: GoodPatch
+
+
+def write_picture(path: Path, name: str, pixels: np.ndarray, verdict: Verdict, pairs: Sequence[Pair]) -> None:
+    """Write a PNG: the image (h, w, 3) with its places numbered, the map and regions, and up to MOST_PAIRS pairs."""
+    pairs = pairs[:MOST_PAIRS]
+    scale = PANEL / max(pixels.shape[:2])
+    width, height = (max(1, round(n * scale)) for n in (pixels.shape[1], pixels.shape[0]))
+    beside = height > 0.75 * width and not pairs  # the panels side by side, where nothing else is
+    column = 2 * (CAPTION + height + GAP)
+    rows = len(pairs) * (TILE + GAP) + CAPTION
+    right = 2 * (TILE + GAP) + NAMES if pairs else (PANEL if beside else 0)
+    tall = max(rows if pairs else 0, CAPTION + height + GAP if beside else column)
+    canvas = Image.new("RGB", (GAP + PANEL + GAP + right + GAP, HEADER + tall), PAPER)
+    draw = ImageDraw.Draw(canvas)
+    small, bold = ImageFont.load_default(13), ImageFont.load_default(19)
+    word, colour = ("REJECT", REJECT) if verdict.anomalous else ("PASS", PASS)
+    draw.text((GAP, 8), word, fill=colour, font=bold)
+    draw.text((GAP + 90, 12), name, fill=INK, font=small)
+    sign = ">=" if verdict.anomalous else "<"
+    said = f"score {verdict.score:.4g} {sign} threshold {verdict.threshold:.4g}"
+    draw.text((GAP, 36), said, fill=FAINT, font=small)
+
+    def panel(what: np.ndarray, title: str, left: int, top: int) -> None:
+        draw.text((left, top), title, fill=INK, font=small)
+        method = Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS
+        canvas.paste(Image.fromarray(what).resize((width, height), method), (left, top + CAPTION))
+
+    panel(pixels, "the part" + (", and the places compared" if pairs else ""), GAP, HEADER)
+    at = (GAP + PANEL + GAP, HEADER) if beside else (GAP, HEADER + CAPTION + height + GAP)
+    panel(overlay(pixels, verdict), "where it differs: red is beyond the threshold", *at)
+    for number, pair in enumerate(pairs, start=1):
+        x, y, wide, high = (scale * value for value in pair.box)
+        left, top = GAP + x, HEADER + CAPTION + y
+        draw.rectangle((left - 2, top - 2, left + wide + 1, top + high + 1), outline=OUTLINE, width=2)
+        _number(draw, number, left + wide + 3, top - 8, small)
+    left = GAP + PANEL + GAP
+    if pairs:
+        draw.text((left, HEADER), "this part", fill=INK, font=small)
+        draw.text((left + TILE + GAP, HEADER), "nearest good patch", fill=INK, font=small)
+    for number, pair in enumerate(pairs, start=1):
+        top = HEADER + CAPTION + (number - 1) * (TILE + GAP)
+        for step, picture in enumerate((pair.picture, pair.good.picture)):
+            tile = Image.fromarray(picture).resize((TILE, TILE), Image.Resampling.BICUBIC)
+            canvas.paste(tile, (left + step * (TILE + GAP), top))
+        _number(draw, number, left + 3, top + 3, small)
+        text = left + 2 * (TILE + GAP)
+        times = f" = {pair.peak / verdict.threshold:.2f} x threshold" if verdict.threshold > 0 else ""
+        lines = [f"differs by {pair.peak:.4g}{times}", f"from {Path(pair.good.image).name}"]
+        bx, by, bw, bh = pair.good.box
+        lines.append(
+            f"{bw} x {bh} pixels at ({bx}, {by})" + (f", turned by {pair.good.turned:g}°" if pair.good.turned else "")
+        )
+        for row, line in enumerate(lines):
+            ink = REJECT if row == 0 and pair.peak >= verdict.threshold else INK if row < 2 else FAINT
+            draw.text((text, top + 4 + 18 * row), line, fill=ink, font=small)
+    write_png(path, np.asarray(canvas))
+
+
+def _number(
+    draw: ImageDraw.ImageDraw, number: int, left: float, top: float, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
+) -> None:
+    draw.ellipse((left, top, left + 18, top + 18), fill=PAPER, outline=INK)
+    draw.text((left + 9, top + 9), str(number), fill=INK, font=font, anchor="mm")
