@@ -46,7 +46,7 @@ def export_onnx(inspector: Inspector, path: Path, *, metadata: Mapping[str, Any]
         ExportError: the detector cannot be written as ONNX.
     """
     if inspector.tiles is None and not isinstance(inspector.detector, IsolationForest):
-        proto = _with_network(_traced(inspector, {PIXELS: IMAGES}, [SCORE, MAP], opset), inspector.detector, opset)
+        proto = _with_network(traced(inspector, {PIXELS: IMAGES}, [SCORE, MAP], opset), inspector.detector, opset)
     else:
         proto = _composed(inspector, opset)
     describe(proto, metadata)
@@ -62,7 +62,7 @@ def describe(proto: onnx.ModelProto, metadata: Mapping[str, Any]) -> None:
     )
 
 
-def _traced(
+def traced(
     module: nn.Module, inputs: dict[str, tuple[Shape, torch.dtype]], outputs: list[str], opset: int
 ) -> onnx.ModelProto:
     """The graph that torch makes of the module's `forward`, whose inputs have the given names, shapes and types."""
@@ -117,7 +117,7 @@ def _composed(inspector: Inspector, opset: int) -> onnx.ModelProto:
         cells = detector(torch.zeros(1, 3, detector.image_size, detector.image_size))[1].shape[1:]
     seen: Shape = ("n",) if tiles is None else (len(tiles), "n")
     inputs = {PIXELS: IMAGES, "scores": (seen, torch.float32), "grids": ((*seen, *cells), torch.float32)}
-    proto = _traced(_Frame(inspector), inputs, ["resized", SCORE, MAP], opset)
+    proto = traced(_Frame(inspector), inputs, ["resized", SCORE, MAP], opset)
     inner = compose.add_prefix(_detector_graph(detector, opset), INNER)
     graph = proto.graph
     nodes = list(graph.node)
@@ -181,7 +181,7 @@ def _detector_graph(detector: Detector, opset: int) -> onnx.ModelProto:
     if isinstance(detector, IsolationForest):
         return _forest_graph(detector, opset)
     tile: Shape = ("n", 3, detector.image_size, detector.image_size)
-    return _with_network(_traced(detector, {"tile": (tile, torch.float32)}, ["score", "grid"], opset), detector, opset)
+    return _with_network(traced(detector, {"tile": (tile, torch.float32)}, ["score", "grid"], opset), detector, opset)
 
 
 def _with_network(proto: onnx.ModelProto, detector: Detector, opset: int) -> onnx.ModelProto:
