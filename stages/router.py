@@ -41,7 +41,8 @@ def main(params: Params) -> None:
         shutil.copytree(door.path("bundles", name), folder / name)
         bundle = sha256_of(folder / name / "manifest.json")
         categories.append(CategoryRecord(name, bundle, values.slack * record.threshold, record))
-        door.say(f"{name}: of its good parts, {record.sentence.partition(', from')[0]} for being of no known category")
+        rate = f"at most {record.certified_false_alarm_rate:.1%} of its good parts are called unknown"
+        door.say(f"{name}: {rate}, with {record.confidence:.0%} confidence")
 
     limits = np.array([one.limit for one in categories])
     tests = {name: manifest.with_role("test") for name, manifest in manifests.items()}

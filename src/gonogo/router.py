@@ -27,6 +27,7 @@ from gonogo.manifest import Manifest, Record
 from gonogo.pooled_features import PooledFeatures
 
 DISTANCES = "distances"
+AMONG = 8  # times as many good images are looked at as are kept
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,12 @@ class Router(nn.Module):
         self.eval()
 
     def fit(self, good: Mapping[str, tuple[Manifest, Sequence[Record]]]) -> "Router":
-        """Remember good images of each category, `params.images` of them at most."""
+        """Remember good images of each category, `params.images` at most: those that cover the first AMONG times so many."""
         assert self.features.backbone is not None
         self.features.backbone.load(self.params.weights, self.params.weights_sha256)
         self.categories = list(good)
         for number, (manifest, records) in enumerate(good.values()):
-            rows = self.rows(manifest, records)
+            rows = self.rows(manifest, records[: AMONG * self.params.images])
             chosen = greedy_coreset(rows, min(self.params.images, len(rows))).indices
             self.register_buffer(f"good_{number}", rows[chosen])
         return self
