@@ -48,7 +48,7 @@ def export_onnx(inspector: Inspector, path: Path, *, metadata: Mapping[str, Any]
     """
     if inspector.tiles is None and not isinstance(inspector.detector, IsolationForest):
         module, names = _to_trace(inspector, inspector.detector)
-        proto = _with_network(_traced(module, {PIXELS: IMAGES}, [SCORE, MAP, *names], opset), inspector.detector, opset)
+        proto = _with_network(traced(module, {PIXELS: IMAGES}, [SCORE, MAP, *names], opset), inspector.detector, opset)
     else:
         proto = _composed(inspector, opset)
     describe(proto, metadata)
@@ -64,7 +64,7 @@ def describe(proto: onnx.ModelProto, metadata: Mapping[str, Any]) -> None:
     )
 
 
-def _traced(
+def traced(
     module: nn.Module, inputs: dict[str, tuple[Shape, torch.dtype]], outputs: list[str], opset: int
 ) -> onnx.ModelProto:
     """The graph that torch makes of the module's `forward`, whose inputs have the given names, shapes and types."""
@@ -144,7 +144,7 @@ def _composed(inspector: Inspector, opset: int) -> onnx.ModelProto:
     inputs = {PIXELS: IMAGES, "scores": (seen, torch.float32), "grids": ((*seen, *cells), torch.float32)}
     names = _to_trace(inspector, detector)[1]
     inputs |= {f"{name}/tiles": ((*seen, *cells), torch.int64) for name in names}
-    proto = _traced(_Frame(inspector), inputs, ["resized", SCORE, MAP, *names], opset)
+    proto = traced(_Frame(inspector), inputs, ["resized", SCORE, MAP, *names], opset)
     inner = compose.add_prefix(_detector_graph(detector, opset), INNER)
     graph = proto.graph
     nodes = list(graph.node)
@@ -209,7 +209,7 @@ def _detector_graph(detector: Detector, opset: int) -> onnx.ModelProto:
         return _forest_graph(detector, opset)
     tile: Shape = ("n", 3, detector.image_size, detector.image_size)
     module, names = _to_trace(detector, detector)
-    proto = _traced(module, {"tile": (tile, torch.float32)}, ["score", "grid", *names], opset)
+    proto = traced(module, {"tile": (tile, torch.float32)}, ["score", "grid", *names], opset)
     return _with_network(proto, detector, opset)
 
 

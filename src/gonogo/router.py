@@ -1,0 +1,165 @@
+"""Which gauge an image is for: the category whose good images are nearest to it, or none, where all are far.
+
+An image is one row of numbers, the mean of a backbone's features over it. A category is a handful of its good images,
+chosen so that no other is far from all of them. What is beyond a category's limit, a distance that good images of it
+exceed as rarely as is certified, times a slack, is of no category: unknown.
+
+Source: nearest neighbours with a reject option, as in Scheirer et al. 2013, "Toward Open Set Recognition" (PAMI).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import onnx
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from gonogo.anomaly_map import resize
+from gonogo.coreset import greedy_coreset
+from gonogo.detectors.knn import l2
+from gonogo.errors import ParityError
+from gonogo.export import IMAGES, PIXELS, describe, traced
+from gonogo.manifest import Manifest, Record
+from gonogo.pooled_features import PooledFeatures
+
+DISTANCES = "distances"
+AMONG = 8  # times as many good images are looked at as are kept
+
+
+@dataclass(frozen=True)
+class RouterParams:
+    """The `router` section: the features as in `fit`, and
+
+    images: good images of each category to compare with.
+    slack: how many times the certified distance of its good images an image of a category may be away.
+    """
+
+    backbone: str
+    weights: str
+    layers: Annotated[list[int], Field(min_length=1)]
+    image_size: Annotated[int, Field(ge=32)]
+    images: Annotated[int, Field(ge=1)]
+    slack: Annotated[float, Field(ge=1)]
+    weights_sha256: str | None = None
+
+
+class Router(nn.Module):
+    """Distances of images to the good ones of each category, in the order of `categories`."""
+
+    def __init__(self, params: RouterParams) -> None:
+        super().__init__()
+        self.params = params
+        self.features = PooledFeatures(
+            "backbone",
+            backbone=params.backbone,
+            layers=params.layers,
+            weights=params.weights,
+            weights_sha256=params.weights_sha256,
+            image_size=params.image_size,
+        )
+        self.categories: list[str] = []
+        self.eval()
+
+    def fit(self, good: Mapping[str, tuple[Manifest, Sequence[Record]]]) -> "Router":
+        """Remember good images of each category, `params.images` at most: those that cover the first AMONG times so many."""
+        assert self.features.backbone is not None
+        self.features.backbone.load(self.params.weights, self.params.weights_sha256)
+        self.categories = list(good)
+        for number, (manifest, records) in enumerate(good.values()):
+            rows = self.rows(manifest, records[: AMONG * self.params.images])
+            chosen = greedy_coreset(rows, min(self.params.images, len(rows))).indices
+            self.register_buffer(f"good_{number}", rows[chosen])
+        return self
+
+    @torch.inference_mode()
+    def rows(self, manifest: Manifest, records: Sequence[Record]) -> Tensor:
+        """(n, d), one for each image."""
+        return torch.cat([self._row(torch.from_numpy(manifest.pixels_of(record)[None])) for record in records]).clone()
+
+    def of(self, manifest: Manifest, records: Sequence[Record]) -> Tensor:
+        """(n, k) distances of the records' images."""
+        return self.distances(self.rows(manifest, records))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(n, k) distances of uint8 RGB pixels (n, h, w, 3) to the nearest good image of each of k categories."""
+        return self.distances(self._row(pixels))
+
+    def distances(self, rows: Tensor) -> Tensor:
+        """The same of rows (n, d)."""
+        good = [self.get_buffer(f"good_{number}") for number in range(len(self.categories))]
+        return torch.stack([l2(rows, of_one).amin(dim=1) for of_one in good], dim=1)
+
+    def _row(self, pixels: Tensor) -> Tensor:
+        size = self.params.image_size
+        rows: Tensor = self.features(resize(pixels.permute(0, 3, 1, 2).float(), size, size))
+        return rows
+
+
+def export_router(router: Router, path: Path, *, metadata: Mapping[str, Any], opset: int) -> None:
+    """Write it as ONNX: `pixels` (n, h, w, 3) uint8 in, `distances` (n, k) float32 out, metadata as JSON strings."""
+    proto = traced(router, {PIXELS: IMAGES}, [DISTANCES], opset)
+    describe(proto, metadata)
+    onnx.checker.check_model(proto, full_check=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(proto, path)
+
+
+def routed(distances: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """(n,) the number of the category that each image is of, -1 for unknown, by distances (n, k) and limits (k,).
+
+    The nearest category counts by distances as parts of the limits: what varies more may lie farther away.
+    """
+    relative = distances / limits
+    nearest = relative.argmin(axis=1)
+    return np.where(relative[np.arange(len(relative)), nearest] < 1, nearest, -1)
+
+
+def require_same(expected: np.ndarray, got: np.ndarray, limits: np.ndarray, *, tolerance: float) -> float:
+    """The largest difference of distances (n, k), relative to the largest of them.
+
+    Raises:
+        ParityError: it is beyond the tolerance, or an image is of another category by `got`.
+    """
+    difference = float(np.abs(expected - got).max() / expected.max())
+    flips = int((routed(expected, limits) != routed(got, limits)).sum())
+    if flips or not difference <= tolerance:
+        raise ParityError(
+            f"the router's ONNX file disagrees with its model: {flips} of {len(got)} images go elsewhere, distances "
+            f"differ by {difference:.3g}, tolerance {tolerance:g}; there is no set"
+        )
+    return difference
+
+
+def routing_metrics(
+    distances: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], limits: np.ndarray
+) -> dict[str, float]:
+    """How often test images of each category, and all of them, go where they belong.
+
+    `accuracy` is the share of good images that go to their own category, `defective_accuracy` that of defective ones;
+    `wrong_rate` the share of all that go to another; `stranger_rate`: of images whose category the router does not
+    know, one left out after the other, the share that it calls unknown.
+
+    Args:
+        distances: of the test images of each category, (n, k), categories in the order of the keys.
+        labels: of the same, 0 good, 1 defective.
+        limits: of each category.
+    """
+    names = list(distances)
+    found: dict[str, float] = {}
+    shares: dict[str, list[float]] = {"accuracy": [], "defective_accuracy": [], "wrong_rate": [], "stranger_rate": []}
+    for number, name in enumerate(names):
+        to = routed(distances[name], limits)
+        own = {"accuracy": to[labels[name] == 0] == number, "defective_accuracy": to[labels[name] == 1] == number}
+        own["wrong_rate"] = (to != number) & (to != -1)
+        others = [other for other in range(len(names)) if other != number]
+        if others:
+            own["stranger_rate"] = routed(distances[name][:, others], limits[others]) == -1
+        for key, hits in own.items():
+            if len(hits):
+                found[f"{key}.{name}"] = float(hits.mean())
+                shares[key].append(found[f"{key}.{name}"])
+    return {key: float(np.mean(values)) for key, values in shares.items() if values} | found

@@ -1,0 +1,36 @@
+"""What a router says of each category, in the manifest of the set. Needs nothing of the pipeline."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gonogo.threshold_record import ThresholdRecord
+
+ROUTER = "router"
+ROUTER_FILE = "router.onnx"
+
+
+@dataclass(frozen=True)
+class CategoryRecord:
+    """A category of a set.
+
+    name: of the category, and of its bundle's folder.
+    bundle: SHA-256 of the bundle's manifest.
+    limit: an image whose nearest good image of the category is as far away, or farther, is not of it.
+    threshold: how rarely good parts are as far away as its own threshold, which is not above the limit.
+    """
+
+    name: str
+    bundle: str
+    limit: float
+    threshold: ThresholdRecord
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values, read again by `from_dict`."""
+        return asdict(self) | {"threshold": self.threshold.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "CategoryRecord":
+        """The record that `to_dict` wrote; KeyError, TypeError or ValueError where it did not."""
+        threshold = ThresholdRecord.from_dict(values["threshold"])
+        return cls(str(values["name"]), str(values["bundle"]), float(values["limit"]), threshold)
