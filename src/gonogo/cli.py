@@ -24,6 +24,7 @@ from gonogo.exits import DATA, DONE, ENVIRONMENT, MEANINGS, NOBODY_READS, REJECT
 from gonogo.line.arguments import add_bundle, add_explain, add_score, add_verify, check_score
 from gonogo.project_commands import add_project_commands
 from gonogo.project_commands import count as _count
+from gonogo.serve.arguments import add_serve
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -105,6 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     bundle_actions = add_bundle(commands)
     for name, action in bundle_actions.items():
         action.set_defaults(command=_bundle, action=name)
+    serve_actions = add_serve(commands)
+    serve_actions.pop("serve").set_defaults(command=_of_pipeline("serve"))
 
     distill = commands.add_parser(
         "distill",
@@ -182,7 +185,10 @@ def _parser() -> argparse.ArgumentParser:
 
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print one JSON object")
-    for action in bundle_actions.values():  # whose own default would undo what stands before the action
+    for action in (
+        *bundle_actions.values(),
+        *serve_actions.values(),
+    ):  # whose own default would undo what stands before the action
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object")
     return parser
 
@@ -238,7 +244,8 @@ def _bundle(arguments: argparse.Namespace) -> int:
     from gonogo.bundle import pack, sign, unpack
     from gonogo.signature import make_key
 
-    action, report = arguments.action, {"ok": True}
+    action = arguments.action
+    report: dict[str, Any] = {"ok": True}
     if action == "key":
         public = make_key(arguments.target)
         report |= {"out": str(arguments.target), "public": str(public)}
