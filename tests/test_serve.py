@@ -5,75 +5,23 @@ import base64
 import io
 import json
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("fastapi", reason="no fastapi: pip install 'gonogo[serve]'")
-pytest.importorskip("python_multipart", reason="no python-multipart: pip install 'gonogo[serve]'")
-pytest.importorskip("prometheus_client", reason="no prometheus-client: pip install 'gonogo[serve]'")
-testclient = pytest.importorskip("starlette.testclient", reason="no httpx2: pip install 'gonogo[serve]'")
+from gonogo.images import read_image
+from gonogo.line.outputs import MAP_UNIT, overlay
+from gonogo.scorer import Scorer
+from serving import files, inspected, running, start, until  # noqa: F401  skips where the extra is missing
 
-from gonogo.images import read_image  # noqa: E402
-from gonogo.line.outputs import MAP_UNIT, overlay  # noqa: E402
-from gonogo.scorer import Scorer  # noqa: E402
-from gonogo.serve.app import create_app  # noqa: E402
-from gonogo.serve.batcher import Batcher  # noqa: E402
-from gonogo.serve.security import new_key  # noqa: E402
-from gonogo.serve.service import Service  # noqa: E402
-from gonogo.serve.settings import Settings  # noqa: E402
+# isort: split
+from gonogo.serve.batcher import Batcher
+from gonogo.serve.security import Key
+from gonogo.serve.uploads import Upload
 
-
-class Running:
-    """A service in this process; `of(role)` asks it with a key of that role."""
-
-    def __init__(self, settings):
-        self.service = Service(settings)
-        self.http = testclient.TestClient(create_app(self.service), raise_server_exceptions=False)
-        self.keys = {role: new_key(self.service.store, role, role)[1] for role in ("inspect", "review", "admin")}
-
-    def ask(self, method, path, *, role="inspect", **rest):
-        headers = {"Authorization": f"Bearer {self.keys[role]}"} | rest.pop("headers", {})
-        return self.http.request(method, path, headers=headers, **rest)
-
-    def __enter__(self):
-        self.http.__enter__()
-        return self
-
-    def __exit__(self, *error):
-        self.http.__exit__(*error)
-
-
-@pytest.fixture(scope="module")
-def files(digits):
-    """Paths of a few good parts and a few defects."""
-    records = digits.with_role("test")
-    return [digits.path_of(one) for one in records[:: len(records) // 10][:10]]
-
-
-@pytest.fixture(scope="module")
-def running(bundle, tmp_path_factory):
-    with Running(Settings(bundle=bundle, data=tmp_path_factory.mktemp("data"), threads=1)) as started:
-        yield started
-
-
-@pytest.fixture
-def start(bundle, tmp_path):
-    """Start a service of its own, in a folder of its own unless told otherwise."""
-
-    def started(**settings):
-        return Running(Settings(**{"bundle": bundle, "data": tmp_path / "data", "threads": 1} | settings))
-
-    return started
-
-
-def inspected(running, path, **rest):
-    answer = running.ask("POST", "/v1/inspect", content=path.read_bytes(), **rest)
-    assert answer.status_code == 200, answer.text
-    return answer.json()["inspections"][0]
+# ruff: noqa: F811  fixtures are imported, and then named
 
 
 def test_an_image_has_the_verdict_of_the_scorer_and_all_that_is_known_about_it(running, bundle, files):
@@ -225,9 +173,6 @@ def test_the_end_waits_for_what_was_accepted(start, files, monkeypatch):
         monkeypatch.setattr(scorer, "score_pixels", lambda pixels: gate.wait(10) and real(pixels))
 
         async def accepted_then_closed():
-            from gonogo.serve.security import Key
-            from gonogo.serve.uploads import Upload
-
             inspecting = running.service.inspecting
             job = asyncio.create_task(
                 inspecting.inspect(Upload(files[0].read_bytes(), "", None), Key("k", "k", "admin"))
@@ -307,13 +252,6 @@ def test_health_and_metrics_tell_of_requests_verdicts_scores_and_the_bundle(star
         assert values['gonogo_stage_seconds_count{stage="score"}'] == "3.0"
         assert values[f'gonogo_active_bundle{{category="{category}",fingerprint="{told[0]["bundle"]}"}}'] == "1.0"
         assert values["gonogo_queue_depth"] == "0.0"
-
-
-def until(holds, seconds=10):
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it did not come so far"
-        time.sleep(0.005)
 
 
 def test_openapi_describes_every_route_with_its_problems(running):
