@@ -13,7 +13,7 @@ from fastapi.security import HTTPBearer
 
 from gonogo.serve import schemas
 from gonogo.serve.inspecting import told_of
-from gonogo.serve.problems import MEDIA_TYPE, STATUSES, Problem
+from gonogo.serve.problems import MEDIA_TYPE, STATUSES, Problem, log
 from gonogo.serve.schemas import InspectionId, Judgement, Sha256
 from gonogo.serve.security import Key, body_of, require_role
 from gonogo.serve.service import Service
@@ -103,7 +103,7 @@ async def inspect_stream(request: Request, key: Inspector) -> StreamingResponse:
     A line has an `inspection` or a `problem`; the last one counts them, and is there only if all were read.
     """
     # Starlette would otherwise watch for the client's leaving by receiving, and take the body away from us.
-    request.scope["asgi"] = request.scope["asgi"] | {"spec_version": "2.4"}
+    request.scope["asgi"] = request.scope.get("asgi", {}) | {"spec_version": "2.4"}
     return StreamingResponse(_lines(request, key), media_type="application/x-ndjson")
 
 
@@ -118,25 +118,31 @@ async def _lines(request: Request, key: Key) -> AsyncIterator[str]:
             with service.inspecting.place():
                 judged = await service.inspecting.inspect(upload, key)
             lines.put_nowait({"index": index, "inspection": judged.model_dump(mode="json", exclude_none=False)})
-        except Problem as problem:
+        except Exception as error:  # an answer that has begun cannot become a 500 any more
+            problem = (
+                error if isinstance(error, Problem) else Problem("internal", "the service failed; its log says why")
+            )
+            if problem is not error:
+                log.error("image %d of a stream failed", index, exc_info=error)
             lines.put_nowait({"index": index, "problem": problem.document(request.url.path)})
         finally:
             room.release()
 
     async def read() -> None:
-        n_images = 0
+        judging: list[asyncio.Task[None]] = []
         try:
             body = body_of(request, settings.max_stream_body, settings.max_stream_images * settings.deadline)
             content_type = request.headers.get("content-type", "")
-            async with asyncio.TaskGroup() as judging:
-                async for upload in uploads(body, content_type, None, settings, most=settings.max_stream_images):
-                    await room.acquire()
-                    service.keys.charge(key, 1, check=False)
-                    judging.create_task(judge(n_images, upload))
-                    n_images += 1
-            lines.put_nowait({"n_images": n_images})
+            async for upload in uploads(body, content_type, None, settings, most=settings.max_stream_images):
+                await room.acquire()
+                service.keys.charge(key, 1, check=False)
+                judging.append(asyncio.create_task(judge(len(judging), upload)))
+            last: dict[str, Any] = {"n_images": len(judging)}
         except Problem as problem:
-            lines.put_nowait({"index": None, "problem": problem.document(request.url.path)})
+            last = {"index": None, "problem": problem.document(request.url.path)}
+        try:
+            await asyncio.gather(*judging)
+            lines.put_nowait(last)
         finally:
             lines.put_nowait(None)
 

@@ -188,15 +188,19 @@ async def body_of(request: Any, limit: int, seconds: float) -> Any:
     Raises:
         Problem: it has more than `limit` bytes, or takes longer than `seconds`.
     """
-    n_bytes = 0
-    try:
-        async with asyncio.timeout(seconds):
-            async for chunk in request.stream():
-                n_bytes += len(chunk)
-                _require_length(str(n_bytes).encode(), limit)
-                yield chunk
-    except TimeoutError as error:
-        raise Problem("body-timeout", f"no whole body within {seconds:g} s") from error
+    n_bytes, chunks = 0, request.stream()
+    end = asyncio.get_running_loop().time() + seconds
+    while True:
+        try:
+            async with asyncio.timeout_at(end):
+                chunk = await anext(chunks, None)
+        except TimeoutError as error:
+            raise Problem("body-timeout", f"no whole body within {seconds:g} s") from error
+        if chunk is None:
+            return
+        n_bytes += len(chunk)
+        _require_length(str(n_bytes).encode(), limit)
+        yield chunk
 
 
 def _require_length(said: bytes | None, limit: int) -> None:
