@@ -24,9 +24,9 @@ run: $(BIN)/.installed  ## run the whole pipeline: fit, certify, evaluate, expor
 	dvc repro
 	@echo "== report.html is the page to open; metrics/summary.json the headline"
 
-test: $(BIN)/.installed  ## run every test, on all cores
+test: $(BIN)/.installed  ## run every test, on all cores; TESTS has pytest's options for fewer
 	@echo "== pytest"
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest --numprocesses auto --dist loadfile $(TESTS)
 
 $(BIN)/.installed-cluster: $(BIN)/.installed
 	@echo "== adding Ray, and what tests buckets, to $(VENV) (0.6 GB)"

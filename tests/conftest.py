@@ -1,10 +1,15 @@
 """Small, real, seeded images and the fitted models of every detector that several tests share."""
 
+import io
 import os
 import re
+import runpy
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -214,3 +219,43 @@ def copy_pipeline(folder: Path, *changes: tuple[str, str]) -> None:
         text, n_found = re.subn(old, new, text)
         assert n_found == 1, old
     (folder / "params.yaml").write_text(text, encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a stage ended, and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+
+def run_stage(folder: Path, stage: str, category: str | None = "digit_0") -> Ran:
+    """Run the script of a stage in the project `folder`, in this process, which has imported torch already.
+
+    Its library is the one under test, of which the project has a copy.
+    """
+    script = folder / "stages" / f"{stage}.py"
+    out, err, status = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(folder)
+        patch.syspath_prepend(str(script.parent))
+        patch.setattr(sys, "argv", [str(script), *(["--category", category] if category else [])])
+        patch.setattr(sys, "dont_write_bytecode", True)
+        patch.delitem(sys.modules, "door", raising=False)
+        try:
+            runpy.run_path(str(script), run_name="__main__")
+        except SystemExit as end:
+            status = int(end.code or 0)
+        sys.modules.pop("door", None)
+    return Ran(status, out.getvalue(), err.getvalue())
+
+
+def run_stages(folder: Path, stages: Iterable[str], category: str = "digit_0") -> dict[str, str]:
+    """What each of the stages says, all of which must end well; `summary` is of all categories."""
+    said = {}
+    for stage in stages:
+        ran = run_stage(folder, stage, None if stage == "summary" else category)
+        assert ran.status == 0, f"{stage}: {ran.err}"
+        said[stage] = ran.out
+    return said

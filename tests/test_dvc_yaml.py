@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import copy_pipeline
+from conftest import copy_pipeline, run_stage, run_stages
 from gonogo.config import Params, read_yaml
 from gonogo.images import write_png
 from gonogo.manifest import read_manifest
@@ -222,11 +222,10 @@ def test_a_failed_parity_leaves_its_evidence_and_no_bundle(checkout, tmp_path):
     proto.graph.initializer.append(onnx.helper.make_tensor("fault", onnx.TensorProto.FLOAT, [1], [1.01]))
     proto.graph.node.append(onnx.helper.make_node("Mul", ["true_score", "fault"], ["score"]))
     onnx.save(proto, gauge)
-    command = [sys.executable, "-B", "stages/parity.py", "--category", "digit_0"]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert result.returncode == 1
-    assert "parity@digit_0: ParityError" in result.stderr
-    assert ".png" in result.stderr
+    refused = run_stage(folder, "parity")
+    assert refused.status == 1
+    assert "parity@digit_0: ParityError" in refused.err
+    assert ".png" in refused.err
     assert not (folder / "bundles" / "digit_0").exists()
     assert json.loads((folder / "metrics" / "parity" / "digit_0.json").read_text())["passed"] is False
 
@@ -238,13 +237,12 @@ def test_eight_bits_are_asked_for_in_the_export_and_judged_in_the_parity_stage(c
     params = (folder / "params.yaml").read_text()
     assert "int8: false" in params
     (folder / "params.yaml").write_text(params.replace("int8: false", "int8: true"))
-    command = [sys.executable, "-B", "stages/export.py", "--category", "digit_0"]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert result.returncode == 1
-    assert "export@digit_0: ExportError: export.int8 is true, but the graph has no convolution" in result.stderr
+    refused = run_stage(folder, "export")
+    assert refused.status == 1
+    assert "export@digit_0: ExportError: export.int8 is true, but the graph has no convolution" in refused.err
 
     shutil.copy(folder / "export/digit_0/gauge.onnx", folder / "export/digit_0/gauge_int8.onnx")  # a perfect rounding
-    subprocess.run([sys.executable, "-B", "stages/parity.py", "--category", "digit_0"], cwd=folder, check=True)
+    run_stages(folder, ["parity"])
     metrics = json.loads((folder / "metrics/parity/digit_0.json").read_text())
     assert (metrics["int8_flips"], metrics["int8_auroc_change"], metrics["int8_score_change"]) == (0, 0, 0)
     manifest = json.loads((folder / "bundles/digit_0/manifest.json").read_text())
@@ -259,8 +257,7 @@ def test_the_same_stages_run_again_give_the_same_bytes(checkout, tmp_path):
         for declared in [d for key in ("outs", "metrics", "plots") for d in entries(stage, key, "digit_0")]:
             path = folder / declared
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-        command = [sys.executable, "-B", f"stages/{stage}.py", "--category", "digit_0"]
-        subprocess.run(command, cwd=folder, capture_output=True, check=True)
+        run_stages(folder, [stage])
     names = ["metrics/evaluate/digit_0.json", "models/digit_0/manifest.json"]
     for name in (*names, "plots/records/digit_0.csv", "plots/regions/digit_0.csv", *SUSPICIOUS):
         assert (folder / name).read_bytes() == (checkout / name).read_bytes()
@@ -272,9 +269,7 @@ def test_crosswise_every_good_image_is_fitted_on_and_scored_by_a_gauge_that_did_
     shutil.copytree(checkout, folder)
     text = (folder / "params.yaml").read_text()
     (folder / "params.yaml").write_text(text.replace("method: holdout ", "method: cross "))
-    for stage in ("fit", "evaluate", "export", "parity"):
-        command = [sys.executable, "-B", f"stages/{stage}.py", "--category", "digit_0"]
-        subprocess.run(command, cwd=folder, capture_output=True, check=True)
+    run_stages(folder, ("fit", "evaluate", "export", "parity"))
     prepared = json.loads((folder / "metrics" / "prepare" / "digit_0.json").read_text())
     bundle = json.loads((folder / "bundles" / "digit_0" / "manifest.json").read_text())
     n_good = prepared["n_fit"] + prepared["n_calibrate"]
@@ -321,21 +316,10 @@ def with_tiles(checkout: Path, folder: Path, *, n_defective: int) -> Path:
     return folder
 
 
-def run_stages(folder: Path, stages: list[str]) -> dict[str, str]:
-    said = {}
-    for stage in stages:
-        command = [sys.executable, "-B", f"stages/{stage}.py"]
-        command += [] if stage == "summary" else ["--category", "tiles"]
-        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        assert result.returncode == 0, f"{stage}: {result.stderr}"
-        said[stage] = result.stdout
-    return said
-
-
 @pytest.mark.usefixtures("witnessed")
 def test_a_folder_of_images_gets_the_whole_report_by_a_change_of_params_alone(checkout, tmp_path):
     folder = with_tiles(checkout, tmp_path / "own", n_defective=6)
-    said = run_stages(folder, STAGES)
+    said = run_stages(folder, STAGES, "tiles")
     assert "36 fit, 12 calibrate, 12 good and 6 defective test images" in said["prepare"]
     assert "12 good parts to calibrate certify at most 22.1%" in said["prepare"]
     metrics = json.loads((folder / "metrics/evaluate/tiles.json").read_text())
@@ -349,16 +333,15 @@ def test_a_folder_of_images_gets_the_whole_report_by_a_change_of_params_alone(ch
     assert not list((folder / "data/prepared/tiles").rglob("*.bmp"))
     for image in (folder / "data/raw/tiles/chip").iterdir():
         image.write_bytes(image.read_bytes()[:-1] + b"\x07")
-    command = [sys.executable, "-B", "stages/evaluate.py", "--category", "tiles"]
-    changed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert changed.returncode == 1
-    assert ".bmp has changed since the prepare stage saw it; run dvc repro" in changed.stderr
+    changed = run_stage(folder, "evaluate", "tiles")
+    assert changed.status == 1
+    assert ".bmp has changed since the prepare stage saw it; run dvc repro" in changed.err
 
 
 @pytest.mark.usefixtures("witnessed")
 def test_good_images_alone_get_a_certified_gauge_and_a_report(checkout, tmp_path):
     folder = with_tiles(checkout, tmp_path / "good", n_defective=0)
-    said = run_stages(folder, STAGES)
+    said = run_stages(folder, STAGES, "tiles")
     assert "no recall can be measured" in said["prepare"]
     assert "no defective part to measure recall on" in said["evaluate"]
     assert json.loads((folder / "metrics/summary.json").read_text())["n_categories"] == 1

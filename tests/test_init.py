@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from gonogo.cli import main
 from gonogo.config import Params, read_yaml
-from gonogo.errors import DataError
+from gonogo.errors import DataError, PipelineError
 from gonogo.images import write_png
 from gonogo.layouts import Category, categories_in
 from gonogo.new_project import START, START_HIDDEN, starting_files, write_project
@@ -164,6 +165,20 @@ def test_the_version_of_gonogo_is_one_of_its_pins(project):
     assert (project / "constraints.txt").read_text().startswith("gonogo==0.1.0\n")
 
 
+def test_a_new_repository_has_its_first_commit_with_all_of_it(project):
+    def git(*words):
+        return subprocess.run(["git", *words], cwd=project, check=True, capture_output=True, text=True).stdout
+
+    assert git("log", "--format=%s").splitlines() == ["Start a project of gonogo"]
+    assert git("status", "--short") == ""
+    assert "stages/fit.py" in git("ls-files").splitlines()
+
+
+def test_its_history_of_acceptances_begins_as_ours(project):
+    ours = (ROOT / "data/accepted.jsonl").read_text()
+    assert (project / "data/accepted.jsonl").read_text() == ours.splitlines(keepends=True)[0]
+
+
 def test_nothing_that_is_there_is_written_over(project, capsys):
     (project / "README.md").write_text("mine")
     assert main(["init", str(project.parent / "raw"), "--into", str(project)]) == 3
@@ -180,6 +195,8 @@ def test_a_project_among_its_own_images_is_refused(tmp_path, capsys):
 
 def test_a_project_in_a_folder_of_another_repository_is_a_project_of_dvc_there(tmp_path, capsys, monkeypatch):
     subprocess.run(["git", "init", "--quiet", tmp_path / "all"], check=True)
+    first = ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--allow-empty", "--message", "first"]
+    subprocess.run(["git", *first], cwd=tmp_path / "all", check=True)
     draw(tmp_path / "raw" / "good", 40)
     (tmp_path / "all" / "own").mkdir()
     (tmp_path / "all" / "own" / ".gitignore").write_text("notes\n")
@@ -188,6 +205,8 @@ def test_a_project_in_a_folder_of_another_repository_is_a_project_of_dvc_there(t
     told = json.loads(capsys.readouterr().out)
     assert told["categories"][0]["n_good"] == 40
     assert not Path(".git").exists()
+    log = subprocess.run(["git", "log", "--format=%s"], check=True, capture_output=True, text=True).stdout
+    assert log == "first\n"
     assert Path(".dvc/config").is_file()
     assert Path(".gitignore").read_text().startswith("notes\n.venv/\n")
 
@@ -215,19 +234,13 @@ def test_an_installation_has_all_that_a_project_starts_from():
     assert all(source == target for source, target in installed.items())
 
 
-def test_without_a_checkout_it_starts_from_what_was_installed(tmp_path, monkeypatch):
-    package = tmp_path / "lib" / "gonogo" / "__init__.py"
-    monkeypatch.setattr("gonogo.__file__", str(package))
-    share = tmp_path / "share" / "gonogo"
-    share.mkdir(parents=True)
+@pytest.mark.parametrize("place", ["prefix", "lib"])  # of an environment, of pip --target
+def test_without_a_checkout_it_starts_from_what_was_installed(place, tmp_path, monkeypatch):
+    monkeypatch.setattr("gonogo.__file__", str(tmp_path / "lib" / "gonogo" / "__init__.py"))
+    monkeypatch.setattr(sysconfig, "get_path", lambda *_: str(tmp_path / "prefix"))
+    with pytest.raises(PipelineError, match="install it anew"):
+        starting_files()
+    share = tmp_path / place / "share" / "gonogo"
+    (share / "stages").mkdir(parents=True)
     shutil.copy(ROOT / "dvc.yaml", share)
-
-    class File:
-        def match(self, pattern: str) -> bool:
-            return pattern == "share/gonogo/dvc.yaml"
-
-        def locate(self) -> Path:
-            return share / "dvc.yaml"
-
-    monkeypatch.setattr("gonogo.new_project.metadata.files", lambda _: [File()])
     assert starting_files() == share

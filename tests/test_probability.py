@@ -1,16 +1,13 @@
 """A stated probability is what happens, at the share of defects that it is told, and is learned from no test image."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import norm
 
-from conftest import PREPARE, copy_pipeline
+from conftest import PREPARE, copy_pipeline, run_stages
 from gonogo.errors import DataError, UndefinedMetricError
 from gonogo.metrics import calibration_errors
 from gonogo.probability import fit_probability
@@ -146,10 +143,7 @@ def labelled_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (r"probability: null", "probability: platt"),
         (r"defect_rate: null", "defect_rate: 0.02"),
     )
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    for stage in ("prepare", "fit", "evaluate", "export", "parity"):
-        command = [sys.executable, "-B", f"stages/{stage}.py", "--category", "digit_0"]
-        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    run_stages(folder, ("prepare", "fit", "evaluate", "export", "parity"))
     return folder
 
 

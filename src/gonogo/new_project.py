@@ -5,8 +5,8 @@ import os
 import re
 import shutil
 import subprocess
+import sysconfig
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -24,6 +24,10 @@ HEADER = """\
 # made with: change it there when you install another, and DVC makes them anew.
 """
 
+HISTORY = (
+    '{"event": "begin", "what": "images that a person accepted as good; gonogo accept adds lines and changes none"}\n'
+)
+
 
 def starting_files() -> Path:
     """The folder of what a project starts from: the checkout that gonogo runs from, or what was installed with it.
@@ -31,17 +35,19 @@ def starting_files() -> Path:
     Raises:
         PipelineError: neither is there.
     """
-    checkout = Path(gonogo.__file__).resolve().parents[2]
-    if (checkout / "stages").is_dir() and (checkout / "dvc.yaml").is_file():
-        return checkout
-    for file in metadata.files("gonogo") or []:
-        if file.match("share/gonogo/dvc.yaml"):
-            return Path(str(file.locate())).resolve().parent
+    package, share = Path(gonogo.__file__).resolve().parent, Path("share", "gonogo")
+    schemes = (sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user"))
+    installed = [Path(sysconfig.get_path("data", scheme)) / share for scheme in schemes]
+    for place in (package.parents[1], *installed, package.parent / share):  # the last is that of pip --target
+        if (place / "dvc.yaml").is_file() and (place / "stages").is_dir():
+            return place
     raise PipelineError("this gonogo was installed without what a project starts from; install it anew")
 
 
 def write_project(project: Path, raw: Path, found: Sequence[Category]) -> list[Path]:
     """Write a project for the categories into the folder `project`, under git and DVC; what is there stays.
+
+    A repository without a commit gets its first one, without which stages could not say what they were run on.
 
     Args:
         raw: the folder of the images, which the project reads where it lies.
@@ -80,12 +86,14 @@ def write_project(project: Path, raw: Path, found: Sequence[Category]) -> list[P
     place = Path(os.path.relpath(raw.resolve(), project.resolve())).as_posix()
     params.write_text(_params(params.read_text(encoding="utf-8"), place, found), encoding="utf-8")
     (project / "data").mkdir(exist_ok=True)
-    (project / "data/accepted.jsonl").touch()
+    (project / "data/accepted.jsonl").write_text(HISTORY, encoding="utf-8")
     (project / "searches").mkdir(exist_ok=True)
     (project / "searches/README.md").write_text("Searches of the fit's parameters; the report shows them.\n", "utf-8")
     template = Environment(loader=PackageLoader("gonogo", "."), undefined=StrictUndefined, keep_trailing_newline=True)
     text = template.get_template("project.md.j2").render(found=found, version=gonogo.__version__)
     (project / "README.md").write_text(text, encoding="utf-8")
+    if _git(project, "rev-parse", "--verify", "HEAD") is None:
+        _commit(project, written)
     return written
 
 
@@ -97,6 +105,15 @@ def _under_version_control(project: Path) -> None:
     root = inside or str(project.resolve())
     subdir = [] if Path(root).resolve() == project.resolve() else ["--subdir"]
     run_dvc("--cd", str(project), "init", "--quiet", *subdir)
+
+
+def _commit(project: Path, written: Sequence[Path]) -> None:
+    """Commit what was written, in the name of git's user or, where git knows none, of this command."""
+    known = _git(project, "config", "user.email")
+    as_ = [] if known else ["-c", "user.name=gonogo init", "-c", "user.email=gonogo@localhost"]
+    _git(project, "add", ".dvc", *map(str, written))
+    if _git(project, *as_, "commit", "--quiet", "--message", "Start a project of gonogo") is None:
+        raise PipelineError(f"{project}: git commit failed; commit what was written before you run dvc repro")
 
 
 def _git(folder: Path, *words: str) -> str | None:
