@@ -42,7 +42,7 @@ def inspected(running, path, **rest):
     return answer.json()["inspections"][0]
 
 
-def until(holds, seconds=10):
+def until(holds, seconds=60):
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "it did not come so far"
@@ -58,7 +58,7 @@ def files(digits):
 
 @pytest.fixture(scope="module")
 def running(bundle, tmp_path_factory):
-    with Running(Settings(bundle=bundle, data=tmp_path_factory.mktemp("data"), threads=1)) as started:
+    with Running(Settings(bundle=bundle, data=tmp_path_factory.mktemp("data"), threads=1, deadline=60.0)) as started:
         yield started
 
 
@@ -67,6 +67,8 @@ def start(bundle, tmp_path):
     """Start a service of its own, in a folder of its own unless told otherwise."""
 
     def started(**settings):
-        return Running(Settings(**{"bundle": bundle, "data": tmp_path / "data", "threads": 1} | settings))
+        return Running(
+            Settings(**{"bundle": bundle, "data": tmp_path / "data", "threads": 1, "deadline": 60.0} | settings)
+        )
 
     return started

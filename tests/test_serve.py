@@ -134,7 +134,7 @@ def test_beyond_what_may_wait_is_503_that_says_when_to_come_again_and_the_rest_i
     with start(waiting=2, max_images=2) as running:
         scorer, gate = running.service.gauge.scorer, threading.Event()
         real = scorer.score_pixels
-        monkeypatch.setattr(scorer, "score_pixels", lambda pixels: gate.wait(10) and real(pixels))
+        monkeypatch.setattr(scorer, "score_pixels", lambda pixels: gate.wait(60) and real(pixels))
         with ThreadPoolExecutor(2) as pool:
             asked = [pool.submit(inspected, running, files[0]) for _ in range(2)]
             until(lambda: running.service.inspecting.waiting == 2)
@@ -154,7 +154,7 @@ def test_past_the_deadline_is_504_and_what_waited_for_its_turn_is_not_judged(sta
 
         def slow(pixels):
             judged.append(len(pixels))
-            gate.wait(10)
+            gate.wait(60)
             return real(pixels)
 
         monkeypatch.setattr(scorer, "score_pixels", slow)
@@ -170,7 +170,7 @@ def test_the_end_waits_for_what_was_accepted(start, files, monkeypatch):
     with start() as running:
         scorer, gate = running.service.gauge.scorer, threading.Event()
         real = scorer.score_pixels
-        monkeypatch.setattr(scorer, "score_pixels", lambda pixels: gate.wait(10) and real(pixels))
+        monkeypatch.setattr(scorer, "score_pixels", lambda pixels: gate.wait(60) and real(pixels))
 
         async def accepted_then_closed():
             inspecting = running.service.inspecting
@@ -193,7 +193,7 @@ def test_things_that_wait_go_together_as_far_as_they_are_alike_and_fit():
     calls, gate = [], threading.Event()
 
     def work(things):
-        gate.wait(10)
+        gate.wait(60)
         calls.append(things)
         return [thing * 10 if thing != 5 else ValueError("five") for thing in things]
 
@@ -221,12 +221,14 @@ def test_requests_that_come_together_go_through_the_network_together(start, file
 
         def counted(pixels):
             sizes.append(len(pixels))
-            gate.wait(10)
+            gate.wait(60)
             return real(pixels)
 
         monkeypatch.setattr(scorer, "score_pixels", counted)
         with ThreadPoolExecutor(6) as pool:
-            asked = [pool.submit(inspected, running, files[0]) for _ in range(6)]
+            asked = [pool.submit(inspected, running, files[0])]
+            until(lambda: sizes == [1])
+            asked += [pool.submit(inspected, running, files[0]) for _ in range(5)]
             until(lambda: len(running.service.inspecting._judging._waiting) == 5)
             gate.set()
             scores = [one.result()["score"] for one in asked]
