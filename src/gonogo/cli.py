@@ -23,6 +23,7 @@ from gonogo.errors import MissingExtraError, UsageError
 from gonogo.exits import DATA, DONE, ENVIRONMENT, MEANINGS, NOBODY_READS, REJECTED, tell
 from gonogo.line.arguments import add_bundle, add_explain, add_score, add_verify, check_score, count
 from gonogo.project_commands import add_project_commands
+from gonogo.serve.arguments import add_serve
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -104,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     bundle_actions = add_bundle(commands)
     for name, action in bundle_actions.items():
         action.set_defaults(command=_bundle, action=name)
+    serve_actions = add_serve(commands)
+    serve_actions.pop("serve").set_defaults(command=_of_pipeline("serve"))
 
     distill = commands.add_parser(
         "distill",
@@ -181,7 +184,10 @@ def _parser() -> argparse.ArgumentParser:
 
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print one JSON object")
-    for action in bundle_actions.values():  # whose own default would undo what stands before the action
+    for action in (
+        *bundle_actions.values(),
+        *serve_actions.values(),
+    ):  # whose own default would undo what stands before the action
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object")
     return parser
 

@@ -1,0 +1,74 @@
+"""A service in the test's own process, and what its tests share. Importing it skips them where the extra is missing."""
+
+import time
+
+import pytest
+
+for package in ("fastapi", "python_multipart", "prometheus_client", "sqlalchemy", "uvicorn", "httpx2"):
+    pytest.importorskip(package, reason=f"no {package}: pip install 'gonogo[serve]'")
+
+# ruff: noqa: E402
+from starlette.testclient import TestClient
+
+from gonogo.serve.app import create_app
+from gonogo.serve.security import new_key
+from gonogo.serve.service import Service
+from gonogo.serve.settings import Settings
+
+
+class Running:
+    """A service in this process; `of(role)` asks it with a key of that role."""
+
+    def __init__(self, settings):
+        self.service = Service(settings)
+        self.http = TestClient(create_app(self.service), raise_server_exceptions=False)
+        self.keys = {role: new_key(self.service.store, role, role)[1] for role in ("inspect", "review", "admin")}
+
+    def ask(self, method, path, *, role="inspect", **rest):
+        headers = {"Authorization": f"Bearer {self.keys[role]}"} | rest.pop("headers", {})
+        return self.http.request(method, path, headers=headers, **rest)
+
+    def __enter__(self):
+        self.http.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        self.http.__exit__(*error)
+
+
+def inspected(running, path, **rest):
+    answer = running.ask("POST", "/v1/inspect", content=path.read_bytes(), **rest)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["inspections"][0]
+
+
+def until(holds, seconds=60):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not come so far"
+        time.sleep(0.005)
+
+
+@pytest.fixture(scope="module")
+def files(digits):
+    """Paths of a few good parts and a few defects."""
+    records = digits.with_role("test")
+    return [digits.path_of(one) for one in records[:: len(records) // 10][:10]]
+
+
+@pytest.fixture(scope="module")
+def running(bundle, tmp_path_factory):
+    with Running(Settings(bundle=bundle, data=tmp_path_factory.mktemp("data"), threads=1, deadline=60.0)) as started:
+        yield started
+
+
+@pytest.fixture
+def start(bundle, tmp_path):
+    """Start a service of its own, in a folder of its own unless told otherwise."""
+
+    def started(**settings):
+        return Running(
+            Settings(**{"bundle": bundle, "data": tmp_path / "data", "threads": 1, "deadline": 60.0} | settings)
+        )
+
+    return started
