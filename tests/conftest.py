@@ -169,7 +169,14 @@ def name_of(inspector: Inspector) -> str:
     return next(name for name, kind in DETECTORS.items() if type(inspector.detector) is kind)
 
 
-def modelled(inspector: Inspector, manifest: Manifest, folder: Path, *, regions: RegionParams = REGIONS) -> Model:
+def modelled(
+    inspector: Inspector,
+    manifest: Manifest,
+    folder: Path,
+    *,
+    regions: RegionParams = REGIONS,
+    category: str = "digit_0",
+) -> Model:
     """A fitted inspector, calibrated on the manifest, saved in `folder` and loaded again."""
     name = name_of(inspector)
     good, rule = inspect_calibrate(inspector, manifest, regions)
@@ -178,7 +185,7 @@ def modelled(inspector: Inspector, manifest: Manifest, folder: Path, *, regions:
         inspector,
         threshold_of(good.scores, good.groups, CALIBRATE, seed=17),
         rule,
-        category="digit_0",
+        category=category,
         detector_name=name,
         options=OPTIONS[name],
         data_fingerprint=manifest.fingerprint,
@@ -194,16 +201,18 @@ def digits_model(digits: Manifest, tmp_path_factory: pytest.TempPathFactory) -> 
     return modelled(fitted("pca", digits), digits, tmp_path_factory.mktemp("digits_model"))
 
 
+def bundled(model: Model, manifest: Manifest, folder: Path) -> Path:
+    """The bundle in `folder` of a model that is proven on the manifest."""
+    export_onnx(model.inspector, folder / "gauge.onnx", metadata=bundle_facts(model), opset=18)
+    parity = compare(model, folder / "gauge.onnx", manifest, ParityParams(1e-4, [1, 8], [[9, 9], [30, 20]], 0.01, 0.02))
+    write_bundle(folder / "bundle", folder / "gauge.onnx", model, parity, manifest)
+    return folder / "bundle"
+
+
 @pytest.fixture(scope="session")
 def bundle(digits: Manifest, digits_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of `digits_model`, proven on the digits."""
-    folder = tmp_path_factory.mktemp("gauge")
-    export_onnx(digits_model.inspector, folder / "gauge.onnx", metadata=bundle_facts(digits_model), opset=18)
-    parity = compare(
-        digits_model, folder / "gauge.onnx", digits, ParityParams(1e-4, [1, 8], [[9, 9], [30, 20]], 0.01, 0.02)
-    )
-    write_bundle(folder / "bundle", folder / "gauge.onnx", digits_model, parity, digits)
-    return folder / "bundle"
+    return bundled(digits_model, digits, tmp_path_factory.mktemp("gauge"))
 
 
 def copy_pipeline(folder: Path, *changes: tuple[str, str]) -> None:

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import gonogo
 from gonogo.commands import Answer
 from gonogo.doctor import examine
-from gonogo.errors import MissingExtraError, UsageError
+from gonogo.errors import DataError, MissingExtraError, UsageError
 from gonogo.exits import DATA, DONE, ENVIRONMENT, MEANINGS, NOBODY_READS, REJECTED, tell
 from gonogo.line.arguments import add_bundle, add_explain, add_score, add_verify, check_score, count
 from gonogo.project_commands import add_project_commands
@@ -219,7 +219,8 @@ def _score(arguments: argparse.Namespace) -> int:
         print(json.dumps(told.report))
     else:
         print(told.text, file=sys.stderr)
-    return DATA if told.counts.n_errors else REJECTED if told.counts.n_rejected else DONE
+    counts = told.counts
+    return DATA if counts.n_errors else REJECTED if counts.n_rejected or counts.n_unknown else DONE
 
 
 def _line_module(name: str) -> Any:
@@ -250,10 +251,14 @@ def _bundle(arguments: argparse.Namespace) -> int:
         report |= {"out": str(arguments.target), "public": str(public)}
         text = f"{arguments.target} written, keep it secret; {public} is its public half"
     else:
-        _line_module("verify").Scorer(arguments.source)  # a bundle that would be refused later is refused here
+        opened = _line_module("gauges").open_gauges(arguments.source)  # what would be refused later is refused here
         if action == "sign":
-            report |= {"out": str(arguments.source), "signer": sign(arguments.source, arguments.key).signer}
+            place, key = arguments.source, arguments.key
+            signer = sign(place, key).signer if opened.is_one else _line_module("bundle_set").sign_set(place, key)
+            report |= {"out": str(place), "signer": signer}
             text = f"{arguments.source} is signed with the key {report['signer']}"
+        elif not opened.is_one:
+            raise DataError(f"{arguments.source} is a set of bundles; {action} each of {', '.join(opened.scorers)}")
         else:
             (pack if action == "pack" else unpack)(arguments.source, arguments.target)
             report |= {"out": str(arguments.target)}
@@ -264,11 +269,14 @@ def _bundle(arguments: argparse.Namespace) -> int:
 
 def _score_many(arguments: argparse.Namespace) -> int:
     from gonogo.cluster import Cluster
+    from gonogo.line.bundle_set import is_set
     from gonogo.score_many import score_many
 
     def progress(n_done: int, n_total: int) -> None:
         print(f"  {n_done}/{n_total} images", file=sys.stderr, flush=True)
 
+    if is_set(arguments.bundle):
+        raise DataError(f"{arguments.bundle} is a set of bundles; a cluster scores with one of them")
     cluster = Cluster(n_workers=arguments.workers)
     counts = score_many(arguments.bundle, arguments.files, arguments.out, cluster=cluster, progress=progress)
     n_passed = counts.n_files - counts.n_rejected - counts.n_errors

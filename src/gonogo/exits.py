@@ -22,7 +22,7 @@ INTERRUPTED, NOBODY_READS = 130, 141  # 128 and the number of the signal, as she
 
 MEANINGS = {
     DONE: "done; every part passed",
-    REJECTED: "a check said no: a part was rejected, a metric moved too far",
+    REJECTED: "a check said no: a part was rejected or is of no category, a metric moved too far",
     USAGE: "wrong usage",
     DATA: "images, parameters or results are not as they must be",
     ENVIRONMENT: "a package, a bundle, a file system or DVC does not do what is needed",

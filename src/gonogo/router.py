@@ -7,6 +7,7 @@ exceed as rarely as is certified, times a slack, is of no category: unknown.
 Source: nearest neighbours with a reject option, as in Scheirer et al. 2013, "Toward Open Set Recognition" (PAMI).
 """
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,19 +16,25 @@ from typing import Annotated, Any
 import numpy as np
 import onnx
 import torch
+from onnxruntime import InferenceSession
 from pydantic import Field
 from torch import Tensor, nn
 
 from gonogo.anomaly_map import resize
+from gonogo.bundle import MANIFEST
 from gonogo.coreset import greedy_coreset
 from gonogo.detectors.knn import l2
-from gonogo.errors import ParityError
+from gonogo.errors import ConfigError, ParityError
 from gonogo.export import IMAGES, PIXELS, describe, traced
+from gonogo.files import sha256_of, write_manifest
 from gonogo.manifest import Manifest, Record
 from gonogo.pooled_features import PooledFeatures
+from gonogo.router_record import ROUTER, ROUTER_FILE, CategoryRecord
+from gonogo.scorer import open_session
+from gonogo.threshold import CalibrateParams, certify
 
 DISTANCES = "distances"
-AMONG = 8  # times as many good images are looked at as are kept
+AMONG = 8  # at least so many times as many good images are looked at as are kept, where there are more
 
 
 @dataclass(frozen=True)
@@ -64,13 +71,18 @@ class Router(nn.Module):
         self.categories: list[str] = []
         self.eval()
 
-    def fit(self, good: Mapping[str, tuple[Manifest, Sequence[Record]]]) -> "Router":
-        """Remember good images of each category, `params.images` at most: those that cover the first AMONG times so many."""
+    def fit(self, manifests: Mapping[str, Manifest]) -> "Router":
+        """Remember good images of each category, `params.images` at most: those that cover the others best.
+
+        Of very many, every second, third or so is looked at.
+        """
         assert self.features.backbone is not None
         self.features.backbone.load(self.params.weights, self.params.weights_sha256)
-        self.categories = list(good)
-        for number, (manifest, records) in enumerate(good.values()):
-            rows = self.rows(manifest, records[: AMONG * self.params.images])
+        self.categories = list(manifests)
+        for number, manifest in enumerate(manifests.values()):
+            records = [record for record in manifest.with_role("fit") if record.label == 0]
+            step = max(1, len(records) // (AMONG * self.params.images))
+            rows = self.rows(manifest, records[::step])
             chosen = greedy_coreset(rows, min(self.params.images, len(rows))).indices
             self.register_buffer(f"good_{number}", rows[chosen])
         return self
@@ -163,3 +175,62 @@ def routing_metrics(
                 found[f"{key}.{name}"] = float(hits.mean())
                 shares[key].append(found[f"{key}.{name}"])
     return {key: float(np.mean(values)) for key, values in shares.items() if values} | found
+
+
+def write_set(
+    folder: Path,
+    router: Router,
+    manifests: Mapping[str, Manifest],
+    bundles: Mapping[str, Path],
+    calibrate: CalibrateParams,
+    *,
+    tolerance: float,
+    opset: int,
+) -> tuple[list[CategoryRecord], dict[str, float]]:
+    """Write the set: a copy of each bundle, and the router with the limits that the calibrate images give it.
+
+    Returns what the router says of each category, and `routing_metrics` of the test images.
+
+    Args:
+        manifests, bundles: by category.
+        tolerance: of distances, relative to the largest, between the router and its ONNX file.
+
+    Raises:
+        ConfigError: a category has the name that the router has in the set.
+        ParityError: router and ONNX file disagree; there is no router in the folder then.
+    """
+    if ROUTER in manifests:
+        raise ConfigError(f"params.yaml: a category is called {ROUTER!r}, as the router in the set is; rename it")
+    records = []
+    for number, (name, manifest) in enumerate(manifests.items()):
+        good = manifest.with_role("calibrate")
+        record = certify(
+            router.of(manifest, good)[:, number].numpy(),
+            [one.group_id for one in good],
+            false_alarm_rate=calibrate.false_alarm_rate,
+            confidence=calibrate.confidence,
+            margin=calibrate.margin,
+        )
+        shutil.copytree(bundles[name], folder / name)
+        limit = router.params.slack * record.threshold
+        records.append(CategoryRecord(name, sha256_of(folder / name / MANIFEST), limit, record))
+    limits = np.array([one.limit for one in records])
+    content = {"kind": ROUTER, "categories": [one.to_dict() for one in records]}
+    exported = folder / ROUTER / ROUTER_FILE
+    export_router(router, exported, metadata=content, opset=opset)
+    tests = {name: manifest.with_role("test") for name, manifest in manifests.items()}
+    expected = {name: router.of(manifests[name], images).numpy() for name, images in tests.items()}
+    session = open_session(exported)
+    got = {name: _answers(session, manifests[name], images) for name, images in tests.items()}
+    difference = require_same(
+        np.concatenate(list(expected.values())), np.concatenate(list(got.values())), limits, tolerance=tolerance
+    )
+    write_manifest(folder / ROUTER, content, [ROUTER_FILE])
+    labels = {name: np.array([one.label for one in images]) for name, images in tests.items()}
+    metrics = routing_metrics(expected, labels, limits)
+    return records, metrics | {"distance_max_diff_e6": difference * 1e6}
+
+
+def _answers(session: InferenceSession, manifest: Manifest, records: Sequence[Record]) -> np.ndarray:
+    """The exported router's distances (n, k) of the records' images."""
+    return np.concatenate([session.run([DISTANCES], {PIXELS: manifest.pixels_of(one)[None]})[0] for one in records])

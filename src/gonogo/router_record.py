@@ -25,6 +25,16 @@ class CategoryRecord:
     limit: float
     threshold: ThresholdRecord
 
+    @property
+    def sentence(self) -> str:
+        """What is certified of it."""
+        rate = self.threshold.certified_false_alarm_rate
+        assert rate is not None  # by the method holdout, always
+        return (
+            f"at most {rate:.1%} of the good parts of {self.name} are called unknown, with "
+            f"{self.threshold.confidence:.0%} confidence"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """JSON values, read again by `from_dict`."""
         return asdict(self) | {"threshold": self.threshold.to_dict()}

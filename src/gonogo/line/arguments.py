@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 BUNDLE = "a folder that the pipeline wrote, bundles/brick, or a .gonogo file"
+GAUGES = f"{BUNDLE}; or a set of bundles, bundle_set"
 
 
 def count(text: str) -> int:
@@ -29,9 +30,9 @@ def add_score(commands: Any) -> argparse.ArgumentParser:
         "score",
         help="judge images with a bundle",
         description="Judge images: files, folders, globs, `-` for names on standard input, videos and camera:0. Exit "
-        "status 0: all pass; 1: one is rejected; 3: one cannot be read. docs/line.md says more.",
+        "status 0: all pass; 1: one is rejected or of no category; 3: one cannot be read. docs/line.md says more.",
     )
-    score.add_argument("bundle", type=Path, metavar="BUNDLE", help=BUNDLE)
+    score.add_argument("bundle", type=Path, metavar="BUNDLE", help=GAUGES)
     score.add_argument("files", metavar="PATH", nargs="*", help="with --cluster also s3://bucket/folder")
     _add_trust(score)
     score.add_argument("--threads", type=count, metavar="N", help="use so many threads; all cores otherwise")
@@ -49,7 +50,7 @@ def add_score(commands: Any) -> argparse.ArgumentParser:
     drawn.add_argument("--masks", type=Path, metavar="DIR", help="of the regions")
     drawn.add_argument("--overlays", type=Path, metavar="DIR", help="the image with its map and its regions")
     line = score.add_argument_group("on a line")
-    line.add_argument("--sort", type=Path, metavar="DIR", help="move each file into DIR/good, DIR/reject or DIR/error")
+    line.add_argument("--sort", type=Path, metavar="DIR", help="move each file into DIR/good, reject, unknown or error")
     line.add_argument("--watch", type=Path, metavar="DIR", help="judge files as they appear here; with --out or --sort")
     line.add_argument(
         "--settle", type=seconds, default=2.0, metavar="S", help="a file unchanged for S seconds is complete; 2"
@@ -104,7 +105,7 @@ def add_verify(commands: Any) -> argparse.ArgumentParser:
         description="Check hashes, format, what manifest and network say of each other, and that it runs here. Exit "
         "status 0: fit for use; 1: it scores otherwise than --reference says; 4: it is no bundle to use.",
     )
-    verify.add_argument("bundle", type=Path, metavar="BUNDLE", help=BUNDLE)
+    verify.add_argument("bundle", type=Path, metavar="BUNDLE", help=GAUGES)
     verify.add_argument("files", metavar="IMAGE", nargs="*", help="as gonogo score takes them; default: those of FILE")
     _add_trust(verify)
     verify.add_argument("--reference", type=Path, metavar="FILE", help="what gonogo score --jsonl or --out wrote")
@@ -130,7 +131,7 @@ def add_explain(commands: Any) -> argparse.ArgumentParser:
         description="The verdict of one image with all that is known about it: regions, the highest cells of its map, "
         "the good patches that are nearest to them, how rare its score is, and what the threshold is worth.",
     )
-    explain.add_argument("bundle", type=Path, metavar="BUNDLE", help=BUNDLE)
+    explain.add_argument("bundle", type=Path, metavar="BUNDLE", help=GAUGES)
     explain.add_argument("image", type=Path, metavar="IMAGE")
     _add_trust(explain)
     explain.add_argument("--cells", type=count, default=16, metavar="N", help="of the map's longer side; 16")
@@ -157,6 +158,6 @@ def add_bundle(commands: Any) -> dict[str, argparse.ArgumentParser]:
     key: argparse.ArgumentParser = actions.add_parser("key", help="make a key to sign with, and its public half")
     key.add_argument("target", type=Path, metavar="KEY", help="keep it secret; KEY.pub is for those who trust you")
     sign: argparse.ArgumentParser = actions.add_parser("sign", help="sign a bundle, for those who ask with --trust")
-    sign.add_argument("source", type=Path, metavar="BUNDLE", help=BUNDLE)
+    sign.add_argument("source", type=Path, metavar="BUNDLE", help=GAUGES)
     sign.add_argument("--key", type=Path, metavar="KEY", required=True, help="what gonogo bundle key wrote")
     return {"pack": pack, "unpack": unpack, "key": key, "sign": sign}

@@ -1,16 +1,19 @@
-"""Several gauges as one: a router says which of them an image is for, or that it is for none."""
+"""Several bundles as one, with a router that says which of them an image is for, or that it is for none."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import onnxruntime
 
+from gonogo.bundle import MANIFEST, SIGNATURE, sign
 from gonogo.errors import IntegrityError
-from gonogo.files import read_manifest
+from gonogo.files import PLAIN_NAME, read_manifest, write_text
 from gonogo.router_record import ROUTER, ROUTER_FILE, CategoryRecord
 from gonogo.scorer import NO_NETWORK, Scorer, open_session
+from gonogo.signature import require_signed, signature_of
 
 
 @dataclass(frozen=True)
@@ -18,73 +21,101 @@ class Route:
     """Where an image belongs.
 
     category: None where it is of none of them.
-    nearest: the category whose good images are nearest, as a part of its limit.
-    relative: its distance from them, as a part of that limit; below 1 it is of the category.
+    nearest: the one whose good images are nearest, as a part of its limit.
+    relative: by category, the distance from its good images as a part of its limit; below 1 an image may be of it.
     """
 
     category: str | None
     nearest: str
-    relative: float
+    relative: dict[str, float]
 
 
 def is_set(place: Path) -> bool:
     """Whether it is the folder of a set, not a bundle."""
-    return (place / ROUTER / "manifest.json").is_file()
+    return (place / ROUTER / MANIFEST).is_file()
 
 
 class BundleSet:
-    """The folder of a set, as the router stage writes it; each gauge is loaded when the first image goes to it."""
+    """The folder that the router stage writes: a bundle for each category, and the router.
+
+    fingerprint: SHA-256 of the router's manifest, which names every bundle.
+    scorers: by category.
+    """
 
     def __init__(self, folder: Path, *, threads: int | None = None, trust: Path | None = None) -> None:
-        """Read the router. `threads` and `trust` are as in `Scorer`.
+        """Load the router and all bundles. `threads` and `trust` are as in `Scorer`; the router is signed, too.
 
         Raises:
-            IntegrityError: the router's files are not those that were written, or say different things.
+            IntegrityError: the router's files are not those that were written, or a bundle cannot be trusted or is not
+                the one that the set was made with.
         """
         manifest = read_manifest(folder / ROUTER)
+        written = (folder / ROUTER / MANIFEST).read_bytes()
+        if trust is not None:
+            signature = folder / ROUTER / SIGNATURE
+            require_signed(written, signature.read_bytes() if signature.is_file() else None, trust, folder / ROUTER)
+        self.folder, self.fingerprint = folder, hashlib.sha256(written).hexdigest()
         try:
             self.categories = [CategoryRecord.from_dict(one) for one in manifest["categories"]]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise IntegrityError(f"{folder}: its router lists no categories that make sense ({error!r})") from error
-        try:
-            self._session = open_session(folder / ROUTER / ROUTER_FILE, threads=threads)
-            told = json.loads(self._session.get_modelmeta().custom_metadata_map["gonogo.categories"])
-        except (*NO_NETWORK, KeyError) as error:
-            raise IntegrityError(f"{folder}: {ROUTER_FILE} is no network of a router: {error}") from error
-        if told != manifest["categories"]:
-            raise IntegrityError(f"{folder}: the router's manifest and its network name different categories")
-        self.folder, self._options = folder, {"threads": threads, "trust": trust}
-        self._scorers: dict[str, Scorer] = {}
+        if not self.categories or ROUTER_FILE not in manifest["files"]:
+            raise IntegrityError(f"{folder}: its router has no category or no {ROUTER_FILE}")
+        self._session = _session(folder / ROUTER / ROUTER_FILE, manifest["categories"], threads)
         self._limits = np.array([one.limit for one in self.categories])
+        self.scorers = {one.name: self._scorer(one, threads, trust) for one in self.categories}
 
     def route(self, pixels: np.ndarray) -> Route:
         """Where the image (h, w, 3) uint8 belongs.
 
         Raises:
-            IntegrityError: a distance is not a number.
+            IntegrityError: a distance is not a number, or there is not one for each category.
         """
-        (distances,) = self._session.run(None, {"pixels": pixels[None]})
+        try:
+            (distances,) = self._session.run(["distances"], {"pixels": np.ascontiguousarray(pixels[None])})
+        except NO_NETWORK as error:
+            height, width = pixels.shape[:2]
+            raise IntegrityError(f"{self.folder}: the router fails on {width} x {height} pixels: {error}") from error
+        if distances.shape != (1, len(self.categories)) or not np.isfinite(distances).all():
+            raise IntegrityError(f"{self.folder}: the router gave {distances.tolist()}; expected one for each category")
         relative = distances[0] / self._limits
-        if not np.isfinite(relative).all():
-            raise IntegrityError(f"{self.folder}: the router gave a distance that is not a number")
         number = int(relative.argmin())
-        name, nearest = self.categories[number].name, float(relative[number])
-        return Route(name if nearest < 1 else None, name, nearest)
+        by_category = {one.name: float(value) for one, value in zip(self.categories, relative, strict=True)}
+        nearest = self.categories[number].name
+        return Route(nearest if relative[number] < 1 else None, nearest, by_category)
 
-    def scorer(self, category: str) -> Scorer:
-        """The gauge of a category.
+    def _scorer(self, record: CategoryRecord, threads: int | None, trust: Path | None) -> Scorer:
+        if not PLAIN_NAME.fullmatch(record.name):
+            raise IntegrityError(f"{self.folder}: its router names the category {record.name!r}, no folder here")
+        scorer = Scorer(self.folder / record.name, threads=threads, trust=trust)
+        if (scorer.fingerprint, scorer.category) != (record.bundle, record.name):
+            raise IntegrityError(
+                f"{self.folder / record.name} is the bundle {scorer.fingerprint[:12]} of {scorer.category}, the set "
+                f"was made with {record.bundle[:12]} of {record.name}; make the set anew"
+            )
+        return scorer
 
-        Raises:
-            IntegrityError: it is not the bundle that the set was made with, or cannot be trusted.
-        """
-        if category not in self._scorers:
-            (record,) = (one for one in self.categories if one.name == category)
-            options: Any = self._options
-            scorer = Scorer(self.folder / category, **options)
-            if scorer.fingerprint != record.bundle:
-                raise IntegrityError(
-                    f"{self.folder / category} is the bundle {scorer.fingerprint[:12]}, the set was made with "
-                    f"{record.bundle[:12]}; make the set anew"
-                )
-            self._scorers[category] = scorer
-        return self._scorers[category]
+
+def sign_set(folder: Path, key: Path) -> str:
+    """Sign the router and every bundle of a set, and return the key's id; raises as `sign` and `BundleSet` do."""
+    bundle_set = BundleSet(folder)
+    signature = signature_of((folder / ROUTER / MANIFEST).read_bytes(), key)
+    write_text(folder / ROUTER / SIGNATURE, signature.decode())
+    signed = [sign(folder / one.name, key).signer for one in bundle_set.categories]
+    return str(signed[0])
+
+
+def _session(file: Path, categories: object, threads: int | None) -> onnxruntime.InferenceSession:
+    """The router's network, which must name the same categories as its manifest.
+
+    Raises:
+        IntegrityError: it does not, or is no network.
+    """
+    try:
+        session = open_session(file, threads=threads)
+        own = json.loads(session.get_modelmeta().custom_metadata_map["gonogo.categories"])
+    except (*NO_NETWORK, KeyError) as error:
+        raise IntegrityError(f"{file} is no network of a router: {error}") from error
+    if own != categories:
+        raise IntegrityError(f"{file}: the router's manifest and its network name different categories")
+    return session

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from gonogo.commands import Answer
+from gonogo.errors import DataError
 from gonogo.good_patches import Box, GoodPatch, GoodPatches, box_around
 from gonogo.images import read_image
+from gonogo.line.gauges import Picked, open_gauges
 from gonogo.line.picture import Pair, write_picture
 from gonogo.scorer import Scorer, Verdict
 
@@ -32,8 +34,12 @@ def run(asked: Namespace) -> Answer:
         ImageError: it cannot be read.
         IntegrityError: the bundle cannot be trusted.
     """
-    scorer = Scorer(asked.bundle, trust=asked.trust)
+    gauges = open_gauges(asked.bundle, trust=asked.trust)
     pixels = read_image(asked.image)
+    picked = gauges.pick(pixels)
+    if picked.scorer is None:
+        return _unknown(asked, picked)
+    scorer = picked.scorer
     scores, maps, nearest = scorer.run_matched(pixels[None])
     (verdict,) = scorer.judge(scores, maps)
     cells = top_cells(verdict.anomaly_map, n_cells=asked.cells) if scorer.manifest["localises"] else []
@@ -52,11 +58,10 @@ def run(asked: Namespace) -> Answer:
     report: dict[str, Any] = {
         "ok": True,
         "file": str(asked.image),
-        "category": scorer.category,
+        **picked.about,
         "detector": scorer.manifest["detector"]["name"],
         "verdict": "reject" if verdict.anomalous else "pass",
         "score": verdict.score,
-        "threshold": verdict.threshold,
         "p_value": verdict.p_value,
         "probability": verdict.probability,
         "uncertain": verdict.uncertain,
@@ -68,7 +73,23 @@ def run(asked: Namespace) -> Answer:
         "places": [{"box": pair.box, "peak": pair.peak, "nearest": _told(pair.good)} for pair in places],
         "threshold_record": scorer.record.sentence,
     }
-    return Answer(report, "\n".join(_said(asked, scorer, verdict, cells, pairs or places)))
+    lines = _said(asked, scorer, verdict, cells, pairs or places)
+    if not gauges.is_one:
+        share = picked.about["relative_distance"]
+        lines.insert(0, f"{scorer.category}: {share:.3g} times as far from its good parts as they may be")
+    return Answer(report, "\n".join(lines))
+
+
+def _unknown(asked: Namespace, picked: Picked) -> Answer:
+    """What there is to say of an image that is of no category of a set."""
+    about = picked.about
+    if asked.picture is not None:
+        raise DataError(f"{asked.image} is of no category of the set; there is no verdict to draw")
+    return Answer(
+        {"ok": True, "file": str(asked.image), "verdict": "unknown", **about},
+        f"{asked.image}: unknown, of no category of the set; nearest is {about['nearest_category']}, "
+        f"{about['relative_distance']:.3g} times as far from its good parts as they may be",
+    )
 
 
 def top_cells(anomaly_map: np.ndarray, *, n_cells: int) -> list[Cell]:

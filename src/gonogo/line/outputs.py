@@ -23,6 +23,7 @@ MAP_UNIT = 10_000  # the value of a map's pixel that has the gauge's threshold
 GROUP = 4096  # rows that Parquet writes together
 COLUMNS = {
     "file": "string",
+    "category": "string",
     "score": "float64",
     "threshold": "float64",
     "verdict": "string",
@@ -158,8 +159,12 @@ def _flat(row: Row) -> Row:
 
 def line_of(row: Row, *, localises: bool) -> str:
     """One image for people: verdict, score, file; of a reject also how many regions it has and where the first lies."""
+    if row["verdict"] == "unknown":
+        return f"{'unknown':18}  {row['file']}  {_nearest(row)}"
     word = row["verdict"] + ("?" if row["uncertain"] else "")
     text = f"{word:7} {row['score']:<10.6g}  {row['file']}"
+    if "nearest_category" in row:
+        text += f"  {row['category']}"
     if row["probability"] is not None:
         text += f"  defective with {row['probability']:.1%}"
     if row["verdict"] == "pass" or not localises:
@@ -170,6 +175,10 @@ def line_of(row: Row, *, localises: bool) -> str:
     count = len(row["regions"])
     where = f"{width} x {height} at ({x}, {y})"
     return f"{text}  1 region, {where}" if count == 1 else f"{text}  {count} regions, highest {where}"
+
+
+def _nearest(row: Row) -> str:
+    return f"nearest is {row['nearest_category']}, {row['relative_distance']:.3g} times as far as its parts may be"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gonogo.errors import DataError, ImageError
-from gonogo.images import read_image
+from gonogo.line.gauges import Gauges, open_gauges, pixels_of
 from gonogo.line.hot_folder import HotFolder
 from gonogo.line.inputs import CAMERA, STDIN, VIDEOS, Item, items
 from gonogo.line.journal import Journal, Row
@@ -38,14 +38,16 @@ class Counts:
 
     n_files: int = 0
     n_rejected: int = 0
+    n_unknown: int = 0
     n_uncertain: int = 0
     n_errors: int = 0
     n_new: int = 0
 
     def add(self, verdict: str, *, uncertain: bool, new: bool) -> None:
-        """Count an image: `pass`, `reject` or `error`."""
+        """Count an image: `pass`, `reject`, `unknown` or `error`."""
         self.n_files += 1
         self.n_rejected += verdict == "reject"
+        self.n_unknown += verdict == "unknown"
         self.n_errors += verdict == "error"
         self.n_uncertain += uncertain
         self.n_new += new
@@ -53,9 +55,9 @@ class Counts:
 
 @dataclass(frozen=True)
 class Line:
-    """A bundle at work: judges items, and takes each row through all that was asked for."""
+    """A bundle or a set at work: judges items, and takes each row through all that was asked for."""
 
-    scorer: Scorer
+    gauges: Gauges
     workers: int
     sink: Sink
     pictures: Pictures
@@ -106,21 +108,21 @@ class Line:
             yield item
 
     def _judged(self, item: Item) -> tuple[Item, Row]:
-        about = {"file": item.name, "threshold": self.scorer.threshold, "bundle": self.scorer.fingerprint}
+        about: Row = {"file": item.name, "bundle": self.gauges.fingerprint}
         kept = self.journal is not None or self.webhook is not None or self.sorter is not None
         if kept:
             about["key"] = item.key
         try:
-            if item.error is not None:
-                raise ImageError(item.error)
-            pixels = item.pixels
-            if pixels is None:
-                assert item.path is not None
-                pixels = read_image(item.path)
+            pixels = pixels_of(item)
         except ImageError as error:
-            return item, about | {"error": str(error)}
-        (verdict,) = self.scorer.score_pixels(pixels[None])
-        row = about | {
+            return item, about | self.gauges.unread | {"error": str(error)}
+        picked = self.gauges.pick(pixels)
+        if picked.scorer is None:
+            return item, about | picked.about | {"verdict": "unknown"}
+        (verdict,) = picked.scorer.score_pixels(pixels[None])
+        row = {
+            **about,
+            **picked.about,
             "verdict": "reject" if verdict.anomalous else "pass",
             "score": verdict.score,
             "p_value": verdict.p_value,
@@ -171,21 +173,22 @@ def score(asked: argparse.Namespace) -> Told:
         GonogoError: the bundle, the journal, a folder or an extra is not fit for it; an unreadable image is a row.
     """
     workers, threads = threads_of(asked.files, threads=asked.threads, workers=asked.workers)
-    scorer = Scorer(asked.bundle, threads=threads, trust=asked.trust)
+    gauges = open_gauges(asked.bundle, threads=threads, trust=asked.trust)
     pictures = Pictures(asked.maps, asked.masks, asked.overlays)
-    pictures.require_unit(scorer.threshold)
-    sink = _sink(asked, scorer)
+    for scorer in gauges.scorers.values():
+        pictures.require_unit(scorer.threshold)
+    sink = _sink(asked, gauges)
     with ExitStack() as opened:
         journal = None
         if asked.out:
-            journal = Journal(Path(asked.out), fingerprint=scorer.fingerprint)
+            journal = Journal(Path(asked.out), fingerprint=gauges.fingerprint)
             opened.callback(journal.close)
-        return _score(asked, scorer, workers, pictures, sink, journal)
+        return _score(asked, gauges, workers, pictures, sink, journal)
 
 
 def _score(
     asked: argparse.Namespace,
-    scorer: Scorer,
+    gauges: Gauges,
     workers: int,
     pictures: Pictures,
     sink: Sink,
@@ -201,7 +204,7 @@ def _score(
         webhook = Webhook(asked.webhook, asked.webhook_secret_file, queue)
     sorter = Sorter(asked.sort) if asked.sort is not None else None
     gone = None if hot is None else hot.forget
-    line = Line(scorer, workers, sink, pictures, journal, sorter, webhook, gone)
+    line = Line(gauges, workers, sink, pictures, journal, sorter, webhook, gone)
     endless = hot is not None or any(place.startswith(CAMERA) for place in asked.files)
     with _until_stopped() if endless else nullcontext(threading.Event()) as stopped:
         if hot is None:
@@ -210,7 +213,7 @@ def _score(
             _watch(line, hot, stopped, idle=asked.idle)
     sink.close()
     n_left = webhook.close(asked.webhook_wait) if webhook is not None else 0
-    return _told(asked, scorer, line, sink, n_left)
+    return _told(asked, line, sink, n_left)
 
 
 def threads_of(files: list[str], *, threads: int | None, workers: int | None) -> tuple[int, int | None]:
@@ -265,7 +268,7 @@ def _until_stopped() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _sink(asked: argparse.Namespace, scorer: Scorer) -> Sink:
+def _sink(asked: argparse.Namespace, gauges: Gauges) -> Sink:
     if asked.csv is not None:
         return Csv(asked.csv)
     if asked.parquet is not None:
@@ -274,27 +277,27 @@ def _sink(asked: argparse.Namespace, scorer: Scorer) -> Sink:
         return JsonLines()
     if asked.json and not asked.out and asked.watch is None:
         return Kept()
-    return Lines(localises=scorer.rule.threshold is not None, verdicts=not (asked.json or asked.out))
+    localises = all(scorer.rule.threshold is not None for scorer in gauges.scorers.values())
+    return Lines(localises=localises, verdicts=not (asked.json or asked.out))
 
 
-def _told(asked: argparse.Namespace, scorer: Scorer, line: Line, sink: Sink, n_left: int) -> Told:
-    counts, record, pixels = line.counts, scorer.record, scorer.rule.threshold
+def _told(asked: argparse.Namespace, line: Line, sink: Sink, n_left: int) -> Told:
+    counts, scorers = line.counts, list(line.gauges.scorers.values())
     if not counts.n_files and asked.watch is None:
         raise DataError("nothing to judge: no name came on standard input")
+    known = [_known(scorer) for scorer in scorers]
     report = {
         "ok": not counts.n_errors,
-        "category": scorer.category,
-        "threshold": scorer.threshold,
-        "certified": record.certified,
-        "certified_false_alarm_rate": record.certified_false_alarm_rate,
-        "confidence": record.confidence,
-        "pixel_threshold": None if pixels is None else pixels.threshold,
+        "bundle": line.gauges.fingerprint,
+        **(known[0] if line.gauges.is_one else {"categories": known}),
         **asdict(counts),
     }
-    text = (
-        f"{counts.n_files - counts.n_rejected - counts.n_errors} pass, {counts.n_rejected} reject, "
-        f"{counts.n_errors} unreadable; threshold {scorer.threshold:.6g}"
-    )
+    n_passed = counts.n_files - counts.n_rejected - counts.n_unknown - counts.n_errors
+    text = f"{n_passed} pass, {counts.n_rejected} reject, {counts.n_errors} unreadable"
+    if line.gauges.is_one:
+        text += f"; threshold {scorers[0].threshold:.6g}"
+    else:
+        text += f", {counts.n_unknown} of none of {len(scorers)} categories"
     if counts.n_uncertain:
         text += f"; {counts.n_uncertain} uncertain (?)"
     if asked.out:
@@ -307,3 +310,16 @@ def _told(asked: argparse.Namespace, scorer: Scorer, line: Line, sink: Sink, n_l
     if isinstance(sink, Kept):
         report["results"] = sink.rows
     return Told(counts, report, text)
+
+
+def _known(scorer: Scorer) -> dict[str, Any]:
+    """What a summary says of a gauge."""
+    record, pixels = scorer.record, scorer.rule.threshold
+    return {
+        "category": scorer.category,
+        "threshold": scorer.threshold,
+        "certified": record.certified,
+        "certified_false_alarm_rate": record.certified_false_alarm_rate,
+        "confidence": record.confidence,
+        "pixel_threshold": None if pixels is None else pixels.threshold,
+    }

@@ -1,4 +1,4 @@
-"""Judged files moved into good, reject and error, each by one rename, so that it is always in exactly one place."""
+"""Judged files moved into good, reject, unknown and error, each by one rename: it is always in exactly one place."""
 
 import os
 from itertools import count
@@ -8,7 +8,7 @@ from gonogo.errors import DataError
 from gonogo.line.inputs import Item
 from gonogo.line.journal import Row
 
-FOLDERS = {"pass": "good", "reject": "reject", "error": "error"}  # by verdict
+FOLDERS = {"pass": "good", "reject": "reject", "unknown": "unknown", "error": "error"}  # by verdict
 
 
 class Sorter:

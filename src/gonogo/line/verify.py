@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from gonogo.commands import Answer
-from gonogo.errors import DataError, ImageError, IntegrityError
+from gonogo.errors import DataError, IntegrityError
 from gonogo.good_patches import GoodPatches
-from gonogo.line.inputs import items
+from gonogo.line.gauges import Gauges, open_gauges, pixels_of
+from gonogo.line.inputs import Item, items
 from gonogo.scorer import NO_NETWORK, Scorer
 
 SIZES = ((48, 64), (131, 97))  # (height, width) of the pixels that it is tried with
@@ -20,13 +21,21 @@ SEED = 20
 
 
 @dataclass(frozen=True)
+class Judged:
+    """A score and the gauge that it is of; None where the image is of no category of a set."""
+
+    category: str | None
+    score: float | None
+
+
+@dataclass(frozen=True)
 class Difference:
-    """One image whose score is not that of the reference."""
+    """One image whose score is not that of the reference, or that another gauge of the set judged."""
 
     file: str
-    expected: float
-    score: float
-    relative: float
+    expected: float | None
+    score: float | None
+    relative: float | None
     flips: bool
 
 
@@ -38,37 +47,26 @@ def run(asked: Namespace) -> Answer:
         DataError: the reference cannot be read, or has no score for an image.
         ImageError: an image cannot be read.
     """
-    scorer = Scorer(asked.bundle, trust=asked.trust)  # checks hashes, format, threshold, agreement and signature
-    _require_inference(scorer)
-    patches = scorer.good_patches  # checks that they can be read
-    report: dict[str, Any] = {
-        "ok": True,
-        "category": scorer.category,
-        "bundle": scorer.fingerprint,
-        "threshold": scorer.threshold,
-        "data_fingerprint": scorer.manifest["data_fingerprint"],
-        "signer": scorer.signer,
-        "checks": ["hashes", "format", "threshold", "manifest and network agree", "it runs here"],
-    }
-    if patches is not None:
-        report["checks"].append(f"pictures of {len(patches)} good patches")
-    if asked.trust is not None:
-        report["checks"].append(f"signed with the key {scorer.signer}")
-    lines = [
-        f"{scorer.category}: bundle {scorer.fingerprint[:12]}, threshold {scorer.threshold:.6g}",
-        f"  {scorer.record.sentence}",
-        *(f"ok  {check}" for check in report["checks"]),
-    ]
-    if scorer.signer is not None and asked.trust is None:
-        lines.append(f"    it says that it is signed with the key {scorer.signer}; --trust KEY.pub checks that")
+    gauges = open_gauges(asked.bundle, trust=asked.trust)  # checks hashes, format, threshold, agreement and signature
+    checked = [_checked(scorer, signed=asked.trust is not None) for scorer in gauges.scorers.values()]
+    lines = [line for scorer, facts in checked for line in _said(scorer, facts, trusts=asked.trust is not None)]
+    report: dict[str, Any] = {"ok": True}
+    if gauges.is_one:
+        report |= checked[0][1]
+    else:
+        _require_routes(gauges)
+        report |= {"bundle": gauges.fingerprint, "categories": [facts for _, facts in checked]}
+        lines.append(f"ok  the router of {len(checked)} categories runs here and knows their bundles")
     if asked.reference is None:
-        n_scored = sum(1 for place in asked.files for item in items([place]) if _score(scorer, item) is not None)
+        judged = [_judged(gauges, item) for place in asked.files for item in items([place])]
         if asked.files:
-            report["n_images"] = n_scored
-            lines.append(f"ok  {n_scored} images have a score")
+            n_scored = sum(one.score is not None for one in judged)
+            report |= {"n_images": len(judged), "n_unknown": len(judged) - n_scored}
+            unknown = "" if gauges.is_one else f", {len(judged) - n_scored} are of no category"
+            lines.append(f"ok  {n_scored} images have a score{unknown}")
         return Answer(report, "\n".join(lines))
     expected = _reference(asked.reference)
-    differences, n_images = _differences(scorer, asked, expected)
+    differences, n_images = _differences(gauges, asked, expected)
     report |= {
         "n_images": n_images,
         "tolerance": asked.tolerance,
@@ -77,15 +75,53 @@ def run(asked: Namespace) -> Answer:
         "passed": not differences,
     }
     if differences:
-        worst = max(differences, key=lambda one: (one.flips, one.relative))
+        worst = max(differences, key=lambda one: (one.flips, one.relative or 0.0))
+        there, here = ("no score" if one is None else f"{one:.6g}" for one in (worst.expected, worst.score))
         lines.append(
             f"NO  {len(differences)} of {n_images} images score otherwise than {asked.reference} says, "
-            f"{report['n_flips']} verdicts flip; the worst is {worst.file}: {worst.expected:.6g} there, "
-            f"{worst.score:.6g} here"
+            f"{report['n_flips']} verdicts flip; the worst is {worst.file}: {there} there, {here} here"
         )
     else:
         lines.append(f"ok  {n_images} images score as {asked.reference} says, within {asked.tolerance:g}")
     return Answer(report, "\n".join(lines), passed=not differences)
+
+
+def _checked(scorer: Scorer, *, signed: bool) -> tuple[Scorer, dict[str, Any]]:
+    """What a bundle is and what was checked of it, after its network was tried and its pictures were read."""
+    _require_inference(scorer)
+    patches = scorer.good_patches
+    checks = ["hashes", "format", "threshold", "manifest and network agree", "it runs here"]
+    if patches is not None:
+        checks.append(f"pictures of {len(patches)} good patches")
+    if signed:
+        checks.append(f"signed with the key {scorer.signer}")
+    facts = {
+        "category": scorer.category,
+        "bundle": scorer.fingerprint,
+        "threshold": scorer.threshold,
+        "data_fingerprint": scorer.manifest["data_fingerprint"],
+        "signer": scorer.signer,
+        "checks": checks,
+    }
+    return scorer, facts
+
+
+def _said(scorer: Scorer, facts: dict[str, Any], *, trusts: bool) -> list[str]:
+    lines = [
+        f"{scorer.category}: bundle {scorer.fingerprint[:12]}, threshold {scorer.threshold:.6g}",
+        f"  {scorer.record.sentence}",
+        *(f"ok  {check}" for check in facts["checks"]),
+    ]
+    if scorer.signer is not None and not trusts:
+        lines.append(f"    it says that it is signed with the key {scorer.signer}; --trust KEY.pub checks that")
+    return lines
+
+
+def _require_routes(gauges: Gauges) -> None:
+    """Do nothing, or refuse a router that gives no distances."""
+    generator = np.random.default_rng(SEED)
+    for height, width in SIZES:
+        gauges.pick(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
 def _require_inference(scorer: Scorer) -> None:
@@ -125,26 +161,28 @@ def _require_patches(nearest: np.ndarray, good_patches: GoodPatches, category: s
         )
 
 
-def _score(scorer: Scorer, item: Any) -> float:
-    if item.error is not None:
-        raise ImageError(item.error)
-    if item.pixels is not None:
-        return scorer.score_pixels(item.pixels[None])[0].score
-    return scorer.score_image(item.path).score
+def _judged(gauges: Gauges, item: Item) -> Judged:
+    pixels = pixels_of(item)
+    scorer = gauges.pick(pixels).scorer
+    if scorer is None:
+        return Judged(None, None)
+    return Judged(scorer.category, scorer.score_pixels(pixels[None])[0].score)
 
 
-def _reference(path: Path) -> dict[str, float]:
-    """Score by file."""
-    found: dict[str, float] = {}
+def _reference(path: Path) -> dict[str, Judged]:
+    """What was said of each file."""
+    found: dict[str, Judged] = {}
     number = 0
     try:
         with path.open(encoding="utf-8") as file:
             for line in file:
                 number += 1
                 row = json.loads(line)
-                if "error" not in row:
-                    found[str(row["file"])] = float(row["score"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
+                if row.get("verdict") == "unknown":
+                    found[str(row["file"])] = Judged(None, None)
+                elif "error" not in row:
+                    found[str(row["file"])] = Judged(row.get("category"), float(row["score"]))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         where = f", line {number}" if not isinstance(error, OSError) else ""
         raise DataError(f"{path}{where}: expected what gonogo score --jsonl writes, got {error!r}") from error
     if not found:
@@ -152,15 +190,15 @@ def _reference(path: Path) -> dict[str, float]:
     return found
 
 
-def _differences(scorer: Scorer, asked: Namespace, expected: dict[str, float]) -> tuple[list[Difference], int]:
-    """Images whose score differs by more than the tolerance or flips, and how many were looked at.
+def _differences(gauges: Gauges, asked: Namespace, expected: dict[str, Judged]) -> tuple[list[Difference], int]:
+    """Images whose score differs by more than the tolerance, flips or is another gauge's, and how many were looked at.
 
     A difference is relative to the image's own expected score, or to the median one if that is larger, as in parity.
     """
     by_name: dict[str, list[str]] = {}
     for file in expected:
         by_name.setdefault(Path(file).name, []).append(file)
-    unit = median(abs(score) for score in expected.values())
+    unit = median([abs(one.score) for one in expected.values() if one.score is not None] or [1.0])
     differences: list[Difference] = []
     n_images = 0
     for item in items(asked.files or list(expected)):
@@ -169,9 +207,14 @@ def _differences(scorer: Scorer, asked: Namespace, expected: dict[str, float]) -
         if len(known) != 1:
             raise DataError(f"{asked.reference} has no score of {item.name}, nor of one file of that name")
         n_images += 1
-        score, then = _score(scorer, item), expected[known[0]]
-        relative = abs(score - then) / (max(abs(then), unit) or 1.0)
-        flips = (score >= scorer.threshold) != (then >= scorer.threshold)
+        now, then = _judged(gauges, item), expected[known[0]]
+        if now.score is None or then.score is None or (then.category or now.category) != now.category:
+            if now != then:
+                differences.append(Difference(item.name, then.score, now.score, None, flips=True))
+            continue
+        threshold = gauges.scorers[str(now.category)].threshold
+        relative = abs(now.score - then.score) / (max(abs(then.score), unit) or 1.0)
+        flips = (now.score >= threshold) != (then.score >= threshold)
         if flips or relative > asked.tolerance:
-            differences.append(Difference(item.name, then, score, relative, flips))
+            differences.append(Difference(item.name, then.score, now.score, relative, flips))
     return differences, n_images
