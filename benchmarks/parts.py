@@ -1,12 +1,11 @@
 """The parts that benchmarks look at, prepared as the pipeline would."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from gonogo.config import build, read_yaml
-from gonogo.prepare import Prepared, PrepareParams, prepare, shares_of
+from gonogo.prepare import Prepared, prepare, prepare_params, shares_of
 from gonogo.sources import SOURCES
 from gonogo.threshold import CalibrateParams
 from results import ROOT
@@ -17,7 +16,7 @@ def prepare_part(
 ) -> Prepared:
     """The images of one part in `folder`, dealt by params.yaml; `source` is its layout with that layout's options."""
     params = read_yaml(ROOT / "params.yaml")
-    dealing = build(PrepareParams, {f.name: params["prepare"][f.name] for f in fields(PrepareParams)}, where="prepare")
+    dealing = prepare_params(params["prepare"])
     options = {key: value for key, value in source.items() if key != "source"}
     samples = build(SOURCES[source["source"]], options, where=name).samples(
         name, data, shares_of(dealing, params["seed"])

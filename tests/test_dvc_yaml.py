@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import copy_pipeline, run_stage, run_stages
+from conftest import OF_ALL, copy_pipeline, run_stage, run_stages
 from gonogo.config import Params, read_yaml
 from gonogo.images import write_png
 from gonogo.manifest import read_manifest
 from gonogo.model import load_model
 from import_closure import ROOT, import_closure
 
-STAGES = ["prepare", "fit", "evaluate", "export", "parity", "robustness", "bench", "summary"]
+STAGES = ["prepare", "fit", "evaluate", "export", "parity", "robustness", "bench", "router", "summary"]
 PIPELINE = read_yaml(ROOT / "dvc.yaml")
 RAW = read_yaml(ROOT / "params.yaml")["raw"]  # the one path that a user changes per experiment
 PATHS = {name: folder for entry in PIPELINE["vars"] for name, folder in entry.items()}
@@ -93,8 +93,13 @@ def test_the_report_depends_on_its_template():
     assert "src/gonogo/report.html.j2" in entries("summary", "deps")
 
 
-@pytest.mark.parametrize("stage", STAGES[:-1])
-def test_each_stage_runs_once_per_category_of_params_yaml(stage):
+@pytest.mark.parametrize("stage", OF_ALL)
+def test_two_stages_run_once_for_all_categories(stage):
+    assert "matrix" not in PIPELINE["stages"][stage]
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage not in OF_ALL])
+def test_every_other_stage_runs_once_per_category_of_params_yaml(stage):
     assert PIPELINE["stages"][stage]["matrix"] == {"category": "${categories}"}
     assert PIPELINE["stages"][stage]["cmd"] == f"python -B stages/{stage}.py --category ${{item.category}}"
 
@@ -164,7 +169,7 @@ def witnessed(checkout: Path) -> dict[str, dict[str, list[str]]]:
     for stage in STAGES:
         before = {path: path.stat().st_mtime_ns for path in checkout.rglob("*") if path.is_file()}
         command = [sys.executable, "-B", "witness.py", f"stages/{stage}.py", "witness.json"]
-        command += [] if stage == "summary" else ["--category", "digit_0"]
+        command += [] if stage in OF_ALL else ["--category", "digit_0"]
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         result = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
         assert result.returncode == 0, f"{stage}: {result.stderr}"

@@ -1,11 +1,12 @@
-"""A progress line says how long a loop still takes, from the pace of that loop alone."""
+"""A bar says how long a loop still takes, from the pace of that loop alone; off a terminal there is a line for each."""
 
+import atexit
 import io
 import sys
 
 import pytest
 
-from gonogo.progress import ProgressLine, seconds_left
+from gonogo.progress import ProgressLine
 
 
 class Terminal(io.StringIO):
@@ -13,36 +14,56 @@ class Terminal(io.StringIO):
         return True
 
 
-def lines(monkeypatch, reports, times):
-    """What is on the terminal after each report."""
-    terminal = Terminal(newline="")
-    monkeypatch.setattr(sys, "stderr", terminal)
-    line = ProgressLine(iter(times).__next__)
-    for report in reports:
-        line(*report)
-    return terminal.getvalue().replace("\033[K", "").split("\r")[1:]
+def on_a_terminal(monkeypatch, clock):
+    """A line whose standard error is a terminal of 100 columns; `clock` has the time `now`."""
+    for name, value in (("COLUMNS", "100"), ("LINES", "20"), ("TERM", "xterm"), ("NO_COLOR", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    line = ProgressLine(lambda: clock["now"])
+    monkeypatch.setattr(atexit, "register", lambda stop: clock.setdefault("stop", stop))
+    return line
 
 
-def test_the_time_left_is_at_the_pace_since_the_first_report(monkeypatch):
-    reports = [("coreset", done, 10_000, {}) for done in (1, 513, 3728)]
-    shown = lines(monkeypatch, reports, [100.0, 103.2, 123.9])
-    assert shown == ["  coreset 1/10000", "  coreset 513/10000, 59 s left", "  coreset 3728/10000, 40 s left"]
+@pytest.fixture
+def clock():
+    """A clock that a test sets; bars that are left over are stopped at the end."""
+    clock = {"now": 0.0}
+    yield clock
+    clock.get("stop", lambda: None)()
 
 
-def test_a_new_loop_does_not_inherit_the_pace_of_the_last_one(monkeypatch):
-    reports = [("features", 1, 3, {}), ("features", 3, 3, {}), ("coreset", 2, 4, {}), ("coreset", 3, 4, {})]
-    shown = lines(monkeypatch, reports, [0.0, 100.0, 200.0, 201.0])
-    assert shown == ["  features 1/3", "  features 3/3\n", "  coreset 2/4", "  coreset 3/4, 1 s left"]
+def told(line, clock, *reports):
+    """The bars after all reports, each with the time at which it came: (description, done, seconds left)."""
+    for now, what, n_done, n_total in reports:
+        clock["now"] = now
+        line(what, n_done, n_total, {})
+    return [(task.description, task.completed, task.time_remaining) for task in line._bars.tasks]
 
 
-def test_the_same_loop_begun_again_has_a_new_pace(monkeypatch):
-    reports = [("images", 1, 5, {}), ("images", 4, 5, {}), ("images", 1, 5, {}), ("images", 2, 5, {})]
-    assert lines(monkeypatch, reports, [0.0, 3.0, 100.0, 102.0])[2:] == ["  images 1/5", "  images 2/5, 6 s left"]
+def test_the_time_left_is_at_the_pace_since_the_first_report(monkeypatch, clock):
+    line = on_a_terminal(monkeypatch, clock)
+    reports = [(100.0, "coreset", 9000, 10_000), (101.0, "coreset", 9010, 10_000), (103.0, "coreset", 9030, 10_000)]
+    assert told(line, clock, *reports) == [("coreset", 9030, 97.0)]
 
 
-def test_loops_that_run_in_turn_keep_their_own_pace(monkeypatch):
-    reports = [("features", 1, 5, {}), ("parts", 1, 2, {}), ("features", 3, 5, {})]
-    assert lines(monkeypatch, reports, [0.0, 3.0, 4.0])[2] == "  features 3/5, 4 s left"
+def test_a_loop_begun_again_and_one_beside_it_keep_their_own_pace(monkeypatch, clock):
+    line = on_a_terminal(monkeypatch, clock)
+    reports = [(0.0, "images", 1, 9), (1.0, "images", 2, 9), (2.0, "images", 3, 9), (100.0, "images", 1, 9)]
+    assert told(line, clock, *reports) == [("images", 1, None)]
+    reports = [(101.0, "parts", 1, 2), (110.0, "images", 2, 9), (120.0, "images", 3, 9)]
+    assert told(line, clock, *reports) == [("images", 3, 60.0), ("parts", 1, None)]
+
+
+def test_a_bar_is_drawn_with_its_figures_and_stays_when_the_loop_is_done(monkeypatch, clock):
+    line = on_a_terminal(monkeypatch, clock)
+    for done in (1, 2, 3):
+        line("coreset", done, 3, {"radius": 0.5})
+    last = sys.stderr.getvalue().splitlines()[-2]
+    assert "coreset" in last
+    assert "3/3" in last
+    assert "radius 0.5" in last
+    assert "\033[?25h" in sys.stderr.getvalue()  # the cursor is back
+    assert line._bars is None
 
 
 def test_off_a_terminal_only_the_last_report_is_printed(capsys):
@@ -50,11 +71,3 @@ def test_off_a_terminal_only_the_last_report_is_printed(capsys):
     for done in (1, 2, 3):
         line("parts", done, 3, {"radius": 0.5})
     assert capsys.readouterr().err == "  parts 3/3  radius 0.5\n"
-
-
-@pytest.mark.parametrize(
-    ("n_done", "now", "expected"),
-    [(10, 10.0, ", 90 s left"), (10, 200.0, ", 30 min left"), (1, 100.0, ", 2.8 h left"), (0, 5.0, ""), (5, 0.0, "")],
-)
-def test_the_unit_fits_the_time_that_is_left(n_done, now, expected):
-    assert seconds_left(0, 0.0, n_done, now, 100) == expected

@@ -17,11 +17,10 @@ from typing import Any
 
 from gonogo.errors import DataError, IntegrityError
 from gonogo.files import PLAIN_NAME, checked_manifest, read_manifest
-from gonogo.signature import require_signed, signature_of, signer_in
+from gonogo.signature import SIGNATURE, require_signed, signature_of, signer_in
 
 ONNX_FILE = "gauge.onnx"
 MANIFEST = "manifest.json"
-SIGNATURE = "signature.json"  # beside what the manifest lists, where someone has signed it
 SUFFIX = ".gonogo"
 MOST_FILES = 64  # in one file; the pipeline writes five at most
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip knows

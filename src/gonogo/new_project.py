@@ -4,22 +4,21 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 import gonogo
 from gonogo.errors import ConfigError, PipelineError
+from gonogo.experiments import git
 from gonogo.layouts import Category
+from gonogo.page import text_of
 from gonogo.pipeline import run_dvc
 
 START = ("constraints.txt", "dvc.yaml", "params.yaml", "tolerances.yaml", "stages/*.py", "recipes/*.yaml")
 START_HIDDEN = (".gitignore", ".dvcignore", ".gitattributes", ".dvc/config", ".dvc/plots/*")
 HEADER = """\
-# prepare -> fit -> evaluate -> export -> parity -> robustness, bench for each category, then one summary.
+# prepare -> fit -> evaluate -> export -> parity -> robustness, bench for each category, then one router, one summary.
 # Every path of the project stands here, every number in params.yaml. constraints.txt names the gonogo that results are
 # made with: change it there when you install another, and DVC makes them anew.
 """
@@ -89,19 +88,18 @@ def write_project(project: Path, raw: Path, found: Sequence[Category]) -> list[P
     (project / "data/accepted.jsonl").write_text(HISTORY, encoding="utf-8")
     (project / "searches").mkdir(exist_ok=True)
     (project / "searches/README.md").write_text("Searches of the fit's parameters; the report shows them.\n", "utf-8")
-    template = Environment(loader=PackageLoader("gonogo", "."), undefined=StrictUndefined, keep_trailing_newline=True)
-    text = template.get_template("project.md.j2").render(found=found, version=gonogo.__version__)
+    text = text_of("project.md.j2", markup=False, found=found, version=gonogo.__version__)
     (project / "README.md").write_text(text, encoding="utf-8")
-    if _git(project, "rev-parse", "--verify", "HEAD") is None:
+    if _asked(project, "rev-parse", "--verify", "HEAD") is None:
         _commit(project, written)
     return written
 
 
 def _under_version_control(project: Path) -> None:
     """Make it a project of git, unless it lies in one, and of DVC."""
-    inside = _git(project, "rev-parse", "--show-toplevel")
-    if inside is None and _git(project, "init", "--quiet") is None:
-        raise PipelineError(f"{project}: git init failed; DVC keeps experiments in git: install git")
+    inside = _asked(project, "rev-parse", "--show-toplevel")
+    if inside is None:
+        git(project, "init", "--quiet")
     root = inside or str(project.resolve())
     subdir = [] if Path(root).resolve() == project.resolve() else ["--subdir"]
     run_dvc("--cd", str(project), "init", "--quiet", *subdir)
@@ -109,20 +107,18 @@ def _under_version_control(project: Path) -> None:
 
 def _commit(project: Path, written: Sequence[Path]) -> None:
     """Commit what was written, in the name of git's user or, where git knows none, of this command."""
-    known = _git(project, "config", "user.email")
+    known = _asked(project, "config", "user.email")
     as_ = [] if known else ["-c", "user.name=gonogo init", "-c", "user.email=gonogo@localhost"]
-    _git(project, "add", ".dvc", *map(str, written))
-    if _git(project, *as_, "commit", "--quiet", "--message", "Start a project of gonogo") is None:
-        raise PipelineError(f"{project}: git commit failed; commit what was written before you run dvc repro")
+    git(project, "add", ".dvc", *map(str, written))
+    git(project, *as_, "commit", "--quiet", "--message", "Start a project of gonogo")
 
 
-def _git(folder: Path, *words: str) -> str | None:
-    """What git prints in the folder; None where it fails or is missing."""
+def _asked(folder: Path, *words: str) -> str | None:
+    """What git answers in the folder; None where it does not know."""
     try:
-        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
+        return git(folder, *words).strip()
+    except PipelineError:
         return None
-    return done.stdout.strip()
 
 
 def _pipeline(text: str, found: Sequence[Category]) -> str:

@@ -8,7 +8,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from gonogo.files import write_text
 
 
+def text_of(template: str, *, markup: bool, **values: Any) -> str:
+    """What `template` makes of the values; a name that it lacks is an error. With `markup`, theirs is shown as text."""
+    environment = Environment(
+        loader=PackageLoader("gonogo", "."), autoescape=markup, undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    return environment.get_template(template).render(**values)
+
+
 def render(path: Path, template: str, **values: Any) -> None:
-    """Write the page that `template` makes of the values; a name that it lacks is an error, and markup is text."""
-    environment = Environment(loader=PackageLoader("gonogo", "."), autoescape=True, undefined=StrictUndefined)
-    write_text(path, environment.get_template(template).render(**values))
+    """Write the page that `template` makes of the values."""
+    write_text(path, text_of(template, markup=True, **values))

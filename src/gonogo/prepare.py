@@ -1,15 +1,16 @@
 """From a source's samples to a manifest: every image looked at, given its role and recorded, and none copied."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from gonogo.accepted import Acceptance, accepted_samples, is_copy
+from gonogo.config import build
 from gonogo.deal import Dealt, deal
 from gonogo.errors import ConfigError, DataError
 from gonogo.examine import Examined, Reject, examine_all
@@ -78,6 +79,15 @@ class Prepared:
     def roles(self) -> list[tuple[Examined, Role]]:
         """The images that have a role, with it."""
         return [(image, role) for image, role in zip(self.images, self.dealt.roles, strict=True) if role is not None]
+
+
+def prepare_params(section: Mapping[str, Any]) -> PrepareParams:
+    """What the `prepare` section of params.yaml says for every source.
+
+    Raises:
+        ConfigError: it makes no sense.
+    """
+    return build(PrepareParams, {field.name: section[field.name] for field in fields(PrepareParams)}, where="prepare")
 
 
 def shares_of(params: PrepareParams, seed: int) -> Shares:

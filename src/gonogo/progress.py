@@ -1,50 +1,57 @@
-"""A line on a terminal that says how far a loop is and how long it still takes. Standard library only."""
+"""How far a loop is and how long it still takes: a bar by rich on a terminal, one line for each loop elsewhere."""
 
+import atexit
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
-
-
-@dataclass
-class _Loop:
-    n_first: int  # done at its first report
-    began: float
-    n_last: int
+from time import monotonic
+from typing import Any
 
 
 class ProgressLine:
-    """Called as a detector's `Progress` is; one line per loop, rewritten on a terminal and printed once elsewhere.
+    """Called as a detector's `Progress` is. Loops that run in turn have a bar each, until all of them are done.
 
     The time left takes the pace from the loop's first report on: what came before it is not of its kind.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
-        self._loops: dict[str, _Loop] = {}  # by what they do; two may run in turn
+        self._bars: Any = None  # rich's, while a loop runs
+        self._tasks: dict[str, tuple[Any, int]] = {}  # by what a loop does: its bar, and how much was done last
 
     def __call__(self, what: str, n_done: int, n_total: int, values: dict[str, float]) -> None:
         """Report that `n_done` of `n_total` are done, with figures worth a look."""
-        now = self._clock()
-        loop = self._loops.get(what)
-        if loop is None or n_done < loop.n_last:  # not seen yet, or once more
-            loop = self._loops[what] = _Loop(n_done, now, n_done)
-        loop.n_last = n_done
-        last = n_done >= n_total
-        if not sys.stderr.isatty() and not last:
-            return
-        left = "" if last else seconds_left(loop.n_first, loop.began, n_done, now, n_total)
         figures = "".join(f"  {name} {value:.4g}" for name, value in values.items())
-        start, end = ("\r", "\033[K") if sys.stderr.isatty() else ("", "")  # to the line's end: it may become shorter
-        print(f"{start}  {what} {n_done}/{n_total}{left}{figures}{end}", end="\n" if last else "", file=sys.stderr)
-        sys.stderr.flush()
+        if not sys.stderr.isatty():
+            if n_done >= n_total:
+                print(f"  {what} {n_done}/{n_total}{figures}", file=sys.stderr, flush=True)
+            return
+        if self._bars is None:
+            self._bars = _bars(self._clock)
+            self._bars.start()
+            atexit.register(self._bars.stop)  # a loop that breaks off leaves no terminal without a cursor
+        bar, n_last = self._tasks.get(what, (None, 0))
+        if bar is None:
+            bar = self._bars.add_task(what, total=n_total, completed=n_done, figures=figures)
+        elif n_done < n_last:  # the loop runs once more
+            self._bars.reset(bar, total=n_total, completed=n_done)
+        self._tasks[what] = bar, n_done
+        self._bars.update(bar, completed=n_done, figures=figures)
+        if self._bars.finished:
+            self._bars.stop()
+            atexit.unregister(self._bars.stop)
+            self._bars, self._tasks = None, {}
 
 
-def seconds_left(n_first: int, began: float, n_done: int, now: float, n_total: int) -> str:
-    """How long the rest takes at the pace since `began`, as ", 40 s left"; nothing before there is a pace."""
-    if n_done <= n_first or now <= began:
-        return ""
-    seconds = (now - began) / (n_done - n_first) * (n_total - n_done)
-    if seconds < 100:
-        return f", {seconds:.0f} s left"
-    return f", {seconds / 60:.0f} min left" if seconds < 6000 else f", {seconds / 3600:.1f} h left"
+def _bars(clock: Callable[[], float]) -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("  {task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[figures]}"),
+        console=Console(file=sys.stderr),
+        get_time=clock,
+    )

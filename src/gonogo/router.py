@@ -189,6 +189,8 @@ def write_set(
 ) -> tuple[list[CategoryRecord], dict[str, float]]:
     """Write the set: a copy of each bundle, and the router with the limits that the calibrate images give it.
 
+    What is in the folder is removed first.
+
     Returns what the router says of each category, and `routing_metrics` of the test images.
 
     Args:
@@ -201,6 +203,8 @@ def write_set(
     """
     if ROUTER in manifests:
         raise ConfigError(f"params.yaml: a category is called {ROUTER!r}, as the router in the set is; rename it")
+    if folder.exists():
+        shutil.rmtree(folder)
     records = []
     for number, (name, manifest) in enumerate(manifests.items()):
         good = manifest.with_role("calibrate")

@@ -16,8 +16,9 @@ from gonogo.errors import DataError, IntegrityError, MissingExtraError
 from gonogo.files import json_object
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+SIGNATURE = "signature.json"  # beside what the manifest lists, where someone has signed it
 ALGORITHM = "Ed25519"
 
 
@@ -65,7 +66,7 @@ def signature_of(manifest: bytes, key: Path) -> bytes:
         raise DataError(f"{key} is no private key that gonogo bundle key wrote: {error}") from error
     if not isinstance(private, ed25519.Ed25519PrivateKey):
         raise DataError(f"{key} is a key of another kind; expected one of {ALGORITHM}, as gonogo bundle key writes it")
-    signed = _signature(private, manifest)
+    signed = base64.b64encode(private.sign(manifest)).decode()
     content = {"algorithm": ALGORITHM, "key": key_id(private.public_key()), "signature": signed}
     return json.dumps(content, indent=2).encode() + b"\n"
 
@@ -99,7 +100,9 @@ def require_signed(manifest: bytes, signature: bytes | None, trust: Path, place:
     content = _checked(signature, place)
     if content["key"] != key_id(public):
         raise IntegrityError(f"{place} is signed with the key {content['key']}, {trust} is {key_id(public)}")
-    with suppress(_invalid()):
+    from cryptography.exceptions import InvalidSignature
+
+    with suppress(InvalidSignature):
         public.verify(base64.b64decode(content["signature"]), manifest)
         return
     raise IntegrityError(f"{place}: its signature is not that of its manifest; one of them was changed: do not use it")
@@ -110,13 +113,9 @@ def key_id(public: "Ed25519PublicKey") -> str:
     return hashlib.sha256(public.public_bytes_raw()).hexdigest()[:16]
 
 
-def _signature(private: "Ed25519PrivateKey", manifest: bytes) -> str:
-    return base64.b64encode(private.sign(manifest)).decode()
-
-
 def _checked(signature: bytes, place: Path) -> dict[str, Any]:
     """What the signature's file says; nothing in it may be other than `signature_of` writes it."""
-    content = json_object(signature, place / "signature.json")
+    content = json_object(signature, place / SIGNATURE)
     try:
         plain = {"algorithm": ALGORITHM, "key": str(content["key"]), "signature": str(content["signature"])}
         whole = len(base64.b64decode(plain["signature"], validate=True)) == 64
@@ -134,9 +133,3 @@ def _library() -> tuple[Any, Any]:
     except ImportError as error:
         raise MissingExtraError(f"signatures need cryptography ({error}); pip install 'gonogo[sign]'") from error
     return ed25519, serialization
-
-
-def _invalid() -> type[Exception]:
-    from cryptography.exceptions import InvalidSignature
-
-    return InvalidSignature

@@ -1,21 +1,21 @@
 """gonogo init: a folder of images becomes a project whose gauges `dvc repro` makes."""
 
 from argparse import Namespace
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 from gonogo.commands import Answer
 from gonogo.config import build, read_yaml
 from gonogo.layouts import Category, categories_in
 from gonogo.new_project import starting_files, write_project
-from gonogo.prepare import PrepareParams, shares_of
+from gonogo.prepare import PrepareParams, prepare_params, shares_of
 from gonogo.threshold import CalibrateParams, certified_rate, groups_needed
 
 
 def run(arguments: Namespace) -> Answer:
     """Look at the images, write the project, and say what was found and what to do next."""
     params = read_yaml(starting_files() / "params.yaml")
-    prepare = build(PrepareParams, {f.name: params["prepare"][f.name] for f in fields(PrepareParams)}, where="prepare")
+    prepare = prepare_params(params["prepare"])
     calibrate = build(CalibrateParams, params["calibrate"], where="calibrate")
     found = categories_in(arguments.images, shares_of(prepare, params["seed"]))
     written = write_project(arguments.into, arguments.images, found)

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from gonogo.bundle import MANIFEST, SIGNATURE, sign
+from gonogo.bundle import MANIFEST, sign
 from gonogo.errors import IntegrityError
 from gonogo.files import PLAIN_NAME, read_manifest, write_text
 from gonogo.router_record import ROUTER, ROUTER_FILE, CategoryRecord
 from gonogo.scorer import NO_NETWORK, Scorer, open_session
-from gonogo.signature import require_signed, signature_of
+from gonogo.signature import SIGNATURE, require_signed, signature_of
 
 
 @dataclass(frozen=True)
