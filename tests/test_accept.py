@@ -383,7 +383,7 @@ def test_rejected_parts_that_are_accepted_raise_the_threshold_and_a_roll_back_re
     assert (old["n_accepted_rejected"], new["n_accepted_rejected"], new["n_accepted"]) == (2, 0, 2)
     assert "the bound on false alarms holds, on the safe side, and recall may fall" in report["remarks"][0]
     targets = [f"{s}@{CATEGORY}" for s in ("prepare", "fit", "evaluate", "export", "parity", "robustness", "bench")]
-    gather = ("repro", "--single-item", "summary")
+    gather = ("repro", "--single-item", "router", "summary")
     assert pipeline.calls == [("repro", *targets), ("repro", *targets), gather]
     assert state(files[0].parent) == before
     copies = sorted(path.read_bytes() for path in Path("data/raw/accepted").rglob("*.png"))

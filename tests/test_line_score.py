@@ -19,6 +19,7 @@ from gonogo.cli import main
 from gonogo.colours import OUTLINE
 from gonogo.errors import DataError, IntegrityError
 from gonogo.images import read_image, write_png
+from gonogo.line.gauges import OneGauge
 from gonogo.line.inputs import Item, items
 from gonogo.line.journal import Journal
 from gonogo.line.outputs import COLUMNS, MAP_UNIT, Pictures
@@ -208,7 +209,7 @@ def test_images_are_asked_for_as_they_are_judged_and_rows_do_not_wait_for_them(b
             written.append(len(asked))
 
     found = (asked.append(n) or Item(f"{n}", tree / "c.PNG", tree) for n in range(200))
-    Line(Scorer(bundle, threads=1), 2, Sink(), Pictures()).run(found, threading.Event())
+    Line(OneGauge(Scorer(bundle, threads=1)), 2, Sink(), Pictures()).run(found, threading.Event())
     assert len(written) == 200
     assert all(asked_then <= number + 4 for number, asked_then in enumerate(written))
 

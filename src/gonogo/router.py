@@ -26,7 +26,7 @@ from gonogo.coreset import greedy_coreset
 from gonogo.detectors.knn import l2
 from gonogo.errors import ConfigError, ParityError
 from gonogo.export import IMAGES, PIXELS, describe, traced
-from gonogo.files import sha256_of, write_manifest
+from gonogo.files import SCHEMA, sha256_of, write_manifest
 from gonogo.manifest import Manifest, Record
 from gonogo.pooled_features import PooledFeatures
 from gonogo.router_record import ROUTER, ROUTER_FILE, CategoryRecord
@@ -219,7 +219,7 @@ def write_set(
         limit = router.params.slack * record.threshold
         records.append(CategoryRecord(name, sha256_of(folder / name / MANIFEST), limit, record))
     limits = np.array([one.limit for one in records])
-    content = {"kind": ROUTER, "categories": [one.to_dict() for one in records]}
+    content = {"kind": ROUTER, "schema": SCHEMA, "categories": [one.to_dict() for one in records]}
     exported = folder / ROUTER / ROUTER_FILE
     export_router(router, exported, metadata=content, opset=opset)
     tests = {name: manifest.with_role("test") for name, manifest in manifests.items()}

@@ -115,10 +115,10 @@ class Line:
         try:
             pixels = pixels_of(item)
         except ImageError as error:
-            return item, about | self.gauges.unread | {"error": str(error)}
+            return item, {**about, **self.gauges.unread, "error": str(error)}
         picked = self.gauges.pick(pixels)
         if picked.scorer is None:
-            return item, about | picked.about | {"verdict": "unknown"}
+            return item, {**about, **picked.about, "verdict": "unknown"}
         (verdict,) = picked.scorer.score_pixels(pixels[None])
         row = {
             **about,
