@@ -201,6 +201,16 @@ def test_pictures_show_map_mask_and_overlay_and_no_two_images_share_one(bundle, 
     assert any(row["regions"] for row in found.values())
 
 
+def test_a_terminal_sees_a_count_where_it_sees_no_verdicts(bundle, tree, tmp_path, monkeypatch, capsys):
+    for telling, shown in ((["--csv", str(tmp_path / "rows.csv")], True), ([], False)):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+        main(["score", str(bundle), str(tree), *telling])
+        assert ("4 images" in capsys.readouterr().err) is shown
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    main(["score", str(bundle), str(tree), "--csv", str(tmp_path / "rows.csv")])
+    assert "4 images" not in capsys.readouterr().err
+
+
 def test_images_are_asked_for_as_they_are_judged_and_rows_do_not_wait_for_them(bundle, tree):
     asked, written = [], []
 

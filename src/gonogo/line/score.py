@@ -7,6 +7,7 @@ files are moved. A start after a kill moves what has a row and was not moved, an
 import argparse
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -65,6 +66,7 @@ class Line:
     sorter: Sorter | None = None
     webhook: Webhook | None = None
     gone: Callable[[Path], None] | None = None  # called with each file that was moved away
+    counts_shown: bool = False  # on a terminal, as they grow
     counts: Counts = field(default_factory=Counts)
 
     @cached_property
@@ -145,6 +147,8 @@ class Line:
             self._move(row)
             self.sink.write(row)
             self._count(row, new=True)
+        if self.counts_shown:
+            print(f"\r  {self.counts.n_files:,} images", end="\033[K\r", file=sys.stderr, flush=True)
 
     def _move(self, row: Row) -> None:
         if self.sorter is not None:
@@ -204,7 +208,8 @@ def _score(
         webhook = Webhook(asked.webhook, asked.webhook_secret_file, queue)
     sorter = Sorter(asked.sort) if asked.sort is not None else None
     gone = None if hot is None else hot.forget
-    line = Line(gauges, workers, sink, pictures, journal, sorter, webhook, gone)
+    told_alone = sys.stderr.isatty() and not (isinstance(sink, Lines) and sink.verdicts)
+    line = Line(gauges, workers, sink, pictures, journal, sorter, webhook, gone, told_alone)
     endless = hot is not None or any(place.startswith(CAMERA) for place in asked.files)
     with _until_stopped() if endless else nullcontext(threading.Event()) as stopped:
         if hot is None:
