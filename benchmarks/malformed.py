@@ -30,7 +30,7 @@ OTHER_TYPES = ("image/svg+xml", "text/html", "application/json", "application/x-
                "multipart/mixed; boundary=b", "multipart/form-data", "image/png, image/jpeg", "image/*", "x" * 5000,
                "multipart/form-data; boundary=" + "b" * 71, "\x80\xff")  # fmt: skip
 PATHS = ("../../etc/passwd", "/etc/passwd", "a\\b.png", "..", ".", "a/../b.png", "x" * 129, "a\0b", " ", "%2e%2e%2f",
-         "C:\\x", "a\tb", "\u202egnp.exe")  # fmt: skip
+         "C:/x", "a\tb", "\u202egnp.exe")  # fmt: skip
 QUERIES = ("include=heat", "include=map&include=map&include=map", "deadline_ms=0", "deadline_ms=-1", "deadline_ms=x",
            "deadline_ms=" + "9" * 30, "name=a%2Fb", "name=..", "name=%00", "name=" + "x" * 200)  # fmt: skip
 LENGTHS = ("-1", "abc", "0x10", "1e3", "5, 6", str(1 << 40), "9" * 30, "+5")

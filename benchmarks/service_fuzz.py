@@ -11,6 +11,7 @@ anything was otherwise.
 import argparse
 import http.client
 import json
+import os
 import socket
 import sys
 import tempfile
@@ -97,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "n_complaints": len(complaints),
     }
     versions = {name: metadata.version(name) for name in PACKAGES}
-    add_row(asked.out, row | origin(CLIENTS, versions), key=KEY)
+    add_row(asked.out, row | origin(os.cpu_count() or 1, versions), key=KEY)
     return bool(complaints)
 
 
