@@ -221,8 +221,15 @@ def test_the_client_that_is_awaited_does_the_same():
 
 
 def serving(bundle, data, port):
+    home = data.parent / "home"
+    home.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "gonogo.cli", "serve", "--bundle", str(bundle), "--data", str(data)]
-    process = subprocess.Popen([*command, "--port", str(port), "--threads", "1"], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--port", str(port), "--threads", "1"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"HOME": str(home)},
+    )
 
     def ready():
         assert process.poll() is None, process.stderr.read()
@@ -265,6 +272,8 @@ def test_killed_under_load_it_has_lost_nothing_that_it_acknowledged_and_ends_gen
     assert kept.score == acknowledged[-1][0].score
     again.send_signal(signal.SIGTERM)
     again.communicate(timeout=WAIT)
+    assert again.returncode == 0
+    assert list((tmp_path / "home").rglob("*")) == []  # where onnxruntime would note what it tells its makers
     store = Store(tmp_path / "data")
     for told, path in acknowledged:
         row = store.inspection(told.id)
