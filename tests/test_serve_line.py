@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 
@@ -104,6 +105,12 @@ def test_a_bundle_that_is_refused_is_a_5xx_and_the_one_in_use_stays(start, bundl
         assert inspected(running, files[0])["bundle"] == found["first"]["fingerprint"]
 
 
+def test_a_fingerprint_that_no_bundle_has_is_not_found_where_none_is_damaged(start):
+    with start() as running:
+        answer = activate(running, "0" * 64)
+        assert (answer.status_code, answer.json()["type"]) == (404, "urn:gonogo:problem:not-found")
+
+
 def test_an_activated_bundle_that_is_gone_is_said_when_the_service_starts(start, bundles, tmp_path):
     own = tmp_path / "own"
     shutil.copytree(bundles, own)
@@ -159,6 +166,15 @@ def test_a_stream_that_breaks_off_has_no_count_and_what_came_whole_is_kept(runni
     assert sorted(line["index"] for line in lines if line["index"] is not None) == [0]
     assert lines[-1]["problem"]["type"] == "urn:gonogo:problem:bad-request"
     assert not any("n_images" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type", "status"),
+    [(b"", "image/png", 422), (b"--b--\r\n", "multipart/form-data; boundary=b", 422), (b"{}", "application/json", 415)],
+)
+def test_a_stream_that_has_no_image_is_refused_as_a_whole(running, content, content_type, status):
+    answer = running.ask("POST", "/v1/inspect:stream", content=content, headers={"Content-Type": content_type})
+    assert (answer.status_code, answer.json()["status"]) == (status, status)
 
 
 def test_images_go_by_age_and_by_size_oldest_first_and_their_rows_stay(start, files):
@@ -323,7 +339,7 @@ POSTGRES = os.environ.get("GONOGO_TEST_POSTGRES")
 def test_rows_may_live_in_postgresql(start, files):
     with start(database=POSTGRES) as running:
         told = inspected(running, files[0])
-        since = time.time() - 60
+        since = datetime.fromtimestamp(time.time() - 60, UTC).isoformat()
         found = running.ask("GET", "/v1/inspections", params={"since": since, "image": told["image"]["sha256"]})
         assert told["id"] in {one["id"] for one in found.json()["inspections"]}
         review = {"label": "good", "reviewer": "Ana"}

@@ -152,6 +152,8 @@ class _PartReader:
     def _end(self) -> None:
         media_type, _ = parse_options_header(self._headers.get(b"content-type", b""))
         _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
+        if options.get(b"name") != b"image":
+            raise Problem("bad-request", "a part of the body is not called image")
         name = options.get(b"filename")
         self._ready.append(
             Upload(
