@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 import pytest
 
 from gonogo.cli import main
+from gonogo.commands.serve import listening
 from gonogo.errors import IntegrityError
 from gonogo.files import write_manifest
 from serving import files, inspected, running, start, until  # noqa: F401  skips where the extra is missing
@@ -297,6 +299,13 @@ def test_killed_under_load_it_has_lost_nothing_that_it_acknowledged_and_ends_gen
         assert row["score"] == told.score
         assert store.path_of(row["image_sha256"]).read_bytes() == path.read_bytes()
     store.close()
+
+
+def test_an_answer_does_not_wait_for_the_clients_word_that_it_has_the_first_half_of_it():
+    with listening("127.0.0.1", 0) as place, socket.create_connection(place.getsockname()):
+        connection, _ = place.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_keys_are_made_listed_and_revoked_by_commands(tmp_path, capsys):
