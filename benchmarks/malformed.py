@@ -61,15 +61,17 @@ Made = tuple[bytes, str] | tuple[bytes, str, str]  # body, Content-Type, and a p
 def malformed(count: int, *, seed: int) -> Iterator[Malformed]:
     """`count` of them, of each kind in turn."""
     rng = random.Random(seed)
-    makers = [*MAKERS, wrong_length, wrong_chunks]
     for number in range(count):
-        maker = makers[number % len(makers)]
-        if maker in MAKERS:
-            body, content_type, *path = maker(rng)
-            yield Malformed(maker.__name__, body, {"Content-Type": content_type}, *path)
+        place = number % (len(MAKERS) + len(FRAMERS))
+        if place < len(MAKERS):
+            maker = MAKERS[place]
+            made = maker(rng)
+            path = made[2] if len(made) == 3 else INSPECT
+            yield Malformed(maker.__name__, made[0], {"Content-Type": made[1]}, path)
         else:
-            body, headers = maker(rng)
-            yield Malformed(maker.__name__, body, {"Content-Type": "image/png"} | headers)
+            framer = FRAMERS[place - len(MAKERS)]
+            body, headers = framer(rng)
+            yield Malformed(framer.__name__, body, {"Content-Type": "image/png"} | headers)
 
 
 def picture(rng: random.Random, content_type: str, **options: object) -> bytes:
@@ -216,6 +218,7 @@ MAKERS: tuple[Callable[[random.Random], Made], ...] = (
     truncated, other_signature, flipped_png, broken_header, bomb, several_frames, polyglot, other_file, empty,
     declared_as_another, path_as_name, wrong_query, broken_form, wrong_json,
 )  # fmt: skip
+FRAMERS = (wrong_length, wrong_chunks)
 
 
 def form(data: bytes, head: str) -> bytes:

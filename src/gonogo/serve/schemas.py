@@ -1,9 +1,9 @@
 """What goes in and out of the service, as JSON; OpenAPI and the client are made from it."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 InspectionId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
@@ -59,7 +59,7 @@ class ImageFacts(BaseModel):
 
 
 # What pydantic cannot say of a review by its fields, for those who read the schema; `routes` holds to it.
-TYPE_OF_A_DEFECT: list[dict[str, Any]] = [
+TYPE_OF_A_DEFECT: list[JsonValue] = [
     {"properties": {"label": {"const": "good"}, "defect_type": {"type": "null"}}},
     {"properties": {"label": {"const": "defect"}, "defect_type": {"type": "string"}}, "required": ["defect_type"]},
 ]
