@@ -197,7 +197,6 @@ def test_images_go_by_age_and_by_size_oldest_first_and_their_rows_stay(start, fi
 def test_a_file_without_a_row_goes_when_it_is_old(tmp_path):
     store = Store(tmp_path)
     for name in ("aa", "bb"):
-        store.path_of(name * 32).parent.mkdir()
         store.path_of(name * 32).write_bytes(b"x")
     os.utime(store.path_of("aa" * 32), (0, 0))
     store.expire(days=None, n_bytes=None)

@@ -69,7 +69,7 @@ async def inspect(
     include: Annotated[list[Picture] | None, Query(max_length=2, description="pictures to send with it")] = None,
     name: Annotated[str | None, Query(pattern=f"^{NAME.pattern}$", description="of a raw image")] = None,
     deadline_ms: Deadline = None,
-) -> schemas.Inspections:
+) -> Response:
     """Judge one image or a batch. All of them are kept before the answer, or none is answered with a verdict."""
     service, settings = service_of(request), service_of(request).settings
     seconds = settings.deadline if deadline_ms is None else min(settings.deadline, deadline_ms / 1000)
@@ -95,7 +95,8 @@ async def inspect(
         index, first = next((index, one) for index, one in failed.items() if isinstance(one, Problem))
         errors = [{"image": index, "detail": str(one)} for index, one in failed.items()]
         raise Problem(first.kind, f"image {index}: {first.detail}" if len(found) > 1 else first.detail, errors=errors)
-    return schemas.Inspections(inspections=[one for one in judged if isinstance(one, schemas.Judged)])
+    told = schemas.Inspections(inspections=[one for one in judged if isinstance(one, schemas.Judged)])
+    return Response(told.model_dump_json(), media_type="application/json")  # FastAPI would check it all once more
 
 
 async def inspect_stream(request: Request, key: Inspector) -> StreamingResponse:
@@ -334,7 +335,15 @@ def router() -> APIRouter:
     lines: dict[int | str, dict[str, Any]] = {
         200: {"content": {"application/x-ndjson": {}}, "description": "a JSON line for each image"}
     }
-    made.add_api_route("/v1/inspect", inspect, methods=post, responses=taken, openapi_extra=ONE_OR_MORE, **keyed)
+    made.add_api_route(
+        "/v1/inspect",
+        inspect,
+        methods=post,
+        response_model=schemas.Inspections,
+        responses=taken,
+        openapi_extra=ONE_OR_MORE,
+        **keyed,
+    )
     made.add_api_route(
         "/v1/inspect:stream",
         inspect_stream,

@@ -120,6 +120,9 @@ class Store:
         self.images = folder / "images"
         try:
             self.images.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for byte in range(256):  # here, and not one after the other while images wait
+                (self.images / f"{byte:02x}").mkdir(exist_ok=True)
+            sync_folder(self.images)
             self._engine = sa.create_engine(url or f"sqlite:///{folder / 'inspections.sqlite'}")
             if self._engine.dialect.name == "sqlite":
                 sa.event.listen(self._engine, "connect", _durable)
@@ -266,11 +269,6 @@ class Store:
         path = self.path_of(one.image["sha256"])
         if path.exists():
             return path.parent
-        try:
-            path.parent.mkdir()
-            sync_folder(self.images)
-        except FileExistsError:
-            pass
         partial = path.with_suffix(".partial")
         try:
             with partial.open("wb") as file:
