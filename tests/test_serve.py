@@ -94,6 +94,17 @@ def test_pages_go_through_all_inspections_newest_first_and_filters_choose_among_
         assert chosen(category="another") == set()
 
 
+def test_a_part_that_is_not_called_image_is_refused(running, files):
+    parts = [("image", files[0].read_bytes()), ("picture", files[1].read_bytes())]
+    assert running.ask("POST", "/v1/inspect", files=parts).status_code == 400
+
+
+@pytest.mark.parametrize("moment", ["0.5", "1700000000", "2026-11-22", "2026-11-22T06:00:00", "yesterday"])
+def test_a_moment_is_a_date_a_time_and_an_offset(running, moment):
+    assert running.ask("GET", "/v1/inspections", params={"since": moment}).status_code == 422
+    assert running.ask("GET", "/v1/inspections", params={"until": "2026-11-22T06:00:00+01:00"}).status_code == 200
+
+
 def test_what_was_kept_is_there_after_a_restart(start, files):
     with start() as running:
         told = inspected(running, files[0])

@@ -5,15 +5,18 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 
 from gonogo.cli import main
+from gonogo.commands.serve import listening
 from gonogo.errors import IntegrityError
 from gonogo.files import write_manifest
 from serving import files, inspected, running, start, until  # noqa: F401  skips where the extra is missing
@@ -104,6 +107,12 @@ def test_a_bundle_that_is_refused_is_a_5xx_and_the_one_in_use_stays(start, bundl
         assert inspected(running, files[0])["bundle"] == found["first"]["fingerprint"]
 
 
+def test_a_fingerprint_that_no_bundle_has_is_not_found_where_none_is_damaged(start):
+    with start() as running:
+        answer = activate(running, "0" * 64)
+        assert (answer.status_code, answer.json()["type"]) == (404, "urn:gonogo:problem:not-found")
+
+
 def test_an_activated_bundle_that_is_gone_is_said_when_the_service_starts(start, bundles, tmp_path):
     own = tmp_path / "own"
     shutil.copytree(bundles, own)
@@ -161,6 +170,15 @@ def test_a_stream_that_breaks_off_has_no_count_and_what_came_whole_is_kept(runni
     assert not any("n_images" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("content", "content_type", "status"),
+    [(b"", "image/png", 422), (b"--b--\r\n", "multipart/form-data; boundary=b", 422), (b"{}", "application/json", 415)],
+)
+def test_a_stream_that_has_no_image_is_refused_as_a_whole(running, content, content_type, status):
+    answer = running.ask("POST", "/v1/inspect:stream", content=content, headers={"Content-Type": content_type})
+    assert (answer.status_code, answer.json()["status"]) == (status, status)
+
+
 def test_images_go_by_age_and_by_size_oldest_first_and_their_rows_stay(start, files):
     with start() as running:
         told = [inspected(running, path) for path in files[:4]]
@@ -179,7 +197,6 @@ def test_images_go_by_age_and_by_size_oldest_first_and_their_rows_stay(start, fi
 def test_a_file_without_a_row_goes_when_it_is_old(tmp_path):
     store = Store(tmp_path)
     for name in ("aa", "bb"):
-        store.path_of(name * 32).parent.mkdir()
         store.path_of(name * 32).write_bytes(b"x")
     os.utime(store.path_of("aa" * 32), (0, 0))
     store.expire(days=None, n_bytes=None)
@@ -221,8 +238,15 @@ def test_the_client_that_is_awaited_does_the_same():
 
 
 def serving(bundle, data, port):
+    home = data.parent / "home"
+    home.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "gonogo.cli", "serve", "--bundle", str(bundle), "--data", str(data)]
-    process = subprocess.Popen([*command, "--port", str(port), "--threads", "1"], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--port", str(port), "--threads", "1"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"HOME": str(home)},
+    )
 
     def ready():
         assert process.poll() is None, process.stderr.read()
@@ -265,6 +289,8 @@ def test_killed_under_load_it_has_lost_nothing_that_it_acknowledged_and_ends_gen
     assert kept.score == acknowledged[-1][0].score
     again.send_signal(signal.SIGTERM)
     again.communicate(timeout=WAIT)
+    assert again.returncode == 0
+    assert list((tmp_path / "home").rglob("*")) == []  # where onnxruntime would note what it tells its makers
     store = Store(tmp_path / "data")
     for told, path in acknowledged:
         row = store.inspection(told.id)
@@ -272,6 +298,13 @@ def test_killed_under_load_it_has_lost_nothing_that_it_acknowledged_and_ends_gen
         assert row["score"] == told.score
         assert store.path_of(row["image_sha256"]).read_bytes() == path.read_bytes()
     store.close()
+
+
+def test_an_answer_does_not_wait_for_the_clients_word_that_it_has_the_first_half_of_it():
+    with listening("127.0.0.1", 0) as place, socket.create_connection(place.getsockname()):
+        connection, _ = place.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_keys_are_made_listed_and_revoked_by_commands(tmp_path, capsys):
@@ -314,7 +347,7 @@ POSTGRES = os.environ.get("GONOGO_TEST_POSTGRES")
 def test_rows_may_live_in_postgresql(start, files):
     with start(database=POSTGRES) as running:
         told = inspected(running, files[0])
-        since = time.time() - 60
+        since = datetime.fromtimestamp(time.time() - 60, UTC).isoformat()
         found = running.ask("GET", "/v1/inspections", params={"since": since, "image": told["image"]["sha256"]})
         assert told["id"] in {one["id"] for one in found.json()["inspections"]}
         review = {"label": "good", "reviewer": "Ana"}

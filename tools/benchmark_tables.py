@@ -165,6 +165,49 @@ def growth_table(read: Reader) -> str:
     return "\n".join([*parts, _origin(rows)])
 
 
+def service_table(read: Reader) -> str:
+    """The service under load, what it adds to the scorer, and what became of malformed requests and of kills."""
+    rows = _measured(read, "benchmarks/service.json")
+    if not rows:
+        return ABSENT
+    head = ("connections", "requests per second", "p50", "p95", "p99", "errors", "memory after warm-up", "at the end")
+    loads = [
+        (
+            f"{row['concurrency']}",
+            _number(row["per_s"], 1, ""),
+            *(_number(row[f"{name}_ms"], 1, "ms") for name in ("p50", "p95", "p99")),
+            f"{row['n_errors'] + row['n_refused']} of {row['n_requests']:,}",
+            *(_number(row[f"memory_{when}_mb"], 0, "MB") for when in ("start", "end")),
+        )
+        for row in rows
+        if row["what"] == "load"
+    ]
+    said = [sentence(row) for row in rows for what, sentence in _SAID.items() if row["what"] == what]
+    return "\n\n".join([markdown(head, loads, n_names=1), "\n".join(said), _origin(rows)])
+
+
+def _overhead(row: Row) -> str:
+    return (
+        f"- Over one connection {row['service_ms']:.1f} ms to a verdict; the scorer alone takes {row['scorer_ms']:.1f} "
+        f"ms, so the service adds {row['overhead_ms']:.1f} ms: {row['stages_ms']['keep']:.1f} ms are the writing and "
+        f"synchronising of image and row, {row['overhead_without_disk_ms']:.1f} ms all else. This disk takes "
+        f"{row['disk_ms']:.1f} ms to synchronise a file and its folder."
+    )
+
+
+def _fuzz(row: Row) -> str:
+    statuses = ", ".join(f"{n:,} times {status}" for status, n in row["by_status"].items())
+    return f"- {row['n_requests']:,} malformed requests of {len(row['by_kind'])} kinds: {statuses}."
+
+
+def _kills(row: Row) -> str:
+    found = f"{row['n_lost']} of {row['n_acknowledged']:,} acknowledged inspections lost"
+    return f"- {row['n_kills']} kills under load: {found}."
+
+
+_SAID = {"overhead": _overhead, "fuzz": _fuzz, "kill": _kills}
+
+
 def ablation_table(read: Reader) -> str:
     """Of each part, a table per factor; of seeds their mean and standard deviation too."""
     rows = _measured(read, "benchmarks/ablation.json")

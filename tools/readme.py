@@ -28,6 +28,7 @@ from benchmark_tables import (
     markdown,
     peers_table,
     pixel_metrics_table,
+    service_table,
     stated_rates_table,
 )
 
@@ -136,6 +137,7 @@ TABLES: Mapping[str, Mapping[str, Callable[[Reader], str]]] = {
     "docs/benchmarks.md": {
         "peers": peers_table,
         "coreset": coreset_table,
+        "service": service_table,
         "metrics": pixel_metrics_table,
         "growth": growth_table,
     },

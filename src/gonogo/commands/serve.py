@@ -1,5 +1,8 @@
 """gonogo serve: run the service, and make the keys of those who may ask it."""
 
+import logging
+import os
+import signal
 import socket
 from argparse import Namespace
 from typing import TYPE_CHECKING
@@ -36,6 +39,7 @@ def run(asked: Namespace) -> Answer:
 def _serve(asked: Namespace) -> Answer:
     if asked.bundle is None:
         asked.misused("name the --bundle to serve, or an ACTION")
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # or onnxruntime tells its makers of every session
     import uvicorn
 
     from gonogo.serve.app import create_app
@@ -61,10 +65,26 @@ def _serve(asked: Namespace) -> Answer:
         log_level="info",
         timeout_graceful_shutdown=int(settings.deadline + settings.body_seconds) + 1,
     )
-    family = socket.AF_INET6 if ":" in asked.host else socket.AF_INET
-    with socket.create_server((asked.host, asked.port), family=family) as listening:
-        uvicorn.Server(config).run(sockets=[listening])
+    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn, once it has ended gently, sends itself the signal again
+        signal.signal(number, lambda *_: None)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it has a line for each damaged body
+    with listening(asked.host, asked.port) as place:
+        uvicorn.Server(config).run(sockets=[place])
     return Answer({"ok": True}, "ended; all that was accepted is answered and kept")
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens, and whose connections send at once.
+
+    asyncio says so of its own sockets, and overlooks this one. Without it an answer waits some 40 ms for the client's
+    word that it has the answer's head.
+
+    Raises:
+        OSError: the port is taken, or the address is not this machine's.
+    """
+    place = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    place.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
+    return place
 
 
 def _settings(asked: Namespace) -> "Settings":

@@ -60,7 +60,8 @@ class Gauge:
         with self._exchanging:
             if fingerprint == self.scorer.fingerprint:
                 return self.scorer
-            for offered in self.offered():
+            found = self.offered()
+            for offered in found:
                 if offered.fingerprint == fingerprint:
                     try:
                         scorer = self._loaded(offered.path)
@@ -70,7 +71,11 @@ class Gauge:
                         raise Problem("bundle-refused", f"{offered.name} changed meanwhile; the one in use stays")
                     self.scorer = scorer
                     return scorer
-            raise Problem("bundle-refused", "no bundle that can be trusted has this fingerprint; the one in use stays")
+            if any(one.error for one in found):  # it may be one of those
+                raise Problem(
+                    "bundle-refused", "no bundle that can be trusted has this fingerprint; the one in use stays"
+                )
+            raise Problem("not-found", "no bundle here has this fingerprint; the one in use stays")
 
     def _loaded(self, place: Path) -> Scorer:
         scorer = Scorer(place, threads=self._settings.threads, trust=self._settings.trust)

@@ -46,9 +46,12 @@ class Metrics:
         )
 
     def use(self, scorer: Scorer) -> None:
-        """Tell of the bundle in use."""
+        """Tell of the bundle in use, and begin to count its verdicts."""
         self._active.clear()
         self._active.labels(scorer.fingerprint, scorer.category).set(1)
+        for verdict in ("pass", "reject"):  # a counter that begins with its first event is never seen to rise by it
+            self.verdicts.labels(scorer.category, verdict)
+        self.uncertain.labels(scorer.category)
 
     def judged(self, category: str, verdict: Verdict) -> None:
         """Count a verdict that was kept."""

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import nullcontext
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
@@ -14,7 +13,7 @@ from fastapi.security import HTTPBearer
 from gonogo.serve import schemas
 from gonogo.serve.inspecting import told_of
 from gonogo.serve.problems import MEDIA_TYPE, STATUSES, Problem, log
-from gonogo.serve.schemas import InspectionId, Judgement, Sha256
+from gonogo.serve.schemas import InspectionId, Judgement, Moment, Sha256
 from gonogo.serve.security import Key, body_of, require_role
 from gonogo.serve.service import Service
 from gonogo.serve.store import Row
@@ -28,14 +27,16 @@ PNG_ANSWER: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}
 IMAGE_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {"content": {media_type: {} for media_type in MEDIA_TYPES}, "description": "the file as it was sent"}
 }
-BINARY = {"type": "string", "format": "binary"}
+BINARY: dict[str, Any] = {"type": "string", "format": "binary", "minLength": 1}
 IMAGES = {
     "type": "object",
-    "properties": {"image": {"type": "array", "items": BINARY}},
+    "properties": {"image": {"type": "array", "items": BINARY, "minItems": 1}},
     "required": ["image"],
+    "additionalProperties": False,
 }
 RAW_BODIES = {media_type: {"schema": BINARY} for media_type in (*MEDIA_TYPES, "application/octet-stream")}
-ONE_OR_MORE = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": IMAGES}} | RAW_BODIES}}
+FORM = {"schema": IMAGES, "encoding": {"image": {"contentType": ", ".join(MEDIA_TYPES)}}}
+ONE_OR_MORE = {"requestBody": {"required": True, "content": {"multipart/form-data": FORM} | RAW_BODIES}}
 
 
 def service_of(request: Request) -> Service:
@@ -68,7 +69,7 @@ async def inspect(
     include: Annotated[list[Picture] | None, Query(max_length=2, description="pictures to send with it")] = None,
     name: Annotated[str | None, Query(pattern=f"^{NAME.pattern}$", description="of a raw image")] = None,
     deadline_ms: Deadline = None,
-) -> schemas.Inspections:
+) -> Response:
     """Judge one image or a batch. All of them are kept before the answer, or none is answered with a verdict."""
     service, settings = service_of(request), service_of(request).settings
     seconds = settings.deadline if deadline_ms is None else min(settings.deadline, deadline_ms / 1000)
@@ -94,20 +95,26 @@ async def inspect(
         index, first = next((index, one) for index, one in failed.items() if isinstance(one, Problem))
         errors = [{"image": index, "detail": str(one)} for index, one in failed.items()]
         raise Problem(first.kind, f"image {index}: {first.detail}" if len(found) > 1 else first.detail, errors=errors)
-    return schemas.Inspections(inspections=[one for one in judged if isinstance(one, schemas.Judged)])
+    told = schemas.Inspections(inspections=[one for one in judged if isinstance(one, schemas.Judged)])
+    return Response(told.model_dump_json(), media_type="application/json")  # FastAPI would check it all once more
 
 
 async def inspect_stream(request: Request, key: Inspector) -> StreamingResponse:
     """Judge many images as they come: a JSON line for each when it is kept, in no set order, with its `index`.
 
-    A line has an `inspection` or a `problem`; the last one counts them, and is there only if all were read.
+    A line has an `inspection` or a `problem`; the last one counts them, and is there only if all were read. The answer
+    begins with the first image: a body without any is refused as a whole.
     """
+    settings = service_of(request).settings
     # Starlette would otherwise watch for the client's leaving by receiving, and take the body away from us.
     request.scope["asgi"] = request.scope.get("asgi", {}) | {"spec_version": "2.4"}
-    return StreamingResponse(_lines(request, key), media_type="application/x-ndjson")
+    body = body_of(request, settings.max_stream_body, settings.max_stream_images * settings.deadline)
+    content_type = request.headers.get("content-type", "")
+    found = uploads(body, content_type, None, settings, most=settings.max_stream_images)
+    return StreamingResponse(_lines(request, key, await anext(found), found), media_type="application/x-ndjson")
 
 
-async def _lines(request: Request, key: Key) -> AsyncIterator[str]:
+async def _lines(request: Request, key: Key, first: Upload, others: AsyncIterator[Upload]) -> AsyncIterator[str]:
     """Reading goes on while nobody reads the lines, so that a client may send all before it reads any."""
     service, settings = service_of(request), service_of(request).settings
     lines: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
@@ -131,12 +138,12 @@ async def _lines(request: Request, key: Key) -> AsyncIterator[str]:
     async def read() -> None:
         judging: list[asyncio.Task[None]] = []
         try:
-            body = body_of(request, settings.max_stream_body, settings.max_stream_images * settings.deadline)
-            content_type = request.headers.get("content-type", "")
-            async for upload in uploads(body, content_type, None, settings, most=settings.max_stream_images):
+            upload: Upload | None = first
+            while upload is not None:
                 await room.acquire()
                 service.keys.charge(key, 1, check=False)
                 judging.append(asyncio.create_task(judge(len(judging), upload)))
+                upload = await anext(others, None)
             last: dict[str, Any] = {"n_images": len(judging)}
         except Problem as problem:
             last = {"index": None, "problem": problem.document(request.url.path)}
@@ -159,11 +166,11 @@ async def inspections(
     request: Request,
     verdict: Judgement | None = None,
     uncertain: bool | None = None,
-    category: Annotated[str | None, Query(max_length=200)] = None,
+    category: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")] = None,
     bundle: Sha256 | None = None,
     image: Annotated[Sha256 | None, Query(description="SHA-256 of its file")] = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
     min_score: float | None = None,
     max_score: float | None = None,
     reviewed: bool | None = None,
@@ -300,7 +307,16 @@ def _problems(*kinds: str) -> dict[int | str, dict[str, Any]]:
     """OpenAPI's answers for these kinds of problems, and for those that every route with a key has."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
     found: dict[int | str, dict[str, Any]] = {}
-    for kind in (*kinds, "unauthorized", "forbidden", "rate-limit", "invalid-request", "too-large", "body-timeout"):
+    for kind in (
+        *kinds,
+        "bad-request",
+        "unauthorized",
+        "forbidden",
+        "rate-limit",
+        "invalid-request",
+        "too-large",
+        "body-timeout",
+    ):
         found.setdefault(STATUSES[kind], {"description": kind, "content": content})
     return found
 
@@ -319,12 +335,20 @@ def router() -> APIRouter:
     lines: dict[int | str, dict[str, Any]] = {
         200: {"content": {"application/x-ndjson": {}}, "description": "a JSON line for each image"}
     }
-    made.add_api_route("/v1/inspect", inspect, methods=post, responses=taken, openapi_extra=ONE_OR_MORE, **keyed)
+    made.add_api_route(
+        "/v1/inspect",
+        inspect,
+        methods=post,
+        response_model=schemas.Inspections,
+        responses=taken,
+        openapi_extra=ONE_OR_MORE,
+        **keyed,
+    )
     made.add_api_route(
         "/v1/inspect:stream",
         inspect_stream,
         methods=post,
-        responses=_problems() | lines,
+        responses=_problems("unsupported-media-type", "unreadable-image") | lines,
         response_class=StreamingResponse,
         openapi_extra=ONE_OR_MORE,
         **keyed,
@@ -338,7 +362,7 @@ def router() -> APIRouter:
         )
     made.add_api_route(f"{one}/review", review, methods=post, responses=there, **keyed)
     made.add_api_route("/v1/bundles", bundles, methods=get, responses=_problems(), **open_to_all_keys)
-    refused = _problems("bundle-refused")
+    refused = _problems("bundle-refused", "not-found")
     made.add_api_route("/v1/bundles:activate", activate, methods=post, responses=refused, **keyed)
     made.add_api_route("/healthz", healthz, methods=get)
     unready: dict[int | str, dict[str, Any]] = {503: {"model": schemas.Health}}

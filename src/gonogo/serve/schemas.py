@@ -3,13 +3,26 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 InspectionId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 Text = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]*$")
+    str,
+    StringConstraints(
+        strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]*[^\s\x00-\x1f][^\x00-\x1f]*$"
+    ),
 ]
+
+
+def _dated(text: str) -> str:
+    """Pydantic would take a number for seconds since 1970."""
+    if not text[:1].isdigit() or "T" not in text.upper():
+        raise ValueError("expected a date, a time and its offset, as 2026-11-22T06:00:00Z")
+    return text
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_dated)]
 Judgement = Literal["pass", "reject"]
 
 
@@ -45,11 +58,22 @@ class ImageFacts(BaseModel):
     n_bytes: int
 
 
+# What pydantic cannot say of a review by its fields, for those who read the schema; `routes` holds to it.
+TYPE_OF_A_DEFECT: list[JsonValue] = [
+    {"properties": {"label": {"const": "good"}, "defect_type": {"type": "null"}}},
+    {"properties": {"label": {"const": "defect"}, "defect_type": {"type": "string"}}, "required": ["defect_type"]},
+]
+
+
 class Review(BaseModel):
     """What a person says of the part. A defect has a type; a good part has none."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"example": {"label": "defect", "defect_type": "scratch", "reviewer": "Ana"}}
+        extra="forbid",
+        json_schema_extra={
+            "oneOf": TYPE_OF_A_DEFECT,
+            "example": {"label": "defect", "defect_type": "scratch", "reviewer": "Ana"},
+        },
     )
 
     label: Literal["good", "defect"]

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.requests import ClientDisconnect
+
 from gonogo.serve.problems import Problem
 from gonogo.serve.settings import Settings
 from gonogo.serve.store import Store
@@ -164,7 +166,7 @@ class Guard:
                 while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        break
+                        raise _broken_off()
                     body += message.get("body", b"")
                     _require_length(str(len(body)).encode(), limit)
                     more = message.get("more_body", False)
@@ -186,7 +188,7 @@ async def body_of(request: Any, limit: int, seconds: float) -> Any:
     """The chunks of a request's body.
 
     Raises:
-        Problem: it has more than `limit` bytes, or takes longer than `seconds`.
+        Problem: it has more than `limit` bytes, takes longer than `seconds`, or the client leaves before its end.
     """
     n_bytes, chunks = 0, request.stream()
     end = asyncio.get_running_loop().time() + seconds
@@ -196,6 +198,8 @@ async def body_of(request: Any, limit: int, seconds: float) -> Any:
                 chunk = await anext(chunks, None)
         except TimeoutError as error:
             raise Problem("body-timeout", f"no whole body within {seconds:g} s") from error
+        except ClientDisconnect as error:
+            raise _broken_off() from error
         if chunk is None:
             return
         n_bytes += len(chunk)
@@ -206,6 +210,11 @@ async def body_of(request: Any, limit: int, seconds: float) -> Any:
 def _require_length(said: bytes | None, limit: int) -> None:
     if said is not None and (not said.isdigit() or int(said) > limit):
         raise Problem("too-large", f"a body of more than {limit} bytes", headers={"Connection": "close"})
+
+
+def _broken_off() -> Problem:
+    """For the log and the figures: nobody is there to read it, and it is no failure of the service."""
+    return Problem("bad-request", "the body broke off before its end")
 
 
 def _hashed(secret: str) -> str:

@@ -86,6 +86,10 @@ activations = sa.Table(
     sa.Column("started_with", sa.String(64), nullable=False),
     sa.Column("key", sa.String(16), nullable=False),
 )
+# What every inspection asks of the database; made once, since making a statement costs more than running it.
+KNOWN = sa.select(images.c.sha256).where(images.c.sha256.in_(sa.bindparam("hashes", expanding=True)))
+SEEN = sa.update(images).where(images.c.sha256 == sa.bindparam("hash")).values(last_seen=sa.bindparam("now"), kept=True)
+ADD_IMAGES, ADD_INSPECTIONS = sa.insert(images), sa.insert(inspections)
 JSON_COLUMNS = ("regions", "certificate", "timings_ms")
 Row = dict[str, Any]
 
@@ -116,6 +120,9 @@ class Store:
         self.images = folder / "images"
         try:
             self.images.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for byte in range(256):  # here, and not one after the other while images wait
+                (self.images / f"{byte:02x}").mkdir(exist_ok=True)
+            sync_folder(self.images)
             self._engine = sa.create_engine(url or f"sqlite:///{folder / 'inspections.sqlite'}")
             if self._engine.dialect.name == "sqlite":
                 sa.event.listen(self._engine, "connect", _durable)
@@ -150,12 +157,13 @@ class Store:
             for folder in folders:
                 sync_folder(folder)
             with self._engine.begin() as connection:
-                for sha256, one in fresh.items():
-                    seen = {"last_seen": one.image["last_seen"], "kept": True}
-                    found = connection.execute(sa.update(images).where(images.c.sha256 == sha256).values(seen))
-                    if not found.rowcount:
-                        connection.execute(sa.insert(images).values(one.image))
-                connection.execute(sa.insert(inspections), [_flat(one.row) for one in kept])
+                known = set(connection.scalars(KNOWN, {"hashes": list(fresh)}))
+                if known:
+                    seen = [{"hash": sha256, "now": fresh[sha256].image["last_seen"]} for sha256 in known]
+                    connection.execute(SEEN, seen)
+                if added := [one.image for sha256, one in fresh.items() if sha256 not in known]:
+                    connection.execute(ADD_IMAGES, added)
+                connection.execute(ADD_INSPECTIONS, [_flat(one.row) for one in kept])
 
     def path_of(self, sha256: str) -> Path:
         """Where an image's file is; the hash comes from a row."""
@@ -261,11 +269,6 @@ class Store:
         path = self.path_of(one.image["sha256"])
         if path.exists():
             return path.parent
-        try:
-            path.parent.mkdir()
-            sync_folder(self.images)
-        except FileExistsError:
-            pass
         partial = path.with_suffix(".partial")
         try:
             with partial.open("wb") as file:

@@ -9,6 +9,7 @@ import hashlib
 import io
 import re
 import struct
+import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,6 +152,8 @@ class _PartReader:
     def _end(self) -> None:
         media_type, _ = parse_options_header(self._headers.get(b"content-type", b""))
         _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
+        if options.get(b"name") != b"image":
+            raise Problem("bad-request", "a part of the body is not called image")
         name = options.get(b"filename")
         self._ready.append(
             Upload(
@@ -194,12 +197,14 @@ def decoded(upload: Upload, settings: Settings) -> tuple[np.ndarray, str]:
 
 
 def _ends_as_image(data: bytes, found: str) -> bool:
-    """Whether nothing but zeros stands behind the image's end."""
+    """Whether nothing but zeros stands behind the image's end.
+
+    Raises:
+        IndexError, struct.error: its end is not there.
+        Problem: it is a PNG with a wrong checksum, which Pillow overlooks in most places.
+    """
     if found == "PNG":
-        end = 8
-        while data[end + 4 : end + 8] != b"IEND":
-            end += 12 + struct.unpack_from(">I", data, end)[0]
-        end += 12
+        end = _png_end(data)
     elif found == "JPEG":
         end = _jpeg_end(data)
     elif found == "WEBP":
@@ -208,6 +213,8 @@ def _ends_as_image(data: bytes, found: str) -> bool:
         end = struct.unpack_from("<I", data, 2)[0] or len(data)
     else:
         end = len(data)
+    if end > len(data):
+        raise IndexError
     return not data[end:].strip(b"\0")
 
 
@@ -219,6 +226,18 @@ def _is_zip(data: bytes) -> bool:
             return True
         place = data.find(ZIP_END, place + 1)
     return False
+
+
+def _png_end(data: bytes) -> int:
+    """Where a PNG's last chunk ends; all before it are whole."""
+    place, kind = 8, b""
+    while kind != b"IEND":
+        end = place + 8 + struct.unpack_from(">I", data, place)[0]
+        kind, checksum = data[place + 4 : place + 8], struct.unpack_from(">I", data, end)[0]
+        if zlib.crc32(memoryview(data)[place + 4 : end]) != checksum:
+            raise Problem("unreadable-image", f"a PNG that was damaged: the checksum of {kind!r} is wrong")
+        place = end + 4
+    return place
 
 
 def _jpeg_end(data: bytes) -> int:

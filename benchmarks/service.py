@@ -1,0 +1,159 @@
+"""`gonogo serve` under load from another process, and what it adds to the bare scorer.
+
+    python benchmarks/service.py --bundle bundles/brick --images /path/of/photographs
+
+wrk (a package of Debian, and of others) posts a JPEG of 256 pixels over 1, 8 and 64 connections, a minute each, every
+time as another file, so that each is synchronised to the disk as a line's images are. The service is one process,
+started by its own command; its resident memory is looked at every second, and compared from the end of the first
+quarter of a point, which is warm-up, to its end.
+
+Then over one connection, in turn with the scorer in this process, which has as many threads: the time from sending a
+JPEG to its verdict, against the time to decode the same JPEG, score it and find its regions. What the service does
+beside is its overhead; the disk's part of it, writing and synchronising image and row, stands apart, and beside it what
+this disk takes to synchronise a file and its folder. Writes benchmarks/service.json.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from statistics import median
+
+from gonogo.image_folder import ImageFolder
+from gonogo.images import decode
+from gonogo.line.journal import sync_folder
+from gonogo.scorer import Scorer
+from results import Row, add_row, origin
+from score import write_jpegs
+from served import Served, as_another
+
+RESULTS = Path(__file__).with_suffix(".json")
+SCRIPT = Path(__file__).with_suffix(".lua")
+KEY = ("what", "category", "concurrency", "seed")
+PACKAGES = ("fastapi", "uvicorn", "sqlalchemy", "pydantic", "onnxruntime", "numpy", "pillow")
+CONCURRENCY = (1, 8, 64)
+LIMITS = ("--rate", "1e9", "--deadline", "60")  # so high that what is measured is the service
+TURN = 20  # images in a row, before it is the other's turn
+
+
+def load(served: Served, jpeg: Path, concurrency: int, seconds: int) -> Row:
+    """Rate, latencies, errors and memory while wrk keeps so many requests on the way.
+
+    Raises:
+        RuntimeError: wrk failed.
+    """
+    memory: list[float] = []
+    command = ["wrk", "--threads", "1", "--connections", str(concurrency), "--duration", f"{seconds}s"]
+    command += ["--timeout", "60s", "--script", str(SCRIPT), f"http://127.0.0.1:{served.port}/v1/inspect"]
+    process = subprocess.Popen(
+        [*command, "--", str(jpeg), str(concurrency)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"GONOGO_KEY": served.key},
+    )
+    while process.poll() is None:
+        memory.append(served.resident_mb())
+        time.sleep(1)
+    told = process.stdout.read() if process.stdout else ""
+    if process.returncode:
+        raise RuntimeError(f"wrk: status {process.returncode}\n{told}")
+    found: Row = json.loads(told.splitlines()[-1])
+    warm = memory[len(memory) // 4 :]
+    return found | {
+        "per_s": found["n_requests"] / found["seconds"],
+        "memory_start_mb": median(warm[:5]),
+        "memory_end_mb": median(warm[-5:]),
+        "memory_most_mb": max(memory),
+    }
+
+
+def overhead(served: Served, scorer: Scorer, jpeg: bytes, turns: int) -> Row:
+    """Medians of the service and of the scorer in milliseconds, of `turns` turns each after one to warm up."""
+    alone: list[float] = []
+    asked: list[float] = []
+    stages: dict[str, list[float]] = {}
+    connection, number = served.connection(), 10**9
+    for turn in range(turns + 1):
+        if turn == 1:
+            alone, asked, stages = [], [], {}
+        for _ in range(TURN):
+            alone.append(_timed(lambda: scorer.score_pixels(decode(jpeg, Path("the image"))[0][None])[0].regions))
+        for _ in range(TURN):
+            number += 1
+            data = as_another(jpeg, number)
+            began = time.perf_counter()
+            status, body = served.ask(connection, "POST", "/v1/inspect", data, Content_Type="image/jpeg")
+            asked.append(1e3 * (time.perf_counter() - began))
+            if status != 200:
+                raise RuntimeError(f"{status}: {body[:300]!r}")
+            for stage, milliseconds in json.loads(body)["inspections"][0]["timings_ms"].items():
+                stages.setdefault(stage, []).append(milliseconds)
+    return {
+        "n_requests": len(asked),
+        "service_ms": median(asked),
+        "scorer_ms": median(alone),
+        "overhead_ms": median(asked) - median(alone),
+        "overhead_without_disk_ms": median(asked) - median(alone) - median(stages["keep"]),
+        "stages_ms": {stage: median(times) for stage, times in stages.items()},
+    }
+
+
+def disk_ms(folder: Path, data: bytes, count: int = 50) -> float:
+    """Median milliseconds to write a file, synchronise it, and synchronise its folder."""
+
+    def write(number: int) -> None:
+        with (folder / f"{number}.probe").open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(folder)
+
+    return median(_timed(partial(write, number)) for number in range(count))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, write the results, and return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--images", type=Path, required=True, help="a folder of photographs; the first one is sent")
+    parser.add_argument("--seconds", type=int, default=60, help="of load, for each number of connections")
+    parser.add_argument("--turns", type=int, default=10, help=f"of {TURN} images, of the service and of the scorer")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of the network")
+    parser.add_argument("--work", type=Path, help="where images are kept meanwhile; the system's temporary folder")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    asked = parser.parse_args(argv)
+    scorer = Scorer(asked.bundle, threads=asked.threads)
+    at = origin(asked.threads, {name: metadata.version(name) for name in PACKAGES})
+    with tempfile.TemporaryDirectory(dir=asked.work) as work:
+        write_jpegs(ImageFolder(asked.images, option="--images"), Path(work, "jpegs"), 1)
+        (jpeg,) = Path(work, "jpegs").iterdir()
+        for number, concurrency in enumerate((0, *CONCURRENCY)):
+            data = Path(work, f"data_{number}")
+            with Served(asked.bundle, data, *LIMITS, "--threads", str(asked.threads)) as served:
+                if concurrency == 0:
+                    row = {"what": "overhead", "concurrency": 1} | overhead(
+                        served, scorer, jpeg.read_bytes(), asked.turns
+                    )
+                    row["disk_ms"] = disk_ms(data, jpeg.read_bytes())
+                else:
+                    row = {"what": "load", "concurrency": concurrency} | load(served, jpeg, concurrency, asked.seconds)
+            print(json.dumps(row), flush=True)
+            add_row(asked.out, row | {"category": scorer.category} | at, key=KEY)
+    return 0
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return 1e3 * (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
