@@ -1,5 +1,6 @@
 """The gauge on the line: a bundle scores like the reference, without torch, and a tampered one is refused."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -270,3 +271,12 @@ def test_a_score_on_the_threshold_is_a_reject(bundle):
     on, below = scorer.judge(np.array([scorer.threshold, np.nextafter(scorer.threshold, 0)]), np.zeros((2, 3, 3)))
     assert on.anomalous
     assert not below.anomalous
+
+
+@pytest.mark.parametrize("set_before", [None, "0"])
+def test_onnxruntime_does_not_call_home_unless_someone_says_so(set_before):
+    environment = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    environment |= {} if set_before is None else {"ORT_DISABLE_TELEMETRY": set_before}
+    code = "import gonogo.scorer, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == (set_before or "1")

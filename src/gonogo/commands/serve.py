@@ -1,7 +1,6 @@
 """gonogo serve: run the service, and make the keys of those who may ask it."""
 
 import logging
-import os
 import signal
 import socket
 from argparse import Namespace
@@ -39,7 +38,6 @@ def run(asked: Namespace) -> Answer:
 def _serve(asked: Namespace) -> Answer:
     if asked.bundle is None:
         asked.misused("name the --bundle to serve, or an ACTION")
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # or onnxruntime tells its makers of every session
     import uvicorn
 
     from gonogo.serve.app import create_app
