@@ -1,6 +1,7 @@
 """The service over its life: killed, given another bundle, reviewed, streamed to, cleared of images; and its client."""
 
 import asyncio
+import hashlib
 import json
 import os
 import shutil
@@ -201,6 +202,35 @@ def test_a_file_without_a_row_goes_when_it_is_old(tmp_path):
     os.utime(store.path_of("aa" * 32), (0, 0))
     store.expire(days=None, n_bytes=None)
     assert [path.name[:2] for path in store.images.glob("*/*")] == ["bb"]
+    store.close()
+
+
+def test_an_image_that_goes_while_it_is_judged_is_there_again_when_it_is_kept(start, files, monkeypatch):
+    with start() as running:
+        store, judge = running.service.store, running.service.inspecting._judge
+        gone = []
+
+        def judge_slowly(jobs):
+            until(lambda: any(store.images.glob("??/" + "?" * 64)))  # it is written beside
+            for path in store.images.glob("*/*"):
+                path.unlink()
+                gone.append(path)
+            return judge(jobs)
+
+        monkeypatch.setattr(running.service.inspecting._judging, "_work", judge_slowly)
+        told = inspected(running, files[0])
+        assert gone == [store.path_of(told["image"]["sha256"])]
+        assert gone[0].read_bytes() == files[0].read_bytes()
+
+
+def test_an_image_that_comes_many_times_at_once_is_written_whole_and_leaves_nothing_else(tmp_path):
+    store, data = Store(tmp_path), os.urandom(300_000)
+    name = hashlib.sha256(data).hexdigest()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: store.write(name, data), range(40)))
+    (path,) = store.images.glob("*/*")
+    assert path == store.path_of(name)
+    assert path.read_bytes() == data
     store.close()
 
 

@@ -27,7 +27,7 @@ from gonogo.serve.settings import Settings
 from gonogo.serve.store import Kept, Row, Store, new_id
 from gonogo.serve.uploads import Upload, decoded
 
-DECODERS = 2  # threads
+DECODERS, WRITERS = 2, 4  # threads
 KEEP_TOGETHER = 64  # inspections that are written in one transaction
 
 
@@ -54,7 +54,7 @@ class Inspecting:
 
     def __init__(self, settings: Settings, gauge: Gauge, store: Store, metrics: Metrics) -> None:
         self._settings, self._gauge, self._store, self._metrics = settings, gauge, store, metrics
-        self._decoding = ThreadPoolExecutor(DECODERS)
+        self._decoding, self._writing = ThreadPoolExecutor(DECODERS), ThreadPoolExecutor(WRITERS)
         self._judging: Batcher[Job, Judgement] = Batcher(
             self._judge,
             weight=lambda job: max(1 / settings.batch, job.pixels[..., 0].size / BATCH_PIXELS),
@@ -69,6 +69,7 @@ class Inspecting:
         await self._judging.close()
         await self._keeping.close()
         self._decoding.shutdown()
+        self._writing.shutdown()
 
     @contextmanager
     def place(self, n_images: int = 1) -> Iterator[None]:
@@ -102,7 +103,10 @@ class Inspecting:
             self._decoding, lambda: (decoded(upload, self._settings), upload.sha256)
         )
         ready = time.perf_counter()
-        judgement = await self._judging.submit(Job(pixels, ready))
+        judgement, _ = await asyncio.gather(
+            self._judging.submit(Job(pixels, ready)),
+            loop.run_in_executor(self._writing, self._store.write, sha256, upload.data),
+        )
         timings = {"decode": ready - began, "queue": judgement.waited, "score": judgement.took}
         height, width = pixels.shape[:2]
         now = time.time()

@@ -144,6 +144,29 @@ class Store:
         """Let go of the database."""
         self._engine.dispose()
 
+    def write(self, sha256: str, data: bytes) -> None:
+        """Write an image's file, unless it is there, and return when its bytes are on the disk.
+
+        That is what takes longest of `keep`, which makes its name last; a file that nothing is kept of is an orphan.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        path = self.path_of(sha256)
+        if path.exists():
+            return
+        partial = path.with_name(f"{sha256}.{secrets.token_hex(4)}.partial")  # the same image may come twice at once
+        try:
+            with partial.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except OSError:
+            with suppress(OSError):
+                partial.unlink()
+            raise
+
     def keep(self, kept: Sequence[Kept]) -> None:
         """Return when the inspections are on the disk, all in one transaction.
 
@@ -153,8 +176,9 @@ class Store:
         """
         with self._writing:
             fresh = {one.image["sha256"]: one for one in kept}
-            folders = {self._write(one) for one in fresh.values()}
-            for folder in folders:
+            for sha256, one in fresh.items():
+                self.write(sha256, one.data)  # as a rule it is there; `expire` may have removed it
+            for folder in {self.path_of(sha256).parent for sha256 in fresh}:
                 sync_folder(folder)
             with self._engine.begin() as connection:
                 known = set(connection.scalars(KNOWN, {"hashes": list(fresh)}))
@@ -263,24 +287,6 @@ class Store:
                 if path.name in going or orphaned:
                     path.unlink()
         return len(going)
-
-    def _write(self, one: Kept) -> Path:
-        """Write the image's file, unless it is there; the folder to synchronise."""
-        path = self.path_of(one.image["sha256"])
-        if path.exists():
-            return path.parent
-        partial = path.with_suffix(".partial")
-        try:
-            with partial.open("wb") as file:
-                file.write(one.data)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except OSError:
-            with suppress(OSError):
-                partial.unlink()
-            raise
-        return path.parent
 
     def _add(self, table: sa.Table, row: Row) -> None:
         with self._writing, self._engine.begin() as connection:
