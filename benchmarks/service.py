@@ -1,6 +1,7 @@
 """`gonogo serve` under load from another process, and what it adds to the bare scorer.
 
     python benchmarks/service.py --bundle bundles/brick --images /path/of/photographs
+    python benchmarks/service.py --bundle bundles/brick --images /path/of/photographs --workers 2 --threads 1
 
 wrk (a package of Debian, and of others) posts a JPEG of 256 pixels over 1, 8 and 64 connections, a minute each, every
 time as another file, so that each is synchronised to the disk as a line's images are. The service is one process,
@@ -36,7 +37,7 @@ from served import Served, as_another
 
 RESULTS = Path(__file__).with_suffix(".json")
 SCRIPT = Path(__file__).with_suffix(".lua")
-KEY = ("what", "category", "concurrency", "seed")
+KEY = ("what", "category", "concurrency", "workers", "seed")
 PACKAGES = ("fastapi", "uvicorn", "sqlalchemy", "pydantic", "onnxruntime", "numpy", "pillow")
 CONCURRENCY = (1, 8, 64)
 LIMITS = ("--rate", "1e9", "--deadline", "60")  # so high that what is measured is the service
@@ -125,7 +126,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--images", type=Path, required=True, help="a folder of photographs; the first one is sent")
     parser.add_argument("--seconds", type=int, default=60, help="of load, for each number of connections")
     parser.add_argument("--turns", type=int, default=10, help=f"of {TURN} images, of the service and of the scorer")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of the network")
+    parser.add_argument("--workers", type=int, default=1, help="that judge at once")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of each")
     parser.add_argument("--work", type=Path, help="where images are kept meanwhile; the system's temporary folder")
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args(argv)
@@ -136,7 +138,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         (jpeg,) = Path(work, "jpegs").iterdir()
         for number, concurrency in enumerate((0, *CONCURRENCY)):
             data = Path(work, f"data_{number}")
-            with Served(asked.bundle, data, *LIMITS, "--threads", str(asked.threads)) as served:
+            words = [*LIMITS, "--workers", str(asked.workers), "--threads", str(asked.threads)]
+            with Served(asked.bundle, data, *words) as served:
                 if concurrency == 0:
                     row = {"what": "overhead", "concurrency": 1} | overhead(
                         served, scorer, jpeg.read_bytes(), asked.turns
@@ -145,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 else:
                     row = {"what": "load", "concurrency": concurrency} | load(served, jpeg, concurrency, asked.seconds)
             print(json.dumps(row), flush=True)
-            add_row(asked.out, row | {"category": scorer.category} | at, key=KEY)
+            add_row(asked.out, row | {"category": scorer.category, "workers": asked.workers} | at, key=KEY)
     return 0
 
 

@@ -235,14 +235,29 @@ def test_the_coresets_table_tells_a_promise_from_what_was_measured():
 
 
 def test_the_services_table_has_its_loads_and_says_what_it_adds_and_what_it_survived():
-    load = {"what": "load", "concurrency": 8, "n_requests": 1200, "n_errors": 0, "n_refused": 3, "per_s": 20.04}
+    load = {
+        "what": "load",
+        "workers": 1,
+        "concurrency": 8,
+        "n_requests": 1200,
+        "n_errors": 0,
+        "n_refused": 3,
+        "per_s": 20.04,
+    }
     load |= {"p50_ms": 400.0, "p95_ms": 410.0, "p99_ms": 500.25, "memory_start_mb": 200.0, "memory_end_mb": 201.0}
-    added = {"what": "overhead", "service_ms": 52.5, "scorer_ms": 50.0, "overhead_ms": 2.5, "disk_ms": 0.9}
+    added = {
+        "what": "overhead",
+        "workers": 1,
+        "service_ms": 52.5,
+        "scorer_ms": 50.0,
+        "overhead_ms": 2.5,
+        "disk_ms": 0.9,
+    }
     added |= {"stages_ms": {"keep": 1.5}, "overhead_without_disk_ms": 1.0}
     fuzz = {"what": "fuzz", "n_requests": 3000, "by_status": {"400": 1000, "422": 2000}, "by_kind": {"a": 1, "b": 2}}
     kill = {"what": "kill", "n_kills": 20, "n_lost": 0, "n_acknowledged": 1000}
     text = benchmark_tables.service_table(reading([row | ORIGIN for row in (added, load, fuzz, kill)]))
-    assert "| 8 | 20.0 | 400.0 ms | 410.0 ms | 500.2 ms | 3 of 1,200 | 200 MB | 201 MB |" in text
+    assert " | 8 | 20.0 | 400.0 ms | 410.0 ms | 500.2 ms | 3 of 1,200 | 200 MB | 201 MB |" in text
     assert "so the service adds 2.5 ms: 1.5 ms are the writing" in text
     assert "- 3,000 malformed requests of 2 kinds: 1,000 times 400, 2,000 times 422." in text
     assert "- 20 kills under load: 0 of 1,000 acknowledged inspections lost." in text

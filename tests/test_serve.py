@@ -225,6 +225,25 @@ def test_things_that_wait_go_together_as_far_as_they_are_alike_and_fit():
     assert isinstance(outcomes[7], asyncio.CancelledError)
 
 
+def test_free_threads_share_what_waits_and_work_at_once():
+    both, calls = threading.Barrier(2), []
+
+    def work(things):
+        both.wait(60)
+        calls.append(things)
+        return things
+
+    async def run():
+        batcher = Batcher(work, weight=lambda _: 1 / 8, threads=2)
+        futures = [batcher.submit(thing) for thing in range(6)]
+        closing = asyncio.create_task(batcher.close())
+        assert await asyncio.gather(*futures) == list(range(6))
+        await closing
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+    assert sorted(calls) == [[0, 1, 2], [3, 4, 5]]
+
+
 def test_requests_that_come_together_go_through_the_network_together(start, files, monkeypatch):
     with start() as running:
         scorer, gate, sizes = running.service.gauge.scorer, threading.Event(), []

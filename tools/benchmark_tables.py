@@ -170,26 +170,38 @@ def service_table(read: Reader) -> str:
     rows = _measured(read, "benchmarks/service.json")
     if not rows:
         return ABSENT
-    head = ("connections", "requests per second", "p50", "p95", "p99", "errors", "memory after warm-up", "at the end")
+    head = (
+        "workers × threads",
+        "connections",
+        "requests per second",
+        "p50",
+        "p95",
+        "p99",
+        "errors",
+        "memory",
+        "at the end",
+    )
     loads = [
         (
+            f"{row['workers']} × {row['machine']['threads']}",
             f"{row['concurrency']}",
             _number(row["per_s"], 1, ""),
             *(_number(row[f"{name}_ms"], 1, "ms") for name in ("p50", "p95", "p99")),
             f"{row['n_errors'] + row['n_refused']} of {row['n_requests']:,}",
             *(_number(row[f"memory_{when}_mb"], 0, "MB") for when in ("start", "end")),
         )
-        for row in rows
+        for row in sorted(rows, key=lambda row: (row.get("workers", 0), row.get("concurrency", 0)))
         if row["what"] == "load"
     ]
     said = [sentence(row) for row in rows for what, sentence in _SAID.items() if row["what"] == what]
-    return "\n\n".join([markdown(head, loads, n_names=1), "\n".join(said), _origin(rows)])
+    return "\n\n".join([markdown(head, loads, n_names=2), "\n".join(said), _origin(rows)])
 
 
 def _overhead(row: Row) -> str:
     return (
-        f"- Over one connection {row['service_ms']:.1f} ms to a verdict; the scorer alone takes {row['scorer_ms']:.1f} "
-        f"ms, so the service adds {row['overhead_ms']:.1f} ms: {row['stages_ms']['keep']:.1f} ms are the writing and "
+        f"- Over one connection, {row['workers']} × {row['machine']['threads']}: {row['service_ms']:.1f} ms to a "
+        f"verdict; the scorer alone takes {row['scorer_ms']:.1f} ms, so the service adds {row['overhead_ms']:.1f} ms: "
+        f"{row['stages_ms']['keep']:.1f} ms are the writing and "
         f"synchronising of image and row, {row['overhead_without_disk_ms']:.1f} ms all else. This disk takes "
         f"{row['disk_ms']:.1f} ms to synchronise a file and its folder."
     )

@@ -96,6 +96,7 @@ def _settings(asked: Namespace) -> "Settings":
         trust=asked.trust,
         database=asked.database,
         threads=asked.threads,
+        workers=asked.workers,
         formats=formats,
         max_pixels=asked.max_pixels,
         waiting=asked.waiting,

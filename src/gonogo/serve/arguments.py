@@ -30,7 +30,8 @@ def add_serve(commands: Any) -> dict[str, argparse.ArgumentParser]:
     serve.add_argument(
         "--plain", action="store_true", help="let others in without TLS, where a proxy before it has TLS"
     )
-    serve.add_argument("--threads", type=count, metavar="N", help="of the network; all cores otherwise")
+    serve.add_argument("--threads", type=count, metavar="N", help="of each worker; all cores otherwise")
+    serve.add_argument("--workers", type=count, default=1, metavar="N", help="judge so much at once; 1")
     serve.add_argument("--tiff", action="store_true", help="take TIFF too, which may hide other content")
     serve.add_argument("--max-pixels", type=count, default=25_000_000, metavar="N", help="of an image")
     serve.add_argument("--waiting", type=count, default=128, metavar="N", help="images, before a 503; 128")

@@ -59,6 +59,7 @@ class Inspecting:
             self._judge,
             weight=lambda job: max(1 / settings.batch, job.pixels[..., 0].size / BATCH_PIXELS),
             alike=lambda job: job.pixels.shape,
+            threads=settings.workers,
         )
         self._keeping: Batcher[Kept, None] = Batcher(self._keep, weight=lambda _: 1 / KEEP_TOGETHER)
         self.waiting = 0

@@ -19,7 +19,7 @@ class Settings:
         bundles: folder of the bundles that may be activated; None: `bundle` alone.
         trust: file of a public key with which bundles must be signed; None: whoever made them.
         database: URL as SQLAlchemy reads it; None: a SQLite file in `data`.
-        threads: of onnxruntime; None leaves the choice to it.
+        threads: of onnxruntime, for each of `workers` that judge at once; None leaves the choice to it.
         formats: of images that are taken, Pillow's names.
         max_body: bytes of a request's body; `max_stream_body` of one to inspect:stream.
         max_images: of one request; `max_stream_images` of one to inspect:stream.
@@ -39,6 +39,7 @@ class Settings:
     trust: Path | None = None
     database: str | None = None
     threads: int | None = None
+    workers: int = 1
     formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP")
     max_body: int = 64 * MEBIBYTE
     max_stream_body: int = 4096 * MEBIBYTE
