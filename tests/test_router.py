@@ -13,6 +13,7 @@ from gonogo.cli import main
 from gonogo.errors import ConfigError, IntegrityError, ParityError
 from gonogo.files import read_manifest, write_manifest
 from gonogo.line.bundle_set import BundleSet, is_set
+from gonogo.line.outputs import line_of
 from gonogo.router import Router, RouterParams, require_same, routed, routing_metrics, write_set
 from gonogo.sample import DEALT, TEST, Sample
 from gonogo.scorer import Scorer
@@ -151,6 +152,14 @@ def test_score_judges_each_image_by_its_own_gauge_and_calls_a_stranger_unknown(f
     out, err = capsys.readouterr()
     assert "unknown" in out
     assert "1 of none of 2 categories" in err
+
+
+def test_a_line_has_the_regions_of_a_set_in_which_not_every_gauge_has_some():
+    row = {"verdict": "reject", "uncertain": False, "score": 2.0, "file": "a.png", "probability": None}
+    row |= {"category": "stripes", "nearest_category": "stripes", "relative_distance": 0.5}
+    region = {"box": [1, 2, 3, 4]}
+    assert line_of(row | {"regions": [region]}, localises=False).endswith("a.png  stripes  1 region, 3 x 4 at (1, 2)")
+    assert line_of(row | {"regions": []}, localises=False).endswith("a.png  stripes")
 
 
 def test_a_stranger_is_sorted_by_itself_and_a_second_start_counts_it(folder, images, tmp_path, capsys):

@@ -167,7 +167,7 @@ def line_of(row: Row, *, localises: bool) -> str:
         text += f"  {row['category']}"
     if row["probability"] is not None:
         text += f"  defective with {row['probability']:.1%}"
-    if row["verdict"] == "pass" or not localises:
+    if row["verdict"] == "pass" or not (localises or row["regions"]):
         return text
     if not row["regions"]:
         return f"{text}  no region"
