@@ -254,7 +254,10 @@ def _bundle(arguments: argparse.Namespace) -> int:
         opened = _line_module("gauges").open_gauges(arguments.source)  # what would be refused later is refused here
         if action == "sign":
             place, key = arguments.source, arguments.key
-            signer = sign(place, key).signer if opened.is_one else _line_module("bundle_set").sign_set(place, key)
+            if opened.is_one:
+                signer = sign(place, key).signer
+            else:
+                signer = _line_module("bundle_set").sign_set(place, opened.scorers, key)
             report |= {"out": str(place), "signer": signer}
             text = f"{arguments.source} is signed with the key {report['signer']}"
         elif not opened.is_one:

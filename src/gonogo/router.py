@@ -29,7 +29,7 @@ from gonogo.export import IMAGES, PIXELS, describe, traced
 from gonogo.files import SCHEMA, sha256_of, write_manifest
 from gonogo.manifest import Manifest, Record
 from gonogo.pooled_features import PooledFeatures
-from gonogo.router_record import ROUTER, ROUTER_FILE, CategoryRecord
+from gonogo.router_record import ROUTER, ROUTER_FILE, CategoryRecord, routed
 from gonogo.scorer import open_session
 from gonogo.threshold import CalibrateParams, certify
 
@@ -118,16 +118,6 @@ def export_router(router: Router, path: Path, *, metadata: Mapping[str, Any], op
     onnx.checker.check_model(proto, full_check=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(proto, path)
-
-
-def routed(distances: np.ndarray, limits: np.ndarray) -> np.ndarray:
-    """(n,) the number of the category that each image is of, -1 for unknown, by distances (n, k) and limits (k,).
-
-    The nearest category counts by distances as parts of the limits: what varies more may lie farther away.
-    """
-    relative = distances / limits
-    nearest = relative.argmin(axis=1)
-    return np.where(relative[np.arange(len(relative)), nearest] < 1, nearest, -1)
 
 
 def require_same(expected: np.ndarray, got: np.ndarray, limits: np.ndarray, *, tolerance: float) -> float:

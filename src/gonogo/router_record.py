@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from gonogo.threshold_record import ThresholdRecord
 
 ROUTER = "router"
@@ -44,3 +46,19 @@ class CategoryRecord:
         """The record that `to_dict` wrote; KeyError, TypeError or ValueError where it did not."""
         threshold = ThresholdRecord.from_dict(values["threshold"])
         return cls(str(values["name"]), str(values["bundle"]), float(values["limit"]), threshold)
+
+
+def nearest(distances: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) the number of the category nearest to each image, and (n,) its distance as a part of that one's limit.
+
+    The nearest category counts by distances (n, k) as parts of the limits (k,): what varies more may lie farther away.
+    """
+    relative = distances / limits
+    number = relative.argmin(axis=1)
+    return number, relative[np.arange(len(relative)), number]
+
+
+def routed(distances: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """(n,) the number of the category that each image is of, by `nearest`; -1 for unknown."""
+    number, relative = nearest(distances, limits)
+    return np.where(relative < 1, number, -1)

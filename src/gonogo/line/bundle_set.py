@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import onnxruntime
 from gonogo.bundle import MANIFEST, sign
 from gonogo.errors import IntegrityError
 from gonogo.files import PLAIN_NAME, read_manifest, write_text
-from gonogo.router_record import ROUTER, ROUTER_FILE, CategoryRecord
+from gonogo.router_record import ROUTER, ROUTER_FILE, CategoryRecord, nearest, routed
 from gonogo.scorer import NO_NETWORK, Scorer, open_session
 from gonogo.signature import SIGNATURE, require_signed, signature_of
 
@@ -22,12 +23,12 @@ class Route:
 
     category: None where it is of none of them.
     nearest: the one whose good images are nearest, as a part of its limit.
-    relative: by category, the distance from its good images as a part of its limit; below 1 an image may be of it.
+    relative: the distance from them as a part of that limit.
     """
 
     category: str | None
     nearest: str
-    relative: dict[str, float]
+    relative: float
 
 
 def is_set(place: Path) -> bool:
@@ -78,11 +79,10 @@ class BundleSet:
             raise IntegrityError(f"{self.folder}: the router fails on {width} x {height} pixels: {error}") from error
         if distances.shape != (1, len(self.categories)) or not np.isfinite(distances).all():
             raise IntegrityError(f"{self.folder}: the router gave {distances.tolist()}; expected one for each category")
-        relative = distances[0] / self._limits
-        number = int(relative.argmin())
-        by_category = {one.name: float(value) for one, value in zip(self.categories, relative, strict=True)}
-        nearest = self.categories[number].name
-        return Route(nearest if relative[number] < 1 else None, nearest, by_category)
+        (number,), (relative,) = nearest(distances, self._limits)
+        (to,) = routed(distances, self._limits)
+        name = self.categories[number].name
+        return Route(None if to == -1 else name, name, float(relative))
 
     def _scorer(self, record: CategoryRecord, threads: int | None, trust: Path | None) -> Scorer:
         if not PLAIN_NAME.fullmatch(record.name):
@@ -96,12 +96,11 @@ class BundleSet:
         return scorer
 
 
-def sign_set(folder: Path, key: Path) -> str:
-    """Sign the router and every bundle of a set, and return the key's id; raises as `sign` and `BundleSet` do."""
-    bundle_set = BundleSet(folder)
+def sign_set(folder: Path, categories: Iterable[str], key: Path) -> str:
+    """Sign the router and every bundle of a set that was read, and return the key's id; raises as `sign` does."""
     signature = signature_of((folder / ROUTER / MANIFEST).read_bytes(), key)
     write_text(folder / ROUTER / SIGNATURE, signature.decode())
-    signed = [sign(folder / one.name, key).signer for one in bundle_set.categories]
+    signed = [sign(folder / name, key).signer for name in categories]
     return str(signed[0])
 
 

@@ -80,7 +80,7 @@ class RoutedGauges:
                 "category": route.category,
                 "threshold": None if scorer is None else scorer.threshold,
                 "nearest_category": route.nearest,
-                "relative_distance": route.relative[route.nearest],
+                "relative_distance": route.relative,
             },
         )
 

@@ -48,14 +48,16 @@ def run(asked: Namespace) -> Answer:
         ImageError: an image cannot be read.
     """
     gauges = open_gauges(asked.bundle, trust=asked.trust)  # checks hashes, format, threshold, agreement and signature
-    checked = [_checked(scorer, signed=asked.trust is not None) for scorer in gauges.scorers.values()]
-    lines = [line for scorer, facts in checked for line in _said(scorer, facts, trusts=asked.trust is not None)]
+    trusts = asked.trust is not None
+    checked = [_checked(scorer, signed=trusts) for scorer in gauges.scorers.values()]
+    both = zip(gauges.scorers.values(), checked, strict=True)
+    lines = [line for scorer, facts in both for line in _said(scorer, facts, trusts=trusts)]
     report: dict[str, Any] = {"ok": True}
     if gauges.is_one:
-        report |= checked[0][1]
+        report |= checked[0]
     else:
         _require_routes(gauges)
-        report |= {"bundle": gauges.fingerprint, "categories": [facts for _, facts in checked]}
+        report |= {"bundle": gauges.fingerprint, "categories": checked}
         lines.append(f"ok  the router of {len(checked)} categories runs here and knows their bundles")
     if asked.reference is None:
         judged = [_judged(gauges, item) for place in asked.files for item in items([place])]
@@ -86,7 +88,7 @@ def run(asked: Namespace) -> Answer:
     return Answer(report, "\n".join(lines), passed=not differences)
 
 
-def _checked(scorer: Scorer, *, signed: bool) -> tuple[Scorer, dict[str, Any]]:
+def _checked(scorer: Scorer, *, signed: bool) -> dict[str, Any]:
     """What a bundle is and what was checked of it, after its network was tried and its pictures were read."""
     _require_inference(scorer)
     patches = scorer.good_patches
@@ -95,7 +97,7 @@ def _checked(scorer: Scorer, *, signed: bool) -> tuple[Scorer, dict[str, Any]]:
         checks.append(f"pictures of {len(patches)} good patches")
     if signed:
         checks.append(f"signed with the key {scorer.signer}")
-    facts = {
+    return {
         "category": scorer.category,
         "bundle": scorer.fingerprint,
         "threshold": scorer.threshold,
@@ -103,7 +105,6 @@ def _checked(scorer: Scorer, *, signed: bool) -> tuple[Scorer, dict[str, Any]]:
         "signer": scorer.signer,
         "checks": checks,
     }
-    return scorer, facts
 
 
 def _said(scorer: Scorer, facts: dict[str, Any], *, trusts: bool) -> list[str]:
