@@ -2,10 +2,9 @@
 
 import door
 from gonogo.config import Params
-from gonogo.export import ExportParams, export_onnx
+from gonogo.export import INT8_FILE, ExportParams, export_onnx
 from gonogo.manifest import read_manifest
-from gonogo.model import load_model
-from gonogo.parity import INT8_FILE, bundle_facts
+from gonogo.model import bundle_facts, load_model
 from gonogo.quantise import calibration_images, quantise
 from gonogo.scorer import ONNX_FILE
 

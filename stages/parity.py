@@ -1,12 +1,15 @@
 """Prove that the ONNX file is the model, and only then write the bundle."""
 
 import door
+from gonogo.bundling import write_bundle
 from gonogo.config import Params
-from gonogo.files import write_metrics
-from gonogo.int8 import judge_int8, write_int8_bundle
+from gonogo.export import INT8_FILE
+from gonogo.files import read_json, read_rows, write_metrics
+from gonogo.int8 import judge_int8
 from gonogo.manifest import read_manifest
 from gonogo.model import load_model
-from gonogo.parity import INT8_FILE, ParityParams, compare, write_bundle
+from gonogo.model_card import Measured
+from gonogo.parity import ParityParams, compare
 from gonogo.scorer import ONNX_FILE
 
 
@@ -20,10 +23,14 @@ def main(category: str, params: Params) -> None:
     int8 = judge_int8(model, onnx_path, int8_path, manifest, values) if int8_path.is_file() else None
     evidence = parity.metrics() | (int8.metrics() if int8 else {}) | {"data_fingerprint": manifest.fingerprint}
     write_metrics(door.path("metrics", "parity", f"{category}.json"), evidence)
-    if int8 is None:
-        write_bundle(door.path("bundles", category), onnx_path, model, parity, manifest)
-    else:
-        write_int8_bundle(door.path("bundles", category), int8_path, model, parity, int8, manifest)
+    measured = Measured(
+        prepare=read_json(door.path("metrics", "prepare", f"{category}.json")),
+        evaluate=read_json(door.path("metrics", "evaluate", f"{category}.json")),
+        rows=read_rows(door.path("plots", "records", f"{category}.csv")),
+    )
+    proven = onnx_path if int8 is None else int8_path
+    write_bundle(door.path("bundles", category), proven, model, parity, manifest, measured, int8)
+    if int8 is not None:
         door.say(f"{category}: in eight bits {evidence['int8_flips']} of {len(int8.images)} test verdicts flip")
     scores, maps = evidence["score_max_diff_e6"], evidence["map_max_diff_e6"]
     door.say(

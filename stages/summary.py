@@ -2,8 +2,8 @@
 
 import door
 from gonogo.config import Params
-from gonogo.files import read_json, read_manifest, read_rows, write_metrics
-from gonogo.model_card import Card, write_model_card
+from gonogo.files import read_json, read_manifest, read_rows, write_metrics, write_text
+from gonogo.model_card import Measured, card_text
 from gonogo.report import CategoryReport, read_studies, write_report
 from gonogo.summary import summarise
 from gonogo.threshold_record import ThresholdRecord
@@ -15,7 +15,7 @@ def main(params: Params) -> None:
     write_metrics(door.path("metrics", "summary.json"), summary)
     write_report(door.path("report"), summary, categories, read_studies(door.path("searches")))
     for category in categories:
-        write_model_card(door.path("plots", "model_cards", f"{category.name}.md"), card_of(category))
+        write_text(door.path("plots", "model_cards", f"{category.name}.md"), model_card_of(category))
     if "image_auroc.mean" in summary:
         mean, worst = summary["image_auroc.mean"], summary["image_auroc.worst"]
         door.say(f"image AUROC: mean {mean:.3f}, worst {worst:.3f} ({summary['image_auroc.worst_category']})")
@@ -43,16 +43,9 @@ def report_of(category: str) -> CategoryReport:
     )
 
 
-def card_of(category: CategoryReport) -> Card:
-    return Card(
-        category=category.name,
-        bundle=read_manifest(door.path("bundles", category.name)),
-        prepare=category.prepare,
-        evaluate=category.evaluate,
-        parity=category.parity,
-        robustness=category.robustness,
-        rows=category.rows,
-    )
+def model_card_of(category: CategoryReport) -> str:
+    bundle = read_manifest(door.path("bundles", category.name))
+    return card_text(bundle, Measured(category.prepare, category.evaluate, category.rows), category.robustness)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gonogo.bundling import write_bundle
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.contract import Detector
 from gonogo.export import export_onnx
@@ -23,8 +24,9 @@ from gonogo.fit_images import FitImages
 from gonogo.inspection import inspect_calibrate
 from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest
-from gonogo.model import Model, load_model, save_model
-from gonogo.parity import ParityParams, bundle_facts, compare, write_bundle
+from gonogo.model import Model, bundle_facts, load_model, save_model
+from gonogo.model_card import Measured
+from gonogo.parity import ParityParams, compare
 from gonogo.prepare import PrepareParams, prepare, shares_of
 from gonogo.regions import RegionParams
 from gonogo.sample import Sample, Shares
@@ -35,6 +37,20 @@ from import_closure import ROOT
 
 # timm's smallest, for what does not depend on how good features are: the default backbone takes three times as long.
 TINY: dict[str, object] = {"backbone": "test_resnet", "weights": "random"}
+
+# What a bundle's model card tells, where a test does not come by it through the pipeline.
+MEASURED = Measured(
+    prepare={"n_fit": 1, "n_fit_defective": 0, "n_calibrate": 1, "n_calibrate_groups": 1, "n_test_good": 0},
+    evaluate={
+        "data_fingerprint": "0" * 64,
+        "interval_confidence": 0.95,
+        "n_defective": 0,
+        "n_good": 0,
+        "threshold": 1.0,
+        "uncertain_rate": 0.0,
+    },
+    rows=[],
+)
 
 # Small enough to fit in a second, and otherwise the detectors that the pipeline runs.
 OPTIONS: dict[str, dict[str, object]] = {
@@ -205,7 +221,7 @@ def bundled(model: Model, manifest: Manifest, folder: Path) -> Path:
     """The bundle in `folder` of a model that is proven on the manifest."""
     export_onnx(model.inspector, folder / "gauge.onnx", metadata=bundle_facts(model), opset=18)
     parity = compare(model, folder / "gauge.onnx", manifest, ParityParams(1e-4, [1, 8], [[9, 9], [30, 20]], 0.01, 0.02))
-    write_bundle(folder / "bundle", folder / "gauge.onnx", model, parity, manifest)
+    write_bundle(folder / "bundle", folder / "gauge.onnx", model, parity, manifest, MEASURED)
     return folder / "bundle"
 
 

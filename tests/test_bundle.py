@@ -18,7 +18,7 @@ from gonogo.errors import DataError, IntegrityError
 from gonogo.files import checked_manifest, read_manifest, write_manifest
 from gonogo.scorer import Scorer
 
-FILES = ["manifest.json", "gauge.onnx", "parity.json"]  # in the order of a packed bundle
+FILES = ["manifest.json", "gauge.onnx", "model_card.md", "parity.json"]  # in the order of a packed bundle
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_one_file_judges_as_its_folder_does_and_is_the_same_bytes_each_time(bund
     assert (tmp_path / "again.gonogo").read_bytes() == packed.read_bytes()
     with zipfile.ZipFile(packed) as archive:
         assert archive.testzip() is None
-        assert archive.namelist() == ["manifest.json", "gauge.onnx", "parity.json"]
+        assert archive.namelist() == FILES
 
 
 def test_packed_and_unpacked_by_the_command_it_is_the_same_folder(bundle, tmp_path, capsys):

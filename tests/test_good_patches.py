@@ -13,9 +13,10 @@ import torch
 from onnx import TensorProto, helper
 from PIL import Image
 
-from conftest import OPTIONS, TINY, fitted, modelled
+from conftest import MEASURED, OPTIONS, TINY, fitted, modelled
 from gonogo.bank_pictures import Views, bank_files, views_of
 from gonogo.bundle import pack
+from gonogo.bundling import write_bundle
 from gonogo.cli import main
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.contract import Remembers
@@ -30,7 +31,8 @@ from gonogo.inspector import Inspector
 from gonogo.line.explain import Cell, apart
 from gonogo.line.picture import CAPTION, GAP, HEADER, PANEL, TILE
 from gonogo.manifest import Manifest, Record
-from gonogo.parity import Comparison, Parity, ParityParams, bundle_facts, compare, write_bundle
+from gonogo.model import bundle_facts
+from gonogo.parity import Comparison, Parity, ParityParams, compare
 from gonogo.scorer import Scorer, open_session, run_matched
 from gonogo.tiling import Tiles, Tiling
 
@@ -51,6 +53,12 @@ def rows_of(detector, images):
     return rows.double().numpy(), detector.memory_bank_.double().numpy()
 
 
+def weights_of(detector):
+    """(m,) what distances to the bank's entries are multiplied by."""
+    weights = getattr(detector, "bank_weights_", None)
+    return np.ones(len(detector.places())) if weights is None else weights.double().numpy()
+
+
 # Which
 
 
@@ -59,7 +67,7 @@ def test_the_nearest_entry_is_that_of_brute_force(remembering, pixels):
         rows, bank = rows_of(remembering.detector, remembering.resized(torch.from_numpy(pixels[:3])))
     for image, entries in zip(rows, remembering.inspect_matched(pixels[:3])[2].reshape(3, -1), strict=True):
         for row, entry in zip(image, entries, strict=True):
-            distances = np.sqrt(((bank - row) ** 2).sum(axis=1))
+            distances = np.sqrt(((bank - row) ** 2).sum(axis=1)) * weights_of(remembering.detector)
             assert distances[entry] <= distances.min() * (1 + 1e-5)
 
 
@@ -69,8 +77,9 @@ def test_the_distance_to_an_entry_is_that_of_brute_force(remembering, pixels):
         rows, bank = rows_of(remembering.detector, resized)
         entries = remembering.detector.matched(resized)[2].flip(0)
         told = remembering.detector.distance_to(resized, entries).flatten(1).numpy()
+    weights = weights_of(remembering.detector)
     expected = [
-        [np.linalg.norm(r - bank[e]) for r, e in zip(*of, strict=True)]
+        [np.linalg.norm(r - bank[e]) * weights[e] for r, e in zip(*of, strict=True)]
         for of in zip(rows, entries.flatten(1), strict=True)
     ]
     np.testing.assert_allclose(told, expected, rtol=1e-4)
@@ -80,7 +89,12 @@ def test_a_detector_without_a_bank_names_nothing(digits_model, bundle, pixels):
     assert not isinstance(digits_model.inspector.detector, Remembers)
     scorer = Scorer(bundle)
     assert (scorer.run_matched(pixels)[2], scorer.good_patches) == (None, None)
-    assert sorted(path.name for path in bundle.iterdir()) == ["gauge.onnx", "manifest.json", "parity.json"]
+    assert sorted(path.name for path in bundle.iterdir()) == [
+        "gauge.onnx",
+        "manifest.json",
+        "model_card.md",
+        "parity.json",
+    ]
 
 
 # Where from
@@ -240,7 +254,7 @@ def remembered(model, some, tmp_path_factory):
     folder = tmp_path_factory.mktemp("remembered")
     export_onnx(model.inspector, folder / "gauge.onnx", metadata=bundle_facts(model), opset=18)
     parity = compare(model, folder / "gauge.onnx", some, ONCE)
-    write_bundle(folder / "bundle", folder / "gauge.onnx", model, parity, some)
+    write_bundle(folder / "bundle", folder / "gauge.onnx", model, parity, some, MEASURED)
     return folder / "bundle"
 
 
@@ -249,7 +263,8 @@ def test_the_bundle_has_a_picture_of_each_entry_cut_from_the_image_that_it_names
     patches = scorer.good_patches
     detector = model.inspector.detector
     assert len(patches) == len(detector.memory_bank_) > 10
-    assert set(scorer.manifest["files"]) == {"gauge.onnx", "neighbours.jpg", "neighbours.json", "parity.json"}
+    pictures = {"neighbours.jpg", "neighbours.json"}
+    assert set(scorer.manifest["files"]) == {"gauge.onnx", "model_card.md", "parity.json"} | pictures
     fit = digits.with_role("fit")[:40]
     for entry, (view, cell) in enumerate(detector.places().tolist()):
         good, (row, column) = patches[entry], divmod(cell, patches.cells[1])
@@ -348,7 +363,7 @@ def test_where_the_gauge_does_not_say_where_the_whole_image_is_compared(digits, 
         known = modelled(fitted("knn", digits), digits, tmp_path / "model")
     export_onnx(known.inspector, tmp_path / "gauge.onnx", metadata=bundle_facts(known), opset=18)
     agreed = Parity([Comparison("a.png", "8 x 8", 1, 1.0, 1.0, 0.0)], known.threshold.threshold, 1e-4)
-    write_bundle(tmp_path / "bundle", tmp_path / "gauge.onnx", known, agreed, digits)
+    write_bundle(tmp_path / "bundle", tmp_path / "gauge.onnx", known, agreed, digits, MEASURED)
     fit = digits.with_role("fit")[7]
     assert main(["explain", str(tmp_path / "bundle"), str(digits.path_of(fit)), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

@@ -9,11 +9,13 @@ import onnxruntime
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from conftest import fitted, modelled
+from conftest import MEASURED, fitted, modelled
+from gonogo.bundling import write_bundle
 from gonogo.errors import ConfigError, ExportError, ParityError
 from gonogo.export import export_onnx
-from gonogo.int8 import judge_int8, write_int8_bundle
-from gonogo.parity import Comparison, Parity, ParityParams, bundle_facts, compare
+from gonogo.int8 import judge_int8
+from gonogo.model import bundle_facts
+from gonogo.parity import Comparison, Parity, ParityParams, compare
 from gonogo.quantise import CALIBRATION_IMAGES, FLOATS, calibration_images, quantise
 from gonogo.scorer import Scorer, open_session, run_session
 from gonogo.threshold import certify
@@ -171,13 +173,15 @@ def test_the_bundle_judges_in_eight_bits_by_its_own_threshold_and_says_so_inside
 ):
     model, float_path, int8_path = gauge
     parity = compare(model, float_path, some, ANY)
-    write_int8_bundle(tmp_path / "bundle", int8_path, model, parity, int8, some)
+    write_bundle(tmp_path / "bundle", int8_path, model, parity, some, MEASURED, int8)
     scorer = Scorer(tmp_path / "bundle")
     verdicts = [scorer.score_image(some.path_of(record)) for record in some.with_role("test")]
     assert [verdict.score for verdict in verdicts] == int8.int8_scores.tolist()
     assert scorer.threshold == int8.threshold.threshold
     assert scorer.rule == int8.rule
     assert scorer.manifest["parity"]["int8_flips"] == int(int8.flips.sum())
+    card = (tmp_path / "bundle" / "model_card.md").read_text(encoding="utf-8")
+    assert f"{int8.flips.sum()} test images have another verdict" in card
     props = onnxruntime.InferenceSession(tmp_path / "bundle" / "gauge.onnx").get_modelmeta().custom_metadata_map
     assert json.loads(props["gonogo.threshold"]) == int8.threshold.to_dict()
     assert json.loads(props["gonogo.regions"]) == int8.rule.to_dict()
@@ -189,10 +193,10 @@ def test_no_bundle_is_written_where_either_proof_fails(gauge, some, int8, judged
     agreeing = Comparison("a.png", "8 x 8", 1, reference_score=2.0, onnx_score=2.0, map_difference=0.0)
     fails = replace(judged, params=replace(ANY, int8_flips=0.0))
     with pytest.raises(ParityError, match="int8_flips"):
-        write_int8_bundle(tmp_path / "bundle", int8_path, model, Parity([agreeing], 1.0, 1e-4), fails, some)
+        write_bundle(tmp_path / "bundle", int8_path, model, Parity([agreeing], 1.0, 1e-4), some, MEASURED, fails)
     flipped = replace(agreeing, onnx_score=0.5)
     with pytest.raises(ParityError, match=r"reference score 2, onnxruntime 0\.5"):
-        write_int8_bundle(tmp_path / "bundle", int8_path, model, Parity([flipped], 1.0, 1e-4), int8, some)
+        write_bundle(tmp_path / "bundle", int8_path, model, Parity([flipped], 1.0, 1e-4), some, MEASURED, int8)
     assert not (tmp_path / "bundle").exists()
 
 

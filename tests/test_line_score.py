@@ -202,7 +202,7 @@ def test_pictures_show_map_mask_and_overlay_and_no_two_images_share_one(bundle, 
 
 
 def test_a_terminal_sees_a_count_where_it_sees_no_verdicts(bundle, tree, tmp_path, monkeypatch, capsys):
-    for telling, shown in ((["--csv", str(tmp_path / "rows.csv")], True), ([], False)):
+    for telling, shown in ((["--csv", str(tmp_path / "rows.csv")], True), ([], False), (["--jsonl"], False)):
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
         main(["score", str(bundle), str(tree), *telling])
         assert ("4 images" in capsys.readouterr().err) is shown

@@ -1,26 +1,25 @@
 """The model card says what was measured, and its limits are those that the measurements have."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
 from conftest import CALIBRATE
-from gonogo.model_card import Card, write_model_card
+from gonogo.model_card import Measured, card_text
 from gonogo.threshold import threshold_of
 
 RECORD = threshold_of(np.arange(1.0, 41.0), [str(number) for number in range(40)], CALIBRATE, seed=1)
-CARD = Card(
-    category="tile",
-    bundle={
-        "detector": {"name": "pca", "options": {"image_size": 64}, "facts": {"n_components": 7}},
-        "versions": {"torch": "2"},
-        "runtime": {"onnxruntime": "1"},
-        "preprocessing": {"input": "uint8 RGB (n, h, w, 3)", "resize": "to 64 x 64"},
-        "files": {"gauge.onnx": "ab" * 32},
-        "localises": True,
-        "threshold": RECORD.to_dict(),
-    },
+BUNDLE = {
+    "category": "tile",
+    "detector": {"name": "pca", "options": {"image_size": 64}, "facts": {"n_components": 7}},
+    "versions": {"torch": "2"},
+    "runtime": {"onnxruntime": "1"},
+    "preprocessing": {"input": "uint8 RGB (n, h, w, 3)", "resize": "to 64 x 64"},
+    "localises": True,
+    "threshold": RECORD.to_dict(),
+    "parity": {"n_comparisons": 12, "n_flips": 0, "score_max_diff_e6": 0.5},
+}
+FILES = {"files": {"gauge.onnx": "ab" * 32}}
+MEASURED = Measured(
     prepare={
         "n_fit": 90,
         "n_fit_defective": 0,
@@ -39,41 +38,36 @@ CARD = Card(
         "image_auroc_baseline": 0.6,
         "image_auroc_lift": 0.31,
         "recall": 0.7,
+        "threshold": RECORD.threshold,
         "uncertain_rate": 0.1,
         "n_good": 50,
         "n_defective": 42,
-    },
-    parity={"n_comparisons": 12, "n_flips": 0, "score_max_diff_e6": 0.5},
-    robustness={
-        "false_alarm_rate.none": 0.0,
-        "recall.none": 0.7,
-        "false_alarm_rate.white_balance_3": 0.2,
-        "recall.white_balance_3": 0.8,
-        "recall.white_balance_4": 0.1,
-        "worst_false_alarm_rate": 0.2,
-        "worst_false_alarm_rate_corruption": "white balance",
-        "worst_recall": 0.8,
-        "worst_recall_corruption": "white balance",
     },
     rows=[
         {"role": "test", "label": 1, "defect_type": name, "score": score}
         for name, score in [("hole", 50.0), ("hole", 45.0), ("stain", 3.0), ("stain", 44.0), ("stain", 2.0)]
     ],
 )
+ROBUSTNESS = {
+    "false_alarm_rate.none": 0.0,
+    "recall.none": 0.7,
+    "false_alarm_rate.white_balance_3": 0.2,
+    "recall.white_balance_3": 0.8,
+    "recall.white_balance_4": 0.1,
+    "worst_false_alarm_rate": 0.2,
+    "worst_false_alarm_rate_corruption": "white balance",
+    "worst_recall": 0.8,
+    "worst_recall_corruption": "white balance",
+}
 
 
-@pytest.fixture
-def text(tmp_path):
-    def written(**changes):
-        for name in ("evaluate", "robustness", "bundle"):
-            changes[name] = {**getattr(CARD, name), **changes.get(name, {})}
-        write_model_card(tmp_path / "card.md", dataclasses.replace(CARD, **changes))
-        return (tmp_path / "card.md").read_text(encoding="utf-8")
-
-    return written
+def text(*, evaluate=None, robustness=None, bundle=None):
+    """The card beside the bundle, of measurements changed so."""
+    measured = Measured(MEASURED.prepare, {**MEASURED.evaluate, **(evaluate or {})}, MEASURED.rows)
+    return card_text(BUNDLE | FILES | (bundle or {}), measured, ROBUSTNESS | (robustness or {}))
 
 
-def test_it_has_certificate_data_results_and_robustness_with_their_figures(text):
+def test_it_has_certificate_data_results_and_robustness_with_their_figures():
     card = text()
     assert f"**{RECORD.sentence[0].upper()}{RECORD.sentence[1:]}.**" in card
     for line in (
@@ -89,6 +83,7 @@ def test_it_has_certificate_data_results_and_robustness_with_their_figures(text)
         assert line in card.splitlines()
     assert "`" + "f" * 64 + "`" in card
     assert "dvc repro robustness@tile bench@tile" in card
+    assert f"| gauge.onnx | `{'ab' * 32}` |" in card
 
 
 @pytest.mark.parametrize(
@@ -107,12 +102,29 @@ def test_it_has_certificate_data_results_and_robustness_with_their_figures(text)
         ({"bundle": {"threshold": RECORD.to_dict() | {"more_groups_needed": 7}}}, "takes 7 more good parts"),
     ],
 )
-def test_a_limit_stands_there_where_the_measurements_have_it_and_only_there(text, changes, limit):
+def test_a_limit_stands_there_where_the_measurements_have_it_and_only_there(changes, limit):
     assert limit in text(**changes)
     if changes:
         assert limit not in text()
 
 
-def test_what_has_no_value_is_listed(text):
+def test_what_has_no_value_is_listed():
     assert "Without a value on these images: aupro_30, pixel_ap." in text(evaluate={"absent": "aupro_30, pixel_ap"})
     assert "Without a value" not in text()
+
+
+def test_the_card_in_the_bundle_has_all_but_what_is_measured_with_the_bundle():
+    within, beside = card_text(BUNDLE, MEASURED).splitlines(), text().splitlines()
+    changed = beside.index("## When conditions change")
+    assert [line for line in beside[:changed] if not line.startswith("| gauge.onnx")] == within[: changed - 1]
+    assert within[changed + 1].endswith("see `plots/model_cards/tile.md` in the project.")
+    assert within[within.index("## Limits") :] == beside[beside.index("## Limits") :]
+
+
+def test_a_gauge_in_eight_bits_says_that_its_results_are_those_in_floats():
+    other = RECORD.to_dict() | {"threshold": 44.5}  # its own; of the scores in floats it would miss another stain
+    parity = BUNDLE["parity"] | {"int8_flips": 3}
+    card = text(bundle={"threshold": other, "parity": parity})
+    assert "3 test images have another verdict." in card
+    assert "| stain | 1 of 3 |" in card
+    assert "eight bits" not in text()

@@ -10,11 +10,14 @@ import onnxruntime
 import pytest
 import torch
 
-from conftest import modelled
+from conftest import MEASURED, modelled
+from gonogo.bundling import write_bundle
 from gonogo.detectors.contract import Remembers
 from gonogo.errors import ConfigError, ParityError
 from gonogo.export import export_onnx
-from gonogo.parity import Comparison, Parity, ParityParams, bundle_facts, compare, write_bundle
+from gonogo.model import bundle_facts
+from gonogo.model_card import card_text
+from gonogo.parity import Comparison, Parity, ParityParams, compare
 from gonogo.scorer import open_session, run_matched, run_session
 
 PARAMS = ParityParams(
@@ -67,10 +70,13 @@ def test_parity_of_real_images_allows_the_bundle(exported, digits, tmp_path):
     parity = compare(model, path, few(digits), PARAMS)
     assert {c.batch_size for c in parity.comparisons} == {1, 8}
     assert {c.size for c in parity.comparisons} == {"8 x 8", "37 x 21", "90 x 64"}
-    write_bundle(tmp_path / "bundle", path, model, parity, digits)
+    write_bundle(tmp_path / "bundle", path, model, parity, digits, MEASURED)
     assert parity.metrics()["passed"] is True
     assert parity.metrics()["rank_agreement"] > 0.999
-    assert (tmp_path / "bundle" / "gauge.onnx").is_file()
+    written = json.loads((tmp_path / "bundle" / "manifest.json").read_bytes())
+    assert {"gauge.onnx", "parity.json", "model_card.md"} <= set(written["files"])
+    card = (tmp_path / "bundle" / "model_card.md").read_text(encoding="utf-8")
+    assert card == card_text({key: value for key, value in written.items() if key != "files"}, MEASURED)
 
 
 def test_the_file_says_what_it_is(exported):
@@ -111,7 +117,7 @@ def test_export_is_refused_when_scores_drift_beyond_the_tolerance(exported, digi
     parity = compare(model, faulty, few(digits), PARAMS)
     assert parity.metrics()["n_beyond_tolerance"] == len(parity.comparisons)
     with pytest.raises(ParityError, match=r"images/\w+\.png"):
-        write_bundle(tmp_path / "bundle", faulty, model, parity, digits)
+        write_bundle(tmp_path / "bundle", faulty, model, parity, digits, MEASURED)
     assert not (tmp_path / "bundle").exists()
 
 

@@ -59,8 +59,13 @@ def test_the_nearest_patch_is_that_of_a_plain_search_and_of_equals_the_first_wha
     generator = torch.Generator().manual_seed(size)
     bank = torch.randint(-1, 2, (size, 3), generator=generator).float()  # whole numbers: many equals, no rounding
     rows = torch.randint(-2, 3, (2, 70, 3), generator=generator).float()
-    expected = np.stack([distances(image, bank) for image in rows]).argmin(axis=2)
-    np.testing.assert_array_equal(nearest_index(rows, bank).numpy(), expected)
+    by_distance = np.stack([distances(image, bank) for image in rows])
+    np.testing.assert_array_equal(nearest_index(rows, bank).numpy(), by_distance.argmin(axis=2))
+    weights = torch.rand(size, generator=generator) + 0.5
+    index = nearest_index(rows, bank, weights).numpy()[..., None]
+    weighted = by_distance * weights.numpy()
+    found = np.take_along_axis(weighted, index, axis=2)[..., 0]
+    np.testing.assert_allclose(found, weighted.min(axis=2), atol=1e-3)
     assert size == 1 or len(np.unique(bank.numpy(), axis=0)) < size
 
 

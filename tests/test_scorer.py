@@ -17,7 +17,7 @@ from gonogo.export import export_onnx
 from gonogo.files import SCHEMA, read_manifest, write_manifest
 from gonogo.images import read_image, write_png
 from gonogo.inspection import inspect_records
-from gonogo.parity import bundle_facts
+from gonogo.model import bundle_facts
 from gonogo.regions import defect_mask, find_regions
 from gonogo.scorer import Scorer
 

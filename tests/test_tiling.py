@@ -9,8 +9,9 @@ import torch
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from skimage import data
 
-from conftest import OPTIONS, REGIONS, fitted, modelled
+from conftest import MEASURED, OPTIONS, REGIONS, fitted, modelled
 from gonogo.anomaly_map import resize
+from gonogo.bundling import write_bundle
 from gonogo.config import Params, build
 from gonogo.detectors.mean_image import MeanImage
 from gonogo.detectors.patchcore import PatchCore
@@ -19,7 +20,8 @@ from gonogo.export import export_onnx
 from gonogo.fit import FitParams
 from gonogo.fit_images import FitImages
 from gonogo.inspector import Inspector
-from gonogo.parity import ParityParams, bundle_facts, compare, write_bundle
+from gonogo.model import bundle_facts
+from gonogo.parity import ParityParams, compare
 from gonogo.scorer import open_session, run_session
 from gonogo.tiling import Tiles, Tiling
 from import_closure import ROOT
@@ -212,7 +214,7 @@ def test_a_saved_model_tiles_as_before_and_its_file_agrees_at_every_size_and_bat
     export_onnx(model.inspector, onnx_path, metadata=bundle_facts(model), opset=18)
     parity = compare(model, onnx_path, some, ParityParams(1e-4, [1, 8], [[37, 21], [90, 64]], 0.01, 0.02))
     assert {c.batch_size for c in parity.comparisons} == {1, 8}
-    write_bundle(tmp_path / "bundle", onnx_path, model, parity, digits)
+    write_bundle(tmp_path / "bundle", onnx_path, model, parity, digits, MEASURED)
 
 
 def test_what_lies_outside_the_roi_changes_nothing_with_tiles_either(digits, tmp_path):

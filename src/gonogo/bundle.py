@@ -17,12 +17,12 @@ from typing import Any
 
 from gonogo.errors import DataError, IntegrityError
 from gonogo.files import PLAIN_NAME, checked_manifest, read_manifest
-from gonogo.signature import SIGNATURE, require_signed, signature_of, signer_in
+from gonogo.signature import SIGNATURE, require_signed, signature_in, signature_of, signer_in
 
 ONNX_FILE = "gauge.onnx"
 MANIFEST = "manifest.json"
 SUFFIX = ".gonogo"
-MOST_FILES = 64  # in one file; the pipeline writes five at most
+MOST_FILES = 64  # in one file; the pipeline writes six at most
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip knows
 MODE = (stat.S_IFREG | 0o644) << 16
 
@@ -93,7 +93,7 @@ def read_bundle(place: Path, *, trust: Path | None = None) -> Bundle:
     else:
         body = read_manifest(place)
         manifest = (place / MANIFEST).read_bytes()
-        signature = (place / SIGNATURE).read_bytes() if (place / SIGNATURE).is_file() else None
+        signature = signature_in(place)
         files = {name: place / name for name in body["files"]}
     if ONNX_FILE not in files:
         raise IntegrityError(f"{place}: its manifest does not list {ONNX_FILE}")

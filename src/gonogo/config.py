@@ -32,11 +32,14 @@ def read_yaml(path: Path) -> Section:
     Raises:
         ConfigError: the file is missing, is not YAML or is not a mapping.
     """
+    return _mapping(_text(path), path)
+
+
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file; run this in the project's root") from error
-    return _mapping(text, path)
 
 
 def _mapping(text: str, path: Path) -> Section:
@@ -56,10 +59,7 @@ def project_path(name: str, *parts: str, root: Path = Path()) -> Path:
         ConfigError: there is no dvc.yaml, or it has no such path.
     """
     file = root / "dvc.yaml"
-    try:
-        paths = _paths(file.read_text(encoding="utf-8"), file)
-    except FileNotFoundError as error:
-        raise ConfigError(f"{file}: no such file; run this in the project's root") from error
+    paths = _paths(_text(file), file)
     if name not in paths:
         raise ConfigError(f"{file}: vars has no path {name!r}")
     return root.joinpath(paths[name], *parts)

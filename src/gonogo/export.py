@@ -21,6 +21,7 @@ from gonogo.detectors.isolation_forest import IsolationForest
 from gonogo.inspector import Inspector
 from gonogo.tiling import Tiles
 
+INT8_FILE = "gauge_int8.onnx"  # beside the float candidate, where `ExportParams.int8` asks for it
 PIXELS, SCORE, MAP, NEAREST = "pixels", "score", "anomaly_map", "nearest"
 
 Shape = tuple[int | str, ...]  # a name stands for a dimension of any size

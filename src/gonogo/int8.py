@@ -9,22 +9,18 @@ nothing but whether there is a bundle.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 
 from gonogo.errors import ConfigError, ParityError
-from gonogo.export import describe
-from gonogo.files import write_manifest
 from gonogo.inspection import inspect_good
 from gonogo.manifest import Manifest, Record
 from gonogo.metrics import auroc
-from gonogo.model import Model, versions
-from gonogo.parity import Parity, ParityParams, bundle_facts, write_beside
+from gonogo.model import Model
+from gonogo.parity import ParityParams
 from gonogo.regions import RegionRule
-from gonogo.scorer import ONNX_FILE, open_session, run_session
+from gonogo.scorer import open_session, run_session
 from gonogo.threshold import certify_like
 from gonogo.threshold_record import ThresholdRecord
 
@@ -113,29 +109,6 @@ def judge_int8(model: Model, float_path: Path, int8_path: Path, manifest: Manife
         float_threshold=certificate.threshold,
         params=params,
     )
-
-
-def write_int8_bundle(
-    folder: Path, int8_path: Path, model: Model, parity: Parity, int8: Int8, manifest: Manifest
-) -> None:
-    """Write the bundle of the gauge in eight bits, with its own threshold and rule, and both proofs; no probability.
-
-    Raises:
-        ParityError: the evidence does not allow it.
-        DataError: a fit image of the model is not in the `manifest`.
-        ImageError: one cannot be read.
-    """
-    parity.require_agreement()
-    int8.require_agreement()
-    own = {"threshold": int8.threshold.to_dict(), "probability": None, "regions": int8.rule.to_dict()}
-    facts: dict[str, Any] = bundle_facts(model) | own
-    proto = onnx.load(int8_path)
-    describe(proto, facts)
-    folder.mkdir(parents=True, exist_ok=True)
-    onnx.save(proto, folder / ONNX_FILE)
-    beside = write_beside(folder, model, parity, manifest)
-    proof = parity.metrics() | int8.metrics()
-    write_manifest(folder, facts | {"parity": proof, "runtime": versions("onnxruntime")}, [ONNX_FILE, *beside])
 
 
 def _seen(

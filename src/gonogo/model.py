@@ -117,6 +117,12 @@ def load_model(folder: Path) -> Model:
     return Model(inspector, threshold, probability, rule, manifest)
 
 
+def bundle_facts(model: Model) -> dict[str, Any]:
+    """What the ONNX file and the bundle's manifest both say of the model."""
+    kept = ("schema", "category", "detector", "preprocessing", "localises", "threshold", "probability", "regions")
+    return {key: model.manifest[key] for key in (*kept, "data_fingerprint", "versions")}
+
+
 def versions(*distributions: str) -> dict[str, str]:
     """Versions of gonogo, Python and the named distributions."""
     return {"gonogo": gonogo.__version__, "python": platform.python_version()} | {

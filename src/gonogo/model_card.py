@@ -5,11 +5,9 @@ Source: Mitchell et al. 2019, "Model Cards for Model Reporting", for what a card
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from gonogo.changes import markdown_table, readable
-from gonogo.files import write_text
 from gonogo.operating_points import Rate, ScoresByKind, operating_points
 from gonogo.threshold_record import ThresholdRecord
 
@@ -31,95 +29,100 @@ FEW, BAD = 30, 0.5  # test images of a kind; a recall or a false-alarm rate unde
 
 
 @dataclass(frozen=True)
-class Card:
-    """What the pipeline found out about one category.
+class Measured:
+    """What the pipeline found out about one category before its bundle was written.
 
     Attributes:
-        bundle: the manifest of its bundle.
-        prepare, evaluate, parity, robustness: its metrics files.
+        prepare, evaluate: its metrics files.
         rows: its per-image records.
     """
 
-    category: str
-    bundle: Mapping[str, Any]
     prepare: Mapping[str, Any]
     evaluate: Mapping[str, Any]
-    parity: Mapping[str, Any]
-    robustness: Mapping[str, Any]
     rows: Sequence[Mapping[str, Any]]
 
-    @property
-    def record(self) -> ThresholdRecord:
-        """What is known of its threshold."""
-        return ThresholdRecord.from_dict(self.bundle["threshold"])
+
+def card_text(bundle: Mapping[str, Any], measured: Measured, robustness: Mapping[str, Any] | None = None) -> str:
+    """The card as Markdown, the same text for the same gauge and metrics.
+
+    Args:
+        bundle: the bundle's manifest; `files` may not be there yet, as in the card that goes into the bundle.
+        robustness: the metrics file of the changed images, which are judged by the finished bundle; None before.
+    """
+    return "\n".join(_lines(bundle, measured, robustness)) + "\n"
 
 
-def write_model_card(path: Path, card: Card) -> None:
-    """Write the card as Markdown, the same bytes for the same gauge and metrics."""
-    write_text(path, "\n".join(_lines(card)) + "\n")
-
-
-def _lines(card: Card) -> Iterator[str]:
-    record = card.record
-    yield f"# {card.category}: model card"
+def _lines(bundle: Mapping[str, Any], measured: Measured, robustness: Mapping[str, Any] | None) -> Iterator[str]:
+    category, evaluate = bundle["category"], measured.evaluate
+    record = ThresholdRecord.from_dict(bundle["threshold"])
+    recall_by_type = _recall_by_type(measured, record)
+    yield f"# {category}: model card"
     yield ""
-    yield f"A go/no-go gauge: it rejects a part of the category {card.category} that differs from good ones. It learned"
+    yield f"A go/no-go gauge: it rejects a part of the category {category} that differs from good ones. It learned"
     yield "good parts alone. What follows was written by the pipeline from what it measured."
     yield from ("", "## Certificate", "")
     sentence = record.sentence
     yield f"**{sentence[0].upper()}{sentence[1:]}.**"
     yield f"A part is rejected where its score is at or above {record.threshold:.6g}."
     yield from ("", "## Gauge", "")
-    yield from markdown_table(["", "value"], list(_gauge(card)))
+    yield from markdown_table(["", "value"], list(_gauge(bundle)))
     yield from ("", "## Data", "")
-    yield from markdown_table(["role", "images"], list(_roles(card)))
+    yield from markdown_table(["role", "images"], list(_roles(measured.prepare)))
     yield ""
-    yield f"Fingerprint of images, masks, roles and groups: `{card.evaluate['data_fingerprint']}`."
+    yield f"Fingerprint of images, masks, roles and groups: `{evaluate['data_fingerprint']}`."
     yield from ("", "## Results on the test images", "")
-    yield from markdown_table(["metric", "value", "interval", "trivial baseline"], list(_results(card.evaluate)))
+    yield from markdown_table(["metric", "value", "interval", "trivial baseline"], list(_results(evaluate)))
     yield ""
-    yield f"Intervals: {card.evaluate['interval_confidence']:.0%}, by bootstrap over parts."
+    yield f"Intervals: {evaluate['interval_confidence']:.0%}, by bootstrap over parts."
     yield "The baseline is the distance to the mean good image."
-    if "absent" in card.evaluate:
-        yield f"Without a value on these images: {card.evaluate['absent']}."
-    rates = _recall_by_type(card)
-    if rates:
+    if "absent" in evaluate:
+        yield f"Without a value on these images: {evaluate['absent']}."
+    if "int8_flips" in bundle["parity"]:
+        yield "The results are those of the gauge in floats. This one computes in eight bits, by its own threshold:"
+        yield f"{bundle['parity']['int8_flips']} test images have another verdict."
+    if recall_by_type:
         yield ""
-        rows = [[name, f"{rate.k} of {rate.n}", f"{rate.low:.1%} to {rate.high:.1%}"] for name, rate in rates.items()]
+        rows = [
+            [name, f"{rate.k} of {rate.n}", f"{rate.low:.1%} to {rate.high:.1%}"]
+            for name, rate in recall_by_type.items()
+        ]
         yield from markdown_table(["defect type", "found", "exact interval"], rows)
     yield from ("", "## When conditions change", "")
-    changed = list(_robustness(card.robustness))
-    yield f"At the same threshold, test images changed in known ways, at severity {HEADLINE_SEVERITY} of 5."
-    yield ""
-    yield from markdown_table(["corruption", "false alarms", "recall"], changed) or ["Not measured."]
+    page = f"plots/model_cards/{category}.md"
+    if robustness is None:
+        yield f"That is measured with the finished bundle, which has this card: see `{page}` in the project."
+    else:
+        changed = list(_robustness(robustness))
+        yield f"At the same threshold, test images changed in known ways, at severity {HEADLINE_SEVERITY} of 5."
+        yield ""
+        yield from markdown_table(["corruption", "false alarms", "recall"], changed) or ["Not measured."]
     yield from ("", "## Limits", "")
-    yield from (f"- {limit}" for limit in _limits(card, record))
+    yield from (f"- {limit}" for limit in _limits(bundle, record, evaluate, recall_by_type, robustness or {}))
     yield from ("", "## Reproduce", "", "```console")
-    name = f"plots/model_cards/{card.category}.md"
-    yield f"$ git checkout $(git log -1 --format=%H -- {name})"
-    yield f"$ make run    # or, of this category alone: dvc repro robustness@{card.category} bench@{card.category}"
+    yield f"$ git checkout $(git log -1 --format=%H -- {page})"
+    yield f"$ make run    # or, of this category alone: dvc repro robustness@{category} bench@{category}"
     yield "```"
 
 
-def _recall_by_type(card: Card) -> Mapping[str, Rate]:
-    (point,) = operating_points(ScoresByKind.of(card.rows), card.record, [card.record.threshold])
+def _recall_by_type(measured: Measured, record: ThresholdRecord) -> Mapping[str, Rate]:
+    (point,) = operating_points(ScoresByKind.of(measured.rows), record, [measured.evaluate["threshold"]])
     return point.recall_by_type
 
 
-def _gauge(card: Card) -> Iterator[list[str]]:
-    detector, versions = card.bundle["detector"], {**card.bundle["versions"], **card.bundle["runtime"]}
+def _gauge(bundle: Mapping[str, Any]) -> Iterator[list[str]]:
+    detector, parity = bundle["detector"], bundle["parity"]
     options = ", ".join(f"{key} {value}" for key, value in detector["options"].items())
     yield ["detector", f"`{detector['name']}`{f' ({options})' if options else ''}"]
     yield from ([name.replace("_", " "), readable(value)] for name, value in detector["facts"].items())
-    yield ["input", f"{card.bundle['preprocessing']['input']}; {card.bundle['preprocessing']['resize']}"]
-    yield from ([name, f"`{digest}`"] for name, digest in card.bundle["files"].items())
-    proof = f"{card.parity['n_comparisons']} comparisons with the reference, {card.parity['n_flips']} verdicts flipped"
-    yield ["parity", f"{proof}, scores within {card.parity['score_max_diff_e6']:.3g} millionths"]
+    yield ["input", f"{bundle['preprocessing']['input']}; {bundle['preprocessing']['resize']}"]
+    yield from ([name, f"`{digest}`"] for name, digest in bundle.get("files", {}).items())
+    proof = f"{parity['n_comparisons']} comparisons with the reference, {parity['n_flips']} verdicts flipped"
+    yield ["parity", f"{proof}, scores within {parity['score_max_diff_e6']:.3g} millionths"]
+    versions = {**bundle["versions"], **bundle["runtime"]}
     yield ["versions", ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))]
 
 
-def _roles(card: Card) -> Iterator[list[str]]:
-    counts = card.prepare
+def _roles(counts: Mapping[str, Any]) -> Iterator[list[str]]:
     defective = counts["n_fit_defective"]
     yield ["fit", f"{counts['n_fit']}" + (f", {defective} of them defective on purpose" if defective else "")]
     yield ["calibrate", f"{counts['n_calibrate']} of {counts['n_calibrate_groups']} parts"]
@@ -152,7 +155,13 @@ def _robustness(metrics: Mapping[str, Any]) -> Iterator[list[str]]:
             yield [title, *("" if rate is None else f"{rate:.0%}" for rate in found)]
 
 
-def _limits(card: Card, record: ThresholdRecord) -> Iterator[str]:
+def _limits(
+    bundle: Mapping[str, Any],
+    record: ThresholdRecord,
+    evaluate: Mapping[str, Any],
+    recall_by_type: Mapping[str, Rate],
+    robustness: Mapping[str, Any],
+) -> Iterator[str]:
     yield (
         "The certificate speaks of parts drawn as the calibrate parts were. Other light, lenses, suppliers or cameras "
         "are not covered."
@@ -161,26 +170,26 @@ def _limits(card: Card, record: ThresholdRecord) -> Iterator[str]:
     )
     if record.more_groups_needed:
         yield f"The wanted false-alarm rate takes {record.more_groups_needed} more good parts to calibrate."
-    yield f"{card.evaluate['uncertain_rate']:.1%} of the test images lie where the verdict is flagged uncertain."
+    yield f"{evaluate['uncertain_rate']:.1%} of the test images lie where the verdict is flagged uncertain."
     for name, what in (("n_good", "good"), ("n_defective", "defective")):
-        if card.evaluate[name] < FEW:
-            yield f"Only {card.evaluate[name]} {what} test images: what was measured on them is rough."
-    if card.evaluate["n_defective"]:
+        if evaluate[name] < FEW:
+            yield f"Only {evaluate[name]} {what} test images: what was measured on them is rough."
+    if evaluate["n_defective"]:
         yield "Recall was measured on the defect types above; of other types nothing is known."
-    for name, rate in _recall_by_type(card).items():
+    for name, rate in recall_by_type.items():
         if rate.value <= BAD:
             yield f"Of the defect type {name}, {rate.k} of {rate.n} were found."
-    if not card.bundle["localises"]:
+    if not bundle["localises"]:
         yield "The detector does not say where a part differs."
-    false_alarms, recall = (card.robustness.get(f"worst_{name}") for name in ("false_alarm_rate", "recall"))
+    false_alarms, recall = (robustness.get(f"worst_{name}") for name in ("false_alarm_rate", "recall"))
     if false_alarms is not None and false_alarms >= BAD:
-        corruption = card.robustness["worst_false_alarm_rate_corruption"]
+        corruption = robustness["worst_false_alarm_rate_corruption"]
         yield f"Of good parts {false_alarms:.0%} are rejected under {corruption} of severity {HEADLINE_SEVERITY}."
     if recall is not None and recall <= BAD:
-        corruption = card.robustness["worst_recall_corruption"]
+        corruption = robustness["worst_recall_corruption"]
         yield f"Of defects {recall:.0%} are found under {corruption} of severity {HEADLINE_SEVERITY}."
-    lift = card.evaluate.get("image_auroc_lift")
+    lift = evaluate.get("image_auroc_lift")
     if lift is not None and lift <= 0:
         yield "It does not rank images better than the distance to the mean good image."
-    if card.bundle["detector"]["facts"].get("weights") == "random":
+    if bundle["detector"]["facts"].get("weights") == "random":
         yield "The backbone's weights are random, by request: nothing here says anything about trained weights."

@@ -1,12 +1,11 @@
 """Parity or no export: a bundle exists only when onnxruntime and the reference agree and no verdict flips."""
 
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -14,17 +13,13 @@ from PIL import Image
 from pydantic import Field
 from scipy import stats
 
-from gonogo.bank_pictures import bank_files
 from gonogo.detectors.contract import Remembers
 from gonogo.errors import ConfigError, ParityError
-from gonogo.files import write_manifest
 from gonogo.inspector import Inspector
 from gonogo.manifest import Manifest, Record
-from gonogo.model import Model, versions
-from gonogo.scorer import ONNX_FILE, open_session, run_matched
+from gonogo.model import Model
+from gonogo.scorer import open_session, run_matched
 
-REPORT = "parity.json"  # in the bundle
-INT8_FILE = "gauge_int8.onnx"  # beside the float candidate, where export.int8 asks for it
 Size = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2)]
 
 
@@ -191,40 +186,6 @@ def compare(model: Model, onnx_path: Path, manifest: Manifest, params: ParityPar
                         )
                     ]
     return Parity(comparisons, model.threshold.threshold, params.tolerance)
-
-
-def write_bundle(folder: Path, onnx_path: Path, model: Model, parity: Parity, manifest: Manifest) -> None:
-    """Write the bundle: the ONNX file, what goes with it, and a manifest with hashes, the threshold and the proof.
-
-    Raises:
-        ParityError: the evidence does not allow it.
-        DataError: a fit image of the model is not in the `manifest`.
-        ImageError: one cannot be read.
-    """
-    parity.require_agreement()
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(onnx_path, folder / ONNX_FILE)
-    beside = write_beside(folder, model, parity, manifest)
-    content = bundle_facts(model) | {"parity": parity.metrics(), "runtime": versions("onnxruntime")}
-    write_manifest(folder, content, [ONNX_FILE, *beside])
-
-
-def write_beside(folder: Path, model: Model, parity: Parity, manifest: Manifest) -> list[str]:
-    """Write into a bundle what goes with the network: the report, and the good patches if it remembers some.
-
-    Returns:
-        The names of the files.
-    """
-    files = {REPORT: parity.report()} | bank_files(model, manifest)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    return list(files)
-
-
-def bundle_facts(model: Model) -> dict[str, Any]:
-    """What the ONNX file and the bundle's manifest both say of the model."""
-    kept = ("schema", "category", "detector", "preprocessing", "localises", "threshold", "probability", "regions")
-    return {key: model.manifest[key] for key in (*kept, "data_fingerprint", "versions")}
 
 
 def _batches(

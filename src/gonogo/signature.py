@@ -71,6 +71,12 @@ def signature_of(manifest: bytes, key: Path) -> bytes:
     return json.dumps(content, indent=2).encode() + b"\n"
 
 
+def signature_in(folder: Path) -> bytes | None:
+    """What is in the signature's file of a folder; None where it has none."""
+    file = folder / SIGNATURE
+    return file.read_bytes() if file.is_file() else None
+
+
 def signer_in(signature: bytes | None, place: Path) -> str | None:
     """The id of the key that a bundle says it was signed with; None where it has no signature.
 

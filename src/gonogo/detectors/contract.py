@@ -72,7 +72,7 @@ class Remembers(Protocol):
         """
 
     def distance_to(self, pixels: Tensor, entries: Tensor) -> Tensor:
-        """(n, gh, gw) l2 distance of each cell to the entry with the number that `entries` (n, gh, gw) gives it."""
+        """(n, gh, gw) distance of each cell to the entry with the number that `entries` (n, gh, gw) gives it."""
 
 
 class Detector(nn.Module, ABC):

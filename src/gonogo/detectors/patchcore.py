@@ -420,13 +420,15 @@ def bank_neighbours(bank: Tensor, n_neighbors: int) -> Tensor:
     return torch.cat([proximity(some, bank).topk(n_neighbors, dim=1).indices for some in torch.split(bank, rows)])
 
 
-def nearest_index(rows: Tensor, bank: Tensor) -> Tensor:
+def nearest_index(rows: Tensor, bank: Tensor, weights: Tensor | None = None) -> Tensor:
     """(n, p) index of the patch of a bank (m, d) that is nearest to each of rows (n, p, d); of equals the first.
+
+    With weights (m,) it is the one whose distance times its weight is smallest.
 
     What an argmax over the bank gives, in two steps: the largest proximity of each block of the bank, a plain maximum
     that runtimes compute many times faster than they say where it lies, and then where it lies in the best block.
     """
-    closeness = proximity(rows, bank, multiple=_BLOCK)
+    closeness = proximity(rows, bank, weights, multiple=_BLOCK)
     blocks = closeness.view(-1, closeness.shape[2] // _BLOCK, _BLOCK)  # (n * p, m / _BLOCK, _BLOCK)
     best = blocks.amax(dim=2).argmax(dim=1)
     place = torch.arange(best.shape[0], device=best.device) * blocks.shape[1] + best
@@ -435,12 +437,20 @@ def nearest_index(rows: Tensor, bank: Tensor) -> Tensor:
     return index.view(closeness.shape[:2])
 
 
-def proximity(rows: Tensor, bank: Tensor, *, multiple: int = 1) -> Tensor:
+def proximity(rows: Tensor, bank: Tensor, weights: Tensor | None = None, *, multiple: int = 1) -> Tensor:
     """(..., p, m): half the negative squared l2 distance of rows (..., p, d) to bank (m, d), plus a constant per row.
 
-    One matrix product, norms included; enough to say which patch of the bank is nearest. Columns of -inf make m a
-    multiple of `multiple`.
+    One matrix product, norms included; enough to say which patch of the bank is nearest. With weights (m,) that the
+    distances are multiplied by, there is no such constant. Columns of -inf make m a multiple of `multiple`.
     """
     missing = (0, 0, 0, -len(bank) % multiple)
-    half_norms = F.pad(0.5 * bank.square().sum(dim=1, keepdim=True), missing, value=math.inf)
-    return F.pad(rows, (0, 1), value=1.0) @ torch.cat([F.pad(bank, missing), -half_norms], dim=1).T
+    half_norms = 0.5 * bank.square().sum(dim=1, keepdim=True)
+    if weights is None:
+        columns = torch.cat([F.pad(bank, missing), -F.pad(half_norms, missing, value=math.inf)], dim=1)
+        return F.pad(rows, (0, 1), value=1.0) @ columns.T
+    squares = weights.square()[:, None]
+    far = F.pad(squares * half_norms, missing, value=math.inf)
+    columns = torch.cat([F.pad(squares * bank, missing), -far, F.pad(-squares, missing)], dim=1)
+    return (
+        torch.cat([F.pad(rows, (0, 1), value=1.0), 0.5 * rows.square().sum(dim=-1, keepdim=True)], dim=-1) @ columns.T
+    )

@@ -4,8 +4,10 @@ Source: Xi et al. 2022, "SoftPatch: Unsupervised Anomaly Detection with Noisy Da
 factor of Breunig et al. 2000 (SIGMOD) as its noise discriminator. Each patch is compared with those at its place in
 the other fit images; the worst `removed_share` of all patches never reaches the coreset, and the factors of the
 others stay beside the bank and multiply the distances to it.
-Deviations: those of our PatchCore; the factor is computed in full dimension, where the authors' code projects to 128
-at random; the factor multiplies the l2 distance, as in the paper, where the authors' code takes faiss's squared one;
+Deviations: those of our PatchCore; a patch is matched with the entry whose distance times factor is least, where the
+paper takes the nearest one's factor, so that of two entries equally near rounding would choose the score; the factor is
+computed in full dimension, where the authors' code projects to 128 at random; the factor multiplies the l2 distance, as
+in the paper, where the authors' code takes faiss's squared one;
 `lof_neighbors` is the paper's 6, which the authors' command line passes under a name that their class does not read,
 so that their published code runs with 5.
 """
@@ -32,7 +34,7 @@ _CHUNK_BYTES = 64 << 20  # of the distances within the places that are looked at
 
 
 class SoftPatch(Detector):
-    """Score: the largest of the map; map: l2 distance of each patch to its nearest in the bank, times that one's LOF.
+    """Score: the largest of the map; map: least l2 distance of each patch to one in the bank, times that one's LOF.
 
     A local outlier factor is near 1 for a patch as dense as its neighbours and larger for a lonely one.
     """
@@ -149,7 +151,7 @@ class SoftPatch(Detector):
 
     def distance_to(self, pixels: Tensor, entries: Tensor) -> Tensor:
         patches = (self.patch_features(pixels).flatten(1, 2) - self.mean_).view(*entries.shape, -1)
-        distance: Tensor = (patches - self.memory_bank_[entries]).norm(dim=3)
+        distance: Tensor = (patches - self.memory_bank_[entries]).norm(dim=3) * self.bank_weights_[entries]
         return distance
 
     def left_out(self, pixels: Tensor, own: range) -> tuple[Tensor, Tensor]:
@@ -164,7 +166,7 @@ class SoftPatch(Detector):
     def _scored(self, pixels: Tensor, bank: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         features = self.patch_features(pixels)  # (n, gh, gw, d)
         patches = features.flatten(1, 2) - self.mean_  # (n, p, d)
-        index = nearest_index(patches, bank)  # (n, p)
+        index = nearest_index(patches, bank, weights)  # (n, p)
         # Measured again as a difference: near zero, the product's rounding would be all that is left of it.
         distance = (patches - bank[index]).norm(dim=2) * weights[index]
         return distance.amax(dim=1), distance.view(features.shape[:3]), index.view(features.shape[:3])

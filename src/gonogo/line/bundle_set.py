@@ -14,7 +14,7 @@ from gonogo.errors import IntegrityError
 from gonogo.files import PLAIN_NAME, read_manifest, write_text
 from gonogo.router_record import ROUTER, ROUTER_FILE, CategoryRecord, nearest, routed
 from gonogo.scorer import NO_NETWORK, Scorer, open_session
-from gonogo.signature import SIGNATURE, require_signed, signature_of
+from gonogo.signature import SIGNATURE, require_signed, signature_in, signature_of
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ class BundleSet:
         manifest = read_manifest(folder / ROUTER)
         written = (folder / ROUTER / MANIFEST).read_bytes()
         if trust is not None:
-            signature = folder / ROUTER / SIGNATURE
-            require_signed(written, signature.read_bytes() if signature.is_file() else None, trust, folder / ROUTER)
+            require_signed(written, signature_in(folder / ROUTER), trust, folder / ROUTER)
         self.folder, self.fingerprint = folder, hashlib.sha256(written).hexdigest()
         try:
             self.categories = [CategoryRecord.from_dict(one) for one in manifest["categories"]]

@@ -208,8 +208,9 @@ def _score(
         webhook = Webhook(asked.webhook, asked.webhook_secret_file, queue)
     sorter = Sorter(asked.sort) if asked.sort is not None else None
     gone = None if hot is None else hot.forget
-    told_alone = sys.stderr.isatty() and not (isinstance(sink, Lines) and sink.verdicts)
-    line = Line(gauges, workers, sink, pictures, journal, sorter, webhook, gone, told_alone)
+    verdicts_shown = isinstance(sink, JsonLines) or (isinstance(sink, Lines) and sink.verdicts)
+    counts_shown = sys.stderr.isatty() and not verdicts_shown
+    line = Line(gauges, workers, sink, pictures, journal, sorter, webhook, gone, counts_shown)
     endless = hot is not None or any(place.startswith(CAMERA) for place in asked.files)
     with _until_stopped() if endless else nullcontext(threading.Event()) as stopped:
         if hot is None:
