@@ -8,15 +8,17 @@ time as another file, so that each is synchronised to the disk as a line's image
 started by its own command; its resident memory is looked at every second, and compared from the end of the first
 quarter of a point, which is warm-up, to its end.
 
-Then over one connection, in turn with the scorer in this process, which has as many threads: the time from sending a
-JPEG to its verdict, against the time to decode the same JPEG, score it and find its regions. What the service does
-beside is its overhead; the disk's part of it, writing and synchronising image and row, stands apart, and beside it what
-this disk takes to synchronise a file and its folder. Writes benchmarks/service.json.
+Then wrk over one connection, in turn with the scorer in this process, which has as many threads: the time from sending
+a JPEG to its verdict, against the time to decode the same JPEG, score it and find its regions. What the service does
+beside is its overhead, the median of the turns' differences; to commit the row stands apart, and beside it what this
+disk takes to synchronise a file and its folder, which the service does while the network computes. Writes
+benchmarks/service.json.
 """
 
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -33,7 +35,7 @@ from gonogo.line.journal import sync_folder
 from gonogo.scorer import Scorer
 from results import Row, add_row, origin
 from score import write_jpegs
-from served import Served, as_another
+from served import Served
 
 RESULTS = Path(__file__).with_suffix(".json")
 SCRIPT = Path(__file__).with_suffix(".lua")
@@ -41,11 +43,14 @@ KEY = ("what", "category", "concurrency", "workers", "seed")
 PACKAGES = ("fastapi", "uvicorn", "sqlalchemy", "pydantic", "onnxruntime", "numpy", "pillow")
 CONCURRENCY = (1, 8, 64)
 LIMITS = ("--rate", "1e9", "--deadline", "60")  # so high that what is measured is the service
-TURN = 20  # images in a row, before it is the other's turn
+TURN_IMAGES, TURN_SECONDS = 100, 2  # of the scorer and of the service, before it is the other's turn
+STAGE = re.compile(r'^gonogo_stage_seconds_(sum|count)\{stage="(\w+)"\} (\S+)$', re.MULTILINE)
 
 
-def load(served: Served, jpeg: Path, concurrency: int, seconds: int) -> Row:
+def load(served: Served, jpeg: Path, concurrency: int, seconds: int, *, nonce: int) -> Row:
     """Rate, latencies, errors and memory while wrk keeps so many requests on the way.
+
+    `nonce`: another one sends other files.
 
     Raises:
         RuntimeError: wrk failed.
@@ -54,7 +59,7 @@ def load(served: Served, jpeg: Path, concurrency: int, seconds: int) -> Row:
     command = ["wrk", "--threads", "1", "--connections", str(concurrency), "--duration", f"{seconds}s"]
     command += ["--timeout", "60s", "--script", str(SCRIPT), f"http://127.0.0.1:{served.port}/v1/inspect"]
     process = subprocess.Popen(
-        [*command, "--", str(jpeg), str(concurrency)],
+        [*command, "--", str(jpeg), str(nonce)],
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"GONOGO_KEY": served.key},
@@ -75,35 +80,43 @@ def load(served: Served, jpeg: Path, concurrency: int, seconds: int) -> Row:
     }
 
 
-def overhead(served: Served, scorer: Scorer, jpeg: bytes, turns: int) -> Row:
-    """Medians of the service and of the scorer in milliseconds, of `turns` turns each after one to warm up."""
+def overhead(served: Served, scorer: Scorer, jpeg: Path, turns: int) -> Row:
+    """Medians of the service over one connection and of the scorer in milliseconds, of `turns` turns after one."""
+    data = jpeg.read_bytes()
     alone: list[float] = []
     asked: list[float] = []
-    stages: dict[str, list[float]] = {}
-    connection, number = served.connection(), 10**9
+    before: dict[str, tuple[float, float]] = {}
     for turn in range(turns + 1):
         if turn == 1:
-            alone, asked, stages = [], [], {}
-        for _ in range(TURN):
-            alone.append(_timed(lambda: scorer.score_pixels(decode(jpeg, Path("the image"))[0][None])[0].regions))
-        for _ in range(TURN):
-            number += 1
-            data = as_another(jpeg, number)
-            began = time.perf_counter()
-            status, body = served.ask(connection, "POST", "/v1/inspect", data, Content_Type="image/jpeg")
-            asked.append(1e3 * (time.perf_counter() - began))
-            if status != 200:
-                raise RuntimeError(f"{status}: {body[:300]!r}")
-            for stage, milliseconds in json.loads(body)["inspections"][0]["timings_ms"].items():
-                stages.setdefault(stage, []).append(milliseconds)
+            alone, asked, before = [], [], stages_of(served)
+        times = [
+            _timed(lambda: scorer.score_pixels(decode(data, Path("the image"))[0][None])[0].regions)
+            for _ in range(TURN_IMAGES)
+        ]
+        alone.append(median(times))
+        asked.append(load(served, jpeg, 1, TURN_SECONDS, nonce=turn)["p50_ms"])
+    stages = {
+        name: 1e3 * (seconds - before[name][0]) / (count - before[name][1])
+        for name, (seconds, count) in stages_of(served).items()
+    }
+    added = median(service - bare for service, bare in zip(asked, alone, strict=True))
     return {
-        "n_requests": len(asked),
+        "n_turns": turns,
         "service_ms": median(asked),
         "scorer_ms": median(alone),
-        "overhead_ms": median(asked) - median(alone),
-        "overhead_without_disk_ms": median(asked) - median(alone) - median(stages["keep"]),
-        "stages_ms": {stage: median(times) for stage, times in stages.items()},
+        "overhead_ms": added,
+        "overhead_without_disk_ms": added - stages["keep"],
+        "stages_ms": stages,
     }
+
+
+def stages_of(served: Served) -> dict[str, tuple[float, float]]:
+    """Of each stage the seconds until now, and of how many images."""
+    connection = served.connection()
+    _, text = served.ask(connection, "GET", "/metrics")
+    connection.close()
+    found = {(stage, what): float(value) for what, stage, value in STAGE.findall(text.decode())}
+    return {stage: (found[stage, "sum"], found[stage, "count"]) for stage, _ in found}
 
 
 def disk_ms(folder: Path, data: bytes, count: int = 50) -> float:
@@ -125,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True, help="a folder of photographs; the first one is sent")
     parser.add_argument("--seconds", type=int, default=60, help="of load, for each number of connections")
-    parser.add_argument("--turns", type=int, default=10, help=f"of {TURN} images, of the service and of the scorer")
+    parser.add_argument("--turns", type=int, default=10, help="of the service and of the scorer")
     parser.add_argument("--workers", type=int, default=1, help="that judge at once")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of each")
     parser.add_argument("--work", type=Path, help="where images are kept meanwhile; the system's temporary folder")
@@ -141,12 +154,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             words = [*LIMITS, "--workers", str(asked.workers), "--threads", str(asked.threads)]
             with Served(asked.bundle, data, *words) as served:
                 if concurrency == 0:
-                    row = {"what": "overhead", "concurrency": 1} | overhead(
-                        served, scorer, jpeg.read_bytes(), asked.turns
-                    )
+                    row = {"what": "overhead", "concurrency": 1} | overhead(served, scorer, jpeg, asked.turns)
                     row["disk_ms"] = disk_ms(data, jpeg.read_bytes())
                 else:
-                    row = {"what": "load", "concurrency": concurrency} | load(served, jpeg, concurrency, asked.seconds)
+                    row = {"what": "load", "concurrency": concurrency} | load(
+                        served, jpeg, concurrency, asked.seconds, nonce=number
+                    )
             print(json.dumps(row), flush=True)
             add_row(asked.out, row | {"category": scorer.category, "workers": asked.workers} | at, key=KEY)
     return 0

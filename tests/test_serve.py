@@ -17,7 +17,7 @@ from gonogo.scorer import Scorer
 from serving import files, inspected, running, start, until  # noqa: F401  skips where the extra is missing
 
 # isort: split
-from gonogo.serve.batcher import Batcher
+from gonogo.serve.batcher import Batcher, UnwantedError
 from gonogo.serve.security import Key
 from gonogo.serve.uploads import Upload
 
@@ -189,7 +189,7 @@ def test_the_end_waits_for_what_was_accepted(start, files, monkeypatch):
                 inspecting.inspect(Upload(files[0].read_bytes(), "", None), Key("k", "k", "admin"))
             )
             await asyncio.sleep(0.1)
-            closing = asyncio.create_task(inspecting._judging.close())
+            closing = asyncio.create_task(inspecting.close())
             await asyncio.sleep(0.1)
             assert not closing.done()
             gate.set()
@@ -200,48 +200,60 @@ def test_the_end_waits_for_what_was_accepted(start, files, monkeypatch):
         assert running.service.store.inspection(told.id)["score"] == told.score
 
 
-def test_things_that_wait_go_together_as_far_as_they_are_alike_and_fit():
-    calls, gate = [], threading.Event()
+def test_things_that_wait_go_together_as_far_as_they_are_alike_and_fit_and_are_wanted():
+    calls, gate, unwanted = [], threading.Event(), set()
 
     def work(things):
         gate.wait(60)
         calls.append(things)
         return [thing * 10 if thing != 5 else ValueError("five") for thing in things]
 
-    async def run():
-        batcher = Batcher(work, weight=lambda _: 1 / 3, alike=lambda thing: thing % 2)
-        futures = [batcher.submit(thing) for thing in (1, 2, 4, 6, 8, 3, 5, 7)]
-        await asyncio.sleep(0.05)
-        futures[7].cancel()
+    batcher = Batcher(
+        work, weight=lambda _: 1 / 3, alike=lambda thing: thing % 2, wanted=lambda thing: thing not in unwanted
+    )
+    with ThreadPoolExecutor(9) as pool:
+        asked = [pool.submit(batcher, 1)]
+        for n_waiting, thing in enumerate((2, 4, 6, 8, 3, 9, 5, 7)):
+            until(lambda n=n_waiting: batcher.n_waiting == n)
+            if n_waiting == 0:
+                until(lambda: batcher._n_free == 0)
+            asked.append(pool.submit(batcher, thing))
+        until(lambda: batcher.n_waiting == 8)
+        unwanted |= {9, 7}
         gate.set()
-        outcomes = await asyncio.gather(*futures, return_exceptions=True)
-        await batcher.close()
-        return outcomes
-
-    outcomes = asyncio.run(run())
     assert calls == [[1], [2, 4, 6], [8], [3, 5]]
-    assert outcomes[:6] == [10, 20, 40, 60, 80, 30]
-    assert isinstance(outcomes[6], ValueError)
-    assert isinstance(outcomes[7], asyncio.CancelledError)
+    assert [one.result() for one in asked[:6]] == [10, 20, 40, 60, 80, 30]
+    errors = [type(one.exception()) for one in asked[6:]]
+    assert errors == [UnwantedError, ValueError, UnwantedError]
+    assert batcher(11) == 110  # whoever came last has let go
 
 
-def test_free_threads_share_what_waits_and_work_at_once():
+def test_as_many_batches_as_allowed_are_worked_on_at_once():
     both, calls = threading.Barrier(2), []
 
     def work(things):
-        both.wait(60)
+        if things != [2]:
+            both.wait(60)
         calls.append(things)
         return things
 
-    async def run():
-        batcher = Batcher(work, weight=lambda _: 1 / 8, threads=2)
-        futures = [batcher.submit(thing) for thing in range(6)]
-        closing = asyncio.create_task(batcher.close())
-        assert await asyncio.gather(*futures) == list(range(6))
-        await closing
+    batcher = Batcher(work, weight=lambda _: 1 / 8, at_once=2)
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(batcher, (0, 1))) == [0, 1]
+    assert batcher(2) == 2
+    assert sorted(calls) == [[0], [1], [2]]
 
-    asyncio.run(asyncio.wait_for(run(), 60))
-    assert sorted(calls) == [[0, 1, 2], [3, 4, 5]]
+
+def test_work_that_fails_as_a_whole_fails_for_each_and_for_none_after_it():
+    def work(things):
+        if 0 in things:
+            raise ZeroDivisionError
+        return things
+
+    batcher = Batcher(work, weight=lambda _: 1)
+    with pytest.raises(ZeroDivisionError):
+        batcher(0)
+    assert batcher(1) == 1
 
 
 def test_requests_that_come_together_go_through_the_network_together(start, files, monkeypatch):
@@ -259,7 +271,7 @@ def test_requests_that_come_together_go_through_the_network_together(start, file
             asked = [pool.submit(inspected, running, files[0])]
             until(lambda: sizes == [1])
             asked += [pool.submit(inspected, running, files[0]) for _ in range(5)]
-            until(lambda: len(running.service.inspecting._judging._waiting) == 5)
+            until(lambda: running.service.inspecting.n_unjudged == 5)
             gate.set()
             scores = [one.result()["score"] for one in asked]
         assert sizes == [1, 5]

@@ -201,9 +201,8 @@ def _overhead(row: Row) -> str:
     return (
         f"- Over one connection, {row['workers']} × {row['machine']['threads']}: {row['service_ms']:.1f} ms to a "
         f"verdict; the scorer alone takes {row['scorer_ms']:.1f} ms, so the service adds {row['overhead_ms']:.1f} ms: "
-        f"{row['stages_ms']['keep']:.1f} ms are the writing and "
-        f"synchronising of image and row, {row['overhead_without_disk_ms']:.1f} ms all else. This disk takes "
-        f"{row['disk_ms']:.1f} ms to synchronise a file and its folder."
+        f"{row['stages_ms']['keep']:.1f} ms to commit the row, {row['overhead_without_disk_ms']:.1f} ms all else. "
+        f"This disk takes {row['disk_ms']:.1f} ms to synchronise a file and its folder."
     )
 
 

@@ -1,15 +1,20 @@
-"""From an upload to an inspection: decoded, judged with what else is waiting, written, and only then told."""
+"""From an upload to an inspection: decoded, judged with what else is waiting, written, and only then told.
+
+Each image has a thread from its upload to its answer, which waits where another works for it too. To go from one thread
+to the next by way of the event loop, for each step, took longer than most steps.
+"""
 
 import asyncio
 import base64
 import io
 import math
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -27,25 +32,32 @@ from gonogo.serve.settings import Settings
 from gonogo.serve.store import Kept, Row, Store, new_id
 from gonogo.serve.uploads import Upload, decoded
 
-DECODERS, WRITERS = 2, 4  # threads
+DECODERS, WRITERS = 2, 4  # at once
 KEEP_TOGETHER = 64  # inspections that are written in one transaction
+T = TypeVar("T")
+
+
+@dataclass
+class Asked:
+    """Whoever waits for an image; `gone` once the deadline has passed."""
+
+    gone: bool = False
 
 
 @dataclass(frozen=True)
 class Job:
-    """Pixels (h, w, 3) uint8 to judge, and when they began to wait."""
+    """Pixels (h, w, 3) uint8 to judge, and for whom."""
 
     pixels: np.ndarray
-    since: float
+    asked: Asked
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict, whose it is, and how long it waited and took, in seconds."""
+    """A verdict, whose it is, and how long it took, in seconds."""
 
     verdict: Verdict
     scorer: Scorer
-    waited: float
     took: float
 
 
@@ -54,23 +66,29 @@ class Inspecting:
 
     def __init__(self, settings: Settings, gauge: Gauge, store: Store, metrics: Metrics) -> None:
         self._settings, self._gauge, self._store, self._metrics = settings, gauge, store, metrics
-        self._decoding, self._writing = ThreadPoolExecutor(DECODERS), ThreadPoolExecutor(WRITERS)
+        self._threads, self._writing = ThreadPoolExecutor(settings.waiting), ThreadPoolExecutor(WRITERS)
+        self._room = threading.Semaphore(2 * settings.batch * settings.workers)  # images whose pixels are in memory
+        self._decoders = threading.Semaphore(DECODERS)
         self._judging: Batcher[Job, Judgement] = Batcher(
             self._judge,
             weight=lambda job: max(1 / settings.batch, job.pixels[..., 0].size / BATCH_PIXELS),
             alike=lambda job: job.pixels.shape,
-            threads=settings.workers,
+            wanted=lambda job: not job.asked.gone,
+            at_once=settings.workers,
         )
         self._keeping: Batcher[Kept, None] = Batcher(self._keep, weight=lambda _: 1 / KEEP_TOGETHER)
         self.waiting = 0
         self._pace = 0.05  # seconds an image takes, lately
 
+    @property
+    def n_unjudged(self) -> int:
+        """Images that are decoded, and for which there was no room in the network yet."""
+        return self._judging.n_waiting
+
     async def close(self) -> None:
         """Finish what was accepted."""
-        await self._judging.close()
-        await self._keeping.close()
-        self._decoding.shutdown()
-        self._writing.shutdown()
+        for threads in (self._threads, self._writing):
+            await asyncio.to_thread(threads.shutdown)
 
     @contextmanager
     def place(self, n_images: int = 1) -> Iterator[None]:
@@ -95,31 +113,51 @@ class Inspecting:
     async def inspect(self, upload: Upload, key: Key, pictures: Sequence[str] = ()) -> Judged:
         """The inspection of one image, when it is on the disk; `pictures` of map and overlay.
 
+        Cancelled, it goes on, but for an image that is not being judged yet.
+
         Raises:
             Problem: the image is refused.
         """
-        loop = asyncio.get_running_loop()
-        began = time.perf_counter()
-        (pixels, found), sha256 = await loop.run_in_executor(
-            self._decoding, lambda: (decoded(upload, self._settings), upload.sha256)
-        )
-        ready = time.perf_counter()
-        judgement, _ = await asyncio.gather(
-            self._judging.submit(Job(pixels, ready)),
-            loop.run_in_executor(self._writing, self._store.write, sha256, upload.data),
-        )
-        timings = {"decode": ready - began, "queue": judgement.waited, "score": judgement.took}
+        return await self._in_thread(lambda asked: self._inspect(upload, key, pictures, asked))
+
+    async def drawn(self, data: bytes, name: str, *, bundle: str) -> bytes:
+        """The map or the overlay of an image that was kept, as PNG.
+
+        Raises:
+            Problem: the bundle that judged it is not the one in use.
+        """
+        return await self._in_thread(lambda asked: self._drawn(data, name, bundle, asked))
+
+    async def _in_thread(self, work: Callable[[Asked], T]) -> T:
+        asked = Asked()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work, asked)
+        except asyncio.CancelledError:
+            asked.gone = True
+            raise
+
+    def _inspect(self, upload: Upload, key: Key, pictures: Sequence[str], asked: Asked) -> Judged:
+        began, sha256 = time.perf_counter(), upload.sha256
+        with self._room:
+            ready = time.perf_counter()
+            pixels, found = self._decoded(upload)
+            decoded_at = time.perf_counter()
+            written = self._writing.submit(self._store.write, sha256, upload.data)
+            judgement = self._judging(Job(pixels, asked))
+            judged_at = time.perf_counter()
+            drawn: dict[str, Any] = {
+                f"{name}_png": _base64(drawing(name, pixels, judgement.verdict)) for name in pictures
+            }
+        waited = ready - began + judged_at - decoded_at - judgement.took
+        timings = {"decode": decoded_at - ready, "queue": waited, "score": judgement.took}
         height, width = pixels.shape[:2]
         now = time.time()
         image = {"sha256": sha256, "format": found, "n_bytes": len(upload.data), "width": width, "height": height}
         row = row_of(judgement) | {"id": new_id(), "at": now, "image": sha256, "name": upload.name, "key": key.id}
         row["timings_ms"] = _milliseconds(timings)
-        drawn: dict[str, Any] = {}
-        for name in pictures:
-            png = await loop.run_in_executor(self._decoding, drawing, name, pixels, judgement.verdict)
-            drawn[f"{name}_png"] = base64.b64encode(png).decode("ascii")
         writing = time.perf_counter()
-        await self._keeping.submit(Kept(row, image | {"last_seen": now, "kept": True}, upload.data))
+        written.result()
+        self._keeping(Kept(row, image | {"last_seen": now, "kept": True}, upload.data))
         timings["keep"] = time.perf_counter() - writing
         for stage, seconds in timings.items():
             self._metrics.stages.labels(stage).observe(seconds)
@@ -128,21 +166,19 @@ class Inspecting:
         told["timings_ms"] = _milliseconds(timings | {"total": time.perf_counter() - began})
         return Judged(**told, **drawn)
 
-    async def drawn(self, data: bytes, name: str, *, bundle: str) -> bytes:
-        """The map or the overlay of an image that was kept, as PNG.
+    def _drawn(self, data: bytes, name: str, bundle: str, asked: Asked) -> bytes:
+        with self._room:
+            pixels, _ = self._decoded(Upload(data, "", None))
+            judgement = self._judging(Job(pixels, asked))
+            if judgement.scorer.fingerprint != bundle:
+                raise Problem(
+                    "other-bundle", f"the bundle {bundle[:12]} judged it, {judgement.scorer.fingerprint[:12]} is in use"
+                )
+            return drawing(name, pixels, judgement.verdict)
 
-        Raises:
-            Problem: the bundle that judged it is not the one in use.
-        """
-        upload = Upload(data, "", None)
-        loop = asyncio.get_running_loop()
-        pixels, _ = await loop.run_in_executor(self._decoding, decoded, upload, self._settings)
-        judgement = await self._judging.submit(Job(pixels, time.perf_counter()))
-        if judgement.scorer.fingerprint != bundle:
-            raise Problem(
-                "other-bundle", f"the bundle {bundle[:12]} judged it, {judgement.scorer.fingerprint[:12]} is in use"
-            )
-        return await loop.run_in_executor(self._decoding, drawing, name, pixels, judgement.verdict)
+    def _decoded(self, upload: Upload) -> tuple[np.ndarray, str]:
+        with self._decoders:
+            return decoded(upload, self._settings)
 
     def _wait(self, n_images: int) -> None:
         self.waiting += n_images
@@ -164,9 +200,7 @@ class Inspecting:
         took = time.perf_counter() - began
         self._metrics.batch.observe(len(jobs))
         self._pace += 0.1 * (took / len(jobs) - self._pace)
-        return [
-            Judgement(verdict, scorer, began - job.since, took) for verdict, job in zip(verdicts, jobs, strict=True)
-        ]
+        return [Judgement(verdict, scorer, took) for verdict in verdicts]
 
     def _keep(self, kept: list[Kept]) -> list[Exception | None]:
         self._store.keep(kept)
@@ -219,6 +253,10 @@ def drawing(name: str, pixels: np.ndarray, verdict: Verdict) -> bytes:
     file = io.BytesIO()
     Image.fromarray(drawn).save(file, format="PNG")
     return file.getvalue()
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
 
 
 def _milliseconds(seconds: dict[str, float]) -> dict[str, float]:

@@ -4,11 +4,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import nullcontext
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from fastapi.security import HTTPBearer
+from pydantic import BaseModel, Field, ValidationError
+from starlette.datastructures import QueryParams
 
 from gonogo.serve import schemas
 from gonogo.serve.inspecting import told_of
@@ -21,7 +24,6 @@ from gonogo.serve.uploads import MEDIA_TYPES, NAME, Upload, uploads
 
 Picture = Literal["map", "overlay"]
 Identifier = Annotated[InspectionId, Path(alias="id")]
-Deadline = Annotated[int | None, Query(ge=1, le=600_000, description="milliseconds until a 504; the service's at most")]
 KEPT_MEDIA_TYPES = {found: media_type for media_type, found in MEDIA_TYPES.items()}
 PNG_ANSWER: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "PNG"}}
 IMAGE_ANSWER: dict[int | str, dict[str, Any]] = {
@@ -58,28 +60,55 @@ def may(role: str) -> Callable[[Request], Awaitable[Key]]:
     return allowed
 
 
-Inspector = Annotated[Key, Depends(may("inspect"))]
+inspecting_key = may("inspect")
+Inspector = Annotated[Key, Depends(inspecting_key)]
 Reviewer = Annotated[Key, Depends(may("review"))]
 Admin = Annotated[Key, Depends(may("admin"))]
 
 
-async def inspect(
-    request: Request,
-    key: Inspector,
-    include: Annotated[list[Picture] | None, Query(max_length=2, description="pictures to send with it")] = None,
-    name: Annotated[str | None, Query(pattern=f"^{NAME.pattern}$", description="of a raw image")] = None,
-    deadline_ms: Deadline = None,
-) -> Response:
+class Asked(BaseModel):
+    """What the query of /v1/inspect may say."""
+
+    include: list[Picture] = Field([], max_length=2, description="pictures to send with it")
+    name: str | None = Field(None, pattern=f"^{NAME.pattern}$", description="of a raw image")
+    deadline_ms: int | None = Field(
+        None, ge=1, le=600_000, description="milliseconds until a 504; the service's at most"
+    )
+
+    @classmethod
+    def of(cls, query: QueryParams) -> Self:
+        """What a request's query says.
+
+        Raises:
+            RequestValidationError: it is not as it may be.
+        """
+        said: dict[str, Any] = {**query, "include": query.getlist("include")}
+        try:
+            return cls.model_validate(said)
+        except ValidationError as error:
+            errors = [one | {"loc": ("query", *one["loc"])} for one in error.errors()]
+            raise RequestValidationError(errors) from error
+
+    @classmethod
+    def parameters(cls) -> list[dict[str, Any]]:
+        """OpenAPI's word for it."""
+        schemas = cls.model_json_schema()["properties"]
+        return [{"name": name, "in": "query", "required": False, "schema": one} for name, one in schemas.items()]
+
+
+async def inspect(request: Request) -> Response:
     """Judge one image or a batch. All of them are kept before the answer, or none is answered with a verdict."""
+    # On the line it is this route that has to be quick: it reads key and query itself, as FastAPI would for it.
     service, settings = service_of(request), service_of(request).settings
-    seconds = settings.deadline if deadline_ms is None else min(settings.deadline, deadline_ms / 1000)
+    key, asked = await inspecting_key(request), Asked.of(request.query_params)
+    seconds = settings.deadline if asked.deadline_ms is None else min(settings.deadline, asked.deadline_ms / 1000)
     with service.inspecting.place():
         body = body_of(request, settings.max_body, settings.body_seconds)
         content_type = request.headers.get("content-type", "")
-        found = [one async for one in uploads(body, content_type, name, settings, most=settings.max_images)]
+        found = [one async for one in uploads(body, content_type, asked.name, settings, most=settings.max_images)]
         service.keys.charge(key, len(found) - 1, check=False)
         with service.inspecting.place(len(found) - 1) if len(found) > 1 else nullcontext():
-            jobs = [service.inspecting.inspect(one, key, sorted(set(include or ()))) for one in found]
+            jobs = [service.inspecting.inspect(one, key, sorted(set(asked.include))) for one in found]
             try:
                 async with asyncio.timeout(seconds):
                     judged = await asyncio.gather(*jobs, return_exceptions=True)
@@ -324,9 +353,9 @@ def _problems(*kinds: str) -> dict[int | str, dict[str, Any]]:
 def router() -> APIRouter:
     """All routes, with what OpenAPI says of them."""
     made = APIRouter()
-    bearer = Depends(HTTPBearer(auto_error=False))
-    keyed: dict[str, Any] = {"dependencies": [bearer]}  # the route itself asks whose key it is
-    open_to_all_keys: dict[str, Any] = {"dependencies": [bearer, Depends(may("inspect"))]}
+    bearer = HTTPBearer(auto_error=False)
+    keyed: dict[str, Any] = {"dependencies": [Depends(bearer)]}  # the route itself asks whose key it is
+    open_to_all_keys: dict[str, Any] = {"dependencies": [Depends(bearer), Depends(inspecting_key)]}
     post, get = ["POST"], ["GET"]
     one = "/v1/inspections/{id}"
     there = _problems("not-found")
@@ -341,8 +370,7 @@ def router() -> APIRouter:
         methods=post,
         response_model=schemas.Inspections,
         responses=taken,
-        openapi_extra=ONE_OR_MORE,
-        **keyed,
+        openapi_extra=ONE_OR_MORE | {"parameters": Asked.parameters(), "security": [{bearer.scheme_name: []}]},
     )
     made.add_api_route(
         "/v1/inspect:stream",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from gonogo.errors import DataError
 from gonogo.line.journal import sync_folder
@@ -87,9 +88,14 @@ activations = sa.Table(
     sa.Column("key", sa.String(16), nullable=False),
 )
 # What every inspection asks of the database; made once, since making a statement costs more than running it.
-KNOWN = sa.select(images.c.sha256).where(images.c.sha256.in_(sa.bindparam("hashes", expanding=True)))
-SEEN = sa.update(images).where(images.c.sha256 == sa.bindparam("hash")).values(last_seen=sa.bindparam("now"), kept=True)
-ADD_IMAGES, ADD_INSPECTIONS = sa.insert(images), sa.insert(inspections)
+SEE_IMAGES = {
+    name: insert(images).on_conflict_do_update(
+        index_elements=[images.c.sha256],
+        set_={"last_seen": insert(images).excluded.last_seen, "kept": True},
+    )
+    for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
+}
+ADD_INSPECTIONS = sa.insert(inspections)
 JSON_COLUMNS = ("regions", "certificate", "timings_ms")
 Row = dict[str, Any]
 
@@ -124,6 +130,8 @@ class Store:
                 (self.images / f"{byte:02x}").mkdir(exist_ok=True)
             sync_folder(self.images)
             self._engine = sa.create_engine(url or f"sqlite:///{folder / 'inspections.sqlite'}")
+            if self._engine.dialect.name not in SEE_IMAGES:
+                raise DataError(f"--database names {self._engine.dialect.name}; expected {' or '.join(SEE_IMAGES)}")
             if self._engine.dialect.name == "sqlite":
                 sa.event.listen(self._engine, "connect", _durable)
             tables.create_all(self._engine)
@@ -145,27 +153,26 @@ class Store:
         self._engine.dispose()
 
     def write(self, sha256: str, data: bytes) -> None:
-        """Write an image's file, unless it is there, and return when its bytes are on the disk.
+        """Write an image's file, unless it is there, and return when it is on the disk.
 
-        That is what takes longest of `keep`, which makes its name last; a file that nothing is kept of is an orphan.
+        That is what takes longest of `keep`; a file that nothing is kept of is an orphan.
 
         Raises:
             OSError: it cannot be written.
         """
         path = self.path_of(sha256)
-        if path.exists():
-            return
-        partial = path.with_name(f"{sha256}.{secrets.token_hex(4)}.partial")  # the same image may come twice at once
-        try:
-            with partial.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except OSError:
-            with suppress(OSError):
-                partial.unlink()
-            raise
+        if not path.exists() or path.read_bytes() != data:  # a cut of power may have left the name without the bytes
+            partial = path.with_name(f"{sha256}.{secrets.token_hex(4)}.partial")  # the same may come twice at once
+            try:
+                partial.write_bytes(data)
+                partial.replace(path)
+            except OSError:
+                with suppress(OSError):
+                    partial.unlink()
+                raise
+        with path.open("r+b") as file:  # by its last name, so that name and bytes go to the disk in one go
+            os.fsync(file.fileno())
+        sync_folder(path.parent)
 
     def keep(self, kept: Sequence[Kept]) -> None:
         """Return when the inspections are on the disk, all in one transaction.
@@ -177,16 +184,10 @@ class Store:
         with self._writing:
             fresh = {one.image["sha256"]: one for one in kept}
             for sha256, one in fresh.items():
-                self.write(sha256, one.data)  # as a rule it is there; `expire` may have removed it
-            for folder in {self.path_of(sha256).parent for sha256 in fresh}:
-                sync_folder(folder)
+                if not self.path_of(sha256).exists():  # `expire` may have removed it meanwhile
+                    self.write(sha256, one.data)
             with self._engine.begin() as connection:
-                known = set(connection.scalars(KNOWN, {"hashes": list(fresh)}))
-                if known:
-                    seen = [{"hash": sha256, "now": fresh[sha256].image["last_seen"]} for sha256 in known]
-                    connection.execute(SEEN, seen)
-                if added := [one.image for sha256, one in fresh.items() if sha256 not in known]:
-                    connection.execute(ADD_IMAGES, added)
+                connection.execute(SEE_IMAGES[self._engine.dialect.name], [one.image for one in fresh.values()])
                 connection.execute(ADD_INSPECTIONS, [_flat(one.row) for one in kept])
 
     def path_of(self, sha256: str) -> Path:
