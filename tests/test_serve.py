@@ -131,6 +131,22 @@ def test_an_image_that_is_sent_twice_is_two_inspections_and_one_file(start, file
         assert [path.read_bytes() for path in kept] == [files[0].read_bytes()]
 
 
+@pytest.mark.parametrize(
+    ("query", "where"),
+    [
+        ({"include": "heat"}, "query.include.0"),
+        ({"include": ["map", "map", "map"]}, "query.include"),
+        ({"name": "../part.png"}, "query.name"),
+        ({"deadline_ms": 0}, "query.deadline_ms"),
+        ({"deadline_ms": "soon"}, "query.deadline_ms"),
+    ],
+)
+def test_a_query_that_openapi_does_not_have_is_422_that_says_where(running, files, query, where):
+    answer = running.ask("POST", "/v1/inspect", content=files[0].read_bytes(), params=query)
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:gonogo:problem:invalid-request")
+    assert [one["where"] for one in answer.json()["errors"]] == [where]
+
+
 def test_one_bad_image_refuses_its_batch_names_itself_and_nothing_is_told_as_judged(running, files):
     parts = [("image", ("a.png", files[0].read_bytes())), ("image", ("b.png", b"no image"))]
     answer = running.ask("POST", "/v1/inspect", files=parts)
@@ -303,6 +319,10 @@ def test_openapi_describes_every_route_with_its_problems(running):
     paths = document["paths"]
     assert {"/v1/inspect", "/v1/inspect:stream", "/v1/inspections/{id}/review", "/v1/bundles:activate"} <= set(paths)
     assert {"image/png", "multipart/form-data"} <= set(paths["/v1/inspect"]["post"]["requestBody"]["content"])
+    asked = {one["name"]: one["schema"] for one in paths["/v1/inspect"]["post"]["parameters"]}
+    assert asked["include"]["items"]["enum"] == ["map", "overlay"]
+    assert asked["deadline_ms"]["anyOf"][0] == {"type": "integer", "minimum": 1, "maximum": 600_000}
+    assert paths["/v1/inspect"]["post"]["security"] == paths["/v1/bundles"]["get"]["security"] != []
     refused = paths["/v1/inspect"]["post"]["responses"]["503"]["content"]["application/problem+json"]
     name = refused["schema"]["$ref"].rsplit("/", 1)[1]
     assert {"type", "title", "status", "detail", "instance"} <= set(

@@ -18,7 +18,7 @@ import pytest
 
 from gonogo.cli import main
 from gonogo.commands.serve import listening
-from gonogo.errors import IntegrityError
+from gonogo.errors import DataError, IntegrityError
 from gonogo.files import write_manifest
 from serving import files, inspected, running, start, until  # noqa: F401  skips where the extra is missing
 
@@ -29,7 +29,7 @@ from gonogo.serve import client
 from gonogo.serve.client import AsyncClient, Client, ServiceError
 from gonogo.serve.schemas import Review
 from gonogo.serve.security import new_key
-from gonogo.serve.store import Store
+from gonogo.serve.store import SEE_IMAGES, Store
 
 # ruff: noqa: F811  fixtures are imported, and then named
 
@@ -232,6 +232,22 @@ def test_an_image_that_comes_many_times_at_once_is_written_whole_and_leaves_noth
     assert path == store.path_of(name)
     assert path.read_bytes() == data
     store.close()
+
+
+def test_what_a_cut_of_power_left_of_an_image_is_written_anew(tmp_path):
+    store, data = Store(tmp_path), os.urandom(30_000)
+    name = hashlib.sha256(data).hexdigest()
+    for left in (b"", bytes(len(data))):
+        store.path_of(name).write_bytes(left)
+        store.write(name, data)
+        assert store.path_of(name).read_bytes() == data
+    store.close()
+
+
+def test_rows_are_kept_in_a_database_that_is_known_or_not_at_all(tmp_path, monkeypatch):
+    monkeypatch.delitem(SEE_IMAGES, "sqlite")
+    with pytest.raises(DataError, match="--database names sqlite; expected postgresql"):
+        Store(tmp_path)
 
 
 def test_the_client_asks_what_the_service_has(running, files):

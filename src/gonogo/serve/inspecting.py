@@ -33,14 +33,16 @@ from gonogo.serve.store import Kept, Row, Store, new_id
 from gonogo.serve.uploads import Upload, decoded
 
 DECODERS, WRITERS = 2, 4  # at once
+BATCHES = 3  # of each worker: one is being decoded, one judged and one kept
 KEEP_TOGETHER = 64  # inspections that are written in one transaction
 T = TypeVar("T")
 
 
 @dataclass
 class Asked:
-    """Whoever waits for an image; `gone` once the deadline has passed."""
+    """Whoever waits for an image, and since when; `gone` once the deadline has passed."""
 
+    since: float
     gone: bool = False
 
 
@@ -66,8 +68,8 @@ class Inspecting:
 
     def __init__(self, settings: Settings, gauge: Gauge, store: Store, metrics: Metrics) -> None:
         self._settings, self._gauge, self._store, self._metrics = settings, gauge, store, metrics
-        self._threads, self._writing = ThreadPoolExecutor(settings.waiting), ThreadPoolExecutor(WRITERS)
-        self._room = threading.Semaphore(2 * settings.batch * settings.workers)  # images whose pixels are in memory
+        n_threads = BATCHES * settings.batch * settings.workers  # and so many images' pixels are in memory
+        self._threads, self._writing = ThreadPoolExecutor(n_threads), ThreadPoolExecutor(WRITERS)
         self._decoders = threading.Semaphore(DECODERS)
         self._judging: Batcher[Job, Judgement] = Batcher(
             self._judge,
@@ -129,7 +131,7 @@ class Inspecting:
         return await self._in_thread(lambda asked: self._drawn(data, name, bundle, asked))
 
     async def _in_thread(self, work: Callable[[Asked], T]) -> T:
-        asked = Asked()
+        asked = Asked(time.perf_counter())
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work, asked)
         except asyncio.CancelledError:
@@ -137,24 +139,20 @@ class Inspecting:
             raise
 
     def _inspect(self, upload: Upload, key: Key, pictures: Sequence[str], asked: Asked) -> Judged:
-        began, sha256 = time.perf_counter(), upload.sha256
-        with self._room:
-            ready = time.perf_counter()
-            pixels, found = self._decoded(upload)
-            decoded_at = time.perf_counter()
-            written = self._writing.submit(self._store.write, sha256, upload.data)
-            judgement = self._judging(Job(pixels, asked))
-            judged_at = time.perf_counter()
-            drawn: dict[str, Any] = {
-                f"{name}_png": _base64(drawing(name, pixels, judgement.verdict)) for name in pictures
-            }
-        waited = ready - began + judged_at - decoded_at - judgement.took
-        timings = {"decode": decoded_at - ready, "queue": waited, "score": judgement.took}
+        began = time.perf_counter()
+        sha256 = upload.sha256
+        pixels, found = self._decoded(upload)
+        ready = time.perf_counter()
+        written = self._writing.submit(self._store.write, sha256, upload.data)
+        judgement = self._judging(Job(pixels, asked))
+        waited = began - asked.since + time.perf_counter() - ready - judgement.took
+        timings = {"decode": ready - began, "queue": waited, "score": judgement.took}
         height, width = pixels.shape[:2]
         now = time.time()
         image = {"sha256": sha256, "format": found, "n_bytes": len(upload.data), "width": width, "height": height}
         row = row_of(judgement) | {"id": new_id(), "at": now, "image": sha256, "name": upload.name, "key": key.id}
         row["timings_ms"] = _milliseconds(timings)
+        drawn: dict[str, Any] = {f"{name}_png": _base64(drawing(name, pixels, judgement.verdict)) for name in pictures}
         writing = time.perf_counter()
         written.result()
         self._keeping(Kept(row, image | {"last_seen": now, "kept": True}, upload.data))
@@ -163,18 +161,17 @@ class Inspecting:
             self._metrics.stages.labels(stage).observe(seconds)
         self._metrics.judged(judgement.scorer.category, judgement.verdict)
         told = told_of(row | {f"image_{name}": value for name, value in image.items()} | {"reviews": []})
-        told["timings_ms"] = _milliseconds(timings | {"total": time.perf_counter() - began})
+        told["timings_ms"] = _milliseconds(timings | {"total": time.perf_counter() - asked.since})
         return Judged(**told, **drawn)
 
     def _drawn(self, data: bytes, name: str, bundle: str, asked: Asked) -> bytes:
-        with self._room:
-            pixels, _ = self._decoded(Upload(data, "", None))
-            judgement = self._judging(Job(pixels, asked))
-            if judgement.scorer.fingerprint != bundle:
-                raise Problem(
-                    "other-bundle", f"the bundle {bundle[:12]} judged it, {judgement.scorer.fingerprint[:12]} is in use"
-                )
-            return drawing(name, pixels, judgement.verdict)
+        pixels, _ = self._decoded(Upload(data, "", None))
+        judgement = self._judging(Job(pixels, asked))
+        if judgement.scorer.fingerprint != bundle:
+            raise Problem(
+                "other-bundle", f"the bundle {bundle[:12]} judged it, {judgement.scorer.fingerprint[:12]} is in use"
+            )
+        return drawing(name, pixels, judgement.verdict)
 
     def _decoded(self, upload: Upload) -> tuple[np.ndarray, str]:
         with self._decoders:
