@@ -621,7 +621,9 @@ def one_stage(pipeline):
         for k in ("outs", "plots")
         for out in s.get(k, [])
     ]
-    deps = dict.fromkeys(dep for stage in rest for dep in stage["deps"] if dep not in outs)
+    metrics = [metric for stage in rest for metric in stage.get("metrics", [])]
+    made = {*outs, *(next(iter(metric)) for metric in metrics)}
+    deps = dict.fromkeys(dep for stage in rest for dep in stage["deps"] if dep not in made)
     stages = {
         "prepare": stages["prepare"],
         "gauge": {
@@ -630,7 +632,7 @@ def one_stage(pipeline):
             "deps": ["gauge.py", *deps],
             "params": sorted({param for stage in rest for param in stage["params"]}),
             "outs": outs,
-            "metrics": [metric for stage in rest for metric in stage.get("metrics", [])],
+            "metrics": metrics,
         },
     }
     return {"vars": pipeline["vars"], "stages": stages}

@@ -186,19 +186,26 @@ def fitted_here(tmp_path_factory):
     """A copy of what the pipeline needs, with one small category, and its results."""
     folder = tmp_path_factory.mktemp("here")
     copy_pipeline(folder)
-    run_stages(folder, ["prepare", "fit", "evaluate"])
+    run_stages(folder, "prepare fit evaluate")
     return folder
 
 
+RUN_STAGES = """
+import runpy, sys
+sys.path.insert(0, "stages")
+for stage in sys.argv.pop(1).split():
+    runpy.run_path(f"stages/{stage}.py", run_name="__main__")
+"""
+
+
 def run_stages(folder, stages, **environment):
-    for stage in stages:
-        command = [sys.executable, "-B", f"stages/{stage}.py", "--category", "digit_0"]
-        known = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | environment
-        known["SOURCE_DATE_EPOCH"] = "0"
-        result = subprocess.run(command, cwd=folder, env=known, capture_output=True, text=True, check=False)
-        assert result.returncode == 0, f"{stage}: {result.stderr}"
-        if environment and stage == "fit":
-            assert "digit_0: 2 workers of Ray look at the images; alone, forecast" in result.stdout
+    """What they say; all of them in one process, which imports torch, and connects to Ray, once."""
+    command = [sys.executable, "-B", "-c", RUN_STAGES, stages, "--category", "digit_0"]
+    known = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | environment
+    known["SOURCE_DATE_EPOCH"] = "0"
+    result = subprocess.run(command, cwd=folder, env=known, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 @pytest.mark.slow
@@ -212,7 +219,8 @@ def test_fit_and_evaluate_on_a_cluster_write_the_same_bytes(fitted_here, tmp_pat
     (there / "params.yaml").write_text(re.sub(r"cluster: null", "cluster: ray", text), encoding="utf-8")
     for name in ("models", "metrics/evaluate", "plots"):
         shutil.rmtree(there / name)
-    run_stages(there, ["fit", "evaluate"], RAY_ADDRESS=ray.get_runtime_context().gcs_address)
+    said = run_stages(there, "fit evaluate", RAY_ADDRESS=ray.get_runtime_context().gcs_address)
+    assert "digit_0: 2 workers of Ray look at the images; alone, forecast" in said
     names = ["models/digit_0/detector.safetensors", "models/digit_0/manifest.json", "metrics/evaluate/digit_0.json"]
     names += ["plots/records/digit_0.csv", "plots/regions/digit_0.csv", "plots/suspicious/digit_0.csv"]
     for name in names:

@@ -89,7 +89,7 @@ def test_what_is_pushed_to_a_bucket_is_pulled_into_a_fresh_clone(project, bundle
     dvc(project, "add", "--quiet", "bundles/digit_0")
     git(project, "add", "--all")
     git(project, "commit", "--quiet", "--message", "A bundle")
-    assert "4 files pushed" in dvc(project, "push")  # gauge, manifest, report of parity, and the list of all
+    assert "5 files pushed" in dvc(project, "push")  # gauge, manifest, report, card, and the list of all
     git(tmp_path, "clone", "--quiet", str(project), "clone")
     clone = tmp_path / "clone"
     assert not (clone / "bundles/digit_0").exists()
