@@ -7,9 +7,10 @@ import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -172,12 +173,18 @@ def anomalib_trained(digits: Manifest, tmp_path_factory: pytest.TempPathFactory)
 EACH = [pytest.param(name, marks=needs_anomalib if name == "anomalib" else ()) for name in DETECTORS]
 
 
+@pytest.fixture(scope="session")
+def fitted_once(digits: Manifest) -> Callable[[str], Inspector]:
+    """A registered detector, fitted when it is first asked for; nobody may change it."""
+    return cache(lambda name: fitted(name, digits))
+
+
 @pytest.fixture(scope="session", params=EACH)
-def inspector(request: pytest.FixtureRequest, digits: Manifest) -> Inspector:
+def inspector(request: pytest.FixtureRequest, fitted_once: Callable[[str], Inspector]) -> Inspector:
     """Each registered detector in turn, fitted."""
     if request.param == "anomalib":
         request.getfixturevalue("anomalib_trained")
-    return fitted(request.param, digits)
+    return fitted_once(request.param)
 
 
 def name_of(inspector: Inspector) -> str:
