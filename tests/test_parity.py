@@ -89,8 +89,6 @@ def test_the_file_says_what_it_is(exported):
     assert json.loads(props["gonogo.versions"])["torch"]
 
 
-# A second export takes as long as the first: one detector that is traced, with a bank, and one that is composed.
-@pytest.mark.parametrize("inspector", ["patchcore", "isolation_forest"], indirect=True)
 def test_an_export_is_the_same_bytes_again_and_tells_no_path_of_this_machine(exported, tmp_path):
     model, path = exported
     export_onnx(model.inspector, tmp_path / "gauge.onnx", metadata=bundle_facts(model), opset=18)

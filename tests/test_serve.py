@@ -287,7 +287,7 @@ def test_requests_that_come_together_go_through_the_network_together(start, file
             asked = [pool.submit(inspected, running, files[0])]
             until(lambda: sizes == [1])
             asked += [pool.submit(inspected, running, files[0]) for _ in range(5)]
-            until(lambda: running.service.inspecting.n_unjudged == 5)
+            until(lambda: running.service.inspecting._judging.n_waiting == 5)
             gate.set()
             scores = [one.result()["score"] for one in asked]
         assert sizes == [1, 5]

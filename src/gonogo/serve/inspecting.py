@@ -82,11 +82,6 @@ class Inspecting:
         self.waiting = 0
         self._pace = 0.05  # seconds an image takes, lately
 
-    @property
-    def n_unjudged(self) -> int:
-        """Images that are decoded, and for which there was no room in the network yet."""
-        return self._judging.n_waiting
-
     async def close(self) -> None:
         """Finish what was accepted."""
         for threads in (self._threads, self._writing):

@@ -66,7 +66,7 @@ Reviewer = Annotated[Key, Depends(may("review"))]
 Admin = Annotated[Key, Depends(may("admin"))]
 
 
-class Asked(BaseModel):
+class InspectQuery(BaseModel):
     """What the query of /v1/inspect may say."""
 
     include: list[Picture] = Field([], max_length=2, description="pictures to send with it")
@@ -100,7 +100,7 @@ async def inspect(request: Request) -> Response:
     """Judge one image or a batch. All of them are kept before the answer, or none is answered with a verdict."""
     # On the line it is this route that has to be quick: it reads key and query itself, as FastAPI would for it.
     service, settings = service_of(request), service_of(request).settings
-    key, asked = await inspecting_key(request), Asked.of(request.query_params)
+    key, asked = await inspecting_key(request), InspectQuery.of(request.query_params)
     seconds = settings.deadline if asked.deadline_ms is None else min(settings.deadline, asked.deadline_ms / 1000)
     with service.inspecting.place():
         body = body_of(request, settings.max_body, settings.body_seconds)
@@ -370,7 +370,7 @@ def router() -> APIRouter:
         methods=post,
         response_model=schemas.Inspections,
         responses=taken,
-        openapi_extra=ONE_OR_MORE | {"parameters": Asked.parameters(), "security": [{bearer.scheme_name: []}]},
+        openapi_extra=ONE_OR_MORE | {"parameters": InspectQuery.parameters(), "security": [{bearer.scheme_name: []}]},
     )
     made.add_api_route(
         "/v1/inspect:stream",
