@@ -18,7 +18,7 @@ import pytest
 
 from gonogo.cli import main
 from gonogo.commands.serve import listening
-from gonogo.errors import DataError, IntegrityError
+from gonogo.errors import DataError, IntegrityError, MissingExtraError
 from gonogo.files import write_manifest
 from serving import files, inspected, running, start, until  # noqa: F401  skips where the extra is missing
 
@@ -248,6 +248,12 @@ def test_rows_are_kept_in_a_database_that_is_known_or_not_at_all(tmp_path, monke
     monkeypatch.delitem(SEE_IMAGES, "sqlite")
     with pytest.raises(DataError, match="--database names sqlite; expected postgresql"):
         Store(tmp_path)
+
+
+def test_a_database_whose_driver_is_missing_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(MissingExtraError, match=r"postgresql\+psycopg: .*psycopg.*; pip install 'gonogo\[postgres\]'"):
+        Store(tmp_path, "postgresql+psycopg://me@127.0.0.1/rows")
 
 
 def test_the_client_asks_what_the_service_has(running, files):

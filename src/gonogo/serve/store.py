@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from gonogo.errors import DataError
+from gonogo.errors import DataError, MissingExtraError
 from gonogo.line.journal import sync_folder
 
 SECONDS_A_DAY = 86_400
@@ -122,6 +122,7 @@ class Store:
 
         Raises:
             DataError: the folder or the database cannot be used.
+            MissingExtraError: the database's driver is not installed.
         """
         self.images = folder / "images"
         try:
@@ -129,13 +130,18 @@ class Store:
             for byte in range(256):  # here, and not one after the other while images wait
                 (self.images / f"{byte:02x}").mkdir(exist_ok=True)
             sync_folder(self.images)
-            self._engine = sa.create_engine(url or f"sqlite:///{folder / 'inspections.sqlite'}")
-            if self._engine.dialect.name not in SEE_IMAGES:
-                raise DataError(f"--database names {self._engine.dialect.name}; expected {' or '.join(SEE_IMAGES)}")
+            address = sa.make_url(url or f"sqlite:///{folder / 'inspections.sqlite'}")
+            if address.get_backend_name() not in SEE_IMAGES:
+                raise DataError(f"--database names {address.get_backend_name()}; expected {' or '.join(SEE_IMAGES)}")
+            self._engine = sa.create_engine(address)
             if self._engine.dialect.name == "sqlite":
                 sa.event.listen(self._engine, "connect", _durable)
             tables.create_all(self._engine)
-        except (OSError, ImportError, sa.exc.SQLAlchemyError) as error:
+        except ImportError as error:
+            raise MissingExtraError(
+                f"--database {address.drivername}: {error}; pip install 'gonogo[postgres]' and write postgresql+psycopg://"
+            ) from error
+        except (OSError, sa.exc.SQLAlchemyError) as error:
             raise DataError(f"{folder}: the inspections cannot be kept here: {error}") from error
         self._writing = threading.Lock()
 
