@@ -35,6 +35,15 @@ def commit() -> str:
     return git(ROOT, "rev-parse", "HEAD").strip() + ("-dirty" if changed else "")
 
 
+def resident_mb(process: int) -> float:
+    """Resident memory of a process, on Linux; 0 where it has just ended."""
+    try:
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 def read_rows(path: Path) -> list[Row]:
     """The rows measured so far; none where there is no file."""
     return list(read_json(path)["rows"]) if path.is_file() else []

@@ -31,7 +31,7 @@ from PIL import Image
 from gonogo.image_folder import ImageFolder
 from gonogo.images import read_image
 from gonogo.scorer import Scorer
-from results import ROOT, Row, add_row, origin
+from results import ROOT, Row, add_row, origin, resident_mb
 
 RESULTS = Path(__file__).with_suffix(".json")
 SIDE, QUALITY, HELD = 256, 90, 64  # pixels, of JPEG, images whose pixels the bare model holds
@@ -96,15 +96,6 @@ def children_seconds() -> float:
     """Seconds of CPU of the processes that were started here and have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def resident_mb(process: int) -> float:
-    """Resident memory of a process, on Linux; 0 where it has just ended."""
-    try:
-        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    except (OSError, IndexError):
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,7 +1,6 @@
 """`gonogo serve` as it is started on the line, with a key, for whoever measures or torments it."""
 
 import http.client
-import os
 import socket
 import subprocess
 import sys
@@ -62,11 +61,6 @@ class Served:
         connection.request(method, path, body, {"Authorization": f"Bearer {self.key}"} | told)
         answer = connection.getresponse()
         return answer.status, answer.read()
-
-    def resident_mb(self) -> float:
-        """Resident memory, on Linux."""
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
     def _ready(self) -> bool:
         connection: Any = self.connection(timeout=5)

@@ -33,7 +33,7 @@ from gonogo.image_folder import ImageFolder
 from gonogo.images import decode
 from gonogo.line.journal import sync_folder
 from gonogo.scorer import Scorer
-from results import Row, add_row, origin
+from results import Row, add_row, origin, resident_mb
 from score import write_jpegs
 from served import Served
 
@@ -65,7 +65,7 @@ def load(served: Served, jpeg: Path, concurrency: int, seconds: int, *, nonce: i
         env=os.environ | {"GONOGO_KEY": served.key},
     )
     while process.poll() is None:
-        memory.append(served.resident_mb())
+        memory.append(resident_mb(served.process.pid))
         time.sleep(1)
     told = process.stdout.read() if process.stdout else ""
     if process.returncode:

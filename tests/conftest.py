@@ -257,6 +257,15 @@ def copy_pipeline(folder: Path, *changes: tuple[str, str]) -> None:
     (folder / "params.yaml").write_text(text, encoding="utf-8")
 
 
+# A script that runs the stages that its first argument names in one process, which imports torch once.
+STAGES_IN_ONE = """
+import runpy, sys
+sys.path.insert(0, "stages")
+for stage in sys.argv.pop(1).split():
+    runpy.run_path(f"stages/{stage}.py", run_name="__main__")
+"""
+
+
 @dataclass(frozen=True)
 class Ran:
     """How a stage ended, and what it said."""

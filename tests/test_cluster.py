@@ -16,7 +16,7 @@ import psutil
 import pytest
 import torch
 
-from conftest import OPTIONS, REGIONS, TINY, copy_pipeline
+from conftest import OPTIONS, REGIONS, STAGES_IN_ONE, TINY, copy_pipeline
 from gonogo.cli import main
 from gonogo.cluster import Cluster, _made_with, _Worker, connect
 from gonogo.detectors import DETECTORS
@@ -190,17 +190,9 @@ def fitted_here(tmp_path_factory):
     return folder
 
 
-RUN_STAGES = """
-import runpy, sys
-sys.path.insert(0, "stages")
-for stage in sys.argv.pop(1).split():
-    runpy.run_path(f"stages/{stage}.py", run_name="__main__")
-"""
-
-
 def run_stages(folder, stages, **environment):
     """What they say; all of them in one process, which imports torch, and connects to Ray, once."""
-    command = [sys.executable, "-B", "-c", RUN_STAGES, stages, "--category", "digit_0"]
+    command = [sys.executable, "-B", "-c", STAGES_IN_ONE, stages, "--category", "digit_0"]
     known = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | environment
     known["SOURCE_DATE_EPOCH"] = "0"
     result = subprocess.run(command, cwd=folder, env=known, capture_output=True, text=True, check=False)
