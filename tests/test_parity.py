@@ -98,6 +98,15 @@ def test_an_export_is_the_same_bytes_again_and_tells_no_path_of_this_machine(exp
         assert str(folder).encode() not in content
 
 
+def test_a_forest_of_any_number_of_trees_is_one_node_so_that_a_line_starts_at_once(fitted_once, tmp_path):
+    forest = fitted_once("isolation_forest")
+    assert len(forest.detector.forest().estimators_) > 1
+    export_onnx(forest, tmp_path / "forest.onnx", metadata={}, opset=18)
+    nodes = [node.op_type for node in onnx.load(tmp_path / "forest.onnx").graph.node]
+    assert nodes.count("TreeEnsembleRegressor") == 1
+    assert len(nodes) < 40
+
+
 def shifted(path, target, *, by):
     """A copy of the ONNX file whose scores are larger `by` a constant."""
     proto = onnx.load(path)

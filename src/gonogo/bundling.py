@@ -1,7 +1,8 @@
 """Write a bundle, which only evidence allows; docs/line.md says what is in it."""
 
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -40,21 +41,23 @@ def write_bundle(
         ImageError: one cannot be read.
     """
     parity.require_agreement()
-    proof, own = parity.metrics(), {}
+    proof, facts, gauge = parity.metrics(), bundle_facts(model), onnx_path.read_bytes()
     if int8 is not None:
         int8.require_agreement()
         proof |= int8.metrics()
-        own = {"threshold": int8.threshold.to_dict(), "probability": None, "regions": int8.rule.to_dict()}
-    facts = bundle_facts(model) | own
-    folder.mkdir(parents=True, exist_ok=True)
-    if own:
-        proto = onnx.load(onnx_path)
-        describe(proto, facts)
-        onnx.save(proto, folder / ONNX_FILE)
-    else:
-        shutil.copyfile(onnx_path, folder / ONNX_FILE)
+        facts |= {"threshold": int8.threshold.to_dict(), "probability": None, "regions": int8.rule.to_dict()}
+        gauge = _described(gauge, facts)
     content = facts | {"parity": proof, "runtime": versions("onnxruntime")}
-    beside = {REPORT: parity.report(), MODEL_CARD: card_text(content, measured).encode()} | bank_files(model, manifest)
-    for name, data in beside.items():
+    files = {ONNX_FILE: gauge, REPORT: parity.report(), MODEL_CARD: card_text(content, measured).encode()}
+    files |= bank_files(model, manifest)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
         (folder / name).write_bytes(data)
-    write_manifest(folder, content, [ONNX_FILE, *beside])
+    write_manifest(folder, content, list(files))
+
+
+def _described(gauge: bytes, facts: Mapping[str, Any]) -> bytes:
+    """An ONNX file with other facts in it."""
+    proto = onnx.load_from_string(gauge)
+    describe(proto, facts)
+    return bytes(proto.SerializeToString())

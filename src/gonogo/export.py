@@ -233,7 +233,7 @@ def _with_network(proto: onnx.ModelProto, detector: Detector, opset: int) -> onn
 
 
 def _forest_graph(detector: IsolationForest, opset: int) -> onnx.ModelProto:
-    """The grey levels, then skl2onnx's forest, then score = -score_samples and a grid of the score."""
+    """The grey levels, skl2onnx's forest from them to the mean path length, and score = 2^(-length / expected)."""
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType
 
@@ -241,7 +241,6 @@ def _forest_graph(detector: IsolationForest, opset: int) -> onnx.ModelProto:
     proto: onnx.ModelProto = to_onnx(
         forest,
         initial_types=[("rows", FloatTensorType([None, forest.n_features_in_]))],
-        options={id(forest): {"score_samples": True}},
         target_opset={"": opset, "ai.onnx.ml": 3},
     )
     graph = proto.graph
@@ -250,16 +249,23 @@ def _forest_graph(detector: IsolationForest, opset: int) -> onnx.ModelProto:
         helper.make_node("Flatten", ["grey"], ["rows"]),
     ]
     result = [
-        helper.make_node("Neg", ["score_samples"], ["score_column"]),
+        helper.make_node("Mul", [graph.output[0].name, "per_length"], ["exponent"]),
+        helper.make_node("Pow", ["two", "exponent"], ["score_column"]),
         helper.make_node("Reshape", ["score_column", "flat_shape"], ["score"]),
         helper.make_node("Reshape", ["score_column", "grid_shape"], ["grid"]),
     ]
-    constants = {"channels": [1], "flat_shape": [-1], "grid_shape": [-1, 1, 1]}
+    constants = {
+        "channels": np.array([1]),
+        "per_length": np.float32(-1 / detector.expected()),
+        "two": np.float32(2),
+        "flat_shape": np.array([-1]),
+        "grid_shape": np.array([-1, 1, 1]),
+    }
     nodes = [*grey, *graph.node, *result]
     for entries in (graph.node, graph.input, graph.output):
         del entries[:]
     graph.node.extend(nodes)
-    graph.initializer.extend(numpy_helper.from_array(np.array(value), name) for name, value in constants.items())
+    graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items())
     size = detector.image_size
     graph.input.append(helper.make_tensor_value_info("tile", TensorProto.FLOAT, ["n", 3, size, size]))
     graph.output.append(helper.make_tensor_value_info("score", TensorProto.FLOAT, ["n"]))

@@ -1,8 +1,6 @@
 """From scores of labelled images, none of them a test image, to the probability of being defective."""
 
 import numpy as np
-from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
 
 from gonogo.errors import DataError
 from gonogo.probability_record import ProbabilityMethod, ProbabilityRecord
@@ -48,6 +46,8 @@ def fit_probability(
 
 def _platt(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Two points of the logistic curve: a standard deviation below and above the mean score."""
+    from sklearn.linear_model import LogisticRegression  # here: most fits ask for no probability
+
     centre, scale = float(scores.mean()), max(float(scores.std()), 1e-12)
     # A target of 0.9 is nine tenths of an image that is defective and one tenth of one that is not.
     rows = np.tile((scores - centre) / scale, 2)[:, None]
@@ -61,6 +61,8 @@ def _platt(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def _isotonic(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The corners of the growing curve that is nearest to the targets."""
+    from sklearn.isotonic import IsotonicRegression
+
     fitted = IsotonicRegression(out_of_bounds="clip").fit(scores, targets)
     _require_growth(fitted.y_thresholds_[0] < fitted.y_thresholds_[-1])
     return fitted.X_thresholds_, fitted.y_thresholds_

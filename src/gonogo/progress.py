@@ -16,7 +16,6 @@ class ProgressLine:
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._bars: Any = None  # rich's, while a loop runs
-        self._tasks: dict[str, tuple[Any, int]] = {}  # by what a loop does: its bar, and how much was done last
 
     def __call__(self, what: str, n_done: int, n_total: int, values: dict[str, float]) -> None:
         """Report that `n_done` of `n_total` are done, with figures worth a look."""
@@ -29,17 +28,17 @@ class ProgressLine:
             self._bars = _bars(self._clock)
             self._bars.start()
             atexit.register(self._bars.stop)  # a loop that breaks off leaves no terminal without a cursor
-        bar, n_last = self._tasks.get(what, (None, 0))
-        if bar is None:
-            bar = self._bars.add_task(what, total=n_total, completed=n_done, figures=figures)
-        elif n_done < n_last:  # the loop runs once more
-            self._bars.reset(bar, total=n_total, completed=n_done)
-        self._tasks[what] = bar, n_done
-        self._bars.update(bar, completed=n_done, figures=figures)
+        known = next((task for task in self._bars.tasks if task.description == what), None)
+        if known is None:
+            self._bars.add_task(what, total=n_total, completed=n_done, figures=figures)
+        elif n_done < known.completed:  # the loop runs once more
+            self._bars.reset(known.id, total=n_total, completed=n_done, figures=figures)
+        else:
+            self._bars.update(known.id, completed=n_done, figures=figures)
         if self._bars.finished:
             self._bars.stop()
             atexit.unregister(self._bars.stop)
-            self._bars, self._tasks = None, {}
+            self._bars = None
 
 
 def _bars(clock: Callable[[], float]) -> Any:

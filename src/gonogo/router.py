@@ -34,6 +34,7 @@ from gonogo.scorer import open_session
 from gonogo.threshold import CalibrateParams, certify
 
 DISTANCES = "distances"
+AT_ONCE = 8  # images: they take 0.6 of the time that they take one by one
 AMONG = 8  # at least so many times as many good images are looked at as are kept, where there are more
 
 
@@ -90,7 +91,11 @@ class Router(nn.Module):
     @torch.inference_mode()
     def rows(self, manifest: Manifest, records: Sequence[Record]) -> Tensor:
         """(n, d), one for each image."""
-        return torch.cat([self._row(torch.from_numpy(manifest.pixels_of(record)[None])) for record in records]).clone()
+        found = []
+        for start in range(0, len(records), AT_ONCE):
+            pixels = (torch.from_numpy(manifest.pixels_of(one)[None]) for one in records[start : start + AT_ONCE])
+            found.append(self.features(torch.cat([self._resized(of_one) for of_one in pixels])))
+        return torch.cat(found).clone()
 
     def of(self, manifest: Manifest, records: Sequence[Record]) -> Tensor:
         """(n, k) distances of the records' images."""
@@ -98,17 +103,16 @@ class Router(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(n, k) distances of uint8 RGB pixels (n, h, w, 3) to the nearest good image of each of k categories."""
-        return self.distances(self._row(pixels))
+        return self.distances(self.features(self._resized(pixels)))
 
     def distances(self, rows: Tensor) -> Tensor:
         """The same of rows (n, d)."""
         good = [self.get_buffer(f"good_{number}") for number in range(len(self.categories))]
         return torch.stack([l2(rows, of_one).amin(dim=1) for of_one in good], dim=1)
 
-    def _row(self, pixels: Tensor) -> Tensor:
+    def _resized(self, pixels: Tensor) -> Tensor:
         size = self.params.image_size
-        rows: Tensor = self.features(resize(pixels.permute(0, 3, 1, 2).float(), size, size))
-        return rows
+        return resize(pixels.permute(0, 3, 1, 2).float(), size, size)
 
 
 def export_router(router: Router, path: Path, *, metadata: Mapping[str, Any], opset: int) -> None:

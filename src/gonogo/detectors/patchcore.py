@@ -444,13 +444,9 @@ def proximity(rows: Tensor, bank: Tensor, weights: Tensor | None = None, *, mult
     distances are multiplied by, there is no such constant. Columns of -inf make m a multiple of `multiple`.
     """
     missing = (0, 0, 0, -len(bank) % multiple)
-    half_norms = 0.5 * bank.square().sum(dim=1, keepdim=True)
-    if weights is None:
-        columns = torch.cat([F.pad(bank, missing), -F.pad(half_norms, missing, value=math.inf)], dim=1)
-        return F.pad(rows, (0, 1), value=1.0) @ columns.T
-    squares = weights.square()[:, None]
-    far = F.pad(squares * half_norms, missing, value=math.inf)
-    columns = torch.cat([F.pad(squares * bank, missing), -far, F.pad(-squares, missing)], dim=1)
-    return (
-        torch.cat([F.pad(rows, (0, 1), value=1.0), 0.5 * rows.square().sum(dim=-1, keepdim=True)], dim=-1) @ columns.T
-    )
+    half_norms = F.pad(0.5 * bank.square().sum(dim=1, keepdim=True), missing, value=math.inf)
+    columns, terms = torch.cat([F.pad(bank, missing), -half_norms], dim=1), F.pad(rows, (0, 1), value=1.0)
+    if weights is not None:
+        columns = F.pad(weights.square()[:, None], missing, value=1.0) * F.pad(columns, (0, 1), value=-1.0)
+        terms = torch.cat([terms, 0.5 * rows.square().sum(dim=-1, keepdim=True)], dim=-1)
+    return terms @ columns.T
