@@ -148,8 +148,10 @@ def test_the_rebuilt_forest_scores_as_scikit_learns_own(digits, pixels):
     rows = torch.cat([detector.features(batch) for batch in FitImages(inspector, digits, records)]).numpy()
     forest = Forest(n_estimators=25, max_samples=40, random_state=17).fit(rows)
     resized = inspector.resized(torch.from_numpy(pixels))
-    expected = -forest.score_samples(detector.features(resized).numpy())
-    np.testing.assert_allclose(detector(resized)[0].numpy(), expected, rtol=1e-6)
+    probe = detector.features(resized).numpy()
+    expected = -forest.score_samples(probe)
+    np.testing.assert_allclose(2 ** (-detector.forest().predict(probe) / detector.expected()), expected, rtol=1e-14)
+    np.testing.assert_array_equal(detector(resized)[0].numpy(), expected.astype(np.float32))
 
 
 def test_the_forests_live_curve_ends_at_the_path_length_that_its_scores_are_made_of(digits):

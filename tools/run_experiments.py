@@ -29,7 +29,7 @@ SUMMARY = "metrics/summary.json"
 DONE, FAILED, LOST = "done", "FAILED", "LOST"
 STATES = {"success": DONE, "failed": FAILED, "queued": "queued", "running": "running"}
 
-POLL_SECONDS = 15.0  # to look takes seconds of a core
+POLL_SECONDS = 5.0
 POLLS_WITHOUT_WORKER = 6  # a worker needs some seconds to appear, and a moment between two experiments
 
 TASK = re.compile(r"^([0-9a-f]{7})\s.*\b(Queued|Running|Success|Failed)\s*$", re.MULTILINE)

@@ -131,10 +131,11 @@ class Store:
                 (self.images / f"{byte:02x}").mkdir(exist_ok=True)
             sync_folder(self.images)
             address = sa.make_url(url or f"sqlite:///{folder / 'inspections.sqlite'}")
-            if address.get_backend_name() not in SEE_IMAGES:
-                raise DataError(f"--database names {address.get_backend_name()}; expected {' or '.join(SEE_IMAGES)}")
+            backend = address.get_backend_name()
+            if backend not in SEE_IMAGES:
+                raise DataError(f"--database names {backend}; expected {' or '.join(SEE_IMAGES)}")
             self._engine = sa.create_engine(address)
-            if self._engine.dialect.name == "sqlite":
+            if backend == "sqlite":
                 sa.event.listen(self._engine, "connect", _durable)
             tables.create_all(self._engine)
         except ImportError as error:
