@@ -16,7 +16,7 @@ sys.path += [str(HERE), str(HERE.parent / "src")]
 
 import numpy as np  # noqa: E402
 
-from gonogo.torchvision_schema import import_torchvision  # noqa: E402
+from gonogo.detectors.backbones.torchvision_schema import import_torchvision  # noqa: E402
 
 import_torchvision()
 
@@ -32,7 +32,7 @@ from PIL import Image  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from torchvision.transforms.v2 import Compose, Normalize, Resize  # noqa: E402
 
-from gonogo.process import peak_bytes, resident_bytes  # noqa: E402
+from gonogo.compute.memory import peak_bytes, resident_bytes  # noqa: E402
 from peer import answer  # noqa: E402
 from verdicts import milliseconds  # noqa: E402
 

@@ -27,12 +27,12 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from covering import covering_radius
-from gonogo.backbone import lite0_state_dict
-from gonogo.config import read_yaml
-from gonogo.manifest import Manifest, Record
-from gonogo.metrics import auroc
-from gonogo.pixel_metrics import pixel_metrics
-from gonogo.progress import ProgressLine
+from gonogo.compute.progress import ProgressLine
+from gonogo.detectors.backbones.backbone import lite0_state_dict
+from gonogo.evaluation.accuracy.metrics import auroc
+from gonogo.evaluation.accuracy.pixel_metrics import pixel_metrics
+from gonogo.images.dataset import Manifest, Record
+from gonogo.params import read_yaml
 from parts import prepare_part
 from peer import Peer
 from results import ROOT, Row, add_row, origin

@@ -22,9 +22,9 @@ from typing import Any
 
 import psutil
 
-from gonogo.bench import cpu_name
+from gonogo.detectors.training.image_folder import ImageFolder
+from gonogo.evaluation.speed.bench import cpu_name
 from gonogo.files import write_json
-from gonogo.image_folder import ImageFolder
 
 OUT = Path(__file__).with_suffix(".json")
 ROUNDS = 2
@@ -71,8 +71,8 @@ def main() -> None:
 
 def scored(n_workers: int, folder: Path, bundle: Path) -> dict[str, Any]:
     """What `gonogo score --cluster` takes of the folder's images."""
-    from gonogo.cluster import Cluster
-    from gonogo.score_many import score_many
+    from gonogo.compute.cluster import Cluster
+    from gonogo.line.many import score_many
 
     start = time.perf_counter()
     cluster = Cluster(n_workers=n_workers)
@@ -94,11 +94,11 @@ def looked(n_workers: int, folder: Path, _: Path) -> dict[str, Any]:
     """What PatchCore's features and the choice of each part take, at the detector's defaults."""
     from PIL import Image
 
-    from gonogo.cluster import Cluster
+    from gonogo.compute.cluster import Cluster
     from gonogo.detectors.patchcore import PatchCore
-    from gonogo.fit_images import FitImages
-    from gonogo.inspector import Inspector
-    from gonogo.manifest import Manifest, Record
+    from gonogo.images.dataset import Manifest, Record
+    from gonogo.model.fit_images import FitImages
+    from gonogo.model.inspector import Inspector
 
     def record(path: Path) -> Record:
         with Image.open(path) as image:

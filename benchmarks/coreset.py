@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 
 from covering import covering_radius
-from gonogo.coreset import greedy_coreset
-from gonogo.model import versions
-from gonogo.patch_stream import PatchStream, Reduction, plan_patches
-from gonogo.process import peak_bytes, resident_bytes
-from gonogo.progress import ProgressLine
+from gonogo.compute.memory import peak_bytes, resident_bytes
+from gonogo.compute.progress import ProgressLine
+from gonogo.detectors.memory_bank.coreset import greedy_coreset
+from gonogo.detectors.memory_bank.patch_stream import PatchStream, Reduction, plan_patches
+from gonogo.model.saved import versions
 from results import add_row, origin
 
 RESULTS = Path(__file__).with_suffix(".json")

@@ -18,10 +18,10 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from gonogo.config import read_yaml
-from gonogo.experiments import git
 from gonogo.files import read_json, write_json
-from gonogo.recipes import SHARED
+from gonogo.params import read_yaml
+from gonogo.project.experiments import git
+from gonogo.project.recipes import SHARED
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent

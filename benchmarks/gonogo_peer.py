@@ -16,11 +16,11 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
+from gonogo.compute.memory import peak_bytes, resident_bytes  # noqa: E402
 from gonogo.detectors.patchcore import PatchCore  # noqa: E402
-from gonogo.images import read_image  # noqa: E402
-from gonogo.inspector import Inspector  # noqa: E402
-from gonogo.model import versions  # noqa: E402
-from gonogo.process import peak_bytes, resident_bytes  # noqa: E402
+from gonogo.images.reading import read_image  # noqa: E402
+from gonogo.model.inspector import Inspector  # noqa: E402
+from gonogo.model.saved import versions  # noqa: E402
 from peer import answer  # noqa: E402
 from verdicts import milliseconds  # noqa: E402
 
@@ -87,8 +87,8 @@ class Fitted:
 
     def export(self, folder: str, image_size: int, threads: int) -> dict[str, Any]:
         """Write the ONNX file and open it."""
-        from gonogo.export import export_onnx
-        from gonogo.scorer import open_session
+        from gonogo.export.graph import export_onnx
+        from gonogo.inference.scorer import open_session
 
         assert self.inspector is not None
         path = Path(folder) / "gonogo.onnx"
@@ -108,7 +108,7 @@ class Fitted:
         return {"ms": milliseconds(self._judged, [Path(path) for path in images])}
 
     def _judged(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
-        from gonogo.scorer import run_session
+        from gonogo.inference.scorer import run_session
 
         return run_session(self.session, read_image(path)[None])
 

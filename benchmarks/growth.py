@@ -87,16 +87,16 @@ def measured(point: Row, *, limit_s: float, threads: int) -> Row:
     import torch
     from PIL import Image
 
-    from gonogo.config import build
+    from gonogo.compute.memory import machine_bytes, peak_bytes, resident_bytes
     from gonogo.detectors import DETECTORS as KINDS
+    from gonogo.detectors.training.forecast import MB, forecast
     from gonogo.errors import ConfigError
-    from gonogo.export import export_onnx
-    from gonogo.forecast import MB, forecast
-    from gonogo.images import read_image
-    from gonogo.inspector import Inspector
-    from gonogo.model import versions
-    from gonogo.process import machine_bytes, peak_bytes, resident_bytes
-    from gonogo.scorer import open_session, run_session
+    from gonogo.export.graph import export_onnx
+    from gonogo.images.reading import read_image
+    from gonogo.inference.scorer import open_session, run_session
+    from gonogo.model.inspector import Inspector
+    from gonogo.model.saved import versions
+    from gonogo.params import build
     from textures import SEED, Textures
     from verdicts import milliseconds
 

@@ -15,14 +15,14 @@ import time
 import numpy as np
 import torch
 
-from gonogo.bench import cpu_name
-from gonogo.config import build
+from gonogo.compute.memory import peak_bytes, resident_bytes
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.contract import Detector
-from gonogo.forecast import MB, forecast
-from gonogo.inspector import Inspector
-from gonogo.model import versions
-from gonogo.process import peak_bytes, resident_bytes
+from gonogo.detectors.training.forecast import MB, forecast
+from gonogo.evaluation.speed.bench import cpu_name
+from gonogo.model.inspector import Inspector
+from gonogo.model.saved import versions
+from gonogo.params import build
 from textures import SEED, Textures
 
 N_SCORED = 20

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gonogo.process import peak_bytes, resident_bytes
+from gonogo.compute.memory import peak_bytes, resident_bytes
 from results import ROOT, Row, add_row, origin
 
 RESULTS = Path(__file__).with_suffix(".json")
@@ -66,7 +66,7 @@ def write_images(folder: Path, n: int, side: int) -> None:
 
 def with_gonogo() -> Callable[[Maps, Maps], dict[str, float]]:
     """All three in one call."""
-    from gonogo.pixel_metrics import pixel_metrics
+    from gonogo.evaluation.accuracy.pixel_metrics import pixel_metrics
 
     def measure(maps: Maps, masks: Maps) -> dict[str, float]:
         start = time.perf_counter()
@@ -106,7 +106,7 @@ def with_sklearn() -> Callable[[Maps, Maps], dict[str, float]]:
 
 def with_anomalib() -> Callable[[Maps, Maps], dict[str, float]]:
     """Pixel AUROC and AUPRO, by the classes that its evaluator uses."""
-    from gonogo.torchvision_schema import import_torchvision
+    from gonogo.detectors.backbones.torchvision_schema import import_torchvision
 
     import_torchvision()
     import torch

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gonogo.config import build, read_yaml
-from gonogo.prepare import Prepared, prepare, prepare_params, shares_of
-from gonogo.sources import SOURCES
-from gonogo.threshold import CalibrateParams
+from gonogo.calibration.threshold import CalibrateParams
+from gonogo.data import SOURCES
+from gonogo.data.prepare.prepare import Prepared, prepare, prepare_params, shares_of
+from gonogo.params import build, read_yaml
 from results import ROOT
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from gonogo.detectors.anomalib.worker import Worker, receive, send
 from gonogo.errors import GonogoError
-from gonogo.worker import Worker, receive, send
 
 HOUR = 3600.0
 

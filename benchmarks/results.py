@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gonogo.bench import cpu_name
-from gonogo.experiments import git
+from gonogo.compute.memory import machine_bytes
+from gonogo.evaluation.speed.bench import cpu_name
 from gonogo.files import read_json, write_json
-from gonogo.process import machine_bytes
+from gonogo.project.experiments import git
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -28,9 +28,9 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
-from gonogo.image_folder import ImageFolder
-from gonogo.images import read_image
-from gonogo.scorer import Scorer
+from gonogo.detectors.training.image_folder import ImageFolder
+from gonogo.images.reading import read_image
+from gonogo.inference.scorer import Scorer
 from results import ROOT, Row, add_row, origin, resident_mb
 
 RESULTS = Path(__file__).with_suffix(".json")
@@ -75,7 +75,7 @@ def scored(bundle: Path, places: Sequence[str], workers: int, rows: Path) -> tup
     Raises:
         RuntimeError: it failed, or a row is missing.
     """
-    command = [sys.executable, "-m", "gonogo.cli", "score", str(bundle), "-", "--out", str(rows)]
+    command = [sys.executable, "-m", "gonogo.cli.main", "score", str(bundle), "-", "--out", str(rows)]
     start, cpu = time.perf_counter(), children_seconds()
     with tempfile.TemporaryFile("w+") as names:
         names.write("\n".join(places))

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-from gonogo.serve.security import new_key
-from gonogo.serve.store import Store
+from gonogo.service.security import new_key
+from gonogo.store.store import Store
 
 STARTING = 120.0  # seconds
 COMMENT = b"\xff\xfe\x00\x12"  # of a JPEG, with 16 bytes behind it
@@ -26,7 +26,7 @@ class Served:
         self.key = new_key(store, "benchmark", "admin")[1]
         store.close()
         words = ["serve", "--bundle", str(bundle), "--data", str(data), "--port", str(self.port), *options]
-        self._command = [sys.executable, "-m", "gonogo.cli", *words]
+        self._command = [sys.executable, "-m", "gonogo.cli.main", *words]
         self.process: subprocess.Popen[bytes]
 
     def __enter__(self) -> Self:

@@ -29,10 +29,10 @@ from importlib import metadata
 from pathlib import Path
 from statistics import median
 
-from gonogo.image_folder import ImageFolder
-from gonogo.images import decode
+from gonogo.detectors.training.image_folder import ImageFolder
+from gonogo.images.reading import decode
+from gonogo.inference.scorer import Scorer
 from gonogo.line.journal import sync_folder
-from gonogo.scorer import Scorer
 from results import Row, add_row, origin, resident_mb
 from score import write_jpegs
 from served import Served

@@ -21,17 +21,17 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from gonogo.config import build, read_yaml
-from gonogo.cross import cross_inspect, folds_of
+from gonogo.calibration.certificate import Method, ThresholdRecord
+from gonogo.calibration.regions import RegionParams
+from gonogo.calibration.threshold import CalibrateParams, threshold_of
 from gonogo.detectors.pca import PCAReconstruction
 from gonogo.errors import DataError
-from gonogo.fit_images import FitImages
-from gonogo.inspection import inspect_records
-from gonogo.inspector import Inspector
-from gonogo.manifest import Manifest, Record
-from gonogo.regions import RegionParams
-from gonogo.threshold import CalibrateParams, threshold_of
-from gonogo.threshold_record import Method, ThresholdRecord
+from gonogo.images.dataset import Manifest, Record
+from gonogo.model.cross import cross_inspect, folds_of
+from gonogo.model.fit_images import FitImages
+from gonogo.model.inspection import inspect_records
+from gonogo.model.inspector import Inspector
+from gonogo.params import build, read_yaml
 from parts import prepare_part
 from results import ROOT, Row, add_row, origin
 

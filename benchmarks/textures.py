@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gonogo.inspector import Inspector
+from gonogo.model.inspector import Inspector
 
 SEED = 17
 

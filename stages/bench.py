@@ -1,10 +1,10 @@
 """Time a bundle from encoded file to verdict on this machine."""
 
 import door
-from gonogo.bench import BenchParams, measure
-from gonogo.config import Params
+from gonogo.evaluation.speed.bench import BenchParams, measure
 from gonogo.files import write_metrics
-from gonogo.manifest import read_manifest
+from gonogo.images.dataset import read_manifest
+from gonogo.params import Params
 
 
 def main(category: str, params: Params) -> None:

@@ -14,14 +14,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 sys.dont_write_bytecode = True
 
 try:
-    from gonogo.config import Params, project_path
+    from gonogo.params import Params, project_path
 except ModuleNotFoundError as missing:
     sys.exit(
         f"{sys.executable} has no {missing.name}: use `make run`, or activate the environment that it made "
         "(`source .venv/bin/activate`) before calling dvc"
     )
+from gonogo.compute.progress import ProgressLine  # noqa: E402
 from gonogo.errors import GonogoError  # noqa: E402
-from gonogo.progress import ProgressLine  # noqa: E402
 
 PARAMS = Path("params.yaml")
 

@@ -1,15 +1,22 @@
 """Measure a fitted gauge on the test images: metrics, curves, per-image records and a picture sheet."""
 
 import door
-from gonogo.cluster import connect
-from gonogo.config import Params
-from gonogo.curves import write_curves
-from gonogo.evaluate import REGION_COLUMNS, EvaluateParams, Metrics, evaluate, per_image_rows, region_rows
+from gonogo.compute.cluster import connect
+from gonogo.evaluation.accuracy.curves import write_curves
+from gonogo.evaluation.accuracy.evaluate import (
+    REGION_COLUMNS,
+    EvaluateParams,
+    Metrics,
+    evaluate,
+    per_image_rows,
+    region_rows,
+)
+from gonogo.evaluation.accuracy.operating_points import ScoresByKind, write_operating_page
 from gonogo.files import write_metrics, write_rows
-from gonogo.manifest import read_manifest
-from gonogo.model import load_model
-from gonogo.operating_points import ScoresByKind, write_operating_page
-from gonogo.sheet import write_sheet
+from gonogo.images.dataset import read_manifest
+from gonogo.model.saved import load_model
+from gonogo.params import Params
+from gonogo.reports.sheet import write_sheet
 
 
 def main(category: str, params: Params) -> None:

@@ -1,12 +1,12 @@
 """Write a fitted gauge as one ONNX file. It is a candidate: only the parity stage makes a bundle of it."""
 
 import door
-from gonogo.config import Params
-from gonogo.export import INT8_FILE, ExportParams, export_onnx
-from gonogo.manifest import read_manifest
-from gonogo.model import bundle_facts, load_model
-from gonogo.quantise import calibration_images, quantise
-from gonogo.scorer import ONNX_FILE
+from gonogo.export.graph import INT8_FILE, ExportParams, export_onnx
+from gonogo.export.quantise import calibration_images, quantise
+from gonogo.images.dataset import read_manifest
+from gonogo.inference.scorer import ONNX_FILE
+from gonogo.model.saved import bundle_facts, load_model
+from gonogo.params import Params
 
 
 def main(category: str, params: Params) -> None:

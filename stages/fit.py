@@ -7,25 +7,25 @@ import numpy as np
 from dvclive.live import Live
 
 import door
-from gonogo.calibration_page import write_calibration_page
-from gonogo.cluster import connect
-from gonogo.config import Params
-from gonogo.cross import cross_inspect, folds_of
+from gonogo.calibration.fit_probability import fit_probability
+from gonogo.calibration.regions import RegionParams, RegionRule
+from gonogo.calibration.threshold import CalibrateParams, threshold_of
+from gonogo.compute.cluster import connect
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.contract import no_progress
+from gonogo.detectors.training.forecast import forecast, taken
 from gonogo.files import today, write_metrics
-from gonogo.fit import FitParams, draw_shots
-from gonogo.fit_images import FitImages
-from gonogo.fitting import Fitting
-from gonogo.forecast import forecast, taken
-from gonogo.inspection import Inspection, inspect_calibrate, inspect_records
-from gonogo.inspector import Inspector
-from gonogo.manifest import Manifest, Record, read_manifest
-from gonogo.model import save_model
-from gonogo.probability import fit_probability
-from gonogo.regions import RegionParams, RegionRule
-from gonogo.suspicious import score_fit_images, write_suspicious
-from gonogo.threshold import CalibrateParams, threshold_of
+from gonogo.images.dataset import Manifest, Record, read_manifest
+from gonogo.model.cross import cross_inspect, folds_of
+from gonogo.model.fit import FitParams, draw_shots
+from gonogo.model.fit_images import FitImages
+from gonogo.model.fitting import Fitting
+from gonogo.model.inspection import Inspection, inspect_calibrate, inspect_records
+from gonogo.model.inspector import Inspector
+from gonogo.model.left_out import score_fit_images, write_suspicious
+from gonogo.model.saved import save_model
+from gonogo.params import Params
+from gonogo.reports.calibration_page import write_calibration_page
 
 
 def main(category: str, params: Params) -> None:

@@ -1,16 +1,16 @@
 """Prove that the ONNX file is the model, and only then write the bundle."""
 
 import door
-from gonogo.bundling import write_bundle
-from gonogo.config import Params
-from gonogo.export import INT8_FILE
+from gonogo.export.graph import INT8_FILE
+from gonogo.export.int8 import judge_int8
+from gonogo.export.model_card import Measured
+from gonogo.export.parity import ParityParams, compare
+from gonogo.export.write_bundle import write_bundle
 from gonogo.files import read_json, read_rows, write_metrics
-from gonogo.int8 import judge_int8
-from gonogo.manifest import read_manifest
-from gonogo.model import load_model
-from gonogo.model_card import Measured
-from gonogo.parity import ParityParams, compare
-from gonogo.scorer import ONNX_FILE
+from gonogo.images.dataset import read_manifest
+from gonogo.inference.scorer import ONNX_FILE
+from gonogo.model.saved import load_model
+from gonogo.params import Params
 
 
 def main(category: str, params: Params) -> None:

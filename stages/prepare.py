@@ -1,13 +1,13 @@
 """Look at every image of one category, give each its role, and freeze what was found with a manifest and a card."""
 
 import door
-from gonogo.accepted import read_history
-from gonogo.card import describe, write_page
-from gonogo.config import Params
+from gonogo.calibration.threshold import CalibrateParams
+from gonogo.data import SOURCES
+from gonogo.data.prepare.accepted import read_history
+from gonogo.data.prepare.prepare import PrepareParams, prepare, shares_of
 from gonogo.files import write_json, write_metrics
-from gonogo.prepare import PrepareParams, prepare, shares_of
-from gonogo.sources import SOURCES
-from gonogo.threshold import CalibrateParams
+from gonogo.params import Params
+from gonogo.reports.data_card import describe, write_page
 
 
 def main(category: str, params: Params) -> None:

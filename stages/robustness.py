@@ -1,11 +1,17 @@
 """Hold a gauge and its one threshold against test images that were changed in known ways."""
 
 import door
-from gonogo.config import Params
+from gonogo.evaluation.robustness.robustness import (
+    CELL_COLUMNS,
+    RobustnessParams,
+    cell_rows,
+    robustness_card,
+    robustness_metrics,
+)
 from gonogo.files import write_metrics, write_rows
-from gonogo.manifest import read_manifest
-from gonogo.robustness import CELL_COLUMNS, RobustnessParams, cell_rows, robustness_card, robustness_metrics
-from gonogo.scorer import Scorer
+from gonogo.images.dataset import read_manifest
+from gonogo.inference.scorer import Scorer
+from gonogo.params import Params
 
 
 def main(category: str, params: Params) -> None:

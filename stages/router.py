@@ -1,13 +1,13 @@
 """Put the proven gauges into one set, with a router that says which of them an image is for."""
 
 import door
-from gonogo.config import Params
-from gonogo.export import ExportParams
+from gonogo.calibration.threshold import CalibrateParams
+from gonogo.export.graph import ExportParams
+from gonogo.export.parity import ParityParams
+from gonogo.export.router import Router, RouterParams, write_set
 from gonogo.files import write_metrics
-from gonogo.manifest import read_manifest
-from gonogo.parity import ParityParams
-from gonogo.router import Router, RouterParams, write_set
-from gonogo.threshold import CalibrateParams
+from gonogo.images.dataset import read_manifest
+from gonogo.params import Params
 
 
 def main(params: Params) -> None:

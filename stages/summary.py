@@ -1,12 +1,12 @@
 """Gather the categories of this run, and only those, into one summary and one report page."""
 
 import door
-from gonogo.config import Params
+from gonogo.calibration.certificate import ThresholdRecord
+from gonogo.evaluation.accuracy.summary import summarise
+from gonogo.export.model_card import Measured, card_text
 from gonogo.files import read_json, read_manifest, read_rows, write_metrics, write_text
-from gonogo.model_card import Measured, card_text
-from gonogo.report import CategoryReport, read_studies, write_report
-from gonogo.summary import summarise
-from gonogo.threshold_record import ThresholdRecord
+from gonogo.params import Params
+from gonogo.reports.report import CategoryReport, read_studies, write_report
 
 
 def main(params: Params) -> None:

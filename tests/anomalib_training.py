@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from gonogo.torchvision_schema import import_torchvision
+from gonogo.detectors.backbones.torchvision_schema import import_torchvision
 
 sys.path.pop(0)
 

@@ -16,24 +16,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gonogo.bundling import write_bundle
+from gonogo.calibration.regions import RegionParams
+from gonogo.calibration.threshold import CalibrateParams, threshold_of
+from gonogo.data.digits import Digits
+from gonogo.data.prepare.prepare import PrepareParams, prepare, shares_of
+from gonogo.data.sample import Sample, Shares
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.contract import Detector
-from gonogo.export import export_onnx
+from gonogo.export.graph import export_onnx
+from gonogo.export.model_card import Measured
+from gonogo.export.parity import ParityParams, compare
+from gonogo.export.write_bundle import write_bundle
 from gonogo.files import sha256_of
-from gonogo.fit_images import FitImages
-from gonogo.inspection import inspect_calibrate
-from gonogo.inspector import Inspector
-from gonogo.manifest import Manifest
-from gonogo.model import Model, bundle_facts, load_model, save_model
-from gonogo.model_card import Measured
-from gonogo.parity import ParityParams, compare
-from gonogo.prepare import PrepareParams, prepare, shares_of
-from gonogo.regions import RegionParams
-from gonogo.sample import Sample, Shares
-from gonogo.sources.digits import Digits
-from gonogo.threshold import CalibrateParams, threshold_of
-from gonogo.tiling import Tiling
+from gonogo.images.dataset import Manifest
+from gonogo.model.fit_images import FitImages
+from gonogo.model.inspection import inspect_calibrate
+from gonogo.model.inspector import Inspector
+from gonogo.model.saved import Model, bundle_facts, load_model, save_model
+from gonogo.model.tiling import Tiling
 from import_closure import ROOT
 
 # timm's smallest, for what does not depend on how good features are: the default backbone takes three times as long.

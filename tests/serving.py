@@ -10,10 +10,10 @@ for package in ("fastapi", "python_multipart", "prometheus_client", "sqlalchemy"
 # ruff: noqa: E402
 from starlette.testclient import TestClient
 
-from gonogo.serve.app import create_app
-from gonogo.serve.security import new_key
-from gonogo.serve.service import Service
-from gonogo.serve.settings import Settings
+from gonogo.service.app import create_app
+from gonogo.service.security import new_key
+from gonogo.service.service import Service
+from gonogo.service.settings import Settings
 
 
 class Running:

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gonogo.config import read_yaml
 from gonogo.files import read_json
+from gonogo.params import read_yaml
 
 TOLERANCE = 1e-4
 RANKED = ("image_auroc", "image_ap", "synthetic_auroc")  # what counts pairs of images, and bounds and lifts of it

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gonogo.columns import in_columns
+from gonogo.cli.columns import in_columns
 from gonogo.errors import PipelineError
-from gonogo.experiments import git, reason_in
-from gonogo.pipeline import dvc_call
+from gonogo.project.dvc import dvc_call
+from gonogo.project.experiments import git, reason_in
 
 HEADLINE = ["image_auroc.mean", "image_auroc.worst", "aupro_30.mean", "recall.mean", "false_alarm_rate.mean"]
 SUMMARY = "metrics/summary.json"

@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gonogo.config import Section, read_yaml
 from gonogo.errors import ConfigError, GonogoError, PipelineError
-from gonogo.experiments import PipelineClone, git
-from gonogo.recipes import Change
-from gonogo.report import ranked
+from gonogo.params import Section, read_yaml
+from gonogo.project.experiments import PipelineClone, git
+from gonogo.project.recipes import Change
+from gonogo.reports.report import ranked
 from search_space import Space, as_it_is, changes_of, read_space, require_valid
 from search_study import TRIALS, decided, importance_of, kept, opened, sampler, suggested, tell, write_results
 

@@ -10,14 +10,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from gonogo.config import VARIANT_KEYS, Params, Section, build, read_yaml
+from gonogo.calibration.regions import RegionParams
+from gonogo.calibration.threshold import CalibrateParams
 from gonogo.detectors import DETECTORS
 from gonogo.errors import ConfigError
-from gonogo.fit import FitParams
-from gonogo.recipes import ABSENT, SHARED, Change, differences
-from gonogo.regions import RegionParams
-from gonogo.summary import HEADLINES
-from gonogo.threshold import CalibrateParams
+from gonogo.evaluation.accuracy.summary import HEADLINES
+from gonogo.model.fit import FitParams
+from gonogo.params import VARIANT_KEYS, Params, Section, build, read_yaml
+from gonogo.project.recipes import ABSENT, SHARED, Change, differences
 
 CRITERIA = {
     "synthetic_auroc": "good calibrate images against damaged copies of them",

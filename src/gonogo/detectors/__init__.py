@@ -1,9 +1,9 @@
 """The detectors: a registry is a dict you can read."""
 
-from gonogo.detectors.anomalib import Anomalib
+from gonogo.detectors.anomalib.anomalib import Anomalib
 from gonogo.detectors.contract import Detector
 from gonogo.detectors.ecod import ECOD
-from gonogo.detectors.efficientad import EfficientAD
+from gonogo.detectors.efficientad.efficientad import EfficientAD
 from gonogo.detectors.isolation_forest import IsolationForest
 from gonogo.detectors.knn import KNearestNeighbours
 from gonogo.detectors.lof import LocalOutlierFactor

@@ -12,10 +12,10 @@ from typing import Protocol, Self, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from gonogo.backbone import Backbone
-from gonogo.checkpoints import Checkpoints
+from gonogo.detectors.backbones.backbone import Backbone
+from gonogo.detectors.training.checkpoints import Checkpoints
+from gonogo.detectors.training.forecast import Forecast, try_images
 from gonogo.errors import NotFittedError
-from gonogo.forecast import Forecast, try_images
 
 # Called as (what, n_done, n_total, values): `values` are the figures worth a live curve, often none.
 Progress = Callable[[str, int, int, dict[str, float]], None]
@@ -76,7 +76,7 @@ class Remembers(Protocol):
 
 
 class Detector(nn.Module, ABC):
-    """The contract; tests/test_detectors.py holds every registered detector to it.
+    """The contract; tests/contract/test_detectors.py holds every registered detector to it.
 
     A grid is 0 or more, as a distance is: the `Inspector` writes 0 where it does not look, for "nothing here".
     """

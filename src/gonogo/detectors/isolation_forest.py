@@ -13,8 +13,8 @@ from pydantic import Field
 from torch import Tensor
 
 from gonogo.detectors.contract import Detector, Progress, no_progress
+from gonogo.detectors.training.forecast import Forecast, try_images
 from gonogo.errors import DataError
-from gonogo.forecast import Forecast, try_images
 
 if TYPE_CHECKING:
     from sklearn.ensemble import ExtraTreesRegressor

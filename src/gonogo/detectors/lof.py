@@ -13,11 +13,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from gonogo.backbone import LITE0
+from gonogo.detectors.backbones.backbone import LITE0
+from gonogo.detectors.backbones.pooled_features import Kind, PooledFeatures
 from gonogo.detectors.contract import Detector, Progress, no_progress
 from gonogo.detectors.knn import l2
-from gonogo.forecast import Forecast
-from gonogo.pooled_features import Kind, PooledFeatures
+from gonogo.detectors.training.forecast import Forecast
 
 
 class LocalOutlierFactor(Detector):

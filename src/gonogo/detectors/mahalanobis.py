@@ -13,11 +13,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from gonogo.backbone import LITE0
+from gonogo.detectors.backbones.backbone import LITE0
+from gonogo.detectors.backbones.pooled_features import Kind, PooledFeatures
 from gonogo.detectors.contract import Detector, Progress, no_progress
+from gonogo.detectors.training.forecast import Forecast
 from gonogo.errors import DataError
-from gonogo.forecast import Forecast
-from gonogo.pooled_features import Kind, PooledFeatures
 
 
 class Mahalanobis(Detector):

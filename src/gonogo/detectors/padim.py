@@ -16,11 +16,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from gonogo.backbone import LITE0
+from gonogo.detectors.backbones.backbone import LITE0
+from gonogo.detectors.backbones.patch_features import PatchFeatures
 from gonogo.detectors.contract import Detector, Found, Progress, looks_at, no_progress
+from gonogo.detectors.training.forecast import MB, Forecast, try_images
 from gonogo.errors import ConfigError, DataError, NotFittedError
-from gonogo.forecast import MB, Forecast, try_images
-from gonogo.patch_features import PatchFeatures
 
 
 class PaDiM(Detector):

@@ -12,8 +12,8 @@ With a DINO backbone's patch tokens, `neighbourhood: 1` and `top_share: 0.01` it
 Damm et al. 2025, "AnomalyDINO: Boosting Patch-based Few-shot Anomaly Detection with DINOv2" (WACV), do. Deviations
 from that paper: l2 distances of the tokens as they are before the backbone's last normalisation, not cosine distances
 after it; a coreset instead of all tokens unless `coreset_ratio` is 1. `foreground: pca` is that paper's mask, with the
-deviations that `gonogo.foreground` lists; it also keeps the background out of the bank, which the authors leave in by
-default. Their rotated fit images are `fit.rotations: 8`, for any detector.
+deviations that `gonogo.detectors.memory_bank.foreground` lists; it also keeps the background out of the bank, which the
+authors leave in by default. Their rotated fit images are `fit.rotations: 8`, for any detector.
 """
 
 import math
@@ -27,14 +27,12 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from gonogo.backbone import LITE0
-from gonogo.coreset import greedy_coreset
+from gonogo.detectors.backbones.backbone import LITE0
+from gonogo.detectors.backbones.patch_features import PatchFeatures
 from gonogo.detectors.contract import Detector, Found, InParts, Progress, no_progress
-from gonogo.errors import ConfigError, DataError
-from gonogo.forecast import MB, Forecast, try_images
-from gonogo.foreground import Foreground, learn_foreground, widened
-from gonogo.patch_features import PatchFeatures
-from gonogo.patch_stream import (
+from gonogo.detectors.memory_bank.coreset import greedy_coreset
+from gonogo.detectors.memory_bank.foreground import Foreground, learn_foreground, widened
+from gonogo.detectors.memory_bank.patch_stream import (
     PatchStream,
     Plan,
     Reduction,
@@ -45,6 +43,8 @@ from gonogo.patch_stream import (
     put_together,
     selection_seconds,
 )
+from gonogo.detectors.training.forecast import MB, Forecast, try_images
+from gonogo.errors import ConfigError, DataError
 
 DEFAULT_CORESET_RATIO = 0.01
 FOREGROUND_IMAGES = 100  # at most so many fit images, evenly spaced, say what the foreground is

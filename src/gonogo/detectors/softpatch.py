@@ -21,14 +21,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from gonogo.backbone import LITE0
-from gonogo.coreset import greedy_coreset
+from gonogo.detectors.backbones.backbone import LITE0
+from gonogo.detectors.backbones.patch_features import PatchFeatures
 from gonogo.detectors.contract import Detector, Progress, no_progress
+from gonogo.detectors.memory_bank.coreset import greedy_coreset
+from gonogo.detectors.memory_bank.patch_stream import Plan, selection_bytes, selection_seconds
 from gonogo.detectors.patchcore import nearest_index, not_of, places_of
+from gonogo.detectors.training.forecast import Forecast, try_images
 from gonogo.errors import DataError
-from gonogo.forecast import Forecast, try_images
-from gonogo.patch_features import PatchFeatures
-from gonogo.patch_stream import Plan, selection_bytes, selection_seconds
 
 _CHUNK_BYTES = 64 << 20  # of the distances within the places that are looked at together
 

@@ -23,12 +23,12 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from gonogo.anomaly_map import positive, resize
-from gonogo.backbone import LITE0, Backbone
+from gonogo.detectors.anomaly_map import positive, resize
+from gonogo.detectors.backbones.backbone import LITE0, Backbone
 from gonogo.detectors.contract import Detector, Progress, no_progress
+from gonogo.detectors.training.forecast import MB, Forecast, try_images
+from gonogo.detectors.training.training import Schedule, Training, hold_out
 from gonogo.errors import ConfigError
-from gonogo.forecast import MB, Forecast, try_images
-from gonogo.training import Schedule, Training, hold_out
 
 TRUNCATION = 0.5  # logits beyond it on the right side cost no L1
 FOCAL_GAMMA = 4

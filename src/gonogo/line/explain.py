@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from gonogo.commands import Answer
+from gonogo.cli.answer import Answer
 from gonogo.errors import DataError
-from gonogo.good_patches import Box, GoodPatch, GoodPatches, box_around
-from gonogo.images import read_image
-from gonogo.line.gauges import Picked, open_gauges
+from gonogo.images.reading import read_image
+from gonogo.inference.gauges import Picked, open_gauges
+from gonogo.inference.good_patches import Box, GoodPatch, GoodPatches, box_around
+from gonogo.inference.scorer import Scorer, Verdict
 from gonogo.line.picture import Pair, write_picture
-from gonogo.scorer import Scorer, Verdict
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from gonogo.errors import MissingExtraError
-from gonogo.images import SUFFIXES
+from gonogo.images.reading import SUFFIXES
 
 VIDEOS = frozenset({".avi", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 CAMERA = "camera:"

@@ -11,13 +11,13 @@ from typing import Any, Protocol, TextIO
 import numpy as np
 from PIL import Image
 
-from gonogo.colours import OUTLINE, map_colours
+from gonogo.calibration.regions import dilated
 from gonogo.errors import ConfigError, DataError, MissingExtraError
-from gonogo.images import write_png
+from gonogo.images.colours import OUTLINE, map_colours
+from gonogo.images.reading import write_png
+from gonogo.inference.scorer import Verdict
 from gonogo.line.inputs import Item
 from gonogo.line.journal import Row
-from gonogo.regions import dilated
-from gonogo.scorer import Verdict
 
 MAP_UNIT = 10_000  # the value of a map's pixel that has the gauge's threshold
 GROUP = 4096  # rows that Parquet writes together

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from gonogo.colours import FAINT, INK, OUTLINE, PAPER, PASS, REJECT
-from gonogo.good_patches import Box, GoodPatch
-from gonogo.images import write_png
+from gonogo.images.colours import FAINT, INK, OUTLINE, PAPER, PASS, REJECT
+from gonogo.images.reading import write_png
+from gonogo.inference.good_patches import Box, GoodPatch
+from gonogo.inference.scorer import Verdict
 from gonogo.line.outputs import overlay
-from gonogo.scorer import Verdict
 
 PANEL, TILE, GAP, HEADER, CAPTION = 420, 150, 14, 62, 20  # pixels
 NAMES = 300  # wide, for what is said beside a pair

@@ -17,16 +17,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from gonogo.compute.read_ahead import read_ahead
 from gonogo.errors import DataError, ImageError
-from gonogo.line.gauges import Gauges, open_gauges, pixels_of
+from gonogo.inference.gauges import Gauges, open_gauges, pixels_of
+from gonogo.inference.scorer import Scorer
 from gonogo.line.hot_folder import HotFolder
 from gonogo.line.inputs import CAMERA, STDIN, VIDEOS, Item, items
 from gonogo.line.journal import Journal, Row
 from gonogo.line.outputs import Csv, JsonLines, Kept, Lines, Parquet, Pictures, Sink
 from gonogo.line.sorting import Sorter
 from gonogo.line.webhook import Webhook
-from gonogo.read_ahead import read_ahead
-from gonogo.scorer import Scorer
 
 BATCH_SECONDS = 0.5  # after which rows are written, however few
 BATCH_ROWS = 64

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from gonogo.commands import Answer
+from gonogo.cli.answer import Answer
 from gonogo.errors import DataError, IntegrityError
-from gonogo.good_patches import GoodPatches
-from gonogo.line.gauges import Gauges, open_gauges, pixels_of
+from gonogo.inference.gauges import Gauges, open_gauges, pixels_of
+from gonogo.inference.good_patches import GoodPatches
+from gonogo.inference.scorer import NO_NETWORK, Scorer
 from gonogo.line.inputs import Item, items
-from gonogo.scorer import NO_NETWORK, Scorer
 
 SIZES = ((48, 64), (131, 97))  # (height, width) of the pixels that it is tried with
 SEED = 20

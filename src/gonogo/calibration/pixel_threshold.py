@@ -1,0 +1,89 @@
+"""The map's own threshold, from good calibrate maps alone, which pass by one at a time."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gonogo.calibration.regions import PixelThreshold, RegionParams
+from gonogo.errors import DataError
+
+
+class GoodPixels:
+    """What a pixel threshold needs to know of good maps: their largest values, mean and variance.
+
+    Only inspected pixels count. Memory holds the share of the pixels that can lie at or above the threshold: the wanted
+    rate, or 1 / (1 + sigma^2), since no more than that lies sigma standard deviations above a mean (Cantelli 1928).
+    """
+
+    def __init__(self, params: RegionParams, sizes: Sequence[tuple[int, int]]) -> None:
+        """Prepare for as many maps as there are `sizes`, (height, width) each."""
+        self.params = params
+        self.n_images = len(sizes)
+        counts = {size: int(params.inspected(*size).sum()) for size in set(sizes)}
+        self.n_pixels = sum(counts[size] for size in sizes)
+        quantile = params.pixel_threshold == "quantile"
+        share = params.pixel_false_positive_rate if quantile else 1 / (1 + params.sigma**2)
+        self._n_allowed = int(share * self.n_pixels)
+        self._kept: list[np.ndarray] = []
+        self._n_seen = 0
+        self._mean = 0.0
+        self._squares = 0.0  # sum of squared differences to the mean
+
+    def add(self, anomaly_map: np.ndarray) -> None:
+        """See one map (h, w) float32.
+
+        Raises:
+            DataError: it holds a value that is not finite.
+        """
+        values = anomaly_map[self.params.inspected(*anomaly_map.shape)]
+        if not np.isfinite(values).all():
+            raise DataError("regions: a calibrate map holds values that are not finite; no pixel threshold can be set")
+        self._kept.append(values)
+        if sum(map(len, self._kept)) > 2 * self._n_allowed:  # seldom enough that a value is looked at a few times only
+            self._kept = [self._largest()]
+        mean = values.mean(dtype=np.float64) if len(values) else 0.0
+        total, gap = self._n_seen + len(values), float(mean) - self._mean
+        if total:
+            self._squares += float(np.square(np.subtract(values, mean, dtype=np.float64)).sum())
+            self._squares += gap**2 * self._n_seen * len(values) / total
+            self._mean += gap * len(values) / total
+        self._n_seen = total
+
+    def threshold(self) -> PixelThreshold:
+        """The threshold that the section asks for.
+
+        By quantile, in the gap below the largest values of which the wanted rate allows so many, or higher where ties
+        would let more through; by sigma, that many standard deviations above the mean. It is a float32, as maps are:
+        every comparison with it is exact.
+
+        Raises:
+            DataError: not all of the pixels were seen.
+        """
+        if not self.n_pixels or self._n_seen != self.n_pixels:
+            raise DataError(f"regions: expected {self.n_pixels} calibrate pixels, saw {self._n_seen}")
+        largest = self._largest()
+        if self.params.pixel_threshold == "quantile":
+            target = self.params.pixel_false_positive_rate
+            low = largest.min()  # the largest value that is one too many
+            above = largest[largest > low]
+            threshold = np.float32((float(low) + float(above.min())) / 2) if len(above) else low
+        else:
+            target = self.params.sigma
+            low = np.float32(self._mean)
+            threshold = np.float32(self._mean + target * (self._squares / self.n_pixels) ** 0.5)
+        if threshold <= low:
+            threshold = np.nextafter(low, np.float32(np.inf))
+        return PixelThreshold(
+            threshold=float(threshold),
+            method=self.params.pixel_threshold,
+            target=target,
+            measured_false_positive_rate=float((largest >= threshold).sum() / self.n_pixels),
+            n_pixels=self.n_pixels,
+            n_images=self.n_images,
+        )
+
+    def _largest(self) -> np.ndarray:
+        """The largest of the values seen, one more than may lie at or above the threshold, in no order."""
+        values = np.concatenate(self._kept)
+        surplus = len(values) - self._n_allowed - 1
+        return np.partition(values, surplus)[surplus:].copy() if surplus > 0 else values

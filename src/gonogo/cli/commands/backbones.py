@@ -1,0 +1,66 @@
+"""gonogo backbones: what fit.backbone can be, whose weights are here, and the feature levels of one."""
+
+from argparse import Namespace
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any
+
+from gonogo.cli.answer import Answer
+from gonogo.cli.columns import in_columns
+from gonogo.errors import UsageError
+from gonogo.project.backbones import backbone_names, weights_here
+
+DOWNLOADED = "downloaded by the first fit"
+
+
+def run(arguments: Namespace) -> Answer:
+    """List those whose weights are here or that match a pattern, or describe the one that is named."""
+    names, here, wanted = backbone_names(), weights_here(), arguments.name
+    if wanted in names:
+        return _described(wanted, here.get(wanted))
+    shown = [name for name in names if (name in here if wanted is None else fnmatchcase(name, wanted))]
+    if wanted is not None and not shown:
+        close = get_close_matches(wanted, names, n=5)
+        hint = f"; close names: {', '.join(close)}" if close else ""
+        raise UsageError(f"timm has no backbone {wanted!r}{hint}", command="gonogo backbones")
+    listed = [{"name": name, "weights": here.get(name)} for name in shown]
+    lines = [in_columns([(name, here.get(name, DOWNLOADED)) for name in shown])] if shown else []
+    if wanted is None:
+        rest = len(names) - len(shown)
+        lines.append(f"{rest:,} more that timm builds, weights {DOWNLOADED}: gonogo backbones 'resnet*' lists some")
+    return Answer({"ok": True, "n_known": len(names), "backbones": listed}, "\n".join(lines))
+
+
+def _described(name: str, where: str | None) -> Answer:
+    """Its feature levels, which fit.layers picks from. Here alone timm is imported, and no weight is made."""
+    from gonogo.detectors.backbones.torchvision_schema import import_torchvision
+
+    import_torchvision()
+    import timm
+    import torch
+
+    with torch.device("meta"):
+        model: Any = timm.create_model(name, pretrained=False)
+    size, license_ = model.pretrained_cfg.get("input_size"), model.pretrained_cfg.get("license")
+    levels = [
+        {"layer": layer, "channels": int(level["num_chs"]), "stride": int(level["reduction"])}
+        for layer, level in enumerate(getattr(model, "feature_info", []))
+    ]
+    report = {
+        "ok": True,
+        "name": name,
+        "weights": where,
+        "license": license_,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "trained_on_size": size[-1] if size else None,
+        "layers": levels,
+    }
+    lines = [
+        f"{name}: {report['parameters'] / 1e6:.1f} million parameters, head included; trained on "
+        f"{report['trained_on_size']} pixels; licence of the weights: {license_ or 'not said'}",
+        f"weights: {where or DOWNLOADED}",
+        in_columns(
+            [("layer", "channels", "stride"), *(tuple(map(str, level.values())) for level in levels)], head=True
+        ),
+    ]
+    return Answer(report, "\n".join(lines))

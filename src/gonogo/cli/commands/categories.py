@@ -1,0 +1,75 @@
+"""gonogo categories: the gauges of this project, where their images come from, and how they measured."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from gonogo.cli.answer import Answer
+from gonogo.cli.columns import in_columns
+from gonogo.errors import UsageError
+from gonogo.params import VARIANT_KEYS, Params, read_yaml
+from gonogo.project.catalogue import fields_of
+from gonogo.project.stage_metrics import measured, told
+
+PARAMS = Path("params.yaml")
+
+
+def run(arguments: Namespace) -> Answer:
+    """List them, or describe the one that is named: its parameters, its images, its metrics."""
+    names = Params(PARAMS).categories
+    if arguments.name is None:
+        listed = [_headline(name) for name in names]
+        head = ("category", "source", "detector", "image AUROC", "recall", "false alarms")
+        rows = [tuple("-" if value is None else _shown(value) for value in entry.values()) for entry in listed]
+        return Answer({"ok": True, "categories": listed}, in_columns([head, *rows], head=True))
+    if arguments.name not in names:
+        raise UsageError(
+            f"{PARAMS} has no category {arguments.name!r}; choose one of {', '.join(names)}",
+            command="gonogo categories",
+        )
+    return _described(arguments.name)
+
+
+def _headline(name: str) -> dict[str, Any]:
+    parameters, metrics = _sections(name), measured("evaluate", name) or {}
+    figures = ("image_auroc", "recall", "false_alarm_rate")
+    return {
+        "name": name,
+        "source": parameters["prepare"].get("source"),
+        "detector": parameters["fit"].get("detector"),
+    } | {figure: metrics.get(figure) for figure in figures}
+
+
+def _described(name: str) -> Answer:
+    parameters, counts, metrics = _sections(name), measured("prepare", name), measured("evaluate", name)
+    lines = [
+        f"{section}: {', '.join(f'{key}: {json.dumps(value)}' for key, value in values.items())}"
+        for section, values in parameters.items()
+    ]
+    if counts is None:
+        lines.append(f"images: not looked at yet; dvc repro prepare@{name} does it")
+    else:
+        lines.append(f"images: {', '.join(f'{key[2:]} {value}' for key, value in counts.items() if key[:2] == 'n_')}")
+    lines.append(
+        f"not evaluated yet; gonogo eval {name} does it" if metrics is None else told("evaluate", name, metrics)
+    )
+    report = {"ok": True, "name": name, "parameters": parameters, "images": counts, "metrics": metrics}
+    return Answer(report, "\n".join(lines))
+
+
+def _sections(name: str) -> dict[str, Any]:
+    """The category's parameters by section, as its stages read them."""
+    content = read_yaml(PARAMS)
+    params = Params(PARAMS, name, content=content)
+    shared = {
+        "fit": fields_of("gonogo.model.fit", "FitParams"),
+        "prepare": fields_of("gonogo.data.prepare.prepare", "PrepareParams"),
+    }
+    sections = [key for key, value in content.items() if isinstance(value, dict) and key != "overrides"]
+    assert set(VARIANT_KEYS) == set(shared)
+    return {section: params.section(section, shared=shared.get(section, ())) for section in sections}
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

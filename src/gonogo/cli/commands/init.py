@@ -1,0 +1,47 @@
+"""gonogo init: a folder of images becomes a project whose gauges `dvc repro` makes."""
+
+from argparse import Namespace
+from dataclasses import asdict
+from typing import Any
+
+from gonogo.calibration.threshold import CalibrateParams, certified_rate, groups_needed
+from gonogo.cli.answer import Answer
+from gonogo.data.prepare.layouts import Category, categories_in
+from gonogo.data.prepare.prepare import PrepareParams, prepare_params, shares_of
+from gonogo.params import build, read_yaml
+from gonogo.project.new_project import starting_files, write_project
+
+
+def run(arguments: Namespace) -> Answer:
+    """Look at the images, write the project, and say what was found and what to do next."""
+    params = read_yaml(starting_files() / "params.yaml")
+    prepare = prepare_params(params["prepare"])
+    calibrate = build(CalibrateParams, params["calibrate"], where="calibrate")
+    found = categories_in(arguments.images, shares_of(prepare, params["seed"]))
+    written = write_project(arguments.into, arguments.images, found)
+    lines = [one.sentence for one in found]
+    lines += [hint for one in found if (hint := _hint(one, prepare, calibrate))]
+    lines.append(f"{len(written)} files written to {arguments.into}; next:")
+    lines += [f"  cd {arguments.into}"] if str(arguments.into) != "." else []
+    lines += ["  dvc repro", "  git add --all && git commit"]
+    report: dict[str, Any] = {
+        "ok": True,
+        "project": str(arguments.into),
+        "categories": [asdict(one) for one in found],
+        "written": [str(name) for name in written],
+    }
+    return Answer(report, "\n".join(lines))
+
+
+def _hint(one: Category, prepare: PrepareParams, calibrate: CalibrateParams) -> str:
+    """What so many good parts can certify, where it is less than what is wanted."""
+    dealt = one.n_open if one.n_open < one.n_good else one.n_open * (1 - prepare.test_share)
+    n = round(dealt * prepare.calibrate_share)
+    needed = groups_needed(calibrate.false_alarm_rate, calibrate.confidence)
+    if n >= needed:
+        return ""
+    bound = f"at most {certified_rate(n, 1, calibrate.confidence):.1%} false alarms" if n else "nothing"
+    return (
+        f"{one.name}: about {n} good parts will calibrate, which certifies {bound}; {calibrate.false_alarm_rate:.0%} "
+        f"needs {needed}. More good images help most; calibrate.method: cross gives an estimate from all of them"
+    )

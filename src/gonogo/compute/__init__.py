@@ -1,0 +1,1 @@
+"""Where and with what a computation runs: cluster, reading ahead, memory, progress."""

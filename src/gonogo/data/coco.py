@@ -1,0 +1,309 @@
+"""COCO annotations: images without any are good parts, the others show what polygons, runs or boxes cover."""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from gonogo.data.listing import existing_file, listed_path, read_text
+from gonogo.data.sample import ROLES, Sample, Shares
+from gonogo.data.tree import alternatives, existing_folder, images_in, name_in
+from gonogo.errors import ConfigError, DataError
+
+KEYS = ("images", "annotations", "categories")
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coco:
+    """One or more annotation files, such as those of train, valid and test, pooled.
+
+    The published splits are dropped and every role is open to every image, because parts are grouped across them.
+    An image that no file lists is left out: nobody said that it is good.
+
+    Attributes:
+        annotations: JSON files below `folder`.
+        folder: below the raw folder.
+        images: the folder of the images, relative to that of each annotation file; file_name is relative to it.
+        classes: those that count as defects; annotations of others are as if absent. None: all.
+
+    Source: Lin et al. 2014, "Microsoft COCO"; cocodataset.org/#format-data.
+    """
+
+    annotations: list[str]
+    folder: str = "."
+    images: str = "."
+    classes: list[str] | None = None
+
+    def samples(self, category: str, raw: Path, shares: Shares) -> Iterator[Sample]:
+        """Images in the order of the files. The class whose boxes have the largest area names the defect type.
+
+        A crowd (iscrowd 1) is part of the mask but no object, thus not among the boxes.
+
+        Raises:
+            DataError: a file is no COCO file, contradicts itself or another, or none lists a good part.
+        """
+        root = existing_folder(raw, self.folder)
+        if not self.annotations:
+            raise ConfigError("prepare.annotations is empty; name the annotation files")
+        paths = [existing_file(raw, root, file) for file in self.annotations]
+        contents = [_read(path) for path in paths]
+        self._check_classes(contents)
+        seen: dict[str, tuple[Path, Sample]] = {}
+        folders: set[Path] = set()
+        for path, content in zip(paths, contents, strict=True):
+            folder = existing_folder(raw, name_in(raw, path.parent / self.images))
+            folders.add(folder)
+            for sample in self._samples(raw, path, folder, content):
+                if sample.name in seen:
+                    raise DataError(f"{path}: {sample.name} is listed already in {seen[sample.name][0]}; list it once")
+                seen[sample.name] = path, sample
+        if all(sample.label == 1 for _, sample in seen.values()):
+            unlisted = sum(name_in(raw, image) not in seen for folder in folders for image in images_in(folder))
+            raise DataError(
+                f"{', '.join(map(str, paths))}: every image is annotated, so that none is good; {unlisted} image files "
+                "beside them are in no list and do not count as good: list good parts under `images`"
+            )
+        return (sample for _, sample in seen.values())
+
+    def _check_classes(self, contents: Sequence[Entry]) -> None:
+        there = sorted({name for content in contents for name in content["categories"].values()})
+        for name in self.classes or []:
+            if name not in there:
+                raise ConfigError(f"prepare.classes: no category {name!r}{alternatives(name, there)}")
+        if self.classes == []:
+            raise ConfigError(f"prepare.classes is empty, so that nothing is a defect{alternatives('', there)}")
+
+    def _samples(self, raw: Path, path: Path, folder: Path, content: Entry) -> Iterator[Sample]:
+        regions = defaultdict(list)
+        for entry in content["annotations"]:
+            where = f"{path}, annotation {entry.get('id')!r}"
+            image = content["images"].get(_value(entry, "image_id", int | str, where))
+            if image is None:
+                raise DataError(f"{where}: image_id {entry['image_id']!r} is not among `images`")
+            category = content["categories"].get(_value(entry, "category_id", int | str, where))
+            if category is None:
+                raise DataError(f"{where}: category_id {entry['category_id']!r} is not among `categories`")
+            if self.classes is None or category in self.classes:
+                regions[entry["image_id"]].append(_region(entry, category, _size(image, path), where))
+        for number, entry in content["images"].items():
+            where = f"{path}, image {number!r}"
+            image_path = listed_path(raw, folder, _value(entry, "file_name", str, where), where)
+            yield _sample(name_in(raw, image_path), image_path, regions[number], _size(entry, path), where)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """What one annotation covers: polygons, runs, or its box where it has neither.
+
+    Attributes:
+        box: (x0, y0, x1, y1) clipped to the image, with an area.
+        polygons: each (n, 2) of x and y. Coordinates run along the edges of pixels: the first pixel is [0, 1) x [0, 1).
+        runs: lengths of alternating runs of background and defect, down the columns.
+    """
+
+    label: str
+    box: tuple[float, float, float, float]
+    polygons: tuple[np.ndarray, ...] = ()
+    runs: tuple[int, ...] = ()
+    crowd: bool = False
+
+    @property
+    def area(self) -> float:
+        """Of the box, in pixels."""
+        return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
+
+    def draw(self, mask: np.ndarray) -> None:
+        """Set what the region covers in `mask`, (h, w) bool; at least a pixel, however small the region."""
+        height, width = mask.shape
+        drawn = np.zeros_like(mask)
+        if self.runs:
+            drawn |= np.repeat(np.arange(len(self.runs)) % 2 == 1, self.runs).reshape(width, height).T
+        for polygon in self.polygons:
+            fill_polygon(drawn, polygon)
+        if not drawn.any():
+            x0, y0, x1, y1 = self.box
+            drawn[math.floor(y0) : math.ceil(y1), math.floor(x0) : math.ceil(x1)] = True
+        mask |= drawn
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionMask:
+    """The union of an image's regions, drawn when it is asked for."""
+
+    where: str
+    size: tuple[int, int]
+    regions: tuple[Region, ...]
+
+    def __call__(self, height: int, width: int) -> np.ndarray:
+        """(height, width) bool.
+
+        Raises:
+            DataError: the image was annotated at another size.
+        """
+        if (width, height) != self.size:
+            raise DataError(
+                f"{self.where}: annotated at {self.size[0]} x {self.size[1]} pixels, its file has {width} x {height}; "
+                "export images and annotations together"
+            )
+        mask = np.zeros((height, width), dtype=bool)
+        for region in self.regions:
+            region.draw(mask)
+        return mask
+
+
+def fill_polygon(mask: np.ndarray, polygon: np.ndarray) -> None:
+    """Set the pixels of `mask`, (h, w) bool, whose centre lies in `polygon`, (n, 2) of x and y, by the even-odd rule.
+
+    A polygon along a box thus covers the pixels of the box. ImageDraw.polygon would round to pixels and paint the
+    outline too, which makes a 3 x 3 defect 4 x 4.
+    """
+    height, width = mask.shape
+    left, top = np.clip(np.floor(polygon.min(axis=0)).astype(int), 0, (width, height))
+    right, bottom = np.clip(np.ceil(polygon.max(axis=0)).astype(int), 0, (width, height))
+    x, y = np.arange(left, right) + 0.5, np.arange(top, bottom) + 0.5
+    inside = np.zeros((len(y), len(x)), dtype=bool)
+    for (xa, ya), (xb, yb) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
+        if ya != yb:
+            crossed = (ya <= y) != (yb <= y)
+            inside ^= crossed[:, None] & (x >= (xa + (y - ya) * (xb - xa) / (yb - ya))[:, None])
+    mask[top:bottom, left:right] |= inside
+
+
+def decoded_runs(text: str) -> list[int]:
+    """The runs in COCO's compressed string: 5 bits a character, from the third on relative to the run before the last.
+
+    Source: cocoapi, common/maskApi.c, `rleFrString`; checked against strings that pycocotools wrote.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for character in text:
+        bits = ord(character) - 48
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if not bits & 0x20:
+            if bits & 0x10:
+                value -= 1 << shift
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return runs
+
+
+def _sample(name: str, image: Path, regions: Sequence[Region], size: tuple[int, int], where: str) -> Sample:
+    areas: dict[str, float] = defaultdict(float)
+    for region in regions:
+        areas[region.label] += region.area
+    return Sample(
+        name=name,
+        image=image,
+        label=int(bool(regions)),
+        defect_type=max(sorted(areas), key=lambda label: areas[label], default="good"),
+        roles=ROLES,
+        mask=RegionMask(where=where, size=size, regions=tuple(regions)) if regions else None,
+        boxes=[
+            {"x": x0, "y": y0, "width": x1 - x0, "height": y1 - y0, "label": region.label}
+            for region in regions
+            if not region.crowd
+            for x0, y0, x1, y1 in [region.box]
+        ],
+        size=size,
+    )
+
+
+def _read(path: Path) -> Entry:
+    """The file's annotations, images by id and names of categories by id."""
+    try:
+        content = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} is no JSON: {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in KEYS):
+        there = ", ".join(content) if isinstance(content, dict) else type(content).__name__
+        raise DataError(f"{path}: expected an object with the lists {', '.join(KEYS)}, got {there}")
+    for key in KEYS:
+        if not all(isinstance(entry, dict) for entry in content[key]):
+            raise DataError(f"{path}: every entry of {key!r} must be an object")
+    categories = _by_id(path, content, "categories")
+    names = {number: _value(entry, "name", str, f"{path}, category {number!r}") for number, entry in categories.items()}
+    return {
+        "images": _by_id(path, content, "images"),
+        "annotations": content["annotations"],
+        "categories": names,
+    }
+
+
+def _by_id(path: Path, content: Entry, key: str) -> dict[int | str, Entry]:
+    entries: dict[int | str, Entry] = {}
+    for entry in content[key]:
+        number = _value(entry, "id", int | str, f"{path}, {key}")
+        if number in entries:
+            raise DataError(f"{path}: two of {key!r} have the id {number!r}")
+        entries[number] = entry
+    return entries
+
+
+def _value(entry: Entry, key: str, kind: Any, where: str) -> Any:
+    value = entry.get(key)
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise DataError(f"{where}: {key} is {value!r}; expected {getattr(kind, '__name__', kind)}")
+    return value
+
+
+def _size(image: Entry, path: Path) -> tuple[int, int]:
+    """(width, height)."""
+    where = f"{path}, image {image['id']!r}"
+    width, height = _value(image, "width", int, where), _value(image, "height", int, where)
+    if width < 1 or height < 1:
+        raise DataError(f"{where}: expected a size in pixels, got {width} x {height}")
+    return width, height
+
+
+def _region(entry: Entry, label: str, size: tuple[int, int], where: str) -> Region:
+    if label == "good":
+        raise DataError(f"{where}: the class 'good' would count as a defect; list those that do in prepare.classes")
+    box, shape = entry.get("bbox"), entry.get("segmentation")
+    if not _are_numbers(box) or len(box) != 4:
+        raise DataError(f"{where}: expected bbox as [x, y, width, height], got {box!r}")
+    x, y, width, height = map(float, box)
+    clipped = max(x, 0.0), max(y, 0.0), min(x + width, float(size[0])), min(y + height, float(size[1]))
+    if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
+        raise DataError(f"{where}: bbox {box} has no area in the image of {size[0]} x {size[1]}; correct or remove it")
+    return Region(
+        label=label,
+        box=clipped,
+        polygons=_polygons(shape, where) if isinstance(shape, list) else (),
+        runs=_runs(shape, size, where) if isinstance(shape, dict) and shape else (),
+        crowd=entry.get("iscrowd", 0) == 1,
+    )
+
+
+def _polygons(shape: list[Any], where: str) -> tuple[np.ndarray, ...]:
+    for polygon in shape:
+        if not _are_numbers(polygon) or len(polygon) % 2:
+            raise DataError(f"{where}: expected each polygon as [x, y, x, y, x, y, ...], got {polygon!r}")
+    # Exports hold outlines of two points, one or none. They enclose nothing, which leaves the box.
+    return tuple(np.array(polygon, dtype=np.float64).reshape(-1, 2) for polygon in shape if polygon)
+
+
+def _runs(shape: Entry, size: tuple[int, int], where: str) -> tuple[int, ...]:
+    width, height = size
+    counts = shape.get("counts")
+    runs = decoded_runs(counts) if isinstance(counts, str) else counts
+    if not isinstance(runs, list) or not all(isinstance(run, int) and run >= 0 for run in runs):
+        raise DataError(f"{where}: expected the counts of a run-length segmentation, got {str(counts)[:60]!r}")
+    if shape.get("size") != [height, width] or sum(runs) != height * width:
+        raise DataError(
+            f"{where}: runs of {sum(runs)} pixels at size {shape.get('size')} do not fill the image, "
+            f"whose [height, width] is [{height}, {width}]"
+        )
+    return tuple(runs)
+
+
+def _are_numbers(values: Any) -> TypeGuard[list[float]]:
+    return isinstance(values, list) and all(
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) for value in values
+    )

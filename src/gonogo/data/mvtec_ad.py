@@ -1,0 +1,28 @@
+"""MVTec AD: <category>/train/good, test/good, test/<defect type>, ground_truth/<defect type>/<stem>_mask.png."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gonogo.data.sample import Sample, Shares
+from gonogo.data.tree import category_folder, train_and_test
+
+
+@dataclass(frozen=True, kw_only=True)
+class MVTecAD:
+    """The layout of MVTec AD, which many later sets copy.
+
+    Attributes:
+        folder: of the data set, below the raw folder; it holds one folder per category.
+        name: the category's name in the data set; None: the gauge's own.
+
+    Source: Bergmann et al. 2021, "The MVTec Anomaly Detection Dataset" (IJCV).
+    """
+
+    folder: str = "."
+    name: str | None = None
+
+    def samples(self, category: str, raw: Path, shares: Shares) -> Iterator[Sample]:
+        """Train is dealt to fit and calibrate; test is as published. Every defect has a mask."""
+        place = category_folder(raw, self.folder, self.name or category)
+        return train_and_test(raw, place, masks=place / "ground_truth")

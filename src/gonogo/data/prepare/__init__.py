@@ -1,0 +1,1 @@
+"""Every image of a category looked at, given its role, and written as a dataset."""

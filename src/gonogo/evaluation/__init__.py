@@ -1,0 +1,1 @@
+"""What a gauge is worth, measured: accuracy, robustness, speed."""

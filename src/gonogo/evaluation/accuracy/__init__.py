@@ -1,0 +1,1 @@
+"""How well a gauge separates good parts from defective ones."""

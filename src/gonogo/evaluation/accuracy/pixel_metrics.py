@@ -1,0 +1,260 @@
+"""Metrics of maps against masks, exactly, from maps that pass by one at a time.
+
+Maps: higher is more anomalous, any unit; only the order of their values matters, and ties count exactly. Masks: True is
+anomalous.
+
+Each of the metrics is a mean over defect pixels of a function of how many pixels lie above that one, so nothing has
+to be sorted but runs of pixels that fit in memory. Runs wait in a temporary file, and none is there while all pixels
+fit into one.
+"""
+
+import os
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+from scipy import ndimage
+
+from gonogo.errors import ConfigError, DataError, ShapeError, UndefinedMetricError
+
+EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
+RUN_PIXELS = 1 << 24  # sorted at a time: 64 MiB of float32
+
+
+@dataclass(frozen=True)
+class PixelMetrics:
+    """How well maps find the defects' pixels."""
+
+    pixel_auroc: float
+    pixel_ap: float
+    aupro_30: float
+    aupro_05: float
+
+
+def pixel_metrics(anomaly_maps: Iterable[np.ndarray], masks: Iterable[np.ndarray]) -> PixelMetrics:
+    """All four of n maps (h, w) and their masks; see `PixelTally`, which takes them one by one."""
+    return _seen(anomaly_maps, masks).metrics()
+
+
+def aupro(anomaly_maps: Iterable[np.ndarray], masks: Iterable[np.ndarray], *, fpr_limit: float) -> float:
+    """Area under mean region overlap against false-positive rate up to `fpr_limit`, scaled to [0, 1].
+
+    A small region counts as much as a large one.
+
+    Args:
+        anomaly_maps: n maps (h, w); images may differ in size.
+        masks: n masks (h, w) bool. Regions are 8-connected, counted per image.
+        fpr_limit: largest false-positive rate integrated, in (0, 1].
+
+    Raises:
+        ConfigError: `fpr_limit` outside its range.
+        ShapeError: a mask does not fit its map, or a value is not finite.
+        UndefinedMetricError: no defect pixel, or no normal one.
+
+    Source: Bergmann et al. 2021 (IJCV), section 4.3; checked against a brute-force loop in
+        tests/evaluation/test_pixel_metrics.py.
+    """
+    if not 0 < fpr_limit <= 1:
+        raise ConfigError(f"fpr_limit: expected a rate in (0, 1], got {fpr_limit}")
+    return _seen(anomaly_maps, masks).areas([fpr_limit])[2][0]
+
+
+def _seen(anomaly_maps: Iterable[np.ndarray], masks: Iterable[np.ndarray]) -> "PixelTally":
+    tally = PixelTally()
+    for anomaly_map, mask in zip(anomaly_maps, masks, strict=True):
+        tally.add(anomaly_map, mask)
+    return tally
+
+
+class PixelTally:
+    """Pixel metrics of maps that are added one by one, in memory that does not grow with their number."""
+
+    def __init__(self, *, run_pixels: int = RUN_PIXELS) -> None:
+        """See no image yet; `run_pixels` are sorted at a time, which changes memory and speed, never a metric."""
+        self.n_images = 0
+        self._normal = _Runs(run_pixels)
+        self._defective = _Runs(max(1, run_pixels // 8))  # whose counts need several times the memory of their values
+
+    @property
+    def n_defective(self) -> int:
+        """Defect pixels seen."""
+        return self._defective.n_values
+
+    def add(self, anomaly_map: np.ndarray, mask: np.ndarray) -> None:
+        """See the map (h, w) of one image and its mask (h, w) bool.
+
+        Raises:
+            ShapeError: the mask does not fit, or a value is not finite.
+            DataError: the temporary file cannot be written.
+        """
+        number, self.n_images = self.n_images, self.n_images + 1
+        fits = anomaly_map.ndim == 2 and mask.shape == anomaly_map.shape and mask.dtype == np.bool_
+        if not fits or 0 in mask.shape:
+            raise ShapeError(
+                f"image {number}: expected map (h, w) and mask (h, w) bool, got {anomaly_map.shape} and "
+                f"{mask.shape} {mask.dtype}; threshold masks first"
+            )
+        if not np.isfinite(anomaly_map).all():
+            raise ShapeError(f"image {number}: its map holds values that are not finite")
+        if not mask.any():
+            self._normal.add(anomaly_map.flatten())
+            return
+        self._normal.add(anomaly_map[~mask])
+        regions, _ = ndimage.label(mask, EIGHT_CONNECTED)
+        region = regions[mask]
+        self._defective.add(anomaly_map[mask], 1 / np.bincount(region)[region])
+
+    def metrics(self) -> PixelMetrics:
+        """Of all images seen so far.
+
+        Raises:
+            UndefinedMetricError: no defect pixel, or no normal one.
+        """
+        pixel_auroc, pixel_ap, (aupro_30, aupro_05) = self.areas([0.30, 0.05])
+        return PixelMetrics(pixel_auroc, pixel_ap, aupro_30, aupro_05)
+
+    def areas(self, fpr_limits: Sequence[float]) -> tuple[float, float, list[float]]:
+        """Pixel AUROC, pixel AP, and AUPRO up to each of the limits in (0, 1].
+
+        Raises:
+            UndefinedMetricError: no defect pixel, or no normal one.
+        """
+        n_normal, n_defective = self._normal.n_values, self._defective.n_values
+        if not n_normal or not n_defective:
+            raise UndefinedMetricError(
+                f"defect and normal pixels are needed, got {n_defective} of {n_normal + n_defective}"
+            )
+        auroc, ap, overlap, n_regions = 0.0, 0.0, np.zeros(len(fpr_limits)), 0.0
+        for values, shares in self._defective:
+            above, equal = self._normals_beside(values)
+            not_below = sum(len(others) - np.searchsorted(others, values) for others, _ in self._defective)
+            auroc += float((1 - (above + equal / 2) / n_normal).sum())
+            ap += float((not_below / (not_below + above + equal)).sum())
+            overlap += [float((shares * _within(limit * n_normal, above, equal)).sum()) for limit in fpr_limits]
+            n_regions += float(shares.sum())
+        return auroc / n_defective, ap / n_defective, [float(area) for area in overlap / n_regions]
+
+    def _normals_beside(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How many normal pixels lie above each of the ascending values, and how many are equal to it."""
+        above, equal = np.zeros(len(values), dtype=np.int64), np.zeros(len(values), dtype=np.int64)
+        for normal, _ in self._normal:
+            not_above = np.searchsorted(normal, values, side="right")
+            above += len(normal) - not_above
+            tied = np.flatnonzero((not_above > 0) & (normal[not_above - 1] == values))
+            equal[tied] += not_above[tied] - np.searchsorted(normal, values[tied])
+        return above, equal
+
+
+def _within(limit: float, above: np.ndarray, equal: np.ndarray) -> np.ndarray:
+    """The share of [0, limit] false positives at which a defect pixel is found, with its ties found one by one.
+
+    Found from `above` false positives on, and where others are equal, from somewhere between there and their last.
+    """
+    on_the_way = np.clip(limit - above, 0, equal)
+    found = on_the_way**2 / (2 * np.maximum(equal, 1)) + np.maximum(limit - above - equal, 0)
+    return np.asarray(found / limit)
+
+
+class _Runs:
+    """Values, with a weight each where they are given, as sorted runs; all but the last wait in a temporary file."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.n_values = 0
+        self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
+        self._n_waiting = 0
+        self._file: IO[bytes] | None = None
+        self._written: list[list[tuple[int, int, np.dtype]]] = []  # of each run's two arrays: offset, length, dtype
+
+    def add(self, values: np.ndarray, weights: np.ndarray | None = None) -> None:
+        """Take in values (n,) and their weights; none of them is changed later."""
+        narrow = values.dtype in (np.float16, np.float32)
+        values = values.astype(np.float32 if narrow else np.float64, copy=False)
+        self._waiting.append((values, np.zeros(0) if weights is None else weights))
+        self._n_waiting += len(values)
+        self.n_values += len(values)
+        if self._n_waiting >= self.length:
+            self._write()
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Each run: values ascending, and their weights; no weights where none were given."""
+        for arrays in self._written:
+            values, weights = (self._read(*array) for array in arrays)
+            yield values, weights
+        if self._waiting:
+            self._waiting = [self._sorted()]
+            yield self._waiting[0]
+
+    def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
+        values, weights = (np.concatenate(arrays) for arrays in zip(*self._waiting, strict=True))
+        self._waiting.clear()
+        if not len(weights):
+            values.sort()
+            return values, weights
+        order = np.argsort(values)
+        return values[order], weights[order]
+
+    def _write(self) -> None:
+        run = self._sorted()
+        self._n_waiting = 0
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115  closed when this object goes
+                weakref.finalize(self, self._file.close)
+            places = []
+            for array in run:
+                places.append((self._file.seek(0, os.SEEK_END), len(array), array.dtype))
+                self._file.write(array.data)
+            self._file.flush()
+        except OSError as error:
+            raise DataError(
+                f"{tempfile.gettempdir()}: the pixels of all maps wait there for their metrics, and {error}; let "
+                "TMPDIR name a folder with more room"
+            ) from error
+        self._written.append(places)
+
+    def _read(self, offset: int, length: int, dtype: np.dtype) -> np.ndarray:
+        assert self._file is not None
+        array = np.empty(length, dtype)
+        self._file.seek(offset)
+        self._file.readinto(array.data)  # type: ignore[attr-defined]
+        return array
+
+
+class MaskOverlap:
+    """How well the pixels that a gauge marks are those of the truth, over all images together."""
+
+    def __init__(self) -> None:
+        self.n_images = 0
+        self._hits, self._errors, self._n_defective = 0, 0, 0
+
+    def add(self, marked: np.ndarray, mask: np.ndarray) -> None:
+        """See the marked pixels of one image, (h, w) bool, and the truth of the same size.
+
+        Raises:
+            ShapeError: one does not fit the other.
+        """
+        number, self.n_images = self.n_images, self.n_images + 1
+        if marked.shape != mask.shape or marked.dtype != np.bool_ or mask.dtype != np.bool_:
+            raise ShapeError(
+                f"image {number}: expected two masks (h, w) bool, got {marked.shape} {marked.dtype} and "
+                f"{mask.shape} {mask.dtype}"
+            )
+        self._hits += int((marked & mask).sum())
+        self._errors += int((marked ^ mask).sum())
+        self._n_defective += int(mask.sum())
+
+    def f1(self) -> float:
+        """F1 of the marked pixels: a threshold's worth, not a map's.
+
+        Raises:
+            UndefinedMetricError: no defect pixel was seen.
+
+        Source: Heckler-Kram et al. 2025, "The MVTec AD 2 Dataset", where it is SegF1.
+        """
+        if not self._n_defective:
+            raise UndefinedMetricError("SegF1 needs defect pixels, got none")
+        return 2 * self._hits / (2 * self._hits + self._errors)

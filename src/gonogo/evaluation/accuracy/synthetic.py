@@ -1,0 +1,83 @@
+"""A figure of merit from good images alone: how well a gauge tells them from themselves, damaged by CutPaste."""
+
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import torch
+
+from gonogo.calibration.regions import RegionParams
+from gonogo.compute.cluster import spread
+from gonogo.detectors.training.cut_paste import paste_patch, paste_scar
+from gonogo.errors import UndefinedMetricError
+from gonogo.evaluation.accuracy.metrics import auroc
+from gonogo.images.dataset import Manifest, Record
+from gonogo.model.inspection import TOGETHER, Inspection
+from gonogo.model.inspector import Inspector
+
+TRIES = 20  # of damage that the gauge could see, per image
+SMALLEST_SIDE = 4  # pixels; a smaller image has no room for a piece and another place
+
+
+def synthetic_auroc(
+    inspector: Inspector, manifest: Manifest, good: Inspection, regions: RegionParams, *, seed: int
+) -> float:
+    """Image AUROC of good images that no fit saw against one damaged copy of each.
+
+    It needs neither a defect nor a test image, so that a search may look at it. How far it stands for real defects is
+    another question: a piece of the part itself is none of them.
+
+    Args:
+        inspector: the gauge.
+        manifest: of the images.
+        good: records and scores of the good images, by the gauge.
+        regions: say where the gauge looks.
+        seed: of the damage. That of an image depends on nothing else but the image's content.
+
+    Raises:
+        UndefinedMetricError: no image could be damaged where the gauge looks, such as when all are of one colour.
+
+    Source: damage as in `gonogo.detectors.training.cut_paste`, a patch or a scar, in a square of the shorter side.
+    """
+    look = partial(_score_damaged, inspector, manifest, good.records, regions, seed)
+    found = spread(manifest.cluster, look, range(len(good.records)), together=TOGETHER)
+    bad = np.concatenate([one["score"] for one in found])
+    if not len(bad):
+        raise UndefinedMetricError("no good image changes where the gauge looks when a piece of it is moved")
+    scores = np.concatenate([good.scores, bad]).astype(np.float64)
+    return auroc(scores, np.repeat([False, True], [len(good.scores), len(bad)]))
+
+
+def damaged(pixels: np.ndarray, record: Record, regions: RegionParams, *, seed: int) -> np.ndarray | None:
+    """A copy of pixels (h, w, 3) uint8 with a piece put down elsewhere, so that an inspected pixel changes.
+
+    None where none of TRIES pieces does that.
+    """
+    height, width = pixels.shape[:2]
+    side = min(height, width)
+    if side < SMALLEST_SIDE:
+        return None
+    digest = hashlib.sha256(f"{seed}:{record.sha256}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+    inspected = regions.inspected(height, width)
+    for _ in range(TRIES):
+        top, left, scar = (
+            int(torch.randint(n, (), generator=generator)) for n in (height - side + 1, width - side + 1, 2)
+        )
+        square = torch.from_numpy(pixels[top : top + side, left : left + side]).permute(2, 0, 1)
+        pasted = (paste_scar if scar else paste_patch)(square, generator).permute(1, 2, 0).numpy()
+        copy = pixels.copy()
+        copy[top : top + side, left : left + side] = pasted
+        if (inspected & (copy != pixels).any(axis=2)).any():
+            return copy
+    return None
+
+
+def _score_damaged(
+    inspector: Inspector, manifest: Manifest, records: Sequence[Record], regions: RegionParams, seed: int, number: int
+) -> dict[str, np.ndarray]:
+    """The score of a record's image once damaged, (1,), or (0,) where no damage would be seen."""
+    record = records[number]
+    changed = damaged(manifest.pixels_of(record), record, regions, seed=seed)
+    return {"score": np.empty(0, np.float32) if changed is None else inspector.inspect(changed[None])[0]}

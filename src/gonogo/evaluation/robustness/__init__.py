@@ -1,0 +1,1 @@
+"""What a gauge does to images that were changed in known ways."""

@@ -1,0 +1,104 @@
+"""The robustness card: false alarms and recall of one gauge at its one threshold, on images changed in known ways."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple, dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from gonogo.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupted
+from gonogo.images.dataset import Manifest, Record
+
+HEADLINE_SEVERITY = 3
+CELL_COLUMNS = ("corruption", "severity", "false_alarm_rate", "recall")
+
+
+@dataclass(frozen=True)
+class RobustnessParams:
+    """The `robustness` section.
+
+    images: test images of each label that are looked at, evenly spaced; all of them where they are fewer. 0: none.
+    """
+
+    images: Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One corruption at one severity; a rate is None where there is no image to measure it on."""
+
+    corruption: str
+    severity: int
+    false_alarm_rate: float | None
+    recall: float | None
+
+
+Score = Callable[[np.ndarray], float]  # of pixels (h, w, 3) uint8
+
+
+def robustness_card(
+    score: Score,
+    manifest: Manifest,
+    params: RobustnessParams,
+    *,
+    threshold: float,
+    seed: int,
+    progress: Callable[[str, int, int, dict[str, float]], None],
+) -> list[Cell]:
+    """Every corruption at every severity, each on the same test images; severity 0 is the images as they are."""
+    chosen = chosen_images(manifest, params.images)
+    kinds = [("none", 0), *((name, severity) for name in CORRUPTIONS for severity in SEVERITIES)]
+    labels = np.array([record.label == 1 for record in chosen], dtype=bool)
+    rejected = np.zeros((len(kinds), len(chosen)), dtype=bool)
+    for number, record in enumerate(chosen):
+        pixels = manifest.pixels_of(record)  # once for all that is done to it
+        for row, (name, severity) in enumerate(kinds):
+            seen = pixels if severity == 0 else corrupted(pixels, name, severity, seed=[seed, number])
+            rejected[row, number] = score(seen) >= threshold
+        progress("changed images", number + 1, len(chosen), {})
+    return [Cell(*kind, *_rates(labels, row)) for kind, row in zip(kinds, rejected, strict=True)]
+
+
+def chosen_images(manifest: Manifest, n: int) -> list[Record]:
+    """At most `n` good and `n` defective test images, evenly spaced through the manifest."""
+    found: list[Record] = []
+    for label in (0, 1):
+        of_label = [record for record in manifest.with_role("test") if record.label == label]
+        places = np.linspace(0, len(of_label) - 1, min(n, len(of_label))).round().astype(int)
+        found += [of_label[place] for place in places]
+    return found
+
+
+def _rates(labels: np.ndarray, rejected: np.ndarray) -> tuple[float | None, float | None]:
+    good, defective = rejected[~labels], rejected[labels]
+    return (float(good.mean()) if len(good) else None, float(defective.mean()) if len(defective) else None)
+
+
+def robustness_metrics(cells: Sequence[Cell]) -> dict[str, float | str]:
+    """A flat metrics file: the rates of each cell, and the worst ones at HEADLINE_SEVERITY."""
+    metrics: dict[str, float | str] = {}
+    for cell in cells:
+        where = cell.corruption.replace(" ", "_") + (f"_{cell.severity}" if cell.severity else "")
+        metrics |= {f"false_alarm_rate.{where}": rate for rate in _known(cell.false_alarm_rate)}
+        metrics |= {f"recall.{where}": rate for rate in _known(cell.recall)}
+    headline = [cell for cell in cells if cell.severity == HEADLINE_SEVERITY]
+    for name, worst in (("false_alarm_rate", max), ("recall", min)):
+        known = [(rate, cell.corruption) for cell in headline for rate in _known(getattr(cell, name))]
+        if known:
+            rate, corruption = worst(known, key=lambda pair: pair[0])
+            metrics |= {f"worst_{name}": rate, f"worst_{name}_corruption": corruption}
+    return metrics
+
+
+def cell_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """The cells as rows of a table; `CELL_COLUMNS` names its columns, and a rate that does not exist is empty."""
+    return [
+        {name: "" if value is None else value for name, value in zip(CELL_COLUMNS, astuple(cell), strict=True)}
+        for cell in cells
+    ]
+
+
+def _known(rate: float | None) -> Iterator[float]:
+    if rate is not None:
+        yield rate

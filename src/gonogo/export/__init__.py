@@ -1,0 +1,1 @@
+"""The ONNX file, the proof that it is the model, and the bundle."""

@@ -1,0 +1,246 @@
+"""Parity or no export: a bundle exists only when onnxruntime and the reference agree and no verdict flips."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import Field
+from scipy import stats
+
+from gonogo.detectors.contract import Remembers
+from gonogo.errors import ConfigError, ParityError
+from gonogo.images.dataset import Manifest, Record
+from gonogo.inference.scorer import open_session, run_matched
+from gonogo.model.inspector import Inspector
+from gonogo.model.saved import Model
+
+Size = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2)]
+
+
+@dataclass(frozen=True)
+class ParityParams:
+    """The `parity` section."""
+
+    tolerance: Annotated[float, Field(gt=0)]
+    batch_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+    other_sizes: Annotated[list[Size], Field(min_length=2)]
+    int8_auroc_change: Annotated[float, Field(ge=0, le=1)]
+    int8_flips: Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One image at one size and batch size, through both runtimes. Map differences are absolute.
+
+    nearest_difference: where the two name different good patches as the nearest, the largest difference of the
+        distances to them, both measured by the reference: rounding may choose among patches that are equally near,
+        within the tolerance, and no others. None where the detector remembers none, or sees tiles: those come from
+        the same graph, but which tile a cell's name is from is not known afterwards.
+    """
+
+    image: str
+    size: str
+    batch_size: int
+    reference_score: float
+    onnx_score: float
+    map_difference: float
+    nearest_difference: float | None = None
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The evidence: every comparison, and what the gate says of it."""
+
+    comparisons: list[Comparison]
+    threshold: float
+    tolerance: float
+
+    @cached_property
+    def differences(self) -> np.ndarray:
+        """(n, 3): of score, map and distance to the nearest good patch.
+
+        They are relative to the image's own reference score or to the median one if larger.
+
+        Infinite where onnxruntime gave something that is not a number.
+        """
+        reference = np.array([abs(c.reference_score) for c in self.comparisons])
+        unit = np.maximum(reference, np.median(reference))[:, None]
+        absolute = np.array(
+            [
+                [abs(c.onnx_score - c.reference_score), c.map_difference, c.nearest_difference or 0.0]
+                for c in self.comparisons
+            ]
+        )
+        relative = absolute / np.where(unit > 0, unit, 1.0)
+        return np.where(np.isfinite(relative), relative, np.inf)
+
+    @property
+    def flips(self) -> np.ndarray:
+        """(n,) bool: the two runtimes give different verdicts."""
+        return np.array(
+            [(c.reference_score >= self.threshold) != (c.onnx_score >= self.threshold) for c in self.comparisons]
+        )
+
+    @property
+    def beyond(self) -> np.ndarray:
+        """(n,) bool: score, map or distance to the nearest differs by more than the tolerance."""
+        return np.asarray((self.differences > self.tolerance).any(axis=1))
+
+    def metrics(self) -> dict[str, float | int | str | bool]:
+        """The metrics file. Differences are relative, in millionths; it is finite even where they are not."""
+        reference = np.array([c.reference_score for c in self.comparisons])
+        onnx = np.array([c.onnx_score for c in self.comparisons])
+        constant = np.ptp(reference) == 0 or np.ptp(onnx) == 0 or not np.isfinite(onnx).all()
+        largest = np.minimum(self.differences.max(axis=0) * 1e6, np.finfo(np.float32).max)
+        compared = any(c.nearest_difference is not None for c in self.comparisons)
+        nearest: dict[str, float | int | str | bool] = {"nearest_max_diff_e6": float(largest[2])}
+        return (nearest if compared else {}) | {
+            "passed": not (self.flips | self.beyond).any(),
+            "n_comparisons": len(self.comparisons),
+            "n_images": len({c.image for c in self.comparisons}),
+            "n_flips": int(self.flips.sum()),
+            "n_beyond_tolerance": int(self.beyond.sum()),
+            "score_max_diff_e6": float(largest[0]),
+            "map_max_diff_e6": float(largest[1]),
+            "rank_agreement": 0.0 if constant else float(stats.spearmanr(reference, onnx).statistic),
+            "worst_image": self.comparisons[int(self.differences[:, 0].argmax())].image,
+        }
+
+    def report(self) -> bytes:
+        """The JSON file of all evidence: the summary, and a row for each comparison; the evidence must be finite."""
+        columns = [field.name for field in fields(Comparison)]
+        rows = ",\n".join(json.dumps(list(astuple(one)), allow_nan=False) for one in self.comparisons)
+        head = {"threshold": self.threshold, "tolerance": self.tolerance, "summary": self.metrics(), "columns": columns}
+        return f'{json.dumps(head, indent=1, allow_nan=False)[:-2]},\n "comparisons": [\n{rows}\n]}}\n'.encode()
+
+    def require_agreement(self) -> None:
+        """Do nothing, or refuse.
+
+        Raises:
+            ParityError: a verdict flips or a difference is beyond the tolerance; the message names the image.
+        """
+        for failing, what in ((self.flips, "the verdict flips"), (self.beyond, "the difference is too large")):
+            if failing.any():
+                number = int(np.where(failing, self.differences.max(axis=1), -1).argmax())
+                first, (score, anomaly_map, nearest) = self.comparisons[number], self.differences[number]
+                raise ParityError(
+                    f"{what} on {first.image} at {first.size}, batch {first.batch_size}: reference score "
+                    f"{first.reference_score:.9g}, onnxruntime {first.onnx_score:.9g}, threshold {self.threshold:.9g}; "
+                    f"relative difference of the score {score:.3g}, of the map {anomaly_map:.3g}, of the "
+                    f"distances to the nearest good patches that they name {nearest:.3g}, tolerance "
+                    f"{self.tolerance:.3g}; {failing.sum()} of {len(failing)} comparisons fail so; "
+                    "no bundle was written"
+                )
+
+
+def compare(model: Model, onnx_path: Path, manifest: Manifest, params: ParityParams) -> Parity:
+    """Run the reference and the ONNX file over every calibrate and test image.
+
+    The reference sees one image at a time; onnxruntime sees each image at its own size at every batch size, and at
+    each of the other sizes at the largest one.
+
+    Raises:
+        ConfigError: the tolerance is not below the threshold's margin, so that a difference within it could flip a
+            good part's verdict.
+    """
+    if params.tolerance >= model.threshold.margin:
+        raise ConfigError(
+            f"parity.tolerance is {params.tolerance:g}; it must be below calibrate.margin, {model.threshold.margin:g}"
+        )
+    session = open_session(onnx_path)
+    inspector = model.inspector
+    look = inspector.inspect_matched if _compares_nearest(inspector) else inspector.inspect
+    records = manifest.with_role("calibrate", "test")
+    comparisons: list[Comparison] = []
+    largest = max(params.batch_sizes)
+    for size in [None, *((height, width) for height, width in params.other_sizes)]:
+        for group, images in _batches(manifest, records, largest, size):
+            expected = [look(image[None]) for image in images]
+            expected_scores, expected_maps, *named = (np.concatenate(parts) for parts in zip(*expected, strict=True))
+            for batch_size in params.batch_sizes if size is None else [largest]:
+                for start in range(0, len(images), batch_size):
+                    part = slice(start, start + batch_size)
+                    scores, maps, nearest = run_matched(session, images[part])
+                    differences = _map_differences(maps, expected_maps[part])
+                    farther: list[float] | list[None] = [None] * len(maps)
+                    if named:
+                        farther = _nearest_differences(inspector, images[part], named[0][part], nearest)
+                    comparisons += [
+                        Comparison(
+                            image=record.path,
+                            size=f"{images.shape[1]} x {images.shape[2]}",
+                            batch_size=batch_size,
+                            reference_score=float(reference),
+                            onnx_score=float(score),
+                            map_difference=float(difference),
+                            nearest_difference=further,
+                        )
+                        for record, reference, score, difference, further in zip(
+                            group[part], expected_scores[part], scores, differences, farther, strict=True
+                        )
+                    ]
+    return Parity(comparisons, model.threshold.threshold, params.tolerance)
+
+
+def _batches(
+    manifest: Manifest, records: Sequence[Record], batch_size: int, size: tuple[int, int] | None
+) -> Iterator[tuple[list[Record], np.ndarray]]:
+    """Consecutive records whose images have one size, at most `batch_size`, with their pixels (b, h, w, 3) uint8.
+
+    With `size` (height, width), images are resized to it first.
+    """
+    group: list[Record] = []
+    images: list[np.ndarray] = []
+    for record in records:
+        pixels = manifest.pixels_of(record)
+        if size is not None:
+            pixels = np.array(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BICUBIC))
+        if images and (pixels.shape != images[0].shape or len(images) == batch_size):
+            yield group, np.stack(images)
+            group, images = [], []
+        group.append(record)
+        images.append(pixels)
+    if images:
+        yield group, np.stack(images)
+
+
+def _map_differences(maps: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """(b,) largest absolute difference of each map; infinite where the shapes differ."""
+    if maps.shape != expected.shape:
+        return np.full(len(expected), np.inf)
+    return np.asarray(np.abs(maps - expected).reshape(len(expected), -1).max(axis=1))
+
+
+def _compares_nearest(inspector: Inspector) -> bool:
+    return isinstance(inspector.detector, Remembers) and inspector.tiles is None
+
+
+@torch.inference_mode()
+def _nearest_differences(
+    inspector: Inspector, images: np.ndarray, expected: np.ndarray, named: np.ndarray | None
+) -> list[float]:
+    """(b,) how much farther, or less far, the patches `named` are than those `expected`, both (b, gh, gw), at most.
+
+    Infinite where a name is none.
+    """
+    detector = inspector.detector
+    assert isinstance(detector, Remembers)
+    if named is None or named.shape != expected.shape:
+        return [np.inf] * len(expected)
+    differences = []
+    for pixels, ours, theirs in zip(images, expected, named, strict=True):
+        if np.array_equal(ours, theirs):
+            differences.append(0.0)
+        elif theirs.min() < 0 or theirs.max() >= len(detector.places()):
+            differences.append(np.inf)
+        else:
+            resized = inspector.resized(torch.from_numpy(pixels[None]))
+            to_ours, to_theirs = (detector.distance_to(resized, torch.from_numpy(of[None])) for of in (ours, theirs))
+            differences.append(float((to_ours - to_theirs).abs().max()))
+    return differences

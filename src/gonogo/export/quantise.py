@@ -1,0 +1,98 @@
+"""The network's convolutions in eight bits: faster where the processor has instructions for it, and no longer the same.
+
+Static quantisation by onnxruntime: activations as unsigned bytes with one scale per tensor, from the range that the
+fit images show; weights as signed bytes of seven bits, one scale per output channel, so that no processor's sum of two
+products overflows and all of them compute the same. Quantised are convolutions, the clipping after them and the sums of
+what they give, so that numbers stay bytes from one to the next. The first FLOATS convolutions keep their floats, since
+what is rounded there costs most (docs/speed.md), and so does all that is no convolution: the distances above all.
+
+Whether the result is fit for use is not decided here: `gonogo.export.int8` refuses one that judges otherwise.
+"""
+
+import logging
+import math
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import GraphProto
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from gonogo.errors import ExportError
+from gonogo.images.dataset import Manifest
+
+CALIBRATION_IMAGES = 64  # of the fit images, evenly spaced, that show the range of each activation
+FLOATS = 6  # convolutions, in the graph's order
+KEPT = ("Clip", "Relu", "Add")  # that take bytes and give bytes where all their inputs are a quantised node's
+
+
+class _FitImages(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is untyped
+    def __init__(self, batches: Iterable[np.ndarray]) -> None:
+        self.batches = iter(batches)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        batch = next(self.batches, None)
+        return None if batch is None else {"pixels": batch}
+
+
+def calibration_images(manifest: Manifest) -> Iterator[np.ndarray]:
+    """Pixels (1, h, w, 3) of CALIBRATION_IMAGES fit images, evenly spaced, or of all if they are fewer."""
+    records = manifest.with_role("fit")
+    for record in records[:: math.ceil(len(records) / CALIBRATION_IMAGES)]:
+        yield manifest.pixels_of(record)[None]
+
+
+def quantise(onnx_path: Path, target: Path, batches: Iterable[np.ndarray]) -> None:
+    """Write the gauge of `onnx_path` with its convolutions in eight bits.
+
+    Args:
+        batches: pixels (n, h, w, 3) uint8 of fit images, from which the ranges of activations are learnt.
+
+    Raises:
+        ExportError: the graph has no more than FLOATS convolutions.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = Path(folder) / "prepared.onnx"
+        # Silence about a graph that was prepared: the message asks for what was done.
+        logging.disable(logging.WARNING)
+        try:
+            quant_pre_process(str(onnx_path), str(prepared), skip_symbolic_shape=True)
+            nodes = list(quantisable(onnx.load(prepared).graph))
+            if not nodes:
+                raise ExportError(
+                    f"export.int8 is true, but the graph has no convolution to quantise after the first {FLOATS}, "
+                    "loops over tiles aside; set it to false, or choose a detector with a deeper CNN and no tiling"
+                )
+            quantize_static(
+                str(prepared),
+                str(target),
+                _FitImages(batches),
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=["Conv", *KEPT],
+                nodes_to_quantize=nodes,
+                per_channel=True,
+                reduce_range=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+            )
+        finally:
+            logging.disable(logging.NOTSET)
+
+
+def quantisable(graph: GraphProto) -> Iterator[str]:
+    """Names of the nodes to quantise, in the graph's order."""
+    in_bytes: set[str] = set()
+    constants = {"", *(tensor.name for tensor in graph.initializer)}
+    n_convolutions = 0
+    for node in graph.node:
+        if node.op_type == "Conv":
+            n_convolutions += 1
+            taken = n_convolutions > FLOATS
+        else:
+            taken = node.op_type in KEPT and set(node.input) - constants <= in_bytes
+        if taken:
+            in_bytes.update(node.output)
+            yield node.name

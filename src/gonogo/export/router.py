@@ -1,0 +1,234 @@
+"""Which gauge an image is for: the category whose good images are nearest to it, or none, where all are far.
+
+An image is one row of numbers, the mean of a backbone's features over it. A category is a handful of its good images,
+chosen so that no other is far from all of them. What is beyond a category's limit, a distance that good images of it
+exceed as rarely as is certified, times a slack, is of no category: unknown.
+
+Source: nearest neighbours with a reject option, as in Scheirer et al. 2013, "Toward Open Set Recognition" (PAMI).
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import onnx
+import torch
+from onnxruntime import InferenceSession
+from pydantic import Field
+from torch import Tensor, nn
+
+from gonogo.calibration.route import ROUTER, ROUTER_FILE, CategoryRecord, routed
+from gonogo.calibration.threshold import CalibrateParams, certify
+from gonogo.detectors.anomaly_map import resize
+from gonogo.detectors.backbones.pooled_features import PooledFeatures
+from gonogo.detectors.knn import l2
+from gonogo.detectors.memory_bank.coreset import greedy_coreset
+from gonogo.errors import ConfigError, ParityError
+from gonogo.export.graph import IMAGES, PIXELS, describe, traced
+from gonogo.files import SCHEMA, sha256_of, write_manifest
+from gonogo.images.dataset import Manifest, Record
+from gonogo.inference.bundle import MANIFEST
+from gonogo.inference.scorer import open_session
+
+DISTANCES = "distances"
+AT_ONCE = 8  # images: they take 0.6 of the time that they take one by one
+AMONG = 8  # at least so many times as many good images are looked at as are kept, where there are more
+
+
+@dataclass(frozen=True)
+class RouterParams:
+    """The `router` section: the features as in `fit`, and
+
+    images: good images of each category to compare with.
+    slack: how many times the certified distance of its good images an image of a category may be away.
+    """
+
+    backbone: str
+    weights: str
+    layers: Annotated[list[int], Field(min_length=1)]
+    image_size: Annotated[int, Field(ge=32)]
+    images: Annotated[int, Field(ge=1)]
+    slack: Annotated[float, Field(ge=1)]
+    weights_sha256: str | None = None
+
+
+class Router(nn.Module):
+    """Distances of images to the good ones of each category, in the order of `categories`."""
+
+    def __init__(self, params: RouterParams) -> None:
+        super().__init__()
+        self.params = params
+        self.features = PooledFeatures(
+            "backbone",
+            backbone=params.backbone,
+            layers=params.layers,
+            weights=params.weights,
+            weights_sha256=params.weights_sha256,
+            image_size=params.image_size,
+        )
+        self.categories: list[str] = []
+        self.eval()
+
+    def fit(self, manifests: Mapping[str, Manifest]) -> "Router":
+        """Remember good images of each category, `params.images` at most: those that cover the others best.
+
+        Of very many, every second, third or so is looked at.
+        """
+        assert self.features.backbone is not None
+        self.features.backbone.load(self.params.weights, self.params.weights_sha256)
+        self.categories = list(manifests)
+        for number, manifest in enumerate(manifests.values()):
+            records = [record for record in manifest.with_role("fit") if record.label == 0]
+            step = max(1, len(records) // (AMONG * self.params.images))
+            rows = self.rows(manifest, records[::step])
+            chosen = greedy_coreset(rows, min(self.params.images, len(rows))).indices
+            self.register_buffer(f"good_{number}", rows[chosen])
+        return self
+
+    @torch.inference_mode()
+    def rows(self, manifest: Manifest, records: Sequence[Record]) -> Tensor:
+        """(n, d), one for each image."""
+        found = []
+        for start in range(0, len(records), AT_ONCE):
+            pixels = (torch.from_numpy(manifest.pixels_of(one)[None]) for one in records[start : start + AT_ONCE])
+            found.append(self.features(torch.cat([self._resized(of_one) for of_one in pixels])))
+        return torch.cat(found).clone()
+
+    def of(self, manifest: Manifest, records: Sequence[Record]) -> Tensor:
+        """(n, k) distances of the records' images."""
+        return self.distances(self.rows(manifest, records))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(n, k) distances of uint8 RGB pixels (n, h, w, 3) to the nearest good image of each of k categories."""
+        return self.distances(self.features(self._resized(pixels)))
+
+    def distances(self, rows: Tensor) -> Tensor:
+        """The same of rows (n, d)."""
+        good = [self.get_buffer(f"good_{number}") for number in range(len(self.categories))]
+        return torch.stack([l2(rows, of_one).amin(dim=1) for of_one in good], dim=1)
+
+    def _resized(self, pixels: Tensor) -> Tensor:
+        size = self.params.image_size
+        return resize(pixels.permute(0, 3, 1, 2).float(), size, size)
+
+
+def export_router(router: Router, path: Path, *, metadata: Mapping[str, Any], opset: int) -> None:
+    """Write it as ONNX: `pixels` (n, h, w, 3) uint8 in, `distances` (n, k) float32 out, metadata as JSON strings."""
+    proto = traced(router, {PIXELS: IMAGES}, [DISTANCES], opset)
+    describe(proto, metadata)
+    onnx.checker.check_model(proto, full_check=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(proto, path)
+
+
+def require_same(expected: np.ndarray, got: np.ndarray, limits: np.ndarray, *, tolerance: float) -> float:
+    """The largest difference of distances (n, k), relative to the largest of them.
+
+    Raises:
+        ParityError: it is beyond the tolerance, or an image is of another category by `got`.
+    """
+    difference = float(np.abs(expected - got).max() / expected.max())
+    flips = int((routed(expected, limits) != routed(got, limits)).sum())
+    if flips or not difference <= tolerance:
+        raise ParityError(
+            f"the router's ONNX file disagrees with its model: {flips} of {len(got)} images go elsewhere, distances "
+            f"differ by {difference:.3g}, tolerance {tolerance:g}; there is no set"
+        )
+    return difference
+
+
+def routing_metrics(
+    distances: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], limits: np.ndarray
+) -> dict[str, float]:
+    """How often test images of each category, and all of them, go where they belong.
+
+    `accuracy` is the share of good images that go to their own category, `defective_accuracy` that of defective ones;
+    `wrong_rate` the share of all that go to another; `stranger_rate`: of images whose category the router does not
+    know, one left out after the other, the share that it calls unknown.
+
+    Args:
+        distances: of the test images of each category, (n, k), categories in the order of the keys.
+        labels: of the same, 0 good, 1 defective.
+        limits: of each category.
+    """
+    names = list(distances)
+    found: dict[str, float] = {}
+    shares: dict[str, list[float]] = {"accuracy": [], "defective_accuracy": [], "wrong_rate": [], "stranger_rate": []}
+    for number, name in enumerate(names):
+        to = routed(distances[name], limits)
+        own = {"accuracy": to[labels[name] == 0] == number, "defective_accuracy": to[labels[name] == 1] == number}
+        own["wrong_rate"] = (to != number) & (to != -1)
+        others = [other for other in range(len(names)) if other != number]
+        if others:
+            own["stranger_rate"] = routed(distances[name][:, others], limits[others]) == -1
+        for key, hits in own.items():
+            if len(hits):
+                found[f"{key}.{name}"] = float(hits.mean())
+                shares[key].append(found[f"{key}.{name}"])
+    return {key: float(np.mean(values)) for key, values in shares.items() if values} | found
+
+
+def write_set(
+    folder: Path,
+    router: Router,
+    manifests: Mapping[str, Manifest],
+    bundles: Mapping[str, Path],
+    calibrate: CalibrateParams,
+    *,
+    tolerance: float,
+    opset: int,
+) -> tuple[list[CategoryRecord], dict[str, float]]:
+    """Write the set: a copy of each bundle, and the router with the limits that the calibrate images give it.
+
+    What is in the folder is removed first.
+
+    Returns what the router says of each category, and `routing_metrics` of the test images.
+
+    Args:
+        manifests, bundles: by category.
+        tolerance: of distances, relative to the largest, between the router and its ONNX file.
+
+    Raises:
+        ConfigError: a category has the name that the router has in the set.
+        ParityError: router and ONNX file disagree; there is no router in the folder then.
+    """
+    if ROUTER in manifests:
+        raise ConfigError(f"params.yaml: a category is called {ROUTER!r}, as the router in the set is; rename it")
+    if folder.exists():
+        shutil.rmtree(folder)
+    records = []
+    for number, (name, manifest) in enumerate(manifests.items()):
+        good = manifest.with_role("calibrate")
+        record = certify(
+            router.of(manifest, good)[:, number].numpy(),
+            [one.group_id for one in good],
+            false_alarm_rate=calibrate.false_alarm_rate,
+            confidence=calibrate.confidence,
+            margin=calibrate.margin,
+        )
+        shutil.copytree(bundles[name], folder / name)
+        limit = router.params.slack * record.threshold
+        records.append(CategoryRecord(name, sha256_of(folder / name / MANIFEST), limit, record))
+    limits = np.array([one.limit for one in records])
+    content = {"kind": ROUTER, "schema": SCHEMA, "categories": [one.to_dict() for one in records]}
+    exported = folder / ROUTER / ROUTER_FILE
+    export_router(router, exported, metadata=content, opset=opset)
+    tests = {name: manifest.with_role("test") for name, manifest in manifests.items()}
+    expected = {name: router.of(manifests[name], images).numpy() for name, images in tests.items()}
+    session = open_session(exported)
+    got = {name: _answers(session, manifests[name], images) for name, images in tests.items()}
+    difference = require_same(
+        np.concatenate(list(expected.values())), np.concatenate(list(got.values())), limits, tolerance=tolerance
+    )
+    write_manifest(folder / ROUTER, content, [ROUTER_FILE])
+    labels = {name: np.array([one.label for one in images]) for name, images in tests.items()}
+    metrics = routing_metrics(expected, labels, limits)
+    return records, metrics | {"distance_max_diff_e6": difference * 1e6}
+
+
+def _answers(session: InferenceSession, manifest: Manifest, records: Sequence[Record]) -> np.ndarray:
+    """The exported router's distances (n, k) of the records' images."""
+    return np.concatenate([session.run([DISTANCES], {PIXELS: manifest.pixels_of(one)[None]})[0] for one in records])

@@ -1,0 +1,1 @@
+"""Decoding, colours and the prepared dataset."""

@@ -1,0 +1,150 @@
+"""The manifest of one category: which image has which role, and a fingerprint of it all."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gonogo.compute.cluster import Cluster
+from gonogo.data.sample import Role
+from gonogo.errors import DataError, IntegrityError
+from gonogo.files import sha256_of, write_text
+from gonogo.images.reading import decode, file_bytes, read_mask
+
+MANIFEST = "manifest.jsonl"
+EXTRAS = ("boxes", "saturation", "accepted")
+RAW = "raw/"  # begins the name of a file that stays where it is, in the raw folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One image.
+
+    Attributes:
+        path: of the image, relative to the manifest's folder, or to the raw folder where it begins with `raw/`.
+        sha256: of a raw file's bytes, or of the pixels of an image that prepare wrote.
+        role: fit, calibrate or test.
+        label: 0 good, 1 anomalous.
+        defect_type: "good" for good parts.
+        mask: like `path`; None where there is none.
+        mask_sha256: of the mask file's bytes.
+        group_id: shared by the images of one part.
+        width, height: in pixels, as decoded.
+        boxes, saturation: of the annotation, as in `Sample`.
+        accepted: by whom, when and why it was accepted as good; None where it came with the data set.
+    """
+
+    path: str
+    sha256: str
+    category: str
+    role: Role
+    label: int
+    defect_type: str
+    mask: str | None
+    mask_sha256: str | None
+    group_id: str
+    width: int
+    height: int
+    boxes: Sequence[Mapping[str, Any]] = ()
+    saturation: Sequence[Mapping[str, Any]] = ()
+    accepted: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The records of one category, sorted by path, and the two folders that hold their files.
+
+    Where there is a `cluster`, its workers look at the images; otherwise this process does.
+    """
+
+    folder: Path
+    raw: Path
+    records: tuple[Record, ...]
+    cluster: Cluster | None = field(default=None, compare=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over all records, thus over every image's and mask's content, role, label and group."""
+        return hashlib.sha256("\n".join(_line(record) for record in self.records).encode()).hexdigest()
+
+    def fingerprint_of(self, records: Iterable[Record]) -> str:
+        """SHA-256 over some records' images and groups, in any order."""
+        lines = sorted(f"{record.sha256} {record.group_id}" for record in records)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def with_role(self, *roles: Role) -> list[Record]:
+        """The records with one of `roles`, in the manifest's order.
+
+        Raises:
+            DataError: there is none.
+        """
+        chosen = [record for record in self.records if record.role in roles]
+        if not chosen:
+            raise DataError(f"{self.folder / MANIFEST}: no image has the role {' or '.join(roles)}")
+        return chosen
+
+    def path_of(self, record: Record) -> Path:
+        """Where the record's image lies."""
+        return located(record.path, self.folder, self.raw)
+
+    def pixels_of(self, record: Record) -> np.ndarray:
+        """The record's image, (h, w, 3) uint8 RGB.
+
+        Raises:
+            IntegrityError: a raw file is not the one that prepare saw.
+            ImageError: the file cannot be read.
+        """
+        path = self.path_of(record)
+        data = file_bytes(path)
+        if record.path.startswith(RAW) and hashlib.sha256(data).hexdigest() != record.sha256:
+            raise IntegrityError(f"{path} has changed since the prepare stage saw it; run dvc repro")
+        return decode(data, path)[0]
+
+    def mask_of(self, record: Record) -> np.ndarray | None:
+        """The record's mask, (h, w) bool; all False for a good image; None for a defect without one.
+
+        Raises:
+            IntegrityError: the mask is not the one that prepare saw.
+        """
+        if record.mask is None:
+            return np.zeros((record.height, record.width), dtype=bool) if record.label == 0 else None
+        path = located(record.mask, self.folder, self.raw)
+        if not path.is_file() or sha256_of(path) != record.mask_sha256:
+            raise IntegrityError(f"{path} is not the mask that the prepare stage saw; run dvc repro")
+        return read_mask(path)
+
+
+def located(name: str, folder: Path, raw: Path) -> Path:
+    """The file that a manifest in `folder` calls `name`."""
+    return raw / name.removeprefix(RAW) if name.startswith(RAW) else folder / name
+
+
+def write_manifest(folder: Path, raw: Path, records: Iterable[Record]) -> Manifest:
+    """Write the records, sorted by path, to the manifest in `folder`."""
+    manifest = Manifest(folder, raw, tuple(sorted(records, key=lambda record: record.path)))
+    write_text(folder / MANIFEST, "".join(_line(record) + "\n" for record in manifest.records))
+    return manifest
+
+
+def read_manifest(folder: Path, raw: Path, *, cluster: Cluster | None = None) -> Manifest:
+    """Read the manifest in `folder`; the workers of `cluster`, if there is one, look at its images.
+
+    Raises:
+        DataError: it is missing or a line is not a record.
+    """
+    path = folder / MANIFEST
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return Manifest(folder, raw, tuple(Record(**json.loads(line)) for line in lines), cluster)
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{path} cannot be read as a manifest: {error}; run the prepare stage") from error
+
+
+def _line(record: Record) -> str:
+    # Columns that only some data sets have are left out where they are empty.
+    kept = {name: value for name, value in asdict(record).items() if name not in EXTRAS or value}
+    return json.dumps(kept, sort_keys=True, ensure_ascii=False)

@@ -1,0 +1,144 @@
+"""The images, or their tiles, that a detector learns from, read when asked for."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gonogo.detectors.contract import Found, Look, Progress, no_progress
+from gonogo.images.dataset import Manifest, Record
+from gonogo.model.inspector import Inspector
+
+CPU = torch.device("cpu")
+TOGETHER = 4  # images that a worker of a cluster reads at a time
+LEAST_PART, MOST_PART, MOST_PARTS = 32, 256, 64  # images of a part; parts, where their size allows
+
+
+class FitImages(Sequence[Tensor]):
+    """Resized pixels (1, 3, s, s) of a manifest's images or, with a tiling, of their tiles, on `device`.
+
+    One of them is one batch: on a CPU, larger ones fall out of the cache and take longer per image. Memory stays
+    bounded: the image that was asked for last is kept, so that its tiles are cut from one reading of the file.
+    """
+
+    def __init__(
+        self,
+        inspector: Inspector,
+        manifest: Manifest,
+        records: Sequence[Record],
+        *,
+        device: torch.device = CPU,
+        rotations: int = 1,
+    ) -> None:
+        """The inspector must be on `device` too. Of each image come `rotations` views, one after the other."""
+        self.inspector = inspector
+        self.manifest = manifest
+        self.records = records
+        self.device = device
+        self.rotations = rotations
+        self._remember()
+
+    def alone(self) -> "FitImages":
+        """The same images, which this process looks at even where there is a cluster."""
+        here = replace(self.manifest, cluster=None)
+        return FitImages(self.inspector, here, self.records, device=self.device, rotations=self.rotations)
+
+    def _remember(self) -> None:
+        self._upright = lru_cache(maxsize=1)(self._read)  # one reading for all views of an image,
+        self._view = lru_cache(maxsize=1)(self._turned)  # one turn for all tiles of a view
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_upright", "_view")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._remember()
+
+    def __len__(self) -> int:
+        return len(self.records) * self.rotations * self._n_tiles
+
+    @property
+    def _n_tiles(self) -> int:
+        return 1 if self.inspector.tiles is None else len(self.inspector.tiles)
+
+    @torch.inference_mode()
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # only an int: nobody slices it
+        view, tile = divmod(range(len(self))[index], self._n_tiles)
+        seen = self._view(*divmod(view, self.rotations))
+        return seen if self.inspector.tiles is None else self.inspector.tiles.of(seen, tile)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """All of them; on a cluster, its workers read, resize and turn them."""
+        if self.manifest.cluster is None:
+            yield from (self[index] for index in range(len(self)))
+            return
+        numbers = range(len(self.records))
+        for found in self.manifest.cluster.map(self._of_record, numbers, together=TOGETHER):
+            yield from (torch.from_numpy(batch)[None] for batch in found["batches"])
+
+    def _of_record(self, number: int) -> dict[str, Tensor]:
+        each = self.rotations * self._n_tiles
+        return {"batches": torch.cat([self[number * each + step] for step in range(each)])}
+
+    @property
+    def n_parts(self) -> int:
+        """1 for this process. On a cluster it follows from the number of images alone: so does what is learned."""
+        return len(self._parts())
+
+    def _parts(self) -> list[range]:
+        """The images of each part."""
+        n = len(self.records)
+        if self.manifest.cluster is None or n == 0:
+            return [range(n)]
+        size = min(MOST_PART, max(LEAST_PART, math.ceil(n / MOST_PARTS)))
+        return [range(start, min(start + size, n)) for start in range(0, n, size)]
+
+    def look(self, look: Look, progress: Progress) -> Iterator[Found]:
+        """What `look` leaves of each part, in their order; on a cluster its workers look."""
+        if self.manifest.cluster is None:
+            yield look(self, 0, progress)
+            return
+        parts = self._parts()
+        there = partial(_looked, self, parts, look)
+        for number, found in enumerate(self.manifest.cluster.map(there, range(len(parts)), together=1), start=1):
+            progress("parts", number, len(parts), {})
+            yield {name: torch.from_numpy(value) for name, value in found.items()}
+
+    def _turned(self, number: int, step: int) -> Tensor:
+        record = self.records[number]
+        return rotated(self._upright(number), step, self.rotations, aspect=record.width / record.height)
+
+    def _read(self, number: int) -> Tensor:
+        pixels = torch.from_numpy(self.manifest.pixels_of(self.records[number]))[None]
+        return self.inspector.resized(pixels.to(self.device))
+
+
+def _looked(images: FitImages, parts: Sequence[range], look: Look, number: int) -> Found:
+    """What `look` leaves of one part, in the process of a worker."""
+    part = parts[number]
+    records, here = images.records[part.start : part.stop], replace(images.manifest, cluster=None)
+    some = FitImages(images.inspector, here, records, rotations=images.rotations)
+    return look(some, part.start * (len(images) // len(images.records)), no_progress)
+
+
+def rotated(pixels: Tensor, step: int, steps: int, *, aspect: float) -> Tensor:
+    """(n, c, h, w) turned about the centre by `step` of `steps` equal parts of a full turn, against the clock.
+
+    `aspect` is width by height of the image before it was resized: a part keeps its form as it turns. Quarters of a
+    square image on a square are exact; everything else is interpolated, and what the image did not show is its
+    reflection at the border.
+    """
+    if step == 0:
+        return pixels
+    if aspect == 1 and pixels.shape[2] == pixels.shape[3] and 4 * step % steps == 0:
+        return pixels.rot90(4 * step // steps, dims=(2, 3))
+    angle = 2 * math.pi * step / steps
+    cos, sin = math.cos(angle), math.sin(angle)
+    place = torch.tensor([[cos, -sin / aspect, 0], [sin * aspect, cos, 0]], device=pixels.device)
+    grid = F.affine_grid(place.expand(len(pixels), 2, 3), list(pixels.shape), align_corners=True)
+    return F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=True)

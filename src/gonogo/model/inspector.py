@@ -1,0 +1,138 @@
+"""One inference path: raw pixels in, score and anomaly map out. Evaluation, export and parity all go through it."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gonogo.calibration.regions import cell_of
+from gonogo.detectors.anomaly_map import resize, upsample
+from gonogo.detectors.contract import Detector, Remembers
+from gonogo.images.reading import require_pixels
+from gonogo.model.tiling import Tiles, Tiling
+
+GREY = 127.5  # what the detector sees where nothing is inspected
+
+
+class Inspector(nn.Module):
+    """A detector between the resize of the pixels and the upsampling of its map.
+
+    With a tiling, it sees the tiles of the resized image one after another, so that memory does not grow with their
+    number; the score is that of the most anomalous tile, and the map is blended of theirs.
+
+    Where it does not look, the pixels are painted grey before the resize and the map is 0: neither score nor map can
+    depend on what is there.
+    """
+
+    inside: Tensor | None
+
+    def __init__(self, detector: Detector, inside: np.ndarray | None = None, *, tiling: Tiling | None = None) -> None:
+        """Put the detector in its place.
+
+        Args:
+            detector: of each image, or of each tile.
+            inside: that of `RegionParams`: a mask of cells, True where the gauge looks; None: everywhere.
+            tiling: how an image is cut into tiles; None: it is not.
+
+        Raises:
+            ConfigError: the tiling does not go with the detector's image size.
+        """
+        super().__init__()
+        self.detector = detector
+        self.tiles: Tiles | None = None
+        if tiling is not None:
+            self.tiles = Tiles(
+                tiling, image_size=detector.image_size, stride=detector.stride, smoothing=detector.smoothing
+            )
+        self.register_buffer("inside", None if inside is None else torch.from_numpy(inside), persistent=False)
+        self.eval()
+
+    def inspected(self, height: int, width: int) -> Tensor | None:
+        """(height, width) bool, as `RegionParams.inspected`; None where the gauge looks everywhere."""
+        if self.inside is None:
+            return None
+        rows, columns = (cell_of(torch.arange(length, device=self.inside.device), length) for length in (height, width))
+        return self.inside[rows][:, columns]
+
+    @property
+    def seen_size(self) -> tuple[int, int]:
+        """Height and width that an image is resized to: those of a tiling's canvas, or of the detector's square."""
+        if self.tiles is None:
+            return self.detector.image_size, self.detector.image_size
+        return self.tiles.tiling.height, self.tiles.tiling.width
+
+    def resized(self, pixels: Tensor) -> Tensor:
+        """Float pixels (n, 3, *seen_size) in [0, 255] of uint8 pixels (n, h, w, 3)."""
+        planes = pixels.permute(0, 3, 1, 2).float()
+        inspected = self.inspected(pixels.shape[1], pixels.shape[2])
+        return resize(planes if inspected is None else torch.where(inspected, planes, GREY), *self.seen_size)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Score (n,) and anomaly map (n, h, w), higher more anomalous, of uint8 RGB pixels (n, h, w, 3).
+
+        Raises:
+            NotFittedError: the detector was not fitted.
+        """
+        scores, grids = self._looked(self.detector, pixels)
+        return self.judged(scores, grids, pixels)
+
+    def matched(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What `forward` gives, and the number of the nearest entry of the detector's bank, (n, ch, cw) int64.
+
+        Cells of one size cover the image, whether it is seen whole or in tiles. It is for a detector that `Remembers`.
+
+        Raises:
+            NotFittedError: the detector was not fitted.
+        """
+        assert isinstance(self.detector, Remembers)
+        scores, grids, nearest = self._looked(self.detector.matched, pixels)
+        score, anomaly_map = self.judged(scores, grids, pixels)
+        return score, anomaly_map, nearest if self.tiles is None else self.tiles.pieced(nearest)
+
+    def _looked(self, look: Callable[[Tensor], tuple[Tensor, ...]], pixels: Tensor) -> tuple[Tensor, ...]:
+        """What `look` gives of the resized image or, with a tiling, of its tiles, stacked."""
+        resized = self.resized(pixels)
+        if self.tiles is None:
+            return look(resized)
+        seen = [look(self.tiles.of(resized, number)) for number in range(len(self.tiles))]
+        return tuple(torch.stack(parts) for parts in zip(*seen, strict=True))
+
+    def judged(self, scores: Tensor, grids: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """What `forward` returns for `pixels` (n, h, w, 3), of whose values it makes no use.
+
+        Args:
+            scores: the detector's, (n,); with a tiling (t, n).
+            grids: the detector's, (n, gh, gw); with a tiling (t, n, gh, gw).
+            pixels: whose height and width the map takes.
+        """
+        height, width = pixels.shape[1], pixels.shape[2]
+        if self.tiles is None:
+            anomaly_map = upsample(grids, self.detector.image_size, self.detector.smoothing, height, width)
+        else:
+            scores = scores.amax(dim=0)
+            anomaly_map = resize(self.tiles.blended(grids)[:, None], height, width)[:, 0]
+        inspected = self.inspected(height, width)
+        return scores, anomaly_map if inspected is None else torch.where(inspected, anomaly_map, 0.0)
+
+    @torch.inference_mode()
+    def inspect(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`forward` on arrays: scores (n,) float32 and maps (n, h, w) float32.
+
+        Raises:
+            ShapeError: `pixels` is not (n, h, w, 3) uint8.
+        """
+        require_pixels(pixels)
+        score, anomaly_map = self(torch.from_numpy(pixels))
+        return score.numpy(), anomaly_map.numpy()
+
+    @torch.inference_mode()
+    def inspect_matched(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """`matched` on arrays: what `inspect` gives, and the numbers (n, ch, cw) int64 of the nearest entries.
+
+        Raises:
+            ShapeError: `pixels` is not (n, h, w, 3) uint8.
+        """
+        require_pixels(pixels)
+        score, anomaly_map, nearest = self.matched(torch.from_numpy(pixels))
+        return score.numpy(), anomaly_map.numpy(), nearest.numpy()

@@ -1,0 +1,130 @@
+"""A fitted model as a directory: tensors, and a manifest that says what they are and proves that they are intact."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+import gonogo
+from gonogo.calibration.certificate import ThresholdRecord
+from gonogo.calibration.probability import ProbabilityRecord, probability_in
+from gonogo.calibration.regions import RegionRule
+from gonogo.detectors import DETECTORS
+from gonogo.detectors.backbones.backbone import Backbone
+from gonogo.errors import ConfigError, IntegrityError, NotFittedError
+from gonogo.files import SCHEMA, read_manifest, write_manifest
+from gonogo.model.inspector import Inspector
+from gonogo.model.tiling import Tiling
+from gonogo.params import build
+
+TENSORS = "detector.safetensors"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A fitted inspector, its threshold, its rule for regions and what its manifest says."""
+
+    inspector: Inspector
+    threshold: ThresholdRecord
+    probability: ProbabilityRecord | None
+    rule: RegionRule
+    manifest: Mapping[str, Any]
+
+
+def save_model(
+    folder: Path,
+    inspector: Inspector,
+    threshold: ThresholdRecord,
+    rule: RegionRule,
+    *,
+    category: str,
+    detector_name: str,
+    options: Mapping[str, Any],
+    data_fingerprint: str,
+    fitted_on: Sequence[str],
+    rotations: int = 1,
+    calibrated_on: Sequence[Mapping[str, Any]],
+    validated_on: Sequence[Mapping[str, Any]] = (),
+    probability: ProbabilityRecord | None = None,
+) -> None:
+    """Write the detector's learned state and the manifest into `folder`; its facts include those of a tuned backbone.
+
+    Args:
+        inspector: with the fitted detector.
+        options: keyword arguments that make the same detector again, unfitted.
+        data_fingerprint: of the manifest whose images it was fitted and calibrated on.
+        fitted_on: the names of the fit images, in their order, each seen in so many `rotations`.
+        calibrated_on: the good images and scores that the threshold comes from, as `Inspection.score_rows` has them.
+        validated_on: the images with the role validate and their scores, in the same way.
+        probability: that such scores give, if one was asked for.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    detector = inspector.detector
+    tiling = None if inspector.tiles is None else inspector.tiles.tiling
+    height, width = inspector.seen_size
+    state = {name: tensor.contiguous() for name, tensor in detector.state_dict().items()}
+    save_file(state, folder / TENSORS)
+    facts = detector.facts()
+    for backbone in (module for module in detector.modules() if isinstance(module, Backbone)):
+        facts |= backbone.facts
+    content = {
+        "schema": SCHEMA,
+        "category": category,
+        "detector": {"name": detector_name, "options": dict(options), "facts": facts},
+        "preprocessing": {
+            "input": "uint8 RGB (n, h, w, 3)",
+            "resize": f"antialiased bilinear to {height} x {width}",
+            "image_size": detector.image_size,
+            "tiling": None if tiling is None else asdict(tiling),
+        },
+        "localises": detector.localises,
+        "threshold": threshold.to_dict(),
+        "fitted_on": {"images": list(fitted_on), "rotations": rotations},
+        "calibrated_on": list(calibrated_on),
+        "validated_on": list(validated_on),
+        "probability": None if probability is None else probability.to_dict(),
+        "regions": rule.to_dict(),
+        "data_fingerprint": data_fingerprint,
+        "versions": versions("torch", "timm", "scikit-learn", "numpy"),
+    }
+    write_manifest(folder, content, [TENSORS])
+
+
+def load_model(folder: Path) -> Model:
+    """Load what `save_model` wrote, after checking every hash. Nothing is unpickled.
+
+    Raises:
+        IntegrityError: a file is missing or changed, or was written by another version of the format.
+    """
+    manifest = read_manifest(folder)
+    try:
+        described = manifest["detector"]
+        detector = build(DETECTORS[described["name"]], described["options"], where=f"{folder}: detector")
+        detector.restore(load_file(folder / TENSORS))
+        detector.require_fitted()  # a model of before may know less
+        threshold = ThresholdRecord.from_dict(manifest["threshold"])
+        probability = probability_in(manifest)
+        rule = RegionRule.from_dict(manifest["regions"])
+        tiling = manifest["preprocessing"]["tiling"]
+        inspector = Inspector(detector, rule.params.inside, tiling=None if tiling is None else Tiling(**tiling))
+    except (KeyError, TypeError, ValueError, RuntimeError, ConfigError, NotFittedError, SafetensorError) as error:
+        raise IntegrityError(f"{folder}: its files do not make a model ({error}); fit again") from error
+    return Model(inspector, threshold, probability, rule, manifest)
+
+
+def bundle_facts(model: Model) -> dict[str, Any]:
+    """What the ONNX file and the bundle's manifest both say of the model."""
+    kept = ("schema", "category", "detector", "preprocessing", "localises", "threshold", "probability", "regions")
+    return {key: model.manifest[key] for key in (*kept, "data_fingerprint", "versions")}
+
+
+def versions(*distributions: str) -> dict[str, str]:
+    """Versions of gonogo, Python and the named distributions."""
+    return {"gonogo": gonogo.__version__, "python": platform.python_version()} | {
+        name: metadata.version(name) for name in distributions
+    }

@@ -1,0 +1,146 @@
+"""Tiles of an image that is too large to be seen at once: where they lie, and how their maps become one without seams.
+
+Every image is resized to one canvas, so that the tiles lie at fixed places and the exported graph has fixed shapes.
+A detector knows nothing of it: it sees each tile as an image of its own.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from gonogo.detectors.anomaly_map import axis_matrix, smoothed
+from gonogo.errors import ConfigError
+
+NEGLIGIBLE = 1e-6  # weight beside 1: what a tile says of its border counts only where no other tile looks
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """The key `fit.tiling`: the canvas, and by how many of its pixels neighbouring tiles overlap at least."""
+
+    height: Annotated[int, Field(ge=1)]
+    width: Annotated[int, Field(ge=1)]
+    overlap: Annotated[int, Field(ge=0)]
+
+
+class Tiles(nn.Module):
+    """The tiles of a canvas: squares of `image_size`, row by row from the top left.
+
+    They begin at multiples of `stride`, where a convolutional backbone gives the features that it would give of the
+    whole canvas, but for what its padding does near a tile's border. The last ones reach over the canvas by less than
+    a stride; there they see it mirrored.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, tiling: Tiling, *, image_size: int, stride: int, smoothing: float) -> None:
+        """Lay the tiles out.
+
+        Args:
+            tiling: the canvas and the overlap.
+            image_size: side of a tile, in pixels of the canvas.
+            stride: tiles begin at multiples of so many pixels.
+            smoothing: Gaussian sigma of the map, in pixels of the canvas.
+
+        Raises:
+            ConfigError: a tile is larger than the canvas, or the overlap leaves no step from one to the next.
+        """
+        super().__init__()
+        for side, length in (("height", tiling.height), ("width", tiling.width)):
+            if length < image_size:
+                raise ConfigError(
+                    f"fit.tiling.{side} is {length}; tiles are squares of fit.image_size, {image_size} pixels: choose "
+                    f"at least that, lower fit.image_size, or set fit.tiling to null for this category"
+                )
+        if image_size - tiling.overlap < stride:
+            raise ConfigError(
+                f"fit.tiling.overlap is {tiling.overlap}; tiles of fit.image_size, {image_size} pixels, begin at "
+                f"multiples of {stride}: "
+                + (f"at most {image_size - stride} would do" if stride <= image_size else "raise fit.image_size")
+            )
+        self.tiling, self.image_size, self.smoothing = tiling, image_size, smoothing
+        self.row_starts = _starts(tiling.height, image_size, tiling.overlap, stride)
+        self.column_starts = _starts(tiling.width, image_size, tiling.overlap, stride)
+        for name, starts, length in (
+            ("rows", self.row_starts, tiling.height),
+            ("columns", self.column_starts, tiling.width),
+        ):
+            places = np.array(starts)[:, None] + np.arange(image_size)
+            mirrored = np.where(places < length, places, 2 * (length - 1) - places)
+            self.register_buffer(name, torch.from_numpy(mirrored), persistent=False)  # (r, s), (c, s)
+
+    def __len__(self) -> int:
+        return len(self.rows) * len(self.columns)
+
+    def of(self, canvas: Tensor, number: int) -> Tensor:
+        """Tile `number`, (n, 3, s, s), of canvases (n, 3, height, width)."""
+        row, column = divmod(number, len(self.columns))
+        return canvas.index_select(2, self.rows[row]).index_select(3, self.columns[column])
+
+    def blended(self, grids: Tensor) -> Tensor:
+        """Maps (n, height, width) of the canvases from the grids of their tiles, (t, n, gh, gw).
+
+        Each grid is resized to its tile; where tiles overlap, the map is their mean, weighted by how deep a pixel lies
+        in each; then it is smoothed. All of that is linear and separable, so it is done by two products of matrices.
+        """
+        gh, gw = grids.shape[2:]
+        mosaic = self._side_by_side(grids)
+        shared = self.image_size, self.smoothing
+        rows = _blending(self.row_starts, self.tiling.height, gh, *shared)
+        columns = _blending(self.column_starts, self.tiling.width, gw, *shared)
+        return torch.from_numpy(rows) @ mosaic @ torch.from_numpy(columns).T
+
+    def pieced(self, grids: Tensor) -> Tensor:
+        """(n, ch, cw) of the canvases from grids (t, n, gh, gw) of their tiles, whose values no mean makes sense of.
+
+        Cells as large as a tile's cover the canvas; each has the value of the tile in which its centre lies deepest.
+        """
+        gh, gw = grids.shape[2:]
+        rows = torch.from_numpy(_deepest(self.row_starts, self.tiling.height, gh, self.image_size))
+        columns = torch.from_numpy(_deepest(self.column_starts, self.tiling.width, gw, self.image_size))
+        return self._side_by_side(grids).index_select(1, rows).index_select(2, columns)
+
+    def _side_by_side(self, grids: Tensor) -> Tensor:
+        """(n, r * gh, c * gw)."""
+        n, gh, gw = grids.shape[1:]
+        r, c = len(self.rows), len(self.columns)
+        return grids.view(r, c, n, gh, gw).permute(2, 0, 3, 1, 4).reshape(n, r * gh, c * gw)
+
+
+@lru_cache(maxsize=4)
+def _blending(starts: tuple[int, ...], length: int, n_cells: int, size: int, sigma: float) -> np.ndarray:
+    """(length, k * n_cells) float32: the smoothed map along one axis from the cells of its k tiles."""
+    overlap = size - max(np.diff(starts), default=size)  # the least that there is
+    depth = np.minimum(np.arange(size) + 0.5, size - np.arange(size) - 0.5)
+    weight = np.clip((depth - overlap / 4) / max(overlap / 2, 0.5), NEGLIGIBLE, 1)
+    matrix = np.zeros((starts[-1] + size, len(starts), n_cells))
+    total = np.zeros(len(matrix))
+    for number, start in enumerate(starts):
+        matrix[start : start + size, number] = weight[:, None] * axis_matrix(n_cells, size)
+        total[start : start + size] += weight
+    matrix = matrix.reshape(len(matrix), -1) / total[:, None]
+    return np.asarray(smoothed(matrix, sigma)[:length], dtype=np.float32)
+
+
+@lru_cache(maxsize=4)
+def _deepest(starts: tuple[int, ...], length: int, n_cells: int, size: int) -> np.ndarray:
+    """(k,) int64: along one axis, which of the tiles' cells, side by side, stands for each of the canvas's k cells."""
+    k = round(length * n_cells / size)
+    within = (np.arange(k) + 0.5)[:, None] * length / k - np.array(starts)  # (k, t)
+    tile = np.minimum(within, size - within).argmax(axis=1)
+    cell = within[np.arange(k), tile] * n_cells // size
+    return np.asarray(tile * n_cells + cell, dtype=np.int64)
+
+
+def _starts(length: int, size: int, overlap: int, stride: int) -> tuple[int, ...]:
+    """First pixels of the fewest tiles that cover `length`, evenly spread, at multiples of `stride`."""
+    last = math.ceil((length - size) / stride)  # in strides
+    steps = math.ceil(last / ((size - overlap) // stride))
+    return tuple(stride * (number * last // max(steps, 1)) for number in range(steps + 1))

@@ -1,0 +1,1 @@
+"""A project under git and DVC: its experiments, comparisons, recipes and new projects."""

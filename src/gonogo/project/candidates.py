@@ -1,0 +1,168 @@
+"""Images that somebody wants to accept as good, looked at before anything is written: all of them may be, or none."""
+
+import hashlib
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from gonogo.data.prepare.accepted import Acceptance, AcceptedRole, copy_name
+from gonogo.data.prepare.examine import content_of
+from gonogo.data.prepare.prepare import group_in
+from gonogo.errors import ConfigError, DataError, ImageError
+from gonogo.files import sha256_of
+from gonogo.images.dataset import RAW, Manifest, Record, located
+from gonogo.images.reading import decode, file_bytes, read_image
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An image file that can be read.
+
+    Attributes:
+        name: of the copy that an acceptance makes, below the raw folder.
+        sha256: of the file's bytes.
+        content: of its pixels, as in `content_of`.
+        size: (width, height) in pixels.
+        group_id: of the part that it shows; None: it stands alone.
+    """
+
+    file: Path
+    name: str
+    sha256: str
+    content: str
+    size: tuple[int, int]
+    group_id: str | None
+
+
+def candidates_in(
+    files: Sequence[Path],
+    *,
+    category: str,
+    role: AcceptedRole,
+    raw: Path,
+    group: str | None,
+    group_pattern: str | None,
+) -> list[Candidate]:
+    """Each file as a candidate for `role` in `category`.
+
+    Args:
+        group: the part that all of them show; None: `group_pattern` reads it from each name, below `raw` or the file's
+            own, as prepare does; where there is no pattern either, each shows another part.
+
+    Raises:
+        DataError: files that cannot be read, have no group id or show the same pixels; all are in the message.
+    """
+    refused: list[str] = []
+    found: dict[str, Candidate] = {}
+    for file in files:
+        below = file.resolve().is_relative_to(raw.resolve())
+        searched = file.resolve().relative_to(raw.resolve()).as_posix() if below else file.name
+        try:
+            data = file_bytes(file)
+            pixels, _ = decode(data, file)
+            group_id = group or (group_in(searched, group_pattern) if group_pattern else None)
+        except ImageError as error:
+            refused.append(str(error))
+            continue
+        except ConfigError as error:
+            refused.append(f"{error}, or say with --group which part the images show")
+            continue
+        content, sha256 = content_of(pixels), hashlib.sha256(data).hexdigest()
+        if content in found:
+            refused.append(f"{file} has the very same pixels as {found[content].file}; name one of them")
+            continue
+        name, size = copy_name(category, role, sha256, file), (pixels.shape[1], pixels.shape[0])
+        found[content] = Candidate(file, name, sha256, content, size, group_id)
+    _require_none(refused)
+    return list(found.values())
+
+
+def refuse_known(
+    candidates: Sequence[Candidate], role: AcceptedRole, manifest: Manifest, waiting: Mapping[str, str]
+) -> None:
+    """Do nothing, or refuse what the category has already, in whatever role, and what cannot be one of its images.
+
+    Args:
+        waiting: as in `accepted_contents`; the manifest lacks what was accepted since prepare ran.
+
+    Raises:
+        DataError: such images; all are in the message.
+    """
+    known = _contents(manifest, {candidate.size for candidate in candidates})
+    sizes = {(record.width, record.height) for record in manifest.records}
+    roles = {record.group_id: record.role for record in manifest.records}
+    refused = []
+    for candidate in candidates:
+        file, (width, height), group = candidate.file, candidate.size, candidate.group_id
+        twin = known.get(candidate.content)
+        if twin is not None:
+            refused.append(f"{file} has the very same pixels as {twin.path}, which has the role {twin.role}")
+        elif candidate.content in waiting:
+            refused.append(f"{file} was accepted already, as {waiting[candidate.content]}")
+        elif len(sizes) == 1 and candidate.size not in sizes:
+            wanted = " x ".join(map(str, *sizes))
+            refused.append(f"{file} is {width} x {height} pixels; all images of the category are {wanted}")
+        elif group is not None and roles.get(group, role) != role:
+            refused.append(
+                f"{file} shows part {group!r}, which has the role {roles[group]}; all images of a part have one role"
+            )
+    _require_none(refused)
+
+
+def copy_candidates(raw: Path, candidates: Sequence[Candidate]) -> list[Path]:
+    """Copy the candidates below `raw` and return the files that were not there before.
+
+    Raises:
+        DataError: a file changed while it was copied.
+    """
+    made: list[Path] = []
+    try:
+        for candidate in candidates:
+            copy = raw / candidate.name
+            if not copy.exists():
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                made.append(copy)
+                shutil.copyfile(candidate.file, copy)
+            if sha256_of(copy) != candidate.sha256:
+                raise DataError(f"{copy} is not what was checked as {candidate.file}; nothing was accepted")
+    except BaseException:
+        remove_copies(made)
+        raise
+    return made
+
+
+def remove_copies(copies: Iterable[Path]) -> None:
+    """Remove the copies that are there."""
+    for copy in copies:
+        copy.unlink(missing_ok=True)
+
+
+def accepted_contents(acceptances: Iterable[Acceptance], raw: Path) -> dict[str, str]:
+    """The acceptances' ids by the pixels of their images.
+
+    Raises:
+        ImageError: a copy is missing or damaged.
+    """
+    return {
+        content_of(read_image(located(image.path, Path(), raw))): acceptance.id
+        for acceptance in acceptances
+        for image in acceptance.images
+    }
+
+
+def _contents(manifest: Manifest, sizes: set[tuple[int, int]]) -> dict[str, Record]:
+    """The manifest's images of these sizes, by their pixels."""
+
+    def content(record: Record) -> str:  # prepare hashed the pixels of what it wrote, and the bytes of raw files
+        return content_of(manifest.pixels_of(record)) if record.path.startswith(RAW) else record.sha256
+
+    records = [record for record in manifest.records if (record.width, record.height) in sizes]
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(pool.map(content, records), records, strict=True))
+
+
+def _require_none(refused: Sequence[str]) -> None:
+    if refused:
+        raise DataError("\n  ".join(["nothing was accepted:", *refused]))

@@ -1,0 +1,246 @@
+"""What a change did: metrics before and after with intervals, the verdicts that changed, and the gate's own verdict."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gonogo.errors import DataError, GonogoError
+from gonogo.evaluation.accuracy.paired import Judged, changed_verdicts, difference_intervals, paired
+from gonogo.files import write_text
+from gonogo.images.dataset import Manifest
+from gonogo.project.changes import (
+    BETTER,
+    CHANGED,
+    GONE,
+    MARKS,
+    NEW,
+    UNCHANGED,
+    WORSE,
+    Change,
+    markdown_table,
+)
+from gonogo.project.gate import GateVerdict, judge, read_tolerances
+from gonogo.project.revision import Revisions
+from gonogo.reports.changed_images import write_picture
+
+SUMMARY = "metrics/summary.json"
+FINGERPRINT = "data_fingerprint"
+N_RESAMPLES, CONFIDENCE, SEED = 2000, 0.95, 17
+VALUES = ("before", "after", "difference")
+DERIVED = ("_low", "_high", "_baseline", "_lift")  # what a table of changes can do without
+SHOWN = 12  # changed images of a category that the report names
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that differs between two revisions.
+
+    Attributes:
+        names: of the two sides, for people.
+        metrics, params: every metric; the parameters that differ.
+        judged: by category, the test images that both sides scored.
+        intervals: by category and metric, of later minus earlier.
+        other_data: the categories whose data differ.
+        gate: None where there is no tolerances file.
+    """
+
+    names: tuple[str, str]
+    metrics: Sequence[Change]
+    params: Sequence[Change]
+    judged: Mapping[str, Sequence[Judged]]
+    intervals: Mapping[str, Mapping[str, Interval]]
+    other_data: Sequence[str]
+    gate: GateVerdict | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON values; of the images those whose verdict changed."""
+        return {
+            "old": self.names[0],
+            "new": self.names[1],
+            "passed": None if self.gate is None else self.gate.passed,
+            "n_checked": 0 if self.gate is None else self.gate.n_checked,
+            "breaches": [] if self.gate is None else [asdict(breach) for breach in self.gate.breaches],
+            "other_data": list(self.other_data),
+            "params": [asdict(change) for change in self.params],
+            "metrics": [asdict(change) | {"verdict": change.verdict} for change in self.metrics],
+            "intervals": {category: dict(intervals) for category, intervals in self.intervals.items()},
+            "changed_images": {
+                category: [asdict(one) | {"newly_wrong": one.newly_wrong} for one in changed_verdicts(judged)]
+                for category, judged in self.judged.items()
+            },
+        }
+
+
+def compare(revisions: Revisions, *, records: str, tolerances: Path | None, other_data: bool) -> Comparison:
+    """Compare the two sides: what DVC knows of their metrics, and their per-image records in pairs.
+
+    Args:
+        revisions: the two sides.
+        records: the project's folder of per-image records, one CSV file for each category.
+        tolerances: the file of the gate's rules; None: nothing is judged.
+        other_data: go on where a category's data differ, whose numbers then need not mean the same.
+
+    Raises:
+        DataError: a side has no metrics, or the data of a category differ and `other_data` is False.
+        ConfigError: a tolerance cannot be read or is about nothing.
+    """
+    metrics = revisions.metric_changes()
+    differing = [
+        change
+        for change in metrics
+        if change.stage == "evaluate" and change.name == FINGERPRINT and change.verdict == CHANGED
+    ]
+    if differing and not other_data:
+        said = "; ".join(f"{one.category} from {one.old[:12]} to {one.new[:12]}" for one in differing)
+        raise DataError(
+            f"{' and '.join(revisions.names)} are of different data: {said}. Numbers of different images do not "
+            "compare; --other-data compares them all the same"
+        )
+    judged = {}
+    for category in sorted({change.category for change in metrics if change.stage == "evaluate"}):
+        judged[category] = paired(*revisions.rows(f"{records}/{category}.csv"))
+    return Comparison(
+        names=revisions.names,
+        metrics=metrics,
+        params=revisions.param_changes(),
+        judged=judged,
+        intervals={
+            category: difference_intervals(images, n_resamples=N_RESAMPLES, confidence=CONFIDENCE, seed=SEED)
+            for category, images in judged.items()
+        },
+        other_data=[one.category for one in differing],
+        gate=None if tolerances is None else judge(metrics, read_tolerances(tolerances)),
+    )
+
+
+def render(comparison: Comparison, pictures: Mapping[str, str]) -> str:
+    """The comparison as Markdown that a reviewer reads, and GitHub shows.
+
+    `dvc metrics diff` alone exits 0 on a regression, prints 1.2e-07 as 0.0 and changes its row order between calls.
+    Here the order is fixed, small numbers stay visible and each metric knows which direction is better.
+
+    Args:
+        comparison: what is shown.
+        pictures: by category, where the picture of its scores and changed images lies, if there is one.
+    """
+    metrics = comparison.metrics
+    bench = [change for change in metrics if change.stage in ("bench", "fit") and change.verdict not in (NEW, GONE)]
+    summary = [change for change in metrics if change.file == SUMMARY]
+    quality = [change for change in metrics if change.stage not in ("bench", "fit") and change.file != SUMMARY]
+    old, new = comparison.names
+    lines = [f"# {new} against {old}", "", _verdict_line(quality), *_gate_lines(comparison.gate)]
+    if comparison.other_data:
+        lines += ["", f"**The data of {', '.join(comparison.other_data)} differ**: compare their numbers with care."]
+    lines += ["", "## Params", ""]
+    params = [[change.name, *change.cells[:2]] for change in comparison.params]
+    lines += markdown_table(["Parameter", "before", "after"], params) or ["No parameter changed."]
+    lines += ["", "## Metrics", ""]
+    lines += markdown_table(["Headline", *VALUES, ""], [[change.name, *change.cells] for change in summary]) or [
+        f"No {SUMMARY} on either side."
+    ]
+    if any(change.name == "n_categories" and change.verdict != UNCHANGED for change in summary):
+        lines += ["", "The headlines of the two sides are over different categories: compare category by category."]
+    for category in sorted({change.category for change in quality}):
+        own = [change for change in quality if change.category == category]
+        lines += _category(comparison, category, own, pictures.get(category))
+    lines += [
+        "",
+        "## Costs",
+        "",
+        "They depend on the machine: compare two runs only if the same machine made both.",
+        "",
+    ]
+    changed = [[f"{one.category}: {one.name}", *one.cells] for one in bench if one.verdict != UNCHANGED]
+    lines += markdown_table(["Metric", *VALUES, ""], changed) or ["No figure changed."]
+    return "\n".join(lines) + "\n"
+
+
+def _gate_lines(gate: GateVerdict | None) -> list[str]:
+    if gate is None:
+        return []
+    lines = ["", f"**{gate.sentence[0].upper()}{gate.sentence[1:]}.**"]
+    return lines if gate.passed else [*lines, "", *(f"- {breach.sentence}" for breach in gate.breaches)]
+
+
+def _verdict_line(quality: Sequence[Change]) -> str:
+    """One sentence that counts the metrics of all categories by verdict; headlines and costs are not counted."""
+    count = Counter(change.verdict for change in quality)
+    if count[UNCHANGED] == len(quality):
+        return f"**Nothing changed**: {len(quality)} metrics over all categories are the same."
+    others = [f"{count[verdict]} {verdict}" for verdict in (CHANGED, NEW, GONE) if count[verdict]]
+    counted = [f"{count[WORSE]} worse", f"{count[BETTER]} better", f"{count[UNCHANGED]} unchanged"]
+    return f"**{', '.join(counted)}**" + (f" ({', '.join(others)})" if others else "") + "."
+
+
+def _category(comparison: Comparison, category: str, own: Sequence[Change], picture: str | None) -> Iterator[str]:
+    verdicts = {change.verdict for change in own if change.stage == "evaluate"}
+    old, new = comparison.names
+    if verdicts in ({NEW}, {GONE}):
+        word, holder = ("new", new) if verdicts == {NEW} else ("gone", old)
+        yield from ["", f"### {category}: {word}", "", f"Only {holder} has this category."]
+        return
+    intervals = comparison.intervals.get(category, {})
+    moved = [one for one in own if one.verdict != UNCHANGED and not one.name.endswith(DERIVED)]
+    shown = sorted(moved, key=lambda one: one.verdict not in MARKS)
+    rows = [
+        [
+            one.name,
+            *one.cells[:3],
+            _interval(intervals.get(one.name) if one.stage == "evaluate" else None),
+            one.cells[3],
+        ]
+        for one in shown
+    ]
+    if not rows:
+        return
+    yield from ["", f"### {category}", ""]
+    yield from markdown_table(["Metric", *VALUES, f"{CONFIDENCE:.0%} interval", ""], rows)
+    changed = changed_verdicts(comparison.judged.get(category, ()))
+    if changed:
+        n_wrong = sum(one.newly_wrong for one in changed)
+        of = len(comparison.judged[category])
+        yield from ["", f"Of {of} test images {n_wrong} are judged wrong now that were right, {len(changed) - n_wrong}"]
+        yield from ["the other way round.", ""]
+        yield from markdown_table(["Image", "defect", "before", "after", ""], [_image(one) for one in changed[:SHOWN]])
+        if len(changed) > SHOWN:
+            yield from ["", f"And {len(changed) - SHOWN} more."]
+    if picture is not None:
+        yield from ["", f"![Scores before and after, and changed images, of {category}]({picture})"]
+
+
+def _interval(interval: Interval | None) -> str:
+    return "" if interval is None else f"{interval[0]:+.3g} to {interval[1]:+.3g}"
+
+
+def _image(one: Judged) -> list[str]:
+    before = f"{'reject' if one.was_rejected else 'pass'} {one.old_relative:.3f}"
+    after = f"{'reject' if one.is_rejected else 'pass'} {one.new_relative:.3f}"
+    return [f"`{one.image}`", one.defect_type, before, after, "**wrong**" if one.newly_wrong else "right"]
+
+
+def write_comparison(folder: Path, comparison: Comparison, manifests: Callable[[str], Manifest], url: str) -> Path:
+    """Write report.md and a picture for each category whose scores changed to `folder`; the path of the report.
+
+    Args:
+        folder: made where it is missing.
+        comparison: what is shown.
+        manifests: of a category, for its images; where it fails, they are blank.
+        url: what the pictures' names begin with in the report: nothing where they lie beside it.
+    """
+    pictures = {}
+    old, new = comparison.names
+    for category, judged in comparison.judged.items():
+        if comparison.intervals[category] or changed_verdicts(judged):
+            try:
+                manifest = manifests(category)
+            except GonogoError:
+                manifest = None
+            write_picture(folder / f"{category}.png", judged, manifest, title=f"{category}: {new} against {old}")
+            pictures[category] = f"{url}{category}.png"
+    report = folder / "report.md"
+    write_text(report, render(comparison, pictures))
+    return report

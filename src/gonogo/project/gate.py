@@ -1,0 +1,155 @@
+"""The gate between two revisions: which metrics may move by how much for the worse, and the verdict on what moved."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gonogo.errors import ConfigError
+from gonogo.params import read_yaml
+from gonogo.project.changes import Change, readable
+
+DIGITS = 1e-6  # metrics files have six significant digits: less than one of the last is no movement
+PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far one metric of one stage may move in one direction, in its own unit or relative to the base."""
+
+    stage: str
+    metric: str
+    direction: str
+    amount: float
+    relative: bool
+
+    @property
+    def sentence(self) -> str:
+        """The rule in words."""
+        return f"may {self.direction} by {f'{self.amount:.4g} of itself' if self.relative else f'{self.amount:.4g}'}"
+
+    def breaks(self, old: float, new: float) -> bool:
+        """Whether the metric moved further than it may."""
+        moved = old - new if self.direction == "fall" else new - old
+        allowed = self.amount * abs(old) if self.relative else self.amount
+        return moved - allowed > DIGITS * max(abs(old), abs(new))
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """The rules of a tolerances file, and the categories that a change may drop."""
+
+    rules: tuple[Tolerance, ...]
+    may_go: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Breach:
+    """One rule that does not hold. `new` is None where the metric is gone, with its category or alone."""
+
+    stage: str
+    category: str
+    metric: str
+    old: Any
+    new: Any
+    rule: str
+
+    @property
+    def sentence(self) -> str:
+        """What moved, and what was allowed."""
+        name = f"{self.category}: {self.stage}.{self.metric}"
+        if self.new is None:
+            return f"{name} is gone, it was {readable(self.old)}"
+        return f"{name} went from {readable(self.old)} to {readable(self.new)}; it {self.rule}"
+
+
+@dataclass(frozen=True)
+class GateVerdict:
+    """What the gate says: nothing broke, or what did. `n_checked` values were held against a rule."""
+
+    breaches: tuple[Breach, ...]
+    n_checked: int
+
+    @property
+    def passed(self) -> bool:
+        return not self.breaches
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in a line."""
+        if self.passed:
+            return f"the gate passes: {self.n_checked} metrics within their tolerances"
+        return f"the gate FAILS: {len(self.breaches)} of {self.n_checked} metrics beyond their tolerances"
+
+
+def read_tolerances(path: Path) -> Tolerances:
+    """Read a tolerances file: by stage and metric {fall: AMOUNT} or {rise: AMOUNT}, a number or a share as `10%`.
+
+    Raises:
+        ConfigError: the file is missing, has no rule, or has one that cannot be read; it is named.
+    """
+    content = read_yaml(path)
+    may_go = content.pop("may_go", [])
+    if not isinstance(may_go, list) or not all(isinstance(name, str) for name in may_go):
+        raise ConfigError(f"{path}: may_go is {may_go!r}; expected a list of categories")
+    rules = [
+        _tolerance(path, stage, metric, direction, amount)
+        for stage, metrics in content.items()
+        for metric, directions in _mapping(path, stage, metrics).items()
+        for direction, amount in _mapping(path, f"{stage}.{metric}", directions).items()
+    ]
+    if not rules:
+        raise ConfigError(f"{path} has no rule; name a metric, as `evaluate: {{image_auroc: {{fall: 0.01}}}}`")
+    return Tolerances(tuple(rules), frozenset(may_go))
+
+
+def judge(changes: Sequence[Change], tolerances: Tolerances) -> GateVerdict:
+    """Hold every metric before and after against its rules. What is new passes; what is gone breaks its rules.
+
+    Raises:
+        ConfigError: a rule is about a metric that neither side has in any category: it could never fail.
+    """
+    known = {(change.stage, change.name) for change in changes}
+    for rule in tolerances.rules:
+        if (rule.stage, rule.metric) not in known:
+            others = sorted(name for stage, name in known if stage == rule.stage)
+            has = f"it has {', '.join(others)}" if others else "there is no such stage among the metrics"
+            raise ConfigError(f"tolerances: {rule.stage}.{rule.metric} is a metric of no category; {has}")
+    checked = [
+        (rule, change)
+        for change in changes
+        for rule in tolerances.rules
+        if (rule.stage, rule.metric) == (change.stage, change.name) and change.old is not None
+        if not (change.new is None and change.category in tolerances.may_go)
+    ]
+    breaches = tuple(
+        Breach(change.stage, change.category, change.name, change.old, change.new, rule.sentence)
+        for rule, change in checked
+        if change.new is None or rule.breaks(_number(change, change.old), _number(change, change.new))
+    )
+    return GateVerdict(breaches, len(checked))
+
+
+def _number(change: Change, value: Any) -> float:
+    if not isinstance(value, bool | int | float):
+        raise ConfigError(f"tolerances: {change.stage}.{change.name} is {value!r}, not a number that could move")
+    return float(value)
+
+
+def _mapping(path: Path, where: str, content: Any) -> Mapping[str, Any]:
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: {where} is {content!r}; expected STAGE: {{METRIC: {{fall: AMOUNT}}}}")
+    return content
+
+
+def _tolerance(path: Path, stage: str, metric: str, direction: str, amount: Any) -> Tolerance:
+    where = f"{path}: {stage}.{metric}"
+    if direction not in ("fall", "rise"):
+        raise ConfigError(f"{where} has the key {direction!r}; a metric may `fall` or `rise` by an amount")
+    share = PERCENT.fullmatch(amount) if isinstance(amount, str) else None
+    if share is not None:
+        return Tolerance(stage, metric, direction, float(share[1]) / 100, relative=True)
+    if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 <= amount < float("inf"):
+        raise ConfigError(f"{where}.{direction} is {amount!r}; expected a number from 0 up, or a share such as 10%")
+    return Tolerance(stage, metric, direction, float(amount), relative=False)

@@ -1,0 +1,145 @@
+"""A project of one's own: the pipeline's files from this installation, with parameters for images that were found."""
+
+import json
+import os
+import re
+import shutil
+import sysconfig
+from collections.abc import Sequence
+from pathlib import Path
+
+import gonogo
+from gonogo.data.prepare.layouts import Category
+from gonogo.errors import ConfigError, PipelineError
+from gonogo.project.dvc import run_dvc
+from gonogo.project.experiments import git
+from gonogo.reports.pages import text_of
+
+START = ("constraints.txt", "dvc.yaml", "params.yaml", "tolerances.yaml", "stages/*.py", "recipes/*.yaml")
+START_HIDDEN = (".gitignore", ".dvcignore", ".gitattributes", ".dvc/config", ".dvc/plots/*")
+HEADER = """\
+# prepare -> fit -> evaluate -> export -> parity -> robustness, bench for each category, then one router, one summary.
+# Every path of the project stands here, every number in params.yaml. constraints.txt names the gonogo that results are
+# made with: change it there when you install another, and DVC makes them anew.
+"""
+
+HISTORY = (
+    '{"event": "begin", "what": "images that a person accepted as good; gonogo accept adds lines and changes none"}\n'
+)
+
+
+def starting_files() -> Path:
+    """The folder of what a project starts from: the checkout that gonogo runs from, or what was installed with it.
+
+    Raises:
+        PipelineError: neither is there.
+    """
+    package, share = Path(gonogo.__file__).resolve().parent, Path("share", "gonogo")
+    schemes = (sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user"))
+    installed = [Path(sysconfig.get_path("data", scheme)) / share for scheme in schemes]
+    for place in (package.parents[1], *installed, package.parent / share):  # the last is that of pip --target
+        if (place / "dvc.yaml").is_file() and (place / "stages").is_dir():
+            return place
+    raise PipelineError("this gonogo was installed without what a project starts from; install it anew")
+
+
+def write_project(project: Path, raw: Path, found: Sequence[Category]) -> list[Path]:
+    """Write a project for the categories into the folder `project`, under git and DVC; what is there stays.
+
+    A repository without a commit gets its first one, without which stages could not say what they were run on.
+
+    Args:
+        raw: the folder of the images, which the project reads where it lies.
+        found: the categories below it.
+
+    Returns:
+        What was written, below `project`.
+
+    Raises:
+        ConfigError: one of the files is there already, or the project and its results would lie among the images.
+        PipelineError: git or dvc failed.
+    """
+    start = starting_files()
+    files = [path for pattern in (*START, *START_HIDDEN) for path in sorted(start.glob(pattern)) if path.is_file()]
+    names = [path.relative_to(start) for path in files]
+    written = [*names, Path("README.md"), Path("data/accepted.jsonl"), Path("searches/README.md")]
+    if there := [str(name) for name in written if (project / name).exists() and name.name != ".gitignore"]:
+        raise ConfigError(f"{project} has {', '.join(there)} already; name an empty folder with --into")
+    if project.resolve().is_relative_to(raw.resolve()):
+        raise ConfigError(f"{project} lies in {raw}: results would count as images; name another folder with --into")
+    project.mkdir(parents=True, exist_ok=True)
+    _under_version_control(project)
+    for source, name in zip(files, names, strict=True):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        if name.name == ".gitignore" and (project / name).exists():
+            with (project / name).open("a", encoding="utf-8") as file:
+                file.write(source.read_text(encoding="utf-8"))
+        else:
+            shutil.copyfile(source, project / name)
+    dvc_yaml = project / "dvc.yaml"
+    dvc_yaml.write_text(_pipeline(dvc_yaml.read_text(encoding="utf-8"), found), encoding="utf-8")
+    constraints = project / "constraints.txt"
+    pins = constraints.read_text(encoding="utf-8")
+    constraints.write_text(f"gonogo=={gonogo.__version__}\n{pins}", encoding="utf-8")
+    params = project / "params.yaml"
+    place = Path(os.path.relpath(raw.resolve(), project.resolve())).as_posix()
+    params.write_text(_params(params.read_text(encoding="utf-8"), place, found), encoding="utf-8")
+    (project / "data").mkdir(exist_ok=True)
+    (project / "data/accepted.jsonl").write_text(HISTORY, encoding="utf-8")
+    (project / "searches").mkdir(exist_ok=True)
+    (project / "searches/README.md").write_text("Searches of the fit's parameters; the report shows them.\n", "utf-8")
+    text = text_of("project.md.j2", markup=False, found=found, version=gonogo.__version__)
+    (project / "README.md").write_text(text, encoding="utf-8")
+    if _asked(project, "rev-parse", "--verify", "HEAD") is None:
+        _commit(project, written)
+    return written
+
+
+def _under_version_control(project: Path) -> None:
+    """Make it a project of git, unless it lies in one, and of DVC."""
+    inside = _asked(project, "rev-parse", "--show-toplevel")
+    if inside is None:
+        git(project, "init", "--quiet")
+    root = inside or str(project.resolve())
+    subdir = [] if Path(root).resolve() == project.resolve() else ["--subdir"]
+    run_dvc("--cd", str(project), "init", "--quiet", *subdir)
+
+
+def _commit(project: Path, written: Sequence[Path]) -> None:
+    """Commit what was written, in the name of git's user or, where git knows none, of this command."""
+    known = _asked(project, "config", "user.email")
+    as_ = [] if known else ["-c", "user.name=gonogo init", "-c", "user.email=gonogo@localhost"]
+    git(project, "add", ".dvc", *map(str, written))
+    git(project, *as_, "commit", "--quiet", "--message", "Start a project of gonogo")
+
+
+def _asked(folder: Path, *words: str) -> str | None:
+    """What git answers in the folder; None where it does not know."""
+    try:
+        return git(folder, *words).strip()
+    except PipelineError:
+        return None
+
+
+def _pipeline(text: str, found: Sequence[Category]) -> str:
+    """dvc.yaml without the library's files, which a project has installed, and with the categories' gauges."""
+    stages = re.sub(
+        r"^      - src/gonogo/\S+\n", "", text[text.index("vars:") : text.index("\nartifacts:")], flags=re.M
+    )
+    model = 'type: model, desc: "ONNX gauge, proven by the parity stage"'
+    gauges = "".join(f"  gauge-{one.name}: {{path: bundles/{one.name}, {model}}}\n" for one in found)
+    return f"{HEADER}{stages}\nartifacts:\n{gauges}"
+
+
+def _params(text: str, raw: str, found: Sequence[Category]) -> str:
+    """params.yaml for these images and categories. The first one's source is the section's, and others override it."""
+    text = re.sub(r"^categories: .*", f"categories: [{', '.join(one.name for one in found)}]", text, flags=re.M)
+    text = re.sub(r"^raw: .*", f"raw: {json.dumps(raw)}", text, flags=re.M)
+    text = re.sub(r"(?<=^  source: ).*?(?= *#)", lambda was: found[0].source.ljust(len(was[0])), text, flags=re.M)
+    text = re.sub(r"^  window: .*\n", "", text, flags=re.M)
+    overrides = []
+    for one in found:
+        own = {} if one.source == found[0].source else {"source": one.source}
+        options = ", ".join(f"{key}: {json.dumps(value)}" for key, value in (own | one.options).items())
+        overrides.append(f"  {one.name}: {{prepare: {{{options}}}}}\n")
+    return text[: text.index("overrides:\n")] + "overrides:\n" + "".join(overrides)

@@ -1,0 +1,157 @@
+"""Recipes: named overlays of params.yaml, one YAML file each, applied to all categories or to one."""
+
+import copy
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.representer import RoundTripRepresenter
+
+from gonogo.errors import ConfigError
+from gonogo.params import VARIANT_KEYS, Params, Section, read_yaml
+from gonogo.project.catalogue import fields_of
+
+SECTIONS = ("fit", "calibrate", "regions")
+SHARED = set(fields_of("gonogo.model.fit", "FitParams"))  # of `fit`, whatever the detector
+ABSENT: Any = object()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the file says: a sentence for people, and the sections that it changes."""
+
+    name: str
+    description: str
+    sections: dict[str, Section]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One parameter that a recipe changes. `old` or `new` is ABSENT where the key comes or goes."""
+
+    path: tuple[str, ...]
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        old, new = ("-" if value is ABSENT else json.dumps(value) for value in (self.old, self.new))
+        return f"{'.'.join(self.path)}: {old} -> {new}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values; without `old` or `new` where the key comes or goes."""
+        values = {"old": self.old, "new": self.new}
+        return {"path": ".".join(self.path)} | {name: value for name, value in values.items() if value is not ABSENT}
+
+    @property
+    def option(self) -> str:
+        """The change as `dvc exp run -S` takes it."""
+        key = ".".join(self.path)
+        if self.new is ABSENT:
+            return f"~{key}"
+        return f"{'+' if self.old is ABSENT else ''}{key}={_as_option(self.new)}"
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes null as it stands in the file, where ruamel.yaml would leave nothing."""
+
+
+_Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
+
+
+def recipe_names(folder: Path) -> list[str]:
+    """The recipes in `folder`: one per YAML file, by its stem."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def read_recipe(folder: Path, name: str) -> Recipe:
+    """Read `folder`/`name`.yaml.
+
+    Raises:
+        ConfigError: there is no such recipe, or it has no description, or a section that recipes may not change.
+    """
+    if name not in recipe_names(folder):
+        raise ConfigError(f"no recipe {name!r} in {folder}; choose one of {', '.join(recipe_names(folder)) or 'none'}")
+    path = folder / f"{name}.yaml"
+    content = read_yaml(path)
+    description = content.pop("description", None)
+    if not isinstance(description, str):
+        raise ConfigError(f"{path}: description is {description!r}; say in a sentence what the recipe is for")
+    for section, values in content.items():
+        if section not in SECTIONS or not isinstance(values, dict):
+            raise ConfigError(f"{path}: {section} is no section that a recipe changes; allowed: {', '.join(SECTIONS)}")
+    return Recipe(name, description, content)
+
+
+def changes(params: Path, recipe: Recipe, category: str | None = None) -> list[Change]:
+    """What the recipe changes in `params`, for all categories or, as an override, for one; nothing is written.
+
+    Where the recipe names a detector, the options of the one before it go, since they do not transfer; otherwise
+    single keys change.
+
+    Raises:
+        ConfigError: the category is unknown, or the result is not valid for a category; the message names the key.
+    """
+    from gonogo.calibration.regions import RegionParams
+    from gonogo.calibration.threshold import CalibrateParams
+    from gonogo.detectors import DETECTORS  # where it is used: recipes are listed without torch
+    from gonogo.model.fit import FitParams
+
+    before = read_yaml(params)
+    after = copy.deepcopy(before)
+    if category is not None:
+        Params(params, category)
+        target = after.setdefault("overrides", {}).setdefault(category, {})
+    else:
+        target = after
+    for name, values in recipe.sections.items():
+        standing = target.get(name) or {}
+        if VARIANT_KEYS.get(name) in values:
+            standing = {key: value for key, value in standing.items() if key in SHARED}
+        target[name] = {**standing, **values}
+    for known in after["categories"]:
+        checked = Params(params, known, content=after)
+        checked.variant("fit", DETECTORS, FitParams)
+        checked.values("calibrate", CalibrateParams)
+        checked.values("regions", RegionParams)
+    return list(differences(before, after))
+
+
+def write_changes(params: Path, made: list[Change]) -> None:
+    """Make the changes in `params`; the comments of what stays stay."""
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 120
+    yaml.Representer = _Representer
+    document = yaml.load(params.read_text(encoding="utf-8"))
+    for change in made:
+        place = document
+        for key in change.path[:-1]:
+            place = place.setdefault(key, {})
+        if change.new is ABSENT:
+            del place[change.path[-1]]
+        else:
+            place[change.path[-1]] = change.new
+    partial = params.with_name(params.name + ".partial")
+    with partial.open("w", encoding="utf-8", newline="\n") as file:
+        yaml.dump(document, file)
+    partial.replace(params)
+
+
+def _as_option(value: Any) -> str:
+    """JSON, but for the keys of mappings, which Hydra's grammar wants without quotes."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{_as_option(inner)}" for key, inner in value.items()) + "}"
+    return json.dumps(value)
+
+
+def differences(before: Any, after: Any, path: tuple[str, ...] = ()) -> Iterator[Change]:
+    """The changes that make `after` of `before`, two contents of a params.yaml."""
+    if isinstance(after, dict) and (isinstance(before, dict) or before is ABSENT):
+        known = {} if before is ABSENT else before
+        for key in [*known, *(key for key in after if key not in known)]:
+            yield from differences(known.get(key, ABSENT), after.get(key, ABSENT), (*path, key))
+    elif before is ABSENT or after is ABSENT or before != after:
+        yield Change(path, before, after)

@@ -1,0 +1,171 @@
+"""A client of the service, typed: what to ask is a value, and whoever asks it waits or awaits.
+
+with Client("http://127.0.0.1:8484", key) as client:
+    (inspection,) = client(inspect(Path("part.png").read_bytes())).inspections
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Literal, Self, TypeVar
+
+import httpx2
+from pydantic import BaseModel
+
+from gonogo.errors import GonogoError
+from gonogo.service import schemas
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
+class ServiceError(GonogoError, RuntimeError):
+    """The service refused; `problem` is what it said. `retry_after`: seconds, where it makes sense to come again."""
+
+    def __init__(self, problem: schemas.ProblemDocument, retry_after: float | None) -> None:
+        super().__init__(f"{problem.status} {problem.title}: {problem.detail}")
+        self.problem, self.retry_after = problem, retry_after
+
+
+@dataclass(frozen=True)
+class Call(Generic[Answer]):
+    """One request, and what its answer is read as."""
+
+    answer: type[Answer]
+    method: str
+    path: str
+    query: Mapping[str, Any] = field(default_factory=dict)
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+    def read(self, response: httpx2.Response) -> Answer:
+        """The answer in a response.
+
+        Raises:
+            ServiceError: it is a problem.
+        """
+        if response.is_success:
+            return self.answer.model_validate_json(response.content)
+        try:
+            problem = schemas.ProblemDocument.model_validate_json(response.content)
+        except ValueError:  # a proxy's page, say
+            problem = schemas.ProblemDocument(
+                type="about:blank",
+                title=response.reason_phrase,
+                status=response.status_code,
+                detail="",
+                instance=self.path,
+            )
+        wait = response.headers.get("retry-after", "")
+        raise ServiceError(problem, float(wait) if wait.isdigit() else None)
+
+
+def inspect(
+    *images: bytes | Path, include: Sequence[Literal["map", "overlay"]] = (), deadline_ms: int | None = None
+) -> Call[schemas.Inspections]:
+    """Judge encoded images, or files; the answer has them in this order."""
+    files = [
+        ("image", (image.name, image.read_bytes()) if isinstance(image, Path) else (None, image)) for image in images
+    ]
+    query = {"include": list(include)} | ({} if deadline_ms is None else {"deadline_ms": deadline_ms})
+    if len(images) == 1 and isinstance(images[0], bytes):
+        return Call(schemas.Inspections, "POST", "/v1/inspect", query, {"content": images[0]})
+    return Call(schemas.Inspections, "POST", "/v1/inspect", query, {"files": files})
+
+
+def inspections(
+    *,
+    verdict: Literal["pass", "reject"] | None = None,
+    uncertain: bool | None = None,
+    image: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    reviewed: bool | None = None,
+    before: str | None = None,
+    limit: int = 50,
+) -> Call[schemas.Page]:
+    """A page of inspections, newest first; `before` is the last page's."""
+    asked = {
+        "verdict": verdict,
+        "uncertain": uncertain,
+        "image": image,
+        "since": since and since.astimezone().isoformat(),
+        "until": until and until.astimezone().isoformat(),
+        "reviewed": reviewed,
+        "before": before,
+        "limit": limit,
+    }
+    return Call(
+        schemas.Page, "GET", "/v1/inspections", {name: value for name, value in asked.items() if value is not None}
+    )
+
+
+def inspection(identifier: str) -> Call[schemas.Inspection]:
+    """One inspection."""
+    return Call(schemas.Inspection, "GET", f"/v1/inspections/{identifier}")
+
+
+def review(identifier: str, given: schemas.Review) -> Call[schemas.Inspection]:
+    """Say what the part really is; the inspection with all its reviews."""
+    return Call(
+        schemas.Inspection, "POST", f"/v1/inspections/{identifier}/review", body={"json": given.model_dump(mode="json")}
+    )
+
+
+def bundles() -> Call[schemas.Bundles]:
+    """What may be activated."""
+    return Call(schemas.Bundles, "GET", "/v1/bundles")
+
+
+def activate(fingerprint: str) -> Call[schemas.BundleFacts]:
+    """Use another bundle from now on."""
+    return Call(schemas.BundleFacts, "POST", "/v1/bundles:activate", body={"json": {"fingerprint": fingerprint}})
+
+
+class Client:
+    """Asks and waits. Several threads may share one."""
+
+    def __init__(self, url: str, key: str, *, timeout: float = 30.0, transport: Any = None) -> None:
+        """`timeout` is in seconds; `transport` is httpx's."""
+        self._http = httpx2.Client(base_url=url, headers=_headers(key), timeout=timeout, transport=transport)
+
+    def __call__(self, call: Call[Answer]) -> Answer:
+        """The answer.
+
+        Raises:
+            ServiceError: the service refused.
+            httpx2.HTTPError: it cannot be reached, or did not answer in time.
+        """
+        return call.read(self._http.request(call.method, call.path, params=call.query, **call.body))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+
+class AsyncClient:
+    """As `Client`, to be awaited."""
+
+    def __init__(self, url: str, key: str, *, timeout: float = 30.0, transport: Any = None) -> None:
+        """`timeout` is in seconds; `transport` is httpx's."""
+        self._http = httpx2.AsyncClient(base_url=url, headers=_headers(key), timeout=timeout, transport=transport)
+
+    async def __call__(self, call: Call[Answer]) -> Answer:
+        """The answer; raises as `Client` does."""
+        return call.read(await self._http.request(call.method, call.path, params=call.query, **call.body))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+
+def _headers(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}

@@ -1,0 +1,95 @@
+"""What Prometheus is told. One registry for each service, so that several in one process do not mix."""
+
+import time
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from gonogo.inference.scorer import Scorer, Verdict
+
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+RELATIVE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2, 3, 5)
+
+
+class Metrics:
+    """Counters and histograms; `stage` is one of decode, queue, score and keep."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        labels = ["route", "method", "status"]
+        self.requests = Counter("gonogo_requests", "Answered requests.", labels, registry=self._registry)
+        self.latency = Histogram(
+            "gonogo_request_seconds",
+            "From a request to its answer.",
+            ["route"],
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self.stages = Histogram(
+            "gonogo_stage_seconds", "Of one image, by stage.", ["stage"], buckets=SECONDS, registry=self._registry
+        )
+        self.verdicts = Counter("gonogo_verdicts", "Kept.", ["category", "verdict"], registry=self._registry)
+        self.uncertain = Counter("gonogo_uncertain", "Uncertain verdicts.", ["category"], registry=self._registry)
+        self.relative = Histogram(
+            "gonogo_relative_score",
+            "Score over threshold; 1 and more is rejected.",
+            ["category"],
+            buckets=RELATIVE,
+            registry=self._registry,
+        )
+        self.batch = Histogram(
+            "gonogo_batch_images", "Images that went together.", buckets=(1, 2, 4, 8, 16, 32), registry=self._registry
+        )
+        self.waiting = Gauge("gonogo_queue_depth", "Images accepted and unanswered.", registry=self._registry)
+        self._active = Gauge(
+            "gonogo_active_bundle", "1 for the bundle in use.", ["fingerprint", "category"], registry=self._registry
+        )
+
+    def use(self, scorer: Scorer) -> None:
+        """Tell of the bundle in use, and begin to count its verdicts."""
+        self._active.clear()
+        self._active.labels(scorer.fingerprint, scorer.category).set(1)
+        for verdict in ("pass", "reject"):  # a counter that begins with its first event is never seen to rise by it
+            self.verdicts.labels(scorer.category, verdict)
+        self.uncertain.labels(scorer.category)
+
+    def judged(self, category: str, verdict: Verdict) -> None:
+        """Count a verdict that was kept."""
+        self.verdicts.labels(category, "reject" if verdict.anomalous else "pass").inc()
+        if verdict.uncertain:
+            self.uncertain.labels(category).inc()
+        if verdict.threshold > 0:
+            self.relative.labels(category).observe(verdict.score / verdict.threshold)
+
+    def text(self) -> bytes:
+        """What a scrape reads."""
+        told: bytes = generate_latest(self._registry)
+        return told
+
+
+class Measured:
+    """ASGI around the whole service that counts and times its answers."""
+
+    def __init__(self, app: Any, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one connection's request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 500
+
+        async def send_measured(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_measured)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")  # a client's own paths would be series without end
+            method = scope["method"] if route != "other" else "other"
+            self._metrics.requests.labels(route, method, str(status)).inc()
+            self._metrics.latency.labels(route).observe(time.perf_counter() - began)

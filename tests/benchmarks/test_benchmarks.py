@@ -1,0 +1,279 @@
+"""What the benchmarks compute by themselves: which points are due, exponents, radii, and the tables of their page."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import benchmark_tables
+import coreset
+import covering
+import growth
+import metrics
+import results
+import stated_rates
+from anomalib_side_by_side import FIT_FIGURES, over_repeats, relative_difference
+from gonogo.images.dataset import Record
+from growth_plot import write_plot
+
+RECORD = Record(
+    path="",
+    sha256="",
+    category="tile",
+    role="fit",
+    label=0,
+    defect_type="good",
+    mask=None,
+    mask_sha256=None,
+    group_id="",
+    width=1,
+    height=1,
+)
+ORIGIN = {
+    "machine": {"cpu": "abacus", "cores": 2, "memory_mb": 25000, "threads": 2},
+    "versions": {"torch": "2"},
+    "commit": "0123456789ab-dirty",
+}
+
+
+def test_a_certified_rate_is_exceeded_in_as_many_draws_as_its_confidence_allows():
+    found = stated_rates.row(lambda: stated_rates.simulated("normal", "holdout", 29, n_draws=400))
+    assert (found["n_trials"], found["n_groups"]) == (400, 29)
+    assert 0.02 < found["exceeded"] < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 400)
+    assert 0.02 < found["measured"] < 0.05 < found["stated"] < 0.1
+
+
+def test_a_method_that_refuses_so_few_parts_is_told_as_refused():
+    found = stated_rates.row(lambda: stated_rates.simulated("normal", "tail", 50, n_draws=1))
+    assert set(found) == {"refused"}
+    assert "200 good parts" in found["refused"]
+
+
+def test_a_split_keeps_parts_together_and_deals_them_anew():
+    records = [replace(RECORD, path=f"{part}_{shot}", group_id=str(part)) for part in range(20) for shot in range(2)]
+    deals = [stated_rates.dealt(records, seed) for seed in (1, 2)]
+    assert [len(deal[role]) for deal in deals for role in ("fit", "calibrate", "test")] == [12, 18, 10] * 2
+    for deal in deals:
+        parts = [{record.group_id for record in of} for of in deal.values()]
+        assert not parts[0] & parts[1] | parts[1] & parts[2] | parts[0] & parts[2]
+    assert deals[0]["test"] != deals[1]["test"]
+
+
+def test_the_exponent_of_a_power_is_its_power():
+    fitted = growth.exponent([50, 200, 1000], [3 * x**1.5 for x in (50, 200, 1000)])
+    assert fitted == pytest.approx({"slope": 1.5, "least": 1.5, "largest": 1.5})
+
+
+def test_the_exponents_range_shows_a_curve_that_is_no_power():
+    fitted = growth.exponent([1, 10, 100], [1, 1, 100])  # flat, then square
+    assert fitted == pytest.approx({"slope": 1.0, "least": 0.0, "largest": 2.0})
+
+
+def test_a_figure_that_is_not_above_zero_has_no_place_on_a_curve():
+    assert growth.exponent([1, 10, 100], [0, 1, 10]) == pytest.approx({"slope": 1, "least": 1, "largest": 1})
+    assert growth.exponent([1, 10], [-1, 5]) is None
+
+
+def test_each_direction_has_its_own_exponents_and_takes_no_skipped_point():
+    def row(n, side, curves, cost):
+        return {"detector": "pca", "n_images": n, "side": side, "curves": curves} | dict.fromkeys(growth.FIGURES, cost)
+
+    skipped = {"detector": "pca", "n_images": 1000, "side": 256, "curves": ["n_images"], "skipped": "too long"}
+    rows = [row(100, 256, ["n_images", "side"], 8.0), row(200, 256, ["n_images"], 16.0), skipped]
+    along_images, along_side = growth.exponents([*rows, row(100, 128, ["side"], 2.0)])
+    assert (along_images["from"], along_images["to"]) == (100, 200)
+    assert along_images["fit_s"]["slope"] == pytest.approx(1)
+    assert (along_side["from"], along_side["to"]) == (128, 256)
+    assert along_side["verdict_ms"]["slope"] == pytest.approx(2)
+
+
+def test_a_point_on_both_curves_is_measured_once():
+    found = growth.points(["pca", "padim"], [100, 50], [256, 128])
+    padim = [point for point in found if point["detector"] == "padim"]
+    assert [(p["n_images"], p["side"], p["curves"]) for p in padim] == [
+        (50, 256, ["n_images"]),
+        (100, 256, ["n_images", "side"]),
+        (100, 128, ["side"]),
+    ]
+    # Its default image_size is another one than that of the images: growing with them is another point.
+    pca = [(p["n_images"], p["side"], p["image_size"]) for p in found if p["detector"] == "pca"]
+    assert pca == [(50, 256, 32), (100, 256, 32), (100, 128, 128), (100, 256, 256)]
+
+
+def test_a_point_is_measured_once_unless_asked_or_skipped_under_a_shorter_limit():
+    (point,) = growth.points(["padim"], [50], [])
+    assert growth.is_due(point, [], limit_s=60, again=False)
+    assert not growth.is_due(point, [point | {"fit_s": 1.0}], limit_s=60, again=False)
+    assert growth.is_due(point, [point | {"fit_s": 1.0}], limit_s=60, again=True)
+    skipped = [point | {"skipped": "forecast 100 s", "limit_s": 60}]
+    assert not growth.is_due(point, skipped, limit_s=60, again=False)
+    assert growth.is_due(point, skipped, limit_s=120, again=False)
+    assert growth.is_due(point | {"n_images": 51}, [point | {"fit_s": 1.0}], limit_s=60, again=False)
+
+
+def test_a_new_row_takes_the_place_of_the_old_one_of_its_key(tmp_path):
+    path = tmp_path / "rows.json"
+    for row in ({"a": 1, "s": 1.0}, {"a": 2, "s": 2.0}, {"a": 1, "s": 3.0}):
+        results.add_row(path, row, key=["a"])
+    assert results.read_rows(path) == [{"a": 1, "s": 3.0}, {"a": 2, "s": 2.0}]
+
+
+def test_the_covering_radius_is_that_of_a_double_loop_even_far_from_zero():
+    generator = torch.Generator().manual_seed(3)
+    patches = torch.randn(60, 5, generator=generator) + 1000
+    bank = patches[:7]
+    nearest = [min(math.dist(patch, chosen) for chosen in bank.tolist()) for patch in patches.tolist()]
+    assert covering.covering_radius([patches[:40], patches[40:]], bank) == pytest.approx(max(nearest), rel=1e-9)
+    alone = [covering.covering_radius([patch[None]], bank) for patch in patches]
+    assert alone == pytest.approx(nearest, rel=1e-9)
+
+
+def test_the_composable_coreset_covers_within_its_promise_and_the_exact_one_exactly(monkeypatch):
+    monkeypatch.setattr(coreset, "CHUNK", 256)
+    exact = coreset.measured("exact", 3000, 8, 30, 1.0)
+    parts = coreset.measured("composable", 3000, 8, 30, 0.1)
+    assert exact["covering_radius"] == pytest.approx(exact["covering_radius_reported"], rel=1e-6)
+    assert parts["n_parts"] > 3
+    assert exact["covering_radius"] < parts["covering_radius"] <= parts["covering_radius_at_most"] * (1 + 1e-6)
+
+
+def test_the_composable_coreset_is_made_of_the_patches_themselves(monkeypatch):
+    monkeypatch.setattr(coreset, "CHUNK", 256)
+    bank, _ = coreset.composable(3000, 8, 30, 100_000)
+    distance = torch.cdist(bank, torch.cat(list(coreset.patches(3000, 8))), compute_mode="donot_use_mm_for_euclid_dist")
+    assert len(bank) == 30
+    assert float(distance.amin(dim=1).max()) < 1e-5
+
+
+def test_gonogo_and_scikit_learn_agree_on_maps_read_from_files(tmp_path):
+    metrics.write_images(tmp_path, 4, 64)
+    ours, theirs = (metrics.measured(library, tmp_path) for library in ("gonogo", "scikit-learn"))
+    assert 0.6 < theirs["pixel_auroc"] < 1
+    assert ours["pixel_auroc"] == pytest.approx(theirs["pixel_auroc"], abs=1e-9)
+    assert ours["pixel_ap"] == pytest.approx(theirs["pixel_ap"], abs=1e-9)
+
+
+def test_features_differ_relative_to_the_largest_and_a_missing_number_is_no_agreement():
+    assert relative_difference(np.array([4.0, -8.0]), np.array([4.0, -8.4])) == pytest.approx(0.05)
+    assert not relative_difference(np.array([1.0]), np.array([np.nan])) <= 1e-4
+
+
+def test_of_several_fits_costs_are_medians_and_accuracy_is_a_mean_with_its_range():
+    costs = dict.fromkeys((*FIT_FIGURES, "covering_radius"), 1.0)
+    rows = [costs | {"coreset_s": s, "image_auroc": a} for s, a in ((1.0, 0.9), (2.0, 0.8), (9.0, 1.0))]
+    found = over_repeats(rows)
+    assert found["coreset_s"] == 2.0
+    assert found["image_auroc"] == pytest.approx(0.9)
+    assert (found["image_auroc_least"], found["image_auroc_largest"]) == (0.8, 1.0)
+    assert "aupro_30" not in found
+
+
+def test_the_plot_has_a_curve_per_detector_in_each_panel_and_none_of_a_skipped_point(tmp_path):
+    costs = dict.fromkeys(growth.FIGURES, 5.0)
+    rows = [{"detector": "a < b", "n_images": n, "side": 256, "curves": ["n_images"]} | costs for n in (50, 200)] + [
+        {"detector": "a < b", "n_images": 1000, "side": 256, "curves": ["n_images"], "skipped": "too long"}
+    ]
+    write_plot(tmp_path / "images" / "growth.svg", rows)
+    svg = (tmp_path / "images" / "growth.svg").read_text(encoding="utf-8")
+    assert svg.count("<polyline") == len(growth.FIGURES)
+    assert svg.count('r="3"') == 2 * len(growth.FIGURES)
+    assert "a &lt; b" in svg
+
+
+def absent(name):
+    raise FileNotFoundError(name)
+
+
+@pytest.mark.parametrize(
+    "table",
+    ["peers_table", "coreset_table", "pixel_metrics_table", "growth_table", "service_table", "stated_rates_table"],
+)
+def test_a_table_whose_results_are_absent_says_so(table):
+    assert getattr(benchmark_tables, table)(absent) == "Not measured on this commit.\n"
+
+
+def reading(rows, **more):
+    return lambda _: json.dumps({"rows": rows, **more})
+
+
+def test_the_side_by_side_divides_their_costs_by_ours_and_leaves_a_dash_where_there_is_nothing():
+    about = {"part": "nut", "image_size": 256, "n_fit": 20, "n_patches": 20480, "dims": 152, "n_picks": 205}
+    about |= {"n_good": 6, "n_defective": 17, "image_auroc": 1.0} | ORIGIN
+    about |= {"image_auroc_least": 0.99, "image_auroc_largest": 1.0}
+    ours = {"library": "gonogo", "coreset_s": 0.25, "peak_mb": 400.0, "verdict_onnx_ms": 10.0, "covering_radius": 3.0}
+    theirs = {"library": "anomalib", "coreset_s": 30.0, "peak_mb": 1300.0, "verdict_engine_ms": 90.0}
+    lines = benchmark_tables.peers_table(reading([about | ours, about | theirs])).splitlines()
+    assert "| coreset | 0.25 s | 30.00 s | 120.0 | 100 times |" in lines
+    assert "| peak memory of the fit | 400 MB | 1,300 MB | 3.2 | 3 times |" in lines
+    assert "| verdict, against their engine | 10.0 ms | 90.0 ms | 9.0 | 8 times |" in lines
+    assert "| verdict, against their ONNX file | 10.0 ms | – | – | 4 times |" in lines
+    assert "| image AUROC | 1.0000 [0.9900, 1.0000] | 1.0000 [0.9900, 1.0000] |  | at least theirs |" in lines
+    assert "| its covering radius | 3.000 | – |  | at most theirs |" in lines
+    assert lines[-1] == "Measured on abacus, 2 cores, 25 GB, 2 threads; torch 2; commit 0123456789-dirty."
+
+
+def test_times_of_the_metrics_are_compared_with_gonogos_on_the_same_images_alone():
+    figures = {"peak_mb": 10.0, "before_mb": 5.0, "pixel_auroc": 0.5} | ORIGIN
+    rows = [
+        {"library": "gonogo", "n_images": 8, "side": 64, "seconds": 2.0} | figures,
+        {"library": "scikit-learn", "n_images": 8, "side": 64, "seconds": 5.0} | figures,
+        {"library": "scikit-learn", "n_images": 9, "side": 64, "seconds": 5.0} | figures,
+    ]
+    text = benchmark_tables.pixel_metrics_table(reading(rows))
+    assert "| scikit-learn: pixel AUROC | 8 of 64 × 64 | 5.0 s | 2.5 | 10 MB | 5 MB |" in text
+    assert "| scikit-learn: pixel AUROC | 9 of 64 × 64 | 5.0 s | – | 10 MB | 5 MB |" in text
+
+
+def test_the_coresets_table_tells_a_promise_from_what_was_measured():
+    figures = {"n_patches": 1000, "dims": 8, "n_picks": 10, "seconds": 1.0, "peak_mb": 2.0, "before_mb": 1.0}
+    row = {"method": "composable", "n_parts": 4, "room_mb": 200.0, "covering_radius": 2.5} | figures | ORIGIN
+    text = benchmark_tables.coreset_table(reading([row | {"covering_radius_at_most": 4.0}]))
+    assert "| composable, 4 parts in 200 MB | 1,000 × 8 | 10 | 1.0 s | 2 MB | 1 MB | 2.5000 | ≤ 4.0000 |" in text
+
+
+def test_the_services_table_has_its_loads_and_says_what_it_adds_and_what_it_survived():
+    load = {
+        "what": "load",
+        "workers": 1,
+        "concurrency": 8,
+        "n_requests": 1200,
+        "n_errors": 0,
+        "n_refused": 3,
+        "per_s": 20.04,
+    }
+    load |= {"p50_ms": 400.0, "p95_ms": 410.0, "p99_ms": 500.25, "memory_start_mb": 200.0, "memory_end_mb": 201.0}
+    added = {
+        "what": "overhead",
+        "workers": 1,
+        "service_ms": 52.5,
+        "scorer_ms": 50.0,
+        "overhead_ms": 2.5,
+        "disk_ms": 0.9,
+    }
+    added |= {"stages_ms": {"keep": 1.5}, "overhead_without_disk_ms": 1.0}
+    fuzz = {"what": "fuzz", "n_requests": 3000, "by_status": {"400": 1000, "422": 2000}, "by_kind": {"a": 1, "b": 2}}
+    kill = {"what": "kill", "n_kills": 20, "n_lost": 0, "n_acknowledged": 1000}
+    text = benchmark_tables.service_table(reading([row | ORIGIN for row in (added, load, fuzz, kill)]))
+    assert " | 8 | 20.0 | 400.0 ms | 410.0 ms | 500.2 ms | 3 of 1,200 | 200 MB | 201 MB |" in text
+    assert "so the service adds 2.5 ms: 1.5 ms to commit the row, 1.0 ms all else" in text
+    assert "- 3,000 malformed requests of 2 kinds: 1,000 times 400, 2,000 times 422." in text
+    assert "- 20 kills under load: 0 of 1,000 acknowledged inspections lost." in text
+
+
+def test_the_growth_table_has_both_directions_the_exponents_and_what_was_skipped():
+    point = {"detector": "padim", "n_images": 100, "side": 256, "curves": ["n_images", "side"]} | ORIGIN
+    measured = point | {"fit_s": 2.0, "fit_mb": 160.0, "verdict_ms": 20.0, "onnx_mb": 44.2}
+    skipped = point | {"n_images": 5000, "curves": ["n_images"], "skipped": "forecast 4,000 s, more than 900 s"}
+    exponents = [
+        {"detector": "padim", "along": "n_images", "from": 50, "to": 100}
+        | {"fit_s": {"slope": 1.0, "least": 0.9, "largest": 1.125}}
+    ]
+    lines = benchmark_tables.growth_table(reading([skipped, measured], exponents=exponents)).splitlines()
+    assert lines.count("| padim | 100 | 2.0 s | 160 MB | 20.0 ms | 44.2 MB |") == 1
+    assert lines.count("| padim | 256 | 2.0 s | 160 MB | 20.0 ms | 44.2 MB |") == 1
+    assert [line for line in lines if "skipped" in line] == ["| padim | 5,000 | skipped |  |  |  |"]
+    assert "| padim | fit images, 50 to 100 | 1.00 [0.90, 1.12] | – | – | – |" in lines
+    assert "- padim, 5,000 images of 256: forecast 4,000 s, more than 900 s" in lines

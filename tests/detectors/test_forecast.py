@@ -1,0 +1,162 @@
+"""The forecast of a fit: near what it takes, kept or refused with numbers, and nothing is learned by it."""
+
+import ctypes
+import gc
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from conftest import OPTIONS, needs_anomalib
+from gonogo.compute.memory import machine_bytes, peak_bytes, resident_bytes
+from gonogo.detectors import DETECTORS
+from gonogo.detectors.efficientad.efficientad import EfficientAD
+from gonogo.detectors.lof import LocalOutlierFactor
+from gonogo.detectors.padim import PaDiM
+from gonogo.detectors.patchcore import PatchCore
+from gonogo.detectors.training.forecast import MB, PROCESS_BYTES, forecast
+from gonogo.errors import ConfigError, DataError, NotFittedError
+from gonogo.model.fit_images import FitImages
+from gonogo.model.inspector import Inspector
+
+FORGET_PEAK = Path("/proc/self/clear_refs")
+needs_linux = pytest.mark.skipif(not FORGET_PEAK.exists(), reason="only Linux lets a process start its peak anew")
+
+
+class PixelPatches(nn.Module):
+    """Squares of 8 x 8 pixels as patch features (n, gh, gw, 192), which cost nothing to compute."""
+
+    def load(self, weights: str, sha256: str | None) -> None: ...
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        n, _, s, _ = pixels.shape
+        return pixels.view(n, 3, s // 8, 8, s // 8, 8).permute(0, 2, 4, 1, 3, 5).flatten(3)
+
+
+class Noise:
+    """So many batches (1, 3, s, s), none of which is held."""
+
+    def __init__(self, n: int, side: int) -> None:
+        self.n, self.side = n, side
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __iter__(self):
+        generator = torch.Generator().manual_seed(0)
+        return (255 * torch.rand(1, 3, self.side, self.side, generator=generator) for _ in range(self.n))
+
+
+def cheap(kind, **options):
+    detector = kind(backbone="tf_efficientnet_lite0", weights="random", image_size=128, **options)
+    detector.patch_features = PixelPatches()
+    return detector
+
+
+def growth(action) -> int:
+    """Bytes by which the process's peak lies above what it holds now."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what others left in the heap would be used again, and not be seen
+    FORGET_PEAK.write_text("5")
+    before = resident_bytes()
+    action()
+    return peak_bytes() - before
+
+
+@needs_linux
+@pytest.mark.parametrize(
+    ("kind", "options", "n_images", "room"),
+    [
+        (PatchCore, {"bank_patches": 20}, 200, None),
+        (PatchCore, {"bank_patches": 20}, 400, None),
+        (PatchCore, {"bank_patches": 20}, 800, 160_000_000),
+        (PaDiM, {"n_features": 100}, 3, None),
+        (PaDiM, {"n_features": 150}, 3, None),
+    ],
+    ids=["patchcore-200", "patchcore-400", "patchcore-800-in-parts", "padim-100", "padim-150"],
+)
+def test_the_memory_that_is_forecast_is_that_which_is_taken(kind, options, n_images, room):
+    detector, images = cheap(kind, **options), Noise(n_images, 128)
+    detector.room = room
+    expected = detector.forecast(images)
+    took = growth(lambda: detector.fit(images, seed=0))
+    assert took / 1.5 < expected.memory < 1.5 * took
+    assert room is None or took < 1.3 * room
+
+
+@needs_linux
+def test_a_students_training_takes_no_more_memory_than_forecast_and_each_image_its_pixels():
+    detector = EfficientAD(teacher="random", size="tiny", image_size=96, steps=2, held_out_share=0.01)
+    expected, more = (detector.forecast(Noise(n, 96)).memory for n in (60, 360))
+    assert more - expected == 300 * 3 * 96 * 96 * 4
+    assert growth(lambda: detector.fit(Noise(60, 96), seed=0)) < 1.5 * expected
+
+
+@needs_linux
+def test_no_table_of_all_distances_is_held_for_the_outlier_factor():
+    rows = torch.randn(1500, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    detector = LocalOutlierFactor(features="pixels", image_size=4)
+    assert growth(lambda: detector.fit([rows], seed=0)) < 30e6  # the table alone has 9 MB, its rows once left 250 MB
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=needs_anomalib if n == "anomalib" else ()) for n in DETECTORS])
+def test_every_detector_forecasts_without_learning(name, digits, request):
+    if name == "anomalib":
+        request.getfixturevalue("anomalib_trained")
+    inspector = Inspector(DETECTORS[name](**OPTIONS[name]))
+    few, many = (FitImages(inspector, digits, digits.with_role("fit")[:n]) for n in (10, 80))
+    first, second = (forecast(inspector.detector, images, budget_mb=None) for images in (few, many))
+    assert 0 < first.memory <= second.memory
+    assert 0 < first.seconds < second.seconds * 4
+    assert f"forecast {(resident_bytes() + first.memory) / MB:,.0f}"[:-2] in first.sentence
+    assert first.how in first.sentence
+    with pytest.raises(NotFittedError):
+        inspector.inspect(digits.pixels_of(digits.records[0])[None])
+
+
+def test_a_budget_gives_the_detector_what_the_process_leaves_of_it(digits):
+    inspector = Inspector(PatchCore(**OPTIONS["patchcore"]))
+    images = FitImages(inspector, digits, digits.with_role("fit")[:10])
+    forecast(inspector.detector, images, budget_mb=100_000)
+    assert inspector.detector.room == 100_000_000_000 - PROCESS_BYTES
+    forecast(inspector.detector, images, budget_mb=None)
+    assert inspector.detector.room is None
+
+
+def test_a_budget_that_the_process_alone_exceeds_is_refused(digits):
+    inspector = Inspector(PatchCore(**OPTIONS["patchcore"]))
+    with pytest.raises(ConfigError, match=r"memory_budget_mb is 2; 600 MB are set aside for Python, torch"):
+        forecast(inspector.detector, FitImages(inspector, digits, []), budget_mb=2)
+
+
+def test_a_budget_that_cannot_be_kept_is_refused_with_what_is_needed():
+    detector = DETECTORS["softpatch"](weights="random", image_size=128)
+    detector.patch_features = PixelPatches()
+    with pytest.raises(ConfigError, match=r"is 1,000; this fit needs [\d,]+ MB \(all 5,120,000 patches at once"):
+        forecast(detector, Noise(20_000, 128), budget_mb=1000)
+
+
+def test_gaussians_without_room_are_refused_with_how_many_dimensions_fit():
+    detector = cheap(PaDiM, n_features=100)
+    detector.room = 10_000_000
+    with pytest.raises(ConfigError, match=r"leaves 10\.0 MB; .*at 256 places need 31\.5 MB.*n_features to 55 at most"):
+        detector.fit(Noise(3, 128), seed=0)
+    with pytest.raises(ConfigError, match=r"n_features to 55"):
+        detector.forecast(Noise(3, 128))
+    detector = cheap(PaDiM, n_features=55)
+    detector.room = 10_000_000
+    assert detector.forecast(Noise(3, 128)).memory < 10_000_000
+
+
+def test_without_an_image_there_is_nothing_to_forecast(digits):
+    inspector = Inspector(PatchCore(**OPTIONS["patchcore"]))
+    with pytest.raises(DataError, match="there is no fit image"):
+        forecast(inspector.detector, FitImages(inspector, digits, []), budget_mb=None)
+
+
+def test_a_machine_with_less_memory_than_the_forecast_is_named():
+    detector = cheap(PatchCore)
+    huge = forecast(detector, Noise(10**8, 128), budget_mb=None)
+    assert f"this machine has {machine_bytes() / MB:,.0f} MB, so set fit.memory_budget_mb" in huge.sentence
+    assert "so set" not in forecast(detector, Noise(10, 128), budget_mb=None).sentence

@@ -1,0 +1,246 @@
+"""gonogo init: what it takes for a layout, and the project that it writes."""
+
+import json
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gonogo.cli.main import main
+from gonogo.data import SOURCES
+from gonogo.data.prepare.layouts import Category, categories_in
+from gonogo.data.prepare.prepare import PrepareParams
+from gonogo.data.sample import Shares
+from gonogo.errors import DataError, PipelineError
+from gonogo.images.reading import write_png
+from gonogo.params import Params, read_yaml
+from gonogo.project.new_project import START, START_HIDDEN, starting_files, write_project
+from import_closure import ROOT
+
+SHARES = Shares(seed=1, calibrate=0.25, test=0.2)
+
+
+def draw(folder: Path, n_images: int, *, size: tuple[int, int] = (8, 6)) -> None:
+    generator = np.random.default_rng(len(folder.parts))
+    for number in range(n_images):
+        write_png(folder / f"{number}.png", generator.integers(0, 256, (*size, 3), dtype=np.uint8))
+
+
+def named(found: list[Category]) -> list[tuple[str, str, dict[str, object], int, dict[str, int]]]:
+    return [(one.name, one.source, one.options, one.n_good, one.defects) for one in found]
+
+
+def test_good_parts_beside_defect_types_are_a_category(tmp_path):
+    raw = tmp_path / "tiles"
+    draw(raw / "good", 3)
+    draw(raw / "scratch", 2)
+    draw(raw / "ground_truth" / "scratch", 1)
+    (one,) = categories_in(raw, SHARES)
+    assert named([one]) == [("tiles", "folder", {"folder": "."}, 3, {"scratch": 2})]
+    assert (one.n_masks, one.n_open, one.size) == (1, 3, (6, 8))
+    assert one.sentence == (
+        "tiles: layout folder, 3 good and 2 defective images (scratch 2), 1 with a mask; the first has 6 x 8 pixels"
+    )
+
+
+def test_several_categories_lie_below_with_other_names_for_good_parts(tmp_path):
+    draw(tmp_path / "set" / "nut" / "train" / "good", 2)
+    draw(tmp_path / "set" / "nut" / "test" / "good", 1)
+    draw(tmp_path / "set" / "nut" / "test" / "hole", 1)
+    draw(tmp_path / "big bolt" / "OK", 4)
+    draw(tmp_path / ".hidden" / "good", 1)
+    found = categories_in(tmp_path, SHARES)
+    assert named(found) == [
+        ("big_bolt", "folder", {"folder": "big bolt", "good": "OK"}, 4, {}),
+        ("nut", "folder", {"folder": "set/nut"}, 3, {"hole": 1}),
+    ]
+    assert [one.n_open for one in found] == [4, 2]
+
+
+def test_two_categories_of_one_name_are_called_by_their_place(tmp_path):
+    draw(tmp_path / "a" / "nut" / "good", 1)
+    draw(tmp_path / "b" / "nut" / "good", 1)
+    assert [one.name for one in categories_in(tmp_path, SHARES)] == ["a_nut", "b_nut"]
+
+
+def test_published_layouts_that_look_like_another_are_told_apart(tmp_path):
+    for place in ("train/good", "validation/good", "test/good"):
+        draw(tmp_path / "box" / place, 1)
+    (tmp_path / "box" / "defects_config.json").write_text("[]")
+    assert named(categories_in(tmp_path, SHARES)) == [("box", "mvtec_loco", {"folder": ".", "name": "box"}, 3, {})]
+
+
+def test_coco_files_are_one_category_with_the_folder_of_their_images(tmp_path):
+    square = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2], "segmentation": [], "iscrowd": 0}
+    for part in ("train", "test"):
+        draw(tmp_path / part / "images", 2)
+        images = [{"id": n, "file_name": f"{n}.png", "width": 6, "height": 8, "extra": part} for n in range(2)]
+        content = {"images": images, "annotations": [square], "categories": [{"id": 1, "name": "pore"}]}
+        (tmp_path / part / "marks.json").write_text(json.dumps(content))
+    options = {"annotations": ["test/marks.json", "train/marks.json"], "images": "images"}
+    assert named(categories_in(tmp_path, SHARES)) == [(tmp_path.name, "coco", options, 2, {"pore": 2})]
+
+
+def test_a_table_of_images_is_a_category_for_each_that_it_names(tmp_path):
+    draw(tmp_path / "all", 3)
+    rows = ["path,label,category", "all/0.png,good,nut", "all/1.png,good,bolt", "all/2.png,1,bolt"]
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    (tmp_path / "notes.csv").write_text("who,when\n")
+    assert named(categories_in(tmp_path, SHARES)) == [
+        ("bolt", "manifest", {"file": "list.csv", "name": "bolt"}, 1, {"anomaly": 1}),
+        ("nut", "manifest", {"file": "list.csv", "name": "nut"}, 1, {}),
+    ]
+
+
+def test_a_folder_with_images_alone_is_one_of_good_parts(tmp_path):
+    draw(tmp_path / "line 3", 2)
+    assert named(categories_in(tmp_path / "line 3", SHARES)) == [("line_3", "anomalib", {"normal_dir": "."}, 2, {})]
+
+
+def test_what_has_no_layout_is_refused_with_what_to_do(tmp_path):
+    with pytest.raises(DataError, match="is no folder"):
+        categories_in(tmp_path / "nowhere", SHARES)
+    draw(tmp_path / "some", 1)
+    draw(tmp_path / "others", 1)
+    with pytest.raises(DataError, match="Put good parts into a folder 'good'"):
+        categories_in(tmp_path, SHARES)
+
+
+def test_a_layout_with_a_mistake_is_refused_with_what_its_source_says(tmp_path):
+    draw(tmp_path / "train" / "good", 1)
+    draw(tmp_path / "train" / "scratch", 1)
+    with pytest.raises(DataError, match="expected the folder 'good' alone"):
+        categories_in(tmp_path, SHARES)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project for two categories of different sources, beside its images."""
+    folder = tmp_path_factory.mktemp("new")
+    draw(folder / "raw" / "nut" / "good", 3)
+    found = [
+        *categories_in(folder / "raw", SHARES),
+        Category("bolt", "manifest", {"file": "it's.csv", "name": None}, 1, 1, {}, 0, (1, 1)),
+    ]
+    written = write_project(folder / "own", folder / "raw", found)
+    assert all((folder / "own" / name).is_file() for name in written)
+    return folder / "own"
+
+
+def test_its_parameters_are_those_of_the_pipeline_but_for_the_images(project):
+    own, ours = read_yaml(project / "params.yaml"), read_yaml(ROOT / "params.yaml")
+    assert own["categories"] == ["nut", "bolt"]
+    assert (project / own["raw"]).resolve() == project.parent / "raw"
+    assert own["overrides"] == {
+        "nut": {"prepare": {"folder": "nut"}},
+        "bolt": {"prepare": {"source": "manifest", "file": "it's.csv", "name": None}},
+    }
+    assert ours["prepare"].pop("window")
+    assert own["prepare"] == ours["prepare"] | {"source": "folder"}
+    assert {key: own[key] for key in ("seed", "fit", "calibrate")} == {
+        key: ours[key] for key in ("seed", "fit", "calibrate")
+    }
+    for name in own["categories"]:
+        Params(project / "params.yaml", name).variant("prepare", SOURCES, PrepareParams)
+
+
+def test_dvc_knows_every_stage_of_it_and_needs_no_file_of_the_library(project):
+    command = [sys.executable, "-m", "dvc", "stage", "list", "--all", "--name-only"]
+    listed = subprocess.run(command, cwd=project, check=True, capture_output=True, text=True).stdout.split()
+    stages = ("prepare", "fit", "evaluate", "export", "parity", "robustness", "bench")
+    assert set(listed) == {*(f"{stage}@{name}" for stage in stages for name in ("nut", "bolt")), "router", "summary"}
+    for name, stage in read_yaml(project / "dvc.yaml")["stages"].items():
+        own = [place for place in stage["deps"] if "$" not in place and not place.startswith("data/")]
+        assert set(own) == {"constraints.txt", "stages/door.py", f"stages/{name}.py"}
+        assert all((project / place).is_file() for place in own)
+    assert list(read_yaml(project / "dvc.yaml")["artifacts"]) == ["gauge-nut", "gauge-bolt"]
+
+
+def test_the_version_of_gonogo_is_one_of_its_pins(project):
+    assert (project / "constraints.txt").read_text().startswith("gonogo==0.1.0\n")
+
+
+def test_a_new_repository_has_its_first_commit_with_all_of_it(project):
+    def git(*words):
+        return subprocess.run(["git", *words], cwd=project, check=True, capture_output=True, text=True).stdout
+
+    assert git("log", "--format=%s").splitlines() == ["Start a project of gonogo"]
+    assert git("status", "--short") == ""
+    assert "stages/fit.py" in git("ls-files").splitlines()
+
+
+def test_its_history_of_acceptances_begins_as_ours(project):
+    ours = (ROOT / "data/accepted.jsonl").read_text()
+    assert (project / "data/accepted.jsonl").read_text() == ours.splitlines(keepends=True)[0]
+
+
+def test_nothing_that_is_there_is_written_over(project, capsys):
+    (project / "README.md").write_text("mine")
+    assert main(["init", str(project.parent / "raw"), "--into", str(project)]) == 3
+    assert "has constraints.txt, " in capsys.readouterr().err
+    assert (project / "README.md").read_text() == "mine"
+
+
+def test_a_project_among_its_own_images_is_refused(tmp_path, capsys):
+    draw(tmp_path / "good", 1)
+    assert main(["init", str(tmp_path), "--into", str(tmp_path / "own")]) == 3
+    assert "results would count as images" in capsys.readouterr().err
+    assert not (tmp_path / "own").exists()
+
+
+def test_a_project_in_a_folder_of_another_repository_is_a_project_of_dvc_there(tmp_path, capsys, monkeypatch):
+    subprocess.run(["git", "init", "--quiet", tmp_path / "all"], check=True)
+    first = ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--allow-empty", "--message", "first"]
+    subprocess.run(["git", *first], cwd=tmp_path / "all", check=True)
+    draw(tmp_path / "raw" / "good", 40)
+    (tmp_path / "all" / "own").mkdir()
+    (tmp_path / "all" / "own" / ".gitignore").write_text("notes\n")
+    monkeypatch.chdir(tmp_path / "all" / "own")
+    assert main(["init", "../../raw", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["categories"][0]["n_good"] == 40
+    assert not Path(".git").exists()
+    log = subprocess.run(["git", "log", "--format=%s"], check=True, capture_output=True, text=True).stdout
+    assert log == "first\n"
+    assert Path(".dvc/config").is_file()
+    assert Path(".gitignore").read_text().startswith("notes\n.venv/\n")
+
+
+def test_it_says_what_so_few_good_parts_certify(tmp_path, capsys):
+    draw(tmp_path / "raw" / "good", 40)
+    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own")]) == 0
+    out = capsys.readouterr().out
+    assert "raw: about 8 good parts will calibrate, which certifies at most 31.2% false alarms; 10% needs 29." in out
+    assert f"  cd {tmp_path / 'own'}\n  dvc repro\n" in out
+
+
+def test_an_installation_has_all_that_a_project_starts_from():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
+    installed = {
+        path.relative_to(ROOT): Path(place).relative_to("share/gonogo") / path.name
+        for place, patterns in listed.items()
+        for pattern in patterns
+        for path in ROOT.glob(pattern)
+    }
+    needed = {
+        path.relative_to(ROOT) for pattern in (*START, *START_HIDDEN) for path in ROOT.glob(pattern) if path.is_file()
+    }
+    assert set(installed) == needed
+    assert all(source == target for source, target in installed.items())
+
+
+@pytest.mark.parametrize("place", ["prefix", "lib"])  # of an environment, of pip --target
+def test_without_a_checkout_it_starts_from_what_was_installed(place, tmp_path, monkeypatch):
+    monkeypatch.setattr("gonogo.__file__", str(tmp_path / "lib" / "gonogo" / "__init__.py"))
+    monkeypatch.setattr(sysconfig, "get_path", lambda *_: str(tmp_path / "prefix"))
+    with pytest.raises(PipelineError, match="install it anew"):
+        starting_files()
+    share = tmp_path / place / "share" / "gonogo"
+    (share / "stages").mkdir(parents=True)
+    shutil.copy(ROOT / "dvc.yaml", share)
+    assert starting_files() == share

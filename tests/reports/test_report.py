@@ -1,0 +1,373 @@
+"""The report: one page that needs nothing beside it, and that hides neither a missing certificate nor a name."""
+
+import base64
+import dataclasses
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from gonogo.calibration.threshold import certify
+from gonogo.files import read_rows, write_json, write_rows
+from gonogo.images.reading import write_png
+from gonogo.reports.histogram import HEIGHT, MARGIN, WIDTH, histogram
+from gonogo.reports.report import CategoryReport, read_studies, write_report
+
+METRICS = ["image_auroc", "image_ap", "recall", "false_alarm_rate", "precision", "f1", "f1_oracle"]
+LOADING = {"src", "href", "srcset", "data", "action", "poster", "background", "xlink:href", "ping", "formaction"}
+
+
+def certificate(n_good: int):
+    scores = np.linspace(1, 2, n_good)
+    groups = [str(number) for number in range(n_good)]
+    return certify(scores, groups, false_alarm_rate=0.1, confidence=0.95, margin=1e-3)
+
+
+def robustness_rows():
+    cells = [("none", 0)] + [(name, severity) for name in ("blur", "glare") for severity in range(1, 6)]
+    return [
+        {"corruption": name, "severity": str(severity), "false_alarm_rate": str(severity / 10), "recall": "0.5"}
+        for name, severity in cells
+    ]
+
+
+@pytest.fixture
+def category(tmp_path):
+    """A certified category with maps."""
+    write_png(tmp_path / "sheet.png", np.full((3, 5, 3), 200, dtype=np.uint8))
+    write_png(tmp_path / "fit.png", np.full((3, 5, 3), 90, dtype=np.uint8))
+    record = certificate(40)
+    evaluate = {f"{name}{suffix}": 0.5 for name in [*METRICS, "aupro_30"] for suffix in ("", "_baseline", "_lift")}
+    evaluate |= {"image_auroc": 0.8125, "image_auroc_low": 0.7011, "image_auroc_high": 0.9022}
+    evaluate |= {"interval_confidence": 0.9, "threshold": record.threshold, "certified": record.certified}
+    evaluate |= {"certified_false_alarm_rate": record.certified_false_alarm_rate, "detector": "patchcore"}
+    evaluate |= {"calibrate_method": record.method}
+    evaluate |= {"data_fingerprint": "0123456789abcdef" * 4, "false_alarm_rate_exact_high": 0.6}
+    good = [{"label": "0", "score": str(score)} for score in np.linspace(1, 2, 30)]
+    return CategoryReport(
+        name="brick",
+        prepare={"n_fit": 9, "n_calibrate": 40, "n_test_good": 7, "n_test_defective": 6, "n_masks": 6},
+        evaluate=evaluate,
+        parity={"score_max_diff_e6": 0.25},
+        bench={
+            "p50_ms": 12.5,
+            "p95_ms": 14.5,
+            "threads": 2,
+            "cpu": "a CPU",
+            "cold_start_ms": 900.0,
+            "peak_memory_mb": 80.0,
+            "floor_ms": 8.25,
+            "times_floor": 1.515,
+            "gflop_per_image": 1.28,
+            "matmul_gflops": 171.0,
+            "mb_per_image": 4.5,
+            "copy_gb_per_s": 21.0,
+            "best_images_per_second": 117.0,
+            "best_batch_size": 8,
+            "best_workers": 2,
+            "best_worker_threads": 1,
+        },
+        rows=[*good, {"label": "1", "score": "2.5"}],
+        robustness={
+            "worst_false_alarm_rate": 0.25,
+            "worst_false_alarm_rate_corruption": "glare",
+            "worst_recall": 0.5,
+            "worst_recall_corruption": "blur",
+        },
+        robustness_rows=robustness_rows(),
+        sheet=tmp_path / "sheet.png",
+        fit_rows=[{"image": f"{number}.png", "score": "3.0", "rejected": str(number % 3 // 2)} for number in range(9)],
+        fit_sheet=tmp_path / "fit.png",
+        certificate=record.sentence,
+    )
+
+
+def uncertified(category):
+    record = certificate(20)
+    rate = record.certified_false_alarm_rate
+    evaluate = category.evaluate | {"certified": record.certified, "certified_false_alarm_rate": rate}
+    return dataclasses.replace(category, name="grass", evaluate=evaluate, certificate=record.sentence)
+
+
+class Page(HTMLParser):
+    """The page's elements as (tag, attributes), and its text by element."""
+
+    VOID = ("meta", "link", "br", "img", "line", "rect")
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self.rows: list[list[str]] = []
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data):
+        for tag in set(self.open):
+            self.texts.setdefault(tag, []).append(data)
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
+
+    def text(self, tag="body"):
+        return " ".join("".join(self.texts.get(tag, [])).split())
+
+
+def page_of(tmp_path, *categories, studies=()):
+    values = {c.name: c.evaluate["image_auroc"] for c in categories if "image_auroc" in c.evaluate}
+    summary = {"n_categories": len(categories)}
+    if values:
+        worst = min(values, key=values.get)
+        summary |= {
+            "image_auroc.worst": values[worst],
+            "image_auroc.worst_category": worst,
+            "image_auroc.mean": sum(values.values()) / len(values),
+        }
+    write_report(tmp_path / "report.html", summary, categories, studies)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = Page(html)
+    assert page.open == []
+    return html, page
+
+
+def test_the_page_loads_nothing_from_anywhere(category, tmp_path):
+    html, page = page_of(tmp_path, category, uncertified(category))
+    targets = [value for _, attributes in page.elements for name, value in attributes.items() if name in LOADING]
+    assert len(targets) >= 5
+    assert all(target.startswith(("data:", "#")) for target in targets)
+    assert "script" not in {tag for tag, _ in page.elements}
+    assert not re.search(
+        r"https?:|//[a-z]|@import|url\(", html.replace(category.sheet_uri, "").replace(category.fit_sheet_uri, "")
+    )
+
+
+def test_the_picture_sheet_is_in_the_page_byte_for_byte(category, tmp_path):
+    _, page = page_of(tmp_path, category)
+    sources = [attributes["src"] for tag, attributes in page.elements if tag == "img"]
+    pictures = [base64.b64decode(source.removeprefix("data:image/png;base64,"), validate=True) for source in sources]
+    assert pictures == [category.sheet.read_bytes(), category.fit_sheet.read_bytes()]
+
+
+def test_fit_images_to_look_at_are_shown_with_how_many_would_be_rejected(category, tmp_path):
+    _, page = page_of(tmp_path, category)
+    assert page.texts["h3"][-1] == "Fit images to look at"
+    assert "the gauge would reject 3 of 9 fit images" in page.text()
+    _, page = page_of(tmp_path, dataclasses.replace(category, fit_rows=[]))
+    assert "Fit images to look at" not in page.text()
+    assert len([tag for tag, _ in page.elements if tag == "img"]) == 1
+
+
+def test_a_name_with_markup_in_it_is_shown_and_not_obeyed(category, tmp_path):
+    name = "<script>\"&amp;'</script>"
+    _, page = page_of(tmp_path, dataclasses.replace(category, name=name))
+    assert page.text("h2") == name
+    assert page.rows[1][0] == name
+    assert "script" not in {tag for tag, _ in page.elements}
+
+
+def test_a_category_without_a_defective_test_image_shows_what_was_measured_and_says_what_was_not(category, tmp_path):
+    gone = ("image_", "recall", "precision", "f1", "aupro", "seg_f1", "pixel_auroc", "pixel_ap")
+    kept = {name: value for name, value in category.evaluate.items() if not name.startswith(gone)}
+    good = dataclasses.replace(category, evaluate=kept | {"n_defective": 0})
+    _, page = page_of(tmp_path, good)
+    assert "no defective part in test" in page.rows[1]
+    assert {row[0] for row in page.rows[2:]} >= {"false-alarm rate"}
+    assert "recall" not in {row[0] for row in page.rows[2:]}
+
+
+def test_every_link_of_the_table_leads_to_its_category(category, tmp_path):
+    _, page = page_of(tmp_path, category, uncertified(category))
+    links = [attributes["href"] for tag, attributes in page.elements if tag == "a"]
+    assert (
+        links
+        == [f"#{attributes['id']}" for tag, attributes in page.elements if tag == "h2"]
+        == [
+            "#category-1",
+            "#category-2",
+        ]
+    )
+
+
+def test_the_certificate_stands_in_words(category, tmp_path):
+    _, page = page_of(tmp_path, category)
+    assert category.certificate[1:] in page.text()
+    assert "Certified: at most 7.22% of good parts are rejected, with 95% confidence" in page.text()
+    assert "not certified" not in page.text().lower()
+    classes = [attributes.get("class", "") for tag, attributes in page.elements if tag == "p"]
+    assert [name for name in classes if "certificate" in name] == ["certificate"]
+
+
+def test_a_missing_certificate_is_said_in_words_in_the_table_and_in_its_own_colour(category, tmp_path):
+    _, page = page_of(tmp_path, category, uncertified(category))
+    assert "NOT certified at the target of 10.00%" in page.text("p")
+    assert "9 more are needed for the target" in page.text("p")
+    certified, missing = page.rows[1], page.rows[2]
+    assert not any("not certified" in cell for cell in certified)
+    assert any("not certified at the target" in cell for cell in missing)
+    classes = [attributes.get("class", "") for _, attributes in page.elements]
+    assert classes.count("certificate no") == 1
+    assert classes.count("certificate") == 1
+    assert classes.count("warn") == 1
+
+
+def test_the_metrics_stand_with_their_interval_baseline_and_lift(category, tmp_path):
+    _, page = page_of(tmp_path, category)
+    (row,) = [row for row in page.rows if row[0] == "image AUROC" and len(row) == 4]
+    assert [" ".join(cell.split()) for cell in row] == ["image AUROC", "0.812 [0.701, 0.902]", "0.500", "+0.500"]
+    assert "Brackets hold 90 % intervals" in page.text()
+    assert "95 %" not in page.text()
+
+
+def test_a_category_without_pixel_metrics_shows_no_number_for_them(category, tmp_path):
+    kept = {name: value for name, value in category.evaluate.items() if not name.startswith("aupro")}
+    _, page = page_of(tmp_path, dataclasses.replace(category, evaluate=kept))
+    assert page.rows[1][4] == "no map"
+    assert not [row for row in page.rows if row[0].startswith(("pixel", "AUPRO"))]
+
+
+def test_segmentation_stands_beside_its_threshold_with_a_small_rate_legible(category, tmp_path):
+    _, page = page_of(tmp_path, category)
+    assert "enclose regions" not in page.text()
+    values = {"seg_f1": 0.4381, "seg_f1_baseline": 0.016, "seg_f1_lift": 0.4221, "pixel_threshold": 29.2098}
+    rates = {"": 0.00012, "_baseline": 0.00098, "_lift": 0.00086}
+    evaluate = category.evaluate | values | {f"pixel_false_positive_rate{k}": v for k, v in rates.items()}
+    _, page = page_of(tmp_path, dataclasses.replace(category, evaluate=evaluate))
+    rows = {row[0]: [" ".join(cell.split()) for cell in row[1:]] for row in page.rows}
+    assert rows["SegF1"] == ["0.438", "0.016", "+0.422"]
+    assert rows["pixel false-positive rate"] == ["0.00012", "0.00098", "+0.00086"]
+    assert "pixels at or above 29.21, a threshold from good calibrate maps" in page.text()
+
+
+def test_the_floor_stands_beside_the_time_with_what_it_is_made_of(category, tmp_path):
+    said = " ".join(" ".join(page_of(tmp_path, category)[1].texts["p"]).split())
+    assert (
+        "floor there is 8.2 ms: 1.28 GFLOP at the 171 per second of a plain matrix product, 4.5 MB at the 21 GB" in said
+    )
+    assert "a verdict takes 1.51 times that. At most 117 images per second: workers 2, threads of each 1, batch" in said
+
+
+def test_robustness_is_a_sentence_and_a_small_plot_of_each_corruption(category, tmp_path):
+    _, page = page_of(tmp_path, category)
+    assert "At severity 3 glare is worst for good parts: 25.0 % rejected." in page.text("p")
+    assert "Of defective ones, blur leaves the fewest found: 50.0 %." in page.text("p")
+    assert page.texts["figcaption"] == ["blur", "glare"]
+    lines = [attributes["points"] for tag, attributes in page.elements if tag == "polyline"]
+    assert len(lines) == 4
+    assert lines[1].split() == ["6,60.0", "27,54.5", "48,49.0", "69,43.5", "90,38.0", "111,32.5"]
+
+
+def test_without_robustness_nothing_is_said_of_it(category, tmp_path):
+    rows = [{"corruption": "none", "severity": "0", "false_alarm_rate": "", "recall": ""}]
+    _, page = page_of(tmp_path, dataclasses.replace(category, robustness={}, robustness_rows=rows))
+    assert "severity" not in page.text()
+
+
+def test_random_weights_are_admitted(category, tmp_path):
+    evaluate = category.evaluate | {"weights": "random"}
+    _, page = page_of(tmp_path, dataclasses.replace(category, evaluate=evaluate))
+    assert "weights are random" in page.text("p")
+    _, page = page_of(tmp_path, dataclasses.replace(category, evaluate=evaluate | {"weights": "pretrained"}))
+    assert "weights are random" not in page.text("p")
+
+
+def trial(number, state, value=None, **more):
+    return {"number": number, "state": state, "value": value, "params": {"fit.layers": [1, number]}} | more
+
+
+def test_a_search_is_shown_with_its_picture_and_its_best_trials_in_their_order(category, tmp_path):
+    trials = [trial(n, "done", value, experiment=f"nuts-{n}") for n, value in enumerate((0.25, 0.75, 0.5))]
+    trials += [trial(3, "done", 0.75, same_as=1), trial(4, "failed", reason="too near"), trial(5, "stopped")]
+    results = {"name": "nuts <1>", "criterion": "synthetic_auroc", "direction": "maximize", "categories": ["brick"]}
+    results |= {"space": {"fit.layers": {}}, "trials": trials, "importance": {"fit.layers": 1.0}}
+    write_json(tmp_path / "searches" / "nuts" / "trials.json", results)
+    (tmp_path / "searches" / "nuts" / "study.svg").write_text("<svg/>")
+    html, page = page_of(tmp_path, category, studies=read_studies(tmp_path / "searches"))
+    assert "Search: nuts <1>" in page.text("h2")
+    assert "4 trials done, 1 failed, by synthetic_auroc of brick" in page.text("p")
+    assert [row for row in page.rows if row[0].startswith("nuts-")] == [
+        ["nuts-1", "0.7500", "[1, 1]"],
+        ["nuts-2", "0.5000", "[1, 2]"],
+        ["nuts-0", "0.2500", "[1, 0]"],
+    ]
+    assert "data:image/svg+xml;base64," + base64.b64encode(b"<svg/>").decode() in html
+
+
+def test_without_a_search_nothing_is_said_of_one(category, tmp_path):
+    _, page = page_of(tmp_path, category, studies=read_studies(tmp_path / "nowhere"))
+    assert "Search" not in page.text()
+
+
+def test_the_headline_names_the_worst_category(category, tmp_path):
+    worse = dataclasses.replace(uncertified(category), evaluate=category.evaluate | {"image_auroc": 0.6})
+    _, page = page_of(tmp_path, category, worse)
+    assert "worst image AUROC 0.600 (grass), mean 0.706" in page.text("p")
+
+
+# The histogram
+
+
+def test_each_image_is_one_unit_of_the_height_of_its_bar_and_no_bar_leaves_the_axes():
+    rng = np.random.default_rng(0)
+    good, defective = rng.normal(5, 1, 120).tolist(), rng.normal(6, 2, 70).tolist()
+    drawn = histogram(good, defective, 7.0)
+    unit = (HEIGHT - 2 * MARGIN) / drawn["tallest"]
+    for kind, count in (("good", 120), ("defective", 70)):
+        assert sum(height for *_, height, name in drawn["bars"] if name == kind) / unit == pytest.approx(count)
+    for x, y, width, height, _ in drawn["bars"]:
+        assert MARGIN - 1e-9 <= x < x + width <= WIDTH - MARGIN
+        assert y >= MARGIN - 1e-9
+        assert y + height <= HEIGHT - MARGIN + 1e-9
+    tops, kinds = {}, {}
+    for x, y, _, height, kind in drawn["bars"]:  # each bar stands on the axis or on the one before
+        assert y + height == pytest.approx(tops.get(x, HEIGHT - MARGIN))
+        tops[x] = y
+        kinds.setdefault(x, []).append(kind)
+    assert {tuple(stack) for stack in kinds.values()} == {("good",), ("defective",), ("good", "defective")}
+    assert min(tops.values()) == pytest.approx(MARGIN)
+
+
+def test_a_bar_lies_right_of_the_threshold_where_its_scores_are_above_it():
+    drawn = histogram([0.0, 1.0], [10.0], 5.0)
+    left = [x + width for x, _, width, _, kind in drawn["bars"] if kind == "good"]
+    right = [x for x, *_, kind in drawn["bars"] if kind == "defective"]
+    assert max(left) < drawn["threshold"] < min(right)
+    (low, left_tick), *_, (high, right_tick) = drawn["ticks"]
+    value = float(left_tick) + (drawn["threshold"] - low) / (high - low) * (float(right_tick) - float(left_tick))
+    assert value == pytest.approx(5.0, abs=0.05)  # ticks are rounded
+
+
+def test_no_bar_mixes_scores_below_the_threshold_with_those_at_it():
+    threshold = 5.03
+    drawn = histogram([np.nextafter(threshold, 0), 1.0], [threshold, 9.0], threshold)
+    below = [x + width for x, _, width, _, kind in drawn["bars"] if kind == "good"]
+    at = [x for x, *_, kind in drawn["bars"] if kind == "defective"]
+    assert max(below) < drawn["threshold"] + 1e-9
+    assert min(at) == pytest.approx(drawn["threshold"])
+
+
+def test_a_threshold_beyond_every_score_is_still_on_the_axis():
+    for threshold in (-3.0, 9.0):
+        assert MARGIN <= histogram([1.0, 2.0], [2.5], threshold)["threshold"] <= WIDTH - MARGIN
+
+
+def test_the_histogram_shows_calibrate_and_test_images_by_their_label(tmp_path, category):
+    rows = [{"label": 0, "score": 1.5}, {"label": 1, "score": 2.5}, {"label": 1, "score": 2.6}]
+    write_rows(tmp_path / "records.csv", rows)
+    drawn = dataclasses.replace(category, rows=read_rows(tmp_path / "records.csv")).histogram
+    assert drawn == histogram([1.5], [2.5, 2.6], category.evaluate["threshold"])
