@@ -31,7 +31,7 @@ from gonogo.compute.progress import ProgressLine
 from gonogo.detectors.backbones.backbone import lite0_state_dict
 from gonogo.evaluation.accuracy.metrics import auroc
 from gonogo.evaluation.accuracy.pixel_metrics import pixel_metrics
-from gonogo.images.dataset import Manifest, Record
+from gonogo.images.dataset import Dataset, Record
 from gonogo.params import read_yaml
 from parts import prepare_part
 from peer import Peer
@@ -75,29 +75,29 @@ def prepared(name: str, source: Mapping[str, Any], data: Path, folder: Path, *, 
         progress=lambda n_done, n_total: line("images", n_done, n_total, {}),
     )
     found.require_no_error()
-    manifest = found.manifest
-    fit, test = manifest.with_role("fit")[:limit], manifest.with_role("test")
-    masks = [_mask(manifest, record, side) for record in test]
+    dataset = found.dataset
+    fit, test = dataset.with_role("fit")[:limit], dataset.with_role("test")
+    masks = [_mask(dataset, record, side) for record in test]
     return Part(
         name,
-        _resized(manifest, fit, folder / "good", side),
-        _resized(manifest, test, folder / "test", side),
+        _resized(dataset, fit, folder / "good", side),
+        _resized(dataset, test, folder / "test", side),
         np.array([record.label for record in test], dtype=bool),
         None if any(mask is None for mask in masks) else np.stack([mask for mask in masks if mask is not None]),
     )
 
 
-def _resized(manifest: Manifest, records: Sequence[Record], folder: Path, side: int) -> list[str]:
+def _resized(dataset: Dataset, records: Sequence[Record], folder: Path, side: int) -> list[str]:
     folder.mkdir()
     paths = [folder / f"{number:05d}.png" for number in range(len(records))]
     for record, path in zip(records, paths, strict=True):
-        Image.fromarray(manifest.pixels_of(record)).resize((side, side), Image.Resampling.BILINEAR).save(path)
+        Image.fromarray(dataset.pixels_of(record)).resize((side, side), Image.Resampling.BILINEAR).save(path)
     return [str(path) for path in paths]
 
 
-def _mask(manifest: Manifest, record: Record, side: int) -> np.ndarray | None:
+def _mask(dataset: Dataset, record: Record, side: int) -> np.ndarray | None:
     """(side, side) bool: pixels at least half of which the mask covers."""
-    mask = manifest.mask_of(record)
+    mask = dataset.mask_of(record)
     if mask is None:
         return None
     covered = Image.fromarray(mask.astype(np.uint8) * 255).resize((side, side), Image.Resampling.BOX)

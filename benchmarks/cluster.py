@@ -96,7 +96,7 @@ def looked(n_workers: int, folder: Path, _: Path) -> dict[str, Any]:
 
     from gonogo.compute.cluster import Cluster
     from gonogo.detectors.patchcore import PatchCore
-    from gonogo.images.dataset import Manifest, Record
+    from gonogo.images.dataset import Dataset, Record
     from gonogo.model.fit_images import FitImages
     from gonogo.model.inspector import Inspector
 
@@ -119,7 +119,7 @@ def looked(n_workers: int, folder: Path, _: Path) -> dict[str, Any]:
     connected = time.perf_counter()
     records = [record(path) for path in sorted(folder.iterdir())]
     detector = PatchCore(coreset_ratio=None, bank_patches=1000)
-    images = FitImages(Inspector(detector), Manifest(folder, folder, tuple(records), cluster), records)
+    images = FitImages(Inspector(detector), Dataset(folder, folder, tuple(records), cluster), records)
     seen: Seen = []
     size = images._parts()[0].stop
 

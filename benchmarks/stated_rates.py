@@ -26,7 +26,7 @@ from gonogo.calibration.regions import RegionParams
 from gonogo.calibration.threshold import CalibrateParams, threshold_of
 from gonogo.detectors.pca import PCAReconstruction
 from gonogo.errors import DataError
-from gonogo.images.dataset import Manifest, Record
+from gonogo.images.dataset import Dataset, Record
 from gonogo.model.cross import cross_inspect, folds_of
 from gonogo.model.fit_images import FitImages
 from gonogo.model.inspection import inspect_records
@@ -100,10 +100,10 @@ def simulated(name: str, method: Method, n: int, *, n_draws: int) -> Iterator[Tr
         yield Trial(stated(record), true, n, None)
 
 
-def good_manifest(name: str, data: Path, folder: Path) -> Manifest:
+def good_manifest(name: str, data: Path, folder: Path) -> Dataset:
     """The good images of a data set, prepared in `folder`."""
     prepared = prepare_part(name, REAL[name][0], data, folder, progress=lambda *_: None)
-    return replace(prepared.manifest, records=tuple(r for r in prepared.manifest.records if r.label == 0))
+    return replace(prepared.dataset, records=tuple(r for r in prepared.dataset.records if r.label == 0))
 
 
 def dealt(records: Sequence[Record], seed: int) -> dict[str, list[Record]]:
@@ -118,26 +118,26 @@ def dealt(records: Sequence[Record], seed: int) -> dict[str, list[Record]]:
     return {role: [r for r in records if role_of[r.group_id] == role] for role in ("fit", "calibrate", "test")}
 
 
-def split(manifest: Manifest, options: Mapping[str, Any], method: Method, seed: int) -> Trial:
+def split(dataset: Dataset, options: Mapping[str, Any], method: Method, seed: int) -> Trial:
     """One split: fit, calibrate by the method, and count the rejected test images."""
     regions = build(RegionParams, read_yaml(ROOT / "params.yaml")["regions"], where="params.yaml: regions")
-    roles, params = dealt(manifest.records, seed), params_of(method)
+    roles, params = dealt(dataset.records, seed), params_of(method)
 
     def fitted(records: Sequence[Record], _number: int = 0) -> Inspector:
         inspector = Inspector(PCAReconstruction(**options), regions.inside)
-        inspector.detector.fit(FitImages(inspector, manifest, records), seed=17)
+        inspector.detector.fit(FitImages(inspector, dataset, records), seed=17)
         return inspector
 
     if method == "cross":
         records = roles["fit"] + roles["calibrate"]
         folds = folds_of(records, params.folds, seed=seed)
         gauge = fitted(records)
-        good, _ = cross_inspect(fitted, manifest, folds, regions, localises=True)
+        good, _ = cross_inspect(fitted, dataset, folds, regions, localises=True)
     else:
         gauge = fitted(roles["fit"])
-        good = inspect_records(gauge, manifest, roles["calibrate"])
+        good = inspect_records(gauge, dataset, roles["calibrate"])
     record = threshold_of(good.scores, good.groups, params, seed=17)
-    scores = inspect_records(gauge, manifest, roles["test"]).scores.astype(np.float64)
+    scores = inspect_records(gauge, dataset, roles["test"]).scores.astype(np.float64)
     n_test, expected = len(scores), None
     if method == "holdout":
         draw = stats.betabinom(n_test, record.rank, record.n_groups - record.rank + 1)
@@ -145,10 +145,10 @@ def split(manifest: Manifest, options: Mapping[str, Any], method: Method, seed: 
     return Trial(stated(record), float((scores >= record.threshold).mean()), record.n_groups, expected)
 
 
-def splits(manifest: Manifest, options: Mapping[str, Any], method: Method, *, n: int) -> Iterator[Trial]:
+def splits(dataset: Dataset, options: Mapping[str, Any], method: Method, *, n: int) -> Iterator[Trial]:
     """So many splits, one after another."""
     for seed in range(n):
-        yield split(manifest, options, method, seed)
+        yield split(dataset, options, method, seed)
 
 
 def row(trials: Callable[[], Iterator[Trial]]) -> Row:
@@ -194,9 +194,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         add("distance to a mean", "cross", n, partial(simulated, "", "cross", n, n_draws=arguments.draws))
     for name, (_, options) in REAL.items():
         with tempfile.TemporaryDirectory() as folder:
-            manifest = good_manifest(name, arguments.data, Path(folder))
+            dataset = good_manifest(name, arguments.data, Path(folder))
             for method in METHODS:
-                add(name, method, None, partial(splits, manifest, options, method, n=arguments.splits))
+                add(name, method, None, partial(splits, dataset, options, method, n=arguments.splits))
     return 0
 
 

@@ -1,6 +1,6 @@
 """Measure a fitted gauge on the test images: metrics, curves, per-image records and a picture sheet."""
 
-import door
+import entry_point
 from gonogo.compute.cluster import connect
 from gonogo.evaluation.accuracy.curves import write_curves
 from gonogo.evaluation.accuracy.evaluate import (
@@ -13,7 +13,7 @@ from gonogo.evaluation.accuracy.evaluate import (
 )
 from gonogo.evaluation.accuracy.operating_points import ScoresByKind, write_operating_page
 from gonogo.files import write_metrics, write_rows
-from gonogo.images.dataset import read_manifest
+from gonogo.images.dataset import read_dataset
 from gonogo.model.saved import load_model
 from gonogo.params import Params
 from gonogo.reports.sheet import write_sheet
@@ -22,23 +22,23 @@ from gonogo.reports.sheet import write_sheet
 def main(category: str, params: Params) -> None:
     values = params.values("evaluate", EvaluateParams)
     cluster = connect(params.section("fit", shared=["cluster"]).get("cluster"))
-    manifest = read_manifest(door.path("prepared", category), params.raw, cluster=cluster)
-    model = load_model(door.path("models", category))
-    evaluation = evaluate(model, manifest, values, seed=params.seed)
-    write_metrics(door.path("metrics", "evaluate", f"{category}.json"), evaluation.metrics)
+    dataset = read_dataset(entry_point.path("prepared", category), params.raw, cluster=cluster)
+    model = load_model(entry_point.path("models", category))
+    evaluation = evaluate(model, dataset, values, seed=params.seed)
+    write_metrics(entry_point.path("metrics", "evaluate", f"{category}.json"), evaluation.metrics)
     rows = per_image_rows(evaluation)
-    write_rows(door.path("plots", "records", f"{category}.csv"), rows)
-    page = door.path("plots", "operating_points", f"{category}.html")
+    write_rows(entry_point.path("plots", "records", f"{category}.csv"), rows)
+    page = entry_point.path("plots", "operating_points", f"{category}.html")
     write_operating_page(page, ScoresByKind.of(rows), evaluation.record, category=category)
-    write_rows(door.path("plots", "regions", f"{category}.csv"), region_rows(evaluation), REGION_COLUMNS)
+    write_rows(entry_point.path("plots", "regions", f"{category}.csv"), region_rows(evaluation), REGION_COLUMNS)
     write_curves(
         evaluation,
-        roc=door.path("plots", "roc", f"{category}.csv"),
-        pr=door.path("plots", "pr", f"{category}.csv"),
+        roc=entry_point.path("plots", "roc", f"{category}.csv"),
+        pr=entry_point.path("plots", "pr", f"{category}.csv"),
     )
-    sheet = door.path("plots", "sheets", f"{category}.png")
-    write_sheet(sheet, evaluation, model, manifest, category=category, cases=values.sheet_cases)
-    door.say(f"{category}: {headline(evaluation.metrics)}")
+    sheet = entry_point.path("plots", "sheets", f"{category}.png")
+    write_sheet(sheet, evaluation, model, dataset, category=category, cases=values.sheet_cases)
+    entry_point.say(f"{category}: {headline(evaluation.metrics)}")
 
 
 def headline(metrics: Metrics) -> str:
@@ -54,4 +54,4 @@ def headline(metrics: Metrics) -> str:
 
 
 if __name__ == "__main__":
-    door.run(main)
+    entry_point.run(main)

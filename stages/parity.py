@@ -1,13 +1,13 @@
 """Prove that the ONNX file is the model, and only then write the bundle."""
 
-import door
+import entry_point
 from gonogo.export.graph import INT8_FILE
 from gonogo.export.int8 import judge_int8
 from gonogo.export.model_card import Measured
-from gonogo.export.parity import ParityParams, compare
+from gonogo.export.parity import ParityParams, check_parity
 from gonogo.export.write_bundle import write_bundle
 from gonogo.files import read_json, read_rows, write_metrics
-from gonogo.images.dataset import read_manifest
+from gonogo.images.dataset import read_dataset
 from gonogo.inference.scorer import ONNX_FILE
 from gonogo.model.saved import load_model
 from gonogo.params import Params
@@ -15,29 +15,29 @@ from gonogo.params import Params
 
 def main(category: str, params: Params) -> None:
     values = params.values("parity", ParityParams)
-    manifest = read_manifest(door.path("prepared", category), params.raw)
-    model = load_model(door.path("models", category))
-    onnx_path = door.path("exported", category, ONNX_FILE)
-    parity = compare(model, onnx_path, manifest, values)
+    dataset = read_dataset(entry_point.path("prepared", category), params.raw)
+    model = load_model(entry_point.path("models", category))
+    onnx_path = entry_point.path("exported", category, ONNX_FILE)
+    parity = check_parity(model, onnx_path, dataset, values)
     int8_path = onnx_path.with_name(INT8_FILE)
-    int8 = judge_int8(model, onnx_path, int8_path, manifest, values) if int8_path.is_file() else None
-    evidence = parity.metrics() | (int8.metrics() if int8 else {}) | {"data_fingerprint": manifest.fingerprint}
-    write_metrics(door.path("metrics", "parity", f"{category}.json"), evidence)
+    int8 = judge_int8(model, onnx_path, int8_path, dataset, values) if int8_path.is_file() else None
+    evidence = parity.metrics() | (int8.metrics() if int8 else {}) | {"data_fingerprint": dataset.fingerprint}
+    write_metrics(entry_point.path("metrics", "parity", f"{category}.json"), evidence)
     measured = Measured(
-        prepare=read_json(door.path("metrics", "prepare", f"{category}.json")),
-        evaluate=read_json(door.path("metrics", "evaluate", f"{category}.json")),
-        rows=read_rows(door.path("plots", "records", f"{category}.csv")),
+        prepare=read_json(entry_point.path("metrics", "prepare", f"{category}.json")),
+        evaluate=read_json(entry_point.path("metrics", "evaluate", f"{category}.json")),
+        rows=read_rows(entry_point.path("plots", "records", f"{category}.csv")),
     )
     proven = onnx_path if int8 is None else int8_path
-    write_bundle(door.path("bundles", category), proven, model, parity, manifest, measured, int8)
+    write_bundle(entry_point.path("bundles", category), proven, model, parity, dataset, measured, int8)
     if int8 is not None:
-        door.say(f"{category}: in eight bits {evidence['int8_flips']} of {len(int8.images)} test verdicts flip")
+        entry_point.say(f"{category}: in eight bits {evidence['int8_flips']} of {len(int8.images)} test verdicts flip")
     scores, maps = evidence["score_max_diff_e6"], evidence["map_max_diff_e6"]
-    door.say(
+    entry_point.say(
         f"{category}: {evidence['n_comparisons']} comparisons, no verdict flips, "
         f"scores within {scores:.3g} and maps within {maps:.3g} millionths; bundle written"
     )
 
 
 if __name__ == "__main__":
-    door.run(main)
+    entry_point.run(main)

@@ -1,6 +1,6 @@
 """Look at every image of one category, give each its role, and freeze what was found with a manifest and a card."""
 
-import door
+import entry_point
 from gonogo.calibration.threshold import CalibrateParams
 from gonogo.data import SOURCES
 from gonogo.data.prepare.accepted import read_history
@@ -18,26 +18,26 @@ def main(category: str, params: Params) -> None:
         values,
         params.values("calibrate", CalibrateParams),
         category=category,
-        folder=door.path("prepared", category),
+        folder=entry_point.path("prepared", category),
         raw=params.raw,
         seed=params.seed,
-        progress=lambda n_done, n_total: door.show_progress("images", n_done, n_total, {}),
-        accepted=[event for event in read_history(door.path("accepted")) if event.category == category],
+        progress=lambda n_done, n_total: entry_point.show_progress("images", n_done, n_total, {}),
+        accepted=[event for event in read_history(entry_point.path("accepted")) if event.category == category],
     )
     card = describe(prepared, category=category, source=chosen.name, options=vars(source))
     counts = card["counts"]
-    write_metrics(door.path("metrics", "prepare", f"{category}.json"), counts)
-    write_json(door.path("cards", f"{category}.json"), card)
-    write_page(door.path("cards", f"{category}.html"), card, prepared.manifest)
-    door.say(
+    write_metrics(entry_point.path("metrics", "prepare", f"{category}.json"), counts)
+    write_json(entry_point.path("cards", f"{category}.json"), card)
+    write_page(entry_point.path("cards", f"{category}.html"), card, prepared.dataset)
+    entry_point.say(
         f"{category}: {counts['n_fit']} fit, {counts['n_calibrate']} calibrate, "
         f"{counts['n_test_good']} good and {counts['n_test_defective']} defective test images"
         + (f"; {counts['n_accepted']} of them accepted as good by a person" if counts["n_accepted"] else "")
     )
     for problem in prepared.warnings:
-        door.say(f"{category}: warning: {problem}")
+        entry_point.say(f"{category}: warning: {problem}")
     prepared.require_no_error()
 
 
 if __name__ == "__main__":
-    door.run(main)
+    entry_point.run(main)

@@ -1,6 +1,6 @@
 """Hold a gauge and its one threshold against test images that were changed in known ways."""
 
-import door
+import entry_point
 from gonogo.evaluation.robustness.robustness import (
     CELL_COLUMNS,
     RobustnessParams,
@@ -9,35 +9,35 @@ from gonogo.evaluation.robustness.robustness import (
     robustness_metrics,
 )
 from gonogo.files import write_metrics, write_rows
-from gonogo.images.dataset import read_manifest
+from gonogo.images.dataset import read_dataset
 from gonogo.inference.scorer import Scorer
 from gonogo.params import Params
 
 
 def main(category: str, params: Params) -> None:
     values = params.values("robustness", RobustnessParams)
-    manifest = read_manifest(door.path("prepared", category), params.raw)
-    scorer = Scorer(door.path("bundles", category))
+    dataset = read_dataset(entry_point.path("prepared", category), params.raw)
+    scorer = Scorer(entry_point.path("bundles", category))
     cells = robustness_card(
         lambda pixels: scorer.score_pixels(pixels[None])[0].score,
-        manifest,
+        dataset,
         values,
         threshold=scorer.threshold,
         seed=params.seed,
-        progress=door.show_progress,
+        progress=entry_point.show_progress,
     )
     metrics = robustness_metrics(cells)
-    fingerprint = {"data_fingerprint": manifest.fingerprint}
-    write_metrics(door.path("metrics", "robustness", f"{category}.json"), metrics | fingerprint)
-    write_rows(door.path("plots", "robustness", f"{category}.csv"), cell_rows(cells), CELL_COLUMNS)
+    fingerprint = {"data_fingerprint": dataset.fingerprint}
+    write_metrics(entry_point.path("metrics", "robustness", f"{category}.json"), metrics | fingerprint)
+    write_rows(entry_point.path("plots", "robustness", f"{category}.csv"), cell_rows(cells), CELL_COLUMNS)
     if "worst_false_alarm_rate" in metrics:
         worst, as_they_are = metrics["worst_false_alarm_rate"], metrics["false_alarm_rate.none"]
         corruption = metrics["worst_false_alarm_rate_corruption"]
-        door.say(
+        entry_point.say(
             f"{category}: of good test parts {as_they_are:.1%} are rejected as they are, and at severity 3 of 5 at "
             f"most {worst:.1%}, by {corruption}"
         )
 
 
 if __name__ == "__main__":
-    door.run(main)
+    entry_point.run(main)

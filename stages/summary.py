@@ -1,10 +1,10 @@
 """Gather the categories of this run, and only those, into one summary and one report page."""
 
-import door
+import entry_point
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.evaluation.accuracy.summary import summarise
 from gonogo.export.model_card import Measured, card_text
-from gonogo.files import read_json, read_manifest, read_rows, write_metrics, write_text
+from gonogo.files import read_json, read_rows, read_sealed, write_metrics, write_text
 from gonogo.params import Params
 from gonogo.reports.report import CategoryReport, read_studies, write_report
 
@@ -12,19 +12,19 @@ from gonogo.reports.report import CategoryReport, read_studies, write_report
 def main(params: Params) -> None:
     categories = [report_of(category) for category in params.categories]
     summary = summarise({c.name: c.evaluate for c in categories}, {c.name: c.parity for c in categories})
-    write_metrics(door.path("metrics", "summary.json"), summary)
-    write_report(door.path("report"), summary, categories, read_studies(door.path("searches")))
+    write_metrics(entry_point.path("metrics", "summary.json"), summary)
+    write_report(entry_point.path("report"), summary, categories, read_studies(entry_point.path("searches")))
     for category in categories:
-        write_text(door.path("plots", "model_cards", f"{category.name}.md"), model_card_of(category))
+        write_text(entry_point.path("plots", "model_cards", f"{category.name}.md"), model_card_of(category))
     if "image_auroc.mean" in summary:
         mean, worst = summary["image_auroc.mean"], summary["image_auroc.worst"]
-        door.say(f"image AUROC: mean {mean:.3f}, worst {worst:.3f} ({summary['image_auroc.worst_category']})")
-    door.say(f"open {door.path('report')}")
+        entry_point.say(f"image AUROC: mean {mean:.3f}, worst {worst:.3f} ({summary['image_auroc.worst_category']})")
+    entry_point.say(f"open {entry_point.path('report')}")
 
 
 def report_of(category: str) -> CategoryReport:
     prepare, evaluate, parity, bench = (
-        read_json(door.path("metrics", stage, f"{category}.json"))
+        read_json(entry_point.path("metrics", stage, f"{category}.json"))
         for stage in ("prepare", "evaluate", "parity", "bench")
     )
     return CategoryReport(
@@ -33,20 +33,20 @@ def report_of(category: str) -> CategoryReport:
         evaluate=evaluate,
         parity=parity,
         bench=bench,
-        rows=read_rows(door.path("plots", "records", f"{category}.csv")),
-        robustness=read_json(door.path("metrics", "robustness", f"{category}.json")),
-        robustness_rows=read_rows(door.path("plots", "robustness", f"{category}.csv")),
-        sheet=door.path("plots", "sheets", f"{category}.png"),
-        fit_rows=read_rows(door.path("plots", "suspicious", f"{category}.csv")),
-        fit_sheet=door.path("plots", "suspicious", f"{category}.png"),
-        certificate=ThresholdRecord.from_dict(read_manifest(door.path("bundles", category))["threshold"]).sentence,
+        rows=read_rows(entry_point.path("plots", "records", f"{category}.csv")),
+        robustness=read_json(entry_point.path("metrics", "robustness", f"{category}.json")),
+        robustness_rows=read_rows(entry_point.path("plots", "robustness", f"{category}.csv")),
+        sheet=entry_point.path("plots", "sheets", f"{category}.png"),
+        fit_rows=read_rows(entry_point.path("plots", "left_out", f"{category}.csv")),
+        fit_sheet=entry_point.path("plots", "left_out", f"{category}.png"),
+        certificate=ThresholdRecord.from_dict(read_sealed(entry_point.path("bundles", category))["threshold"]).sentence,
     )
 
 
 def model_card_of(category: CategoryReport) -> str:
-    bundle = read_manifest(door.path("bundles", category.name))
+    bundle = read_sealed(entry_point.path("bundles", category.name))
     return card_text(bundle, Measured(category.prepare, category.evaluate, category.rows), category.robustness)
 
 
 if __name__ == "__main__":
-    door.guard(lambda: main(Params(door.PARAMS)), label="summary")
+    entry_point.guard(lambda: main(Params(entry_point.PARAMS)), label="summary")

@@ -25,10 +25,10 @@ from gonogo.detectors import DETECTORS
 from gonogo.detectors.contract import Detector
 from gonogo.export.graph import export_onnx
 from gonogo.export.model_card import Measured
-from gonogo.export.parity import ParityParams, compare
+from gonogo.export.parity import ParityParams, check_parity
 from gonogo.export.write_bundle import write_bundle
 from gonogo.files import sha256_of
-from gonogo.images.dataset import Manifest
+from gonogo.images.dataset import Dataset
 from gonogo.model.fit_images import FitImages
 from gonogo.model.inspection import inspect_calibrate
 from gonogo.model.inspector import Inspector
@@ -120,39 +120,39 @@ def shares(seed: int) -> Shares:
     return shares_of(PREPARE, seed)
 
 
-def manifest_of(samples: Iterable[Sample], folder: Path, *, raw: Path = Path("no raw folder")) -> Manifest:
-    """The manifest that the prepare stage makes of samples, provided that it finds no error."""
+def manifest_of(samples: Iterable[Sample], folder: Path, *, raw: Path = Path("no raw folder")) -> Dataset:
+    """The dataset that the prepare stage makes of samples, provided that it finds no error."""
     prepared = prepare(samples, PREPARE, CALIBRATE, category="parts", folder=folder, raw=raw, seed=17, progress=unseen)
     prepared.require_no_error()
-    return prepared.manifest
+    return prepared.dataset
 
 
 @pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """The digit 0 as good parts, every other digit as a defect."""
     samples = Digits(normal_class=0).samples("digit_0", Path(), shares(17))
     return manifest_of(samples, tmp_path_factory.mktemp("digits"))
 
 
 @pytest.fixture(scope="session")
-def pixels(digits: Manifest) -> np.ndarray:
+def pixels(digits: Dataset) -> np.ndarray:
     """(12, 8, 8, 3) uint8: test images, good and defective."""
     records = digits.with_role("test")
     return np.stack([digits.pixels_of(record) for record in records[:: len(records) // 12][:12]])
 
 
 def fitted(
-    name: str, manifest: Manifest, *, seed: int = 17, regions: RegionParams = REGIONS, tiling: Tiling | None = None
+    name: str, dataset: Dataset, *, seed: int = 17, regions: RegionParams = REGIONS, tiling: Tiling | None = None
 ) -> Inspector:
-    """An inspector whose detector `name` was fitted on the manifest's fit images."""
+    """An inspector whose detector `name` was fitted on the dataset's fit images."""
     detector: Detector = DETECTORS[name](**OPTIONS[name])
     inspector = Inspector(detector, regions.inside, tiling=tiling)
-    detector.fit(FitImages(inspector, manifest, manifest.with_role("fit")[:40]), seed=seed)
+    detector.fit(FitImages(inspector, dataset, dataset.with_role("fit")[:40]), seed=seed)
     return inspector
 
 
 @pytest.fixture(scope="session")
-def anomalib_trained(digits: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def anomalib_trained(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what `anomalib_training` writes from 40 images of the digit 0; completes OPTIONS."""
     images, folder = tmp_path_factory.mktemp("digits_for_anomalib"), tmp_path_factory.mktemp("anomalib")
     (images / "good").mkdir()
@@ -174,7 +174,7 @@ EACH = [pytest.param(name, marks=needs_anomalib if name == "anomalib" else ()) f
 
 
 @pytest.fixture(scope="session")
-def fitted_once(digits: Manifest) -> Callable[[str], Inspector]:
+def fitted_once(digits: Dataset) -> Callable[[str], Inspector]:
     """A registered detector, fitted when it is first asked for; nobody may change it."""
     return cache(lambda name: fitted(name, digits))
 
@@ -194,15 +194,15 @@ def name_of(inspector: Inspector) -> str:
 
 def modelled(
     inspector: Inspector,
-    manifest: Manifest,
+    dataset: Dataset,
     folder: Path,
     *,
     regions: RegionParams = REGIONS,
     category: str = "digit_0",
 ) -> Model:
-    """A fitted inspector, calibrated on the manifest, saved in `folder` and loaded again."""
+    """A fitted inspector, calibrated on the dataset, saved in `folder` and loaded again."""
     name = name_of(inspector)
-    good, rule = inspect_calibrate(inspector, manifest, regions)
+    good, rule = inspect_calibrate(inspector, dataset, regions)
     save_model(
         folder,
         inspector,
@@ -211,29 +211,31 @@ def modelled(
         category=category,
         detector_name=name,
         options=OPTIONS[name],
-        data_fingerprint=manifest.fingerprint,
-        fitted_on=[record.path for record in manifest.with_role("fit")[:40]],
+        data_fingerprint=dataset.fingerprint,
+        fitted_on=[record.path for record in dataset.with_role("fit")[:40]],
         calibrated_on=good.score_rows(),
     )
     return load_model(folder)
 
 
 @pytest.fixture(scope="session")
-def digits_model(digits: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+def digits_model(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Model:
     """The digits' PCA gauge, before its export."""
     return modelled(fitted("pca", digits), digits, tmp_path_factory.mktemp("digits_model"))
 
 
-def bundled(model: Model, manifest: Manifest, folder: Path) -> Path:
-    """The bundle in `folder` of a model that is proven on the manifest."""
+def bundled(model: Model, dataset: Dataset, folder: Path) -> Path:
+    """The bundle in `folder` of a model that is proven on the dataset."""
     export_onnx(model.inspector, folder / "gauge.onnx", metadata=bundle_facts(model), opset=18)
-    parity = compare(model, folder / "gauge.onnx", manifest, ParityParams(1e-4, [1, 8], [[9, 9], [30, 20]], 0.01, 0.02))
-    write_bundle(folder / "bundle", folder / "gauge.onnx", model, parity, manifest, MEASURED)
+    parity = check_parity(
+        model, folder / "gauge.onnx", dataset, ParityParams(1e-4, [1, 8], [[9, 9], [30, 20]], 0.01, 0.02)
+    )
+    write_bundle(folder / "bundle", folder / "gauge.onnx", model, parity, dataset, MEASURED)
     return folder / "bundle"
 
 
 @pytest.fixture(scope="session")
-def bundle(digits: Manifest, digits_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(digits: Dataset, digits_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of `digits_model`, proven on the digits."""
     return bundled(digits_model, digits, tmp_path_factory.mktemp("gauge"))
 
@@ -287,12 +289,12 @@ def run_stage(folder: Path, stage: str, category: str | None = "digit_0") -> Ran
         patch.syspath_prepend(str(script.parent))
         patch.setattr(sys, "argv", [str(script), *(["--category", category] if category else [])])
         patch.setattr(sys, "dont_write_bytecode", True)
-        patch.delitem(sys.modules, "door", raising=False)
+        patch.delitem(sys.modules, "entry_point", raising=False)
         try:
             runpy.run_path(str(script), run_name="__main__")
         except SystemExit as end:
             status = int(end.code or 0)
-        sys.modules.pop("door", None)
+        sys.modules.pop("entry_point", None)
     return Ran(status, out.getvalue(), err.getvalue())
 
 

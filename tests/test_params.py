@@ -17,7 +17,7 @@ seed: 3
 categories: [brick, digit_0]
 prepare: {source: surfaces, window: 48}
 fit:
-  {detector: pca, device: cpu, memory_budget_mb: null, tiling: null, suspicious: 6,
+  {detector: pca, device: cpu, memory_budget_mb: null, tiling: null, left_out: 6,
    image_size: 16, explained_variance: 0.5}
 calibrate: {false_alarm_rate: 0.1, confidence: 0.95, margin: 1.0e-3, method: holdout, folds: 5, tail_share: 0.2,
             probability: null, defect_rate: null}
@@ -38,7 +38,7 @@ def test_an_override_merges_into_its_section(tmp_path):
         "device": "cpu",
         "memory_budget_mb": None,
         "tiling": None,
-        "suspicious": 6,
+        "left_out": 6,
         "image_size": 8,
         "explained_variance": 0.5,
     }

@@ -92,13 +92,13 @@ def json_object(data: bytes, path: Path) -> dict[str, Any]:
     return content
 
 
-def write_manifest(folder: Path, content: Mapping[str, Any], files: Iterable[str]) -> None:
+def seal(folder: Path, content: Mapping[str, Any], files: Iterable[str]) -> None:
     """Write `folder/manifest.json`: `content`, the hash of each of `files`, and a hash of the manifest itself."""
     body = dict(content) | {"files": {name: sha256_of(folder / name) for name in sorted(files)}}
     write_json(folder / "manifest.json", body | {"manifest_sha256": _digest(body)})
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_sealed(folder: Path) -> dict[str, Any]:
     """Read `folder/manifest.json` and verify it and every file that it lists.
 
     Raises:
@@ -107,7 +107,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     if not (folder / "manifest.json").is_file():
         raise IntegrityError(f"{folder} has no manifest.json; expected a folder that the pipeline wrote")
-    body = checked_manifest((folder / "manifest.json").read_bytes(), folder)
+    body = parse_sealed((folder / "manifest.json").read_bytes(), folder)
     for name, expected in body["files"].items():
         path = folder / name
         if not path.is_file():
@@ -117,7 +117,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return body
 
 
-def checked_manifest(data: bytes, folder: Path) -> dict[str, Any]:
+def parse_sealed(data: bytes, folder: Path) -> dict[str, Any]:
     """What the manifest of `folder` says, without its own hash. The files that it lists are not looked at.
 
     Raises:

@@ -195,9 +195,9 @@ def test_an_experiment_that_fails_is_an_error_with_its_reason_and_others_give_th
             return {"evaluate": {"image_auroc": 0.9, "recall": 0.1}, "bench": {"p50_ms": 3.0, "bundle_mb": 2.0}}[stage]
 
     clone = Clone()
-    measure = ablation.experiments(clone, {"fit.suspicious": 0})
+    measure = ablation.experiments(clone, {"fit.left_out": 0})
     assert measure("a", "brick", {"seed": 18}) == {"image_auroc": 0.9, "p50_ms": 3.0, "bundle_mb": 2.0}
-    assert sorted(clone.settings) == ['categories=["brick"]', "fit.suspicious=0", "seed=18"]
+    assert sorted(clone.settings) == ['categories=["brick"]', "fit.left_out=0", "seed=18"]
     clone.reason = "fit@brick: DataError: too few"
     with pytest.raises(PipelineError, match="too few"):
         measure("b", "brick", {})

@@ -9,7 +9,7 @@ import pytest
 from conftest import REGIONS, fitted
 from gonogo.calibration.pixel_threshold import GoodPixels
 from gonogo.errors import DataError
-from gonogo.model.inspection import inspect_calibrate, inspected
+from gonogo.model.inspection import inspect_calibrate, score_images
 
 SIGMA = replace(REGIONS, pixel_threshold="sigma")
 
@@ -94,7 +94,7 @@ def test_maps_without_any_difference_mark_none_of_their_pixels(params, value):
 def test_pixels_outside_the_roi_do_not_count(params):
     inside = replace(params, roi=[[0.1, 0.2], [0.9, 0.3], [0.5, 0.9]])
     maps = maps_of(2)
-    kept = [anomaly_map[inside.inspected(*anomaly_map.shape)][None] for anomaly_map in maps]
+    kept = [anomaly_map[inside.roi_mask(*anomaly_map.shape)][None] for anomaly_map in maps]
     record = threshold_of(inside, maps)
     assert record == threshold_of(params, kept)
     assert record.n_pixels < 0.5 * sum(anomaly_map.size for anomaly_map in maps)
@@ -127,7 +127,7 @@ def test_a_map_that_is_not_finite_or_not_there_gives_no_threshold():
 def test_every_detector_that_localises_gets_its_threshold_from_calibrate_maps_alone(inspector, digits):
     params = replace(REGIONS, pixel_false_positive_rate=0.01)
     scores, rule = inspect_calibrate(inspector, digits, params)
-    good_scores, maps = zip(*inspected(inspector, digits, digits.with_role("calibrate")), strict=True)
+    good_scores, maps = zip(*score_images(inspector, digits, digits.with_role("calibrate")), strict=True)
     np.testing.assert_array_equal(scores.scores, good_scores)
     assert rule.params == params
     if inspector.detector.localises:

@@ -229,7 +229,7 @@ def test_closing_does_not_reach_out_of_what_is_inspected():
     everywhere, inside = rule(closing=9), rule(closing=9, roi=l_shape)
     reached = defect_mask(anomaly_map, everywhere)
     assert reached[20, 18:22].all()
-    expected = reached & inside.params.inspected(40, 40)
+    expected = reached & inside.params.roi_mask(40, 40)
     np.testing.assert_array_equal(defect_mask(anomaly_map, inside), expected)
     assert expected[20, 18:20].all()
     assert not expected[20, 20:].any()
@@ -260,7 +260,7 @@ def test_the_direction_and_the_first_corner_of_a_polygon_do_not_matter():
 
 @pytest.mark.parametrize(("height", "width"), [(40, 100), (1000, 1300), (7, 3)])
 def test_a_border_is_the_same_fraction_of_every_side(height, width):
-    inspected = replace(REGIONS, border=0.2).inspected(height, width)
+    inspected = replace(REGIONS, border=0.2).roi_mask(height, width)
     rows, columns = ((np.arange(n) + 0.5) / n for n in (height, width))
     expected = ((rows > 0.2) & (rows < 0.8))[:, None] & ((columns > 0.2) & (columns < 0.8))
     assert abs(int(inspected.sum()) - int(expected.sum())) <= 0.01 * expected.sum()
@@ -269,7 +269,7 @@ def test_a_border_is_the_same_fraction_of_every_side(height, width):
 
 
 def test_a_roi_at_the_original_size_is_the_polygon_to_a_cells_width():
-    inspected = replace(REGIONS, roi=[[0.25, 0.5], [0.75, 0.5], [0.75, 1.0], [0.25, 1.0]]).inspected(300, 900)
+    inspected = replace(REGIONS, roi=[[0.25, 0.5], [0.75, 0.5], [0.75, 1.0], [0.25, 1.0]]).roi_mask(300, 900)
     rows, columns = np.nonzero(inspected)
     assert (rows.min(), rows.max()) == (150, 299)
     assert columns.min() == pytest.approx(225, abs=900 / CELLS)

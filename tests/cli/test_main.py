@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from gonogo.cli.main import main
-from gonogo.files import read_manifest, write_manifest
+from gonogo.files import read_sealed, seal
 from gonogo.inference.scorer import Scorer
 from gonogo.line.outputs import line_of
 
@@ -187,7 +187,7 @@ def test_a_bundle_whose_scores_are_no_numbers_passes_no_part(bundle, files, tmp_
     proto.graph.initializer.append(onnx.helper.make_tensor("nan", onnx.TensorProto.FLOAT, [1], [np.nan]))
     proto.graph.node.append(onnx.helper.make_node("Add", ["true_score", "nan"], ["score"]))
     onnx.save(proto, gauge)
-    write_manifest(tmp_path / "bundle", read_manifest(bundle), ["gauge.onnx"])
+    seal(tmp_path / "bundle", read_sealed(bundle), ["gauge.onnx"])
     assert main(["score", str(tmp_path / "bundle"), str(files["good"]), "--json"]) == 4
     assert "gave the score nan" in json.loads(capsys.readouterr().out)["error"]["message"]
 

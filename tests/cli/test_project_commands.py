@@ -165,7 +165,7 @@ def test_a_category_is_described_with_the_parameters_that_its_stages_read(capsys
     fit = report["parameters"]["fit"]
     assert fit["detector"] == "pca"
     assert "coreset_ratio" not in fit  # an option of the detector that the override replaced
-    assert fit["suspicious"] == written["fit"]["suspicious"]
+    assert fit["left_out"] == written["fit"]["left_out"]
     assert report["parameters"]["prepare"]["calibrate_share"] == written["prepare"]["calibrate_share"]
     assert report["images"] == read_json(METRICS / "prepare" / "digit_0.json")
 

@@ -25,7 +25,7 @@ from gonogo.inference.scorer import Scorer
 from gonogo.line.many import LEAST_PART, score_many
 from gonogo.model.fit import FitParams
 from gonogo.model.fit_images import FitImages
-from gonogo.model.inspection import inspect_records, inspected
+from gonogo.model.inspection import inspect_records, score_images
 from gonogo.model.inspector import Inspector
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,7 +116,7 @@ def test_a_worker_with_other_software_or_without_the_projects_folder_computes_no
 
 
 @pytest.fixture(scope="module")
-def spread(digits, cluster):
+def map_on(digits, cluster):
     """The digits, which the cluster's workers look at."""
     return replace(digits, cluster=cluster)
 
@@ -131,10 +131,10 @@ def learned(name, manifest, progress=lambda *_: None, **options):
 
 
 @pytest.fixture(scope="module")
-def padims(digits, spread):
+def padims(digits, map_on):
     """PaDiM fitted here, and on the cluster while one of its workers is killed."""
     kill = KillOne()
-    there, images = learned("padim", spread, kill)
+    there, images = learned("padim", map_on, kill)
     assert images.n_parts >= 3
     assert kill.killed
     return learned("padim", digits)[0], there
@@ -150,19 +150,19 @@ def test_padim_learns_the_same_but_for_rounding_though_a_worker_was_killed(padim
     np.testing.assert_allclose(theirs.scores, ours.scores, rtol=1e-6)
 
 
-def test_scores_and_maps_are_the_same_bits(padims, digits, spread):
+def test_scores_and_maps_are_the_same_bits(padims, digits, map_on):
     _, there = padims
     records = digits.with_role("test")[:20]
-    ours, theirs = (list(inspected(there, who, records)) for who in (digits, spread))
+    ours, theirs = (list(score_images(there, who, records)) for who in (digits, map_on))
     assert len(ours) == 20
     for (our_score, our_map), (their_score, their_map) in zip(ours, theirs, strict=True):
         assert our_score == their_score
         assert np.array_equal(our_map, their_map)
 
 
-def test_patchcores_coreset_of_coresets_covers_every_patch_within_the_radius_that_it_says(digits, spread):
+def test_patchcores_coreset_of_coresets_covers_every_patch_within_the_radius_that_it_says(digits, map_on):
     here, there = (
-        learned("patchcore", who, image_size=32, bank_patches=40, coreset_ratio=None)[0] for who in (digits, spread)
+        learned("patchcore", who, image_size=32, bank_patches=40, coreset_ratio=None)[0] for who in (digits, map_on)
     )
     exact, bound = here.detector.facts()["covering_radius"], there.detector.facts()["covering_radius_at_most"]
     images = FitImages(here, digits, digits.with_role("fit"))
@@ -214,7 +214,7 @@ def test_fit_and_evaluate_on_a_cluster_write_the_same_bytes(fitted_here, tmp_pat
     said = run_stages(there, "fit evaluate", RAY_ADDRESS=ray.get_runtime_context().gcs_address)
     assert "digit_0: 2 workers of Ray look at the images; alone, forecast" in said
     names = ["models/digit_0/detector.safetensors", "models/digit_0/manifest.json", "metrics/evaluate/digit_0.json"]
-    names += ["plots/records/digit_0.csv", "plots/regions/digit_0.csv", "plots/suspicious/digit_0.csv"]
+    names += ["plots/records/digit_0.csv", "plots/regions/digit_0.csv", "plots/left_out/digit_0.csv"]
     for name in names:
         assert (there / name).read_bytes() == (fitted_here / name).read_bytes(), name
 
@@ -299,9 +299,9 @@ def rows_in(path):
 def test_rows_of_another_bundle_are_not_mixed_in(scored, bundle, folder, cluster, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(bundle, other)
-    from gonogo.files import read_manifest, write_manifest
+    from gonogo.files import read_sealed, seal
 
-    write_manifest(other, read_manifest(bundle) | {"category": "another"}, ["gauge.onnx"])
+    seal(other, read_sealed(bundle) | {"category": "another"}, ["gauge.onnx"])
     with pytest.raises(DataError, match=r"has rows of the bundle .*name another folder"):
         score_many(other, [str(folder)], str(scored[0]), cluster=cluster, progress=pytest.fail)
     with pytest.raises(IntegrityError, match="has no manifest"):
@@ -325,7 +325,7 @@ def test_without_ray_the_extra_is_named(monkeypatch):
 
 
 def test_one_machines_budget_and_its_gpu_do_not_go_with_a_cluster():
-    alone = {"tiling": None, "suspicious": 6, "shots": None, "rotations": 1, "finetune": None}
+    alone = {"tiling": None, "left_out": 6, "shots": None, "rotations": 1, "finetune": None}
     with pytest.raises(ConfigError, match=r"fit.memory_budget_mb is 900 .*set one of the two to null"):
         FitParams(device="auto", cluster="ray", memory_budget_mb=900, **alone)
     with pytest.raises(ConfigError, match=r"fit.device is 'cuda' and fit.cluster is 'ray'"):

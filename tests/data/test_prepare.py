@@ -123,8 +123,8 @@ def test_defective_shots_of_a_part_in_fit_or_calibrate_are_left_out_and_counted(
 def test_a_group_pattern_reads_the_group_from_the_name(tmp_path):
     samples = [part(f"{i:02d}_cropped_{j}", roles=ROLES) for i in range(15) for j in range(4)]
     found = prepared(samples, tmp_path, group_pattern=r"([^/]*)_cropped")
-    assert {record.group_id for record in found.manifest.records} == {f"{i:02d}" for i in range(15)}
-    assert len({(record.group_id, record.role) for record in found.manifest.records}) == 15
+    assert {record.group_id for record in found.dataset.records} == {f"{i:02d}" for i in range(15)}
+    assert len({(record.group_id, record.role) for record in found.dataset.records}) == 15
     with pytest.raises(ConfigError, match="finds no group id in 'train00'"):
         prepared([*samples, *parts()], tmp_path, group_pattern=r"([^/]*)_cropped")
     with pytest.raises(ConfigError, match="put parentheses around"):
@@ -220,9 +220,9 @@ def test_empty_and_absent_masks_are_warnings_and_leave_the_image_without_one(tmp
     text = "\n".join(map(str, found.warnings))
     assert "1 mask without a marked pixel, which pixel metrics leave out: images/empty.png" in text
     assert "1 image defective but without a mask, which pixel metrics leave out: images/none.png" in text
-    by_name = {record.path: record for record in found.manifest.records}
-    assert found.manifest.mask_of(by_name["images/empty.png"]) is None
-    assert found.manifest.mask_of(by_name["images/bad00.png"]).sum() == 6
+    by_name = {record.path: record for record in found.dataset.records}
+    assert found.dataset.mask_of(by_name["images/empty.png"]) is None
+    assert found.dataset.mask_of(by_name["images/bad00.png"]).sum() == 6
 
 
 def test_a_set_without_any_mask_is_no_problem(tmp_path):
@@ -367,7 +367,7 @@ def test_the_page_shows_the_counts_the_problems_and_the_pictures(tmp_path):
         "masks_at_fault": 1,
         "boxes": 0,
     }
-    write_page(tmp_path / "card.html", card, found.manifest)
+    write_page(tmp_path / "card.html", card, found.dataset)
     page = (tmp_path / "card.html").read_text(encoding="utf-8")
     assert "<title>parts &amp; more: data card</title>" in page
     assert "<b>24</b>" in page  # fit
@@ -375,5 +375,5 @@ def test_the_page_shows_the_counts_the_problems_and_the_pictures(tmp_path):
     assert "<odd>" not in page
     assert page.count("data:image/jpeg;base64,") == 8 + 8 + 6 + 6
     assert "http" not in page
-    write_page(tmp_path / "again.html", card, found.manifest)
+    write_page(tmp_path / "again.html", card, found.dataset)
     assert (tmp_path / "again.html").read_bytes() == (tmp_path / "card.html").read_bytes()

@@ -12,7 +12,7 @@ from gonogo.detectors import DETECTORS
 from gonogo.evaluation.accuracy.metrics import auroc
 from gonogo.evaluation.accuracy.pixel_metrics import pixel_metrics
 from gonogo.model.fit_images import FitImages
-from gonogo.model.inspection import inspected
+from gonogo.model.inspection import score_images
 from gonogo.model.inspector import Inspector
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -34,6 +34,6 @@ def test_good_and_defective_parts_are_told_apart_and_it_is_shown_where(detector,
     inspector = Inspector(DETECTORS[detector]())
     inspector.detector.fit(FitImages(inspector, manifest, manifest.with_role("fit")), seed=17)
     test = manifest.with_role("test")
-    scores, maps = zip(*inspected(inspector, manifest, test), strict=True)
+    scores, maps = zip(*score_images(inspector, manifest, test), strict=True)
     assert auroc(np.array(scores), np.array([record.label == 1 for record in test])) > 0.99
     assert pixel_metrics(maps, map(manifest.mask_of, test)).aupro_30 > aupro_30

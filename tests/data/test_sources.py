@@ -17,7 +17,7 @@ from gonogo.calibration.threshold import groups_needed
 from gonogo.data import surfaces
 from gonogo.data.defects import DEFECTS, visible_defect
 from gonogo.data.digits import Digits
-from gonogo.data.prepare.deal import deal
+from gonogo.data.prepare.split import split
 from gonogo.data.surfaces import PHOTOGRAPHS, Surfaces
 from gonogo.errors import ConfigError, MissingExtraError
 from gonogo.params import build
@@ -30,7 +30,7 @@ SIDE = 512
 def by_name(source: Surfaces | Digits, seed: int = 0) -> dict[str, SimpleNamespace]:
     """The samples with the role that prepare deals them."""
     samples = list(source.samples("any", Path(), shares(seed)))
-    dealt = deal(samples, [str(number) for number in range(len(samples))], shares(seed))
+    dealt = split(samples, [str(number) for number in range(len(samples))], shares(seed))
     assert not dealt.conflicts
     assert not dealt.left_out
     named = {

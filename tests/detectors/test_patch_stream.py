@@ -10,9 +10,9 @@ from gonogo.detectors.memory_bank.patch_stream import (
     Plan,
     Reduction,
     Taken,
-    leave,
+    merge_parts,
     plan_patches,
-    put_together,
+    select_from_part,
     selection_bytes,
 )
 from gonogo.errors import DataError
@@ -108,12 +108,12 @@ def test_the_same_seed_leaves_the_same_patches(features):
 
 
 def together(features, *, kind="none", dims=None, keep=12, size=13):
-    """What parts of so many images leave, looked at each for itself, put together; and of how many patches."""
+    """What parts of so many images keep, each chosen for itself, merged; and of how many patches."""
     reduction = Reduction(kind, dims, seed=3)
     numbers = torch.arange(50 * P).view(50, P)
     parts = [slice(start, start + size) for start in range(0, 50, size)]
-    looked = [leave(features[p].flatten(0, 1), numbers[p].flatten(), reduction, keep) for p in parts]
-    return put_together(looked, reduction)
+    looked = [select_from_part(features[p].flatten(0, 1), numbers[p].flatten(), reduction, keep) for p in parts]
+    return merge_parts(looked, reduction)
 
 
 def test_parts_looked_at_each_for_itself_leave_patches_within_the_same_bound(features):
@@ -142,12 +142,12 @@ def test_a_reduction_of_parts_is_that_of_all_patches_and_the_bound_holds_in_it(f
 
 def test_a_part_with_no_patch_leaves_nothing_and_no_part_with_one_is_an_error(features):
     none, reduction = torch.empty(0, D), Reduction("pca", 3, seed=3)
-    empty = leave(none, torch.arange(0), reduction, 12)
-    full = leave(features.flatten(0, 1), torch.arange(50 * P), reduction, 12)
-    left, n_patches = put_together([empty, full, empty], reduction)
+    empty = select_from_part(none, torch.arange(0), reduction, 12)
+    full = select_from_part(features.flatten(0, 1), torch.arange(50 * P), reduction, 12)
+    left, n_patches = merge_parts([empty, full, empty], reduction)
     assert (len(left.patches), n_patches) == (12, 50 * P)
     with pytest.raises(DataError, match="no patch of a fit image is left"):
-        put_together([empty], reduction)
+        merge_parts([empty], reduction)
 
 
 @pytest.mark.parametrize("room", [10_000, 60_000, 300_000, 1_000_000])

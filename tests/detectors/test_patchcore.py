@@ -9,13 +9,13 @@ from torch import Tensor
 from gonogo.detectors.patchcore import PatchCore, nearest_index, proximity
 from gonogo.errors import ConfigError, DataError
 from gonogo.export.graph import export_onnx
-from gonogo.images.dataset import Manifest
+from gonogo.images.dataset import Dataset
 from gonogo.inference.scorer import open_session, run_session
 from gonogo.model.fit_images import FitImages
 from gonogo.model.inspector import Inspector
 
 
-def fitted(digits: Manifest, n_images: int = 6, **options: object) -> PatchCore:
+def fitted(digits: Dataset, n_images: int = 6, **options: object) -> PatchCore:
     """A PatchCore of some digits."""
     detector = PatchCore(image_size=64, **options)
     return detector.fit(FitImages(Inspector(detector), digits, digits.with_role("fit")[:n_images]), seed=3)
@@ -27,7 +27,7 @@ def patches_of(detector: PatchCore, pixels: np.ndarray) -> Tensor:
         return detector.patch_features(Inspector(detector).resized(torch.from_numpy(pixels))).flatten(0, 2)
 
 
-def fit_patches(detector: PatchCore, digits: Manifest, n_images: int = 6) -> Tensor:
+def fit_patches(detector: PatchCore, digits: Dataset, n_images: int = 6) -> Tensor:
     """(n * p, d) of the images that `fitted` fits on."""
     records = digits.with_role("fit")[:n_images]
     return torch.cat([patches_of(detector, digits.pixels_of(record)[None]) for record in records])
@@ -255,7 +255,7 @@ def test_a_budget_that_all_patches_fit_in_changes_no_bit_of_the_bank(digits):
     assert all(torch.equal(within.state_dict()[name], tensor) for name, tensor in without.state_dict().items())
 
 
-def in_parts(digits: Manifest, room: int, **options: object) -> PatchCore:
+def in_parts(digits: Dataset, room: int, **options: object) -> PatchCore:
     """A PatchCore of 30 digits, whose 1,920 patches need 2.5 MB at once."""
     detector = PatchCore(image_size=64, **options)
     detector.room = room

@@ -15,9 +15,9 @@ from gonogo.detectors.softpatch import SoftPatch, local_outlier_factors
 from gonogo.errors import DataError
 from gonogo.evaluation.accuracy.metrics import auroc
 from gonogo.evaluation.accuracy.pixel_metrics import pixel_metrics
-from gonogo.images.dataset import Manifest
+from gonogo.images.dataset import Dataset
 from gonogo.model.fit_images import FitImages
-from gonogo.model.inspection import inspected
+from gonogo.model.inspection import score_images
 from gonogo.model.inspector import Inspector
 
 
@@ -46,7 +46,7 @@ def test_outlier_factors_of_many_equal_rows_are_one_and_a_lonely_row_stands_out(
     np.testing.assert_allclose(others, 1.0, rtol=1e-6)
 
 
-def fitted_on_digits(digits: Manifest, **options: object) -> tuple[Inspector, torch.Tensor]:
+def fitted_on_digits(digits: Dataset, **options: object) -> tuple[Inspector, torch.Tensor]:
     """A SoftPatch of nine digits that keeps every patch it may, and their patches (9, p, d)."""
     detector = SoftPatch(image_size=64, coreset_ratio=1.0, lof_neighbors=4, **options)
     inspector = Inspector(detector)
@@ -121,18 +121,18 @@ def test_with_a_fifth_of_the_defects_among_the_fit_images_it_finds_more_of_them_
         seed=17,
         progress=unseen,
     )
-    manifest = prepared.manifest
-    fit = manifest.with_role("fit")
+    dataset = prepared.dataset
+    fit = dataset.with_role("fit")
     slipped_in = [record for record in fit if record.label == 1]
     assert len(slipped_in) >= 10
     found = {}
     for detector in (PatchCore(image_size=128), SoftPatch(image_size=128)):
         inspector = Inspector(detector)
-        detector.fit(FitImages(inspector, manifest, fit), seed=17)
-        shown = [*manifest.with_role("test"), *slipped_in]
-        scores, maps = zip(*inspected(inspector, manifest, shown), strict=True)
+        detector.fit(FitImages(inspector, dataset, fit), seed=17)
+        shown = [*dataset.with_role("test"), *slipped_in]
+        scores, maps = zip(*score_images(inspector, dataset, shown), strict=True)
         image_auroc = auroc(np.array(scores), np.array([record.label == 1 for record in shown]))
-        aupro_30 = pixel_metrics(maps, map(manifest.mask_of, shown)).aupro_30
+        aupro_30 = pixel_metrics(maps, map(dataset.mask_of, shown)).aupro_30
         found[type(detector)] = np.array([image_auroc, aupro_30])
     image_auroc, aupro_30 = found[SoftPatch] - found[PatchCore]
     assert image_auroc > 0.1

@@ -9,7 +9,7 @@ import pytest
 
 from gonogo.errors import ConfigError, DataError, GonogoError, IntegrityError, MissingExtraError
 from gonogo.evaluation.speed import bench
-from gonogo.evaluation.speed.bench import BenchParams, floor_figures, measure
+from gonogo.evaluation.speed.bench import BenchParams, measure, roofline_figures
 from gonogo.evaluation.speed.roofline import Work, count_work
 from gonogo.evaluation.speed.timing import settings
 
@@ -25,10 +25,10 @@ MEASURED = [
     "rest_p50_ms",
     "regions_p50_ms",
     "peak_memory_mb",
-    "floor_ms",
-    "floor_model_ms",
-    "floor_decode_ms",
-    "times_floor",
+    "roofline_ms",
+    "roofline_model_ms",
+    "roofline_decode_ms",
+    "times_roofline",
     "matmul_gflops",
     "copy_gb_per_s",
     "gflop_per_image",
@@ -81,22 +81,22 @@ def test_the_process_needs_neither_torch_nor_any_package_of_the_pipeline(figures
     assert figures["runs"] == PARAMS.runs  # the fixture's packages end any process that imports them
 
 
-def test_the_floor_is_operations_and_bytes_over_the_best_rates_and_the_verdict_its_median_over_that():
+def test_the_roofline_is_operations_and_bytes_over_the_best_rates_and_the_verdict_its_median_over_that():
     work = Work(operations=4 * 10**9, bytes=8 * 10**6)
     product, copy = 2 * 1024**3 / 50e9, 8e6 / 20e9  # 50 GFLOP/s and 20 GB/s
     rounds = [(2 * product, copy, 3e-3), (product, 3 * copy, 5e-3), (9 * product, 9 * copy, 9e-3)]
-    figures = floor_figures(work, rounds, 200.0)
+    figures = roofline_figures(work, rounds, 200.0)
     assert figures["matmul_gflops"] == pytest.approx(50)
     assert figures["copy_gb_per_s"] == pytest.approx(20)
-    assert figures["floor_model_ms"] == pytest.approx(80 + 0.4)
-    assert figures["floor_decode_ms"] == pytest.approx(3)
-    assert figures["floor_ms"] == pytest.approx(83.4)
-    assert figures["times_floor"] == pytest.approx(200 / 83.4)
+    assert figures["roofline_model_ms"] == pytest.approx(80 + 0.4)
+    assert figures["roofline_decode_ms"] == pytest.approx(3)
+    assert figures["roofline_ms"] == pytest.approx(83.4)
+    assert figures["times_roofline"] == pytest.approx(200 / 83.4)
     assert (figures["gflop_per_image"], figures["mb_per_image"]) == (4, 8)
 
 
 def test_a_copy_too_small_to_time_is_made_larger_and_counted_so():
-    figures = floor_figures(Work(0, 1000), [(1e-3, 1e-4, 1e-3)], 10.0)
+    figures = roofline_figures(Work(0, 1000), [(1e-3, 1e-4, 1e-3)], 10.0)
     assert figures["copy_gb_per_s"] == pytest.approx(2**20 / 1e-4 / 1e9)
 
 

@@ -16,7 +16,7 @@ from gonogo.evaluation.accuracy.curves import write_curves
 from gonogo.evaluation.accuracy.evaluate import REGION_COLUMNS, EvaluateParams, evaluate, per_image_rows, region_rows
 from gonogo.evaluation.accuracy.metrics import bootstrap_intervals
 from gonogo.files import read_json, read_rows, sha256_of, write_metrics, write_rows
-from gonogo.images.dataset import Manifest
+from gonogo.images.dataset import Dataset
 from gonogo.model.fit_images import FitImages
 from gonogo.model.inspection import inspect_records
 
@@ -127,7 +127,7 @@ def test_other_test_images_leave_the_threshold_and_every_calibrate_score_as_they
 
 def test_the_score_of_an_image_does_not_depend_on_the_other_test_images(marked, marked_model, evaluation):
     kept = marked.with_role("fit", "calibrate") + marked.with_role("test")[::3]
-    few = Manifest(marked.folder, marked.raw, tuple(sorted(kept, key=lambda record: record.path)))
+    few = Dataset(marked.folder, marked.raw, tuple(sorted(kept, key=lambda record: record.path)))
     model = dataclasses.replace(marked_model, manifest=marked_model.manifest | {"data_fingerprint": few.fingerprint})
     alone = evaluate(model, few, PARAMS, seed=17)
     scores = dict(zip([record.path for record in marked.with_role("test")], evaluation.test.scores, strict=True))
@@ -273,7 +273,7 @@ def test_a_border_leaves_out_its_pixels_of_both_the_threshold_and_the_rate_and_m
     )
     inspected, n_marked = 0, 0
     for record, mask in found:
-        inside = regions.inspected(record.height, record.width)
+        inside = regions.roi_mask(record.height, record.width)
         assert not (mask & ~inside).any()
         inspected += int(inside.sum()) * (record.label == 0)
         n_marked += int(mask.sum()) * (record.label == 0)
@@ -346,10 +346,10 @@ def test_the_curves_run_through_every_corner_and_enclose_the_image_metrics(evalu
     assert steps == pytest.approx(evaluation.metrics["image_ap"], abs=1e-12)
 
 
-def of_label(manifest, model, label):
+def of_label(dataset, model, label):
     """The evaluation on the test images of one label alone, or of both."""
-    records = tuple(r for r in manifest.records if r.role != "test" or label is None or r.label == label)
-    kept = dataclasses.replace(manifest, records=records)
+    records = tuple(r for r in dataset.records if r.role != "test" or label is None or r.label == label)
+    kept = dataclasses.replace(dataset, records=records)
     model = dataclasses.replace(model, manifest=model.manifest | {"data_fingerprint": kept.fingerprint})
     return evaluate(model, kept, PARAMS, seed=17)
 

@@ -15,7 +15,7 @@ from gonogo.calibration.threshold import certified_rate, threshold_of
 from gonogo.cli.main import main
 from gonogo.errors import ConfigError
 from gonogo.evaluation.accuracy.operating_points import ScoresByKind, operating_points, write_operating_page
-from gonogo.files import write_manifest, write_rows
+from gonogo.files import seal, write_rows
 
 SCORES = ScoresByKind(good=[1.0, 2.0, 9.0], by_type={"hole": [5.0, 12.0], "stain": [3.0]})
 
@@ -119,7 +119,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ThresholdRecord:
     ]
     write_rows(tmp_path / "plots" / "records" / "tile.csv", rows)
     (tmp_path / "models" / "tile").mkdir(parents=True)
-    write_manifest(tmp_path / "models" / "tile", {"schema": 2, "threshold": record.to_dict()}, [])
+    seal(tmp_path / "models" / "tile", {"schema": 2, "threshold": record.to_dict()}, [])
     monkeypatch.chdir(tmp_path)
     return record
 

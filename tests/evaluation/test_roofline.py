@@ -1,4 +1,4 @@
-"""The floor counts what a graph must do, by hand where a hand can, and nothing that could be had for less."""
+"""The roofline counts what a graph must do, by hand where a hand can, and nothing that could be had for less."""
 
 import numpy as np
 import onnx

@@ -80,7 +80,7 @@ def test_damage_shows_where_the_gauge_looks(manifest):
     regions = dataclasses.replace(REGIONS, border=0.4)
     record = manifest.with_role("calibrate")[0]
     pixels = manifest.pixels_of(record)
-    inspected = regions.inspected(*pixels.shape[:2])
+    inspected = regions.roi_mask(*pixels.shape[:2])
     assert 0 < inspected.sum() < 0.2 * inspected.size
     for seed in range(20):
         changed = (damaged(pixels, record, regions, seed=seed) != pixels).any(axis=2)

@@ -14,7 +14,7 @@ import pytest
 
 from gonogo.cli.main import main
 from gonogo.errors import DataError, IntegrityError
-from gonogo.files import checked_manifest, read_manifest, write_manifest
+from gonogo.files import parse_sealed, read_sealed, seal
 from gonogo.inference.bundle import _packed, pack, read_bundle, unpack
 from gonogo.inference.scorer import Scorer
 
@@ -93,10 +93,10 @@ def contents(bundle):
 
 def edited(contents, tmp_path, **changes):
     """The files with a manifest that says something else, and whose own hash is right again."""
-    body = checked_manifest(contents["manifest.json"], tmp_path) | changes
+    body = parse_sealed(contents["manifest.json"], tmp_path) | changes
     for name in FILES:
         (tmp_path / name).write_bytes(contents[name])
-    write_manifest(tmp_path, {key: value for key, value in body.items() if key != "files"}, FILES[1:])
+    seal(tmp_path, {key: value for key, value in body.items() if key != "files"}, FILES[1:])
     return contents | {"manifest.json": (tmp_path / "manifest.json").read_bytes()}
 
 
@@ -104,8 +104,8 @@ def rehashed(contents, tmp_path, gauge):
     """The files with another network, which the manifest's hashes allow."""
     for name, data in (contents | {"gauge.onnx": gauge}).items():
         (tmp_path / name).write_bytes(data)
-    body = checked_manifest(contents["manifest.json"], tmp_path)
-    write_manifest(tmp_path, {key: value for key, value in body.items() if key != "files"}, FILES[1:])
+    body = parse_sealed(contents["manifest.json"], tmp_path)
+    seal(tmp_path, {key: value for key, value in body.items() if key != "files"}, FILES[1:])
     return {name: (tmp_path / name).read_bytes() for name in contents}
 
 
@@ -124,13 +124,13 @@ def renamed(name):
 
 
 def other_threshold(contents, tmp_path):
-    threshold = checked_manifest(contents["manifest.json"], tmp_path)["threshold"]
+    threshold = parse_sealed(contents["manifest.json"], tmp_path)["threshold"]
     return _packed(edited(contents, tmp_path, threshold=threshold | {"threshold": 1e9}))
 
 
 def other_files(value):
     def made(contents, tmp_path):
-        body = checked_manifest(contents["manifest.json"], tmp_path) | {"files": value}
+        body = parse_sealed(contents["manifest.json"], tmp_path) | {"files": value}
         from gonogo.files import _digest
 
         return _packed(contents | {"manifest.json": json.dumps(body | {"manifest_sha256": _digest(body)}).encode()})
@@ -321,10 +321,10 @@ def test_the_same_files_zipped_as_they_should_be_are_a_bundle(contents, tmp_path
 
 def test_a_manifest_that_lists_a_file_outside_its_folder_is_refused_before_it_is_read(bundle, tmp_path):
     shutil.copytree(bundle, tmp_path / "bundle")
-    content = {key: value for key, value in read_manifest(bundle).items() if key != "files"}
-    write_manifest(tmp_path / "bundle", content, ["../bundle/gauge.onnx"])
+    content = {key: value for key, value in read_sealed(bundle).items() if key != "files"}
+    seal(tmp_path / "bundle", content, ["../bundle/gauge.onnx"])
     with pytest.raises(IntegrityError, match="expected the name of a file beside it"):
-        read_manifest(tmp_path / "bundle")
+        read_sealed(tmp_path / "bundle")
 
 
 BLOCKED = ("torch", "timm", "scipy", "sklearn", "skimage", "onnx", "pydantic", "ruamel", "pandas", "safetensors", "dvc",

@@ -14,7 +14,7 @@ from gonogo.calibration.threshold import certify
 from gonogo.errors import ConfigError, ExportError, ParityError
 from gonogo.export.graph import export_onnx
 from gonogo.export.int8 import judge_int8
-from gonogo.export.parity import Comparison, Parity, ParityParams, compare
+from gonogo.export.parity import Parity, ParityParams, ParityResult, check_parity
 from gonogo.export.quantise import CALIBRATION_IMAGES, FLOATS, calibration_images, quantise
 from gonogo.export.write_bundle import write_bundle
 from gonogo.inference.scorer import Scorer, open_session, run_session
@@ -172,7 +172,7 @@ def test_the_bundle_judges_in_eight_bits_by_its_own_threshold_and_says_so_inside
     gauge, some, int8, tmp_path
 ):
     model, float_path, int8_path = gauge
-    parity = compare(model, float_path, some, ANY)
+    parity = check_parity(model, float_path, some, ANY)
     write_bundle(tmp_path / "bundle", int8_path, model, parity, some, MEASURED, int8)
     scorer = Scorer(tmp_path / "bundle")
     verdicts = [scorer.score_image(some.path_of(record)) for record in some.with_role("test")]
@@ -190,7 +190,7 @@ def test_the_bundle_judges_in_eight_bits_by_its_own_threshold_and_says_so_inside
 
 def test_no_bundle_is_written_where_either_proof_fails(gauge, some, int8, judged, tmp_path):
     model, _, int8_path = gauge
-    agreeing = Comparison("a.png", "8 x 8", 1, reference_score=2.0, onnx_score=2.0, map_difference=0.0)
+    agreeing = ParityResult("a.png", "8 x 8", 1, reference_score=2.0, onnx_score=2.0, map_difference=0.0)
     fails = replace(judged, params=replace(ANY, int8_flips=0.0))
     with pytest.raises(ParityError, match="int8_flips"):
         write_bundle(tmp_path / "bundle", int8_path, model, Parity([agreeing], 1.0, 1e-4), some, MEASURED, fails)

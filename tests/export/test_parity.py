@@ -15,7 +15,7 @@ from gonogo.detectors.contract import Remembers
 from gonogo.errors import ConfigError, ParityError
 from gonogo.export.graph import export_onnx
 from gonogo.export.model_card import card_text
-from gonogo.export.parity import Comparison, Parity, ParityParams, compare
+from gonogo.export.parity import Parity, ParityParams, ParityResult, check_parity
 from gonogo.export.write_bundle import write_bundle
 from gonogo.inference.scorer import open_session, run_matched, run_session
 from gonogo.model.saved import bundle_facts
@@ -67,7 +67,7 @@ def test_both_runtimes_name_the_same_good_patches_and_only_of_a_detector_with_a_
 
 def test_parity_of_real_images_allows_the_bundle(exported, digits, tmp_path):
     model, path = exported
-    parity = compare(model, path, few(digits), PARAMS)
+    parity = check_parity(model, path, few(digits), PARAMS)
     assert {c.batch_size for c in parity.comparisons} == {1, 8}
     assert {c.size for c in parity.comparisons} == {"8 x 8", "37 x 21", "90 x 64"}
     write_bundle(tmp_path / "bundle", path, model, parity, digits, MEASURED)
@@ -121,9 +121,9 @@ def shifted(path, target, *, by):
 
 def test_export_is_refused_when_scores_drift_beyond_the_tolerance(exported, digits, tmp_path):
     model, path = exported
-    largest = max(abs(c.reference_score) for c in compare(model, path, few(digits), PARAMS).comparisons)
+    largest = max(abs(c.reference_score) for c in check_parity(model, path, few(digits), PARAMS).comparisons)
     faulty = shifted(path, tmp_path / "faulty.onnx", by=3e-4 * largest)
-    parity = compare(model, faulty, few(digits), PARAMS)
+    parity = check_parity(model, faulty, few(digits), PARAMS)
     assert parity.metrics()["n_beyond_tolerance"] == len(parity.comparisons)
     with pytest.raises(ParityError, match=r"images/\w+\.png"):
         write_bundle(tmp_path / "bundle", faulty, model, parity, digits, MEASURED)
@@ -131,8 +131,8 @@ def test_export_is_refused_when_scores_drift_beyond_the_tolerance(exported, digi
 
 
 def test_export_is_refused_when_one_verdict_flips():
-    same = [Comparison(f"{i}.png", "8 x 8", 1, float(i), float(i), 0.0) for i in range(20)]
-    flip = Comparison("flip.png", "8 x 8", 1, 10.4999, 10.5001, 0.0)
+    same = [ParityResult(f"{i}.png", "8 x 8", 1, float(i), float(i), 0.0) for i in range(20)]
+    flip = ParityResult("flip.png", "8 x 8", 1, 10.4999, 10.5001, 0.0)
     parity = Parity([*same, flip], threshold=10.5, tolerance=1e-4)
     assert parity.metrics()["n_beyond_tolerance"] == 0
     with pytest.raises(ParityError, match=r"the verdict flips on flip\.png"):
@@ -140,29 +140,29 @@ def test_export_is_refused_when_one_verdict_flips():
 
 
 def test_one_image_with_a_huge_score_does_not_excuse_the_others():
-    usual = [Comparison(f"{i}.png", "8 x 8", 1, 1.0 + i, 1.0 + i, 0.0) for i in range(9)]
-    huge = Comparison("huge.png", "8 x 8", 1, 1e9, 1e9 + 1e3, 0.0)
-    drifted = Comparison("drifted.png", "8 x 8", 1, 1.0, 1.01, 0.0)
+    usual = [ParityResult(f"{i}.png", "8 x 8", 1, 1.0 + i, 1.0 + i, 0.0) for i in range(9)]
+    huge = ParityResult("huge.png", "8 x 8", 1, 1e9, 1e9 + 1e3, 0.0)
+    drifted = ParityResult("drifted.png", "8 x 8", 1, 1.0, 1.01, 0.0)
     Parity([*usual, huge], threshold=50.0, tolerance=1e-4).require_agreement()
     with pytest.raises(ParityError, match=r"drifted\.png.*1 of 11"):
         Parity([*usual, huge, drifted], threshold=50.0, tolerance=1e-4).require_agreement()
 
 
 def test_a_score_of_zero_is_measured_by_the_usual_score():
-    usual = [Comparison(f"{i}.png", "8 x 8", 1, 10.0, 10.0, 0.0) for i in range(9)]
-    zero = Comparison("zero.png", "8 x 8", 1, 0.0, 1e-5, 1e-5)
+    usual = [ParityResult(f"{i}.png", "8 x 8", 1, 10.0, 10.0, 0.0) for i in range(9)]
+    zero = ParityResult("zero.png", "8 x 8", 1, 0.0, 1e-5, 1e-5)
     assert Parity([*usual, zero], threshold=50.0, tolerance=1e-4).metrics()["score_max_diff_e6"] == pytest.approx(1.0)
 
 
 def test_a_tolerance_that_the_thresholds_margin_does_not_cover_is_refused(exported, digits):
     model, path = exported
     with pytest.raises(ConfigError, match="must be below"):
-        compare(model, path, few(digits), replace(PARAMS, tolerance=1e-3))
+        check_parity(model, path, few(digits), replace(PARAMS, tolerance=1e-3))
 
 
 def test_a_score_that_is_not_a_number_is_refused_and_its_evidence_stays_finite():
-    broken = [Comparison("a.png", "8 x 8", 1, 1.0, float("nan"), float("nan"))]
-    parity = Parity([*broken, Comparison("b.png", "8 x 8", 1, 2.0, 2.0, 0.0)], 5.0, 1e-4)
+    broken = [ParityResult("a.png", "8 x 8", 1, 1.0, float("nan"), float("nan"))]
+    parity = Parity([*broken, ParityResult("b.png", "8 x 8", 1, 2.0, 2.0, 0.0)], 5.0, 1e-4)
     assert parity.metrics()["worst_image"] == "a.png"
     assert all(np.isfinite(v) for v in parity.metrics().values() if isinstance(v, float))
     with pytest.raises(ParityError, match=r"a\.png"):

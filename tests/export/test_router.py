@@ -10,10 +10,10 @@ from PIL import Image
 
 from conftest import CALIBRATE, TINY, bundled, fitted, manifest_of, modelled
 from gonogo.cli.main import main
-from gonogo.data.sample import DEALT, TEST, Sample
+from gonogo.data.sample import SPLIT_ROLES, TEST, Sample
 from gonogo.errors import ConfigError, IntegrityError, ParityError
 from gonogo.export.router import Router, RouterParams, require_same, routed, routing_metrics, write_set
-from gonogo.files import read_manifest, write_manifest
+from gonogo.files import read_sealed, seal
 from gonogo.inference.bundle_set import BundleSet, is_set
 from gonogo.inference.scorer import Scorer
 from gonogo.line.outputs import line_of
@@ -34,7 +34,8 @@ def striped(tmp_path_factory):
     """The manifest of stripes; the defective ones have a bright spot."""
     rng = np.random.default_rng(5)
     good = [
-        Sample(name=f"good_{n:03}", image=stripes(rng), label=0, defect_type="good", roles=DEALT) for n in range(160)
+        Sample(name=f"good_{n:03}", image=stripes(rng), label=0, defect_type="good", roles=SPLIT_ROLES)
+        for n in range(160)
     ]
     spotted = []
     for number in range(8):
@@ -248,8 +249,8 @@ def test_a_set_that_is_not_what_was_written_is_refused(folder, damage, words):
 
 
 def test_a_router_whose_manifest_names_other_limits_than_its_network_is_refused(folder):
-    manifest = read_manifest(folder / "router")
+    manifest = read_sealed(folder / "router")
     manifest["categories"][0]["limit"] = 1e9
-    write_manifest(folder / "router", {key: manifest[key] for key in ("kind", "schema", "categories")}, ["router.onnx"])
+    seal(folder / "router", {key: manifest[key] for key in ("kind", "schema", "categories")}, ["router.onnx"])
     with pytest.raises(IntegrityError, match="different categories"):
         BundleSet(folder)

@@ -1,4 +1,4 @@
-"""The manifest: what prepare saw is what every later stage reads, and the fingerprint notices every change."""
+"""The dataset: what prepare saw is what every later stage reads, and the fingerprint notices every change."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ import pytest
 from conftest import manifest_of
 from gonogo.data.sample import Sample
 from gonogo.errors import DataError, IntegrityError
-from gonogo.images.dataset import read_manifest
+from gonogo.images.dataset import read_dataset
 from gonogo.images.reading import write_png
 
 
@@ -38,15 +38,15 @@ def samples():
 
 def test_what_is_written_is_read_back(tmp_path):
     written = manifest_of(samples(), tmp_path)
-    manifest = read_manifest(tmp_path, tmp_path / "raw")
-    assert manifest.records == written.records
-    assert [record.path for record in manifest.with_role("fit", "calibrate")] == ["images/a.png", "images/b.png"]
-    good, masked, unmasked = manifest.with_role("test")
-    assert not manifest.mask_of(good).any()
-    assert np.argwhere(manifest.mask_of(masked)).tolist() == [[1, 2]]
-    assert manifest.mask_of(unmasked) is None
+    dataset = read_dataset(tmp_path, tmp_path / "raw")
+    assert dataset.records == written.records
+    assert [record.path for record in dataset.with_role("fit", "calibrate")] == ["images/a.png", "images/b.png"]
+    good, masked, unmasked = dataset.with_role("test")
+    assert not dataset.mask_of(good).any()
+    assert np.argwhere(dataset.mask_of(masked)).tolist() == [[1, 2]]
+    assert dataset.mask_of(unmasked) is None
     assert (masked.width, masked.height) == (5, 6)
-    assert np.array_equal(manifest.pixels_of(masked), samples()[3].image)
+    assert np.array_equal(dataset.pixels_of(masked), samples()[3].image)
 
 
 def test_the_fingerprint_changes_with_a_pixel_a_mask_a_role_and_a_group(tmp_path):
@@ -83,12 +83,12 @@ def from_files(raw):
 
 
 def test_raw_files_stay_where_they_are_and_are_read_there(raw, tmp_path):
-    manifest = manifest_of(from_files(raw), tmp_path / "prepared", raw=raw)
-    [record] = manifest.with_role("fit")
-    masked = next(record for record in manifest.records if record.mask)
+    dataset = manifest_of(from_files(raw), tmp_path / "prepared", raw=raw)
+    [record] = dataset.with_role("fit")
+    masked = next(record for record in dataset.records if record.mask)
     assert (record.path, masked.mask) == ("raw/set/a.png", "raw/set/d_mask.png")
-    assert np.array_equal(manifest.pixels_of(record), samples()[0].image)
-    assert np.array_equal(manifest.mask_of(masked), samples()[3].mask)
+    assert np.array_equal(dataset.pixels_of(record), samples()[0].image)
+    assert np.array_equal(dataset.mask_of(masked), samples()[3].mask)
     written = [path.name for path in (tmp_path / "prepared").rglob("*") if path.is_file()]
     assert sorted(written) == ["b.png", "c.png", "d.png", "e.png", "manifest.jsonl"]
 
@@ -100,18 +100,18 @@ def test_the_manifest_of_raw_files_does_not_tell_where_the_raw_folder_lies(raw, 
 
 
 def test_a_raw_file_that_changed_after_prepare_is_refused(raw, tmp_path):
-    manifest = manifest_of(from_files(raw), tmp_path / "prepared", raw=raw)
+    dataset = manifest_of(from_files(raw), tmp_path / "prepared", raw=raw)
     write_png(raw / "set" / "a.png", samples()[0].image ^ 1)
     write_png(raw / "set" / "d_mask.png", ~samples()[3].mask)
     with pytest.raises(IntegrityError, match=r"a\.png has changed since the prepare stage saw it"):
-        manifest.pixels_of(manifest.with_role("fit")[0])
+        dataset.pixels_of(dataset.with_role("fit")[0])
     with pytest.raises(IntegrityError, match=r"d_mask\.png is not the mask that the prepare stage saw"):
-        manifest.mask_of(next(record for record in manifest.records if record.mask))
+        dataset.mask_of(next(record for record in dataset.records if record.mask))
 
 
 def test_a_manifest_that_is_not_there_or_broken_is_an_error(tmp_path):
     with pytest.raises(DataError, match="run the prepare stage"):
-        read_manifest(tmp_path, tmp_path)
+        read_dataset(tmp_path, tmp_path)
     (tmp_path / "manifest.jsonl").write_text('{"path": 1}\n')
-    with pytest.raises(DataError, match="cannot be read as a manifest"):
-        read_manifest(tmp_path, tmp_path)
+    with pytest.raises(DataError, match="cannot be read as a dataset"):
+        read_dataset(tmp_path, tmp_path)

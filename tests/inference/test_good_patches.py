@@ -23,8 +23,8 @@ from gonogo.export.bank_pictures import Views, bank_files, views_of
 from gonogo.export.graph import export_onnx
 from gonogo.export.parity import Comparison, Parity, ParityParams, compare
 from gonogo.export.write_bundle import write_bundle
-from gonogo.files import read_manifest, write_manifest
-from gonogo.images.dataset import Manifest, Record
+from gonogo.files import read_sealed, seal
+from gonogo.images.dataset import Dataset, Record
 from gonogo.images.reading import read_image, write_png
 from gonogo.inference.bundle import pack
 from gonogo.inference.good_patches import BESIDE, GoodPatches, picture_around
@@ -147,7 +147,7 @@ def coloured(width, height, number):
 
 @pytest.fixture(scope="module")
 def gradients(tmp_path_factory):
-    """A manifest of four such images, two of them wide."""
+    """A dataset of four such images, two of them wide."""
     folder = tmp_path_factory.mktemp("gradients")
     records = []
     for number, (width, height) in enumerate([(160, 96), (96, 96), (160, 96), (96, 96)]):
@@ -161,7 +161,7 @@ def gradients(tmp_path_factory):
             "mask_sha256": None,
         }
         records.append(Record(path=f"{number}.png", sha256="", group_id="", width=width, height=height, **about))
-    return Manifest(folder, folder, tuple(records))
+    return Dataset(folder, folder, tuple(records))
 
 
 @pytest.mark.parametrize("tiling", [None, Tiling(72, 100, 16)])
@@ -281,7 +281,7 @@ def test_the_bundle_has_a_picture_of_each_entry_cut_from_the_image_that_it_names
 
 def test_the_report_of_parity_has_each_comparison(remembered):
     report = json.loads((remembered / "parity.json").read_text())
-    assert report["summary"] == read_manifest(remembered)["parity"]
+    assert report["summary"] == read_sealed(remembered)["parity"]
     assert len(report["comparisons"]) == report["summary"]["n_comparisons"] > 10
     rows = [dict(zip(report["columns"], row, strict=True)) for row in report["comparisons"]]
     assert all(abs(row["reference_score"] - row["onnx_score"]) < 1e-3 * row["reference_score"] for row in rows)
@@ -457,12 +457,12 @@ BAD = {
 
 @pytest.mark.parametrize("kind", BAD)
 def test_a_bundle_whose_good_patches_make_no_sense_is_no_bundle_to_use(kind, remembered, tmp_path, capsys):
-    files = BAD[kind]({name: (remembered / name).read_bytes() for name in read_manifest(remembered)["files"]})
+    files = BAD[kind]({name: (remembered / name).read_bytes() for name in read_sealed(remembered)["files"]})
     (tmp_path / "bad").mkdir()
     for name, data in files.items():
         (tmp_path / "bad" / name).write_bytes(data)
-    body = read_manifest(remembered)
-    write_manifest(tmp_path / "bad", {key: value for key, value in body.items() if key != "files"}, list(files))
+    body = read_sealed(remembered)
+    seal(tmp_path / "bad", {key: value for key, value in body.items() if key != "files"}, list(files))
     pack(tmp_path / "bad", tmp_path / "bad.gonogo")
     for place in ("bad", "bad.gonogo"):
         assert main(["verify", str(tmp_path / place)]) == 4

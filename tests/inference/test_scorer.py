@@ -14,7 +14,7 @@ from conftest import REGIONS, fitted, modelled
 from gonogo.calibration.regions import defect_mask, find_regions
 from gonogo.errors import ConfigError, ImageError, IntegrityError
 from gonogo.export.graph import export_onnx
-from gonogo.files import SCHEMA, read_manifest, write_manifest
+from gonogo.files import SCHEMA, read_sealed, seal
 from gonogo.images.reading import read_image, write_png
 from gonogo.inference import scorer as scorer_module
 from gonogo.inference.scorer import Scorer
@@ -178,22 +178,22 @@ def test_a_tampered_or_unproven_bundle_is_refused(bundle, tmp_path):
         Scorer(tmp_path / "tampered")
 
     shutil.copytree(bundle, tmp_path / "blind")
-    write_manifest(tmp_path / "blind", {"schema": SCHEMA, "category": "digit_0"}, ["gauge.onnx"])
+    seal(tmp_path / "blind", {"schema": SCHEMA, "category": "digit_0"}, ["gauge.onnx"])
     with pytest.raises(IntegrityError, match="no threshold"):
         Scorer(tmp_path / "blind")
 
 
 def test_a_bundle_of_another_format_is_refused_as_is_one_from_before_there_were_regions(bundle, tmp_path):
     shutil.copytree(bundle, tmp_path / "bundle")
-    content = read_manifest(bundle)
-    write_manifest(tmp_path / "bundle", content | {"schema": 99}, ["gauge.onnx"])
+    content = read_sealed(bundle)
+    seal(tmp_path / "bundle", content | {"schema": 99}, ["gauge.onnx"])
     with pytest.raises(IntegrityError, match=f"format 99, this gonogo reads {SCHEMA}; fit or export again"):
         Scorer(tmp_path / "bundle")
     del content["regions"]
-    write_manifest(tmp_path / "bundle", content | {"schema": 1}, ["gauge.onnx"])
+    seal(tmp_path / "bundle", content | {"schema": 1}, ["gauge.onnx"])
     with pytest.raises(IntegrityError, match=f"format 1, this gonogo reads {SCHEMA}; fit or export again"):
         Scorer(tmp_path / "bundle")
-    write_manifest(tmp_path / "bundle", content, ["gauge.onnx"])
+    seal(tmp_path / "bundle", content, ["gauge.onnx"])
     with pytest.raises(IntegrityError, match="'regions'"):
         Scorer(tmp_path / "bundle")
 
@@ -221,7 +221,7 @@ def test_every_option_for_regions_travels_with_the_bundle(digits, tmp_path):
     model = modelled(fitted("pca", digits, regions=options), digits, tmp_path / "model", regions=options)
     (tmp_path / "bundle").mkdir()
     export_onnx(model.inspector, tmp_path / "bundle" / "gauge.onnx", metadata=bundle_facts(model), opset=18)
-    write_manifest(tmp_path / "bundle", bundle_facts(model), ["gauge.onnx"])
+    seal(tmp_path / "bundle", bundle_facts(model), ["gauge.onnx"])
     scorer = Scorer(tmp_path / "bundle")
     assert scorer.rule.params == options
     verdict = scorer.score_image(of_label(digits, 1))
@@ -247,7 +247,7 @@ def test_regions_explain_a_verdict_and_never_change_it(bundle):
 def test_a_gauge_that_does_not_localise_has_verdicts_and_no_region(digits, tmp_path):
     model = modelled(fitted("isolation_forest", digits), digits, tmp_path / "model")
     export_onnx(model.inspector, tmp_path / "gauge.onnx", metadata=bundle_facts(model), opset=18)
-    write_manifest(tmp_path, bundle_facts(model), ["gauge.onnx"])
+    seal(tmp_path, bundle_facts(model), ["gauge.onnx"])
     scorer = Scorer(tmp_path)
     verdicts = [scorer.score_pixels(read_image(digits.path_of(r))[None])[0] for r in digits.with_role("test")]
     assert any(verdict.anomalous for verdict in verdicts)

@@ -9,7 +9,7 @@ import pytest
 
 from gonogo.cli.main import main
 from gonogo.errors import DataError, IntegrityError, MissingExtraError
-from gonogo.files import read_manifest, write_manifest
+from gonogo.files import read_sealed, seal
 from gonogo.inference.bundle import _packed, pack, read_bundle, sign, unpack
 from gonogo.inference.scorer import Scorer
 from gonogo.inference.signature import make_key
@@ -70,9 +70,9 @@ def test_without_a_signature_or_with_anothers_it_is_refused(signed, bundle, keys
 
 
 def test_a_bundle_whose_hashes_were_made_right_again_is_refused_by_its_signature(signed, keys):
-    content = read_manifest(signed)
+    content = read_sealed(signed)
     content["threshold"]["threshold"] *= 2
-    write_manifest(signed, content, content.pop("files"))
+    seal(signed, content, content.pop("files"))
     assert read_bundle(signed)
     with pytest.raises(IntegrityError, match="its signature is not that of its manifest"):
         read_bundle(signed, trust=keys[0][1])

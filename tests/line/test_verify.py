@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from gonogo.cli.main import main
-from gonogo.files import read_manifest, write_manifest
+from gonogo.files import read_sealed, seal
 from gonogo.images.reading import read_image
 from gonogo.inference.scorer import Scorer
 from gonogo.line.explain import top_cells
@@ -107,8 +107,8 @@ def ending(bundle, folder, node, *tensors):
     proto.graph.node.append(node)
     proto.graph.initializer.extend(tensors)
     onnx.save(proto, folder / "gauge.onnx")
-    content = {key: value for key, value in read_manifest(bundle).items() if key != "files"}
-    write_manifest(folder, content, ["gauge.onnx"])
+    content = {key: value for key, value in read_sealed(bundle).items() if key != "files"}
+    seal(folder, content, ["gauge.onnx"])
     return folder
 
 

@@ -10,7 +10,7 @@ from scipy import ndimage
 from gonogo.detectors.mean_image import MeanImage
 from gonogo.detectors.patchcore import PatchCore
 from gonogo.errors import DataError
-from gonogo.images.dataset import Manifest
+from gonogo.images.dataset import Dataset
 from gonogo.model.fit import draw_shots
 from gonogo.model.fit_images import FitImages, rotated
 from gonogo.model.inspector import Inspector
@@ -40,10 +40,8 @@ def test_more_shots_than_fit_images_are_refused_with_both_numbers(digits):
 
 def test_each_image_is_read_once_for_all_its_rotations(digits, monkeypatch):
     reads = []
-    decode = Manifest.pixels_of
-    monkeypatch.setattr(
-        Manifest, "pixels_of", lambda manifest, record: reads.append(record) or decode(manifest, record)
-    )
+    decode = Dataset.pixels_of
+    monkeypatch.setattr(Dataset, "pixels_of", lambda dataset, record: reads.append(record) or decode(dataset, record))
     records = digits.with_role("fit")[:3]
     images = FitImages(Inspector(MeanImage(image_size=8)), digits, records, rotations=8)
     views = list(images)

@@ -38,7 +38,7 @@ def images(size, seed):
     pixels = rng.integers(0, 256, (3, *size, 3), dtype=np.uint8)
     other = rng.integers(0, 256, pixels.shape, dtype=np.uint8)
     other[1], other[2] = 0, 255
-    return pixels, np.where(ROI.inspected(*size)[..., None], pixels, other)
+    return pixels, np.where(ROI.roi_mask(*size)[..., None], pixels, other)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -55,7 +55,7 @@ def test_what_lies_outside_the_roi_changes_neither_score_nor_map(looking, size):
 def test_what_lies_inside_the_roi_changes_the_score_and_both_runtimes_say_how(looking, size):
     inspector, session = looking
     pixels, _ = images(size, seed=2)
-    inspected = ROI.inspected(*size)[..., None]
+    inspected = ROI.roi_mask(*size)[..., None]
     changed = np.where(inspected, 255 - pixels // 3, pixels)
     scores, maps = inspector.inspect(changed)
     assert (scores != inspector.inspect(pixels)[0]).all()
@@ -67,7 +67,7 @@ def test_what_lies_inside_the_roi_changes_the_score_and_both_runtimes_say_how(lo
 @pytest.mark.parametrize("size", SIZES)
 def test_the_map_is_zero_outside_the_roi_and_something_inside(looking, size):
     inspector, session = looking
-    inspected = ROI.inspected(*size)
+    inspected = ROI.roi_mask(*size)
     for _, maps in (inspector.inspect(images(size, 3)[0]), run_session(session, images(size, 3)[0])):
         assert (maps[:, ~inspected] == 0).all()
         assert (maps[:, inspected] > 0).mean() > 0.99
@@ -76,7 +76,7 @@ def test_the_map_is_zero_outside_the_roi_and_something_inside(looking, size):
 @pytest.mark.parametrize("length", [1, 2, 3, 97, CELLS - 1, CELLS, CELLS + 1, 1999])
 def test_torch_and_numpy_look_at_the_same_pixels(length):
     inspector = Inspector(DETECTORS["mean_image"](image_size=8), ROI.inside)
-    np.testing.assert_array_equal(inspector.inspected(length, 61).numpy(), ROI.inspected(length, 61))
+    np.testing.assert_array_equal(inspector.roi_mask(length, 61).numpy(), ROI.roi_mask(length, 61))
 
 
 def test_a_roi_of_the_whole_image_gives_bit_for_bit_what_none_gives(inspector, pixels):
@@ -101,6 +101,6 @@ def test_without_roi_and_border_nothing_is_painted_in_the_graph(name, digits, tm
 
 def test_a_fitted_detector_never_saw_what_lies_outside_the_roi(digits):
     mean = fitted("mean_image", digits, regions=ROI).detector.mean_.numpy()  # (3, 8, 8), the digits' own size
-    inspected = ROI.inspected(8, 8)
+    inspected = ROI.roi_mask(8, 8)
     np.testing.assert_allclose(mean[:, ~inspected], 127.5, rtol=1e-6)
     assert (abs(mean[:, inspected] - 127.5) > 1).all()

@@ -20,7 +20,7 @@ from gonogo.files import read_rows
 from gonogo.images.colours import PASS, REJECT
 from gonogo.model.fit_images import FitImages
 from gonogo.model.inspector import Inspector
-from gonogo.model.left_out import score_fit_images, write_suspicious
+from gonogo.model.left_out import score_fit_images, write_left_out
 from gonogo.model.tiling import Tiling
 
 
@@ -176,7 +176,7 @@ def test_the_highest_scores_are_shown_with_their_own_maps(looked):
 def test_the_rows_list_every_image_from_the_most_anomalous_on(looked, digits, tmp_path):
     scores = looked[2]
     threshold = float(np.sort(scores.scores)[-3])
-    write_suspicious(tmp_path, scores, digits, category="digit_0", threshold=threshold)
+    write_left_out(tmp_path, scores, digits, category="digit_0", threshold=threshold)
     rows = read_rows(tmp_path / "digit_0.csv")
     assert [int(row["rank"]) for row in rows] == list(range(1, 23))
     assert [float(row["score"]) for row in rows] == sorted((float(score) for score in scores.scores), reverse=True)
@@ -193,10 +193,10 @@ def test_where_none_is_to_be_shown_no_image_is_read(digits, tmp_path):
     looked = score_fit_images(
         inspector, FitImages(inspector, digits, digits.with_role("fit")), n_shown=0, progress=silent
     )
-    write_suspicious(tmp_path, looked, digits, category="digit_0", threshold=1.0)
+    write_left_out(tmp_path, looked, digits, category="digit_0", threshold=1.0)
     assert read_rows(tmp_path / "digit_0.csv") == []
     assert Image.open(tmp_path / "digit_0.png").size[1] < 60
-    assert "fit.suspicious is 0" in looked.sentence(1.0)
+    assert "fit.left_out is 0" in looked.sentence(1.0)
 
 
 @pytest.mark.parametrize("rotations", [1, 3])
@@ -232,7 +232,7 @@ def colours_in(picture):
 def test_the_sheet_says_of_each_image_whether_the_gauge_would_reject_it(looked, digits, tmp_path):
     scores = looked[2]
     for threshold, seen, unseen in ((0.0 + scores.scores.max() * 2, PASS, REJECT), (scores.scores.min(), REJECT, PASS)):
-        write_suspicious(tmp_path, scores, digits, category="digit_0", threshold=float(threshold))
+        write_left_out(tmp_path, scores, digits, category="digit_0", threshold=float(threshold))
         colours = colours_in(Image.open(tmp_path / "digit_0.png"))
         assert seen in colours
         assert unseen not in colours
@@ -240,7 +240,7 @@ def test_the_sheet_says_of_each_image_whether_the_gauge_would_reject_it(looked, 
 
 def test_the_same_scores_are_drawn_to_the_same_bytes(looked, digits, tmp_path):
     for name in "ab":
-        write_suspicious(tmp_path / name, looked[2], digits, category="digit_0", threshold=20.0)
+        write_left_out(tmp_path / name, looked[2], digits, category="digit_0", threshold=20.0)
     for kind in ("csv", "png"):
         assert (tmp_path / "a" / f"digit_0.{kind}").read_bytes() == (tmp_path / "b" / f"digit_0.{kind}").read_bytes()
 
@@ -252,6 +252,6 @@ def test_images_of_a_detector_that_does_not_localise_stand_without_maps(digits, 
     looked = score_fit_images(inspector, images, n_shown=3, progress=silent)
     assert len(looked.shown) == 3
     assert looked.anomaly_maps == []
-    write_suspicious(tmp_path, looked, digits, category="digit_0", threshold=5.0)
+    write_left_out(tmp_path, looked, digits, category="digit_0", threshold=5.0)
     saturated = [c for c in colours_in(Image.open(tmp_path / "digit_0.png")) if max(c) - min(c) > 60]
     assert all(c[0] > c[2] or c[1] > c[2] for c in saturated)  # captions alone: no blue of a map

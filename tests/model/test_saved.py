@@ -11,7 +11,7 @@ from conftest import OPTIONS, REGIONS, fitted
 from gonogo.calibration.regions import PixelThreshold, RegionRule
 from gonogo.calibration.threshold import certify
 from gonogo.errors import IntegrityError
-from gonogo.files import SCHEMA, read_manifest, write_manifest
+from gonogo.files import SCHEMA, read_sealed, seal
 from gonogo.model.saved import load_model, save_model
 
 RULE = RegionRule(
@@ -81,8 +81,8 @@ def test_a_missing_file_is_refused(saved, tmp_path):
 
 def test_a_model_of_another_format_is_refused(saved, tmp_path):
     shutil.copytree(saved[0], tmp_path / "model")
-    content = read_manifest(saved[0]) | {"schema": SCHEMA - 1}
-    write_manifest(tmp_path / "model", content, ["detector.safetensors"])
+    content = read_sealed(saved[0]) | {"schema": SCHEMA - 1}
+    seal(tmp_path / "model", content, ["detector.safetensors"])
     with pytest.raises(IntegrityError, match=f"format {SCHEMA - 1}, this gonogo reads {SCHEMA}; fit or export again"):
         load_model(tmp_path / "model")
 

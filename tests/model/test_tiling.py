@@ -224,7 +224,7 @@ def test_what_lies_outside_the_roi_changes_nothing_with_tiles_either(digits, tmp
     session = open_session(tmp_path / "gauge.onnx")
     rng = np.random.default_rng(0)
     given, other = rng.integers(0, 256, (2, 3, 33, 51, 3), dtype=np.uint8)
-    inspected = roi.inspected(33, 51)
+    inspected = roi.roi_mask(33, 51)
     changed = np.where(inspected[..., None], given, other)
     for run in (inspector.inspect, lambda images: run_session(session, images)):
         for ours, theirs in zip(run(given), run(changed), strict=True):

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from conftest import OF_ALL, copy_pipeline, run_stage, run_stages
-from gonogo.images.dataset import read_manifest
+from gonogo.images.dataset import read_dataset
 from gonogo.images.reading import write_png
 from gonogo.model.saved import load_model
 from gonogo.params import Params, read_yaml
@@ -27,7 +27,7 @@ PIPELINE = read_yaml(ROOT / "dvc.yaml")
 RAW = read_yaml(ROOT / "params.yaml")["raw"]  # the one path that a user changes per experiment
 PATHS = {name: folder for entry in PIPELINE["vars"] for name, folder in entry.items()}
 
-SUSPICIOUS = ("plots/suspicious/digit_0.csv", "plots/suspicious/digit_0.png")
+LEFT_OUT = ("plots/left_out/digit_0.csv", "plots/left_out/digit_0.png")
 
 # Runs a stage as DVC does, then tells which library files it loaded and which parameters it read.
 WITNESS = """
@@ -37,13 +37,13 @@ script, report = sys.argv[1], sys.argv[2]
 sys.argv = sys.argv[:1] + sys.argv[3:]
 sys.argv[0] = script
 sys.path[0] = str(Path(script).resolve().parent)
-import door
+import entry_point
 seen = []
-real = door.Params.__init__
+real = entry_point.Params.__init__
 def remember(self, *args, **kwargs):
     real(self, *args, **kwargs)
     seen.append(self)
-door.Params.__init__ = remember
+entry_point.Params.__init__ = remember
 runpy.run_path(script, run_name="__main__")
 source = Path.cwd() / "src"
 loaded = {Path(m.__file__).resolve() for m in sys.modules.values() if getattr(m, "__file__", None)}
@@ -80,13 +80,13 @@ def library(paths: list[str]) -> set[str]:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_each_stage_depends_on_exactly_the_library_files_that_it_imports(stage):
-    imported = import_closure(ROOT / "stages" / f"{stage}.py") | import_closure(ROOT / "stages" / "door.py")
+    imported = import_closure(ROOT / "stages" / f"{stage}.py") | import_closure(ROOT / "stages" / "entry_point.py")
     assert library(entries(stage, "deps")) == imported
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_each_stage_depends_on_its_script_its_door_and_the_pinned_versions(stage):
-    assert {"constraints.txt", "stages/door.py", f"stages/{stage}.py"} <= set(entries(stage, "deps"))
+    assert {"constraints.txt", "stages/entry_point.py", f"stages/{stage}.py"} <= set(entries(stage, "deps"))
 
 
 def test_the_report_depends_on_its_template():
@@ -250,8 +250,8 @@ def test_eight_bits_are_asked_for_in_the_export_and_judged_in_the_parity_stage(c
     run_stages(folder, ["parity"])
     metrics = json.loads((folder / "metrics/parity/digit_0.json").read_text())
     assert (metrics["int8_flips"], metrics["int8_auroc_change"], metrics["int8_score_change"]) == (0, 0, 0)
-    manifest = json.loads((folder / "bundles/digit_0/manifest.json").read_text())
-    assert manifest["parity"]["int8_threshold"] == manifest["threshold"]["threshold"]
+    dataset = json.loads((folder / "bundles/digit_0/manifest.json").read_text())
+    assert dataset["parity"]["int8_threshold"] == dataset["threshold"]["threshold"]
 
 
 @pytest.mark.usefixtures("witnessed")
@@ -264,7 +264,7 @@ def test_the_same_stages_run_again_give_the_same_bytes(checkout, tmp_path):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         run_stages(folder, [stage])
     names = ["metrics/evaluate/digit_0.json", "models/digit_0/manifest.json"]
-    for name in (*names, "plots/records/digit_0.csv", "plots/regions/digit_0.csv", *SUSPICIOUS):
+    for name in (*names, "plots/records/digit_0.csv", "plots/regions/digit_0.csv", *LEFT_OUT):
         assert (folder / name).read_bytes() == (checkout / name).read_bytes()
 
 
@@ -284,9 +284,9 @@ def test_crosswise_every_good_image_is_fitted_on_and_scored_by_a_gauge_that_did_
         rows = [row for row in csv.DictReader(file) if row["role"] == "calibrate"]
     assert sorted(float(row["score"]) for row in rows) == bundle["threshold"]["good_scores"]
     model = load_model(folder / "models" / "digit_0")
-    manifest = read_manifest(folder / "data" / "prepared" / "digit_0", folder / "data" / "raw")
-    fitted_on = manifest.with_role("fit")
-    own = [float(model.inspector.inspect(manifest.pixels_of(record)[None])[0][0]) for record in fitted_on]
+    dataset = read_dataset(folder / "data" / "prepared" / "digit_0", folder / "data" / "raw")
+    fitted_on = dataset.with_role("fit")
+    own = [float(model.inspector.inspect(dataset.pixels_of(record)[None])[0][0]) for record in fitted_on]
     crosswise = {row["image"]: float(row["score"]) for row in rows}
     others = np.array([crosswise[record.path] for record in fitted_on])
     assert (others > np.array(own)).mean() > 0.9  # an image fits the gauge that saw it better

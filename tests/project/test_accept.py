@@ -34,9 +34,9 @@ from gonogo.data.prepare.accepted import (
 from gonogo.data.prepare.prepare import Prepared, prepare
 from gonogo.data.sample import TEST, Sample
 from gonogo.errors import ConfigError, DataError, PipelineError
-from gonogo.files import read_json, read_manifest, write_manifest, write_metrics
+from gonogo.files import read_json, read_sealed, seal, write_metrics
 from gonogo.images.dataset import RAW, located
-from gonogo.images.dataset import read_manifest as read_records
+from gonogo.images.dataset import read_sealed as read_records
 from gonogo.images.reading import read_image, write_png
 from gonogo.inference.scorer import ONNX_FILE, Scorer
 from gonogo.params import read_yaml
@@ -181,15 +181,15 @@ def test_accepted_images_join_exactly_their_role_and_move_no_other_image(role, t
     made = acceptance(tmp_path / "raw", files, role=role)
     found = prepared(tmp_path / "prepared", tmp_path / "raw", made)
     found.require_no_error()
-    joined = [record for record in found.manifest.records if record.accepted]
-    assert [record for record in found.manifest.records if not record.accepted] == list(untouched.manifest.records)
+    joined = [record for record in found.dataset.records if record.accepted]
+    assert [record for record in found.dataset.records if not record.accepted] == list(untouched.manifest.records)
     assert [record.path for record in joined] == sorted(image.path for image in made.images)
     assert {(record.role, record.label, record.defect_type) for record in joined} == {(role, 0, "good")}
     assert len({record.group_id for record in joined}) == 4
     said = {"id": "0a1b2c3d", "date": "2026-11-21", "by": "Ada", "reason": "oil"}
     assert all(record.accepted == said for record in joined)
     read = read_records(tmp_path / "prepared", tmp_path / "raw")
-    assert read.records == found.manifest.records
+    assert read.records == found.dataset.records
     pixels = sorted(read.pixels_of(record).tobytes() for record in joined)
     assert pixels == sorted(read_image(file).tobytes() for file in files)
     assert count_metrics(found)["n_accepted"] == 4
@@ -240,7 +240,7 @@ def test_shots_of_one_part_are_one_group_and_may_not_lie_in_two_roles(tmp_path, 
         found.require_no_error()
         assert count_metrics(found)[f"n_{role}"] == count_metrics(untouched)[f"n_{role}"] + 2
         assert count_metrics(found)["n_calibrate_groups"] == count_metrics(untouched)["n_calibrate_groups"]
-        assert [r for r in found.manifest.records if not r.accepted] == list(untouched.manifest.records)
+        assert [r for r in found.dataset.records if not r.accepted] == list(untouched.manifest.records)
     torn = prepared(tmp_path / "b", tmp_path / "raw", acceptance(tmp_path / "raw", files[2:], group=groups["test"]))
     with pytest.raises(DataError, match="2 images accepted into another role than others of the same part") as error:
         torn.require_no_error()
@@ -264,9 +264,9 @@ def test_no_source_takes_a_copy_for_its_own_and_no_pattern_of_the_section_touche
     options["exclude"] = ["good/29*"]
     found = prepared(tmp_path / "b", raw, made, samples=found_by_source, **options)
     found.require_no_error()
-    assert sum(record.path.startswith("raw/accepted") for record in found.manifest.records) == 4
-    assert {record.role for record in found.manifest.records if record.accepted} == {"calibrate"}
-    assert len(found.manifest.records) == 33
+    assert sum(record.path.startswith("raw/accepted") for record in found.dataset.records) == 4
+    assert {record.role for record in found.dataset.records if record.accepted} == {"calibrate"}
+    assert len(found.dataset.records) == 33
     left = prepared(tmp_path / "c", raw, replace(made, rolled_back=TAKEN_BACK), samples=found_by_source, **options)
     assert not [record for record in left.manifest.records if "accepted" in record.path]
 
@@ -287,13 +287,13 @@ def test_the_card_lists_what_was_accepted_and_what_was_taken_back(tmp_path, file
     card = describe(found, category=CATEGORY, source="digits", options={})
     assert [event["id"] for event in card["accepted"]] == ["aaaa", "bbbb"]
     assert json.loads(json.dumps(card))["accepted"][1]["rolled_back"]["by"] == "Bob"
-    write_page(tmp_path / "card.html", card, found.manifest)
+    write_page(tmp_path / "card.html", card, found.dataset)
     page = " ".join((tmp_path / "card.html").read_text().split())
     assert "<b>aaaa</b> accepted into calibrate 2026-11-21 by Ada: oil" in page
     assert f"{judged.images[0].path}, rejected then: score 9.5, threshold 7.25" in page
     assert "<b>bbbb</b>: <b>rolled back</b> 2026-11-22 by Bob, a dent after all; it was accepted into fit" in page
     empty = describe(prepared(tmp_path / "b", tmp_path / "raw"), category=CATEGORY, source="digits", options={})
-    write_page(tmp_path / "empty.html", empty, found.manifest)
+    write_page(tmp_path / "empty.html", empty, found.dataset)
     assert "accepted" not in (tmp_path / "empty.html").read_text().partition("How they look")[0]
 
 
@@ -319,7 +319,7 @@ class Pipeline:
         found = prepared(Path("data/prepared") / CATEGORY, Path("data/raw"), *events)
         write_metrics(Path("metrics/prepare") / f"{CATEGORY}.json", count_metrics(found))
         found.require_no_error()
-        manifest, judge = found.manifest, Scorer(self.bundle)
+        manifest, judge = found.dataset, Scorer(self.bundle)
         calibrate, test = manifest.with_role("calibrate"), manifest.with_role("test")
         scores = {r.path: judge.score_image(manifest.path_of(r)).score for r in (*calibrate, *test)}
         record = certify(
@@ -334,8 +334,8 @@ class Pipeline:
         (told,) = (entry for entry in gauge.metadata_props if entry.key == "gonogo.threshold")
         told.value = json.dumps(record.to_dict())
         onnx.save(gauge, Path("bundles") / CATEGORY / ONNX_FILE)
-        content = read_manifest(self.bundle) | {"threshold": record.to_dict()}
-        write_manifest(Path("bundles") / CATEGORY, content, content.pop("files"))
+        content = read_sealed(self.bundle) | {"threshold": record.to_dict()}
+        seal(Path("bundles") / CATEGORY, content, content.pop("files"))
         rejected = {label: [scores[r.path] >= record.threshold for r in test if r.label == label] for label in (0, 1)}
         measured = {"n_false_alarms": sum(rejected[0]), "n_good": len(rejected[0]), "recall": np.mean(rejected[1])}
         measured["false_alarm_rate"] = np.mean(rejected[0])

@@ -16,7 +16,7 @@ from gonogo.errors import ConfigError
 from gonogo.evaluation.accuracy.metrics import auroc
 from gonogo.evaluation.accuracy.paired import changed_verdicts, difference_intervals, paired
 from gonogo.files import write_json, write_rows
-from gonogo.images.dataset import Record, write_manifest
+from gonogo.images.dataset import Record, write_dataset
 from gonogo.project.changes import MORE_IS_BETTER, Change, changes_in
 from gonogo.project.compare import Comparison, render
 from gonogo.project.gate import judge, read_tolerances
@@ -388,7 +388,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 height=30,
             )
         )
-    write_manifest(prepared, folder / "data" / "raw", found)
+    write_dataset(prepared, folder / "data" / "raw", found)
     write_results(folder, BEFORE)
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "before")

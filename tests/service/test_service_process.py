@@ -19,7 +19,7 @@ import pytest
 from gonogo.cli.commands.serve import listening
 from gonogo.cli.main import main
 from gonogo.errors import DataError, IntegrityError, MissingExtraError
-from gonogo.files import write_manifest
+from gonogo.files import seal
 from serving import files, inspected, running, start, until  # noqa: F401  skips where the extra is missing
 
 # isort: split
@@ -45,7 +45,7 @@ def bundles(bundle, tmp_path_factory):
     content = json.loads((folder / "second/manifest.json").read_text())
     listed = content.pop("files")
     content.pop("manifest_sha256")
-    write_manifest(folder / "second", content | {"note": "another"}, listed)
+    seal(folder / "second", content | {"note": "another"}, listed)
     with (folder / "damaged/gauge.onnx").open("ab") as file:
         file.write(b"x")
     return folder

@@ -34,7 +34,7 @@ params:
   fit.coreset_ratio: {low: 0.001, high: 0.1, log: true}
   fit.layers: {choices: [[1, 2], [2, 3]]}
   fit.n_neighbors: {low: 1, high: 4}
-fixed: {fit.suspicious: 0}
+fixed: {fit.left_out: 0}
 """
 CONTENT = read_yaml(ROOT / "params.yaml")
 CODE = {"src": "0" * 40}
@@ -166,7 +166,7 @@ def test_params_yaml_as_it_is_comes_first_and_nothing_is_run_twice(space_of, tmp
     space = space_of(("low: 1, high: 4", "low: 1, high: 2"), ("n_trials: 6", "n_trials: 20"), text=few)
     results = search.search(space, CONTENT, tmp_path / "study", runner := Runner(), CODE)
     assert results["trials"][0]["params"] == {"fit.image_size": 256, "fit.layers": [2, 3], "fit.n_neighbors": 1}
-    assert runner.asked[0] == {"categories": ["brick"], "fit.suspicious": 0, "fit.n_neighbors": 1}
+    assert runner.asked[0] == {"categories": ["brick"], "fit.left_out": 0, "fit.n_neighbors": 1}
     assert len(results["trials"]) == 20
     distinct = {json.dumps(row["params"], sort_keys=True) for row in results["trials"]}
     assert len(runner.asked) == len(distinct) <= 8
@@ -240,7 +240,7 @@ REFUSED = {
     "a choice stands twice": ("[[1, 2], [2, 3]]", "[[1, 2], [1, 2]]"),
     "a search varies fit": ("fit.n_neighbors:", "calibrate.margin:"),
     "section.key": ("fit.n_neighbors:", "n_neighbors:"),
-    "in params and in fixed": ("fit.suspicious: 0", "fit.n_neighbors: 1"),
+    "in params and in fixed": ("fit.left_out: 0", "fit.n_neighbors: 1"),
     "direction": ("n_trials: 6", "n_trials: 6\ndirection: up"),
 }
 
@@ -255,8 +255,8 @@ INVALID = {
     "unknown key 'coreset_rate'": ("fit.coreset_ratio", "fit.coreset_rate"),
     "coreset_ratio is 1.5": ("high: 0.1", "high: 1.5"),
     "categories has slate": ("[brick]", "[slate]"),
-    "fixed has bench.run,": ("fit.suspicious: 0", "bench.run: 0"),
-    "calibrate.method cross": ("fit.suspicious: 0", "calibrate.method: cross"),
+    "fixed has bench.run,": ("fit.left_out: 0", "bench.run: 0"),
+    "calibrate.method cross": ("fit.left_out: 0", "calibrate.method: cross"),
 }
 
 
@@ -272,25 +272,25 @@ def test_a_value_goes_where_it_takes_effect(space_of):
     after = applied(space, CONTENT, {"fit.image_size": 4})
     assert (after["fit"]["image_size"], after["overrides"]["digit_0"]["fit"]["image_size"]) == (4, 4)
     assert "fit" not in after["overrides"]["brick"]
-    assert after["overrides"]["digit_0"]["fit"]["suspicious"] == 0  # of another detector: its section does not count
+    assert after["overrides"]["digit_0"]["fit"]["left_out"] == 0  # of another detector: its section does not count
     assert after["categories"] == ["brick", "digit_0"]
     assert CONTENT["fit"]["image_size"] == 256
     options = {
         change.option for change in changes_of(space_of(), CONTENT, {"fit.layers": [1, 2], "fit.n_neighbors": 3})
     }
-    assert options == {'categories=["brick"]', "fit.layers=[1, 2]", "+fit.n_neighbors=3", "fit.suspicious=0"}
+    assert options == {'categories=["brick"]', "fit.layers=[1, 2]", "+fit.n_neighbors=3", "fit.left_out=0"}
 
 
 def test_another_detector_takes_its_own_defaults(space_of):
     space = space_of(
-        ("fit.suspicious: 0", "fit.detector: padim"),
+        ("fit.left_out: 0", "fit.detector: padim"),
         ("fit.n_neighbors: {low: 1, high: 4}", "fit.n_features: {low: 50, high: 150}"),
         ("fit.coreset_ratio: {low: 0.001, high: 0.1, log: true}", ""),
     )
     require_valid(space, CONTENT, Path("params.yaml"))
     after = applied(space, CONTENT, {})
     assert "coreset_ratio" not in after["fit"]
-    assert after["fit"]["suspicious"] == CONTENT["fit"]["suspicious"]
+    assert after["fit"]["left_out"] == CONTENT["fit"]["left_out"]
     assert as_it_is(space, CONTENT) == {"fit.n_features": 100, "fit.layers": [2, 3]}
 
 

@@ -19,7 +19,7 @@ class GoodPixels:
         """Prepare for as many maps as there are `sizes`, (height, width) each."""
         self.params = params
         self.n_images = len(sizes)
-        counts = {size: int(params.inspected(*size).sum()) for size in set(sizes)}
+        counts = {size: int(params.roi_mask(*size).sum()) for size in set(sizes)}
         self.n_pixels = sum(counts[size] for size in sizes)
         quantile = params.pixel_threshold == "quantile"
         share = params.pixel_false_positive_rate if quantile else 1 / (1 + params.sigma**2)
@@ -35,7 +35,7 @@ class GoodPixels:
         Raises:
             DataError: it holds a value that is not finite.
         """
-        values = anomaly_map[self.params.inspected(*anomaly_map.shape)]
+        values = anomaly_map[self.params.roi_mask(*anomaly_map.shape)]
         if not np.isfinite(values).all():
             raise DataError("regions: a calibrate map holds values that are not finite; no pixel threshold can be set")
         self._kept.append(values)

@@ -73,7 +73,7 @@ class RegionParams:
             inside &= odd
         return inside
 
-    def inspected(self, height: int, width: int) -> np.ndarray:
+    def roi_mask(self, height: int, width: int) -> np.ndarray:
         """(height, width) bool: True where the ROI and the border let the gauge look; as in `Inspector`."""
         if self.inside is None:
             return np.ones((height, width), dtype=bool)
@@ -161,7 +161,7 @@ def defect_mask(anomaly_map: np.ndarray, rule: RegionRule) -> np.ndarray:
         mask = dilated(~dilated(~mask, params.opening), params.opening)
     if params.closing:
         mask = ~dilated(~dilated(mask, params.closing), params.closing)
-        mask &= params.inspected(*mask.shape)
+        mask &= params.roi_mask(*mask.shape)
     if params.min_area > 1:
         labels, _ = label(mask)
         mask = mask & (np.bincount(labels.ravel()) >= params.min_area)[labels]

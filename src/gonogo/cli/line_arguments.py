@@ -1,4 +1,4 @@
-"""What `score`, `verify`, `explain` and `bundle` are asked, and which of it goes together. Imports nothing heavy."""
+"""The arguments of `score`, `verify`, `explain` and `bundle`, and which go together. Imports nothing heavy."""
 
 import argparse
 from pathlib import Path
@@ -74,27 +74,31 @@ def _add_trust(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_score(asked: argparse.Namespace) -> None:
+def check_score(arguments: argparse.Namespace) -> None:
     """Refuse, as wrong usage, what does not go together."""
     alone = ("threads", "jsonl", "csv", "parquet", "maps", "masks", "overlays", "sort", "trust", "watch", "webhook")
-    if asked.cluster:
-        wrong = [f"--{name}" for name in alone if getattr(asked, name)]
-        if wrong or not asked.out or not asked.files:
-            asked.misused("--cluster needs PATH and --out, the folder of the rows, and goes with --workers alone")
+    if arguments.cluster:
+        wrong = [f"--{name}" for name in alone if getattr(arguments, name)]
+        if wrong or not arguments.out or not arguments.files:
+            arguments.misused("--cluster needs PATH and --out, the folder of the rows, and goes with --workers alone")
         return
-    if bool(asked.files) == (asked.watch is not None):
-        asked.misused("name PATH ..., or --watch DIR")
-    if asked.watch is not None and not (asked.out or asked.sort):
-        asked.misused("--watch needs --out FILE or --sort DIR, so that no file is judged twice")
-    if asked.idle is not None and asked.watch is None:
-        asked.misused("--idle goes with --watch")
-    given = [name for name in ("json", "jsonl", "csv", "parquet") if getattr(asked, name)]
+    if bool(arguments.files) == (arguments.watch is not None):
+        arguments.misused("name PATH ..., or --watch DIR")
+    if arguments.watch is not None and not (arguments.out or arguments.sort):
+        arguments.misused("--watch needs --out FILE or --sort DIR, so that no file is judged twice")
+    if arguments.idle is not None and arguments.watch is None:
+        arguments.misused("--idle goes with --watch")
+    given = [name for name in ("json", "jsonl", "csv", "parquet") if getattr(arguments, name)]
     if len(given) > 1 and not (given[0] == "json" and len(given) == 2 and given[1] != "jsonl"):
-        asked.misused("--jsonl, --csv and --parquet exclude each other, and --json goes with the last two alone")
-    if asked.out and (asked.jsonl or asked.csv or asked.parquet):
-        asked.misused("--out has every row; leave --jsonl, --csv and --parquet out")
-    if bool(asked.webhook) != (asked.webhook_secret_file is not None) or (asked.webhook and not asked.out):
-        asked.misused("--webhook needs --webhook-secret-file and --out, beside which waits what is not delivered yet")
+        arguments.misused("--jsonl, --csv and --parquet exclude each other, and --json goes with the last two alone")
+    if arguments.out and (arguments.jsonl or arguments.csv or arguments.parquet):
+        arguments.misused("--out has every row; leave --jsonl, --csv and --parquet out")
+    if bool(arguments.webhook) != (arguments.webhook_secret_file is not None) or (
+        arguments.webhook and not arguments.out
+    ):
+        arguments.misused(
+            "--webhook needs --webhook-secret-file and --out, beside which waits what is not delivered yet"
+        )
 
 
 def add_verify(commands: Any) -> argparse.ArgumentParser:

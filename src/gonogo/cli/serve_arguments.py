@@ -1,4 +1,4 @@
-"""What `gonogo serve` is asked. Imports nothing heavy."""
+"""The arguments of `gonogo serve`. Imports nothing heavy."""
 
 import argparse
 from pathlib import Path

@@ -133,7 +133,7 @@ def connect(name: str | None) -> Cluster | None:
     return Cluster()
 
 
-def spread(cluster: Cluster | None, work: Work, items: Sequence[Item], *, together: int) -> Iterator[Mapping[str, Any]]:
+def map_on(cluster: Cluster | None, work: Work, items: Sequence[Item], *, together: int) -> Iterator[Mapping[str, Any]]:
     """What `work` gives of each item, in their order: by the workers of `cluster`, or here where there is none."""
     return map(work, items) if cluster is None else cluster.map(work, items, together=together)
 

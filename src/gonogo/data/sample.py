@@ -12,7 +12,11 @@ Role = Literal["fit", "calibrate", "validate", "test"]
 Key = TypeVar("Key", bound=Hashable)
 
 ROLES: tuple[Role, ...] = ("fit", "calibrate", "validate", "test")
-DEALT: tuple[Role, ...] = ("fit", "calibrate", "test")  # those that a good part may get by its place in the shuffle
+SPLIT_ROLES: tuple[Role, ...] = (
+    "fit",
+    "calibrate",
+    "test",
+)  # those that a good part may get by its place in the shuffle
 TRAIN: tuple[Role, ...] = ("fit", "calibrate")  # good parts that the layout keeps out of its test set
 TEST: tuple[Role, ...] = ("test",)
 
@@ -55,7 +59,7 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Shares:
-    """How good parts are dealt to the roles that their layout leaves open.
+    """How good parts are assigned to the roles that their layout leaves open.
 
     Attributes:
         seed: of the shuffle.
@@ -67,16 +71,16 @@ class Shares:
     test: float
     calibrate: float
 
-    def deal(self, open_roles: Mapping[Key, Sequence[Role]]) -> dict[Key, Role]:
+    def split(self, open_roles: Mapping[Key, Sequence[Role]]) -> dict[Key, Role]:
         """A role for each key, among those open to it; a key's place in the shuffle depends on itself alone."""
         order = sorted(open_roles, key=lambda key: draw(self.seed, "role", str(key)))
-        dealt: dict[Key, Role] = {key: open_roles[key][0] for key in order if len(open_roles[key]) == 1}
-        undecided = [key for key in order if key not in dealt]
+        assigned: dict[Key, Role] = {key: open_roles[key][0] for key in order if len(open_roles[key]) == 1}
+        undecided = [key for key in order if key not in assigned]
         may_test = [key for key in undecided if "test" in open_roles[key]]
-        dealt |= dict.fromkeys(may_test[: round(self.test * len(may_test))], "test")
-        rest = [key for key in undecided if key not in dealt]
+        assigned |= dict.fromkeys(may_test[: round(self.test * len(may_test))], "test")
+        rest = [key for key in undecided if key not in assigned]
         calibrate = set(rest[: round(self.calibrate * len(rest))])
-        return dealt | {key: "calibrate" if key in calibrate else "fit" for key in rest}
+        return assigned | {key: "calibrate" if key in calibrate else "fit" for key in rest}
 
 
 class Source(Protocol):

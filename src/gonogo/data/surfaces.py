@@ -69,7 +69,7 @@ class Surfaces:
         """
         picture = read_photograph(self.photograph)
         rows, columns = (range(n // self.window) for n in picture.shape[:2])
-        roles = dict(sorted(shares.deal(dict.fromkeys(product(rows, columns), ROLES)).items()))
+        roles = dict(sorted(shares.split(dict.fromkeys(product(rows, columns), ROLES)).items()))
         yield from self._fit_windows(picture, roles)
         for cell, role in roles.items():
             if role != "fit":

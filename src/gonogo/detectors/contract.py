@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gonogo.detectors.backbones.backbone import Backbone
 from gonogo.detectors.training.checkpoints import Checkpoints
-from gonogo.detectors.training.forecast import Forecast, try_images
+from gonogo.detectors.training.forecast import Forecast, probe_images
 from gonogo.errors import NotFittedError
 
 # Called as (what, n_done, n_total, values): `values` are the figures worth a live curve, often none.
@@ -25,10 +25,10 @@ def no_progress(what: str, n_done: int, n_total: int, values: dict[str, float]) 
     """Report to nobody."""
 
 
-Found = dict[str, Tensor]  # what a look at some fit images leaves
+PartState = dict[str, Tensor]  # what a look at some fit images leaves
 
 # Called as (batches, number of the first of them, progress).
-Look = Callable[[Collection[Tensor], int, Progress], Found]
+MapPart = Callable[[Collection[Tensor], int, Progress], PartState]
 
 
 @runtime_checkable
@@ -45,11 +45,11 @@ class InParts(Protocol):
     def n_parts(self) -> int:
         """How many parts there are, whoever looks at them."""
 
-    def look(self, look: Look, progress: Progress) -> Iterator[Found]:
+    def look(self, look: MapPart, progress: Progress) -> Iterator[PartState]:
         """What `look` leaves of each part, in their order."""
 
 
-def looks_at(batches: Collection[Tensor], look: Look, progress: Progress) -> Iterator[Found]:
+def map_parts(batches: Collection[Tensor], look: MapPart, progress: Progress) -> Iterator[PartState]:
     """What `look` leaves of each part of the batches, in their order; most often there is one part, all of them."""
     return batches.look(look, progress) if isinstance(batches, InParts) else iter([look(batches, 0, progress)])
 
@@ -106,7 +106,7 @@ class Detector(nn.Module, ABC):
             ConfigError: `room` is too little, whatever is done.
             DataError: there is no fit image.
         """
-        tried = try_images(batches, lambda batch: batch)
+        tried = probe_images(batches, lambda batch: batch)
         return Forecast(8 * math.prod(tried.shape), tried.all_seconds, "no image is kept")
 
     @abstractmethod

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gonogo.detectors.contract import Detector, Progress, no_progress
-from gonogo.detectors.training.forecast import Forecast, try_images
+from gonogo.detectors.training.forecast import Forecast, probe_images
 from gonogo.errors import DataError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class IsolationForest(Detector):
         return self
 
     def forecast(self, batches: Collection[Tensor]) -> Forecast:
-        tried = try_images(batches, self.features)
+        tried = probe_images(batches, self.features)
         n, d = tried.n_batches * tried.shape[0], tried.shape[1]
         how = f"{n:,} rows of {d:,} grey levels, the trees' own time not counted"
         return Forecast(3 * 4 * n * d, tried.all_seconds, how)

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from gonogo.detectors.backbones.backbone import LITE0
 from gonogo.detectors.backbones.patch_features import PatchFeatures
-from gonogo.detectors.contract import Detector, Found, Progress, looks_at, no_progress
-from gonogo.detectors.training.forecast import MB, Forecast, try_images
+from gonogo.detectors.contract import Detector, PartState, Progress, map_parts, no_progress
+from gonogo.detectors.training.forecast import MB, Forecast, probe_images
 from gonogo.errors import ConfigError, DataError, NotFittedError
 
 
@@ -77,7 +77,7 @@ class PaDiM(Detector):
     def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
         self.patch_features.load(self.weights, self.weights_sha256)
         gaussians: Gaussians | None = None
-        for found in looks_at(batches, partial(self._look, seed=seed), progress):
+        for found in map_parts(batches, partial(self._look, seed=seed), progress):
             if not found:
                 continue
             part = Gaussians(int(found["n"]), found["mean"], found["scatter"])
@@ -96,7 +96,7 @@ class PaDiM(Detector):
         return self
 
     @torch.no_grad()
-    def _look(self, batches: Collection[Tensor], first: int, progress: Progress, *, seed: int) -> Found:
+    def _look(self, batches: Collection[Tensor], first: int, progress: Progress, *, seed: int) -> PartState:
         """The Gaussians of these batches, and the dimensions that they are of; nothing if there is no batch."""
         gaussians: Gaussians | None = None
         for number, batch in enumerate(batches, start=1):
@@ -113,7 +113,7 @@ class PaDiM(Detector):
         return found | {"chosen": chosen}
 
     def forecast(self, batches: Collection[Tensor]) -> Forecast:
-        tried = try_images(batches, self.patch_features)
+        tried = probe_images(batches, self.patch_features)
         b, gh, gw, _ = tried.shape
         memory = self._require_room(gh * gw)
         whole = Gaussians.none(gh * gw, self.n_features, torch.device("cpu"))

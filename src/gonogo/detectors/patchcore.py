@@ -29,7 +29,7 @@ from torch import Tensor
 
 from gonogo.detectors.backbones.backbone import LITE0
 from gonogo.detectors.backbones.patch_features import PatchFeatures
-from gonogo.detectors.contract import Detector, Found, InParts, Progress, no_progress
+from gonogo.detectors.contract import Detector, InParts, PartState, Progress, no_progress
 from gonogo.detectors.memory_bank.coreset import greedy_coreset
 from gonogo.detectors.memory_bank.foreground import Foreground, learn_foreground, widened
 from gonogo.detectors.memory_bank.patch_stream import (
@@ -38,12 +38,12 @@ from gonogo.detectors.memory_bank.patch_stream import (
     Reduction,
     ReductionKind,
     Taken,
-    leave,
+    merge_parts,
     plan_patches,
-    put_together,
+    select_from_part,
     selection_seconds,
 )
-from gonogo.detectors.training.forecast import MB, Forecast, try_images
+from gonogo.detectors.training.forecast import MB, Forecast, probe_images
 from gonogo.errors import ConfigError, DataError
 
 DEFAULT_CORESET_RATIO = 0.01
@@ -234,13 +234,13 @@ class PatchCore(Detector):
         b, gh, gw, d = self.patch_features(batches[0]).shape
         most = self._bank_size(len(batches) * b * gh * gw, self.reduced_dims or d)
         look = partial(self._look, keep=max(1, min(most, MOST_LEFT // batches.n_parts)), reduction=reduction)
-        taken, n_patches = put_together(batches.look(look, progress), reduction)
+        taken, n_patches = merge_parts(batches.look(look, progress), reduction)
         return taken, min(self._bank_size(n_patches, taken.patches.shape[1]), len(taken.patches)), gh * gw
 
     @torch.no_grad()
     def _look(
         self, batches: Collection[Tensor], first: int, progress: Progress, *, keep: int, reduction: Reduction
-    ) -> Found:
+    ) -> PartState:
         patches, numbers = [], []
         for number, batch in enumerate(batches):
             grid = self.patch_features(batch)
@@ -249,7 +249,7 @@ class PatchCore(Detector):
             patches.append(features if wanted is None else features[wanted.flatten()])
             numbers.append(own if wanted is None else own[wanted.flatten()])
             progress("features", number + 1, len(batches), {})
-        return leave(torch.cat(patches), torch.cat(numbers), reduction, keep)
+        return select_from_part(torch.cat(patches), torch.cat(numbers), reduction, keep)
 
     def _for_the_bank(self, grid: Tensor) -> Tensor | None:
         """(b, gh * gw) bool: which patches of a grid (b, gh, gw, d) may enter the bank; None: all."""
@@ -261,7 +261,7 @@ class PatchCore(Detector):
         return Foreground(self.foreground_axis_, self.foreground_band_, self.foreground_least_, self.foreground_test_)
 
     def forecast(self, batches: Collection[Tensor]) -> Forecast:
-        tried = try_images(batches, self.patch_features)
+        tried = probe_images(batches, self.patch_features)
         b, gh, gw, d = tried.shape
         n_patches = tried.n_batches * b * gh * gw
         plan = self._plan(tried.n_batches * b, gh * gw, d)

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gonogo.detectors.contract import Detector, Progress, no_progress
-from gonogo.detectors.training.forecast import Forecast, try_images
+from gonogo.detectors.training.forecast import Forecast, probe_images
 from gonogo.errors import DataError, NotFittedError
 
 
@@ -62,7 +62,7 @@ class PCAReconstruction(Detector):
         return self
 
     def forecast(self, batches: Collection[Tensor]) -> Forecast:
-        tried = try_images(batches, lambda batch: batch.flatten(1))
+        tried = probe_images(batches, lambda batch: batch.flatten(1))
         n, d = tried.n_batches * tried.shape[0], tried.shape[1]
         how = f"{n:,} rows of {d:,} grey levels, the decomposition's own time not counted"
         return Forecast(9 * 4 * n * d, tried.all_seconds, how)  # scikit-learn's copies and the decomposition's

@@ -27,7 +27,7 @@ from gonogo.detectors.contract import Detector, Progress, no_progress
 from gonogo.detectors.memory_bank.coreset import greedy_coreset
 from gonogo.detectors.memory_bank.patch_stream import Plan, selection_bytes, selection_seconds
 from gonogo.detectors.patchcore import nearest_index, not_of, places_of
-from gonogo.detectors.training.forecast import Forecast, try_images
+from gonogo.detectors.training.forecast import Forecast, probe_images
 from gonogo.errors import DataError
 
 _CHUNK_BYTES = 64 << 20  # of the distances within the places that are looked at together
@@ -123,7 +123,7 @@ class SoftPatch(Detector):
         return self
 
     def forecast(self, batches: Collection[Tensor]) -> Forecast:
-        tried = try_images(batches, self.patch_features)
+        tried = probe_images(batches, self.patch_features)
         b, gh, gw, d = tried.shape
         n_images, places = tried.n_batches * b, gh * gw
         n_patches = n_images * places

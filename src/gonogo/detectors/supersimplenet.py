@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from gonogo.detectors.anomaly_map import positive, resize
 from gonogo.detectors.backbones.backbone import LITE0, Backbone
 from gonogo.detectors.contract import Detector, Progress, no_progress
-from gonogo.detectors.training.forecast import MB, Forecast, try_images
+from gonogo.detectors.training.forecast import MB, Forecast, probe_images
 from gonogo.detectors.training.training import Schedule, Training, hold_out
 from gonogo.errors import ConfigError
 
@@ -166,7 +166,7 @@ class SuperSimpleNet(Detector):
         return self
 
     def forecast(self, batches: Collection[Tensor]) -> Forecast:
-        tried = try_images(
+        tried = probe_images(
             batches, lambda batch: torch.cat([layer.flatten(1) for layer in self.backbone(batch)], dim=1)
         )
         n_images, device = tried.n_batches * tried.shape[0], next(self.heads.parameters()).device

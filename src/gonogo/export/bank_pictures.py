@@ -11,7 +11,7 @@ import torch
 
 from gonogo.detectors.contract import Remembers
 from gonogo.errors import DataError
-from gonogo.images.dataset import Manifest
+from gonogo.images.dataset import Dataset
 from gonogo.inference.good_patches import MOSAIC, TABLE, as_jpeg, box_around, picture_around
 from gonogo.model.inspector import Inspector
 from gonogo.model.saved import Model
@@ -71,11 +71,11 @@ class Views:
         return centre, (wide * to_x, high * to_y), math.degrees(angle)
 
 
-def bank_files(model: Model, manifest: Manifest) -> dict[str, bytes]:
+def bank_files(model: Model, dataset: Dataset) -> dict[str, bytes]:
     """The table and the mosaic of `gonogo.inference.good_patches`, by name; none where the detector does not remember.
 
     Raises:
-        DataError: a fit image of the model is not in the manifest.
+        DataError: a fit image of the model is not in the dataset.
         ImageError: one cannot be read.
     """
     detector = model.inspector.detector
@@ -84,10 +84,10 @@ def bank_files(model: Model, manifest: Manifest) -> dict[str, bytes]:
     fitted_on = model.manifest["fitted_on"]
     views = views_of(model.inspector, fitted_on["rotations"])
     names: Sequence[str] = fitted_on["images"]
-    known = {record.path: record for record in manifest.records}
+    known = {record.path: record for record in dataset.records}
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise DataError(f"the model was fitted on {unknown[0]}, which {manifest.folder} does not have; run dvc repro")
+        raise DataError(f"the model was fitted on {unknown[0]}, which {dataset.folder} does not have; run dvc repro")
     places: list[tuple[int, int]] = [(view, cell) for view, cell in detector.places().tolist()]
     of_image: dict[int, list[int]] = defaultdict(list)  # entries, by the number of the fit image
     for entry, (view, _) in enumerate(places):
@@ -99,7 +99,7 @@ def bank_files(model: Model, manifest: Manifest) -> dict[str, bytes]:
     mosaic = np.full((math.ceil(len(places) / columns) * side, columns * side, 3), 255, np.uint8)
     rows: dict[int, list[float]] = {}
     for listed, (number, entries) in enumerate(sorted(of_image.items())):
-        pixels = manifest.pixels_of(known[names[number]])  # once for all of its patches
+        pixels = dataset.pixels_of(known[names[number]])  # once for all of its patches
         size = (pixels.shape[1], pixels.shape[0])
         for entry in entries:
             centre, cell, turned = views.place(*places[entry], size)

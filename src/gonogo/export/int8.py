@@ -19,7 +19,7 @@ from gonogo.calibration.threshold import certify_like
 from gonogo.errors import ConfigError, ParityError
 from gonogo.evaluation.accuracy.metrics import auroc
 from gonogo.export.parity import ParityParams
-from gonogo.images.dataset import Manifest, Record
+from gonogo.images.dataset import Dataset, Record
 from gonogo.inference.scorer import open_session, run_session
 from gonogo.model.inspection import inspect_good
 from gonogo.model.saved import Model
@@ -82,7 +82,7 @@ class Int8:
             )
 
 
-def judge_int8(model: Model, float_path: Path, int8_path: Path, manifest: Manifest, params: ParityParams) -> Int8:
+def judge_int8(model: Model, float_path: Path, int8_path: Path, dataset: Dataset, params: ParityParams) -> Int8:
     """Certify the ONNX file in eight bits on the calibrate images and score the test images with both files.
 
     Raises:
@@ -94,9 +94,9 @@ def judge_int8(model: Model, float_path: Path, int8_path: Path, manifest: Manife
             "certified by images held out from its fit: set one to false or the other to holdout"
         )
     session = open_session(int8_path)
-    calibrate, test = manifest.with_role("calibrate"), manifest.with_role("test")
+    calibrate, test = dataset.with_role("calibrate"), dataset.with_role("test")
     localises = model.rule.threshold is not None
-    good, rule = inspect_good(calibrate, _seen(session, manifest, calibrate), model.rule.params, localises=localises)
+    good, rule = inspect_good(calibrate, _seen(session, dataset, calibrate), model.rule.params, localises=localises)
     certificate = model.threshold
     own = certify_like(certificate, good.scores, good.groups)
     return Int8(
@@ -104,16 +104,16 @@ def judge_int8(model: Model, float_path: Path, int8_path: Path, manifest: Manife
         rule=rule,
         images=[record.path for record in test],
         labels=np.array([record.label == 1 for record in test]),
-        float_scores=np.array([score for score, _ in _seen(open_session(float_path), manifest, test)]),
-        int8_scores=np.array([score for score, _ in _seen(session, manifest, test)]),
+        float_scores=np.array([score for score, _ in _seen(open_session(float_path), dataset, test)]),
+        int8_scores=np.array([score for score, _ in _seen(session, dataset, test)]),
         float_threshold=certificate.threshold,
         params=params,
     )
 
 
 def _seen(
-    session: onnxruntime.InferenceSession, manifest: Manifest, records: Sequence[Record]
+    session: onnxruntime.InferenceSession, dataset: Dataset, records: Sequence[Record]
 ) -> Iterator[tuple[float, np.ndarray]]:
     for record in records:
-        scores, maps = run_session(session, manifest.pixels_of(record)[None])
+        scores, maps = run_session(session, dataset.pixels_of(record)[None])
         yield float(scores[0]), maps[0]

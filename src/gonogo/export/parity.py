@@ -15,7 +15,7 @@ from scipy import stats
 
 from gonogo.detectors.contract import Remembers
 from gonogo.errors import ConfigError, ParityError
-from gonogo.images.dataset import Manifest, Record
+from gonogo.images.dataset import Dataset, Record
 from gonogo.inference.scorer import open_session, run_matched
 from gonogo.model.inspector import Inspector
 from gonogo.model.saved import Model
@@ -35,7 +35,7 @@ class ParityParams:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ParityResult:
     """One image at one size and batch size, through both runtimes. Map differences are absolute.
 
     nearest_difference: where the two name different good patches as the nearest, the largest difference of the
@@ -57,7 +57,7 @@ class Comparison:
 class Parity:
     """The evidence: every comparison, and what the gate says of it."""
 
-    comparisons: list[Comparison]
+    comparisons: list[ParityResult]
     threshold: float
     tolerance: float
 
@@ -114,7 +114,7 @@ class Parity:
 
     def report(self) -> bytes:
         """The JSON file of all evidence: the summary, and a row for each comparison; the evidence must be finite."""
-        columns = [field.name for field in fields(Comparison)]
+        columns = [field.name for field in fields(ParityResult)]
         rows = ",\n".join(json.dumps(list(astuple(one)), allow_nan=False) for one in self.comparisons)
         head = {"threshold": self.threshold, "tolerance": self.tolerance, "summary": self.metrics(), "columns": columns}
         return f'{json.dumps(head, indent=1, allow_nan=False)[:-2]},\n "comparisons": [\n{rows}\n]}}\n'.encode()
@@ -139,7 +139,7 @@ class Parity:
                 )
 
 
-def compare(model: Model, onnx_path: Path, manifest: Manifest, params: ParityParams) -> Parity:
+def check_parity(model: Model, onnx_path: Path, dataset: Dataset, params: ParityParams) -> Parity:
     """Run the reference and the ONNX file over every calibrate and test image.
 
     The reference sees one image at a time; onnxruntime sees each image at its own size at every batch size, and at
@@ -156,11 +156,11 @@ def compare(model: Model, onnx_path: Path, manifest: Manifest, params: ParityPar
     session = open_session(onnx_path)
     inspector = model.inspector
     look = inspector.inspect_matched if _compares_nearest(inspector) else inspector.inspect
-    records = manifest.with_role("calibrate", "test")
-    comparisons: list[Comparison] = []
+    records = dataset.with_role("calibrate", "test")
+    comparisons: list[ParityResult] = []
     largest = max(params.batch_sizes)
     for size in [None, *((height, width) for height, width in params.other_sizes)]:
-        for group, images in _batches(manifest, records, largest, size):
+        for group, images in _batches(dataset, records, largest, size):
             expected = [look(image[None]) for image in images]
             expected_scores, expected_maps, *named = (np.concatenate(parts) for parts in zip(*expected, strict=True))
             for batch_size in params.batch_sizes if size is None else [largest]:
@@ -172,7 +172,7 @@ def compare(model: Model, onnx_path: Path, manifest: Manifest, params: ParityPar
                     if named:
                         farther = _nearest_differences(inspector, images[part], named[0][part], nearest)
                     comparisons += [
-                        Comparison(
+                        ParityResult(
                             image=record.path,
                             size=f"{images.shape[1]} x {images.shape[2]}",
                             batch_size=batch_size,
@@ -189,7 +189,7 @@ def compare(model: Model, onnx_path: Path, manifest: Manifest, params: ParityPar
 
 
 def _batches(
-    manifest: Manifest, records: Sequence[Record], batch_size: int, size: tuple[int, int] | None
+    dataset: Dataset, records: Sequence[Record], batch_size: int, size: tuple[int, int] | None
 ) -> Iterator[tuple[list[Record], np.ndarray]]:
     """Consecutive records whose images have one size, at most `batch_size`, with their pixels (b, h, w, 3) uint8.
 
@@ -198,7 +198,7 @@ def _batches(
     group: list[Record] = []
     images: list[np.ndarray] = []
     for record in records:
-        pixels = manifest.pixels_of(record)
+        pixels = dataset.pixels_of(record)
         if size is not None:
             pixels = np.array(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BICUBIC))
         if images and (pixels.shape != images[0].shape or len(images) == batch_size):

@@ -22,7 +22,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from gonogo.errors import ExportError
-from gonogo.images.dataset import Manifest
+from gonogo.images.dataset import Dataset
 
 CALIBRATION_IMAGES = 64  # of the fit images, evenly spaced, that show the range of each activation
 FLOATS = 6  # convolutions, in the graph's order
@@ -38,11 +38,11 @@ class _FitImages(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is
         return None if batch is None else {"pixels": batch}
 
 
-def calibration_images(manifest: Manifest) -> Iterator[np.ndarray]:
+def calibration_images(dataset: Dataset) -> Iterator[np.ndarray]:
     """Pixels (1, h, w, 3) of CALIBRATION_IMAGES fit images, evenly spaced, or of all if they are fewer."""
-    records = manifest.with_role("fit")
+    records = dataset.with_role("fit")
     for record in records[:: math.ceil(len(records) / CALIBRATION_IMAGES)]:
-        yield manifest.pixels_of(record)[None]
+        yield dataset.pixels_of(record)[None]
 
 
 def quantise(onnx_path: Path, target: Path, batches: Iterable[np.ndarray]) -> None:

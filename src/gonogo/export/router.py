@@ -28,8 +28,8 @@ from gonogo.detectors.knn import l2
 from gonogo.detectors.memory_bank.coreset import greedy_coreset
 from gonogo.errors import ConfigError, ParityError
 from gonogo.export.graph import IMAGES, PIXELS, describe, traced
-from gonogo.files import SCHEMA, sha256_of, write_manifest
-from gonogo.images.dataset import Manifest, Record
+from gonogo.files import SCHEMA, seal, sha256_of
+from gonogo.images.dataset import Dataset, Record
 from gonogo.inference.bundle import MANIFEST
 from gonogo.inference.scorer import open_session
 
@@ -72,34 +72,34 @@ class Router(nn.Module):
         self.categories: list[str] = []
         self.eval()
 
-    def fit(self, manifests: Mapping[str, Manifest]) -> "Router":
+    def fit(self, datasets: Mapping[str, Dataset]) -> "Router":
         """Remember good images of each category, `params.images` at most: those that cover the others best.
 
         Of very many, every second, third or so is looked at.
         """
         assert self.features.backbone is not None
         self.features.backbone.load(self.params.weights, self.params.weights_sha256)
-        self.categories = list(manifests)
-        for number, manifest in enumerate(manifests.values()):
-            records = [record for record in manifest.with_role("fit") if record.label == 0]
+        self.categories = list(datasets)
+        for number, dataset in enumerate(datasets.values()):
+            records = [record for record in dataset.with_role("fit") if record.label == 0]
             step = max(1, len(records) // (AMONG * self.params.images))
-            rows = self.rows(manifest, records[::step])
+            rows = self.rows(dataset, records[::step])
             chosen = greedy_coreset(rows, min(self.params.images, len(rows))).indices
             self.register_buffer(f"good_{number}", rows[chosen])
         return self
 
     @torch.inference_mode()
-    def rows(self, manifest: Manifest, records: Sequence[Record]) -> Tensor:
+    def rows(self, dataset: Dataset, records: Sequence[Record]) -> Tensor:
         """(n, d), one for each image."""
         found = []
         for start in range(0, len(records), AT_ONCE):
-            pixels = (torch.from_numpy(manifest.pixels_of(one)[None]) for one in records[start : start + AT_ONCE])
+            pixels = (torch.from_numpy(dataset.pixels_of(one)[None]) for one in records[start : start + AT_ONCE])
             found.append(self.features(torch.cat([self._resized(of_one) for of_one in pixels])))
         return torch.cat(found).clone()
 
-    def of(self, manifest: Manifest, records: Sequence[Record]) -> Tensor:
+    def of(self, dataset: Dataset, records: Sequence[Record]) -> Tensor:
         """(n, k) distances of the records' images."""
-        return self.distances(self.rows(manifest, records))
+        return self.distances(self.rows(dataset, records))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(n, k) distances of uint8 RGB pixels (n, h, w, 3) to the nearest good image of each of k categories."""
@@ -174,7 +174,7 @@ def routing_metrics(
 def write_set(
     folder: Path,
     router: Router,
-    manifests: Mapping[str, Manifest],
+    datasets: Mapping[str, Dataset],
     bundles: Mapping[str, Path],
     calibrate: CalibrateParams,
     *,
@@ -188,22 +188,22 @@ def write_set(
     Returns what the router says of each category, and `routing_metrics` of the test images.
 
     Args:
-        manifests, bundles: by category.
+        datasets, bundles: by category.
         tolerance: of distances, relative to the largest, between the router and its ONNX file.
 
     Raises:
         ConfigError: a category has the name that the router has in the set.
         ParityError: router and ONNX file disagree; there is no router in the folder then.
     """
-    if ROUTER in manifests:
+    if ROUTER in datasets:
         raise ConfigError(f"params.yaml: a category is called {ROUTER!r}, as the router in the set is; rename it")
     if folder.exists():
         shutil.rmtree(folder)
     records = []
-    for number, (name, manifest) in enumerate(manifests.items()):
-        good = manifest.with_role("calibrate")
+    for number, (name, dataset) in enumerate(datasets.items()):
+        good = dataset.with_role("calibrate")
         record = certify(
-            router.of(manifest, good)[:, number].numpy(),
+            router.of(dataset, good)[:, number].numpy(),
             [one.group_id for one in good],
             false_alarm_rate=calibrate.false_alarm_rate,
             confidence=calibrate.confidence,
@@ -216,19 +216,19 @@ def write_set(
     content = {"kind": ROUTER, "schema": SCHEMA, "categories": [one.to_dict() for one in records]}
     exported = folder / ROUTER / ROUTER_FILE
     export_router(router, exported, metadata=content, opset=opset)
-    tests = {name: manifest.with_role("test") for name, manifest in manifests.items()}
-    expected = {name: router.of(manifests[name], images).numpy() for name, images in tests.items()}
+    tests = {name: dataset.with_role("test") for name, dataset in datasets.items()}
+    expected = {name: router.of(datasets[name], images).numpy() for name, images in tests.items()}
     session = open_session(exported)
-    got = {name: _answers(session, manifests[name], images) for name, images in tests.items()}
+    got = {name: _answers(session, datasets[name], images) for name, images in tests.items()}
     difference = require_same(
         np.concatenate(list(expected.values())), np.concatenate(list(got.values())), limits, tolerance=tolerance
     )
-    write_manifest(folder / ROUTER, content, [ROUTER_FILE])
+    seal(folder / ROUTER, content, [ROUTER_FILE])
     labels = {name: np.array([one.label for one in images]) for name, images in tests.items()}
     metrics = routing_metrics(expected, labels, limits)
     return records, metrics | {"distance_max_diff_e6": difference * 1e6}
 
 
-def _answers(session: InferenceSession, manifest: Manifest, records: Sequence[Record]) -> np.ndarray:
+def _answers(session: InferenceSession, dataset: Dataset, records: Sequence[Record]) -> np.ndarray:
     """The exported router's distances (n, k) of the records' images."""
-    return np.concatenate([session.run([DISTANCES], {PIXELS: manifest.pixels_of(one)[None]})[0] for one in records])
+    return np.concatenate([session.run([DISTANCES], {PIXELS: dataset.pixels_of(one)[None]})[0] for one in records])

@@ -11,8 +11,8 @@ from gonogo.export.graph import describe
 from gonogo.export.int8 import Int8
 from gonogo.export.model_card import Measured, card_text
 from gonogo.export.parity import Parity
-from gonogo.files import write_manifest
-from gonogo.images.dataset import Manifest
+from gonogo.files import seal
+from gonogo.images.dataset import Dataset
 from gonogo.inference.scorer import ONNX_FILE
 from gonogo.model.saved import Model, bundle_facts, versions
 
@@ -24,7 +24,7 @@ def write_bundle(
     onnx_path: Path,
     model: Model,
     parity: Parity,
-    manifest: Manifest,
+    dataset: Dataset,
     measured: Measured,
     int8: Int8 | None = None,
 ) -> None:
@@ -49,11 +49,11 @@ def write_bundle(
         gauge = _described(gauge, facts)
     content = facts | {"parity": proof, "runtime": versions("onnxruntime")}
     files = {ONNX_FILE: gauge, REPORT: parity.report(), MODEL_CARD: card_text(content, measured).encode()}
-    files |= bank_files(model, manifest)
+    files |= bank_files(model, dataset)
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         (folder / name).write_bytes(data)
-    write_manifest(folder, content, list(files))
+    seal(folder, content, list(files))
 
 
 def _described(gauge: bytes, facts: Mapping[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""The manifest of one category: which image has which role, and a fingerprint of it all."""
+"""The dataset of one category: which image has which role, and a fingerprint of it all."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ class Record:
     """One image.
 
     Attributes:
-        path: of the image, relative to the manifest's folder, or to the raw folder where it begins with `raw/`.
+        path: of the image, relative to the dataset's folder, or to the raw folder where it begins with `raw/`.
         sha256: of a raw file's bytes, or of the pixels of an image that prepare wrote.
         role: fit, calibrate or test.
         label: 0 good, 1 anomalous.
@@ -55,7 +55,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Manifest:
+class Dataset:
     """The records of one category, sorted by path, and the two folders that hold their files.
 
     Where there is a `cluster`, its workers look at the images; otherwise this process does.
@@ -77,7 +77,7 @@ class Manifest:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def with_role(self, *roles: Role) -> list[Record]:
-        """The records with one of `roles`, in the manifest's order.
+        """The records with one of `roles`, in the dataset's order.
 
         Raises:
             DataError: there is none.
@@ -119,19 +119,19 @@ class Manifest:
 
 
 def located(name: str, folder: Path, raw: Path) -> Path:
-    """The file that a manifest in `folder` calls `name`."""
+    """The file that a dataset in `folder` calls `name`."""
     return raw / name.removeprefix(RAW) if name.startswith(RAW) else folder / name
 
 
-def write_manifest(folder: Path, raw: Path, records: Iterable[Record]) -> Manifest:
-    """Write the records, sorted by path, to the manifest in `folder`."""
-    manifest = Manifest(folder, raw, tuple(sorted(records, key=lambda record: record.path)))
-    write_text(folder / MANIFEST, "".join(_line(record) + "\n" for record in manifest.records))
-    return manifest
+def write_dataset(folder: Path, raw: Path, records: Iterable[Record]) -> Dataset:
+    """Write the records, sorted by path, to the dataset in `folder`."""
+    dataset = Dataset(folder, raw, tuple(sorted(records, key=lambda record: record.path)))
+    write_text(folder / MANIFEST, "".join(_line(record) + "\n" for record in dataset.records))
+    return dataset
 
 
-def read_manifest(folder: Path, raw: Path, *, cluster: Cluster | None = None) -> Manifest:
-    """Read the manifest in `folder`; the workers of `cluster`, if there is one, look at its images.
+def read_dataset(folder: Path, raw: Path, *, cluster: Cluster | None = None) -> Dataset:
+    """Read the dataset in `folder`; the workers of `cluster`, if there is one, look at its images.
 
     Raises:
         DataError: it is missing or a line is not a record.
@@ -139,9 +139,9 @@ def read_manifest(folder: Path, raw: Path, *, cluster: Cluster | None = None) ->
     path = folder / MANIFEST
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        return Manifest(folder, raw, tuple(Record(**json.loads(line)) for line in lines), cluster)
+        return Dataset(folder, raw, tuple(Record(**json.loads(line)) for line in lines), cluster)
     except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{path} cannot be read as a manifest: {error}; run the prepare stage") from error
+        raise DataError(f"{path} cannot be read as a dataset: {error}; run the prepare stage") from error
 
 
 def _line(record: Record) -> str:

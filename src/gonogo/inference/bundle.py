@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gonogo.errors import DataError, IntegrityError
-from gonogo.files import PLAIN_NAME, checked_manifest, read_manifest
+from gonogo.files import PLAIN_NAME, parse_sealed, read_sealed
 from gonogo.inference.signature import SIGNATURE, require_signed, signature_in, signature_of, signer_in
 
 ONNX_FILE = "gauge.onnx"
@@ -79,7 +79,7 @@ def read_bundle(place: Path, *, trust: Path | None = None) -> Bundle:
     if place.is_file():
         contents = _contents(place)
         signature = contents.pop(SIGNATURE, None)
-        body, manifest = checked_manifest(contents[MANIFEST], place), contents.pop(MANIFEST)
+        body, manifest = parse_sealed(contents[MANIFEST], place), contents.pop(MANIFEST)
         if set(contents) != set(body["files"]):
             raise IntegrityError(
                 f"{place} has the files {sorted(contents)}; its manifest lists {sorted(body['files'])}"
@@ -91,7 +91,7 @@ def read_bundle(place: Path, *, trust: Path | None = None) -> Bundle:
                 )
         files: dict[str, Path | bytes] = dict(contents)
     else:
-        body = read_manifest(place)
+        body = read_sealed(place)
         manifest = (place / MANIFEST).read_bytes()
         signature = signature_in(place)
         files = {name: place / name for name in body["files"]}

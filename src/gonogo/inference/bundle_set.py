@@ -11,7 +11,7 @@ import onnxruntime
 
 from gonogo.calibration.route import ROUTER, ROUTER_FILE, CategoryRecord, nearest, routed
 from gonogo.errors import IntegrityError
-from gonogo.files import PLAIN_NAME, read_manifest, write_text
+from gonogo.files import PLAIN_NAME, read_sealed, write_text
 from gonogo.inference.bundle import MANIFEST, sign
 from gonogo.inference.scorer import NO_NETWORK, Scorer, open_session
 from gonogo.inference.signature import SIGNATURE, require_signed, signature_in, signature_of
@@ -50,7 +50,7 @@ class BundleSet:
             IntegrityError: the router's files are not those that were written, or a bundle cannot be trusted or is not
                 the one that the set was made with.
         """
-        manifest = read_manifest(folder / ROUTER)
+        manifest = read_sealed(folder / ROUTER)
         written = (folder / ROUTER / MANIFEST).read_bytes()
         if trust is not None:
             require_signed(written, signature_in(folder / ROUTER), trust, folder / ROUTER)

@@ -27,37 +27,37 @@ class Cell:
     at: tuple[int, int]
 
 
-def run(asked: Namespace) -> Answer:
+def run(arguments: Namespace) -> Answer:
     """Explain the verdict of one image.
 
     Raises:
         ImageError: it cannot be read.
         IntegrityError: the bundle cannot be trusted.
     """
-    gauges = open_gauges(asked.bundle, trust=asked.trust)
-    pixels = read_image(asked.image)
+    gauges = open_gauges(arguments.bundle, trust=arguments.trust)
+    pixels = read_image(arguments.image)
     picked = gauges.pick(pixels)
     if picked.scorer is None:
-        return _unknown(asked, picked)
+        return _unknown(arguments, picked)
     scorer = picked.scorer
     scores, maps, nearest = scorer.run_matched(pixels[None])
     (verdict,) = scorer.judge(scores, maps)
-    cells = top_cells(verdict.anomaly_map, n_cells=asked.cells) if scorer.manifest["localises"] else []
+    cells = top_cells(verdict.anomaly_map, n_cells=arguments.cells) if scorer.manifest["localises"] else []
     pairs: list[Pair] = []
     places: list[Pair] = []
     if scorer.good_patches is not None and nearest is not None:
         compare = partial(pair_of, pixels=pixels, nearest=nearest[0], good_patches=scorer.good_patches)
-        pairs = [compare(cell) for cell in cells[: asked.top]]
+        pairs = [compare(cell) for cell in cells[: arguments.top]]
         height, width = pixels.shape[:2]
         whole = Cell((0, 0, width, height), verdict.score, (width // 2, height // 2))  # where it does not say where
         reach = scorer.good_patches.share * max(height, width) / 2
-        places = [compare(cell) for cell in apart(cells or [whole], reach)[: asked.top]]
-    cells = cells[: asked.top]
-    if asked.picture is not None:
-        write_picture(asked.picture, asked.image.name, pixels, verdict, places)
+        places = [compare(cell) for cell in apart(cells or [whole], reach)[: arguments.top]]
+    cells = cells[: arguments.top]
+    if arguments.picture is not None:
+        write_picture(arguments.picture, arguments.image.name, pixels, verdict, places)
     report: dict[str, Any] = {
         "ok": True,
-        "file": str(asked.image),
+        "file": str(arguments.image),
         **picked.about,
         "detector": scorer.manifest["detector"]["name"],
         "verdict": "reject" if verdict.anomalous else "pass",
@@ -73,21 +73,21 @@ def run(asked: Namespace) -> Answer:
         "places": [{"box": pair.box, "peak": pair.peak, "nearest": _told(pair.good)} for pair in places],
         "threshold_record": scorer.record.sentence,
     }
-    lines = _said(asked, scorer, verdict, cells, pairs or places)
+    lines = _said(arguments, scorer, verdict, cells, pairs or places)
     if not gauges.is_one:
         share = picked.about["relative_distance"]
         lines.insert(0, f"{scorer.category}: {share:.3g} times as far from its good parts as they may be")
     return Answer(report, "\n".join(lines))
 
 
-def _unknown(asked: Namespace, picked: Picked) -> Answer:
+def _unknown(arguments: Namespace, picked: Picked) -> Answer:
     """What there is to say of an image that is of no category of a set."""
     about = picked.about
-    if asked.picture is not None:
-        raise DataError(f"{asked.image} is of no category of the set; there is no verdict to draw")
+    if arguments.picture is not None:
+        raise DataError(f"{arguments.image} is of no category of the set; there is no verdict to draw")
     return Answer(
-        {"ok": True, "file": str(asked.image), "verdict": "unknown", **about},
-        f"{asked.image}: unknown, of no category of the set; nearest is {about['nearest_category']}, "
+        {"ok": True, "file": str(arguments.image), "verdict": "unknown", **about},
+        f"{arguments.image}: unknown, of no category of the set; nearest is {about['nearest_category']}, "
         f"{about['relative_distance']:.3g} times as far from its good parts as they may be",
     )
 
@@ -142,11 +142,11 @@ def _told(good: GoodPatch) -> dict[str, Any]:
 
 
 def _said(
-    asked: Namespace, scorer: Scorer, verdict: Verdict, cells: Sequence[Cell], pairs: Sequence[Pair]
+    arguments: Namespace, scorer: Scorer, verdict: Verdict, cells: Sequence[Cell], pairs: Sequence[Pair]
 ) -> list[str]:
     sign, word = (">=", "reject") if verdict.anomalous else ("<", "pass")
     lines = [
-        f"{asked.image}: {word}, score {verdict.score:.6g} {sign} threshold {verdict.threshold:.6g}",
+        f"{arguments.image}: {word}, score {verdict.score:.6g} {sign} threshold {verdict.threshold:.6g}",
         f"p-value {verdict.p_value:.3g}: of good parts, so many or fewer score so high",
     ]
     if verdict.uncertain:

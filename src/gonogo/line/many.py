@@ -19,7 +19,7 @@ import numpy as np
 from gonogo.compute.cluster import Cluster
 from gonogo.compute.read_ahead import read_ahead
 from gonogo.errors import DataError, ImageError, IntegrityError, MissingExtraError
-from gonogo.files import read_manifest, sha256_of
+from gonogo.files import read_sealed, sha256_of
 from gonogo.images.reading import SUFFIXES, decode
 from gonogo.inference.scorer import Scorer
 
@@ -68,7 +68,7 @@ def score_many(
         DataError: there is no such place or no image in it, or `out` has rows of another bundle.
         IntegrityError: the bundle cannot be trusted, or after the last part an image has not exactly one row.
     """
-    read_manifest(bundle)
+    read_sealed(bundle)
     fingerprint = sha256_of(bundle / "manifest.json")
     done = _rows(out, ["path", "bundle"])
     others = set(done["bundle"]) - {fingerprint}
@@ -79,10 +79,10 @@ def score_many(
     known = set(done["path"])
     n_known = len(known)
     todo: list[list[str]] = []
-    asked: set[str] = set()
+    named: set[str] = set()
     for root, keys in map(_listed, places):
         new = [key for key in keys if _name(root, key) not in known]
-        asked.update(_name(root, key) for key in keys)
+        named.update(_name(root, key) for key in keys)
         known.update(_name(root, key) for key in new)  # of places that overlap each image is scored once
         size = min(MOST_PART, max(LEAST_PART, math.ceil(len(new) / (PARTS_PER_WORKER * cluster.n_workers))))
         todo += [[root, *new[start : start + size]] for start in range(0, len(new), size)]
@@ -97,7 +97,7 @@ def score_many(
             f"{out} has {len(rows['path'])} rows, expected one for each of {len(known)} images; was another start at "
             "work in it, or a file removed? Start again with another folder"
         )
-    mine = [(v, e) for path, v, e in zip(rows["path"], rows["verdict"], rows["error"], strict=True) if path in asked]
+    mine = [(v, e) for path, v, e in zip(rows["path"], rows["verdict"], rows["error"], strict=True) if path in named]
     n_rejected, n_errors = sum(v == "reject" for v, _ in mine), sum(e is not None for _, e in mine)
     return Counts(len(mine), n_done, n_rejected, n_errors)
 
@@ -147,7 +147,7 @@ class _Scoring:
 
 
 def _files(bundle: Path) -> list[Path]:
-    return [bundle / "manifest.json", *(bundle / name for name in read_manifest(bundle)["files"])]
+    return [bundle / "manifest.json", *(bundle / name for name in read_sealed(bundle)["files"])]
 
 
 def _arrow() -> Any:

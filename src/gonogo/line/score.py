@@ -170,56 +170,58 @@ class Told:
     text: str
 
 
-def score(asked: argparse.Namespace) -> Told:
+def score(arguments: argparse.Namespace) -> Told:
     """Judge what is asked for.
 
     Raises:
         GonogoError: the bundle, the journal, a folder or an extra is not fit for it; an unreadable image is a row.
     """
-    workers, threads = threads_of(asked.files, threads=asked.threads, workers=asked.workers)
-    gauges = open_gauges(asked.bundle, threads=threads, trust=asked.trust)
-    pictures = Pictures(asked.maps, asked.masks, asked.overlays)
+    workers, threads = threads_of(arguments.files, threads=arguments.threads, workers=arguments.workers)
+    gauges = open_gauges(arguments.bundle, threads=threads, trust=arguments.trust)
+    pictures = Pictures(arguments.maps, arguments.masks, arguments.overlays)
     for scorer in gauges.scorers.values():
         pictures.require_unit(scorer.threshold)
-    sink = _sink(asked, gauges)
+    sink = _sink(arguments, gauges)
     with ExitStack() as opened:
         journal = None
-        if asked.out:
-            journal = Journal(Path(asked.out), fingerprint=gauges.fingerprint)
+        if arguments.out:
+            journal = Journal(Path(arguments.out), fingerprint=gauges.fingerprint)
             opened.callback(journal.close)
-        return _score(asked, gauges, workers, pictures, sink, journal)
+        return _score(arguments, gauges, workers, pictures, sink, journal)
 
 
 def _score(
-    asked: argparse.Namespace,
+    arguments: argparse.Namespace,
     gauges: Gauges,
     workers: int,
     pictures: Pictures,
     sink: Sink,
     journal: Journal | None,
 ) -> Told:
-    own = [folder for folder in (asked.maps, asked.masks, asked.overlays, asked.sort) if folder is not None]
+    own = [
+        folder for folder in (arguments.maps, arguments.masks, arguments.overlays, arguments.sort) if folder is not None
+    ]
     hot = None
-    if asked.watch is not None:
-        hot = HotFolder(asked.watch, settle=asked.settle, without={os.path.abspath(path) for path in own})  # noqa: PTH100
+    if arguments.watch is not None:
+        hot = HotFolder(arguments.watch, settle=arguments.settle, without={os.path.abspath(path) for path in own})  # noqa: PTH100
     webhook = None
-    if asked.webhook:
-        queue = Path(asked.out + ".webhook")
-        webhook = Webhook(asked.webhook, asked.webhook_secret_file, queue)
-    sorter = Sorter(asked.sort) if asked.sort is not None else None
+    if arguments.webhook:
+        queue = Path(arguments.out + ".webhook")
+        webhook = Webhook(arguments.webhook, arguments.webhook_secret_file, queue)
+    sorter = Sorter(arguments.sort) if arguments.sort is not None else None
     gone = None if hot is None else hot.forget
     verdicts_shown = isinstance(sink, JsonLines) or (isinstance(sink, Lines) and sink.verdicts)
     counts_shown = sys.stderr.isatty() and not verdicts_shown
     line = Line(gauges, workers, sink, pictures, journal, sorter, webhook, gone, counts_shown)
-    endless = hot is not None or any(place.startswith(CAMERA) for place in asked.files)
+    endless = hot is not None or any(place.startswith(CAMERA) for place in arguments.files)
     with _until_stopped() if endless else nullcontext(threading.Event()) as stopped:
         if hot is None:
-            line.run(items(asked.files, every=asked.every, without=own), stopped)
+            line.run(items(arguments.files, every=arguments.every, without=own), stopped)
         else:
-            _watch(line, hot, stopped, idle=asked.idle)
+            _watch(line, hot, stopped, idle=arguments.idle)
     sink.close()
-    n_left = webhook.close(asked.webhook_wait) if webhook is not None else 0
-    return _told(asked, line, sink, n_left)
+    n_left = webhook.close(arguments.webhook_wait) if webhook is not None else 0
+    return _told(arguments, line, sink, n_left)
 
 
 def threads_of(files: list[str], *, threads: int | None, workers: int | None) -> tuple[int, int | None]:
@@ -274,22 +276,22 @@ def _until_stopped() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _sink(asked: argparse.Namespace, gauges: Gauges) -> Sink:
-    if asked.csv is not None:
-        return Csv(asked.csv)
-    if asked.parquet is not None:
-        return Parquet(asked.parquet)
-    if asked.jsonl:
+def _sink(arguments: argparse.Namespace, gauges: Gauges) -> Sink:
+    if arguments.csv is not None:
+        return Csv(arguments.csv)
+    if arguments.parquet is not None:
+        return Parquet(arguments.parquet)
+    if arguments.jsonl:
         return JsonLines()
-    if asked.json and not asked.out and asked.watch is None:
+    if arguments.json and not arguments.out and arguments.watch is None:
         return Kept()
     localises = all(scorer.rule.threshold is not None for scorer in gauges.scorers.values())
-    return Lines(localises=localises, verdicts=not (asked.json or asked.out))
+    return Lines(localises=localises, verdicts=not (arguments.json or arguments.out))
 
 
-def _told(asked: argparse.Namespace, line: Line, sink: Sink, n_left: int) -> Told:
+def _told(arguments: argparse.Namespace, line: Line, sink: Sink, n_left: int) -> Told:
     counts, scorers = line.counts, list(line.gauges.scorers.values())
-    if not counts.n_files and asked.watch is None:
+    if not counts.n_files and arguments.watch is None:
         raise DataError("nothing to judge: no name came on standard input")
     known = [_known(scorer) for scorer in scorers]
     report = {
@@ -306,9 +308,9 @@ def _told(asked: argparse.Namespace, line: Line, sink: Sink, n_left: int) -> Tol
         text += f", {counts.n_unknown} of none of {len(scorers)} categories"
     if counts.n_uncertain:
         text += f"; {counts.n_uncertain} uncertain (?)"
-    if asked.out:
-        report["out"] = asked.out
-        text += f"; {counts.n_new} of {counts.n_files} judged now, rows in {asked.out}"
+    if arguments.out:
+        report["out"] = arguments.out
+        text += f"; {counts.n_new} of {counts.n_files} judged now, rows in {arguments.out}"
     if line.webhook is not None:
         report |= {"n_undelivered": n_left, "n_refused": line.webhook.n_refused}
         if n_left or line.webhook.n_refused:

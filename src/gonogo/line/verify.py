@@ -39,7 +39,7 @@ class Difference:
     flips: bool
 
 
-def run(asked: Namespace) -> Answer:
+def run(arguments: Namespace) -> Answer:
     """Check the bundle; with a reference also its scores.
 
     Raises:
@@ -47,8 +47,10 @@ def run(asked: Namespace) -> Answer:
         DataError: the reference cannot be read, or has no score for an image.
         ImageError: an image cannot be read.
     """
-    gauges = open_gauges(asked.bundle, trust=asked.trust)  # checks hashes, format, threshold, agreement and signature
-    trusts = asked.trust is not None
+    gauges = open_gauges(
+        arguments.bundle, trust=arguments.trust
+    )  # checks hashes, format, threshold, agreement and signature
+    trusts = arguments.trust is not None
     checked = [_checked(scorer, signed=trusts) for scorer in gauges.scorers.values()]
     both = zip(gauges.scorers.values(), checked, strict=True)
     lines = [line for scorer, facts in both for line in _said(scorer, facts, trusts=trusts)]
@@ -59,19 +61,19 @@ def run(asked: Namespace) -> Answer:
         _require_routes(gauges)
         report |= {"bundle": gauges.fingerprint, "categories": checked}
         lines.append(f"ok  the router of {len(checked)} categories runs here and knows their bundles")
-    if asked.reference is None:
-        judged = [_judged(gauges, item) for place in asked.files for item in items([place])]
-        if asked.files:
+    if arguments.reference is None:
+        judged = [_judged(gauges, item) for place in arguments.files for item in items([place])]
+        if arguments.files:
             n_scored = sum(one.score is not None for one in judged)
             report |= {"n_images": len(judged), "n_unknown": len(judged) - n_scored}
             unknown = "" if gauges.is_one else f", {len(judged) - n_scored} are of no category"
             lines.append(f"ok  {n_scored} images have a score{unknown}")
         return Answer(report, "\n".join(lines))
-    expected = _reference(asked.reference)
-    differences, n_images = _differences(gauges, asked, expected)
+    expected = _reference(arguments.reference)
+    differences, n_images = _differences(gauges, arguments, expected)
     report |= {
         "n_images": n_images,
-        "tolerance": asked.tolerance,
+        "tolerance": arguments.tolerance,
         "n_flips": sum(one.flips for one in differences),
         "differences": [vars(one) for one in differences],
         "passed": not differences,
@@ -80,11 +82,11 @@ def run(asked: Namespace) -> Answer:
         worst = max(differences, key=lambda one: (one.flips, one.relative or 0.0))
         there, here = ("no score" if one is None else f"{one:.6g}" for one in (worst.expected, worst.score))
         lines.append(
-            f"NO  {len(differences)} of {n_images} images score otherwise than {asked.reference} says, "
+            f"NO  {len(differences)} of {n_images} images score otherwise than {arguments.reference} says, "
             f"{report['n_flips']} verdicts flip; the worst is {worst.file}: {there} there, {here} here"
         )
     else:
-        lines.append(f"ok  {n_images} images score as {asked.reference} says, within {asked.tolerance:g}")
+        lines.append(f"ok  {n_images} images score as {arguments.reference} says, within {arguments.tolerance:g}")
     return Answer(report, "\n".join(lines), passed=not differences)
 
 
@@ -191,7 +193,7 @@ def _reference(path: Path) -> dict[str, Judged]:
     return found
 
 
-def _differences(gauges: Gauges, asked: Namespace, expected: dict[str, Judged]) -> tuple[list[Difference], int]:
+def _differences(gauges: Gauges, arguments: Namespace, expected: dict[str, Judged]) -> tuple[list[Difference], int]:
     """Images whose score differs by more than the tolerance, flips or is another gauge's, and how many were looked at.
 
     A difference is relative to the image's own expected score, or to the median one if that is larger, as in parity.
@@ -202,11 +204,11 @@ def _differences(gauges: Gauges, asked: Namespace, expected: dict[str, Judged]) 
     unit = median([abs(one.score) for one in expected.values() if one.score is not None] or [1.0])
     differences: list[Difference] = []
     n_images = 0
-    for item in items(asked.files or list(expected)):
+    for item in items(arguments.files or list(expected)):
         same_name = by_name.get(item.within.name, [])
         known = [item.name] if item.name in expected else same_name
         if len(known) != 1:
-            raise DataError(f"{asked.reference} has no score of {item.name}, nor of one file of that name")
+            raise DataError(f"{arguments.reference} has no score of {item.name}, nor of one file of that name")
         n_images += 1
         now, then = _judged(gauges, item), expected[known[0]]
         if now.score is None or then.score is None or (then.category or now.category) != now.category:
@@ -216,6 +218,6 @@ def _differences(gauges: Gauges, asked: Namespace, expected: dict[str, Judged]) 
         threshold = gauges.scorers[str(now.category)].threshold
         relative = abs(now.score - then.score) / (max(abs(then.score), unit) or 1.0)
         flips = (now.score >= threshold) != (then.score >= threshold)
-        if flips or relative > asked.tolerance:
+        if flips or relative > arguments.tolerance:
             differences.append(Difference(item.name, then.score, now.score, relative, flips))
     return differences, n_images

@@ -11,8 +11,8 @@ import numpy as np
 
 from gonogo.calibration.regions import RegionParams, RegionRule
 from gonogo.errors import DataError
-from gonogo.images.dataset import Manifest, Record
-from gonogo.model.inspection import Inspection, inspect_good, inspected
+from gonogo.images.dataset import Dataset, Record
+from gonogo.model.inspection import Inspection, inspect_good, score_images
 from gonogo.model.inspector import Inspector
 
 Fit = Callable[[list[Record], int], Inspector]  # on so many records, as the gauge with that number, from 1
@@ -36,13 +36,13 @@ def folds_of(records: Sequence[Record], n_folds: int, *, seed: int) -> list[list
 
 
 def cross_inspect(
-    fit: Fit, manifest: Manifest, folds: Sequence[Sequence[Record]], params: RegionParams, *, localises: bool
+    fit: Fit, dataset: Dataset, folds: Sequence[Sequence[Record]], params: RegionParams, *, localises: bool
 ) -> tuple[Inspection, RegionRule]:
     """Scores of all folds' images, each by a gauge fitted on the other folds, and the rule from its maps."""
 
     def results() -> Iterator[tuple[float, np.ndarray]]:
         for number, fold in enumerate(folds, start=1):
             others = list(chain(*(other for other in folds if other is not fold)))
-            yield from inspected(fit(others, number), manifest, fold)
+            yield from score_images(fit(others, number), dataset, fold)
 
     return inspect_good(list(chain(*folds)), results(), params, localises=localises)

@@ -22,7 +22,7 @@ class FitParams:
         cluster: ray, whose workers look at the images, each on one CPU; as in `Cluster`.
         memory_budget_mb: megabytes (1e6 bytes) that the fitting process may have resident, Python and torch included.
         tiling: as in `Inspector`.
-        suspicious: how many fit images to show that are unlike the others; 0 looks at none.
+        left_out: how many fit images to show that are unlike the others; 0 looks at none.
         shots: as in `draw_shots`.
         rotations: as in `FitImages`.
         finetune: as in `finetune_on_load`.
@@ -32,7 +32,7 @@ class FitParams:
     cluster: Literal["ray"] | None
     memory_budget_mb: Annotated[float, Field(gt=0)] | None
     tiling: Tiling | None
-    suspicious: Annotated[int, Field(ge=0)]
+    left_out: Annotated[int, Field(ge=0)]
     shots: Annotated[int, Field(ge=1)] | None
     rotations: Annotated[int, Field(ge=1)]
     finetune: Finetune | None
@@ -52,7 +52,7 @@ class FitParams:
 
 
 def draw_shots(records: Sequence[Record], shots: int | None, *, seed: int) -> list[Record]:
-    """So many of the fit images, in the manifest's order; all of them where `shots` is None.
+    """So many of the fit images, in the dataset's order; all of them where `shots` is None.
 
     They are the first of one order shuffled by `seed`, so that 4 shots are those of 2 and two more.
 

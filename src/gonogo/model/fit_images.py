@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gonogo.detectors.contract import Found, Look, Progress, no_progress
-from gonogo.images.dataset import Manifest, Record
+from gonogo.detectors.contract import MapPart, PartState, Progress, no_progress
+from gonogo.images.dataset import Dataset, Record
 from gonogo.model.inspector import Inspector
 
 CPU = torch.device("cpu")
@@ -20,7 +20,7 @@ LEAST_PART, MOST_PART, MOST_PARTS = 32, 256, 64  # images of a part; parts, wher
 
 
 class FitImages(Sequence[Tensor]):
-    """Resized pixels (1, 3, s, s) of a manifest's images or, with a tiling, of their tiles, on `device`.
+    """Resized pixels (1, 3, s, s) of a dataset's images or, with a tiling, of their tiles, on `device`.
 
     One of them is one batch: on a CPU, larger ones fall out of the cache and take longer per image. Memory stays
     bounded: the image that was asked for last is kept, so that its tiles are cut from one reading of the file.
@@ -29,7 +29,7 @@ class FitImages(Sequence[Tensor]):
     def __init__(
         self,
         inspector: Inspector,
-        manifest: Manifest,
+        dataset: Dataset,
         records: Sequence[Record],
         *,
         device: torch.device = CPU,
@@ -37,7 +37,7 @@ class FitImages(Sequence[Tensor]):
     ) -> None:
         """The inspector must be on `device` too. Of each image come `rotations` views, one after the other."""
         self.inspector = inspector
-        self.manifest = manifest
+        self.dataset = dataset
         self.records = records
         self.device = device
         self.rotations = rotations
@@ -45,7 +45,7 @@ class FitImages(Sequence[Tensor]):
 
     def alone(self) -> "FitImages":
         """The same images, which this process looks at even where there is a cluster."""
-        here = replace(self.manifest, cluster=None)
+        here = replace(self.dataset, cluster=None)
         return FitImages(self.inspector, here, self.records, device=self.device, rotations=self.rotations)
 
     def _remember(self) -> None:
@@ -74,11 +74,11 @@ class FitImages(Sequence[Tensor]):
 
     def __iter__(self) -> Iterator[Tensor]:
         """All of them; on a cluster, its workers read, resize and turn them."""
-        if self.manifest.cluster is None:
+        if self.dataset.cluster is None:
             yield from (self[index] for index in range(len(self)))
             return
         numbers = range(len(self.records))
-        for found in self.manifest.cluster.map(self._of_record, numbers, together=TOGETHER):
+        for found in self.dataset.cluster.map(self._of_record, numbers, together=TOGETHER):
             yield from (torch.from_numpy(batch)[None] for batch in found["batches"])
 
     def _of_record(self, number: int) -> dict[str, Tensor]:
@@ -93,19 +93,19 @@ class FitImages(Sequence[Tensor]):
     def _parts(self) -> list[range]:
         """The images of each part."""
         n = len(self.records)
-        if self.manifest.cluster is None or n == 0:
+        if self.dataset.cluster is None or n == 0:
             return [range(n)]
         size = min(MOST_PART, max(LEAST_PART, math.ceil(n / MOST_PARTS)))
         return [range(start, min(start + size, n)) for start in range(0, n, size)]
 
-    def look(self, look: Look, progress: Progress) -> Iterator[Found]:
+    def look(self, look: MapPart, progress: Progress) -> Iterator[PartState]:
         """What `look` leaves of each part, in their order; on a cluster its workers look."""
-        if self.manifest.cluster is None:
+        if self.dataset.cluster is None:
             yield look(self, 0, progress)
             return
         parts = self._parts()
         there = partial(_looked, self, parts, look)
-        for number, found in enumerate(self.manifest.cluster.map(there, range(len(parts)), together=1), start=1):
+        for number, found in enumerate(self.dataset.cluster.map(there, range(len(parts)), together=1), start=1):
             progress("parts", number, len(parts), {})
             yield {name: torch.from_numpy(value) for name, value in found.items()}
 
@@ -114,14 +114,14 @@ class FitImages(Sequence[Tensor]):
         return rotated(self._upright(number), step, self.rotations, aspect=record.width / record.height)
 
     def _read(self, number: int) -> Tensor:
-        pixels = torch.from_numpy(self.manifest.pixels_of(self.records[number]))[None]
+        pixels = torch.from_numpy(self.dataset.pixels_of(self.records[number]))[None]
         return self.inspector.resized(pixels.to(self.device))
 
 
-def _looked(images: FitImages, parts: Sequence[range], look: Look, number: int) -> Found:
+def _looked(images: FitImages, parts: Sequence[range], look: MapPart, number: int) -> PartState:
     """What `look` leaves of one part, in the process of a worker."""
     part = parts[number]
-    records, here = images.records[part.start : part.stop], replace(images.manifest, cluster=None)
+    records, here = images.records[part.start : part.stop], replace(images.dataset, cluster=None)
     some = FitImages(images.inspector, here, records, rotations=images.rotations)
     return look(some, part.start * (len(images) // len(images.records)), no_progress)
 

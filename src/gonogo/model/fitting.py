@@ -12,7 +12,7 @@ from gonogo.calibration.regions import RegionParams
 from gonogo.detectors.contract import Detector, Progress
 from gonogo.detectors.training.checkpoints import Checkpoints
 from gonogo.files import code_fingerprint
-from gonogo.images.dataset import Manifest, Record
+from gonogo.images.dataset import Dataset, Record
 from gonogo.model.finetune import finetune_on_load
 from gonogo.model.fit import FitParams, device_of
 from gonogo.model.fit_images import FitImages
@@ -29,7 +29,7 @@ class Fitting:
     checkpoints: the folder for those of a training that is interrupted.
     """
 
-    manifest: Manifest
+    dataset: Dataset
     params: Params
     values: FitParams
     regions: RegionParams
@@ -37,15 +37,15 @@ class Fitting:
 
     def prepared(self, detector: Detector, records: Sequence[Record]) -> tuple[Inspector, FitImages]:
         """The inspector of a detector that is not fitted, and the images to fit it on, both on the device asked for."""
-        device = device_of("cpu" if self.manifest.cluster else self.values.device)
+        device = device_of("cpu" if self.dataset.cluster else self.values.device)
         inspector = Inspector(detector, self.regions.inside, tiling=self.values.tiling).to(device)
-        images = FitImages(inspector, self.manifest, records, device=device, rotations=self.values.rotations)
+        images = FitImages(inspector, self.dataset, records, device=device, rotations=self.values.rotations)
         return inspector, images
 
     def fit(self, inspector: Inspector, images: FitImages, progress: Progress, *, fold: int | None = None) -> Inspector:
         """Fit the prepared inspector, whose scores then come from the CPU; `fold` tells its checkpoints from others."""
         folder = self.checkpoints if fold is None else self.checkpoints / f"fold_{fold}"
-        origin = self._origin | {"images": self.manifest.fingerprint_of(images.records)}
+        origin = self._origin | {"images": self.dataset.fingerprint_of(images.records)}
         inspector.detector.checkpoints = Checkpoints(folder, origin)
         if self.values.finetune is not None:
             finetune_on_load(
@@ -68,7 +68,7 @@ class Fitting:
         """All that a training depends on, but for its images: a checkpoint of anything else is not taken up."""
         sections = {name: self.params.section(name) for name in ("fit", "regions")}
         return {
-            "data": self.manifest.fingerprint,
+            "data": self.dataset.fingerprint,
             "params": {"seed": self.params.seed, **sections},
             "code": code_fingerprint(),
             "versions": versions("torch", "timm", "numpy") | {"threads": torch.get_num_threads()},

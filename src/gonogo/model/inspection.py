@@ -1,4 +1,4 @@
-"""Inspecting the images of a manifest, in its order."""
+"""Inspecting the images of a dataset, in its order."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -8,14 +8,14 @@ import numpy as np
 
 from gonogo.calibration.pixel_threshold import GoodPixels
 from gonogo.calibration.regions import Region, RegionParams, RegionRule, defect_mask, find_regions
-from gonogo.compute.cluster import spread
-from gonogo.images.dataset import Manifest, Record
+from gonogo.compute.cluster import map_on
+from gonogo.images.dataset import Dataset, Record
 from gonogo.model.inspector import Inspector
 
 TOGETHER = 8  # images that a worker of a cluster takes at a time
 
 # Called as (record, its map (h, w) float32, the pixels marked in it (h, w) bool).
-Look = Callable[[Record, np.ndarray, np.ndarray], None]
+ImageSeen = Callable[[Record, np.ndarray, np.ndarray], None]
 
 
 @dataclass(frozen=True)
@@ -44,37 +44,37 @@ class Inspection:
         ]
 
 
-def inspected(
-    inspector: Inspector, manifest: Manifest, records: Sequence[Record]
+def score_images(
+    inspector: Inspector, dataset: Dataset, records: Sequence[Record]
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Score, and map (h, w) float32 at the image's own size, of each record's image, read when its turn comes.
 
     On a cluster, its workers read and inspect; the order is the same.
     """
-    look = partial(_inspect, inspector, manifest, records)
-    for one in spread(manifest.cluster, look, range(len(records)), together=TOGETHER):
+    look = partial(_inspect, inspector, dataset, records)
+    for one in map_on(dataset.cluster, look, range(len(records)), together=TOGETHER):
         yield float(one["score"]), one["anomaly_map"]
 
 
-def _inspect(inspector: Inspector, manifest: Manifest, records: Sequence[Record], number: int) -> dict[str, np.ndarray]:
-    scores, anomaly_maps = inspector.inspect(manifest.pixels_of(records[number])[None])
+def _inspect(inspector: Inspector, dataset: Dataset, records: Sequence[Record], number: int) -> dict[str, np.ndarray]:
+    scores, anomaly_maps = inspector.inspect(dataset.pixels_of(records[number])[None])
     return {"score": scores[0], "anomaly_map": anomaly_maps[0]}
 
 
 def inspect_records(
     inspector: Inspector,
-    manifest: Manifest,
+    dataset: Dataset,
     records: Sequence[Record],
     *,
     rule: RegionRule | None = None,
-    look: Look | None = None,
+    look: ImageSeen | None = None,
 ) -> Inspection:
     """The scores of the records' images, and by a `rule` their regions.
 
     A map passes by and is not kept; `look` sees it, with the pixels that the rule marks in it.
     """
     scores, regions = [], []
-    for record, (score, anomaly_map) in zip(records, inspected(inspector, manifest, records), strict=True):
+    for record, (score, anomaly_map) in zip(records, score_images(inspector, dataset, records), strict=True):
         scores.append(score)
         if rule is None:
             continue
@@ -85,13 +85,13 @@ def inspect_records(
     return Inspection(records, np.array(scores, dtype=np.float32), regions)
 
 
-def inspect_calibrate(inspector: Inspector, manifest: Manifest, params: RegionParams) -> tuple[Inspection, RegionRule]:
+def inspect_calibrate(inspector: Inspector, dataset: Dataset, params: RegionParams) -> tuple[Inspection, RegionRule]:
     """Scores of the calibrate images, and the rule for regions with the pixel threshold that their maps give.
 
     A map passes by and is not kept. A detector that does not localise gets no pixel threshold.
     """
-    records = manifest.with_role("calibrate")
-    results = inspected(inspector, manifest, records)
+    records = dataset.with_role("calibrate")
+    results = score_images(inspector, dataset, records)
     return inspect_good(records, results, params, localises=inspector.detector.localises)
 
 

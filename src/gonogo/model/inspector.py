@@ -48,7 +48,7 @@ class Inspector(nn.Module):
         self.register_buffer("inside", None if inside is None else torch.from_numpy(inside), persistent=False)
         self.eval()
 
-    def inspected(self, height: int, width: int) -> Tensor | None:
+    def roi_mask(self, height: int, width: int) -> Tensor | None:
         """(height, width) bool, as `RegionParams.inspected`; None where the gauge looks everywhere."""
         if self.inside is None:
             return None
@@ -65,7 +65,7 @@ class Inspector(nn.Module):
     def resized(self, pixels: Tensor) -> Tensor:
         """Float pixels (n, 3, *seen_size) in [0, 255] of uint8 pixels (n, h, w, 3)."""
         planes = pixels.permute(0, 3, 1, 2).float()
-        inspected = self.inspected(pixels.shape[1], pixels.shape[2])
+        inspected = self.roi_mask(pixels.shape[1], pixels.shape[2])
         return resize(planes if inspected is None else torch.where(inspected, planes, GREY), *self.seen_size)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,7 +112,7 @@ class Inspector(nn.Module):
         else:
             scores = scores.amax(dim=0)
             anomaly_map = resize(self.tiles.blended(grids)[:, None], height, width)[:, 0]
-        inspected = self.inspected(height, width)
+        inspected = self.roi_mask(height, width)
         return scores, anomaly_map if inspected is None else torch.where(inspected, anomaly_map, 0.0)
 
     @torch.inference_mode()

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from gonogo.compute.cluster import spread
+from gonogo.compute.cluster import map_on
 from gonogo.files import write_rows
 from gonogo.images.colours import FAINT, INK, PAPER, PASS, REJECT, RULE, map_colours
-from gonogo.images.dataset import Manifest, Record
+from gonogo.images.dataset import Dataset, Record
 from gonogo.model.fit_images import FitImages
 from gonogo.model.inspection import TOGETHER
 from gonogo.model.inspector import Inspector
@@ -47,7 +47,7 @@ class FitScores:
     def sentence(self, threshold: float) -> str:
         """How many a gauge with this threshold would reject, and which image is the first to look at."""
         if not self.shown:
-            return "no fit image was looked at, as fit.suspicious is 0"
+            return "no fit image was looked at, as fit.left_out is 0"
         first, n_rejected = self.shown[0], int((self.scores >= threshold).sum())
         return (
             f"{n_rejected} of {len(self.records)} fit images would be rejected had the fit not seen them; "
@@ -75,7 +75,7 @@ def score_fit_images(
     scores = np.zeros(len(records), dtype=np.float32)
     maps: dict[int, np.ndarray] = {}
     look = partial(_left_out, inspector, images)
-    for number, one in enumerate(spread(images.manifest.cluster, look, range(len(records)), together=TOGETHER)):
+    for number, one in enumerate(map_on(images.dataset.cluster, look, range(len(records)), together=TOGETHER)):
         scores[number] = float(one["score"])
         if inspector.detector.localises:
             maps[number] = one["anomaly_map"]
@@ -115,14 +115,14 @@ def fit_score_rows(looked: FitScores, threshold: float) -> list[dict[str, Any]]:
     ]
 
 
-def write_suspicious(folder: Path, looked: FitScores, manifest: Manifest, *, category: str, threshold: float) -> None:
+def write_left_out(folder: Path, looked: FitScores, dataset: Dataset, *, category: str, threshold: float) -> None:
     """Write all scores to `category`.csv in the folder, and draw the highest to `category`.png."""
     write_rows(folder / f"{category}.csv", fit_score_rows(looked, threshold), COLUMNS)
-    sheet = _sheet(looked, manifest, f"{category}: fit images to look at", threshold)
+    sheet = _sheet(looked, dataset, f"{category}: fit images to look at", threshold)
     sheet.save(folder / f"{category}.png", format="PNG", optimize=True)
 
 
-def _sheet(looked: FitScores, manifest: Manifest, title: str, threshold: float) -> Image.Image:
+def _sheet(looked: FitScores, dataset: Dataset, title: str, threshold: float) -> Image.Image:
     """The images with the highest scores, each beside its map, on the colour scale of the picture sheet."""
     bold, small = ImageFont.load_default(15), ImageFont.load_default(12)
     n_tiles, columns = (2, 3) if looked.anomaly_maps else (1, 6)
@@ -145,7 +145,7 @@ def _sheet(looked: FitScores, manifest: Manifest, title: str, threshold: float) 
         if column == 0:
             draw.line((GAP, top - GAP // 2, width - GAP, top - GAP // 2), fill=RULE)
         record, score = looked.records[position], float(looked.scores[position])
-        canvas.paste(scaled(manifest.pixels_of(record), SIDE), (left, top))
+        canvas.paste(scaled(dataset.pixels_of(record), SIDE), (left, top))
         if looked.anomaly_maps:
             colours = map_colours(looked.anomaly_maps[number], threshold)
             canvas.paste(scaled(colours, SIDE), (left + SIDE + GAP, top))

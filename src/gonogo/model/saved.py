@@ -17,7 +17,7 @@ from gonogo.calibration.regions import RegionRule
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.backbones.backbone import Backbone
 from gonogo.errors import ConfigError, IntegrityError, NotFittedError
-from gonogo.files import SCHEMA, read_manifest, write_manifest
+from gonogo.files import SCHEMA, read_sealed, seal
 from gonogo.model.inspector import Inspector
 from gonogo.model.tiling import Tiling
 from gonogo.params import build
@@ -57,7 +57,7 @@ def save_model(
     Args:
         inspector: with the fitted detector.
         options: keyword arguments that make the same detector again, unfitted.
-        data_fingerprint: of the manifest whose images it was fitted and calibrated on.
+        data_fingerprint: of the dataset whose images it was fitted and calibrated on.
         fitted_on: the names of the fit images, in their order, each seen in so many `rotations`.
         calibrated_on: the good images and scores that the threshold comes from, as `Inspection.score_rows` has them.
         validated_on: the images with the role validate and their scores, in the same way.
@@ -92,7 +92,7 @@ def save_model(
         "data_fingerprint": data_fingerprint,
         "versions": versions("torch", "timm", "scikit-learn", "numpy"),
     }
-    write_manifest(folder, content, [TENSORS])
+    seal(folder, content, [TENSORS])
 
 
 def load_model(folder: Path) -> Model:
@@ -101,7 +101,7 @@ def load_model(folder: Path) -> Model:
     Raises:
         IntegrityError: a file is missing or changed, or was written by another version of the format.
     """
-    manifest = read_manifest(folder)
+    manifest = read_sealed(folder)
     try:
         described = manifest["detector"]
         detector = build(DETECTORS[described["name"]], described["options"], where=f"{folder}: detector")

@@ -28,7 +28,7 @@ from gonogo.data.prepare.accepted import (
 from gonogo.data.prepare.prepare import PrepareParams
 from gonogo.errors import ConfigError, GonogoError, ImageError, PipelineError
 from gonogo.files import today
-from gonogo.images.dataset import RAW, located, read_manifest
+from gonogo.images.dataset import RAW, located, read_dataset
 from gonogo.inference.scorer import Scorer, Verdict
 from gonogo.params import Params, project_path, read_yaml
 from gonogo.project.candidates import (
@@ -140,9 +140,9 @@ def accept(
     if dvc is not None:
         dvc("repro", *project.targets)
     history = read_history(project.history)
-    manifest = read_manifest(project_path("prepared", project.category), project.params.raw)
+    dataset = read_dataset(project_path("prepared", project.category), project.params.raw)
     waiting = accepted_contents(_active(history, project.category), project.params.raw)
-    refuse_known(candidates, role, manifest, waiting)
+    refuse_known(candidates, role, dataset, waiting)
     acceptance = Acceptance(
         id=_id(project, role, candidates, len(history)),
         date=today(),

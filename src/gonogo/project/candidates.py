@@ -12,7 +12,7 @@ from gonogo.data.prepare.examine import content_of
 from gonogo.data.prepare.prepare import group_in
 from gonogo.errors import ConfigError, DataError, ImageError
 from gonogo.files import sha256_of
-from gonogo.images.dataset import RAW, Manifest, Record, located
+from gonogo.images.dataset import RAW, Dataset, Record, located
 from gonogo.images.reading import decode, file_bytes, read_image
 
 
@@ -80,19 +80,19 @@ def candidates_in(
 
 
 def refuse_known(
-    candidates: Sequence[Candidate], role: AcceptedRole, manifest: Manifest, waiting: Mapping[str, str]
+    candidates: Sequence[Candidate], role: AcceptedRole, dataset: Dataset, waiting: Mapping[str, str]
 ) -> None:
     """Do nothing, or refuse what the category has already, in whatever role, and what cannot be one of its images.
 
     Args:
-        waiting: as in `accepted_contents`; the manifest lacks what was accepted since prepare ran.
+        waiting: as in `accepted_contents`; the dataset lacks what was accepted since prepare ran.
 
     Raises:
         DataError: such images; all are in the message.
     """
-    known = _contents(manifest, {candidate.size for candidate in candidates})
-    sizes = {(record.width, record.height) for record in manifest.records}
-    roles = {record.group_id: record.role for record in manifest.records}
+    known = _contents(dataset, {candidate.size for candidate in candidates})
+    sizes = {(record.width, record.height) for record in dataset.records}
+    roles = {record.group_id: record.role for record in dataset.records}
     refused = []
     for candidate in candidates:
         file, (width, height), group = candidate.file, candidate.size, candidate.group_id
@@ -152,13 +152,13 @@ def accepted_contents(acceptances: Iterable[Acceptance], raw: Path) -> dict[str,
     }
 
 
-def _contents(manifest: Manifest, sizes: set[tuple[int, int]]) -> dict[str, Record]:
-    """The manifest's images of these sizes, by their pixels."""
+def _contents(dataset: Dataset, sizes: set[tuple[int, int]]) -> dict[str, Record]:
+    """The dataset's images of these sizes, by their pixels."""
 
     def content(record: Record) -> str:  # prepare hashed the pixels of what it wrote, and the bytes of raw files
-        return content_of(manifest.pixels_of(record)) if record.path.startswith(RAW) else record.sha256
+        return content_of(dataset.pixels_of(record)) if record.path.startswith(RAW) else record.sha256
 
-    records = [record for record in manifest.records if (record.width, record.height) in sizes]
+    records = [record for record in dataset.records if (record.width, record.height) in sizes]
     with ThreadPoolExecutor() as pool:
         return dict(zip(pool.map(content, records), records, strict=True))
 

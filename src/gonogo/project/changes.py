@@ -31,7 +31,7 @@ MORE_IS_BETTER = {
     "peak_memory_mb": False,
     "regions_p50_ms": False,
     "rest_p50_ms": False,
-    "times_floor": False,
+    "times_roofline": False,
 }
 
 BETTER, WORSE, CHANGED, NEW, GONE, UNCHANGED = "better", "worse", "changed", "new", "gone", "unchanged"

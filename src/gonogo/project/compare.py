@@ -9,7 +9,7 @@ from typing import Any
 from gonogo.errors import DataError, GonogoError
 from gonogo.evaluation.accuracy.paired import Judged, changed_verdicts, difference_intervals, paired
 from gonogo.files import write_text
-from gonogo.images.dataset import Manifest
+from gonogo.images.dataset import Dataset
 from gonogo.project.changes import (
     BETTER,
     CHANGED,
@@ -222,7 +222,7 @@ def _image(one: Judged) -> list[str]:
     return [f"`{one.image}`", one.defect_type, before, after, "**wrong**" if one.newly_wrong else "right"]
 
 
-def write_comparison(folder: Path, comparison: Comparison, manifests: Callable[[str], Manifest], url: str) -> Path:
+def write_comparison(folder: Path, comparison: Comparison, manifests: Callable[[str], Dataset], url: str) -> Path:
     """Write report.md and a picture for each category whose scores changed to `folder`; the path of the report.
 
     Args:
@@ -236,10 +236,10 @@ def write_comparison(folder: Path, comparison: Comparison, manifests: Callable[[
     for category, judged in comparison.judged.items():
         if comparison.intervals[category] or changed_verdicts(judged):
             try:
-                manifest = manifests(category)
+                dataset = manifests(category)
             except GonogoError:
-                manifest = None
-            write_picture(folder / f"{category}.png", judged, manifest, title=f"{category}: {new} against {old}")
+                dataset = None
+            write_picture(folder / f"{category}.png", judged, dataset, title=f"{category}: {new} against {old}")
             pictures[category] = f"{url}{category}.png"
     report = folder / "report.md"
     write_text(report, render(comparison, pictures))

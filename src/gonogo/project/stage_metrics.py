@@ -4,7 +4,7 @@ from typing import Any
 
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.cli.columns import in_columns
-from gonogo.files import read_json, read_manifest
+from gonogo.files import read_json, read_sealed
 from gonogo.params import project_path
 
 SHOWN = ("image_auroc", "image_ap", "pixel_auroc", "aupro_30", "seg_f1", "f1", "recall", "false_alarm_rate")
@@ -18,7 +18,7 @@ def measured(stage: str, category: str) -> dict[str, Any] | None:
     metrics: dict[str, Any] = read_json(path)
     model = project_path("models", category)
     if stage == "fit" and (model / "manifest.json").is_file():
-        record = ThresholdRecord.from_dict(read_manifest(model)["threshold"])
+        record = ThresholdRecord.from_dict(read_sealed(model)["threshold"])
         metrics |= {"threshold": record.threshold, "claim": record.sentence}
     return metrics
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from gonogo.errors import GonogoError
 from gonogo.evaluation.accuracy.paired import Judged, changed_verdicts
 from gonogo.images.colours import FAINT, INK, PAPER, PASS, REJECT, RULE
-from gonogo.images.dataset import Manifest
+from gonogo.images.dataset import Dataset
 from gonogo.reports.drawing import GAP, TILE, fitted_text, outlined, scaled
 
 HEADER, CAPTION = 46, 48
@@ -18,13 +18,13 @@ COLUMNS, ROWS = 6, 2
 GOOD_DOT, DEFECT_DOT = (66, 132, 178), (178, 24, 43)
 
 
-def write_picture(path: Path, judged: Sequence[Judged], manifest: Manifest | None, *, title: str) -> None:
+def write_picture(path: Path, judged: Sequence[Judged], dataset: Dataset | None, *, title: str) -> None:
     """Draw the scores of all test images, over their thresholds, and beside them those whose verdict changed.
 
     Args:
         path: of the PNG.
         judged: the test images that both sides scored, at least one.
-        manifest: of the images; None, or one that cannot be read, leaves an image blank.
+        dataset: of the images; None, or one that cannot be read, leaves an image blank.
         title: written above.
     """
     changed = changed_verdicts(judged)[: COLUMNS * ROWS]
@@ -40,7 +40,7 @@ def write_picture(path: Path, judged: Sequence[Judged], manifest: Manifest | Non
         for number, one in enumerate(changed):
             row, column = divmod(number, COLUMNS)
             corner = (left + column * (TILE + GAP), HEADER + row * (TILE + CAPTION + GAP))
-            _draw_image(canvas, draw, corner, one, manifest)
+            _draw_image(canvas, draw, corner, one, dataset)
     path.parent.mkdir(parents=True, exist_ok=True)
     canvas.save(path, format="PNG", optimize=True)
 
@@ -83,11 +83,11 @@ def _draw_scores(draw: ImageDraw.ImageDraw, judged: Sequence[Judged]) -> None:
 
 
 def _draw_image(
-    canvas: Image.Image, draw: ImageDraw.ImageDraw, corner: tuple[int, int], one: Judged, manifest: Manifest | None
+    canvas: Image.Image, draw: ImageDraw.ImageDraw, corner: tuple[int, int], one: Judged, dataset: Dataset | None
 ) -> None:
     left, top = corner
     small = ImageFont.load_default(12)
-    canvas.paste(_tile(one, manifest), (left, top))
+    canvas.paste(_tile(one, dataset), (left, top))
     draw.text((left, top + TILE + 2), fitted_text(draw, one.defect_type, small, TILE), fill=INK, font=small)
     for line, (word, rejected, relative) in enumerate(
         (("was", one.was_rejected, one.old_relative), ("now", one.is_rejected, one.new_relative))
@@ -97,12 +97,12 @@ def _draw_image(
         draw.text((left, top + TILE + 16 + 14 * line), text, fill=colour, font=small)
 
 
-def _tile(one: Judged, manifest: Manifest | None) -> Image.Image:
-    records = [] if manifest is None else [record for record in manifest.records if record.path == one.image]
+def _tile(one: Judged, dataset: Dataset | None) -> Image.Image:
+    records = [] if dataset is None else [record for record in dataset.records if record.path == one.image]
     try:
-        if manifest is None or not records:
+        if dataset is None or not records:
             raise LookupError
-        mask = manifest.mask_of(records[0]) if one.label else None
-        return scaled(outlined(manifest.pixels_of(records[0]), mask, TILE))
+        mask = dataset.mask_of(records[0]) if one.label else None
+        return scaled(outlined(dataset.pixels_of(records[0]), mask, TILE))
     except (GonogoError, LookupError):
         return scaled(np.full((TILE, TILE, 3), 240, dtype=np.uint8))

@@ -13,7 +13,7 @@ from PIL import Image
 
 from gonogo.data.prepare.prepare import Prepared
 from gonogo.data.sample import ROLES
-from gonogo.images.dataset import Manifest, Record
+from gonogo.images.dataset import Dataset, Record
 from gonogo.reports.drawing import outlined
 from gonogo.reports.pages import render
 
@@ -22,7 +22,7 @@ TILE, PER_KIND = 132, 8
 
 def count_metrics(prepared: Prepared) -> dict[str, int | str]:
     """Counts by role and defect type, of what is wrong, and the fingerprint, as a flat metrics file."""
-    records = prepared.manifest.records
+    records = prepared.dataset.records
     roles = Counter((record.role, record.label) for record in records)
     test = [record for record in records if record.role == "test"]
     counts: dict[str, int | str] = {
@@ -35,11 +35,11 @@ def count_metrics(prepared: Prepared) -> dict[str, int | str]:
         "n_test_good": roles["test", 0],
         "n_test_defective": roles["test", 1],
         "n_masks": sum(record.mask is not None for record in test),
-        "n_left_out": len(prepared.dealt.left_out),
+        "n_left_out": len(prepared.assigned.left_out),
         "n_excluded": prepared.n_excluded,
         "n_rejects": len(prepared.rejects),
         "n_warnings": sum(problem.level == "warning" for problem in prepared.problems),
-        "data_fingerprint": prepared.manifest.fingerprint,
+        "data_fingerprint": prepared.dataset.fingerprint,
     }
     for defect_type, count in sorted(Counter(record.defect_type for record in test if record.label == 1).items()):
         counts[f"n_test.{defect_type}"] = count
@@ -72,15 +72,15 @@ def describe(prepared: Prepared, *, category: str, source: str, options: Mapping
     }
 
 
-def write_page(path: Path, card: Mapping[str, Any], manifest: Manifest) -> None:
+def write_page(path: Path, card: Mapping[str, Any], dataset: Dataset) -> None:
     """Write the card as one HTML page that holds everything it shows."""
-    render(path, "data_card.html.j2", card=card, kinds=list(_kinds(manifest)), tile=TILE)
+    render(path, "data_card.html.j2", card=card, kinds=list(_kinds(dataset)), tile=TILE)
 
 
-def _kinds(manifest: Manifest) -> Iterator[dict[str, Any]]:
+def _kinds(dataset: Dataset) -> Iterator[dict[str, Any]]:
     """Rows of the sample grid: good images by role, then each defect type, a few of each, evenly spaced."""
     rows: dict[tuple[int, str], list[Record]] = {}
-    for record in manifest.records:
+    for record in dataset.records:
         kind = record.role if record.label == 0 else record.defect_type
         rows.setdefault((record.label, kind), []).append(record)
     for label, kind in sorted(rows, key=lambda row: (row[0], ROLES.index(row[1]) if row[0] == 0 else row[1])):
@@ -89,14 +89,14 @@ def _kinds(manifest: Manifest) -> Iterator[dict[str, Any]]:
         yield {
             "title": f"good, {kind}" if label == 0 else kind,
             "n": len(records),
-            "tiles": [{"uri": _tile(manifest, record), "name": record.path} for record in chosen],
+            "tiles": [{"uri": _tile(dataset, record), "name": record.path} for record in chosen],
         }
 
 
-def _tile(manifest: Manifest, record: Record) -> str:
-    mask = manifest.mask_of(record) if record.label == 1 else None
+def _tile(dataset: Dataset, record: Record) -> str:
+    mask = dataset.mask_of(record) if record.label == 1 else None
     encoded = io.BytesIO()
-    Image.fromarray(outlined(manifest.pixels_of(record), mask, TILE)).save(encoded, format="JPEG", quality=88)
+    Image.fromarray(outlined(dataset.pixels_of(record), mask, TILE)).save(encoded, format="JPEG", quality=88)
     return "data:image/jpeg;base64," + base64.b64encode(encoded.getvalue()).decode()
 
 

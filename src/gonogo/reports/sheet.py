@@ -10,7 +10,7 @@ from scipy.ndimage import binary_dilation, binary_erosion, binary_fill_holes
 from gonogo.calibration.regions import defect_mask
 from gonogo.evaluation.accuracy.evaluate import Evaluation
 from gonogo.images.colours import FAINT, INK, OUTLINE, PAPER, PASS, REJECT, RULE, map_colours
-from gonogo.images.dataset import Manifest
+from gonogo.images.dataset import Dataset
 from gonogo.model.saved import Model
 from gonogo.reports.drawing import GAP, TILE, Font, draw_scale, fitted_text, on_square, scaled
 
@@ -19,7 +19,7 @@ AROUND = (0, 0, 0)  # a region: black stands out from every colour that a map ha
 
 
 def write_sheet(
-    path: Path, evaluation: Evaluation, model: Model, manifest: Manifest, *, category: str, cases: int
+    path: Path, evaluation: Evaluation, model: Model, dataset: Dataset, *, category: str, cases: int
 ) -> None:
     """Draw, per defect type and for good parts, the `cases` worst and best test images as image, mask and map.
 
@@ -55,7 +55,7 @@ def write_sheet(
         for column, chosen in enumerate(_ends(ordered, cases)):
             if chosen is not None:
                 left = LABEL + column * (case_width + 2 * GAP)
-                _draw_case(canvas, draw, small, (left, top), evaluation, model, manifest, chosen)
+                _draw_case(canvas, draw, small, (left, top), evaluation, model, dataset, chosen)
     path.parent.mkdir(parents=True, exist_ok=True)
     canvas.save(path, format="PNG", optimize=True)
 
@@ -74,17 +74,17 @@ def _draw_case(
     corner: tuple[int, int],
     evaluation: Evaluation,
     model: Model,
-    manifest: Manifest,
+    dataset: Dataset,
     position: int,
 ) -> None:
     left, top = corner
     record = evaluation.test.records[position]
     score = float(evaluation.test.scores[position])
-    pixels = manifest.pixels_of(record)
+    pixels = dataset.pixels_of(record)
     _, (anomaly_map,) = model.inspector.inspect(pixels[None])
     tiles = [
         scaled(pixels),
-        scaled(_mask_tile(pixels, manifest.mask_of(record))),
+        scaled(_mask_tile(pixels, dataset.mask_of(record))),
         _outlined(scaled(map_colours(anomaly_map, evaluation.threshold)), defect_mask(anomaly_map, model.rule)),
     ]
     for number, tile in enumerate(tiles):

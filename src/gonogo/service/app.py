@@ -14,12 +14,12 @@ from gonogo.service.metrics import Measured
 from gonogo.service.problems import Problem, tell_http, tell_internal, tell_invalid, tell_problem
 from gonogo.service.routes import router
 from gonogo.service.schemas import ProblemDocument
-from gonogo.service.security import Guard
+from gonogo.service.security import LimitsMiddleware
 from gonogo.service.service import Service
 
 
 def create_app(service: Service) -> Any:
-    """The application of a service, which it closes at its end; every answer goes through `Guard`."""
+    """The application of a service, which it closes at its end; every answer goes through `LimitsMiddleware`."""
 
     @asynccontextmanager
     async def running(_: Any) -> AsyncIterator[None]:
@@ -45,4 +45,4 @@ def create_app(service: Service) -> Any:
     app.add_exception_handler(RequestValidationError, tell_invalid)
     app.add_exception_handler(Exception, tell_internal)
     app.openapi()["components"]["schemas"]["ProblemDocument"] = ProblemDocument.model_json_schema()  # made once
-    return Measured(Guard(app, service.settings), service.metrics)
+    return Measured(LimitsMiddleware(app, service.settings), service.metrics)

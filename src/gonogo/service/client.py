@@ -85,7 +85,7 @@ def inspections(
     limit: int = 50,
 ) -> Call[schemas.Page]:
     """A page of inspections, newest first; `before` is the last page's."""
-    asked = {
+    request = {
         "verdict": verdict,
         "uncertain": uncertain,
         "image": image,
@@ -96,7 +96,7 @@ def inspections(
         "limit": limit,
     }
     return Call(
-        schemas.Page, "GET", "/v1/inspections", {name: value for name, value in asked.items() if value is not None}
+        schemas.Page, "GET", "/v1/inspections", {name: value for name, value in request.items() if value is not None}
     )
 
 

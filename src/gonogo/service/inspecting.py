@@ -40,10 +40,10 @@ T = TypeVar("T")
 
 @dataclass
 class Asked:
-    """Whoever waits for an image, and since when; `gone` once the deadline has passed."""
+    """Whoever waits for an image, and since when; `cancelled` once the deadline has passed."""
 
     since: float
-    gone: bool = False
+    cancelled: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Job:
     """Pixels (h, w, 3) uint8 to judge, and for whom."""
 
     pixels: np.ndarray
-    asked: Asked
+    request: Asked
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Inspecting:
             self._judge,
             weight=lambda job: max(1 / settings.batch, job.pixels[..., 0].size / BATCH_PIXELS),
             alike=lambda job: job.pixels.shape,
-            wanted=lambda job: not job.asked.gone,
+            wanted=lambda job: not job.request.cancelled,
             at_once=settings.workers,
         )
         self._keeping: Batcher[Kept, None] = Batcher(self._keep, weight=lambda _: 1 / KEEP_TOGETHER)
@@ -88,7 +88,7 @@ class Inspecting:
             await asyncio.to_thread(threads.shutdown)
 
     @contextmanager
-    def place(self, n_images: int = 1) -> Iterator[None]:
+    def reserve_slot(self, n_images: int = 1) -> Iterator[None]:
         """Room for so many images among those that wait.
 
         Raises:
@@ -115,7 +115,7 @@ class Inspecting:
         Raises:
             Problem: the image is refused.
         """
-        return await self._in_thread(lambda asked: self._inspect(upload, key, pictures, asked))
+        return await self._in_thread(lambda request: self._inspect(upload, key, pictures, request))
 
     async def drawn(self, data: bytes, name: str, *, bundle: str) -> bytes:
         """The map or the overlay of an image that was kept, as PNG.
@@ -123,24 +123,24 @@ class Inspecting:
         Raises:
             Problem: the bundle that judged it is not the one in use.
         """
-        return await self._in_thread(lambda asked: self._drawn(data, name, bundle, asked))
+        return await self._in_thread(lambda request: self._drawn(data, name, bundle, request))
 
     async def _in_thread(self, work: Callable[[Asked], T]) -> T:
-        asked = Asked(time.perf_counter())
+        request = Asked(time.perf_counter())
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work, asked)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work, request)
         except asyncio.CancelledError:
-            asked.gone = True
+            request.cancelled = True
             raise
 
-    def _inspect(self, upload: Upload, key: Key, pictures: Sequence[str], asked: Asked) -> Judged:
+    def _inspect(self, upload: Upload, key: Key, pictures: Sequence[str], request: Asked) -> Judged:
         began = time.perf_counter()
         sha256 = upload.sha256
         pixels, found = self._decoded(upload)
         ready = time.perf_counter()
         written = self._writing.submit(self._store.write, sha256, upload.data)
-        judgement = self._judging(Job(pixels, asked))
-        waited = began - asked.since + time.perf_counter() - ready - judgement.took
+        judgement = self._judging(Job(pixels, request))
+        waited = began - request.since + time.perf_counter() - ready - judgement.took
         timings = {"decode": ready - began, "queue": waited, "score": judgement.took}
         height, width = pixels.shape[:2]
         now = time.time()
@@ -156,12 +156,12 @@ class Inspecting:
             self._metrics.stages.labels(stage).observe(seconds)
         self._metrics.judged(judgement.scorer.category, judgement.verdict)
         told = told_of(row | {f"image_{name}": value for name, value in image.items()} | {"reviews": []})
-        told["timings_ms"] = _milliseconds(timings | {"total": time.perf_counter() - asked.since})
+        told["timings_ms"] = _milliseconds(timings | {"total": time.perf_counter() - request.since})
         return Judged(**told, **drawn)
 
-    def _drawn(self, data: bytes, name: str, bundle: str, asked: Asked) -> bytes:
+    def _drawn(self, data: bytes, name: str, bundle: str, request: Asked) -> bytes:
         pixels, _ = self._decoded(Upload(data, "", None))
-        judgement = self._judging(Job(pixels, asked))
+        judgement = self._judging(Job(pixels, request))
         if judgement.scorer.fingerprint != bundle:
             raise Problem(
                 "other-bundle", f"the bundle {bundle[:12]} judged it, {judgement.scorer.fingerprint[:12]} is in use"

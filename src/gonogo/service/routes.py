@@ -47,12 +47,12 @@ def service_of(request: Request) -> Service:
     return service
 
 
-def may(role: str) -> Callable[[Request], Awaitable[Key]]:
+def require(role: str) -> Callable[[Request], Awaitable[Key]]:
     """A dependency: the key of the request, which has at least this role, and is charged for a question."""
 
     async def allowed(request: Request) -> Key:
         keys = service_of(request).keys
-        key = await keys.who(request.headers.get("authorization"))
+        key = await keys.authenticate(request.headers.get("authorization"))
         require_role(key, role)
         keys.charge(key, 1)
         return key
@@ -60,10 +60,10 @@ def may(role: str) -> Callable[[Request], Awaitable[Key]]:
     return allowed
 
 
-inspecting_key = may("inspect")
-Inspector = Annotated[Key, Depends(inspecting_key)]
-Reviewer = Annotated[Key, Depends(may("review"))]
-Admin = Annotated[Key, Depends(may("admin"))]
+inspecting_key = require("inspect")
+InspectorKey = Annotated[Key, Depends(inspecting_key)]
+Reviewer = Annotated[Key, Depends(require("review"))]
+Admin = Annotated[Key, Depends(require("admin"))]
 
 
 class InspectQuery(BaseModel):
@@ -100,15 +100,15 @@ async def inspect(request: Request) -> Response:
     """Judge one image or a batch. All of them are kept before the answer, or none is answered with a verdict."""
     # On the line it is this route that has to be quick: it reads key and query itself, as FastAPI would for it.
     service, settings = service_of(request), service_of(request).settings
-    key, asked = await inspecting_key(request), InspectQuery.of(request.query_params)
-    seconds = settings.deadline if asked.deadline_ms is None else min(settings.deadline, asked.deadline_ms / 1000)
-    with service.inspecting.place():
+    key, query = await inspecting_key(request), InspectQuery.of(request.query_params)
+    seconds = settings.deadline if query.deadline_ms is None else min(settings.deadline, query.deadline_ms / 1000)
+    with service.inspecting.reserve_slot():
         body = body_of(request, settings.max_body, settings.body_seconds)
         content_type = request.headers.get("content-type", "")
-        found = [one async for one in uploads(body, content_type, asked.name, settings, most=settings.max_images)]
+        found = [one async for one in uploads(body, content_type, query.name, settings, most=settings.max_images)]
         service.keys.charge(key, len(found) - 1, check=False)
-        with service.inspecting.place(len(found) - 1) if len(found) > 1 else nullcontext():
-            jobs = [service.inspecting.inspect(one, key, sorted(set(asked.include))) for one in found]
+        with service.inspecting.reserve_slot(len(found) - 1) if len(found) > 1 else nullcontext():
+            jobs = [service.inspecting.inspect(one, key, sorted(set(query.include))) for one in found]
             try:
                 async with asyncio.timeout(seconds):
                     judged = await asyncio.gather(*jobs, return_exceptions=True)
@@ -128,7 +128,7 @@ async def inspect(request: Request) -> Response:
     return Response(told.model_dump_json(), media_type="application/json")  # FastAPI would check it all once more
 
 
-async def inspect_stream(request: Request, key: Inspector) -> StreamingResponse:
+async def inspect_stream(request: Request, key: InspectorKey) -> StreamingResponse:
     """Judge many images as they come: a JSON line for each when it is kept, in no set order, with its `index`.
 
     A line has an `inspection` or a `problem`; the last one counts them, and is there only if all were read. The answer
@@ -151,7 +151,7 @@ async def _lines(request: Request, key: Key, first: Upload, others: AsyncIterato
 
     async def judge(index: int, upload: Upload) -> None:
         try:
-            with service.inspecting.place():
+            with service.inspecting.reserve_slot():
                 judged = await service.inspecting.inspect(upload, key)
             lines.put_nowait({"index": index, "inspection": judged.model_dump(mode="json", exclude_none=False)})
         except Exception as error:  # an answer that has begun cannot become a 500 any more
@@ -327,7 +327,7 @@ async def _image(request: Request, row: Row) -> bytes:
 async def _drawn(request: Request, identifier: str, name: Picture) -> Response:
     row = await _row(request, identifier)
     inspecting = service_of(request).inspecting
-    with inspecting.place():
+    with inspecting.reserve_slot():
         data = await inspecting.drawn(await _image(request, row), name, bundle=row["bundle"])
     return Response(data, media_type="image/png")
 

@@ -112,7 +112,7 @@ class Inspection(BaseModel):
 
 
 class Judged(Inspection):
-    """A new inspection, with pictures where they were asked for."""
+    """A new inspection, with pictures where they were request for."""
 
     map_png: str | None = Field(None, description="base64; 16 bits, 10,000 is the threshold")
     overlay_png: str | None = Field(None, description="base64; the image with its map and regions")

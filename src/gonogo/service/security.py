@@ -64,7 +64,7 @@ class Keys:
         self._seen: dict[str, tuple[float, dict[str, Any] | None]] = {}
         self._buckets: dict[str, tuple[float, float]] = {}  # by key: when, and how many tokens there were
 
-    async def who(self, authorization: str | None) -> Key:
+    async def authenticate(self, authorization: str | None) -> Key:
         """The holder of the key in an Authorization header.
 
         Raises:
@@ -124,7 +124,7 @@ def require_role(key: Key, role: str) -> None:
         raise Problem("forbidden", f"this takes a key with the role {role}; {key.name!r} has {key.role}")
 
 
-class Guard:
+class LimitsMiddleware:
     """ASGI around the whole service: bodies within their limits, in their time, and headers on every answer.
 
     A body that says it is too large is refused before it is read, one that turns out so as soon as it does. A small

@@ -5,7 +5,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from gonogo.cli.answer import Answer
-from gonogo.images.dataset import read_manifest
+from gonogo.images.dataset import read_dataset
 from gonogo.params import Params, project_path
 from gonogo.project.compare import compare, render, write_comparison
 from gonogo.project.revision import Revisions
@@ -24,7 +24,7 @@ def run(arguments: Namespace) -> Answer:
     if arguments.out is not None:
         raw, prepared = Params(Path("params.yaml")).raw, project_path("prepared")
         write_comparison(
-            arguments.out, comparison, lambda category: read_manifest(prepared / category, raw), arguments.picture_url
+            arguments.out, comparison, lambda category: read_dataset(prepared / category, raw), arguments.picture_url
         )
     gate = comparison.gate
     if gate is not None and not arguments.json:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-def run(asked: Namespace) -> Answer:
+def run(arguments: Namespace) -> Answer:
     """Serve until a signal says to end, or do what is asked of the keys.
 
     Raises:
@@ -32,32 +32,32 @@ def run(asked: Namespace) -> Answer:
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(f"serve needs more packages: {error}; pip install 'gonogo[serve]'") from error
-    return {"run": _serve, "key": _key, "keys": _keys, "revoke": _revoke}[asked.action](asked)
+    return {"run": _serve, "key": _key, "keys": _keys, "revoke": _revoke}[arguments.action](arguments)
 
 
-def _serve(asked: Namespace) -> Answer:
-    if asked.bundle is None:
-        asked.misused("name the --bundle to serve, or an ACTION")
+def _serve(arguments: Namespace) -> Answer:
+    if arguments.bundle is None:
+        arguments.misused("name the --bundle to serve, or an ACTION")
     import uvicorn
 
     from gonogo.service.app import create_app
     from gonogo.service.service import Service
 
-    if (asked.tls_cert is None) != (asked.tls_key is None):
+    if (arguments.tls_cert is None) != (arguments.tls_key is None):
         raise ConfigError("--tls-cert and --tls-key go together")
-    if asked.host not in LOOPBACK and asked.tls_cert is None and not asked.plain:
+    if arguments.host not in LOOPBACK and arguments.tls_cert is None and not arguments.plain:
         raise ConfigError(
-            f"--host {asked.host} lets others in, and keys would pass in the clear: give --tls-cert and --tls-key, or "
-            "--plain where something before it ends TLS"
+            f"--host {arguments.host} lets other machines in, and keys would pass in the clear: give --tls-cert and "
+            "--tls-key, or --plain where something before it ends TLS"
         )
-    settings = _settings(asked)
+    settings = _settings(arguments)
     service = Service(settings)
     if not any(row["revoked"] is None for row in service.store.all_keys()):
         print("nobody has a key yet: `gonogo serve key NAME --role inspect` makes one")
     config = uvicorn.Config(
         create_app(service),
-        ssl_certfile=asked.tls_cert,
-        ssl_keyfile=asked.tls_key,
+        ssl_certfile=arguments.tls_cert,
+        ssl_keyfile=arguments.tls_key,
         server_header=False,
         access_log=False,
         log_level="info",
@@ -66,7 +66,7 @@ def _serve(asked: Namespace) -> Answer:
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn, once it has ended gently, sends itself the signal again
         signal.signal(number, lambda *_: None)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it has a line for each damaged body
-    with listening(asked.host, asked.port) as place:
+    with listening(arguments.host, arguments.port) as place:
         uvicorn.Server(config).run(sockets=[place])
     return Answer({"ok": True}, "ended; all that was accepted is answered and kept")
 
@@ -85,56 +85,58 @@ def listening(host: str, port: int) -> socket.socket:
     return place
 
 
-def _settings(asked: Namespace) -> "Settings":
+def _settings(arguments: Namespace) -> "Settings":
     from gonogo.service.settings import MEBIBYTE, Settings
 
-    formats = ("JPEG", "PNG", "WEBP", "BMP", *(["TIFF"] if asked.tiff else []))
+    formats = ("JPEG", "PNG", "WEBP", "BMP", *(["TIFF"] if arguments.tiff else []))
     return Settings(
-        bundle=asked.bundle,
-        data=asked.data,
-        bundles=asked.bundles,
-        trust=asked.trust,
-        database=asked.database,
-        threads=asked.threads,
-        workers=asked.workers,
+        bundle=arguments.bundle,
+        data=arguments.data,
+        bundles=arguments.bundles,
+        trust=arguments.trust,
+        database=arguments.database,
+        threads=arguments.threads,
+        workers=arguments.workers,
         formats=formats,
-        max_pixels=asked.max_pixels,
-        waiting=asked.waiting,
-        deadline=asked.deadline,
-        rate=asked.rate,
-        keep_days=asked.keep_days,
-        keep_bytes=None if asked.keep_mb is None else int(asked.keep_mb * MEBIBYTE),
-        tls=asked.tls_cert is not None,
+        max_pixels=arguments.max_pixels,
+        waiting=arguments.waiting,
+        deadline=arguments.deadline,
+        rate=arguments.rate,
+        keep_days=arguments.keep_days,
+        keep_bytes=None if arguments.keep_mb is None else int(arguments.keep_mb * MEBIBYTE),
+        tls=arguments.tls_cert is not None,
     )
 
 
-def _key(asked: Namespace) -> Answer:
+def _key(arguments: Namespace) -> Answer:
     from gonogo.service.security import new_key
     from gonogo.store.store import Store
 
-    store = Store(asked.data, asked.database)
-    key, text = new_key(store, asked.name, asked.role)
+    store = Store(arguments.data, arguments.database)
+    key, text = new_key(store, arguments.name, arguments.role)
     store.close()
     report = {"ok": True, "id": key.id, "name": key.name, "role": key.role, "key": text}
     return Answer(report, f"{text}\nthis is the only time that it is shown; {key.id} names it to revoke it")
 
 
-def _keys(asked: Namespace) -> Answer:
+def _keys(arguments: Namespace) -> Answer:
     from gonogo.store.store import Store
 
-    store = Store(asked.data, asked.database)
+    store = Store(arguments.data, arguments.database)
     rows = [{name: row[name] for name in ("id", "name", "role", "at", "revoked")} for row in store.all_keys()]
     store.close()
     lines = [f"{row['id']}  {row['role']:7}  {row['name']}{'  revoked' if row['revoked'] else ''}" for row in rows]
     return Answer({"ok": True, "keys": rows}, "\n".join(lines) or "nobody has a key")
 
 
-def _revoke(asked: Namespace) -> Answer:
+def _revoke(arguments: Namespace) -> Answer:
     from gonogo.store.store import Store
 
-    store = Store(asked.data, asked.database)
-    there = store.revoke(asked.id)
+    store = Store(arguments.data, arguments.database)
+    there = store.revoke(arguments.id)
     store.close()
     if not there:
-        raise DataError(f"there is no key {asked.id} that is in force; `gonogo serve keys` lists them")
-    return Answer({"ok": True, "id": asked.id}, f"{asked.id} lets nobody in any more, within 5 s where a service runs")
+        raise DataError(f"there is no key {arguments.id} that is in force; `gonogo serve keys` lists them")
+    return Answer(
+        {"ok": True, "id": arguments.id}, f"{arguments.id} lets nobody in any more, within 5 s where a service runs"
+    )

@@ -13,7 +13,7 @@ from gonogo.evaluation.accuracy.operating_points import (
     operating_points,
     write_operating_page,
 )
-from gonogo.files import read_manifest, read_rows
+from gonogo.files import read_rows, read_sealed
 from gonogo.params import Params, project_path
 
 
@@ -22,7 +22,7 @@ def run(arguments: Namespace) -> Answer:
     category = arguments.category
     Params(Path("params.yaml"), category)  # refuses one that the project does not have
     rows = read_rows(project_path("plots", "records", f"{category}.csv"))
-    record = ThresholdRecord.from_dict(read_manifest(project_path("models", category))["threshold"])
+    record = ThresholdRecord.from_dict(read_sealed(project_path("models", category))["threshold"])
     scores = ScoresByKind.of(rows)
     points = operating_points(scores, record, arguments.at)
     if arguments.page is not None:

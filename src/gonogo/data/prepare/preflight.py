@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 
 from gonogo.calibration.threshold import CalibrateParams, certified_rank, certified_rate, groups_needed
-from gonogo.data.prepare.deal import Dealt
 from gonogo.data.prepare.examine import Examined, Reject, look_alikes
+from gonogo.data.prepare.split import Split
 from gonogo.data.sample import Sample
 
 EXAMPLES, SPOKEN = 5, 3  # of a problem: kept for the card, and named in a sentence
@@ -35,7 +35,7 @@ class Problem:
 
 def problems(
     images: Sequence[Examined],
-    dealt: Dealt,
+    assigned: Split,
     rejects: Sequence[Reject],
     *,
     max_rejects: int,
@@ -44,20 +44,20 @@ def problems(
     """All problems, errors first.
 
     Args:
-        images: the readable images, in the order of `dealt`.
+        images: the readable images, in the order of `assigned`.
         rejects: the unreadable ones.
         max_rejects: how many of those the user accepts.
         calibrate: the rate and confidence that the threshold should be certified for.
     """
     found = [
         *_rejects([reject for reject in rejects if reject.sample.accepted is None], max_rejects),
-        *_accepted(images, dealt, [reject for reject in rejects if reject.sample.accepted is not None]),
-        *_conflicts(images, dealt),
+        *_accepted(images, assigned, [reject for reject in rejects if reject.sample.accepted is not None]),
+        *_conflicts(images, assigned),
         *_masks(images),
-        *_roles(images, dealt),
-        *_duplicates(images, dealt),
-        *_look_alikes(images, dealt),
-        *_certificate(images, dealt, calibrate),
+        *_roles(images, assigned),
+        *_duplicates(images, assigned),
+        *_look_alikes(images, assigned),
+        *_certificate(images, assigned, calibrate),
     ]
     return sorted(found, key=lambda problem: problem.level != "error")
 
@@ -78,7 +78,7 @@ def _rejects(rejects: Sequence[Reject], max_rejects: int) -> Iterator[Problem]:
     yield from _problem("error" if beyond else "warning", what, [reject.reason for reject in rejects])
 
 
-def _accepted(images: Sequence[Examined], dealt: Dealt, rejects: Sequence[Reject]) -> Iterator[Problem]:
+def _accepted(images: Sequence[Examined], assigned: Split, rejects: Sequence[Reject]) -> Iterator[Problem]:
     """What keeps an image from being the one that was accepted, and from having the role that it was accepted into."""
     yield from _problem(
         "error",
@@ -92,18 +92,18 @@ def _accepted(images: Sequence[Examined], dealt: Dealt, rejects: Sequence[Reject
         same.setdefault(image.content, []).append(i)
         part.setdefault(image.sample.group_id, []).append(i)
     known, parts = [], []
-    for i, (image, role) in enumerate(zip(images, dealt.roles, strict=True)):
+    for i, (image, role) in enumerate(zip(images, assigned.roles, strict=True)):
         if image.sample.accepted is None:
             continue
         where = f"accepted as {_id(image.sample)}"
         twin = next((j for j in same[image.content] if j != i), None)
         if twin is not None:
-            known.append(f"{image.path} = {images[twin].path}, in {dealt.roles[twin] or 'no role'} ({where})")
+            known.append(f"{image.path} = {images[twin].path}, in {assigned.roles[twin] or 'no role'} ({where})")
         shots = part[image.sample.group_id] if image.sample.group_id is not None else []
-        other = next((j for j in shots if dealt.roles[j] not in (role, None)), None)
+        other = next((j for j in shots if assigned.roles[j] not in (role, None)), None)
         if other is not None:
             parts.append(
-                f"{image.sample.group_id}: {image.path} is not in {dealt.roles[other]} as its part is ({where})"
+                f"{image.sample.group_id}: {image.path} is not in {assigned.roles[other]} as its part is ({where})"
             )
     yield from _problem(
         "error",
@@ -121,8 +121,8 @@ def _id(sample: Sample) -> str:
     return str((sample.accepted or {})["id"])
 
 
-def _conflicts(images: Sequence[Examined], dealt: Dealt) -> Iterator[Problem]:
-    parts = [[images[i] for i in part] for part in dealt.conflicts]
+def _conflicts(images: Sequence[Examined], assigned: Split) -> Iterator[Problem]:
+    parts = [[images[i] for i in part] for part in assigned.conflicts]
     same = [part for part in parts if len({image.content for image in part}) == 1]
     yield from _problem(
         "error",
@@ -133,7 +133,7 @@ def _conflicts(images: Sequence[Examined], dealt: Dealt) -> Iterator[Problem]:
     yield from _problem(
         "error",
         "{parts} with images on both sides of the layout's split (correct the group ids, or set prepare.split to "
-        "shuffle to deal whole parts anew)",
+        "shuffle to split whole parts anew)",
         [f"{part[0].sample.group_id} ({part[0].path}, {part[-1].path})" for part in parts if part not in same],
     )
     labels: dict[str, dict[int, str]] = {}
@@ -162,9 +162,9 @@ def _masks(images: Sequence[Examined]) -> Iterator[Problem]:
         yield from _problem("warning", "{images} defective but without a mask, which pixel metrics leave out", unmasked)
 
 
-def _roles(images: Sequence[Examined], dealt: Dealt) -> Iterator[Problem]:
+def _roles(images: Sequence[Examined], assigned: Split) -> Iterator[Problem]:
     counts = Counter(
-        (role, image.sample.label) for image, role in zip(images, dealt.roles, strict=True) if role is not None
+        (role, image.sample.label) for image, role in zip(images, assigned.roles, strict=True) if role is not None
     )
     good = {role: counts[(role, 0)] for role in ("fit", "calibrate", "test")}
     dealt_so = ", ".join(f"{count} to {role}" for role, count in good.items())
@@ -178,24 +178,24 @@ def _roles(images: Sequence[Examined], dealt: Dealt) -> Iterator[Problem]:
         yield Problem("warning", "no good image is in test, so that no false-alarm rate can be measured", 0, ())
     elif not counts[("test", 1)]:
         yield Problem("warning", "no defective image is in test, so that no recall can be measured", 0, ())
-    left_out = [images[i].path for i in dealt.left_out]
+    left_out = [images[i].path for i in assigned.left_out]
     yield from _problem("warning", "{images} left out, defective and of a part that fit or calibrate has", left_out)
-    moved = [images[i].path for i in dealt.contaminants]
+    moved = [images[i].path for i in assigned.contaminants]
     yield from _problem("warning", "{images} defective and in fit, as prepare.contaminate asks", moved)
 
 
-def _duplicates(images: Sequence[Examined], dealt: Dealt) -> Iterator[Problem]:
+def _duplicates(images: Sequence[Examined], assigned: Split) -> Iterator[Problem]:
     first: dict[str, str] = {}
     copies = []
-    for image, role in zip(images, dealt.roles, strict=True):
+    for image, role in zip(images, assigned.roles, strict=True):
         if role is not None and first.setdefault(image.content, image.path) != image.path:
             copies.append(f"{first[image.content]} = {image.path}")
     yield from _problem("warning", "{images} repeating another one of the same role, pixel by pixel", copies)
 
 
-def _look_alikes(images: Sequence[Examined], dealt: Dealt) -> Iterator[Problem]:
-    trained = _unique(images, [i for i, role in enumerate(dealt.roles) if role in ("fit", "calibrate")])
-    tested = _unique(images, [i for i, role in enumerate(dealt.roles) if role == "test"])
+def _look_alikes(images: Sequence[Examined], assigned: Split) -> Iterator[Problem]:
+    trained = _unique(images, [i for i, role in enumerate(assigned.roles) if role in ("fit", "calibrate")])
+    tested = _unique(images, [i for i, role in enumerate(assigned.roles) if role == "test"])
     yield from _problem(
         "warning",
         "{images} of test nearly like one of fit or calibrate",
@@ -223,10 +223,10 @@ def _pairs(images: Sequence[Examined], ones: list[int], others: list[int]) -> li
     return list({frozenset((a.path, b.path)): f"{a.path} ~ {b.path}" for a, b in strangers}.values())
 
 
-def _certificate(images: Sequence[Examined], dealt: Dealt, calibrate: CalibrateParams) -> Iterator[Problem]:
+def _certificate(images: Sequence[Examined], assigned: Split, calibrate: CalibrateParams) -> Iterator[Problem]:
     groups = {
         image.sample.group_id or image.sample.name
-        for image, role in zip(images, dealt.roles, strict=True)
+        for image, role in zip(images, assigned.roles, strict=True)
         if role == "calibrate"
     }
     rate, confidence = calibrate.false_alarm_rate, calibrate.confidence

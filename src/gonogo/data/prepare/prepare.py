@@ -1,4 +1,4 @@
-"""From a source's samples to a manifest: every image looked at, given its role and recorded, and none copied."""
+"""From a source's samples to a dataset: every image looked at, given its role and recorded, and none copied."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,12 +11,12 @@ from pydantic import Field
 
 from gonogo.calibration.threshold import CalibrateParams
 from gonogo.data.prepare.accepted import Acceptance, accepted_samples, is_copy
-from gonogo.data.prepare.deal import Dealt, deal
 from gonogo.data.prepare.examine import Examined, Reject, examine_all
 from gonogo.data.prepare.preflight import Problem, problems
-from gonogo.data.sample import DEALT, Role, Sample, Shares
+from gonogo.data.prepare.split import Split, split
+from gonogo.data.sample import SPLIT_ROLES, Role, Sample, Shares
 from gonogo.errors import ConfigError, DataError
-from gonogo.images.dataset import Manifest, Record, write_manifest
+from gonogo.images.dataset import Dataset, Record, write_dataset
 from gonogo.params import build
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -50,11 +50,11 @@ class PrepareParams:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the prepare stage found: the manifest of what can be used, and everything that the data card tells."""
+    """What the prepare stage found: the dataset of what can be used, and everything that the data card tells."""
 
-    manifest: Manifest
+    dataset: Dataset
     images: list[Examined]
-    dealt: Dealt
+    assigned: Split
     rejects: list[Reject]
     n_excluded: int
     problems: list[Problem]
@@ -78,7 +78,7 @@ class Prepared:
     @property
     def roles(self) -> list[tuple[Examined, Role]]:
         """The images that have a role, with it."""
-        return [(image, role) for image, role in zip(self.images, self.dealt.roles, strict=True) if role is not None]
+        return [(image, role) for image, role in zip(self.images, self.assigned.roles, strict=True) if role is not None]
 
 
 def prepare_params(section: Mapping[str, Any]) -> PrepareParams:
@@ -91,7 +91,7 @@ def prepare_params(section: Mapping[str, Any]) -> PrepareParams:
 
 
 def shares_of(params: PrepareParams, seed: int) -> Shares:
-    """How parts are dealt by these parameters."""
+    """How parts are assigned by these parameters."""
     return Shares(seed=seed, test=params.test_share, calibrate=params.calibrate_share)
 
 
@@ -107,9 +107,9 @@ def prepare(
     progress: Callable[[int, int], None],
     accepted: Sequence[Acceptance] = (),
 ) -> Prepared:
-    """Examine, deal and record the samples of one category; write the manifest, and what has no file yet, to `folder`.
+    """Examine, split and record the samples of one category; write the dataset, and what has no file yet, to `folder`.
 
-    Images that were `accepted` into a role join it beside what is dealt: they move no other image, and the section's
+    Images that were `accepted` into a role join it beside what is assigned: they move no other image, and the section's
     patterns and split are not for them.
 
     Problems are returned, not raised, so that they can be shown together before `require_no_error`.
@@ -124,21 +124,25 @@ def prepare(
     images = [image for image in seen if isinstance(image, Examined)]
     rejects = [image for image in seen if isinstance(image, Reject)]
     dealable = [image for image in images if image.sample.accepted is None]  # the first of `images`
-    dealt = deal(
+    assigned = split(
         [image.sample for image in dealable],
         [image.content for image in dealable],
         shares_of(params, seed),
         contaminate=params.contaminate,
         validate=params.validate_share,
     )
-    dealt = replace(dealt, roles=dealt.roles + [image.sample.roles[0] for image in images[len(dealable) :]])
-    manifest = write_manifest(
+    assigned = replace(assigned, roles=assigned.roles + [image.sample.roles[0] for image in images[len(dealable) :]])
+    dataset = write_dataset(
         folder,
         raw,
-        (_record(image, role, category) for image, role in zip(images, dealt.roles, strict=True) if role is not None),
+        (
+            _record(image, role, category)
+            for image, role in zip(images, assigned.roles, strict=True)
+            if role is not None
+        ),
     )
-    found = problems(images, dealt, rejects, max_rejects=params.max_rejects, calibrate=calibrate)
-    return Prepared(manifest, images, dealt, rejects, n_excluded, found, accepted)
+    found = problems(images, assigned, rejects, max_rejects=params.max_rejects, calibrate=calibrate)
+    return Prepared(dataset, images, assigned, rejects, n_excluded, found, accepted)
 
 
 def _chosen(samples: list[Sample], params: PrepareParams) -> tuple[list[Sample], int]:
@@ -157,7 +161,7 @@ def _chosen(samples: list[Sample], params: PrepareParams) -> tuple[list[Sample],
     if params.group_pattern is not None:
         kept = [replace(sample, group_id=group_in(sample.name, params.group_pattern)) for sample in kept]
     if params.split == "shuffle":
-        kept = [replace(sample, roles=DEALT) for sample in kept]
+        kept = [replace(sample, roles=SPLIT_ROLES) for sample in kept]
     return kept, len(samples) - len(kept)
 
 

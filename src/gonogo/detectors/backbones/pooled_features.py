@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from gonogo.detectors.backbones.backbone import Backbone
-from gonogo.detectors.contract import Found, Progress, looks_at
-from gonogo.detectors.training.forecast import Forecast, try_images
+from gonogo.detectors.contract import PartState, Progress, map_parts
+from gonogo.detectors.training.forecast import Forecast, probe_images
 from gonogo.errors import ConfigError, DataError
 
 Kind = Literal["backbone", "pixels"]
@@ -73,14 +73,14 @@ class PooledFeatures(nn.Module):
         """
         if self.backbone is not None:
             self.backbone.load(self.weights, self.weights_sha256)
-        rows = [found["rows"] for found in looks_at(batches, self._rows, progress) if found]
+        rows = [found["rows"] for found in map_parts(batches, self._rows, progress) if found]
         n = sum(len(some) for some in rows)
         if n < 2:
             raise DataError(f"fit.detector {detector} needs at least 2 fit images, got {n}")
         return torch.cat(rows).cpu()
 
     @torch.no_grad()
-    def _rows(self, batches: Collection[Tensor], first: int, progress: Progress) -> Found:
+    def _rows(self, batches: Collection[Tensor], first: int, progress: Progress) -> PartState:
         rows: list[Tensor] = []
         for number, batch in enumerate(batches, start=1):
             rows.extend(self(batch))
@@ -92,7 +92,7 @@ class PooledFeatures(nn.Module):
 
         `work` gives the seconds of what comes after the rows, from their number and dimensions.
         """
-        tried = try_images(batches, self)
+        tried = probe_images(batches, self)
         n, d = tried.n_batches * tried.shape[0], tried.shape[1]
         seconds = tried.all_seconds + (work(n, d) if work else 0)
         return Forecast(int(copies * 4 * n * d), seconds, f"{n:,} rows of {d:,} numbers")

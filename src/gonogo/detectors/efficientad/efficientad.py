@@ -28,7 +28,7 @@ from gonogo.detectors.anomaly_map import positive, resize
 from gonogo.detectors.contract import Detector, Progress, no_progress
 from gonogo.detectors.efficientad.autoencoder import Autoencoder
 from gonogo.detectors.efficientad.pdn import MARGIN, N_CHANNELS, PDN, Size, channel_moments
-from gonogo.detectors.training.forecast import MB, Forecast, try_images
+from gonogo.detectors.training.forecast import MB, Forecast, probe_images
 from gonogo.detectors.training.image_folder import ImageFolder, in_grey, luminance
 from gonogo.detectors.training.training import Schedule, Training, hold_out, shuffled_passes
 from gonogo.errors import ConfigError, DataError, WeightsError
@@ -154,7 +154,7 @@ class EfficientAD(Detector):
             self.teacher.load(Path(self.teacher_file), self.teacher_sha256, option="fit.teacher")
 
     def forecast(self, batches: Collection[Tensor]) -> Forecast:
-        tried = try_images(batches, lambda batch: batch)
+        tried = probe_images(batches, lambda batch: batch)
         n_images, n_shown = tried.n_batches * tried.shape[0], 2 if self.penalty_folder is None else 3
         with torch.inference_mode():
             image = torch.zeros(1, 3, self.image_size, self.image_size, device=self.teacher.scale.mean.device)

@@ -1,7 +1,7 @@
 """The patches of all fit images, or of more images than memory holds: each part that passes by leaves a few.
 
 Parts pass by one after the other in `PatchStream`; or others look at each of them, `leave` what they choose, and it is
-`put_together`.
+`merge_parts`.
 
 Source: Malkomes et al. 2015, "Fast Distributed k-Center Clustering with Outliers on Massive Data" (NIPS), algorithm 1,
 with the parts one after the other: the greedy choice of k among the greedy choices of k from each part covers all
@@ -20,7 +20,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gonogo.detectors.contract import Found
+from gonogo.detectors.contract import PartState
 from gonogo.detectors.memory_bank.coreset import greedy_coreset
 from gonogo.errors import ConfigError, DataError
 
@@ -144,7 +144,7 @@ class Taken:
     radius: float | None
 
 
-def leave(patches: Tensor, numbers: Tensor, reduction: Reduction, keep: int) -> Found:
+def select_from_part(patches: Tensor, numbers: Tensor, reduction: Reduction, keep: int) -> PartState:
     """What a part with patches (n, d), which have the numbers (n,), leaves: `keep` patches, and sums of all.
 
     It needs nothing of other parts, so that patches are not centred; principal components are not known yet.
@@ -165,12 +165,12 @@ def leave(patches: Tensor, numbers: Tensor, reduction: Reduction, keep: int) -> 
     return found | {"patches": held[indices], "numbers": numbers[indices], "radius": torch.tensor(radius)}
 
 
-def put_together(parts: Iterable[Found], reduction: Reduction) -> tuple[Taken, int]:
+def merge_parts(parts: Iterable[PartState], reduction: Reduction) -> tuple[Taken, int]:
     """What is left of all parts, and of how many patches. The covering radius of the worst part is given with it.
 
     Source: Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance", equation 2.1, for the scatter.
     """
-    left: list[Found] = []
+    left: list[PartState] = []
     n, mean, scatter = 0, torch.zeros(()), torch.zeros(())
     for part in parts:
         n_part = int(part["n"])

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gonogo.errors import IntegrityError
-from gonogo.files import SCHEMA, read_json, read_manifest, write_manifest
+from gonogo.files import SCHEMA, read_json, read_sealed, seal
 
 
 class Checkpoints:
@@ -39,7 +39,7 @@ class Checkpoints:
         new = self.folder / f"{number}.safetensors"
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, new)
         content = {"schema": SCHEMA, "fingerprint": self.fingerprint, "facts": dict(facts)}
-        write_manifest(self.folder, content, [new.name])  # from here on the new state counts
+        seal(self.folder, content, [new.name])  # from here on the new state counts
         for path in old:
             path.unlink()
 
@@ -54,7 +54,7 @@ class Checkpoints:
         try:
             if read_json(self.folder / "manifest.json").get("fingerprint") != self.fingerprint:
                 return None
-            body = read_manifest(self.folder)
+            body = read_sealed(self.folder)
         except IntegrityError as error:
             raise IntegrityError(
                 f"{self.folder}: the checkpoint is damaged ({error}); remove the folder to train from the start"

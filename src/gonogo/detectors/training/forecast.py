@@ -50,7 +50,7 @@ class Forecast:
 
 
 @dataclass(frozen=True)
-class Tried:
+class Probe:
     """What the first fit images told: how many batches there are, the shape of one's features, seconds for each."""
 
     n_batches: int
@@ -64,7 +64,7 @@ class Tried:
 
 
 @torch.no_grad()
-def try_images(batches: Collection[Tensor], features: Callable[[Tensor], Tensor]) -> Tried:
+def probe_images(batches: Collection[Tensor], features: Callable[[Tensor], Tensor]) -> Probe:
     """Read the first batches and compute their `features`, (n, ...) of a batch's pixels.
 
     Raises:
@@ -78,7 +78,7 @@ def try_images(batches: Collection[Tensor], features: Callable[[Tensor], Tensor]
         start = time.perf_counter()
     if shape is None:
         raise DataError("there is no fit image; the fit needs some to forecast and to learn from")
-    return Tried(len(batches), shape, min(times[1:] or times))
+    return Probe(len(batches), shape, min(times[1:] or times))
 
 
 def forecast(detector: "Detector", batches: Collection[Tensor], *, budget_mb: float | None) -> Forecast:
@@ -105,7 +105,7 @@ def forecast(detector: "Detector", batches: Collection[Tensor], *, budget_mb: fl
     return expected
 
 
-def taken(start: float, expected: Forecast) -> dict[str, float]:
+def fit_costs(start: float, expected: Forecast) -> dict[str, float]:
     """What a fit took since `start`, of `perf_counter`, beside the seconds expected; and the process's peak, in MB."""
     return {
         "fit_s": time.perf_counter() - start,

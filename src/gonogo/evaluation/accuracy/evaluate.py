@@ -23,7 +23,7 @@ from gonogo.evaluation.accuracy.metrics import (
 )
 from gonogo.evaluation.accuracy.pixel_metrics import MaskOverlap, PixelMetrics, PixelTally
 from gonogo.evaluation.accuracy.synthetic import synthetic_auroc
-from gonogo.images.dataset import Manifest, Record
+from gonogo.images.dataset import Dataset, Record
 from gonogo.model.fit_images import FitImages
 from gonogo.model.inspection import Inspection, inspect_calibrate, inspect_records
 from gonogo.model.inspector import Inspector
@@ -63,7 +63,7 @@ class Evaluation:
         return self.record.threshold
 
 
-def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: int) -> Evaluation:
+def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: int) -> Evaluation:
     """Metrics of `model` on the test images, with intervals, and of the mean-image baseline beside them.
 
     A metric that has no value on these images, such as the recall where none is defective, is absent, and named under
@@ -76,17 +76,17 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: 
         DataError: the model was fitted on other data, so that a test image may be one of its fit images.
     """
     fitted_on = model.manifest["data_fingerprint"]
-    if fitted_on != manifest.fingerprint:
+    if fitted_on != dataset.fingerprint:
         raise DataError(
-            f"{manifest.folder}: the model was fitted on data {fitted_on[:12]}, this is {manifest.fingerprint[:12]}; "
+            f"{dataset.folder}: the model was fitted on data {fitted_on[:12]}, this is {dataset.fingerprint[:12]}; "
             "fit again"
         )
-    test_records = manifest.with_role("test")
+    test_records = dataset.with_role("test")
     record = model.threshold
-    theirs = _baseline_metrics(model, manifest, params, seed)
-    pixels = _Pixels(manifest, model.rule.params)
-    test = inspect_records(model.inspector, manifest, test_records, rule=model.rule, look=pixels.look)
-    calibrate = _calibrated(model, manifest)
+    theirs = _baseline_metrics(model, dataset, params, seed)
+    pixels = _Pixels(dataset, model.rule.params)
+    test = inspect_records(model.inspector, dataset, test_records, rule=model.rule, look=pixels.look)
+    calibrate = _calibrated(model, dataset)
     ours = _point_metrics(test, record.threshold)
     if model.inspector.detector.localises:
         ours |= pixels.metrics()
@@ -110,7 +110,7 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: 
         "certified": record.certified,
         "uncertain_rate": float(np.mean([record.uncertain(float(score)) for score in test.scores])),
         "more_groups_needed": record.more_groups_needed,
-        "data_fingerprint": manifest.fingerprint,
+        "data_fingerprint": dataset.fingerprint,
         "detector": model.manifest["detector"]["name"],
     }
     if record.certified_false_alarm_rate is not None:
@@ -118,22 +118,22 @@ def evaluate(model: Model, manifest: Manifest, params: EvaluateParams, *, seed: 
     if record.method != "cross":  # then the good images were fitted on
         with suppress(UndefinedMetricError):
             metrics["synthetic_auroc"] = synthetic_auroc(
-                model.inspector, manifest, calibrate, model.rule.params, seed=seed
+                model.inspector, dataset, calibrate, model.rule.params, seed=seed
             )
     if model.rule.threshold is not None:
         metrics["pixel_threshold"] = model.rule.threshold.threshold
     return Evaluation(metrics, calibrate, test, record, model.probability)
 
 
-def _calibrated(model: Model, manifest: Manifest) -> Inspection:
+def _calibrated(model: Model, dataset: Dataset) -> Inspection:
     """The good images that the threshold comes from: inspected anew or, where the gauge was fitted on them, as scored.
 
     Then by other gauges, of whose maps nothing is kept: those images have no regions.
     """
     if model.threshold.method != "cross":
-        return inspect_records(model.inspector, manifest, manifest.with_role("calibrate"), rule=model.rule)
+        return inspect_records(model.inspector, dataset, dataset.with_role("calibrate"), rule=model.rule)
     scores = {entry["image"]: entry["score"] for entry in model.manifest["calibrated_on"]}
-    records = [record for record in manifest.records if record.path in scores]
+    records = [record for record in dataset.records if record.path in scores]
     return Inspection(
         records, np.array([scores[record.path] for record in records], dtype=np.float32), [[] for _ in records]
     )
@@ -155,15 +155,15 @@ def _labelled(model: Model, calibrate: Inspection, test: Inspection) -> dict[str
     return metrics
 
 
-def _baseline_metrics(model: Model, manifest: Manifest, params: EvaluateParams, seed: int) -> dict[str, float]:
+def _baseline_metrics(model: Model, dataset: Dataset, params: EvaluateParams, seed: int) -> dict[str, float]:
     """What the distance to the mean good image achieves, with thresholds by the model's own rules."""
     regions = model.rule.params
     baseline = Inspector(MeanImage(image_size=params.baseline_size), regions.inside)
-    baseline.detector.fit(FitImages(baseline, manifest, manifest.with_role("fit")), seed=seed)
-    calibrate, rule = inspect_calibrate(baseline, manifest, regions)
+    baseline.detector.fit(FitImages(baseline, dataset, dataset.with_role("fit")), seed=seed)
+    calibrate, rule = inspect_calibrate(baseline, dataset, regions)
     threshold = certify_like(model.threshold, calibrate.scores, calibrate.groups).threshold
-    pixels = _Pixels(manifest, regions)
-    test = inspect_records(baseline, manifest, manifest.with_role("test"), rule=rule, look=pixels.look)
+    pixels = _Pixels(dataset, regions)
+    test = inspect_records(baseline, dataset, dataset.with_role("test"), rule=rule, look=pixels.look)
     metrics = _point_metrics(test, threshold)
     return metrics | pixels.metrics() if model.inspector.detector.localises else metrics
 
@@ -223,8 +223,8 @@ def _point_metrics(inspection: Inspection, threshold: float) -> dict[str, float]
 class _Pixels:
     """Metrics of maps and of the pixels that regions mark, from test images that pass by one at a time."""
 
-    def __init__(self, manifest: Manifest, regions: RegionParams) -> None:
-        self._manifest, self._regions = manifest, regions
+    def __init__(self, dataset: Dataset, regions: RegionParams) -> None:
+        self._dataset, self._regions = dataset, regions
         self._tally, self._overlap = PixelTally(), MaskOverlap()
         self._n_marked, self._n_inspected = 0, 0  # pixels of good images
         self._lowest, self._highest = np.inf, -np.inf  # of all maps
@@ -232,8 +232,8 @@ class _Pixels:
     def look(self, record: Record, anomaly_map: np.ndarray, marked: np.ndarray) -> None:
         if record.label == 0:
             self._n_marked += int(marked.sum())
-            self._n_inspected += int(self._regions.inspected(*marked.shape).sum())
-        mask = self._manifest.mask_of(record)
+            self._n_inspected += int(self._regions.roi_mask(*marked.shape).sum())
+        mask = self._dataset.mask_of(record)
         if mask is not None:
             self._lowest = min(self._lowest, float(anomaly_map.min()))
             self._highest = max(self._highest, float(anomaly_map.max()))

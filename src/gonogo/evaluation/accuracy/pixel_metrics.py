@@ -151,7 +151,7 @@ class PixelTally:
 def _within(limit: float, above: np.ndarray, equal: np.ndarray) -> np.ndarray:
     """The share of [0, limit] false positives at which a defect pixel is found, with its ties found one by one.
 
-    Found from `above` false positives on, and where others are equal, from somewhere between there and their last.
+    PartState from `above` false positives on, and where others are equal, from somewhere between there and their last.
     """
     on_the_way = np.clip(limit - above, 0, equal)
     found = on_the_way**2 / (2 * np.maximum(equal, 1)) + np.maximum(limit - above - equal, 0)

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from gonogo.calibration.regions import RegionParams
-from gonogo.compute.cluster import spread
+from gonogo.compute.cluster import map_on
 from gonogo.detectors.training.cut_paste import paste_patch, paste_scar
 from gonogo.errors import UndefinedMetricError
 from gonogo.evaluation.accuracy.metrics import auroc
-from gonogo.images.dataset import Manifest, Record
+from gonogo.images.dataset import Dataset, Record
 from gonogo.model.inspection import TOGETHER, Inspection
 from gonogo.model.inspector import Inspector
 
@@ -21,7 +21,7 @@ SMALLEST_SIDE = 4  # pixels; a smaller image has no room for a piece and another
 
 
 def synthetic_auroc(
-    inspector: Inspector, manifest: Manifest, good: Inspection, regions: RegionParams, *, seed: int
+    inspector: Inspector, dataset: Dataset, good: Inspection, regions: RegionParams, *, seed: int
 ) -> float:
     """Image AUROC of good images that no fit saw against one damaged copy of each.
 
@@ -30,7 +30,7 @@ def synthetic_auroc(
 
     Args:
         inspector: the gauge.
-        manifest: of the images.
+        dataset: of the images.
         good: records and scores of the good images, by the gauge.
         regions: say where the gauge looks.
         seed: of the damage. That of an image depends on nothing else but the image's content.
@@ -40,8 +40,8 @@ def synthetic_auroc(
 
     Source: damage as in `gonogo.detectors.training.cut_paste`, a patch or a scar, in a square of the shorter side.
     """
-    look = partial(_score_damaged, inspector, manifest, good.records, regions, seed)
-    found = spread(manifest.cluster, look, range(len(good.records)), together=TOGETHER)
+    look = partial(_score_damaged, inspector, dataset, good.records, regions, seed)
+    found = map_on(dataset.cluster, look, range(len(good.records)), together=TOGETHER)
     bad = np.concatenate([one["score"] for one in found])
     if not len(bad):
         raise UndefinedMetricError("no good image changes where the gauge looks when a piece of it is moved")
@@ -60,7 +60,7 @@ def damaged(pixels: np.ndarray, record: Record, regions: RegionParams, *, seed: 
         return None
     digest = hashlib.sha256(f"{seed}:{record.sha256}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
-    inspected = regions.inspected(height, width)
+    inspected = regions.roi_mask(height, width)
     for _ in range(TRIES):
         top, left, scar = (
             int(torch.randint(n, (), generator=generator)) for n in (height - side + 1, width - side + 1, 2)
@@ -75,9 +75,9 @@ def damaged(pixels: np.ndarray, record: Record, regions: RegionParams, *, seed: 
 
 
 def _score_damaged(
-    inspector: Inspector, manifest: Manifest, records: Sequence[Record], regions: RegionParams, seed: int, number: int
+    inspector: Inspector, dataset: Dataset, records: Sequence[Record], regions: RegionParams, seed: int, number: int
 ) -> dict[str, np.ndarray]:
     """The score of a record's image once damaged, (1,), or (0,) where no damage would be seen."""
     record = records[number]
-    changed = damaged(manifest.pixels_of(record), record, regions, seed=seed)
+    changed = damaged(dataset.pixels_of(record), record, regions, seed=seed)
     return {"score": np.empty(0, np.float32) if changed is None else inspector.inspect(changed[None])[0]}

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from gonogo.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupted
-from gonogo.images.dataset import Manifest, Record
+from gonogo.images.dataset import Dataset, Record
 
 HEADLINE_SEVERITY = 3
 CELL_COLUMNS = ("corruption", "severity", "false_alarm_rate", "recall")
@@ -39,7 +39,7 @@ Score = Callable[[np.ndarray], float]  # of pixels (h, w, 3) uint8
 
 def robustness_card(
     score: Score,
-    manifest: Manifest,
+    dataset: Dataset,
     params: RobustnessParams,
     *,
     threshold: float,
@@ -47,12 +47,12 @@ def robustness_card(
     progress: Callable[[str, int, int, dict[str, float]], None],
 ) -> list[Cell]:
     """Every corruption at every severity, each on the same test images; severity 0 is the images as they are."""
-    chosen = chosen_images(manifest, params.images)
+    chosen = chosen_images(dataset, params.images)
     kinds = [("none", 0), *((name, severity) for name in CORRUPTIONS for severity in SEVERITIES)]
     labels = np.array([record.label == 1 for record in chosen], dtype=bool)
     rejected = np.zeros((len(kinds), len(chosen)), dtype=bool)
     for number, record in enumerate(chosen):
-        pixels = manifest.pixels_of(record)  # once for all that is done to it
+        pixels = dataset.pixels_of(record)  # once for all that is done to it
         for row, (name, severity) in enumerate(kinds):
             seen = pixels if severity == 0 else corrupted(pixels, name, severity, seed=[seed, number])
             rejected[row, number] = score(seen) >= threshold
@@ -60,11 +60,11 @@ def robustness_card(
     return [Cell(*kind, *_rates(labels, row)) for kind, row in zip(kinds, rejected, strict=True)]
 
 
-def chosen_images(manifest: Manifest, n: int) -> list[Record]:
-    """At most `n` good and `n` defective test images, evenly spaced through the manifest."""
+def chosen_images(dataset: Dataset, n: int) -> list[Record]:
+    """At most `n` good and `n` defective test images, evenly spaced through the dataset."""
     found: list[Record] = []
     for label in (0, 1):
-        of_label = [record for record in manifest.with_role("test") if record.label == label]
+        of_label = [record for record in dataset.with_role("test") if record.label == label]
         places = np.linspace(0, len(of_label) - 1, min(n, len(of_label))).round().astype(int)
         found += [of_label[place] for place in places]
     return found

@@ -22,7 +22,7 @@ import numpy as np
 from gonogo.errors import ConfigError, DataError, GonogoError, MissingExtraError
 from gonogo.evaluation.speed.roofline import Work, count_work
 from gonogo.evaluation.speed.timing import LEAST_COPY, SIDE
-from gonogo.files import read_manifest
+from gonogo.files import read_sealed
 from gonogo.images.reading import read_image
 from gonogo.inference.scorer import ONNX_FILE
 
@@ -46,8 +46,8 @@ class BenchParams:
 
 
 def measure(bundle: Path, images: Sequence[Path], params: BenchParams) -> dict[str, float | int | str]:
-    """Latency of decode to verdict at batch 1, its floor, images per second, what they were measured on, and the size
-    of the bundle (1e6 bytes).
+    """Latency of decode to verdict at batch 1, its roofline, images per second, what they were measured on, and the
+    bundle's size (1e6 bytes).
 
     Args:
         images: encoded files, taken in turn.
@@ -62,7 +62,7 @@ def measure(bundle: Path, images: Sequence[Path], params: BenchParams) -> dict[s
         raise DataError("bench needs at least one image file to time, got none")
     if params.openvino and find_spec("openvino") is None:
         raise MissingExtraError("bench.openvino is true and openvino is missing; pip install 'gonogo[openvino]'")
-    read_manifest(bundle)  # before its graph is looked at
+    read_sealed(bundle)  # before its graph is looked at
     work = count_work(bundle / ONNX_FILE, *read_image(images[0]).shape[:2])
     request = {
         "bundle": str(bundle),
@@ -109,11 +109,11 @@ def measure(bundle: Path, images: Sequence[Path], params: BenchParams) -> dict[s
     }
     measured = json.loads(rest)
     figures |= measured["figures"]
-    figures |= floor_figures(work, measured["rounds"], float(figures["p50_ms"]))
+    figures |= roofline_figures(work, measured["rounds"], float(figures["p50_ms"]))
     return figures | sweep_figures(measured["speeds"])
 
 
-def floor_figures(work: Work, rounds: Sequence[Sequence[float]], p50_ms: float) -> dict[str, float]:
+def roofline_figures(work: Work, rounds: Sequence[Sequence[float]], p50_ms: float) -> dict[str, float]:
     """What a verdict costs at least on this machine, in milliseconds, and how many times that it takes.
 
     Rates and decoding are the best of the rounds, since only other load makes them worse; the verdict is the median
@@ -133,10 +133,10 @@ def floor_figures(work: Work, rounds: Sequence[Sequence[float]], p50_ms: float) 
         "mb_per_image": work.bytes / 1e6,
         "matmul_gflops": gflops,
         "copy_gb_per_s": gb_per_s,
-        "floor_model_ms": model_ms,
-        "floor_decode_ms": decode_ms,
-        "floor_ms": model_ms + decode_ms,
-        "times_floor": p50_ms / (model_ms + decode_ms),
+        "roofline_model_ms": model_ms,
+        "roofline_decode_ms": decode_ms,
+        "roofline_ms": model_ms + decode_ms,
+        "times_roofline": p50_ms / (model_ms + decode_ms),
     }
 
 

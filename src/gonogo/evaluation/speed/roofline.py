@@ -1,10 +1,10 @@
-"""The physical floor of a verdict: what its graph must compute and move, over what the machine reaches at its plainest.
+"""The roofline of a verdict: what its graph must compute and move, over what the machine reaches at its plainest.
 
 Counted are the multiply-adds of convolutions and matrix products, two operations each, and the bytes of the graph's
 constants, read once, of the pixels and of score and map. Not counted are element by element work, reductions, resizes
 and what lies between nodes: a runtime may fuse the former and keep the latter in its caches, so that no one has to pay
-for them. Nor is a node whose shapes nobody knows before it runs. All that is left out lowers the floor and none of it
-raises it; faster than the floor is only who computes something else, as Winograd's convolutions or int8 do.
+for them. Nor is a node whose shapes nobody knows before it runs. What is left out lowers the roofline and none of it
+raises it; only what computes something else, as Winograd's convolutions or int8 do, is faster than the roofline.
 """
 
 from collections.abc import Iterator

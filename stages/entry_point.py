@@ -1,4 +1,4 @@
-"""The door of every stage: this checkout's library, the paths of dvc.yaml, progress, and one place for errors.
+"""The entry point of every stage: this checkout's library, the paths of dvc.yaml, progress, and one place for errors.
 
 The library is taken from the checkout that the script lies in, never from an installed copy: an experiment that
 runs in a folder of its own must not compute with another folder's code.

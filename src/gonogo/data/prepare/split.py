@@ -11,7 +11,7 @@ from gonogo.data.sample import Role, Sample, Shares, draw
 
 
 @dataclass(frozen=True)
-class Dealt:
+class Split:
     """A role for each sample, None where it has none.
 
     Attributes:
@@ -29,14 +29,14 @@ class Dealt:
     validators: list[int]
 
 
-def deal(
+def split(
     samples: Sequence[Sample],
     contents: Sequence[str],
     shares: Shares,
     *,
     contaminate: float = 0.0,
     validate: float = 0.0,
-) -> Dealt:
+) -> Split:
     """Deal the roles: all samples of one group, and all with the same pixels, get the same one.
 
     A part with good and defective shots may go to fit or calibrate where the layout leaves that open; its defective
@@ -64,7 +64,7 @@ def deal(
             open_roles[name] = ["test"]
         else:
             left_out += part
-    for name, role in shares.deal(open_roles).items():
+    for name, role in shares.split(open_roles).items():
         for i in parts[name]:
             if samples[i].label == 1 and role != "test":
                 left_out.append(i)
@@ -85,7 +85,7 @@ def deal(
 
     contaminants = move("fit", contaminate, "contaminate")
     validators = move("validate", validate, "validate")
-    return Dealt(roles, conflicts, sorted(left_out), contaminants, validators)
+    return Split(roles, conflicts, sorted(left_out), contaminants, validators)
 
 
 def _parts(samples: Sequence[Sample], contents: Sequence[str]) -> list[list[int]]:
