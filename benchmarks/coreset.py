@@ -24,9 +24,9 @@ from torch import Tensor
 from covering import covering_radius
 from gonogo.compute.memory import peak_bytes, resident_bytes
 from gonogo.compute.progress import ProgressLine
+from gonogo.compute.versions import versions
 from gonogo.detectors.memory_bank.coreset import greedy_coreset
 from gonogo.detectors.memory_bank.patch_stream import PatchStream, Reduction, plan_patches
-from gonogo.model.saved import versions
 from results import add_row, origin
 
 RESULTS = Path(__file__).with_suffix(".json")

@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 
 from gonogo.files import read_json, write_json
 from gonogo.params import read_yaml
-from gonogo.project.experiments import git
+from gonogo.project.git import git
 from gonogo.project.recipes import SHARED
 
 HERE = Path(__file__).resolve().parent

@@ -17,10 +17,10 @@ import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from gonogo.compute.memory import peak_bytes, resident_bytes  # noqa: E402
+from gonogo.compute.versions import versions  # noqa: E402
 from gonogo.detectors.patchcore import PatchCore  # noqa: E402
 from gonogo.images.reading import read_image  # noqa: E402
 from gonogo.model.inspector import Inspector  # noqa: E402
-from gonogo.model.saved import versions  # noqa: E402
 from peer import answer  # noqa: E402
 from verdicts import milliseconds  # noqa: E402
 

@@ -88,6 +88,7 @@ def measured(point: Row, *, limit_s: float, threads: int) -> Row:
     from PIL import Image
 
     from gonogo.compute.memory import machine_bytes, peak_bytes, resident_bytes
+    from gonogo.compute.versions import versions
     from gonogo.detectors import DETECTORS as KINDS
     from gonogo.detectors.training.forecast import MB, forecast
     from gonogo.errors import ConfigError
@@ -95,7 +96,6 @@ def measured(point: Row, *, limit_s: float, threads: int) -> Row:
     from gonogo.images.reading import read_image
     from gonogo.inference.scorer import open_session, run_session
     from gonogo.model.inspector import Inspector
-    from gonogo.model.saved import versions
     from gonogo.params import build
     from textures import SEED, Textures
     from verdicts import milliseconds

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 
 from gonogo.compute.memory import peak_bytes, resident_bytes
+from gonogo.compute.versions import versions
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.contract import Detector
 from gonogo.detectors.training.forecast import MB, forecast
 from gonogo.evaluation.speed.bench import cpu_name
 from gonogo.model.inspector import Inspector
-from gonogo.model.saved import versions
 from gonogo.params import build
 from textures import SEED, Textures
 

@@ -9,7 +9,7 @@ from typing import Any
 from gonogo.compute.memory import machine_bytes
 from gonogo.evaluation.speed.bench import cpu_name
 from gonogo.files import read_json, write_json
-from gonogo.project.experiments import git
+from gonogo.project.git import git
 
 ROOT = Path(__file__).resolve().parents[1]
 

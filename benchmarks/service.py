@@ -30,9 +30,9 @@ from pathlib import Path
 from statistics import median
 
 from gonogo.detectors.training.image_folder import ImageFolder
+from gonogo.files import sync_folder
 from gonogo.images.reading import decode
 from gonogo.inference.scorer import Scorer
-from gonogo.line.journal import sync_folder
 from results import Row, add_row, origin, resident_mb
 from score import write_jpegs
 from served import Served

@@ -11,11 +11,12 @@ from gonogo.evaluation.accuracy.evaluate import (
     per_image_rows,
     region_rows,
 )
-from gonogo.evaluation.accuracy.operating_points import ScoresByKind, write_operating_page
+from gonogo.evaluation.accuracy.operating_points import ScoresByKind
 from gonogo.files import write_metrics, write_rows
 from gonogo.images.dataset import read_dataset
 from gonogo.model.saved import load_model
 from gonogo.params import Params
+from gonogo.reports.operating_page import write_operating_page
 from gonogo.reports.sheet import write_sheet
 
 

@@ -11,8 +11,8 @@ from gonogo.calibration.fit_probability import fit_probability
 from gonogo.calibration.regions import RegionParams, RegionRule
 from gonogo.calibration.threshold import CalibrateParams, threshold_of
 from gonogo.compute.cluster import connect
+from gonogo.compute.progress import no_progress
 from gonogo.detectors import DETECTORS
-from gonogo.detectors.contract import no_progress
 from gonogo.detectors.training.forecast import fit_costs, forecast
 from gonogo.files import today, write_metrics
 from gonogo.images.dataset import Dataset, Record, read_dataset
@@ -22,10 +22,11 @@ from gonogo.model.fit_images import FitImages
 from gonogo.model.fitting import Fitting
 from gonogo.model.inspection import Inspection, inspect_calibrate, inspect_records
 from gonogo.model.inspector import Inspector
-from gonogo.model.left_out import score_fit_images, write_left_out
+from gonogo.model.left_out import score_fit_images
 from gonogo.model.saved import save_model
 from gonogo.params import Params
 from gonogo.reports.calibration_page import write_calibration_page
+from gonogo.reports.left_out_sheet import write_left_out
 
 
 def main(category: str, params: Params) -> None:

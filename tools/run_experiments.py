@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments import reason_in
 from gonogo.cli.columns import in_columns
 from gonogo.errors import PipelineError
 from gonogo.project.dvc import dvc_call
-from gonogo.project.experiments import git, reason_in
+from gonogo.project.git import git
 
 HEADLINE = ["image_auroc.mean", "image_auroc.worst", "aupro_30.mean", "recall.mean", "false_alarm_rate.mean"]
 SUMMARY = "metrics/summary.json"

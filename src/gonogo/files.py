@@ -143,6 +143,16 @@ def parse_sealed(data: bytes, folder: Path) -> dict[str, Any]:
     return body
 
 
+def sync_folder(folder: Path) -> None:
+    """Return when the names of the files in the folder are on the disk, where the system can say so."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def today() -> str:
     """The date in UTC, or that of SOURCE_DATE_EPOCH, with which the same run gives the same bytes on any day."""
     seconds = os.environ.get("SOURCE_DATE_EPOCH")

@@ -11,8 +11,8 @@ import benchmark_tables
 from ablation_plot import FIGURES, write_plot
 from gonogo.errors import ConfigError, PipelineError
 from gonogo.params import read_yaml
-from gonogo.project.panels import HEIGHT, WIDTH, Panel, draw, scale_of
 from import_closure import ROOT
+from panels import HEIGHT, WIDTH, Panel, draw, scale_of
 
 PLAN = {
     "factors": {

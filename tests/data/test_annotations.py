@@ -13,8 +13,9 @@ from gonogo.data.anomalib_folder import AnomalibFolder
 from gonogo.data.coco import Coco
 from gonogo.data.lookout import Lookout
 from gonogo.data.manifest_file import ManifestFile
-from gonogo.data.sample import ROLES, TEST, TRAIN, Sample, Shares, Source
+from gonogo.data.sample import Sample, Shares, Source
 from gonogo.errors import ConfigError, DataError, ImageError
+from gonogo.images.roles import ROLES, TEST, TRAIN
 
 SHARES = Shares(seed=17, test=0.2, calibrate=0.3)
 HEIGHT, WIDTH = 8, 12

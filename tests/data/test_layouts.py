@@ -15,9 +15,10 @@ import pytest
 from PIL import Image
 
 from gonogo.data import SOURCES
-from gonogo.data.sample import ROLES, TEST, TRAIN, Sample, Shares
+from gonogo.data.sample import Sample, Shares
 from gonogo.errors import ConfigError, DataError, ImageError
 from gonogo.images.reading import read_mask
+from gonogo.images.roles import ROLES, TEST, TRAIN
 
 HEIGHT, WIDTH = 5, 7
 SHARES = Shares(seed=0, test=0.25, calibrate=0.5)

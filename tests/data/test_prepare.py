@@ -11,9 +11,10 @@ from PIL import Image
 
 from conftest import CALIBRATE, PREPARE, unseen
 from gonogo.data.prepare.prepare import prepare
-from gonogo.data.sample import ROLES, TEST, TRAIN, Sample
+from gonogo.data.sample import Sample
 from gonogo.errors import ConfigError, DataError
 from gonogo.images.reading import write_png
+from gonogo.images.roles import ROLES, TEST, TRAIN
 from gonogo.reports.data_card import count_metrics, describe, write_page
 
 

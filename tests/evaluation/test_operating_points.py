@@ -14,8 +14,9 @@ from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.calibration.threshold import certified_rate, threshold_of
 from gonogo.cli.main import main
 from gonogo.errors import ConfigError
-from gonogo.evaluation.accuracy.operating_points import ScoresByKind, operating_points, write_operating_page
+from gonogo.evaluation.accuracy.operating_points import ScoresByKind, operating_points
 from gonogo.files import seal, write_rows
+from gonogo.reports.operating_page import write_operating_page
 
 SCORES = ScoresByKind(good=[1.0, 2.0, 9.0], by_type={"hole": [5.0, 12.0], "stain": [3.0]})
 

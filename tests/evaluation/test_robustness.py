@@ -5,8 +5,8 @@ import pytest
 from scipy import ndimage
 
 from conftest import manifest_of
+from gonogo.compute.progress import no_progress
 from gonogo.data.sample import Sample
-from gonogo.detectors.contract import no_progress
 from gonogo.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupted
 from gonogo.evaluation.robustness.robustness import (
     CELL_COLUMNS,

@@ -10,10 +10,11 @@ from PIL import Image
 
 from conftest import CALIBRATE, TINY, bundled, fitted, manifest_of, modelled
 from gonogo.cli.main import main
-from gonogo.data.sample import SPLIT_ROLES, TEST, Sample
+from gonogo.data.sample import Sample
 from gonogo.errors import ConfigError, IntegrityError, ParityError
 from gonogo.export.router import Router, RouterParams, require_same, routed, routing_metrics, write_set
 from gonogo.files import read_sealed, seal
+from gonogo.images.roles import SPLIT_ROLES, TEST
 from gonogo.inference.bundle_set import BundleSet, is_set
 from gonogo.inference.scorer import Scorer
 from gonogo.line.outputs import line_of

@@ -20,8 +20,9 @@ from gonogo.files import read_rows
 from gonogo.images.colours import PASS, REJECT
 from gonogo.model.fit_images import FitImages
 from gonogo.model.inspector import Inspector
-from gonogo.model.left_out import score_fit_images, write_left_out
+from gonogo.model.left_out import score_fit_images
 from gonogo.model.tiling import Tiling
+from gonogo.reports.left_out_sheet import write_left_out
 
 
 def silent(*report):

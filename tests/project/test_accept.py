@@ -32,12 +32,13 @@ from gonogo.data.prepare.accepted import (
     read_history,
 )
 from gonogo.data.prepare.prepare import Prepared, prepare
-from gonogo.data.sample import TEST, Sample
+from gonogo.data.sample import Sample
 from gonogo.errors import ConfigError, DataError, PipelineError
 from gonogo.files import read_json, read_sealed, seal, write_metrics
 from gonogo.images.dataset import RAW, located
 from gonogo.images.dataset import read_sealed as read_records
 from gonogo.images.reading import read_image, write_png
+from gonogo.images.roles import TEST
 from gonogo.inference.scorer import ONNX_FILE, Scorer
 from gonogo.params import read_yaml
 from gonogo.project.dvc import run_dvc

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from experiments import reason_in
 from gonogo.errors import PipelineError
-from gonogo.project.experiments import reason_in
 from import_closure import ROOT
 from run_experiments import DONE, FAILED, LOST, Queue, read_experiments, render, varied_params
 

@@ -6,6 +6,13 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
+# Called as (what, n_done, n_total, values): `values` are the figures worth a live curve, often none.
+Progress = Callable[[str, int, int, dict[str, float]], None]
+
+
+def no_progress(what: str, n_done: int, n_total: int, values: dict[str, float]) -> None:
+    """Report to nobody."""
+
 
 class ProgressLine:
     """Called as a detector's `Progress` is. Loops that run in turn have a bar each, until all of them are done.

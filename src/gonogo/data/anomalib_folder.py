@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from gonogo.data.sample import ROLES, TEST, TRAIN, Sample, Shares
+from gonogo.data.sample import Sample, Shares
 from gonogo.data.tree import existing_folder, good_sample, name_in
 from gonogo.errors import ConfigError, DataError
 from gonogo.images.reading import SUFFIXES
+from gonogo.images.roles import ROLES, TEST, TRAIN
 
 Directories = str | list[str]
 ImagesByFolder = dict[Path, list[Path]]

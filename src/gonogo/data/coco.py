@@ -11,9 +11,10 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from gonogo.data.listing import existing_file, listed_path, read_text
-from gonogo.data.sample import ROLES, Sample, Shares
+from gonogo.data.sample import Sample, Shares
 from gonogo.data.tree import alternatives, existing_folder, images_in, name_in
 from gonogo.errors import ConfigError, DataError
+from gonogo.images.roles import ROLES
 
 KEYS = ("images", "annotations", "categories")
 Entry = dict[str, Any]

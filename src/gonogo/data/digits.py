@@ -8,8 +8,9 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from gonogo.data.sample import ROLES, TEST, Sample, Shares, draw
+from gonogo.data.sample import Sample, Shares, draw
 from gonogo.errors import ConfigError, MissingExtraError
+from gonogo.images.roles import ROLES, TEST
 
 GREY_STEP = 15  # scikit-learn's pixels count 0 to 16 inked dots
 

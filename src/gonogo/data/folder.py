@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gonogo.data.sample import ROLES, TEST, TRAIN, Role, Sample, Shares
+from gonogo.data.sample import Sample, Shares
 from gonogo.data.tree import check_types, defects, existing_folder, good_sample, kinds_in
 from gonogo.errors import DataError
+from gonogo.images.roles import ROLES, TEST, TRAIN, Role
 
 MASKS = "ground_truth"
 

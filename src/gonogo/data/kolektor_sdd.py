@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gonogo.data.sample import ROLES, TEST, TRAIN, Role, Sample, Shares
+from gonogo.data.sample import Sample, Shares
 from gonogo.data.tree import existing_folder, good_sample, images_in, kinds_in, listed, name_in
 from gonogo.errors import DataError, ImageError
 from gonogo.images.reading import read_mask
+from gonogo.images.roles import ROLES, TEST, TRAIN, Role
 
 DEFECT = "defect"
 

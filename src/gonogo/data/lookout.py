@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from gonogo.data.listing import existing_file, json_lines, listed_path
-from gonogo.data.sample import ROLES, TEST, TRAIN, Role, Sample, Shares
+from gonogo.data.sample import Sample, Shares
 from gonogo.data.tree import existing_folder, name_in
 from gonogo.errors import DataError, ImageError
 from gonogo.images.reading import read_image
+from gonogo.images.roles import ROLES, TEST, TRAIN, Role
 
 CLASSIFICATION = "groundtruth/image-classification"
 SEGMENTATION = "groundtruth/semantic-segmentation"

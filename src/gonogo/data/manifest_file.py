@@ -7,9 +7,10 @@ from io import StringIO
 from pathlib import Path
 
 from gonogo.data.listing import existing_file, json_lines, listed_path, read_text
-from gonogo.data.sample import ROLES, TEST, TRAIN, Role, Sample, Shares
+from gonogo.data.sample import Sample, Shares
 from gonogo.data.tree import alternatives, name_in
 from gonogo.errors import ConfigError, DataError
+from gonogo.images.roles import ROLES, TEST, TRAIN, Role
 
 COLUMNS = ("path", "label", "role", "mask", "category", "group_id", "defect_type")
 LABELS = {"0": 0, "good": 0, "1": 1, "anomalous": 1}

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from gonogo.data.sample import TEST, TRAIN, Role, Sample, Shares
+from gonogo.data.sample import Sample, Shares
 from gonogo.data.tree import FIT, existing_folder, good_sample, listed, name_in, no_category
 from gonogo.errors import ConfigError, DataError
+from gonogo.images.roles import TEST, TRAIN, Role
 
 KEYS = {"category", "anomaly_class", "image_path", "mask_path"}
 

@@ -4,21 +4,14 @@ import hashlib
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-Role = Literal["fit", "calibrate", "validate", "test"]
+from gonogo.images.roles import Role
+
 Key = TypeVar("Key", bound=Hashable)
 
-ROLES: tuple[Role, ...] = ("fit", "calibrate", "validate", "test")
-SPLIT_ROLES: tuple[Role, ...] = (
-    "fit",
-    "calibrate",
-    "test",
-)  # those that a good part may get by its place in the shuffle
-TRAIN: tuple[Role, ...] = ("fit", "calibrate")  # good parts that the layout keeps out of its test set
-TEST: tuple[Role, ...] = ("test",)
 
 # A mask is a file in which any non-zero pixel is anomalous, an array, or what draws it at (height, width).
 Mask = Path | np.ndarray | Callable[[int, int], np.ndarray]

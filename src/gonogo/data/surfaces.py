@@ -14,9 +14,10 @@ import numpy as np
 from pydantic import Field
 
 from gonogo.data.defects import DEFECTS, visible_defect
-from gonogo.data.sample import ROLES, Role, Sample, Shares, draw
+from gonogo.data.sample import Sample, Shares, draw
 from gonogo.errors import ConfigError, MissingExtraError
 from gonogo.images.reading import read_image
+from gonogo.images.roles import ROLES, Role
 
 PHOTOGRAPHS = ("brick", "grass", "gravel")
 

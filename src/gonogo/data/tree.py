@@ -4,9 +4,10 @@ from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from gonogo.data.sample import TEST, TRAIN, Role, Sample
+from gonogo.data.sample import Sample
 from gonogo.errors import ConfigError, DataError
 from gonogo.images.reading import SUFFIXES
+from gonogo.images.roles import TEST, TRAIN, Role
 
 FIT: tuple[Role, ...] = ("fit",)
 CALIBRATE: tuple[Role, ...] = ("calibrate",)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gonogo.data.sample import TEST, TRAIN, Sample, Shares
+from gonogo.data.sample import Sample, Shares
 from gonogo.data.tree import category_folder, existing_folder, good_sample, name_in, no_category, train_and_test
 from gonogo.errors import ConfigError, DataError
+from gonogo.images.roles import TEST, TRAIN
 
 CSV = Path("split_csv", "1cls.csv")
 COLUMNS = ("object", "split", "label", "image", "mask")

@@ -6,52 +6,17 @@ What it learns are buffers whose names end in `_`; they are None until `fit`, an
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection
 from typing import Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from gonogo.compute.progress import Progress, no_progress
 from gonogo.detectors.backbones.backbone import Backbone
 from gonogo.detectors.training.checkpoints import Checkpoints
 from gonogo.detectors.training.forecast import Forecast, probe_images
 from gonogo.errors import NotFittedError
-
-# Called as (what, n_done, n_total, values): `values` are the figures worth a live curve, often none.
-Progress = Callable[[str, int, int, dict[str, float]], None]
-
-
-def no_progress(what: str, n_done: int, n_total: int, values: dict[str, float]) -> None:
-    """Report to nobody."""
-
-
-PartState = dict[str, Tensor]  # what a look at some fit images leaves
-
-# Called as (batches, number of the first of them, progress).
-MapPart = Callable[[Collection[Tensor], int, Progress], PartState]
-
-
-@runtime_checkable
-class InParts(Protocol):
-    """Batches that others than this process can look at, some at a time."""
-
-    def __getitem__(self, index: int) -> Tensor:
-        """One of them, for this process."""
-
-    def __len__(self) -> int:
-        """How many there are."""
-
-    @property
-    def n_parts(self) -> int:
-        """How many parts there are, whoever looks at them."""
-
-    def look(self, look: MapPart, progress: Progress) -> Iterator[PartState]:
-        """What `look` leaves of each part, in their order."""
-
-
-def map_parts(batches: Collection[Tensor], look: MapPart, progress: Progress) -> Iterator[PartState]:
-    """What `look` leaves of each part of the batches, in their order; most often there is one part, all of them."""
-    return batches.look(look, progress) if isinstance(batches, InParts) else iter([look(batches, 0, progress)])
 
 
 @runtime_checkable

@@ -13,9 +13,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from gonogo.compute.progress import Progress, no_progress
 from gonogo.detectors.backbones.backbone import LITE0
 from gonogo.detectors.backbones.pooled_features import Kind, PooledFeatures
-from gonogo.detectors.contract import Detector, Progress, no_progress
+from gonogo.detectors.contract import Detector
 from gonogo.detectors.knn import l2
 from gonogo.detectors.training.forecast import Forecast
 

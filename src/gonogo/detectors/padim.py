@@ -16,9 +16,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from gonogo.compute.progress import Progress, no_progress
 from gonogo.detectors.backbones.backbone import LITE0
 from gonogo.detectors.backbones.patch_features import PatchFeatures
-from gonogo.detectors.contract import Detector, PartState, Progress, map_parts, no_progress
+from gonogo.detectors.contract import Detector
+from gonogo.detectors.parts import PartState, map_parts
 from gonogo.detectors.training.forecast import MB, Forecast, probe_images
 from gonogo.errors import ConfigError, DataError, NotFittedError
 

@@ -27,9 +27,10 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from gonogo.compute.progress import Progress, no_progress
 from gonogo.detectors.backbones.backbone import LITE0
 from gonogo.detectors.backbones.patch_features import PatchFeatures
-from gonogo.detectors.contract import Detector, InParts, PartState, Progress, no_progress
+from gonogo.detectors.contract import Detector
 from gonogo.detectors.memory_bank.coreset import greedy_coreset
 from gonogo.detectors.memory_bank.foreground import Foreground, learn_foreground, widened
 from gonogo.detectors.memory_bank.patch_stream import (
@@ -43,6 +44,7 @@ from gonogo.detectors.memory_bank.patch_stream import (
     select_from_part,
     selection_seconds,
 )
+from gonogo.detectors.parts import InParts, PartState
 from gonogo.detectors.training.forecast import MB, Forecast, probe_images
 from gonogo.errors import ConfigError, DataError
 

@@ -11,7 +11,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from gonogo.detectors.contract import Detector, Progress, no_progress
+from gonogo.compute.progress import Progress, no_progress
+from gonogo.detectors.contract import Detector
 from gonogo.detectors.training.forecast import Forecast, probe_images
 from gonogo.errors import DataError, NotFittedError
 

@@ -21,9 +21,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from gonogo.compute.progress import Progress, no_progress
 from gonogo.detectors.backbones.backbone import LITE0
 from gonogo.detectors.backbones.patch_features import PatchFeatures
-from gonogo.detectors.contract import Detector, Progress, no_progress
+from gonogo.detectors.contract import Detector
 from gonogo.detectors.memory_bank.coreset import greedy_coreset
 from gonogo.detectors.memory_bank.patch_stream import Plan, selection_bytes, selection_seconds
 from gonogo.detectors.patchcore import nearest_index, not_of, places_of

@@ -23,9 +23,10 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from gonogo.compute.progress import Progress, no_progress
 from gonogo.detectors.anomaly_map import positive, resize
 from gonogo.detectors.backbones.backbone import LITE0, Backbone
-from gonogo.detectors.contract import Detector, Progress, no_progress
+from gonogo.detectors.contract import Detector
 from gonogo.detectors.training.forecast import MB, Forecast, probe_images
 from gonogo.detectors.training.training import Schedule, Training, hold_out
 from gonogo.errors import ConfigError

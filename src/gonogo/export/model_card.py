@@ -9,7 +9,7 @@ from typing import Any
 
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.evaluation.accuracy.operating_points import Rate, ScoresByKind, operating_points
-from gonogo.project.changes import markdown_table, readable
+from gonogo.evaluation.tables import markdown_table, readable
 
 HEADLINE_SEVERITY = 3
 RESULTS = (

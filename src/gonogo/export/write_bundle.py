@@ -6,6 +6,7 @@ from typing import Any
 
 import onnx
 
+from gonogo.compute.versions import versions
 from gonogo.export.bank_pictures import bank_files
 from gonogo.export.graph import describe
 from gonogo.export.int8 import Int8
@@ -14,7 +15,7 @@ from gonogo.export.parity import Parity
 from gonogo.files import seal
 from gonogo.images.dataset import Dataset
 from gonogo.inference.scorer import ONNX_FILE
-from gonogo.model.saved import Model, bundle_facts, versions
+from gonogo.model.saved import Model, bundle_facts
 
 REPORT, MODEL_CARD = "parity.json", "model_card.md"
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from gonogo.compute.cluster import Cluster
-from gonogo.data.sample import Role
 from gonogo.errors import DataError, IntegrityError
 from gonogo.files import sha256_of, write_text
 from gonogo.images.reading import decode, file_bytes, read_mask
+from gonogo.images.roles import Role
 
 MANIFEST = "manifest.jsonl"
 EXTRAS = ("boxes", "saturation", "accepted")

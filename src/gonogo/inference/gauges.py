@@ -7,11 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gonogo.errors import ImageError
-from gonogo.images.reading import read_image
 from gonogo.inference.bundle_set import BundleSet, is_set
 from gonogo.inference.scorer import Scorer
-from gonogo.line.inputs import Item
 
 
 @dataclass(frozen=True)
@@ -94,17 +91,3 @@ def open_gauges(place: Path, *, threads: int | None = None, trust: Path | None =
     if is_set(place):
         return RoutedGauges(BundleSet(place, threads=threads, trust=trust))
     return OneGauge(Scorer(place, threads=threads, trust=trust))
-
-
-def pixels_of(item: Item) -> np.ndarray:
-    """The pixels of what was asked for.
-
-    Raises:
-        ImageError: it cannot be read.
-    """
-    if item.error is not None:
-        raise ImageError(item.error)
-    if item.pixels is not None:
-        return item.pixels
-    assert item.path is not None
-    return read_image(item.path)

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from gonogo.errors import MissingExtraError
-from gonogo.images.reading import SUFFIXES
+from gonogo.errors import ImageError, MissingExtraError
+from gonogo.images.reading import SUFFIXES, read_image
 
 VIDEOS = frozenset({".avi", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 CAMERA = "camera:"
@@ -149,3 +149,17 @@ def _frames(place: str, every: int) -> Iterator[Item]:
         yield Item(
             place, None, Path(name), error=f"{place} gives no frame; expected a video, or a camera that is there"
         )
+
+
+def pixels_of(item: Item) -> np.ndarray:
+    """The pixels of what was asked for.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    if item.error is not None:
+        raise ImageError(item.error)
+    if item.pixels is not None:
+        return item.pixels
+    assert item.path is not None
+    return read_image(item.path)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gonogo.errors import DataError, IntegrityError
+from gonogo.files import sync_folder
 from gonogo.line.inputs import Item
 
 try:
@@ -99,16 +100,6 @@ class Journal:
         self.unmoved.pop(row["file"], None)
         if path.exists() and not Path(row["moved_to"]).exists() and Item(row["file"], path, path).key == row["key"]:
             self.unmoved[row["file"]] = row
-
-
-def sync_folder(folder: Path) -> None:
-    """Return when the names of the files in the folder are on the disk, where the system can say so."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _row(line: bytes) -> Row | None:

@@ -19,10 +19,10 @@ from typing import Any
 
 from gonogo.compute.read_ahead import read_ahead
 from gonogo.errors import DataError, ImageError
-from gonogo.inference.gauges import Gauges, open_gauges, pixels_of
+from gonogo.inference.gauges import Gauges, open_gauges
 from gonogo.inference.scorer import Scorer
 from gonogo.line.hot_folder import HotFolder
-from gonogo.line.inputs import CAMERA, STDIN, VIDEOS, Item, items
+from gonogo.line.inputs import CAMERA, STDIN, VIDEOS, Item, items, pixels_of
 from gonogo.line.journal import Journal, Row
 from gonogo.line.outputs import Csv, JsonLines, Kept, Lines, Parquet, Pictures, Sink
 from gonogo.line.sorting import Sorter

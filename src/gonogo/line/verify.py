@@ -11,10 +11,10 @@ import numpy as np
 
 from gonogo.cli.answer import Answer
 from gonogo.errors import DataError, IntegrityError
-from gonogo.inference.gauges import Gauges, open_gauges, pixels_of
+from gonogo.inference.gauges import Gauges, open_gauges
 from gonogo.inference.good_patches import GoodPatches
 from gonogo.inference.scorer import NO_NETWORK, Scorer
-from gonogo.line.inputs import Item, items
+from gonogo.line.inputs import Item, items, pixels_of
 
 SIZES = ((48, 64), (131, 97))  # (height, width) of the pixels that it is tried with
 SEED = 20

@@ -24,7 +24,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gonogo.errors import ConfigError, DataError
-from gonogo.line.journal import Row, sync_folder
+from gonogo.files import sync_folder
+from gonogo.line.journal import Row
 
 LATER = (408, 425, 429)  # statuses below 500 that ask for another try
 TIMEOUT = 10.0  # seconds for an answer

@@ -19,18 +19,18 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from gonogo.compute.progress import Progress, no_progress
 from gonogo.compute.read_ahead import read_ahead
+from gonogo.compute.versions import versions
 from gonogo.detectors.anomaly_map import resize
 from gonogo.detectors.backbones.backbone import LITE0
 from gonogo.detectors.backbones.patch_features import PatchFeatures
-from gonogo.detectors.contract import Progress, no_progress
 from gonogo.detectors.efficientad.pdn import N_CHANNELS, PDN, Size, channel_moments
 from gonogo.detectors.training.checkpoints import Checkpoints
 from gonogo.detectors.training.image_folder import ImageFolder, in_grey
 from gonogo.detectors.training.training import Schedule, Training, hold_out, shuffled_passes
 from gonogo.errors import DataError
 from gonogo.files import code_fingerprint, sha256_of
-from gonogo.model.saved import versions
 
 PER_LAYER = 1024  # channels that each layer is pooled to, before all are pooled to the teacher's
 GREY_SHARE = 0.1  # of the images are shown without colour

@@ -23,9 +23,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from gonogo.compute.progress import Progress, no_progress
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.backbones.backbone import Backbone, Facts
-from gonogo.detectors.contract import Detector, Progress, no_progress
+from gonogo.detectors.contract import Detector
 from gonogo.detectors.training.checkpoints import Checkpoints
 from gonogo.detectors.training.cut_paste import paste_patch, paste_scar
 from gonogo.detectors.training.training import HELD_OUT, Schedule, Training, hold_out

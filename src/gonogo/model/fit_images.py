@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gonogo.detectors.contract import MapPart, PartState, Progress, no_progress
+from gonogo.compute.progress import Progress, no_progress
+from gonogo.detectors.parts import MapPart, PartState
 from gonogo.images.dataset import Dataset, Record
 from gonogo.model.inspector import Inspector
 

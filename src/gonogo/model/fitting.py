@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from gonogo.calibration.regions import RegionParams
-from gonogo.detectors.contract import Detector, Progress
+from gonogo.compute.progress import Progress
+from gonogo.compute.versions import versions
+from gonogo.detectors.contract import Detector
 from gonogo.detectors.training.checkpoints import Checkpoints
 from gonogo.files import code_fingerprint
 from gonogo.images.dataset import Dataset, Record
@@ -17,7 +19,6 @@ from gonogo.model.finetune import finetune_on_load
 from gonogo.model.fit import FitParams, device_of
 from gonogo.model.fit_images import FitImages
 from gonogo.model.inspector import Inspector
-from gonogo.model.saved import versions
 from gonogo.params import Params
 
 

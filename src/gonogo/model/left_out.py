@@ -6,24 +6,18 @@ Each fit image is scored as by a model that had not seen it; what that means, ea
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
 
 from gonogo.compute.cluster import map_on
-from gonogo.files import write_rows
-from gonogo.images.colours import FAINT, INK, PAPER, PASS, REJECT, RULE, map_colours
-from gonogo.images.dataset import Dataset, Record
+from gonogo.images.dataset import Record
 from gonogo.model.fit_images import FitImages
 from gonogo.model.inspection import TOGETHER
 from gonogo.model.inspector import Inspector
-from gonogo.reports.drawing import GAP, draw_scale, fitted_text, scaled
 
 COLUMNS = ("rank", "image", "score", "times_median", "rejected")
-SIDE, HEADER, CAPTION = 150, 50, 36
 
 
 @dataclass(frozen=True)
@@ -113,45 +107,3 @@ def fit_score_rows(looked: FitScores, threshold: float) -> list[dict[str, Any]]:
         }
         for rank, position in enumerate(_worst_first(looked.scores, range(len(looked.records))), start=1)
     ]
-
-
-def write_left_out(folder: Path, looked: FitScores, dataset: Dataset, *, category: str, threshold: float) -> None:
-    """Write all scores to `category`.csv in the folder, and draw the highest to `category`.png."""
-    write_rows(folder / f"{category}.csv", fit_score_rows(looked, threshold), COLUMNS)
-    sheet = _sheet(looked, dataset, f"{category}: fit images to look at", threshold)
-    sheet.save(folder / f"{category}.png", format="PNG", optimize=True)
-
-
-def _sheet(looked: FitScores, dataset: Dataset, title: str, threshold: float) -> Image.Image:
-    """The images with the highest scores, each beside its map, on the colour scale of the picture sheet."""
-    bold, small = ImageFont.load_default(15), ImageFont.load_default(12)
-    n_tiles, columns = (2, 3) if looked.anomaly_maps else (1, 6)
-    case_width, case_height = n_tiles * (SIDE + GAP), SIDE + CAPTION + GAP
-    rows = -(-len(looked.shown) // columns)
-    width = GAP + columns * (case_width + GAP)
-    canvas = Image.new("RGB", (width, HEADER + rows * case_height), PAPER)
-    draw = ImageDraw.Draw(canvas)
-    draw.text((GAP, 5), title, fill=INK, font=bold)
-    said = looked.sentence(threshold)
-    if looked.shown:
-        n_rejected = int((looked.scores >= threshold).sum())
-        said = f"scored without themselves: {n_rejected} of {len(looked.records)} at or above the threshold"
-    draw.text((GAP, 27), said, fill=FAINT, font=small)
-    if looked.anomaly_maps:
-        draw_scale(canvas, draw, small, width, threshold)
-    for number, position in enumerate(looked.shown):
-        row, column = divmod(number, columns)
-        left, top = GAP + column * (case_width + GAP), HEADER + row * case_height
-        if column == 0:
-            draw.line((GAP, top - GAP // 2, width - GAP, top - GAP // 2), fill=RULE)
-        record, score = looked.records[position], float(looked.scores[position])
-        canvas.paste(scaled(dataset.pixels_of(record), SIDE), (left, top))
-        if looked.anomaly_maps:
-            colours = map_colours(looked.anomaly_maps[number], threshold)
-            canvas.paste(scaled(colours, SIDE), (left + SIDE + GAP, top))
-        name = fitted_text(draw, record.path, small, case_width - GAP, keep_end=True)
-        draw.text((left, top + SIDE + 2), name, fill=INK, font=small)
-        times = f" ({score / looked.median:.2f} x median)" if looked.median > 0 else ""
-        verdict, colour = ("reject", REJECT) if score >= threshold else ("pass", PASS)
-        draw.text((left, top + SIDE + 17), f"{verdict}  {score:.4g}{times}", fill=colour, font=small)
-    return canvas

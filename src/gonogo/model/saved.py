@@ -1,19 +1,17 @@
 """A fitted model as a directory: tensors, and a manifest that says what they are and proves that they are intact."""
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-import gonogo
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.calibration.probability import ProbabilityRecord, probability_in
 from gonogo.calibration.regions import RegionRule
+from gonogo.compute.versions import versions
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.backbones.backbone import Backbone
 from gonogo.errors import ConfigError, IntegrityError, NotFittedError
@@ -121,10 +119,3 @@ def bundle_facts(model: Model) -> dict[str, Any]:
     """What the ONNX file and the bundle's manifest both say of the model."""
     kept = ("schema", "category", "detector", "preprocessing", "localises", "threshold", "probability", "regions")
     return {key: model.manifest[key] for key in (*kept, "data_fingerprint", "versions")}
-
-
-def versions(*distributions: str) -> dict[str, str]:
-    """Versions of gonogo, Python and the named distributions."""
-    return {"gonogo": gonogo.__version__, "python": platform.python_version()} | {
-        name: metadata.version(name) for name in distributions
-    }

@@ -1,11 +1,12 @@
 """What changed between two revisions: values of metrics and parameters, and which direction of each is better."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from gonogo.evaluation.accuracy.summary import HEADLINES
+from gonogo.evaluation.tables import difference, readable
 
 # Metrics beside the headlines of the summary, and whether more is better; any other one is a fact without a direction.
 MORE_IS_BETTER = {
@@ -90,26 +91,3 @@ def changes_in(diff: Diff) -> list[Change]:
         ),
         key=lambda change: (change.file, change.name),
     )
-
-
-def readable(value: Any) -> str:
-    """The value in at most six significant digits, so that a small one stays visible; nothing as a dash."""
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    text = str(value).replace("|", "\\|")
-    return text if len(text) <= 40 else f"{text[:39]}…"
-
-
-def difference(old: Any, new: Any) -> str:
-    """How far a number moved, with its sign; nothing for equal ones and for what is no number."""
-    if old == new or any(isinstance(value, bool) or not isinstance(value, int | float) for value in (old, new)):
-        return ""
-    return f"{new - old:+d}" if isinstance(new - old, int) else f"{new - old:+.3g}"
-
-
-def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a Markdown table, numbers to the right under every head but the first; none without a row."""
-    rule = ["---", *("---:" if head else "---" for head in heads[1:])]
-    return [f"| {' | '.join(row)} |" for row in (heads, rule, *rows)] if rows else []

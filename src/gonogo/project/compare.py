@@ -8,19 +8,10 @@ from typing import Any
 
 from gonogo.errors import DataError, GonogoError
 from gonogo.evaluation.accuracy.paired import Judged, changed_verdicts, difference_intervals, paired
+from gonogo.evaluation.tables import markdown_table
 from gonogo.files import write_text
 from gonogo.images.dataset import Dataset
-from gonogo.project.changes import (
-    BETTER,
-    CHANGED,
-    GONE,
-    MARKS,
-    NEW,
-    UNCHANGED,
-    WORSE,
-    Change,
-    markdown_table,
-)
+from gonogo.project.changes import BETTER, CHANGED, GONE, MARKS, NEW, UNCHANGED, WORSE, Change
 from gonogo.project.gate import GateVerdict, judge, read_tolerances
 from gonogo.project.revision import Revisions
 from gonogo.reports.changed_images import write_picture

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from gonogo.errors import ConfigError
+from gonogo.evaluation.tables import readable
 from gonogo.params import read_yaml
-from gonogo.project.changes import Change, readable
+from gonogo.project.changes import Change
 
 DIGITS = 1e-6  # metrics files have six significant digits: less than one of the last is no movement
 PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gonogo.cli.columns import in_columns
 from gonogo.files import read_json
 from gonogo.inference.scorer import Scorer, Verdict
 
@@ -75,11 +74,3 @@ def figures(bundle: Path, metrics: Path, category: str, accepted: Sequence[Path]
         n_accepted=len(verdicts),
         n_accepted_rejected=sum(verdict.anomalous for verdict in verdicts),
     )
-
-
-def table(before: Figures | None, after: Figures | None) -> str:
-    """Before and after as text, one row per figure; a dash where there is no gauge."""
-    columns = [{} if figures is None else figures.shown for figures in (before, after)]
-    names = list(columns[0] or columns[1])
-    rows = [("", "before", "after"), *((name, *(column.get(name, "-") for column in columns)) for name in names)]
-    return in_columns(rows, head=True)

@@ -12,7 +12,7 @@ import gonogo
 from gonogo.data.prepare.layouts import Category
 from gonogo.errors import ConfigError, PipelineError
 from gonogo.project.dvc import run_dvc
-from gonogo.project.experiments import git
+from gonogo.project.git import git
 from gonogo.reports.pages import text_of
 
 START = ("constraints.txt", "dvc.yaml", "params.yaml", "tolerances.yaml", "stages/*.py", "recipes/*.yaml")

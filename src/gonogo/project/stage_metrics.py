@@ -1,13 +1,10 @@
-"""What the pipeline's stages measured of a category, as the files of metrics/ have it, and as text."""
+"""What the pipeline's stages measured of a category, as the files of metrics/ have it."""
 
 from typing import Any
 
 from gonogo.calibration.certificate import ThresholdRecord
-from gonogo.cli.columns import in_columns
 from gonogo.files import read_json, read_sealed
 from gonogo.params import project_path
-
-SHOWN = ("image_auroc", "image_ap", "pixel_auroc", "aupro_30", "seg_f1", "f1", "recall", "false_alarm_rate")
 
 
 def measured(stage: str, category: str) -> dict[str, Any] | None:
@@ -21,41 +18,3 @@ def measured(stage: str, category: str) -> dict[str, Any] | None:
         record = ThresholdRecord.from_dict(read_sealed(model)["threshold"])
         metrics |= {"threshold": record.threshold, "claim": record.sentence}
     return metrics
-
-
-def told(stage: str, category: str, metrics: dict[str, Any]) -> str:
-    """The headline of a stage's metrics for people."""
-    if stage == "fit":
-        text = f"{category}: the fit took {metrics['fit_s']:,.0f} s and {metrics['peak_memory_mb']:,.0f} MB"
-        return text + (f"; threshold {metrics['threshold']:.4g}, {metrics['claim']}" if "claim" in metrics else "")
-    if stage == "parity":
-        return (
-            f"{category}: {project_path('bundles', category)} is written; {metrics['n_comparisons']} comparisons, "
-            f"{metrics['n_flips']} verdicts flip, scores within {metrics['score_max_diff_e6']:.3g} millionths"
-        )
-    if stage == "bench":
-        return (
-            f"{category}: p50 {metrics['p50_ms']:.1f} ms, p95 {metrics['p95_ms']:.1f} ms from file to verdict, "
-            f"{metrics['runs']} runs on {metrics['threads']} threads; the bundle has {metrics['bundle_mb']:.1f} MB"
-        )
-    return f"{category} ({metrics['detector']})\n{_beside_baseline(metrics)}"
-
-
-def _beside_baseline(metrics: dict[str, Any]) -> str:
-    """Each metric of the gauge with its interval, the trivial baseline's, and the lift, above 0 where it is better."""
-    rows = [("", "gauge", "interval", "baseline", "lift")]
-    for name in SHOWN:
-        if name in metrics:
-            low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
-            interval = "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
-            theirs, lift = metrics.get(f"{name}_baseline"), metrics.get(f"{name}_lift")
-            rows.append(
-                (
-                    f"  {name}",
-                    f"{metrics[name]:.3f}",
-                    interval,
-                    "-" if theirs is None else f"{theirs:.3f}",
-                    "-" if lift is None else f"{lift:+.3f}",
-                )
-            )
-    return in_columns(rows, head=True)

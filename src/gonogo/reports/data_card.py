@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from gonogo.data.prepare.prepare import Prepared
-from gonogo.data.sample import ROLES
 from gonogo.images.dataset import Dataset, Record
+from gonogo.images.roles import ROLES
 from gonogo.reports.drawing import outlined
 from gonogo.reports.pages import render
 

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gonogo.errors import DataError, MissingExtraError
-from gonogo.line.journal import sync_folder
+from gonogo.files import sync_folder
 
 SECONDS_A_DAY = 86_400
 ORPHAN_AFTER = 3600  # seconds; a file without a row may belong to a row that is just being written

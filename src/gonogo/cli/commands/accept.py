@@ -4,12 +4,13 @@ from argparse import Namespace
 from dataclasses import asdict
 
 from gonogo.cli.answer import Answer
+from gonogo.cli.columns import in_columns
 from gonogo.data.prepare.accepted import active_acceptance, read_history
 from gonogo.errors import ConfigError
 from gonogo.params import project_path
 from gonogo.project.accept import Project, accept, git_user, roll_back
 from gonogo.project.dvc import run_dvc
-from gonogo.project.gauge_summary import table
+from gonogo.project.gauge_summary import Figures
 
 
 def run(arguments: Namespace) -> Answer:
@@ -51,3 +52,11 @@ def _change(arguments: Namespace) -> Answer:
     if arguments.roll_back is None:
         lines.append(f"to take it back: gonogo accept --roll-back {made.acceptance.id}")
     return Answer({"ok": True, **asdict(made)}, "\n".join(lines))
+
+
+def table(before: Figures | None, after: Figures | None) -> str:
+    """Before and after as text, one row per figure; a dash where there is no gauge."""
+    columns = [{} if figures is None else figures.shown for figures in (before, after)]
+    names = list(columns[0] or columns[1])
+    rows = [("", "before", "after"), *((name, *(column.get(name, "-") for column in columns)) for name in names)]
+    return in_columns(rows, head=True)

@@ -7,10 +7,11 @@ from typing import Any
 
 from gonogo.cli.answer import Answer
 from gonogo.cli.columns import in_columns
+from gonogo.cli.stage_text import summary_text
 from gonogo.errors import UsageError
 from gonogo.params import VARIANT_KEYS, Params, read_yaml
 from gonogo.project.catalogue import fields_of
-from gonogo.project.stage_metrics import measured, told
+from gonogo.project.stage_metrics import measured
 
 PARAMS = Path("params.yaml")
 
@@ -52,7 +53,7 @@ def _described(name: str) -> Answer:
     else:
         lines.append(f"images: {', '.join(f'{key[2:]} {value}' for key, value in counts.items() if key[:2] == 'n_')}")
     lines.append(
-        f"not evaluated yet; gonogo eval {name} does it" if metrics is None else told("evaluate", name, metrics)
+        f"not evaluated yet; gonogo eval {name} does it" if metrics is None else summary_text("evaluate", name, metrics)
     )
     report = {"ok": True, "name": name, "parameters": parameters, "images": counts, "metrics": metrics}
     return Answer(report, "\n".join(lines))

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from gonogo.cli.answer import Answer
 from gonogo.cli.commands.recipes import known_recipe
+from gonogo.cli.stage_text import summary_text
 from gonogo.errors import PipelineError, UsageError
 from gonogo.params import Params
 from gonogo.project.dvc import run_dvc
 from gonogo.project.recipes import changes
-from gonogo.project.stage_metrics import measured, told
+from gonogo.project.stage_metrics import measured
 
 PARAMS = Path("params.yaml")
 
@@ -36,7 +37,7 @@ def run(arguments: Namespace) -> Answer:
     found = {name: measured(stage, name) for name in named or Params(PARAMS).categories}
     if missing := [name for name, metrics in found.items() if metrics is None]:
         raise PipelineError(f"stage {stage} left no metrics of {', '.join(missing)}; look at dvc.yaml")
-    text = "\n".join(told(stage, name, metrics) for name, metrics in found.items() if metrics is not None)
+    text = "\n".join(summary_text(stage, name, metrics) for name, metrics in found.items() if metrics is not None)
     return Answer({"ok": True, "stage": stage, "settings": options[1::2], "categories": found}, text)
 
 

@@ -7,14 +7,10 @@ from pathlib import Path
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.cli.answer import Answer
 from gonogo.cli.columns import in_columns
-from gonogo.evaluation.accuracy.operating_points import (
-    OperatingPoint,
-    ScoresByKind,
-    operating_points,
-    write_operating_page,
-)
+from gonogo.evaluation.accuracy.operating_points import OperatingPoint, ScoresByKind, operating_points
 from gonogo.files import read_rows, read_sealed
 from gonogo.params import Params, project_path
+from gonogo.reports.operating_page import write_operating_page
 
 
 def run(arguments: Namespace) -> Answer:

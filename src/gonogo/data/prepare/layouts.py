@@ -11,10 +11,11 @@ from typing import Any
 
 from gonogo.data import SOURCES
 from gonogo.data.coco import KEYS
-from gonogo.data.sample import TEST, Sample, Shares
+from gonogo.data.sample import Sample, Shares
 from gonogo.data.tree import images_in
 from gonogo.errors import DataError, GonogoError
 from gonogo.images.reading import SUFFIXES, read_image
+from gonogo.images.roles import TEST
 
 GOOD = ("good", "ok", "normal", "nominal", "pass", "normals", "goods")  # what folders of good parts are called
 DEPTH = 3  # folders below the one that is named, in which a category may lie

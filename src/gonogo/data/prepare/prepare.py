@@ -14,9 +14,10 @@ from gonogo.data.prepare.accepted import Acceptance, accepted_samples, is_copy
 from gonogo.data.prepare.examine import Examined, Reject, examine_all
 from gonogo.data.prepare.preflight import Problem, problems
 from gonogo.data.prepare.split import Split, split
-from gonogo.data.sample import SPLIT_ROLES, Role, Sample, Shares
+from gonogo.data.sample import Sample, Shares
 from gonogo.errors import ConfigError, DataError
 from gonogo.images.dataset import Dataset, Record, write_dataset
+from gonogo.images.roles import SPLIT_ROLES, Role
 from gonogo.params import build
 
 Share = Annotated[float, Field(ge=0, lt=1)]

@@ -7,7 +7,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from gonogo.data.sample import Role, Sample, Shares, draw
+from gonogo.data.sample import Sample, Shares, draw
+from gonogo.images.roles import Role
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from gonogo.compute.progress import Progress, no_progress
 from gonogo.detectors.anomalib import anomalib_worker
 from gonogo.detectors.anomalib.worker import Worker
 from gonogo.detectors.backbones.backbone import verified
-from gonogo.detectors.contract import Detector, Progress, no_progress
+from gonogo.detectors.contract import Detector
 from gonogo.detectors.training.forecast import Forecast
 from gonogo.errors import DataError, ExportError, IntegrityError, MissingExtraError, WeightsError, WorkerError
 

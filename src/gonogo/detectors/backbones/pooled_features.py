@@ -6,8 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from gonogo.compute.progress import Progress
 from gonogo.detectors.backbones.backbone import Backbone
-from gonogo.detectors.contract import PartState, Progress, map_parts
+from gonogo.detectors.parts import PartState, map_parts
 from gonogo.detectors.training.forecast import Forecast, probe_images
 from gonogo.errors import ConfigError, DataError
 

@@ -23,9 +23,10 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from gonogo.compute.progress import Progress, no_progress
 from gonogo.compute.read_ahead import read_ahead
 from gonogo.detectors.anomaly_map import positive, resize
-from gonogo.detectors.contract import Detector, Progress, no_progress
+from gonogo.detectors.contract import Detector
 from gonogo.detectors.efficientad.autoencoder import Autoencoder
 from gonogo.detectors.efficientad.pdn import MARGIN, N_CHANNELS, PDN, Size, channel_moments
 from gonogo.detectors.training.forecast import MB, Forecast, probe_images

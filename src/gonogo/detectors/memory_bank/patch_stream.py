@@ -20,8 +20,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gonogo.detectors.contract import PartState
 from gonogo.detectors.memory_bank.coreset import greedy_coreset
+from gonogo.detectors.parts import PartState
 from gonogo.errors import ConfigError, DataError
 
 ReductionKind = Literal["none", "random", "pca"]

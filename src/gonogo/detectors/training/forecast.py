@@ -19,7 +19,7 @@ from gonogo.compute.memory import machine_bytes, peak_bytes, resident_bytes
 from gonogo.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from gonogo.detectors.contract import Detector  # the detectors import this module
+    from gonogo.detectors.contract import Detector
 
 MB = 1e6  # bytes; every figure that is printed is in these
 PROCESS_BYTES = 600_000_000

@@ -12,7 +12,7 @@ from gonogo.detectors.training.checkpoints import Checkpoints
 from gonogo.errors import DataError, TrainingError
 
 if TYPE_CHECKING:
-    from gonogo.detectors.contract import Progress  # the detectors import this module
+    from gonogo.compute.progress import Progress
 
 HELD_OUT = "held_out_loss"
 

@@ -11,6 +11,7 @@ from gonogo.errors import PipelineError
 from gonogo.files import read_json
 from gonogo.params import read_yaml
 from gonogo.project.dvc import dvc_call
+from gonogo.project.git import git
 
 REASON = re.compile(r"^\S.*?\w*(?:Error|Exception)\b.*: .+|^ERROR: .+")
 
@@ -100,21 +101,6 @@ class PipelineClone:
                 f"{self.folder}: DVC ran the experiment {name} and recorded none; see {self.log_of(name)}"
             )
         git(self.folder, "push", "--quiet", "origin", f"+{reference}:{reference}")
-
-
-def git(folder: Path, *words: str) -> str:
-    """What `git WORDS` prints in `folder`.
-
-    Raises:
-        PipelineError: it failed, and the message is git's own, or git is not installed.
-    """
-    try:
-        result = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False)
-    except FileNotFoundError as error:
-        raise PipelineError(f"git {words[0]} in {folder}: {error.strerror}: {error.filename}; DVC needs git") from error
-    if result.returncode:
-        raise PipelineError(f"git {' '.join(words)} in {folder}: {result.stderr.strip()}")
-    return result.stdout
 
 
 def reason_in(log: Path) -> str:

@@ -1,0 +1,21 @@
+"""git, called as a person calls it."""
+
+import subprocess
+from pathlib import Path
+
+from gonogo.errors import PipelineError
+
+
+def git(folder: Path, *words: str) -> str:
+    """What `git WORDS` prints in `folder`.
+
+    Raises:
+        PipelineError: it failed, and the message is git's own, or git is not installed.
+    """
+    try:
+        result = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise PipelineError(f"git {words[0]} in {folder}: {error.strerror}: {error.filename}; DVC needs git") from error
+    if result.returncode:
+        raise PipelineError(f"git {' '.join(words)} in {folder}: {result.stderr.strip()}")
+    return result.stdout
