@@ -21,7 +21,7 @@ from gonogo.detectors.patchcore import PatchCore
 from gonogo.errors import DataError, IntegrityError, ParityError
 from gonogo.export.bank_pictures import Views, bank_files, views_of
 from gonogo.export.graph import export_onnx
-from gonogo.export.parity import Comparison, Parity, ParityParams, compare
+from gonogo.export.parity import ParityResult, Parity, ParityParams, check_parity
 from gonogo.export.write_bundle import write_bundle
 from gonogo.files import read_sealed, seal
 from gonogo.images.dataset import Dataset, Record
@@ -253,7 +253,7 @@ def remembered(model, some, tmp_path_factory):
     """A bundle of patchcore on the digits."""
     folder = tmp_path_factory.mktemp("remembered")
     export_onnx(model.inspector, folder / "gauge.onnx", metadata=bundle_facts(model), opset=18)
-    parity = compare(model, folder / "gauge.onnx", some, ONCE)
+    parity = check_parity(model, folder / "gauge.onnx", some, ONCE)
     write_bundle(folder / "bundle", folder / "gauge.onnx", model, parity, some, MEASURED)
     return folder / "bundle"
 
@@ -307,14 +307,14 @@ def test_a_network_that_names_other_patches_than_the_nearest_is_refused(remember
     proto.graph.node.append(helper.make_node("Sub", ["last", "true_nearest"], ["nearest"]))
     onnx.save(proto, tmp_path / "faulty.onnx")
     few = replace(some, records=tuple(some.with_role("test")[:2]))
-    parity = compare(model, tmp_path / "faulty.onnx", few, ONCE)
+    parity = check_parity(model, tmp_path / "faulty.onnx", few, ONCE)
     assert parity.metrics()["score_max_diff_e6"] < 100 < parity.metrics()["nearest_max_diff_e6"]
     with pytest.raises(ParityError, match="of the distances to the nearest good patches that they name"):
         parity.require_agreement()
 
 
 def test_patches_that_are_equally_near_within_the_tolerance_may_be_named_for_each_other():
-    rows = [Comparison(f"{n}.png", "8 x 8", 1, 10.0, 10.0, 0.0, nearest_difference=9e-4) for n in range(5)]
+    rows = [ParityResult(f"{n}.png", "8 x 8", 1, 10.0, 10.0, 0.0, nearest_difference=9e-4) for n in range(5)]
     Parity(rows, threshold=20.0, tolerance=1e-4).require_agreement()
     far = replace(rows[0], nearest_difference=2e-3)
     assert Parity([*rows, far], threshold=20.0, tolerance=1e-4).metrics()["n_beyond_tolerance"] == 1
@@ -362,7 +362,7 @@ def test_where_the_gauge_does_not_say_where_the_whole_image_is_compared(digits, 
         patch.setitem(OPTIONS, "knn", {"features": "pixels", "image_size": 8, "n_neighbors": 2})
         known = modelled(fitted("knn", digits), digits, tmp_path / "model")
     export_onnx(known.inspector, tmp_path / "gauge.onnx", metadata=bundle_facts(known), opset=18)
-    agreed = Parity([Comparison("a.png", "8 x 8", 1, 1.0, 1.0, 0.0)], known.threshold.threshold, 1e-4)
+    agreed = Parity([ParityResult("a.png", "8 x 8", 1, 1.0, 1.0, 0.0)], known.threshold.threshold, 1e-4)
     write_bundle(tmp_path / "bundle", tmp_path / "gauge.onnx", known, agreed, digits, MEASURED)
     fit = digits.with_role("fit")[7]
     assert main(["explain", str(tmp_path / "bundle"), str(digits.path_of(fit)), "--json"]) == 0

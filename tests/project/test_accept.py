@@ -36,7 +36,7 @@ from gonogo.data.sample import Sample
 from gonogo.errors import ConfigError, DataError, PipelineError
 from gonogo.files import read_json, read_sealed, seal, write_metrics
 from gonogo.images.dataset import RAW, located
-from gonogo.images.dataset import read_sealed as read_records
+from gonogo.images.dataset import read_dataset as read_records
 from gonogo.images.reading import read_image, write_png
 from gonogo.images.roles import TEST
 from gonogo.inference.scorer import ONNX_FILE, Scorer
