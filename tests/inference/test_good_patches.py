@@ -21,7 +21,7 @@ from gonogo.detectors.patchcore import PatchCore
 from gonogo.errors import DataError, IntegrityError, ParityError
 from gonogo.export.bank_pictures import Views, bank_files, views_of
 from gonogo.export.graph import export_onnx
-from gonogo.export.parity import ParityResult, Parity, ParityParams, check_parity
+from gonogo.export.parity import Parity, ParityParams, ParityResult, check_parity
 from gonogo.export.write_bundle import write_bundle
 from gonogo.files import read_sealed, seal
 from gonogo.images.dataset import Dataset, Record
