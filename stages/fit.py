@@ -20,9 +20,8 @@ from gonogo.model.cross import cross_inspect, folds_of
 from gonogo.model.fit import FitParams, draw_shots
 from gonogo.model.fit_images import FitImages
 from gonogo.model.fitting import Fitting
-from gonogo.model.inspection import Inspection, inspect_calibrate, inspect_records
+from gonogo.model.inspection import Inspection, inspect_calibrate, inspect_records, score_fit_images
 from gonogo.model.inspector import Inspector
-from gonogo.model.left_out import score_fit_images
 from gonogo.model.saved import save_model
 from gonogo.params import Params
 from gonogo.reports.calibration_page import write_calibration_page

@@ -15,12 +15,13 @@ from gonogo.detectors.lof import LocalOutlierFactor
 from gonogo.detectors.mean_image import MeanImage
 from gonogo.detectors.padim import PaDiM
 from gonogo.detectors.patchcore import PatchCore
-from gonogo.errors import NotFittedError
+from gonogo.errors import IntegrityError, NotFittedError
 from gonogo.files import read_rows
 from gonogo.images.colours import PASS, REJECT
 from gonogo.model.fit_images import FitImages
+from gonogo.model.inspection import score_fit_images
 from gonogo.model.inspector import Inspector
-from gonogo.model.left_out import score_fit_images
+from gonogo.model.left_out import LeftOutScores, load_left_out, save_left_out
 from gonogo.model.tiling import Tiling
 from gonogo.reports.left_out_sheet import write_left_out
 
@@ -147,7 +148,9 @@ def test_hazelnuts_with_paint_on_them_among_good_ones_come_first(name, tmp_path)
     inspector = Inspector(DETECTORS[name](image_size=128))
     inspector.detector.fit(FitImages(inspector, manifest, records), seed=17)
     looked = score_fit_images(inspector, FitImages(inspector, manifest, records), n_shown=3, progress=silent)
-    assert sum(looked.records[number] in painted for number in looked.shown) >= 2  # by chance of three draws: 1 in 66
+    assert (
+        sum(looked.images[number] in {record.path for record in painted} for number in looked.shown) >= 2
+    )  # by chance of three draws: 1 in 66
 
 
 # The pass over the fit images
@@ -169,7 +172,7 @@ def test_the_highest_scores_are_shown_with_their_own_maps(looked):
     np.testing.assert_allclose(scores.scores, expected, rtol=1e-6)
     assert scores.shown == np.argsort(-expected, kind="stable")[:4].tolist()
     with torch.inference_mode():
-        for number, anomaly_map in zip(scores.shown, scores.anomaly_maps, strict=True):
+        for number, anomaly_map in zip(scores.shown, scores.maps, strict=True):
             given = inspector.detector.left_out(images[number], range(number, number + 1))
             np.testing.assert_array_equal(anomaly_map, inspector.judged(*given, torch.empty(1, 8, 8, 3))[1][0])
 
@@ -182,7 +185,7 @@ def test_the_rows_list_every_image_from_the_most_anomalous_on(looked, digits, tm
     assert [int(row["rank"]) for row in rows] == list(range(1, 23))
     assert [float(row["score"]) for row in rows] == sorted((float(score) for score in scores.scores), reverse=True)
     assert [row["rejected"] for row in rows] == ["1"] * 3 + ["0"] * 19
-    by_path = {record.path: float(score) for record, score in zip(scores.records, scores.scores, strict=True)}
+    by_path = {path: float(score) for path, score in zip(scores.images, scores.scores, strict=True)}
     assert all(by_path[row["image"]] == float(row["score"]) for row in rows)
     assert float(rows[0]["times_median"]) == float(rows[0]["score"]) / float(np.median(scores.scores))
     assert scores.sentence(threshold).startswith("3 of 22 fit images would be rejected")
@@ -220,7 +223,42 @@ def test_all_tiles_and_views_of_an_image_are_left_out_together_and_its_worst_til
     assert asked == [range(views * number, views * number + views) for number in range(3) for _ in range(2)]
     tiles = np.array([float(inspector.detector(image)[0]) for image in upright])
     np.testing.assert_allclose(looked.scores, tiles.reshape(3, 2).max(axis=1), rtol=1e-6)
-    assert looked.anomaly_maps[0].shape == (8, 8)
+    assert looked.maps[0].shape == (8, 8)
+
+
+# The record
+
+
+def test_scores_and_maps_are_read_as_they_were_written_and_written_to_the_same_bytes(looked, tmp_path):
+    scores = looked[2]
+    for name in ("a", "b"):
+        save_left_out(tmp_path / f"{name}.npz", scores)
+    read = load_left_out(tmp_path / "a.npz")
+    assert (read.images, read.shown) == (scores.images, scores.shown)
+    np.testing.assert_array_equal(read.scores, scores.scores)
+    assert len(read.maps) == 4
+    for ours, theirs in zip(read.maps, scores.maps, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert read.rows(1.0) == scores.rows(1.0)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_scores_of_no_image_are_a_record_too(tmp_path):
+    save_left_out(tmp_path / "none.npz", LeftOutScores([], np.zeros(0, np.float32), [], []))
+    assert load_left_out(tmp_path / "none.npz").rows(1.0) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", b"\x93NUMPY"])
+def test_a_damaged_record_is_refused_with_its_name(content, tmp_path):
+    (tmp_path / "digit_0.npz").write_bytes(content)
+    with pytest.raises(IntegrityError, match=r"digit_0\.npz cannot be read as the scores of the fit images"):
+        load_left_out(tmp_path / "digit_0.npz")
+
+
+def test_an_object_in_a_record_is_not_unpickled(tmp_path):
+    np.savez(tmp_path / "digit_0.npz", images=np.array([{"any": "object"}], dtype=object))
+    with pytest.raises(IntegrityError, match="allow_pickle"):
+        load_left_out(tmp_path / "digit_0.npz")
 
 
 # The sheet
@@ -252,7 +290,7 @@ def test_images_of_a_detector_that_does_not_localise_stand_without_maps(digits, 
     inspector.detector.fit(images, seed=0)
     looked = score_fit_images(inspector, images, n_shown=3, progress=silent)
     assert len(looked.shown) == 3
-    assert looked.anomaly_maps == []
+    assert looked.maps == []
     write_left_out(tmp_path, looked, digits, category="digit_0", threshold=5.0)
     saturated = [c for c in colours_in(Image.open(tmp_path / "digit_0.png")) if max(c) - min(c) > 60]
     assert all(c[0] > c[2] or c[1] > c[2] for c in saturated)  # captions alone: no blue of a map

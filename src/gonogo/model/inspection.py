@@ -5,12 +5,16 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
+import torch
 
 from gonogo.calibration.pixel_threshold import GoodPixels
 from gonogo.calibration.regions import Region, RegionParams, RegionRule, defect_mask, find_regions
 from gonogo.compute.cluster import map_on
+from gonogo.compute.progress import Progress
 from gonogo.images.dataset import Dataset, Record
+from gonogo.model.fit_images import FitImages
 from gonogo.model.inspector import Inspector
+from gonogo.model.left_out import LeftOutScores, most_anomalous_first
 
 TOGETHER = 8  # images that a worker of a cluster takes at a time
 
@@ -106,3 +110,41 @@ def inspect_good(
         pixels.add(anomaly_map)
     inspection = Inspection(records, np.array(scores, dtype=np.float32))
     return inspection, RegionRule(params, pixels.threshold() if localises else None)
+
+
+@torch.inference_mode()
+def score_fit_images(inspector: Inspector, images: FitImages, *, n_shown: int, progress: Progress) -> LeftOutScores:
+    """Score each of the images that the inspector's detector was just fitted on, as if it had not been among them.
+
+    Args:
+        inspector: on the images' device.
+        images: those of the fit, in its order.
+        n_shown: how many maps to keep, those of the highest scores; with 0 no image is scored.
+        progress: called after each image.
+    """
+    records = list(images.records) if n_shown else []
+    scores = np.zeros(len(records), dtype=np.float32)
+    maps: dict[int, np.ndarray] = {}
+    look = partial(_score_without, inspector, images)
+    for number, one in enumerate(map_on(images.dataset.cluster, look, range(len(records)), together=TOGETHER)):
+        scores[number] = float(one["score"])
+        if inspector.detector.localises:
+            maps[number] = one["anomaly_map"]
+            if len(maps) > n_shown:
+                del maps[most_anomalous_first(scores, maps)[-1]]
+        progress("fit images", number + 1, len(records), {})
+    shown = most_anomalous_first(scores, range(len(records)))[:n_shown]
+    paths = [record.path for record in records]
+    return LeftOutScores(paths, scores, shown, [maps[number] for number in shown if number in maps])
+
+
+@torch.inference_mode()
+def _score_without(inspector: Inspector, images: FitImages, number: int) -> dict[str, np.ndarray]:
+    """Score and map of one fit image, by the detector without that image."""
+    record, views = images.records[number], len(images) // len(images.records)
+    n_tiles = 1 if inspector.tiles is None else len(inspector.tiles)  # of one view; the first view is the image itself
+    own = range(number * views, (number + 1) * views)
+    seen = [inspector.detector.left_out(images[index], own) for index in own[:n_tiles]]
+    parts, grids = (torch.stack(each) if inspector.tiles else each[0] for each in zip(*seen, strict=True))
+    score, anomaly_map = inspector.judged(parts, grids, torch.empty(1, record.height, record.width, 3))
+    return {"score": score[0].numpy(), "anomaly_map": anomaly_map[0].numpy()}
