@@ -131,8 +131,9 @@ def _pipeline(text: str, found: Sequence[Category]) -> str:
 
 def _params(text: str, raw: str, found: Sequence[Category]) -> str:
     """params.yaml for these images and categories. The first one's source is the section's, and others override it."""
-    text = re.sub(r"^categories: .*", f"categories: [{', '.join(one.name for one in found)}]", text, flags=re.M)
-    text = re.sub(r"^raw: .*", f"raw: {json.dumps(raw)}", text, flags=re.M)
+    names = "".join(f"- {json.dumps(one.name, ensure_ascii=False)}\n" for one in found)
+    text = re.sub(r"^categories:\n(?:- .*\n)+", lambda _: f"categories:\n{names}", text, flags=re.M)
+    text = re.sub(r"^raw: \S+", lambda _: f"raw: {json.dumps(raw, ensure_ascii=False)}", text, flags=re.M)
     text = re.sub(r"(?<=^  source: ).*?(?= *#)", lambda was: found[0].source.ljust(len(was[0])), text, flags=re.M)
     text = re.sub(r"^  window: .*\n", "", text, flags=re.M)
     overrides = []
