@@ -111,3 +111,14 @@ def test_a_parameter_of_one_stage_concerns_that_stage(edited):
 
 def test_the_pinned_versions_concern_every_stage(edited):
     assert edited("constraints.txt") == PER_CATEGORY | {"router", "summary"}
+
+
+def test_a_registered_gauge_is_got_by_its_name(project, tmp_path):
+    run(project, "gto", "register", f"gauge-{CATEGORY}", "--version", "v1.0.0")
+    run(project, "dvc", "artifacts", "get", ".", f"gauge-{CATEGORY}", "--out", str(tmp_path / "got"))
+    ours, theirs = project / "bundles" / CATEGORY, tmp_path / "got"
+    names = sorted(path.name for path in ours.iterdir())
+    assert "gauge.onnx" in names
+    assert {name: (theirs / name).read_bytes() for name in names} == {
+        name: (ours / name).read_bytes() for name in names
+    }
