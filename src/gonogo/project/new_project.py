@@ -18,7 +18,7 @@ from gonogo.reports.pages import text_of
 START = ("constraints.txt", "dvc.yaml", "params.yaml", "tolerances.yaml", "stages/*.py", "recipes/*.yaml")
 START_HIDDEN = (".gitignore", ".dvcignore", ".gitattributes", ".dvc/config", ".dvc/plots/*")
 HEADER = """\
-# code -> prepare -> fit -> evaluate -> export -> parity -> robustness, bench, report for every category; then router and
+# code -> prepare -> fit -> evaluate -> export -> parity -> robustness, bench, report for every category; then router,
 # summary. Every path of the project stands here, every number in params.yaml. constraints.txt names the gonogo that
 # results are made with: change it there when you install another one, and DVC runs the stages whose code differs.
 """
