@@ -9,6 +9,7 @@ what the section says for every variant.
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, is_dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args, get_type_hints
@@ -233,7 +234,9 @@ def _dataclass_in(hint: Any) -> Any:
 def _sentence(problem: Any, allowed: list[str]) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {key!r} = {problem['input']!r}; allowed: {', '.join(allowed) or 'none'}"
+        close = get_close_matches(key, allowed)
+        meant = f"did you mean {' or '.join(close)}? " if close else ""
+        return f"unknown key {key!r} = {problem['input']!r}; {meant}allowed: {', '.join(allowed) or 'none'}"
     if problem["type"] == "missing":
         return f"key {key!r} is missing"
     return f"{key} is {problem['input']!r}; {problem['msg']}"

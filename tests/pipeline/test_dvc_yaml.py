@@ -135,13 +135,13 @@ def test_every_override_of_the_repository_is_valid():
     from gonogo.calibration.regions import RegionParams
     from gonogo.data import SOURCES
     from gonogo.data.prepare.prepare import PrepareParams
-    from gonogo.detectors import DETECTORS
-    from gonogo.model.fit import FitParams
+    from gonogo.detectors.options import DETECTOR_OPTIONS
+    from gonogo.model.fit_params import FitParams
 
     for category in read_yaml(ROOT / "params.yaml")["categories"]:
         params = Params(ROOT / "params.yaml", category)
         params.variant("prepare", SOURCES, PrepareParams)
-        params.variant("fit", DETECTORS, FitParams)
+        params.variant("fit", DETECTOR_OPTIONS, FitParams)
         params.values("regions", RegionParams)
 
 

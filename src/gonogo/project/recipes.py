@@ -3,18 +3,18 @@
 import copy
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
 from gonogo.errors import ConfigError
+from gonogo.model.fit_params import FitParams
 from gonogo.params import VARIANT_KEYS, Params, Section, read_yaml
-from gonogo.project.catalogue import fields_of
 
 SECTIONS = ("fit", "calibrate", "regions")
-SHARED = set(fields_of("gonogo.model.fit", "FitParams"))  # of `fit`, whatever the detector
+SHARED = {field.name for field in fields(FitParams)}  # of `fit`, whatever the detector
 ABSENT: Any = object()
 
 
@@ -86,10 +86,9 @@ def changes(params: Path, recipe: Recipe, category: str | None = None) -> list[C
     Raises:
         ConfigError: the category is unknown, or the result is not valid for a category; the message names the key.
     """
-    from gonogo.calibration.regions import RegionParams
+    from gonogo.calibration.regions import RegionParams  # where they are used: recipes are listed without scipy
     from gonogo.calibration.threshold import CalibrateParams
-    from gonogo.detectors import DETECTORS  # where it is used: recipes are listed without torch
-    from gonogo.model.fit import FitParams
+    from gonogo.detectors.options import DETECTOR_OPTIONS
 
     before = read_yaml(params)
     after = copy.deepcopy(before)
@@ -105,7 +104,7 @@ def changes(params: Path, recipe: Recipe, category: str | None = None) -> list[C
         target[name] = {**standing, **values}
     for known in after["categories"]:
         checked = Params(params, known, content=after)
-        checked.variant("fit", DETECTORS, FitParams)
+        checked.variant("fit", DETECTOR_OPTIONS, FitParams)
         checked.values("calibrate", CalibrateParams)
         checked.values("regions", RegionParams)
     return list(differences(before, after))

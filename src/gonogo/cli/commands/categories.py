@@ -2,6 +2,7 @@
 
 import json
 from argparse import Namespace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ from gonogo.cli.columns import in_columns
 from gonogo.cli.stage_text import summary_text
 from gonogo.errors import UsageError
 from gonogo.params import VARIANT_KEYS, Params, read_yaml
-from gonogo.project.catalogue import fields_of
 from gonogo.project.stage_metrics import measured
 
 PARAMS = Path("params.yaml")
@@ -61,12 +61,13 @@ def _described(name: str) -> Answer:
 
 def _sections(name: str) -> dict[str, Any]:
     """The category's parameters by section, as its stages read them."""
+    from gonogo.data.prepare.prepare import PrepareParams
+    from gonogo.model.fit_params import FitParams
+
     content = read_yaml(PARAMS)
     params = Params(PARAMS, name, content=content)
-    shared = {
-        "fit": fields_of("gonogo.model.fit", "FitParams"),
-        "prepare": fields_of("gonogo.data.prepare.prepare", "PrepareParams"),
-    }
+    kinds: dict[str, type[Any]] = {"fit": FitParams, "prepare": PrepareParams}
+    shared = {section: [field.name for field in fields(kind)] for section, kind in kinds.items()}
     sections = [key for key, value in content.items() if isinstance(value, dict) and key != "overrides"]
     assert set(VARIANT_KEYS) == set(shared)
     return {section: params.section(section, shared=shared.get(section, ())) for section in sections}

@@ -13,6 +13,7 @@ from gonogo.calibration.probability import ProbabilityRecord
 from gonogo.calibration.regions import RegionParams
 from gonogo.calibration.threshold import certify_like
 from gonogo.detectors.mean_image import MeanImage
+from gonogo.detectors.options import MeanImageOptions
 from gonogo.errors import DataError, UndefinedMetricError
 from gonogo.evaluation.accuracy.metrics import (
     auroc,
@@ -158,7 +159,7 @@ def _labelled(model: Model, calibrate: Inspection, test: Inspection) -> dict[str
 def _baseline_metrics(model: Model, dataset: Dataset, params: EvaluateParams, seed: int) -> dict[str, float]:
     """What the distance to the mean good image achieves, with thresholds by the model's own rules."""
     regions = model.rule.params
-    baseline = Inspector(MeanImage(image_size=params.baseline_size), regions.inside)
+    baseline = Inspector(MeanImage(MeanImageOptions(image_size=params.baseline_size)), regions.inside)
     baseline.detector.fit(FitImages(baseline, dataset, dataset.with_role("fit")), seed=seed)
     calibrate, rule = inspect_calibrate(baseline, dataset, regions)
     threshold = certify_like(model.threshold, calibrate.scores, calibrate.groups).threshold

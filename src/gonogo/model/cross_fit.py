@@ -15,7 +15,7 @@ from gonogo.images.dataset import Dataset, Record
 from gonogo.model.inspection import Inspection, inspect_good, score_images
 from gonogo.model.inspector import Inspector
 
-Fit = Callable[[list[Record], int], Inspector]  # on so many records, as the gauge with that number, from 1
+Fit = Callable[[list[Record], int], Inspector]  # of records and the number of the fold left out, from 1
 
 
 def folds_of(records: Sequence[Record], n_folds: int, *, seed: int) -> list[list[Record]]:
