@@ -1,7 +1,7 @@
-"""gonogo categories: the gauges of this project, where their images come from, and how they measured."""
+"""gonogo categories: the categories of this project, where their images come from, and the metrics of their gauges."""
 
+import argparse
 import json
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,13 @@ from gonogo.project.stage_metrics import measured
 PARAMS = Path("params.yaml")
 
 
-def run(arguments: Namespace) -> Answer:
-    """List them, or describe the one that is named: its parameters, its images, its metrics."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the name."""
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a category; default: list them all")
+
+
+def run(arguments: argparse.Namespace) -> Answer:
+    """List the categories, or describe one: its parameters, its images, its metrics."""
     names = Params(PARAMS).categories
     if arguments.name is None:
         listed = [_headline(name) for name in names]

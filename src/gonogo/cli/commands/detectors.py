@@ -1,6 +1,6 @@
-"""gonogo detectors: what fit.detector can be, and the options of each."""
+"""gonogo detectors: the values of fit.detector, and the options of each."""
 
-from argparse import Namespace
+import argparse
 from dataclasses import asdict
 
 from gonogo.cli.answer import Answer
@@ -9,8 +9,13 @@ from gonogo.errors import UsageError
 from gonogo.project.catalogue import Entry, detectors, fields_of
 
 
-def run(arguments: Namespace) -> Answer:
-    """List them, or describe the one that is named."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the name."""
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a detector; default: list them all")
+
+
+def run(arguments: argparse.Namespace) -> Answer:
+    """List the detectors, or describe one."""
     known = {entry.name: entry for entry in detectors()}
     if arguments.name is None:
         report = [{"name": entry.name, "summary": entry.summary} for entry in known.values()]
