@@ -175,7 +175,7 @@ def test_a_category_that_nothing_was_run_for_says_what_runs_it(tmp_path, capsys)
     assert main(["categories"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split() == ["brick", "surfaces", "patchcore", "-", "-", "-"]
     assert main(["categories", "brick"]) == 0
-    assert capsys.readouterr().out.endswith("not evaluated yet; gonogo eval brick does it\n")
+    assert capsys.readouterr().out.endswith("not evaluated yet; gonogo eval brick evaluates it\n")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
