@@ -259,7 +259,10 @@ def copy_pipeline(folder: Path, *changes: tuple[str, str]) -> None:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     shutil.copy(ROOT / "dvc.yaml", folder)
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    small = ((r"categories: \[.*\]", "categories: [digit_0]"), (r"other_sizes: .*", "other_sizes: [[9, 9], [20, 12]]"))
+    small = (
+        (r"categories:\n(- .*\n)+", "categories: [digit_0]\n"),
+        (r"other_sizes: .*\n( +- .*\n)+", "other_sizes: [[9, 9], [20, 12]]\n"),
+    )
     for old, new in (*small, *changes):
         text, n_found = re.subn(old, new, text)
         assert n_found == 1, old

@@ -14,7 +14,7 @@ from gonogo.calibration.regions import RegionParams
 from gonogo.calibration.threshold import CalibrateParams
 from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.errors import ConfigError
-from gonogo.evaluation.accuracy.summary import HEADLINES
+from gonogo.evaluation.metric_table import SUMMARISED
 from gonogo.model.fit_params import FitParams
 from gonogo.params import VARIANT_KEYS, Params, Section, build, read_yaml
 from gonogo.project.recipes import ABSENT, SHARED, Change, differences
@@ -159,7 +159,7 @@ def _require_criterion(criterion: str, path: Path) -> None:
         return
     allowed = "; ".join(f"{name}, {meaning}" for name, meaning in CRITERIA.items())
     stem = criterion.split(".")[0]
-    if stem in HEADLINES or stem.startswith(TESTED):
+    if stem in SUMMARISED or stem.startswith(TESTED):
         raise ConfigError(
             f"{path}: criterion is {criterion!r}, which is measured on test images. Whoever searches by them has "
             f"fitted to them, and no figure of theirs is evidence any more; choose {allowed}"

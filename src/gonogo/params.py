@@ -130,6 +130,15 @@ class Params:
         self.sections_read.add("categories")
         return list(self._top("categories", list))
 
+    def overrides_by_section(self) -> dict[str, dict[str, Section]]:
+        """What each category does differently in each section; an empty mapping where it does nothing differently."""
+        sections = [name for name, value in self._content.items() if isinstance(value, dict) and name != "overrides"]
+        overrides = self._content.get("overrides") or {}
+        names = sorted({*self._top("categories", list), *overrides})
+        return {
+            name: {section: (overrides.get(name) or {}).get(section) or {} for section in sections} for name in names
+        }
+
     def section(self, name: str, *, shared: Collection[str] = ()) -> Section:
         """Section `name` with the category's override merged over it; `shared` keys belong to no variant."""
         self.sections_read.add(name)

@@ -30,7 +30,7 @@ from gonogo.images.reading import read_image, write_png
 from gonogo.inference.bundle import pack
 from gonogo.inference.good_patches import BESIDE, GoodPatches, picture_around
 from gonogo.inference.scorer import Scorer, open_session, run_matched
-from gonogo.line.explain import Cell, apart
+from gonogo.line.explain import Cell, cells_apart
 from gonogo.line.picture import CAPTION, GAP, HEADER, PANEL, TILE
 from gonogo.model.fit_images import FitImages
 from gonogo.model.fit_params import Tiling
@@ -394,7 +394,7 @@ def test_without_a_bank_an_explanation_says_that_there_is_nothing_to_compare_wit
 def test_places_to_compare_lie_apart_and_the_highest_of_those_that_do_not_is_kept():
     places = [(10, 10), (14, 12), (30, 10), (29, 18), (10, 20), (20, 13)]
     cells = [Cell((0, 0, 1, 1), 9.0 - n, at) for n, at in enumerate(places)]
-    assert [cell.at for cell in apart(cells, 10)] == [(10, 10), (30, 10), (10, 20), (20, 13)]
+    assert [cell.at for cell in cells_apart(cells, 10)] == [(10, 10), (30, 10), (10, 20), (20, 13)]
 
 
 # Bundles whose hashes are right, and whose good patches are none

@@ -1,7 +1,6 @@
 """A teacher distilled from any backbone over any images: what it learns, and that a kill changes nothing."""
 
 import json
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -189,12 +188,6 @@ def test_what_cannot_be_distilled_is_refused_in_one_sentence(folder, tmp_path, w
     assert main(["distill", *given, "--out", str(tmp_path / "teacher.safetensors"), "--json"]) == status
     assert message in json.loads(capsys.readouterr().out)["error"]["message"]
     assert not list(tmp_path.iterdir())
-
-
-def test_without_the_pipeline_the_command_names_the_extra(folder, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "gonogo.cli.commands.distill", None)
-    assert main(["distill", str(folder)]) == 4
-    assert "pip install 'gonogo[pipeline]'" in capsys.readouterr().err
 
 
 def test_one_image_is_not_enough_and_an_unreadable_one_is_named(tmp_path):

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from dvc.utils.hydra import apply_overrides
 
-from gonogo.cli.commands import recipes as recipes_command
 from gonogo.cli.main import main
 from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.errors import ConfigError
@@ -116,7 +115,7 @@ def test_a_program_reads_what_a_recipe_changes_and_whether_it_is_written(project
 
 def test_a_recipe_that_is_run_is_an_experiment_of_dvc_and_writes_nothing_itself(project, monkeypatch):
     ran = []
-    monkeypatch.setattr(recipes_command, "run_dvc", lambda *words: ran.append(words))
+    monkeypatch.setattr("gonogo.project.dvc.run_dvc", lambda *words: ran.append(words))
     assert main(["recipes", "apply", "mine", "--run", "--name", "small"]) == 0
     assert ran == [("exp", "run", "--name", "small", "-S", "fit.image_size=64")]
     assert read_yaml(project)["fit"]["image_size"] == 256

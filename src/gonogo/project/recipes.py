@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.representer import RoundTripRepresenter
 
 from gonogo.errors import ConfigError
 from gonogo.model.fit_params import FitParams
@@ -52,13 +51,6 @@ class Change:
         if self.new is ABSENT:
             return f"~{key}"
         return f"{'+' if self.old is ABSENT else ''}{key}={_as_option(self.new)}"
-
-
-class _Representer(RoundTripRepresenter):
-    """Writes null as it stands in the file, where ruamel.yaml would leave nothing."""
-
-
-_Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
 
 
 def recipe_names(folder: Path) -> list[str]:
@@ -123,7 +115,6 @@ def write_changes(params: Path, made: list[Change]) -> None:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 120
-    yaml.Representer = _Representer
     document = yaml.load(params.read_text(encoding="utf-8"))
     for change in made:
         place = document

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from gonogo.errors import GonogoError
-from gonogo.evaluation.accuracy.paired import Judged, changed_verdicts
+from gonogo.evaluation.accuracy.paired import PairedImage, changed_verdicts
 from gonogo.images.colours import FAINT, INK, PAPER, PASS, REJECT, RULE
 from gonogo.images.dataset import Dataset
 from gonogo.reports.drawing import GAP, TILE, fitted_text, outlined, scaled
@@ -18,7 +18,7 @@ COLUMNS, ROWS = 6, 2
 GOOD_DOT, DEFECT_DOT = (66, 132, 178), (178, 24, 43)
 
 
-def write_picture(path: Path, judged: Sequence[Judged], dataset: Dataset | None, *, title: str) -> None:
+def write_picture(path: Path, judged: Sequence[PairedImage], dataset: Dataset | None, *, title: str) -> None:
     """Draw the scores of all test images, over their thresholds, and beside them those whose verdict changed.
 
     Args:
@@ -45,7 +45,7 @@ def write_picture(path: Path, judged: Sequence[Judged], dataset: Dataset | None,
     canvas.save(path, format="PNG", optimize=True)
 
 
-def _draw_scores(draw: ImageDraw.ImageDraw, judged: Sequence[Judged]) -> None:
+def _draw_scores(draw: ImageDraw.ImageDraw, judged: Sequence[PairedImage]) -> None:
     """A dot for each image, score over threshold before and after; what changed sides lies in the two marked fields."""
     small = ImageFont.load_default(12)
     before = np.array([one.old_relative for one in judged])
@@ -83,7 +83,7 @@ def _draw_scores(draw: ImageDraw.ImageDraw, judged: Sequence[Judged]) -> None:
 
 
 def _draw_image(
-    canvas: Image.Image, draw: ImageDraw.ImageDraw, corner: tuple[int, int], one: Judged, dataset: Dataset | None
+    canvas: Image.Image, draw: ImageDraw.ImageDraw, corner: tuple[int, int], one: PairedImage, dataset: Dataset | None
 ) -> None:
     left, top = corner
     small = ImageFont.load_default(12)
@@ -97,7 +97,7 @@ def _draw_image(
         draw.text((left, top + TILE + 16 + 14 * line), text, fill=colour, font=small)
 
 
-def _tile(one: Judged, dataset: Dataset | None) -> Image.Image:
+def _tile(one: PairedImage, dataset: Dataset | None) -> Image.Image:
     records = [] if dataset is None else [record for record in dataset.records if record.path == one.image]
     try:
         if dataset is None or not records:

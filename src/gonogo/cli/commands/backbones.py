@@ -1,6 +1,6 @@
-"""gonogo backbones: the choices for fit.backbone, whose weights are here, and the feature levels of one."""
+"""gonogo backbones: the values of fit.backbone, which weights are on this machine, and the feature levels of one."""
 
-from argparse import Namespace
+import argparse
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
@@ -13,8 +13,18 @@ from gonogo.errors import UsageError
 DOWNLOADED = "downloaded by the first fit"
 
 
-def run(arguments: Namespace) -> Answer:
-    """List those whose weights are here or that match a pattern, or describe the one that is named."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the name or pattern."""
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="NAME",
+        help="a backbone, or a pattern such as 'resnet*'; default: list those whose weights are on this machine",
+    )
+
+
+def run(arguments: argparse.Namespace) -> Answer:
+    """List the backbones whose weights are here or whose names match a pattern, or describe one."""
     names, here, wanted = backbone_names(), weights_here(), arguments.name
     if wanted in names:
         return _description(wanted, here.get(wanted))

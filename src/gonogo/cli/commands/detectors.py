@@ -1,7 +1,7 @@
-"""gonogo detectors: the choices for fit.detector, and the options of each. Nothing here imports torch."""
+"""gonogo detectors: the values of fit.detector, and the options of each. Nothing here imports torch."""
 
+import argparse
 import ast
-from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import MISSING, asdict, dataclass, fields
 from importlib.util import find_spec
@@ -44,8 +44,13 @@ class Option:
         return self.kind.replace("None", "null") + (f" {bounds}" if bounds else "")
 
 
-def run(arguments: Namespace) -> Answer:
-    """List the detectors, or describe the one that is named."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the name."""
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a detector; default: list them all")
+
+
+def run(arguments: argparse.Namespace) -> Answer:
+    """List the detectors, or describe one."""
     name = arguments.name
     if name is None:
         summaries = [(known, documentation(known)[0]) for known in DETECTORS]

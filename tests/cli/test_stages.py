@@ -8,7 +8,6 @@ import sys
 
 import pytest
 
-from gonogo.cli.commands import stages
 from gonogo.cli.main import main
 from gonogo.errors import PipelineError
 from gonogo.files import read_json, write_metrics
@@ -27,10 +26,10 @@ def ran(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
     params = tmp_path / "params.yaml"
     text = params.read_text()
-    params.write_text(re.sub(r"categories: \[.*\]", "categories: [brick, digit_0]", text))
+    params.write_text(re.sub(r"categories:\n(- .*\n)+", "categories: [brick, digit_0]\n", text))
     monkeypatch.chdir(tmp_path)
     asked = []
-    monkeypatch.setattr(stages, "run_dvc", lambda *words: asked.append(" ".join(words)))
+    monkeypatch.setattr("gonogo.project.dvc.run_dvc", lambda *words: asked.append(" ".join(words)))
     return asked
 
 
@@ -113,7 +112,7 @@ def test_the_categories_are_those_after_the_experiment_changed_them(tmp_path, mo
         params = tmp_path / "params.yaml"
         params.write_text(params.read_text().replace("categories: [brick, digit_0]", "categories: [digit_0]"))
 
-    monkeypatch.setattr(stages, "run_dvc", dvc)
+    monkeypatch.setattr("gonogo.project.dvc.run_dvc", dvc)
     assert main(["eval", "-S", "categories=[digit_0]", "--json"]) == 0
     assert list(json.loads(capsys.readouterr().out)["categories"]) == ["digit_0"]
 
@@ -123,18 +122,18 @@ def test_what_dvc_does_not_do_is_status_4_and_shows_no_old_metrics(monkeypatch, 
     def dvc(*_):
         raise PipelineError("dvc repro failed with exit status 255; what it said stands above")
 
-    monkeypatch.setattr(stages, "run_dvc", dvc)
+    monkeypatch.setattr("gonogo.project.dvc.run_dvc", dvc)
     assert main(["eval", "brick", "--json"]) == 4
     error = json.loads(capsys.readouterr().out)["error"]
     assert error["code"] == "PipelineError"
-    assert error["hint"] == "what git or DVC said stands on standard error"
+    assert error["hint"] == "the messages of git or DVC are on standard error"
 
 
 @pytest.mark.usefixtures("ran")
 def test_a_stage_that_leaves_no_metrics_is_a_failure(tmp_path, capsys):
     (tmp_path / "metrics" / "evaluate" / "brick.json").unlink()
     assert main(["eval", "brick"]) == 4
-    assert "left no metrics of brick" in capsys.readouterr().err
+    assert "wrote no metrics of brick" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -176,7 +175,7 @@ def test_a_category_that_nothing_was_run_for_says_what_runs_it(tmp_path, capsys)
     assert main(["categories"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split() == ["brick", "surfaces", "patchcore", "-", "-", "-"]
     assert main(["categories", "brick"]) == 0
-    assert capsys.readouterr().out.endswith("not evaluated yet; gonogo eval brick does it\n")
+    assert capsys.readouterr().out.endswith("not evaluated yet; gonogo eval brick evaluates it\n")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
