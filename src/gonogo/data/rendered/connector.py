@@ -1,6 +1,6 @@
 """A moulded connector on a light plate: glass-filled housing with two rows of gold pins, a key slot, screw ears."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,7 +9,6 @@ from gonogo.data.rendered.shading import (
     View,
     between,
     box,
-    circle,
     clouds,
     grain,
     inside,
@@ -81,12 +80,12 @@ def render(view: View, rng: np.random.Generator, damage: Damage | None = None) -
         sheet = inside(flash, view.pixel) * inside(-outline, view.pixel) * (0.3 + 0.5 * damage.strength)
         lay(canvas, sheet, 2.2 + fine * 0.5 + soft(np.abs(flash), 0.02) * 4.0, PLASTIC)
 
-    # The housing: bevels along outer edge, cavity and screw holes fall away from their edges.
-    slope_x, slope_y = fine * 0.07 + coarse * 0.03, coarse * 0.07 - fine * 0.03
-    for distance, rise in ((outline, -0.9), (-cavity, -0.8), (-ear, -0.8)):
-        near = soft(np.abs(distance + BEVEL / 2), BEVEL * 1.2)
-        toward_x, toward_y = _gradient(distance, view)
-        slope_x, slope_y = slope_x + toward_x * near * rise, slope_y + toward_y * near * rise
+    # The housing's top falls away at its edges: the outer one, the cavity's and the screw holes'.
+    surface = np.maximum(np.maximum(outline, -cavity), -ear)
+    bevel = soft(np.abs(surface + BEVEL / 2), BEVEL * 1.2) * -0.85
+    toward_x, toward_y = _gradient(surface, view)
+    slope_x = fine * 0.07 + coarse * 0.03 + toward_x * bevel
+    slope_y = coarse * 0.07 - fine * 0.03 + toward_y * bevel
     if chipped is not None and damage:
         slope_x = slope_x * (1.0 - chipped) + chipped * (coarse * 0.9 + 0.3)
         slope_y = slope_y * (1.0 - chipped) + chipped * (glow * 0.6 + fine * 0.25 + 0.3)
@@ -94,7 +93,9 @@ def render(view: View, rng: np.random.Generator, damage: Damage | None = None) -
     if damage and kind == "scratch":
         middle = _on_wall(damage.rng)
         cover, wall_x, wall_y = groove(view, damage.rng, middle, between(damage.rng, 0.12, 0.22))
-        slope_x, slope_y = (slope + wall * (0.4 + 0.8 * damage.strength) for slope, wall in ((slope_x, wall_x), (slope_y, wall_y)))
+        slope_x, slope_y = (
+            slope + wall * (0.4 + 0.8 * damage.strength) for slope, wall in ((slope_x, wall_x), (slope_y, wall_y))
+        )
         marred = cover * (0.3 + 1.5 * damage.strength)  # the plastic whitens where it is torn
     matt, mirror = lit(slope_x, slope_y, view)
     shade = 0.30 + matt * 0.75 + fine * 0.05 + glow * 0.03 + marred
@@ -111,9 +112,8 @@ def render(view: View, rng: np.random.Generator, damage: Damage | None = None) -
         box(x + view.light[0] * 0.15, y + view.light[1] * 0.15, CAVITY_WIDE, CAVITY_HIGH, CAVITY_CORNER), cavity
     )
     floor = (0.16 + 0.55 * soft(open_to, 0.07)) * (1.0 + fine * 0.12)
-    shadow, body, tip_shade, tip_gloss = _rows(view, pins)
-    lay(canvas, room, floor * (1.0 - shadow * 0.7), PLASTIC, 0.008)
-    lay(canvas, room * body, tip_shade, GOLD, tip_gloss)
+    lay(canvas, room, floor, PLASTIC, 0.008)
+    _stand(canvas, view, room, pins)
 
     if damage and kind == "stain":
         spot = blob(view, damage.rng, _anywhere(damage.rng), between(damage.rng, 0.09, 0.17))
@@ -125,7 +125,12 @@ def render(view: View, rng: np.random.Generator, damage: Damage | None = None) -
 def _pins(rng: np.random.Generator, damage: Damage | None) -> Pins:
     """Pins as they are set, within tolerance, and as they are after damage."""
     jitter = rng.random((3, ROWS, COLUMNS), dtype=np.float32) * 2.0 - 1.0
-    tip_x, tip_y, tall, turned = jitter[0] * 0.004, jitter[1] * 0.004, np.ones((ROWS, COLUMNS), dtype=np.float32), jitter[2]
+    tip_x, tip_y, tall, turned = (
+        jitter[0] * 0.004,
+        jitter[1] * 0.004,
+        np.ones((ROWS, COLUMNS), dtype=np.float32),
+        jitter[2],
+    )
     if damage and damage.kind in ("bent_pin", "missing_pin"):
         row, column = int(damage.rng.integers(0, ROWS)), int(damage.rng.integers(0, COLUMNS))
         if damage.kind == "missing_pin":
@@ -138,8 +143,13 @@ def _pins(rng: np.random.Generator, damage: Damage | None) -> Pins:
     return Pins(tip_x, tip_y, tall, turned)
 
 
-def _rows(view: View, pins: Pins) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(h, w) shadow of the pins, their cover, shade and gloss; each pin is drawn in its cell of the grid."""
+def _stand(canvas: np.ndarray, view: View, room: np.ndarray, pins: Pins) -> None:
+    """Put the pins and their shadows into the cavity's `room`; each is drawn in its cell of the grid."""
+    rows = np.flatnonzero(np.abs(view.y).min(axis=1) < ROWS * ROW_PITCH / 2)
+    columns = np.flatnonzero(np.abs(view.x).min(axis=0) < COLUMNS * PITCH / 2)
+    near = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+    view = replace(view, x=view.x[near], y=view.y[near])
+    canvas, room = canvas[:, near[0], near[1]], room[near]
     column = np.floor(view.x / PITCH + COLUMNS / 2)
     row = np.floor(view.y / ROW_PITCH + ROWS / 2)
     on_grid = (column >= 0) & (column < COLUMNS) & (row >= 0) & (row < ROWS)
@@ -170,7 +180,8 @@ def _rows(view: View, pins: Pins) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
     matt, mirror = lit(slope_x, slope_y, view)
     on_top = inside(tip, view.pixel)
     shade = (0.10 + 0.10 * on_top + (0.62 + 0.06 * pins.turned[i, j]) * matt * on_top) * level
-    return shadow, body, shade, power(mirror, 5) * 0.45 * on_top * level
+    lay(canvas, room * shadow * 0.7, 0.0, PLASTIC)
+    lay(canvas, room * body, shade, GOLD, power(mirror, 5) * 0.45 * on_top * level)
 
 
 def _plate(view: View, rng: np.random.Generator) -> np.ndarray:
@@ -213,13 +224,11 @@ def _triangle(view: View) -> np.ndarray:
 
 
 def _gradient(distance: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
-    """Unit slopes of a signed distance, to the right and down in the part's coordinates."""
-    across, down = np.empty_like(distance), np.empty_like(distance)
-    across[:, 1:-1] = distance[:, 2:] - distance[:, :-2]
-    across[:, 0], across[:, -1] = across[:, 1], across[:, -2]
-    down[1:-1] = distance[2:] - distance[:-2]
-    down[0], down[-1] = down[1], down[-2]
-    return across / (2.0 * view.pixel), down / (2.0 * view.pixel)
+    """Unit slopes of a signed distance, to the right and down in the image."""
+    across, down = np.zeros_like(distance), np.zeros_like(distance)  # the part never reaches the image's border
+    across[:, 1:-1] = (distance[:, 2:] - distance[:, :-2]) * (0.5 / view.pixel)
+    down[1:-1] = (distance[2:] - distance[:-2]) * (0.5 / view.pixel)
+    return across, down
 
 
 def _on_wall(rng: np.random.Generator) -> tuple[float, float]:

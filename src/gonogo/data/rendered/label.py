@@ -2,9 +2,22 @@
 
 import numpy as np
 
+from gonogo.data.rendered.artwork import HIGH, WIDE, ink_at, printed_places
 from gonogo.data.rendered.marks import Damage, blob, groove
-from gonogo.data.rendered.print import HIGH, WIDE, ink_at, printed_places
-from gonogo.data.rendered.shading import View, between, box, circle, clouds, grain, inside, lay, lit, power, smoothstep, soft
+from gonogo.data.rendered.shading import (
+    View,
+    between,
+    box,
+    circle,
+    clouds,
+    grain,
+    inside,
+    lay,
+    lit,
+    power,
+    smoothstep,
+    soft,
+)
 
 DEFECT_TYPES = ("missing_print", "smear", "scratch", "stain", "tear", "bubble")
 
@@ -39,7 +52,10 @@ def render(view: View, rng: np.random.Generator, damage: Damage | None = None) -
         middle = between(damage.rng, -0.6, 0.6), between(damage.rng, -0.4, 0.4)
         cover, wall_x, wall_y = groove(view, damage.rng, middle, between(damage.rng, 0.15, 0.3))
         worn = cover * (0.35 + 0.65 * damage.strength)
-        slope_x, slope_y = slope_x + wall_x * (0.3 + 0.6 * damage.strength), slope_y + wall_y * (0.3 + 0.6 * damage.strength)
+        slope_x, slope_y = (
+            slope_x + wall_x * (0.3 + 0.6 * damage.strength),
+            slope_y + wall_y * (0.3 + 0.6 * damage.strength),
+        )
         ink = ink * (1.0 - worn)
     if damage and kind == "bubble":
         slope_x, slope_y = _raised(view, damage, slope_x, slope_y)
@@ -47,10 +63,21 @@ def render(view: View, rng: np.random.Generator, damage: Damage | None = None) -
     if damage and kind == "tear":
         bite = _torn(view, damage)
 
-    lay(canvas, soft(box(x + view.light[0] * 0.03, y + view.light[1] * 0.03, WIDE, HIGH, CORNER), 0.05) * 0.5, 0.0, PANEL)
-    whole, torn = outline, 0.0  # torn: where the paper's core shows along the edge of a tear
+    lay(
+        canvas,
+        soft(box(x + view.light[0] * 0.03, y + view.light[1] * 0.03, WIDE, HIGH, CORNER), 0.05) * 0.5,
+        0.0,
+        PANEL,
+    )
+    whole = outline
+    torn: np.ndarray | float = 0.0  # where the paper's core shows along the edge of a tear
     if bite is not None:
-        lay(canvas, inside(outline, view.pixel) * (0.6 + 0.2 * coarse), 0.75 + fibres * 0.2, GLUE)
+        lay(
+            canvas,
+            inside(outline, view.pixel) * smoothstep(bite * 8.0) * (0.6 + 0.2 * coarse),
+            0.75 + fibres * 0.2,
+            GLUE,
+        )
         whole, torn = np.maximum(outline, (bite - 0.35) * 0.15), smoothstep(bite * 5.0 - 0.3)
     matt, mirror = lit(slope_x, slope_y, view)
     flat = view.light[2]
@@ -62,7 +89,12 @@ def render(view: View, rng: np.random.Generator, damage: Damage | None = None) -
     _logo(canvas, view, printed, shade)
     lay(canvas, printed * ink * (0.97 + 0.05 * fibres), shade, INK, gloss)
     if damage and kind == "stain":
-        spot = blob(view, damage.rng, (between(damage.rng, -0.6, 0.6), between(damage.rng, -0.4, 0.4)), between(damage.rng, 0.09, 0.17))
+        spot = blob(
+            view,
+            damage.rng,
+            (between(damage.rng, -0.6, 0.6), between(damage.rng, -0.4, 0.4)),
+            between(damage.rng, 0.09, 0.17),
+        )
         rim = smoothstep(spot * 6.0) * (1.0 - smoothstep((spot - 0.12) * 3.0) * 0.45)
         film = rim * cover * (0.08 + 0.62 * damage.strength)
         for channel, tint in zip(canvas, COFFEE, strict=True):
@@ -76,14 +108,16 @@ def _panel(view: View, rng: np.random.Generator) -> np.ndarray:
     slope_x = np.roll(peel, 1, 1) - peel
     slope_y = np.roll(peel, 1, 0) - peel
     shade = 0.9 + (slope_x + slope_y) * 0.28 + fine * 0.02 + clouds(view.size, rng, 2) * 0.05
-    return shade * np.array(PANEL, dtype=np.float32)[:, None, None]
+    return np.asarray(shade * np.array(PANEL, dtype=np.float32)[:, None, None])
 
 
 def _logo(canvas: np.ndarray, view: View, printed: np.ndarray, shade: np.ndarray) -> None:
     """An orange disc with a tick cut out of it, and the line below the name."""
     middle_x, middle_y, radius = LOGO
     x, y = view.x - middle_x, view.y - middle_y
-    tick = np.minimum(_bar(x, y, (-0.062, 0.005), (-0.018, 0.052)), _bar(x, y, (-0.018, 0.052), (0.068, -0.052))) - 0.017
+    tick = (
+        np.minimum(_bar(x, y, (-0.062, 0.005), (-0.018, 0.052)), _bar(x, y, (-0.018, 0.052), (0.068, -0.052))) - 0.017
+    )
     disc = np.maximum(circle(x, y, radius), -tick)
     line = box(view.x, view.y + 0.235, WIDE - 0.07, 0.011, 0.0)
     lay(canvas, printed * inside(np.minimum(disc, line), view.pixel), shade, ORANGE)
@@ -112,7 +146,7 @@ def _smeared(view: View, damage: Damage, ink: np.ndarray) -> np.ndarray:
     for step in range(1, 6):
         trail = trail + ink_at(view.x - reach * step / 3, view.y - reach * step / 12, view.size) * (0.34 - 0.04 * step)
     film = 0.03 + np.minimum(trail, 1.0) * (0.2 + 0.6 * damage.strength)
-    return ink + (np.maximum(ink * (1.0 - 0.35 * damage.strength), film) - ink) * spot
+    return np.asarray(ink + (np.maximum(ink * (1.0 - 0.35 * damage.strength), film) - ink) * spot)
 
 
 def _raised(view: View, damage: Damage, slope_x: np.ndarray, slope_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -22,7 +22,9 @@ class Damage:
     rng: np.random.Generator
 
 
-def groove(view: View, rng: np.random.Generator, middle: tuple[float, float], half_length: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def groove(
+    view: View, rng: np.random.Generator, middle: tuple[float, float], half_length: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A slightly bent scratch around `middle` that tapers towards its ends.
 
     Returns:

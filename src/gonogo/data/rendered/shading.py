@@ -81,7 +81,9 @@ def expose(radiance: np.ndarray, view: View, rng: np.random.Generator) -> np.nda
     return np.ascontiguousarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8).transpose(1, 2, 0))
 
 
-def lay(canvas: np.ndarray, cover: np.ndarray, shade: np.ndarray | float, tint: Tint, gloss: np.ndarray | float = 0.0) -> None:
+def lay(
+    canvas: np.ndarray, cover: np.ndarray, shade: np.ndarray | float, tint: Tint, gloss: np.ndarray | float = 0.0
+) -> None:
     """Put a material on `canvas` (3, h, w) where `cover` (h, w) in [0, 1] says: `tint` under `shade`, white `gloss`."""
     for channel, colour in zip(canvas, tint, strict=True):
         channel += cover * (shade * colour + gloss - channel)
@@ -113,12 +115,14 @@ def box(x: np.ndarray, y: np.ndarray, half_width: float, half_height: float, cor
     """(h, w) signed distance from a rectangle around the origin, with rounded corners of radius `corner`."""
     dx, dy = np.abs(x) - (half_width - corner), np.abs(y) - (half_height - corner)
     outside_x, outside_y = np.maximum(dx, 0.0), np.maximum(dy, 0.0)
-    return np.sqrt(outside_x * outside_x + outside_y * outside_y) + np.minimum(np.maximum(dx, dy), 0.0) - corner
+    return np.asarray(
+        np.sqrt(outside_x * outside_x + outside_y * outside_y) + np.minimum(np.maximum(dx, dy), 0.0) - corner
+    )
 
 
 def circle(x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
     """(h, w) signed distance from a circle around the origin."""
-    return np.sqrt(x * x + y * y) - radius
+    return np.asarray(np.sqrt(x * x + y * y) - radius)
 
 
 def turns(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -132,22 +136,22 @@ def turns(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     angle = ratio * (0.1591336 + s * (-0.0525688 + s * (0.0286703 + s * (-0.0135494 + s * 0.0033160))))
     angle = np.where(high > wide, 0.25 - angle, angle)
     angle = np.where(x < 0, 0.5 - angle, angle)
-    return np.where(y < 0, 1.0 - angle, angle)
+    return np.asarray(np.where(y < 0, 1.0 - angle, angle))
 
 
 def wave(cycles: np.ndarray) -> np.ndarray:
     """Like sin(2 pi cycles), of parabolas."""
     phase = cycles - np.floor(cycles) - 0.5
-    return phase * (np.abs(phase) * 16.0 - 8.0)
+    return np.asarray(phase * (np.abs(phase) * 16.0 - 8.0))
 
 
 def lookup(table: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """(h, w) values of `table` (n,) float32 at `at`, which runs from 0 at its first to 1 at its last; linear between."""
+    """(h, w) values of `table` (n,) float32 at `at`, which runs from 0 at its first to 1 at its last."""
     place = np.clip(at, 0.0, 1.0) * (len(table) - 1.001)
     start = np.floor(place)
     index = start.astype(np.intp)
     below = table[index]
-    return below + (table[index + 1] - below) * (place - start)
+    return np.asarray(below + (table[index + 1] - below) * (place - start))
 
 
 def power(base: np.ndarray, doublings: int) -> np.ndarray:
@@ -160,7 +164,7 @@ def power(base: np.ndarray, doublings: int) -> np.ndarray:
 def smoothstep(t: np.ndarray) -> np.ndarray:
     """0 below 0, 1 above 1, and smooth in between."""
     clipped = np.clip(t, 0.0, 1.0)
-    return clipped * clipped * (3.0 - 2.0 * clipped)
+    return np.asarray(clipped * clipped * (3.0 - 2.0 * clipped))
 
 
 def grain(size: int, rng: np.random.Generator, passes: int) -> np.ndarray:
@@ -181,7 +185,7 @@ def clouds(size: int, rng: np.random.Generator, cells: int) -> np.ndarray:
     index = start.astype(np.intp)
     part = smoothstep(place - start)
     columns = knots[:, index] + (knots[:, index + 1] - knots[:, index]) * part  # (cells + 1, size)
-    return columns[index] + (columns[index + 1] - columns[index]) * part[:, None]
+    return np.asarray(columns[index] + (columns[index + 1] - columns[index]) * part[:, None])
 
 
 def between(rng: np.random.Generator, low: float, high: float) -> float:
@@ -211,7 +215,7 @@ def _soften(seen: np.ndarray, axis: int) -> np.ndarray:
     """[1 6 1] / 8 along `axis`."""
     after = np.concatenate([seen.take(range(1, seen.shape[axis]), axis), seen.take([-1], axis)], axis)
     before = np.concatenate([seen.take([0], axis), seen.take(range(seen.shape[axis] - 1), axis)], axis)
-    return seen * 0.75 + (before + after) * 0.125
+    return np.asarray(seen * 0.75 + (before + after) * 0.125)
 
 
 @lru_cache(maxsize=4)

@@ -60,7 +60,7 @@ def render(view: View, rng: np.random.Generator, damage: Damage | None = None) -
     slope_x, slope_y = radial * east - tangential * south, radial * south + tangential * east
     sink = inside(hole - COUNTERSINK, view.pixel)
     sink_x, sink_y = hole_x / np.maximum(hole, 1e-6) * np.sign(x), hole_y / np.maximum(hole, 1e-6) * np.sign(y)
-    drilled = 1.0
+    drilled: np.ndarray | float = 1.0
     if damage and kind == "missing_hole":
         sign_x, sign_y = (float(sign) * 2 - 1 for sign in damage.rng.integers(0, 2, 2))
         drilled = 1.0 - (0.4 + 0.6 * damage.strength) * inside(np.maximum(-x * sign_x, -y * sign_y), view.pixel)
@@ -108,7 +108,7 @@ def render(view: View, rng: np.random.Generator, damage: Damage | None = None) -
     else:
         patch = None
     cover = inside(edge, view.pixel) * inside(bore, view.pixel) * (1.0 - open_hole)
-    _shadow(canvas, view, cover)
+    _shadow(canvas, view)
     if patch is None:
         lay(canvas, cover, shade, STEEL, gloss)
     else:
@@ -117,7 +117,7 @@ def render(view: View, rng: np.random.Generator, damage: Damage | None = None) -
         for channel, rust in zip(canvas, RUST, strict=True):
             channel *= 1.0 - cover * patch * (1.0 - rust)
     if damage and kind == "burr":
-        _burr(canvas, view, damage, radius, angle, open_hole)
+        _burr(canvas, view, damage, radius, angle)
     return canvas
 
 
@@ -126,10 +126,10 @@ def _belt(view: View, rng: np.random.Generator) -> np.ndarray:
     step = np.arange(view.size, dtype=np.float32) / view.size
     across, down = wave(step * 52.0 + float(rng.random())), wave(step * 52.0 + float(rng.random()))
     shade = 1.0 + across * down[:, None] * 0.14 + grain(view.size, rng, 1) * 0.1 + clouds(view.size, rng, 3) * 0.05
-    return shade * np.array(BELT, dtype=np.float32)[:, None, None]
+    return np.asarray(shade * np.array(BELT, dtype=np.float32)[:, None, None])
 
 
-def _shadow(canvas: np.ndarray, view: View, cover: np.ndarray) -> None:
+def _shadow(canvas: np.ndarray, view: View) -> None:
     """Darken the belt behind the washer, and in its bore and holes."""
     x, y = view.x + view.light[0] * 0.11, view.y + view.light[1] * 0.11
     radius = np.sqrt(x * x + y * y)
@@ -138,7 +138,7 @@ def _shadow(canvas: np.ndarray, view: View, cover: np.ndarray) -> None:
     canvas *= (1.0 - dark * 0.68) * (1.0 - near * soft(BORE - radius, 0.2))
 
 
-def _burr(canvas: np.ndarray, view: View, damage: Damage, radius: np.ndarray, angle: np.ndarray, hole: np.ndarray) -> None:
+def _burr(canvas: np.ndarray, view: View, damage: Damage, radius: np.ndarray, angle: np.ndarray) -> None:
     """A jagged sliver of metal that stands into the bore."""
     start = float(damage.rng.random())
     length = between(damage.rng, 0.06, 0.12)
@@ -149,7 +149,13 @@ def _burr(canvas: np.ndarray, view: View, damage: Damage, radius: np.ndarray, an
     depth = (BORE - radius) / np.maximum(height, 1e-6)  # 0 at the bore's edge, 1 at the burr's
     cover = inside(BORE - radius - height, view.pixel) * inside(radius - BORE - 0.012, view.pixel) * (t < 1)
     cover = cover * (0.5 + 0.5 * damage.strength)
-    lay(canvas, cover, 0.15 + 0.5 * power(1.0 - np.clip(np.abs(depth - 0.55), 0, 1), 1), STEEL, 0.12 * lookup(jags, 1.0 - t))
+    lay(
+        canvas,
+        cover,
+        0.15 + 0.5 * power(1.0 - np.clip(np.abs(depth - 0.55), 0, 1), 1),
+        STEEL,
+        0.12 * lookup(jags, 1.0 - t),
+    )
 
 
 def _on_face(rng: np.random.Generator) -> tuple[float, float]:
@@ -163,6 +169,11 @@ def _profile() -> np.ndarray:
     """(1024,) float32 rise of the height per length from the axis outwards, smooth where one slope meets the next."""
     radius = np.arange(1024, dtype=np.float32) / 1023.0
     slope = np.zeros(1024, dtype=np.float32)
-    for start, end, rise in ((BORE, CHAMFER, 0.9), (FACE, GROOVE, -1.0), (GROOVE, KNURL, 0.55), (KNURL, OUTER + 0.05, -0.55)):
+    for start, end, rise in (
+        (BORE, CHAMFER, 0.9),
+        (FACE, GROOVE, -1.0),
+        (GROOVE, KNURL, 0.55),
+        (KNURL, OUTER + 0.05, -0.55),
+    ):
         slope += smoothstep((radius - start) / 0.01 + 0.5) * smoothstep((end - radius) / 0.01 + 0.5) * rise
     return slope

@@ -1,4 +1,4 @@
-"""What is printed on the rendered label: text in a font of 5 x 7 dots, a bar code and a matrix code, as a raster of ink."""
+"""What is printed on the rendered label, as a raster of ink: text of 5 x 7 dots, a bar code and a matrix code."""
 
 from functools import lru_cache
 
@@ -35,7 +35,11 @@ MODULES = 14
 
 def printed_places() -> tuple[tuple[float, float], ...]:
     """Places that carry print, for damage that needs some."""
-    words = [(left + dot * 6 * at, top + dot * 3.5) for left, top, dot, text in LINES for at in (1.5, len(text) / 2, len(text) - 2)]
+    words = [
+        (left + dot * 6 * at, top + dot * 3.5)
+        for left, top, dot, text in LINES
+        for at in (1.5, len(text) / 2, len(text) - 2)
+    ]
     return (*words, (-0.55, 0.3), (-0.25, 0.3), (0.05, 0.3), (0.5, -0.05), (0.62, 0.05))
 
 
@@ -52,7 +56,7 @@ def ink_at(x: np.ndarray, y: np.ndarray, size: int) -> np.ndarray:
     upper = flat[at] + (flat[at + 1] - flat[at]) * u
     at += raster.shape[1]
     lower = flat[at] + (flat[at + 1] - flat[at]) * u
-    return upper + (lower - upper) * v
+    return np.asarray(upper + (lower - upper) * v)
 
 
 @lru_cache(maxsize=4)
@@ -85,7 +89,7 @@ def _raster(size: int) -> np.ndarray:
     for axis in (0, 1):
         ink = (np.roll(ink, 1, axis) + ink * 2.0 + np.roll(ink, -1, axis)) * 0.25
     ink.setflags(write=False)
-    return ink
+    return np.asarray(ink)
 
 
 def _print_text(fine: np.ndarray, text: str, left: int, top: int, dot: int) -> None:
