@@ -13,11 +13,13 @@ from gonogo.data.mvtec_ad import MVTecAD
 from gonogo.data.mvtec_ad_2 import MVTecAD2
 from gonogo.data.mvtec_loco import MVTecLOCO
 from gonogo.data.real_iad import RealIAD
+from gonogo.data.rendered import Rendered
 from gonogo.data.sample import Source
 from gonogo.data.surfaces import Surfaces
 from gonogo.data.visa import VisA
 
 SOURCES: dict[str, type[Source]] = {
+    "rendered": Rendered,
     "surfaces": Surfaces,
     "digits": Digits,
     "folder": Folder,
