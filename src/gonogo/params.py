@@ -9,6 +9,7 @@ what the section says for every variant.
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, is_dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args, get_type_hints
@@ -129,6 +130,15 @@ class Params:
         self.sections_read.add("categories")
         return list(self._top("categories", list))
 
+    def overrides_by_section(self) -> dict[str, dict[str, Section]]:
+        """What each category does differently in each section; an empty mapping where it does nothing differently."""
+        sections = [name for name, value in self._content.items() if isinstance(value, dict) and name != "overrides"]
+        overrides = self._content.get("overrides") or {}
+        names = sorted({*self._top("categories", list), *overrides})
+        return {
+            name: {section: (overrides.get(name) or {}).get(section) or {} for section in sections} for name in names
+        }
+
     def section(self, name: str, *, shared: Collection[str] = ()) -> Section:
         """Section `name` with the category's override merged over it; `shared` keys belong to no variant."""
         self.sections_read.add(name)
@@ -224,7 +234,9 @@ def _dataclass_in(hint: Any) -> Any:
 def _sentence(problem: Any, allowed: list[str]) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {key!r} = {problem['input']!r}; allowed: {', '.join(allowed) or 'none'}"
+        close = get_close_matches(key, allowed)
+        meant = f"did you mean {' or '.join(close)}? " if close else ""
+        return f"unknown key {key!r} = {problem['input']!r}; {meant}allowed: {', '.join(allowed) or 'none'}"
     if problem["type"] == "missing":
         return f"key {key!r} is missing"
     return f"{key} is {problem['input']!r}; {problem['msg']}"

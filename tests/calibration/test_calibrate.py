@@ -15,7 +15,7 @@ from gonogo.calibration.tail import fit_tail
 from gonogo.calibration.threshold import certified_rate, lowest_rank, threshold_of
 from gonogo.data.sample import Sample
 from gonogo.errors import ConfigError, DataError
-from gonogo.model.cross import cross_inspect, folds_of
+from gonogo.model.cross_fit import cross_inspect, folds_of
 from gonogo.reports.calibration_page import write_calibration_page
 
 PARTS = [str(number) for number in range(1000)]

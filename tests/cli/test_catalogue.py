@@ -9,12 +9,12 @@ from typing import get_args, get_type_hints
 
 import pytest
 from annotated_types import GroupedMetadata
+from gonogo.project.backbones import backbone_names
+from gonogo.project.catalogue import constant, detectors, fields_of
 
 from gonogo.cli.main import main
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.backbones.torchvision_schema import import_torchvision
-from gonogo.project.backbones import backbone_names
-from gonogo.project.catalogue import constant, detectors, fields_of
 from import_closure import ROOT, SOURCE
 
 LISTED = {entry.name: entry for entry in detectors()}
@@ -63,7 +63,7 @@ def test_a_detector_and_each_of_its_options_are_described(name):
 
 
 def test_what_holds_for_every_detector_is_what_the_fit_section_has():
-    from gonogo.model.fit import FitParams
+    from gonogo.model.fit_params import FitParams
 
     assert fields_of("gonogo.model.fit", "FitParams") == list(FitParams.__dataclass_fields__)
 

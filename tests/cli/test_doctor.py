@@ -2,11 +2,12 @@
 
 import subprocess
 import tomllib
+from email.message import Message
 from importlib import metadata
 
 import pytest
 
-from gonogo.cli import doctor
+from gonogo.cli.commands import doctor
 from gonogo.cli.main import main
 from import_closure import ROOT
 
@@ -31,16 +32,44 @@ def found(what):
     return next(finding for finding in doctor.examine() if finding.what == what)
 
 
-def test_its_packages_and_lowest_versions_are_those_that_the_project_asks_for():
+@pytest.fixture
+def required(monkeypatch):
+    """Requirements to be those of this checkout's pyproject.toml, whichever gonogo is installed."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-
-    def bounds(requirements):
-        return {name.partition("[")[0]: bound for name, _, bound in (one.partition(">=") for one in requirements)}
-
     extras = project["optional-dependencies"]
-    assert bounds(project["dependencies"]) == doctor.SCORING
-    assert bounds(extras["pipeline"]) == doctor.PIPELINE
-    assert {name: bounds(extras[name]) for name in doctor.EXTRAS} == doctor.EXTRAS
+    lines = list(project["dependencies"])
+    lines += [f"{text}; extra == '{extra}'" for extra, texts in extras.items() for text in texts]
+    about = Message()
+    for extra in extras:
+        about["Provides-Extra"] = extra
+    monkeypatch.setattr(metadata, "requires", lambda _: lines)
+    monkeypatch.setattr(metadata, "metadata", lambda _: about)
+    return project
+
+
+def test_its_packages_and_lowest_versions_are_those_that_the_project_requires(required):
+    expected = {"": required["dependencies"]} | required["optional-dependencies"]
+    found = {extra: sorted(map(str, packages)) for extra, packages in doctor.requirements().items()}
+    assert list(found)[:2] == ["", "pipeline"]
+    for extra in found:
+        assert [one.partition(";")[0] for one in found[extra]] == sorted(expected[extra])
+    assert set(expected) - set(found) == {"anomalib", "dev", "dev-cluster"}
+
+
+@pytest.mark.usefixtures("required")
+def test_every_package_of_scoring_and_the_pipeline_and_every_extra_has_a_finding():
+    names = [finding.what for finding in doctor.examine()]
+    assert len(names) == len(set(names))
+    assert {"numpy", "onnxruntime", "packaging", "pillow", "torch", "dvc", "extra serve", "extra video"} <= set(names)
+
+
+def test_a_checkout_that_is_not_installed_is_told_to_install_it(monkeypatch, capsys):
+    def requires(_):
+        raise metadata.PackageNotFoundError("gonogo")
+
+    monkeypatch.setattr(metadata, "requires", requires)
+    assert main(["doctor"]) == 4
+    assert "WRONG  gonogo: its code is on the path, but it is not installed" in capsys.readouterr().out
 
 
 def test_what_scoring_lacks_is_status_4_and_what_else_is_missing_is_a_note(versions, capsys):
@@ -59,17 +88,17 @@ def test_a_package_older_than_the_project_asks_for_is_outdated(version, ok, vers
     versions["timm"] = version
     finding = found("timm")
     assert finding.ok is ok
-    assert ("outdated: expected 1.0.15 or newer" in finding.state) is not ok
+    assert finding.state == (version if ok else f"{version}, expected >=1.0.15")
     assert finding.advice == ("" if ok else "pip install 'gonogo[pipeline]' --upgrade")
 
 
 def test_a_version_that_the_project_does_not_pin_is_told_and_no_failure(versions, tmp_path):
     versions |= {"timm": "1.0.31+cpu", "scikit-learn": "1.9.0"}
-    (tmp_path / "constraints.txt").write_text("# pins\nscikit_learn==1.9.1\ntimm==1.0.31\n")
+    (tmp_path / "constraints.txt").write_text("# pins\nscikit_learn==1.9.1  # as measured\ntimm==1.0.31\n")
     assert found("timm") == doctor.Finding("timm", True, False, "1.0.31+cpu", "")
     finding = found("scikit-learn")
     assert finding.ok
-    assert finding.state == "1.9.0, where constraints.txt has 1.9.1"
+    assert finding.state == "1.9.0, constraints.txt has 1.9.1"
     assert finding.advice.endswith("pip install 'gonogo[pipeline]' -c constraints.txt")
 
 

@@ -17,6 +17,8 @@ import torch
 
 from conftest import OPTIONS, fitted
 from gonogo.detectors.anomaly_map import positive
+from gonogo.detectors.contract import FitContext
+from gonogo.detectors.options import SuperSimpleNetOptions
 from gonogo.detectors.supersimplenet import (
     SuperSimpleNet,
     anomaly_masks,
@@ -47,8 +49,8 @@ def textures():
 
 def trained(textures, *, folder=None, die_after=None, seed=3, **options):
     """A tiny detector fitted on the textures, and its curve; killed after `die_after` reports."""
-    detector = SuperSimpleNet(**(TINY | {"epochs": 6, "checkpoint_every": 2} | options))
-    detector.checkpoints = None if folder is None else Checkpoints(folder, {"options": options, "seed": seed})
+    detector = SuperSimpleNet(SuperSimpleNetOptions(**(TINY | {"epochs": 6, "checkpoint_every": 2} | options)))
+    checkpoints = None if folder is None else Checkpoints(folder, {"options": options, "seed": seed})
     curve = []
 
     def report(what, n_done, n_total, values):
@@ -56,7 +58,7 @@ def trained(textures, *, folder=None, die_after=None, seed=3, **options):
         if len(curve) == die_after:
             raise Killed
 
-    detector.fit(textures, seed=seed, progress=report)
+    detector.fit(textures, seed=seed, context=FitContext(checkpoints=checkpoints, progress=report))
     return detector, curve
 
 
@@ -81,7 +83,9 @@ def test_planted_noise_in_the_features_of_unseen_good_images_is_found_where_it_w
 def test_the_map_peaks_where_the_image_was_changed():
     rng = np.random.default_rng(0)
     texture = rng.integers(90, 110, (9, 64, 64, 3), dtype=np.uint8)
-    detector = SuperSimpleNet(image_size=128, noise_std=1.0, epochs=12, head_lr=1e-3, smoothing=2.0)
+    detector = SuperSimpleNet(
+        SuperSimpleNetOptions(image_size=128, noise_std=1.0, epochs=12, head_lr=1e-3, smoothing=2.0)
+    )
     inspector = Inspector(detector)
     detector.fit([inspector.resized(torch.from_numpy(image[None])) for image in texture[:8]], seed=0)
     changed = texture[8:].copy()
@@ -136,7 +140,7 @@ def test_a_fit_that_was_killed_leaves_a_detector_that_refuses_to_score(textures)
             raise Killed
 
     with pytest.raises(Killed):
-        detector.fit(textures, seed=3, progress=die)
+        detector.fit(textures, seed=3, context=FitContext(progress=die))
     with pytest.raises(RuntimeError, match="call fit"):
         detector(textures[0])
 
@@ -157,12 +161,11 @@ def test_features_beyond_the_bound_of_memory_are_refused_before_all_are_computed
                 seen.append(item)
                 yield item
 
-    detector = SuperSimpleNet(**TINY)
-    detector.room = 1000
+    detector = SuperSimpleNet(SuperSimpleNetOptions(**TINY))
     with pytest.raises(
         ConfigError, match=r"memory_budget_mb leaves 0\.0 MB; the features of \d+ fit images need \d\.\d MB"
     ):
-        detector.fit(Counted(textures), seed=0)
+        detector.fit(Counted(textures), seed=0, context=FitContext(room=1000))
     assert len(seen) == 1
 
 

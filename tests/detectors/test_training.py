@@ -20,14 +20,14 @@ from gonogo.errors import DataError, IntegrityError, TrainingError
 from gonogo.files import code_fingerprint
 
 SCHEDULE = Schedule(epochs=12, patience=0, checkpoint_every=3)
-MADE_FROM = {"data": "abc", "options": {"layers": [2, 3], "rate": 1e-4}, "seed": 17}
+ORIGIN = {"data": "abc", "options": {"layers": [2, 3], "rate": 1e-4}, "seed": 17}
 
 
 class Killed(Exception):
     """What a kill looks like to the code that it ends."""
 
 
-def toy(tmp_path: Path | None = None, schedule: Schedule = SCHEDULE, *, die_at: int = -1, made_from=MADE_FROM):
+def toy(tmp_path: Path | None = None, schedule: Schedule = SCHEDULE, *, die_at: int = -1, origin=ORIGIN):
     """A small noisy regression with batch statistics; `die_at` steps into the training it is killed."""
     torch.manual_seed(3)
     net = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
@@ -60,7 +60,7 @@ def toy(tmp_path: Path | None = None, schedule: Schedule = SCHEDULE, *, die_at: 
         epoch,
         held_out_loss,
         schedule,
-        checkpoints=None if tmp_path is None else Checkpoints(tmp_path, made_from),
+        checkpoints=None if tmp_path is None else Checkpoints(tmp_path, origin),
         progress=lambda *report: curve.append(report),
     )
     return training, curve
@@ -103,19 +103,19 @@ def test_how_often_a_checkpoint_is_written_changes_nothing(tmp_path):
 @pytest.mark.parametrize(
     "other",
     [
-        MADE_FROM | {"data": "abd"},
-        MADE_FROM | {"options": {"layers": [2, 3], "rate": 2e-4}},
-        MADE_FROM | {"seed": 18},
+        ORIGIN | {"data": "abd"},
+        ORIGIN | {"options": {"layers": [2, 3], "rate": 2e-4}},
+        ORIGIN | {"seed": 18},
     ],
 )
-def test_a_checkpoint_made_from_anything_else_is_not_taken_up(tmp_path, other):
+def test_a_checkpoint_of_another_origin_is_not_resumed(tmp_path, other):
     with pytest.raises(Killed):
         toy(tmp_path, die_at=30)
-    assert Checkpoints(tmp_path, MADE_FROM).load() is not None
+    assert Checkpoints(tmp_path, ORIGIN).load() is not None
     assert Checkpoints(tmp_path, other).load() is None
     with pytest.raises(Killed):  # 48 steps from the start, not 20 from epoch 7
-        toy(tmp_path, die_at=48, made_from=other)
-    assert Checkpoints(tmp_path, MADE_FROM).load() is None
+        toy(tmp_path, die_at=48, origin=other)
+    assert Checkpoints(tmp_path, ORIGIN).load() is None
 
 
 def test_a_checkpoint_knows_the_code_that_made_it(tmp_path, monkeypatch):
@@ -131,7 +131,7 @@ def test_a_checkpoint_knows_the_code_that_made_it(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("what", ["save_file", "write_manifest"])
 def test_killed_while_a_checkpoint_is_written_the_one_before_it_is_whole(tmp_path, monkeypatch, what):
-    checkpoints = Checkpoints(tmp_path, MADE_FROM)
+    checkpoints = Checkpoints(tmp_path, ORIGIN)
     checkpoints.save({"a": torch.arange(3)}, {"epoch": 1})
     real = getattr(gonogo.detectors.training.checkpoints, what)
 

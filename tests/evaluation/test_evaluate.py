@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from gonogo.evaluation.accuracy.curves import write_curves
 from PIL import Image
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
@@ -12,7 +13,6 @@ from conftest import REGIONS, fitted, manifest_of, modelled
 from gonogo.calibration.threshold import certify
 from gonogo.data.sample import Sample
 from gonogo.errors import DataError
-from gonogo.evaluation.accuracy.curves import write_curves
 from gonogo.evaluation.accuracy.evaluate import REGION_COLUMNS, EvaluateParams, evaluate, per_image_rows, region_rows
 from gonogo.evaluation.accuracy.metrics import bootstrap_intervals
 from gonogo.files import read_json, read_rows, sha256_of, write_metrics, write_rows

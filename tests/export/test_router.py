@@ -240,7 +240,7 @@ def exchange(one, other):
         (lambda folder: (folder / "router" / "router.onnx").write_bytes(b"none"), "SHA-256"),
         (lambda folder: (folder / "router" / "router.onnx").unlink(), "router.onnx"),
         (lambda folder: shutil.rmtree(folder / "stripes"), "stripes"),
-        (lambda folder: exchange(folder / "stripes", folder / "digit_0"), "make the set anew"),
+        (lambda folder: exchange(folder / "stripes", folder / "digit_0"), "run the stage router again"),
     ],
 )
 def test_a_set_that_is_not_what_was_written_is_refused(folder, damage, words):

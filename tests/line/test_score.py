@@ -25,7 +25,7 @@ from gonogo.inference.scorer import Scorer
 from gonogo.line.inputs import Item, items
 from gonogo.line.journal import Journal
 from gonogo.line.outputs import COLUMNS, MAP_UNIT, Pictures
-from gonogo.line.score import Line, threads_of
+from gonogo.line.score import Line, workers_and_threads
 
 
 def of_label(digits, label):
@@ -227,11 +227,11 @@ def test_images_are_asked_for_as_they_are_judged_and_rows_do_not_wait_for_them(b
 def test_threads_are_those_asked_for_shared_by_workers_that_each_take_a_file(tree, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     one, many = [str(tree / "c.PNG")], [str(tree)]
-    assert threads_of(one, threads=None, workers=None) == (1, None)
-    assert threads_of(one, threads=3, workers=None) == (1, 3)
-    assert threads_of(many, threads=None, workers=None) == (6, 1)
-    assert threads_of(many, threads=3, workers=None) == (3, 1)
-    assert threads_of(many, threads=6, workers=2) == (2, 3)
+    assert workers_and_threads(one, threads=None, workers=None) == (1, None)
+    assert workers_and_threads(one, threads=3, workers=None) == (1, 3)
+    assert workers_and_threads(many, threads=None, workers=None) == (6, 1)
+    assert workers_and_threads(many, threads=3, workers=None) == (3, 1)
+    assert workers_and_threads(many, threads=6, workers=2) == (2, 3)
 
 
 USAGE = [
@@ -325,10 +325,10 @@ def test_rows_of_another_bundle_a_damaged_line_and_a_second_start_are_refused(tm
     with pytest.raises(DataError, match=r"rows of the bundle f, this is g"):
         journalled(tmp_path / "a", ROW, fingerprint="g")
     (tmp_path / "b").write_text(json.dumps(ROW)[:-5] + "\n" + json.dumps(ROW) + "\n")
-    with pytest.raises(IntegrityError, match="line 1 is no row"):
+    with pytest.raises(IntegrityError, match="line 1 is not a row"):
         Journal(tmp_path / "b", fingerprint="f")
     first = journalled(tmp_path / "c", ROW)
-    with pytest.raises(DataError, match="in use by another start"):
+    with pytest.raises(DataError, match="in use by another process"):
         Journal(tmp_path / "c", fingerprint="f")
     first.close()
     Journal(tmp_path / "c", fingerprint="f").close()

@@ -79,7 +79,7 @@ def test_hidden_files_and_other_suffixes_are_left_alone_and_a_folder_that_is_not
     assert list(hot.complete()) == []
     now[0] = 9.0
     assert list(hot.complete()) == []
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         watching(tmp_path / "none")
 
 

@@ -1,7 +1,6 @@
 """A teacher distilled from any backbone over any images: what it learns, and that a kill changes nothing."""
 
 import json
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +12,7 @@ from gonogo.cli.main import main
 from gonogo.compute.read_ahead import N_AHEAD, read_ahead
 from gonogo.detectors.efficientad.efficientad import EfficientAD
 from gonogo.detectors.efficientad.pdn import PDN
+from gonogo.detectors.options import EfficientADOptions
 from gonogo.detectors.training.checkpoints import Checkpoints
 from gonogo.detectors.training.image_folder import ImageFolder
 from gonogo.errors import ConfigError, DataError, ImageError
@@ -119,7 +119,9 @@ def test_the_command_prints_what_to_paste_and_a_detector_reads_its_file(folder, 
     assert "epochs 3/3" in progress
     assert [path.name for path in out.parent.iterdir()] == [out.name]
     detector = EfficientAD(
-        teacher=str(out), teacher_sha256=sha256_of(out), size="tiny", image_size=48, steps=2, epoch_steps=2
+        EfficientADOptions(
+            teacher=str(out), teacher_sha256=sha256_of(out), size="tiny", image_size=48, steps=2, epoch_steps=2
+        )
     )
     rng = torch.Generator().manual_seed(0)
     images = [255 * torch.rand(1, 3, 48, 48, generator=rng) for _ in range(4)]
@@ -186,12 +188,6 @@ def test_what_cannot_be_distilled_is_refused_in_one_sentence(folder, tmp_path, w
     assert main(["distill", *given, "--out", str(tmp_path / "teacher.safetensors"), "--json"]) == status
     assert message in json.loads(capsys.readouterr().out)["error"]["message"]
     assert not list(tmp_path.iterdir())
-
-
-def test_without_the_pipeline_the_command_names_the_extra(folder, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "gonogo.cli.commands.distill", None)
-    assert main(["distill", str(folder)]) == 4
-    assert "pip install 'gonogo[pipeline]'" in capsys.readouterr().err
 
 
 def test_one_image_is_not_enough_and_an_unreadable_one_is_named(tmp_path):

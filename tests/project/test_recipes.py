@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 from dvc.utils.hydra import apply_overrides
 
-from gonogo.cli.commands import recipes as recipes_command
 from gonogo.cli.main import main
-from gonogo.detectors import DETECTORS
+from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.errors import ConfigError
-from gonogo.model.fit import FitParams
+from gonogo.model.fit_params import FitParams
 from gonogo.params import Params, read_yaml
 from gonogo.project.recipes import SHARED, changes, read_recipe, recipe_names, write_changes
 from import_closure import ROOT
@@ -43,7 +42,7 @@ def test_a_recipe_for_one_category_leaves_the_others_as_they_were(params):
     before = {name: Params(params, name).section("fit") for name in ("grass", "digit_0")}
     write_changes(params, changes(params, read_recipe(RECIPES, "digits-pca"), "brick"))
     assert {name: Params(params, name).section("fit") for name in before} == before
-    assert type(Params(params, "brick").variant("fit", DETECTORS, FitParams).made).__name__ == "PCAReconstruction"
+    assert type(Params(params, "brick").variant("fit", DETECTOR_OPTIONS, FitParams).made).__name__ == "PCAOptions"
 
 
 def test_what_stays_keeps_its_comments(params):
@@ -116,7 +115,7 @@ def test_a_program_reads_what_a_recipe_changes_and_whether_it_is_written(project
 
 def test_a_recipe_that_is_run_is_an_experiment_of_dvc_and_writes_nothing_itself(project, monkeypatch):
     ran = []
-    monkeypatch.setattr(recipes_command, "run_dvc", lambda *words: ran.append(words))
+    monkeypatch.setattr("gonogo.project.dvc.run_dvc", lambda *words: ran.append(words))
     assert main(["recipes", "apply", "mine", "--run", "--name", "small"]) == 0
     assert ran == [("exp", "run", "--name", "small", "-S", "fit.image_size=64")]
     assert read_yaml(project)["fit"]["image_size"] == 256

@@ -18,7 +18,7 @@ import pytest
 from ruamel.yaml import YAML
 
 import gonogo
-from gonogo.cli.main import _parsed
+from gonogo.cli.main import parse_arguments
 from serving import files, inspected, running, start, until  # noqa: F401  skips where the extra is missing
 
 # isort: split
@@ -96,7 +96,7 @@ def test_the_containers_commands_are_gonogos():
     (image,) = instructions("CMD")
     composed = [word.replace("${BUNDLE:?", "").split("}")[0] for word in services()["gonogo"]["command"]]
     for words in (json.loads(image), composed):
-        asked = _parsed(words, as_json=False)
+        asked = parse_arguments(words)
         assert (asked.action, asked.host, asked.plain) == ("run", "0.0.0.0", True)
         assert str(asked.data) in instructions("RUN")[-1]
         assert asked.bundles == Path("/bundles")

@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: `main.py` runs a command, `commands/` has a module for each."""

@@ -1,7 +1,8 @@
-"""How a command ends: its exit status, and what a failure is called for programs. Imports nothing heavy.
+"""Exit statuses of the commands, and the codes by which programs recognise a failure. Imports nothing heavy.
 
-The code of a failure is the name of its class in `gonogo.errors`, or one of three more: OSError whatever kind of it,
-InternalError for what nobody foresaw, and Interrupted. Codes and statuses are a promise to programs.
+The code of a failure is the name of its class in `gonogo.errors`, or one of three others: `OSError` for all kinds of
+it, `InternalError` for an exception that gonogo does not expect, and `Interrupted`. Programs rely on codes and
+statuses: neither may change.
 """
 
 import json
@@ -18,36 +19,36 @@ from gonogo.errors import (
 )
 
 DONE, REJECTED, USAGE, DATA, ENVIRONMENT, INTERNAL = 0, 1, 2, 3, 4, 5
-INTERRUPTED, NOBODY_READS = 130, 141  # 128 and the number of the signal, as shells say it
+INTERRUPTED, CLOSED_PIPE = 130, 141  # 128 and the number of the signal, as in a shell
 
 MEANINGS = {
-    DONE: "done; every part passed",
-    REJECTED: "a check said no: a part was rejected or is of no category, a metric moved too far",
-    USAGE: "wrong usage",
-    DATA: "images, parameters or results are not as they must be",
-    ENVIRONMENT: "a package, a bundle, a file system or DVC does not do what is needed",
-    INTERNAL: "the command itself failed; the traceback is on standard error",
+    DONE: "done, and every part passed",
+    REJECTED: "a part was rejected or belongs to no category, or a metric changed too much",
+    USAGE: "wrong usage: an unknown command, option or name",
+    DATA: "an image, a parameter or a result is missing, damaged or wrong",
+    ENVIRONMENT: "a package, a bundle, a file system, git or DVC is missing or fails",
+    INTERNAL: "gonogo itself failed; the traceback is on standard error",
     INTERRUPTED: "interrupted from the keyboard",
 }
 
 _ENVIRONMENT = (IntegrityError, MissingExtraError, PipelineError, WorkerError)
 
 _HINTS = {
-    "ConfigError": "`gonogo categories`, `detectors`, `backbones` and `recipes` list what there is",
-    "IntegrityError": "do not use these files; copy the bundle anew, or make it again with `gonogo export`",
-    "MissingExtraError": "`gonogo doctor` says what is installed, what is missing and how to get it",
-    "PipelineError": "what git or DVC said stands on standard error",
-    "WeightsError": "`gonogo backbones` says which weights are here",
-    "OSError": "look at the path that the message names, its permissions, and the room on the disk",
-    "InternalError": "this is a mistake in gonogo; report it with the traceback on standard error",
-    "Interrupted": "start it again: what the pipeline had finished is kept",
+    "ConfigError": "`gonogo categories`, `detectors`, `backbones` and `recipes` list the names that exist",
+    "IntegrityError": "do not use these files; copy the bundle again, or write it again with `gonogo export`",
+    "MissingExtraError": "`gonogo doctor` lists what is installed and what is missing, and how to install it",
+    "PipelineError": "the messages of git or DVC are on standard error",
+    "WeightsError": "`gonogo backbones` lists the weights on this machine",
+    "OSError": "check the path in the message, its permissions, and the free space on the disk",
+    "InternalError": "this is a bug in gonogo; report it with the traceback on standard error",
+    "Interrupted": "start the command again: results that were finished are kept",
 }
 
 
 def failure(error: BaseException) -> tuple[int, str, str | None]:
-    """Exit status, code and, where there is one, a hint what to do."""
+    """Exit status, code and, if there is one, a hint what to do."""
     if isinstance(error, UsageError):
-        return USAGE, "UsageError", f"`{error.command} --help` says what it takes"
+        return USAGE, "UsageError", f"`{error.command} --help` lists its arguments"
     if isinstance(error, KeyboardInterrupt):
         status, code = INTERRUPTED, "Interrupted"
     elif isinstance(error, GonogoError):
@@ -59,8 +60,8 @@ def failure(error: BaseException) -> tuple[int, str, str | None]:
     return status, code, _HINTS.get(code)
 
 
-def tell(error: BaseException, *, as_json: bool) -> int:
-    """Say what failed, as one JSON object on standard output or as text on standard error; return the exit status."""
+def report_failure(error: BaseException, *, as_json: bool) -> int:
+    """Print a failure, as one JSON object on standard output or as text on standard error; return the exit status."""
     status, code, hint = failure(error)
     message = str(error)
     if status == INTERNAL:
@@ -71,7 +72,7 @@ def tell(error: BaseException, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"ok": False, "error": {"code": code, "message": message, "hint": hint}}))
     else:
-        who = error.command if isinstance(error, UsageError) else "gonogo"
-        told = hint if status in (USAGE, INTERNAL) else None  # for people, the other messages say enough
-        print(f"{who}: {message}" + (f"\n{told}" if told else ""), file=sys.stderr)
+        command = error.command if isinstance(error, UsageError) else "gonogo"
+        shown_hint = f"\n{hint}" if status in (USAGE, INTERNAL) else ""  # the other messages say enough by themselves
+        print(f"{command}: {message}{shown_hint}", file=sys.stderr)
     return status

@@ -13,7 +13,7 @@ from PIL import Image
 from pydantic import Field
 from scipy import stats
 
-from gonogo.detectors.contract import Remembers
+from gonogo.detectors.contract import HasMemoryBank
 from gonogo.errors import ConfigError, ParityError
 from gonogo.images.dataset import Dataset, Record
 from gonogo.inference.scorer import open_session, run_matched
@@ -155,7 +155,7 @@ def check_parity(model: Model, onnx_path: Path, dataset: Dataset, params: Parity
         )
     session = open_session(onnx_path)
     inspector = model.inspector
-    look = inspector.inspect_matched if _compares_nearest(inspector) else inspector.inspect
+    look = inspector.inspect_with_nearest if _compares_nearest(inspector) else inspector.inspect
     records = dataset.with_role("calibrate", "test")
     comparisons: list[ParityResult] = []
     largest = max(params.batch_sizes)
@@ -218,7 +218,7 @@ def _map_differences(maps: np.ndarray, expected: np.ndarray) -> np.ndarray:
 
 
 def _compares_nearest(inspector: Inspector) -> bool:
-    return isinstance(inspector.detector, Remembers) and inspector.tiles is None
+    return isinstance(inspector.detector, HasMemoryBank) and inspector.tiles is None
 
 
 @torch.inference_mode()
@@ -230,14 +230,14 @@ def _nearest_differences(
     Infinite where a name is none.
     """
     detector = inspector.detector
-    assert isinstance(detector, Remembers)
+    assert isinstance(detector, HasMemoryBank)
     if named is None or named.shape != expected.shape:
         return [np.inf] * len(expected)
     differences = []
     for pixels, ours, theirs in zip(images, expected, named, strict=True):
         if np.array_equal(ours, theirs):
             differences.append(0.0)
-        elif theirs.min() < 0 or theirs.max() >= len(detector.places()):
+        elif theirs.min() < 0 or theirs.max() >= len(detector.bank_places()):
             differences.append(np.inf)
         else:
             resized = inspector.resized(torch.from_numpy(pixels[None]))

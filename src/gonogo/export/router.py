@@ -24,8 +24,9 @@ from gonogo.calibration.route import ROUTER, ROUTER_FILE, CategoryRecord, routed
 from gonogo.calibration.threshold import CalibrateParams, certify
 from gonogo.detectors.anomaly_map import resize
 from gonogo.detectors.backbones.pooled_features import PooledFeatures
-from gonogo.detectors.knn import l2
 from gonogo.detectors.memory_bank.coreset import greedy_coreset
+from gonogo.detectors.memory_bank.distance import l2
+from gonogo.detectors.options import RowOptions
 from gonogo.errors import ConfigError, ParityError
 from gonogo.export.graph import IMAGES, PIXELS, describe, traced
 from gonogo.files import SCHEMA, seal, sha256_of
@@ -62,12 +63,13 @@ class Router(nn.Module):
         super().__init__()
         self.params = params
         self.features = PooledFeatures(
-            "backbone",
-            backbone=params.backbone,
-            layers=params.layers,
-            weights=params.weights,
-            weights_sha256=params.weights_sha256,
-            image_size=params.image_size,
+            RowOptions(
+                backbone=params.backbone,
+                layers=params.layers,
+                weights=params.weights,
+                weights_sha256=params.weights_sha256,
+                image_size=params.image_size,
+            )
         )
         self.categories: list[str] = []
         self.eval()

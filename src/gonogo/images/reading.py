@@ -93,7 +93,7 @@ def require_pixels(pixels: np.ndarray) -> None:
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
-    """Write (h, w, 3) or (h, w) uint8, or (h, w) bool as 0 and 255, as a PNG without metadata."""
+    """Write (h, w, 3) uint8, (h, w) uint8 or uint16, or (h, w) bool as 0 and 255, as a PNG without metadata."""
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8) * 255
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Several bundles as one, with a router that says which of them an image is for, or that it is for none."""
+"""A set of bundles with a router, which says to which category an image belongs, or that it belongs to none."""
 
 import hashlib
 import json
@@ -19,11 +19,11 @@ from gonogo.inference.signature import SIGNATURE, require_signed, signature_in, 
 
 @dataclass(frozen=True)
 class Route:
-    """Where an image belongs.
+    """The category of an image.
 
-    category: None where it is of none of them.
-    nearest: the one whose good images are nearest, as a part of its limit.
-    relative: the distance from them as a part of that limit.
+    category: None if the image is beyond the limit of every category.
+    nearest: the category with the smallest distance from its good images relative to its limit.
+    relative: that relative distance; up to 1 the image belongs to the category.
     """
 
     category: str | None
@@ -31,24 +31,24 @@ class Route:
     relative: float
 
 
-def is_set(place: Path) -> bool:
-    """Whether it is the folder of a set, not a bundle."""
-    return (place / ROUTER / MANIFEST).is_file()
+def is_set(path: Path) -> bool:
+    """Whether a path is the folder of a set of bundles, not a bundle."""
+    return (path / ROUTER / MANIFEST).is_file()
 
 
 class BundleSet:
-    """The folder that the router stage writes: a bundle for each category, and the router.
+    """The folder that the stage `router` writes: a bundle for each category, and the router.
 
-    fingerprint: SHA-256 of the router's manifest, which names every bundle.
-    scorers: by category.
+    fingerprint: SHA-256 of the router's manifest, which lists every bundle by its own SHA-256.
+    scorers: the gauges, by category.
     """
 
     def __init__(self, folder: Path, *, threads: int | None = None, trust: Path | None = None) -> None:
-        """Load the router and all bundles. `threads` and `trust` are as in `Scorer`; the router is signed, too.
+        """Load the router and all bundles. `threads` and `trust` are as in `Scorer`; `trust` covers the router too.
 
         Raises:
-            IntegrityError: the router's files are not those that were written, or a bundle cannot be trusted or is not
-                the one that the set was made with.
+            IntegrityError: a file of the router was changed, a bundle cannot be trusted, or a bundle is not the one
+                with which the set was made.
         """
         manifest = read_sealed(folder / ROUTER)
         written = (folder / ROUTER / MANIFEST).read_bytes()
@@ -58,18 +58,18 @@ class BundleSet:
         try:
             self.categories = [CategoryRecord.from_dict(one) for one in manifest["categories"]]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise IntegrityError(f"{folder}: its router lists no categories that make sense ({error!r})") from error
+            raise IntegrityError(f"{folder}: the router's manifest lists no valid categories ({error!r})") from error
         if not self.categories or ROUTER_FILE not in manifest["files"]:
-            raise IntegrityError(f"{folder}: its router has no category or no {ROUTER_FILE}")
+            raise IntegrityError(f"{folder}: the router's manifest lists no category, or no file {ROUTER_FILE}")
         self._session = _session(folder / ROUTER / ROUTER_FILE, manifest["categories"], threads)
         self._limits = np.array([one.limit for one in self.categories])
         self.scorers = {one.name: self._scorer(one, threads, trust) for one in self.categories}
 
     def route(self, pixels: np.ndarray) -> Route:
-        """Where the image (h, w, 3) uint8 belongs.
+        """The category of an image (h, w, 3) uint8.
 
         Raises:
-            IntegrityError: a distance is not a number, or there is not one for each category.
+            IntegrityError: the router does not give one finite distance for each category.
         """
         try:
             (distances,) = self._session.run(["distances"], {"pixels": np.ascontiguousarray(pixels[None])})
@@ -77,7 +77,9 @@ class BundleSet:
             height, width = pixels.shape[:2]
             raise IntegrityError(f"{self.folder}: the router fails on {width} x {height} pixels: {error}") from error
         if distances.shape != (1, len(self.categories)) or not np.isfinite(distances).all():
-            raise IntegrityError(f"{self.folder}: the router gave {distances.tolist()}; expected one for each category")
+            raise IntegrityError(
+                f"{self.folder}: the router gave {distances.tolist()}; expected one finite distance for each category"
+            )
         (number,), (relative,) = nearest(distances, self._limits)
         (to,) = routed(distances, self._limits)
         name = self.categories[number].name
@@ -85,18 +87,20 @@ class BundleSet:
 
     def _scorer(self, record: CategoryRecord, threads: int | None, trust: Path | None) -> Scorer:
         if not PLAIN_NAME.fullmatch(record.name):
-            raise IntegrityError(f"{self.folder}: its router names the category {record.name!r}, no folder here")
+            raise IntegrityError(
+                f"{self.folder}: the router lists the category {record.name!r}, which is not the name of a folder"
+            )
         scorer = Scorer(self.folder / record.name, threads=threads, trust=trust)
         if (scorer.fingerprint, scorer.category) != (record.bundle, record.name):
             raise IntegrityError(
-                f"{self.folder / record.name} is the bundle {scorer.fingerprint[:12]} of {scorer.category}, the set "
-                f"was made with {record.bundle[:12]} of {record.name}; make the set anew"
+                f"{self.folder / record.name} is the bundle {scorer.fingerprint[:12]} of {scorer.category}, but the "
+                f"set was made with {record.bundle[:12]} of {record.name}; run the stage router again"
             )
         return scorer
 
 
 def sign_set(folder: Path, categories: Iterable[str], key: Path) -> str:
-    """Sign the router and every bundle of a set that was read, and return the key's id; raises as `sign` does."""
+    """Sign the router and every bundle of a set, and return the id of the key. Raises the errors of `bundle.sign`."""
     signature = signature_of((folder / ROUTER / MANIFEST).read_bytes(), key)
     write_text(folder / ROUTER / SIGNATURE, signature.decode())
     signed = [sign(folder / name, key).signer for name in categories]
@@ -104,16 +108,18 @@ def sign_set(folder: Path, categories: Iterable[str], key: Path) -> str:
 
 
 def _session(file: Path, categories: object, threads: int | None) -> onnxruntime.InferenceSession:
-    """The router's network, which must name the same categories as its manifest.
+    """The router's network, whose metadata must list the same categories as the manifest.
 
     Raises:
-        IntegrityError: it does not, or is no network.
+        IntegrityError: they do not, or onnxruntime cannot load the network.
     """
     try:
         session = open_session(file, threads=threads)
         own = json.loads(session.get_modelmeta().custom_metadata_map["gonogo.categories"])
     except (*NO_NETWORK, KeyError) as error:
-        raise IntegrityError(f"{file} is no network of a router: {error}") from error
+        raise IntegrityError(f"{file}: it cannot be loaded as the network of a router: {error}") from error
     if own != categories:
-        raise IntegrityError(f"{file}: the router's manifest and its network name different categories")
+        raise IntegrityError(
+            f"{file}: the network lists other categories than the router's manifest; one of them was changed"
+        )
     return session

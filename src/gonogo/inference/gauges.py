@@ -1,4 +1,4 @@
-"""What judges on the line: one gauge, or a set of them with a router that says which of them an image is for."""
+"""The gauges of the line: one bundle, or a set of bundles whose router selects one of them for each image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,18 +12,23 @@ from gonogo.inference.scorer import Scorer
 
 
 @dataclass(frozen=True)
-class Picked:
-    """The gauge for an image, None where it is for none of them, and what its row says of that."""
+class Selection:
+    """The gauge that judges an image.
+
+    scorer: the gauge; None if the image belongs to no category of the set.
+    row: what the image's row says of the selection: `category` and `threshold`, and for a set of bundles
+        `nearest_category` and `relative_distance`.
+    """
 
     scorer: Scorer | None
-    about: Mapping[str, Any]
+    row: Mapping[str, Any]
 
 
 class Gauges(Protocol):
     """One gauge or several.
 
-    fingerprint: SHA-256 that names all of them together.
-    is_one: whether every image is for the same one.
+    fingerprint: SHA-256 that identifies all of them together.
+    is_one: whether it is a single bundle, which judges every image.
     """
 
     fingerprint: str
@@ -31,47 +36,47 @@ class Gauges(Protocol):
 
     @property
     def scorers(self) -> Mapping[str, Scorer]:
-        """All of them, by category."""
+        """All gauges, by category."""
 
     @property
-    def unread(self) -> Mapping[str, Any]:
-        """What the row of an image that cannot be read says in place of `Picked.about`."""
+    def unreadable_row(self) -> Mapping[str, Any]:
+        """What the row of an image that cannot be read has in place of `Selection.row`."""
 
-    def pick(self, pixels: np.ndarray) -> Picked:
+    def select(self, pixels: np.ndarray) -> Selection:
         """The gauge for an image (h, w, 3) uint8."""
 
 
 class OneGauge:
-    """A bundle: every image is for it."""
+    """One bundle, which judges every image."""
 
     is_one = True
 
     def __init__(self, scorer: Scorer) -> None:
         self.fingerprint = scorer.fingerprint
         self.scorers = {scorer.category: scorer}
-        self.unread = {"category": scorer.category, "threshold": scorer.threshold}
-        self._picked = Picked(scorer, self.unread)
+        self.unreadable_row = {"category": scorer.category, "threshold": scorer.threshold}
+        self._selection = Selection(scorer, self.unreadable_row)
 
-    def pick(self, pixels: np.ndarray) -> Picked:
-        """It."""
-        return self._picked
+    def select(self, pixels: np.ndarray) -> Selection:
+        """The one gauge."""
+        return self._selection
 
 
 class RoutedGauges:
-    """A set of bundles: its router picks."""
+    """A set of bundles; its router selects the gauge for each image."""
 
     is_one = False
 
     def __init__(self, bundle_set: BundleSet) -> None:
         self.bundle_set = bundle_set
         self.fingerprint, self.scorers = bundle_set.fingerprint, bundle_set.scorers
-        self.unread = {"category": None, "threshold": None}
+        self.unreadable_row = {"category": None, "threshold": None}
 
-    def pick(self, pixels: np.ndarray) -> Picked:
-        """The gauge whose good images are nearest, or none where all are beyond their limits."""
+    def select(self, pixels: np.ndarray) -> Selection:
+        """The gauge of the category whose good images are nearest; none if the image is beyond every limit."""
         route = self.bundle_set.route(pixels)
         scorer = None if route.category is None else self.scorers[route.category]
-        return Picked(
+        return Selection(
             scorer,
             {
                 "category": route.category,
@@ -82,12 +87,12 @@ class RoutedGauges:
         )
 
 
-def open_gauges(place: Path, *, threads: int | None = None, trust: Path | None = None) -> Gauges:
-    """The gauge of a bundle, or all gauges of a set; the arguments are those of `Scorer`.
+def open_gauges(path: Path, *, threads: int | None = None, trust: Path | None = None) -> Gauges:
+    """The gauge of a bundle, or all gauges of a set of bundles. The arguments are those of `Scorer`.
 
     Raises:
-        IntegrityError: they cannot be trusted.
+        IntegrityError: the bundle, or a bundle of the set, is damaged or not signed as `trust` demands.
     """
-    if is_set(place):
-        return RoutedGauges(BundleSet(place, threads=threads, trust=trust))
-    return OneGauge(Scorer(place, threads=threads, trust=trust))
+    if is_set(path):
+        return RoutedGauges(BundleSet(path, threads=threads, trust=trust))
+    return OneGauge(Scorer(path, threads=threads, trust=trust))

@@ -1,12 +1,12 @@
-"""The gauge on the line: an image file becomes a verdict. Needs only onnxruntime, numpy and Pillow."""
+"""The gauge on the line: from an image file to a verdict. Needs only onnxruntime, numpy and Pillow."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime
@@ -23,24 +23,37 @@ from gonogo.inference.bundle import read_bundle
 from gonogo.inference.good_patches import MOSAIC, TABLE, GoodPatches
 
 BATCH_PIXELS = 4_000_000  # of all images that go through the network together; a larger image goes alone
-AGREED = ("category", "data_fingerprint", "localises", "probability", "regions", "threshold")  # in manifest and graph
+# Facts that the manifest and the network's metadata both have, and that must be equal.
+AGREED = ("category", "data_fingerprint", "localises", "probability", "regions", "threshold")
 
-# What onnxruntime raises on a file that is no network, or one that it cannot run.
+# What onnxruntime raises for a file that is not a network, or for a network that it cannot run.
 NO_NETWORK = (runtime.Fail, runtime.InvalidProtobuf, runtime.InvalidGraph, runtime.InvalidArgument, runtime.NoModel,
               runtime.NotImplemented, runtime.RuntimeException, runtime.EPFail, RuntimeError, ValueError)  # fmt: skip
 
 
+PASS: Literal["pass"] = "pass"
+REJECT: Literal["reject"] = "reject"
+UNKNOWN = "unknown"  # the label of an image that belongs to no category of a set of bundles; it has no score
+ERROR = "error"  # counts an image that cannot be read; its row has the key `error` and no `verdict`
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """What the gauge says of one image. `anomalous` is `score >= threshold`; the map is (h, w) float32.
+    """The gauge's decision on one image.
 
-    p_value: of a good part, the probability to score so high; a rejected one is rarer than all but so many good parts.
-    probability: of being defective, where the gauge was calibrated on labelled defects too; otherwise None.
-    uncertain: the score lies within the threshold's own confidence band, so that the verdict hangs on which good parts
-        were drawn to calibrate.
+    Attributes:
+        score: higher is more anomalous, in the detector's own unit.
+        threshold: of the score, in the same unit.
+        anomalous: whether `score >= threshold`.
+        p_value: the probability that a good part scores at least as high.
+        probability: that the part is defective, if the gauge was calibrated on labelled defects too; otherwise None.
+        uncertain: whether the score lies within the confidence band of the threshold, so that another draw of good
+            parts to calibrate on could have turned the verdict.
+        anomaly_map: (h, w) float32 of the image's size; higher is more anomalous.
+        rule: turns the map into regions.
 
-    Regions are computed when first asked for. They say where, and nothing about whether: a reject may have none, where
-    the part differs as a whole and no pixel stands out, and a pass may have some.
+    Regions are computed at their first use. They show where a part differs and do not decide the verdict: a rejected
+    part has no region if it differs as a whole and no pixel stands out, and a part that passes may have regions.
     """
 
     score: float
@@ -52,6 +65,23 @@ class Verdict:
     anomaly_map: np.ndarray
     rule: RegionRule
 
+    @property
+    def label(self) -> Literal["pass", "reject"]:
+        """The verdict in one word, as rows, folders and counters have it."""
+        return REJECT if self.anomalous else PASS
+
+    def row(self) -> dict[str, Any]:
+        """The verdict as JSON values: what every row, report and answer says of it."""
+        return {
+            "verdict": self.label,
+            "score": self.score,
+            "threshold": self.threshold,
+            "p_value": self.p_value,
+            "probability": self.probability,
+            "uncertain": self.uncertain,
+            "regions": [asdict(region) for region in self.regions],
+        }
+
     @cached_property
     def defect_mask(self) -> np.ndarray:
         """(h, w) bool: the pixels of all regions."""
@@ -59,26 +89,27 @@ class Verdict:
 
     @cached_property
     def regions(self) -> list[Region]:
-        """Where the part differs, highest peak first; none where the gauge does not localise."""
+        """The regions in which the part differs, highest peak first; empty if the gauge does not localise."""
         return find_regions(self.anomaly_map, self.defect_mask)
 
 
 class Scorer:
-    """A bundle that `gonogo` proved, loaded after its hashes were checked."""
+    """A bundle whose hashes were checked, loaded into onnxruntime: it scores images and judges them."""
 
     def __init__(self, bundle: Path, *, threads: int | None = None, trust: Path | None = None) -> None:
         """Load `bundle`, a folder or a `.gonogo` file.
 
         Args:
-            threads: of onnxruntime; None leaves the choice to it.
-            trust: file of a public key with whose private half the bundle must have been signed; None: whoever made it.
+            threads: number of onnxruntime's threads; None: onnxruntime chooses.
+            trust: file of a public key; a bundle that is not signed with its private half is refused. None: signatures
+                are not checked.
 
         Raises:
-            IntegrityError: a file is missing or changed, the bundle's format is another one, it has no threshold, its
-                network cannot be loaded, or the network's own record says something else than the manifest.
+            IntegrityError: a file is missing or was changed, the bundle's format is another one, it has no threshold,
+                its network cannot be loaded, or the network's metadata contradict the manifest.
         """
-        self._read = read = read_bundle(bundle, trust=trust)
-        self._place = bundle
+        self._bundle = read = read_bundle(bundle, trust=trust)
+        self._path = bundle
         self.manifest, self.fingerprint, self.signer = read.manifest, read.fingerprint, read.signer
         try:
             self.record = ThresholdRecord.from_dict(self.manifest["threshold"])
@@ -87,12 +118,12 @@ class Scorer:
             self.rule = RegionRule.from_dict(self.manifest["regions"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise IntegrityError(
-                f"{bundle}: its manifest has no threshold, or none that makes sense ({error}); such a bundle is refused"
+                f"{bundle}: the manifest has no valid threshold ({error!r}); export the bundle again"
             ) from error
         try:
             self._session = open_session(read.gauge, threads=threads)
         except NO_NETWORK as error:
-            raise IntegrityError(f"{bundle}: {ONNX_FILE} is no network that onnxruntime can load: {error}") from error
+            raise IntegrityError(f"{bundle}: onnxruntime cannot load {ONNX_FILE}: {error}") from error
         _require_agreement(self.manifest, self._session, bundle)
 
     @property
@@ -111,16 +142,16 @@ class Scorer:
     def score_files(
         self, paths: Iterable[Path], *, batch_size: int = 1, workers: int = 2
     ) -> Iterator[Verdict | ImageError]:
-        """Judge image files, each in its place: its verdict, or the error that says why it cannot be read.
+        """Judge image files in their order: for each its verdict, or the error that says why it cannot be read.
 
-        While one worker's images go through the network another decodes its own. At most `workers + 1` batches are
-        waiting with their maps, however many files there are.
+        While one worker's images go through the network, another worker decodes its own. At most `workers + 1` batches
+        with their maps are in memory, for any number of files.
 
         Args:
-            paths: read as they are needed, so that they may come from a generator.
-            batch_size: files that a worker takes; those of them that follow each other with one size go through the
-                network together, as long as they have no more than BATCH_PIXELS pixels.
-            workers: threads that decode and score, each with as many of onnxruntime's own as `threads` allows.
+            paths: consumed as they are needed, so that a generator will do.
+            batch_size: files that a worker takes at once. Consecutive images of one size go through the network
+                together, up to BATCH_PIXELS pixels.
+            workers: threads that decode and score, each with as many threads of onnxruntime as `threads` says.
 
         Raises:
             ConfigError: `batch_size` or `workers` is below 1.
@@ -164,37 +195,38 @@ class Scorer:
         return self.judge(*self.run(pixels))
 
     def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scores (n,) and maps (n, h, w) of pixels, as in `run_session`."""
+        """Scores (n,) and maps (n, h, w) of a batch of pixels; see `run_session`."""
         return run_session(self._session, pixels)
 
     def run_matched(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """What `run` gives, and the number of the good patch that is nearest to each cell, (n, ch, cw) int64.
+        """As `run`, and for each cell of the image the number of the nearest good patch, (n, ch, cw) int64.
 
-        The cells cover the image; `good_patches` has what the numbers mean. None where the gauge remembers no patches.
+        The cells are a grid over the whole image; the numbers are those of `good_patches`. The third value is None if
+        the detector has no memory bank.
         """
         return run_matched(self._session, pixels)
 
     @cached_property
     def good_patches(self) -> GoodPatches | None:
-        """The good patches that scores are distances to; None where the gauge remembers none, or the bundle has none.
+        """The good patches of the memory bank; None if the detector has no bank, or the bundle no pictures of it.
 
         Raises:
-            IntegrityError: what the bundle has of them makes no sense.
+            IntegrityError: the bundle's files of them are incomplete or contradict each other.
         """
-        found = {TABLE, MOSAIC} & set(self._read.files)
+        found = {TABLE, MOSAIC} & set(self._bundle.files)
         if not found:
             return None
         if len(found) == 1:
-            raise IntegrityError(f"{self._place}: {TABLE} and {MOSAIC} go together, it has {found.pop()} alone")
-        if not _remembers(self._session):
-            raise IntegrityError(f"{self._place}: it has {TABLE}, and a network that names no good patch")
-        return GoodPatches(self._read.bytes_of(TABLE), self._read.bytes_of(MOSAIC), self._place)
+            raise IntegrityError(f"{self._path}: expected both {TABLE} and {MOSAIC}, got {found.pop()} alone")
+        if not _gives_nearest(self._session):
+            raise IntegrityError(f"{self._path}: it has {TABLE}, but its network gives no nearest good patches")
+        return GoodPatches(self._bundle.bytes_of(TABLE), self._bundle.bytes_of(MOSAIC), self._path)
 
     def judge(self, scores: np.ndarray, maps: np.ndarray) -> list[Verdict]:
         """Verdicts of scores (n,), each with its map.
 
         Raises:
-            IntegrityError: a score is not a number; it would compare with no threshold and pass.
+            IntegrityError: a score is not a finite number; compared with the threshold it would pass.
         """
         if not np.isfinite(scores).all():
             raise IntegrityError(f"{self.category}: the bundle gave the score {scores[~np.isfinite(scores)][0]}")
@@ -214,13 +246,13 @@ class Scorer:
 
 
 def _require_agreement(manifest: dict[str, Any], session: onnxruntime.InferenceSession, bundle: Path) -> None:
-    """Refuse a manifest that says of the gauge what the ONNX file, which parity has proven, does not say of itself."""
-    told = session.get_modelmeta().custom_metadata_map
+    """Refuse a manifest that contradicts the metadata inside the ONNX file, which is the one that parity compared."""
+    metadata = session.get_modelmeta().custom_metadata_map
     for key in AGREED:
         try:
-            own = json.loads(told[f"gonogo.{key}"])
+            own = json.loads(metadata[f"gonogo.{key}"])
         except (KeyError, ValueError) as error:
-            raise IntegrityError(f"{bundle}: {ONNX_FILE} does not say its {key}; export again") from error
+            raise IntegrityError(f"{bundle}: the metadata of {ONNX_FILE} lack {key}; export again") from error
         if key not in manifest or own != manifest[key]:
             raise IntegrityError(
                 f"{bundle}: manifest and {ONNX_FILE} disagree on {key}; one of them was changed or is of another bundle"
@@ -251,12 +283,12 @@ def run_matched(
     session: onnxruntime.InferenceSession, pixels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """As `run_session`, and the numbers (n, ch, cw) int64 of the bank's nearest entries where the graph gives them."""
-    if not _remembers(session):
+    if not _gives_nearest(session):
         return *run_session(session, pixels), None
     require_pixels(pixels)
     scores, maps, nearest = session.run(["score", "anomaly_map", "nearest"], {"pixels": np.ascontiguousarray(pixels)})
     return scores, maps, nearest
 
 
-def _remembers(session: onnxruntime.InferenceSession) -> bool:
+def _gives_nearest(session: onnxruntime.InferenceSession) -> bool:
     return any(output.name == "nearest" for output in session.get_outputs())

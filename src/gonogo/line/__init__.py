@@ -1,4 +1,4 @@
-"""What is done with a bundle beside the line: score, watch, verify, explain. Needs onnxruntime, numpy and Pillow alone.
+"""Work with a bundle beside the line: score, watch, sort, post, verify, explain.
 
-A door (`score`, `verify`, `explain`) reads what `arguments` asks for; the other files are what it is made of.
+Needs onnxruntime, numpy and Pillow alone; `gonogo.cli.commands` has the commands.
 """

@@ -1,7 +1,7 @@
-"""From what a person names to images: files, folders, globs, names on standard input, videos and cameras.
+"""The images that arguments name: files, folders, globs, names on standard input, videos and cameras.
 
-Nothing is read ahead of its turn, so that a million files need no more memory than ten; of a folder, the names in it.
-What names nothing is an item with an error, so that the others are still judged.
+Items are made as they are needed, so that a million files need no more memory than ten; of a folder, its names are
+held. An argument that names no image gives an item with an error, so that the others are still judged.
 """
 
 import glob
@@ -29,11 +29,11 @@ STDIN = "-"
 class Item:
     """One image to judge.
 
-    name: what its row calls it.
-    path: its file; None of a frame of a video or camera.
-    within: its place below the folder that was named, or its file's name.
-    pixels: (h, w, 3) uint8 of a frame.
-    error: why there is no image.
+    name: the value of `file` in its row.
+    path: its file; None for a frame of a video or camera.
+    within: its path relative to the folder that was named, or its file's name.
+    pixels: (h, w, 3) uint8, for a frame.
+    error: why there is no image; None if there may be one.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Item:
 
     @cached_property
     def key(self) -> str:
-        """32 hex digits that name this content in this place: a file that is written anew is another one."""
+        """32 hex digits of name, size and time of change: a file that is written again has another key."""
         try:
             stat = None if self.path is None else self.path.stat()
         except (OSError, ValueError):
@@ -53,30 +53,30 @@ class Item:
         return hashlib.sha256(f"{self.name}\0{stamp}".encode(errors="surrogateescape")).hexdigest()[:32]
 
 
-def items(places: Sequence[str], *, every: int = 1, without: Sequence[Path] = ()) -> Iterator[Item]:
-    """The images of `places`, in their order.
+def items(arguments: Sequence[str], *, every: int = 1, without: Sequence[Path] = ()) -> Iterator[Item]:
+    """The images that the arguments name, in their order.
 
     Args:
-        places: files; folders, which give the images at any depth, by name; globs, where there is no file of that name;
-            `-`, names on standard input, one a line; video files, and `camera:0`, the first camera.
-        every: of a video or camera, only each so-many-th frame.
-        without: folders that are passed over where they lie below another.
+        arguments: files; folders, which give the images at any depth, by name; globs, unless a file has that name;
+            `-`, for names on standard input, one a line; video files, and `camera:0`, the first camera.
+        every: each how many-th frame of a video or camera is an image.
+        without: folders that are left out where they lie below another.
 
     Raises:
         MissingExtraError: a video or camera is named, and OpenCV is not installed.
     """
-    skipped = {os.path.abspath(folder) for folder in without}  # noqa: PTH100  links stay what the user named
-    for place in places:
-        if place == STDIN:
+    skipped = {os.path.abspath(folder) for folder in without}  # noqa: PTH100  a link stays the path that the user named
+    for argument in arguments:
+        if argument == STDIN:
             for line in sys.stdin:
                 if name := line.rstrip("\r\n"):
                     yield from _named(name, every, skipped)
         else:
-            yield from _named(place, every, skipped)
+            yield from _named(argument, every, skipped)
 
 
 def walk(folder: Path, skipped: set[str]) -> Iterator[Path]:
-    """Files with an image's suffix in the folder and below, by name; no hidden ones, and through no linked folder.
+    """Files with the suffix of an image in a folder and below, by name; hidden files and linked folders are left out.
 
     Raises:
         OSError: a folder cannot be listed.
@@ -126,7 +126,7 @@ def _in_folder(folder: Path, skipped: set[str]) -> Iterator[Item]:
 
 
 def _frames(place: str, every: int) -> Iterator[Item]:
-    """Frames of a video, or of a camera until the command is stopped, as RGB."""
+    """RGB frames of a video, or of a camera until the command is stopped."""
     try:
         import cv2
     except ImportError as error:
@@ -146,13 +146,11 @@ def _frames(place: str, every: int) -> Iterator[Item]:
     finally:
         capture.release()
     if index == 0:
-        yield Item(
-            place, None, Path(name), error=f"{place} gives no frame; expected a video, or a camera that is there"
-        )
+        yield Item(place, None, Path(name), error=f"{place} gives no frame; expected a video or a connected camera")
 
 
 def pixels_of(item: Item) -> np.ndarray:
-    """The pixels of what was asked for.
+    """The pixels (h, w, 3) uint8 of an item.
 
     Raises:
         ImageError: it cannot be read.

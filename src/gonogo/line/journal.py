@@ -1,6 +1,6 @@
-"""A file of rows that survives a kill: JSON lines, appended in batches that are on the disk before anything follows.
+"""A file of rows that survives a kill: JSON lines, appended in batches that are on the disk before what follows.
 
-A kill can leave one torn line, the last. The next start removes it, and judges that image again.
+A kill can leave an incomplete last line. The next start removes it, and judges that image again.
 """
 
 import json
@@ -11,11 +11,12 @@ from typing import Any
 
 from gonogo.errors import DataError, IntegrityError
 from gonogo.files import sync_folder
+from gonogo.inference.scorer import ERROR
 from gonogo.line.inputs import Item
 
 try:
     import fcntl
-except ImportError:  # Windows: two starts at once are the user's to avoid
+except ImportError:  # Windows has no such lock: a second start on the same file is not refused there
     fcntl = None  # type: ignore[assignment]
 
 Row = dict[str, Any]
@@ -25,17 +26,20 @@ class Journal:
     """The rows of one bundle in one file.
 
     Attributes:
-        verdicts: of each row's key, `pass`, `reject` or `error`; about 150 bytes of memory for each row.
-        uncertain: keys whose verdict is uncertain.
-        unmoved: by name, rows of files that were to be moved and are still where they were.
+        verdicts: the label of each row's verdict, by the row's key; about 150 bytes of memory for each row.
+        uncertain: keys of the rows whose verdict is uncertain.
+        unmoved: rows whose file was to be moved and is still in its old place, by the file's name.
     """
 
     def __init__(self, path: Path, *, fingerprint: str) -> None:
-        """Open the file, mend its end and read its rows; made if it is not there.
+        """Open the file, or make it; remove an incomplete last line and read the rows.
+
+        Args:
+            fingerprint: of the bundle or set of bundles, which every row must name.
 
         Raises:
-            DataError: it has rows of another bundle, another start is at work in it, or it cannot be opened.
-            IntegrityError: a line that is not the last is no row.
+            DataError: it has rows of another bundle, another process is writing it, or it cannot be opened.
+            IntegrityError: a line before the last is not a row.
         """
         self.path = path
         self.verdicts: dict[bytes, str] = {}
@@ -47,14 +51,14 @@ class Journal:
             if fcntl is not None:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise DataError(f"{path} is in use by another start; wait for its end, or name another file") from error
+            raise DataError(f"{path} is in use by another process; wait for its end, or name another file") from error
         except OSError as error:
             raise DataError(f"{path} cannot be opened: {error.strerror or error}") from error
         self._read(fingerprint)
         sync_folder(path.parent)
 
     def append(self, rows: Sequence[Row]) -> None:
-        """Add the rows, and return when they are on the disk."""
+        """Add rows; they are on the disk when this returns."""
         self._file.write(b"".join(json.dumps(row, allow_nan=False).encode() + b"\n" for row in rows))
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -62,36 +66,39 @@ class Journal:
             self._remember(row)
 
     def close(self) -> None:
-        """Let another start have the file."""
+        """Close the file, so that another process can use it."""
         self._file.close()
 
     def _read(self, fingerprint: str) -> None:
         self._file.seek(0)
-        whole = 0  # bytes of rows that are whole
-        torn: int | None = None  # number of a line that is no row
+        n_bytes = 0  # of the complete rows
+        incomplete: int | None = None  # number of a line that is not a row
         for number, line in enumerate(self._file, start=1):
-            if torn is not None:
-                raise IntegrityError(f"{self.path}, line {torn} is no row; the file was changed: name another one")
-            row = _row(line)
+            if incomplete is not None:
+                raise IntegrityError(
+                    f"{self.path}, line {incomplete} is not a row of gonogo score; the file was changed: name another "
+                    "file"
+                )
+            row = _parse_row(line)
             if row is None:
-                torn = number
+                incomplete = number
                 continue
             if row["bundle"] != fingerprint:
                 raise DataError(
                     f"{self.path} has rows of the bundle {row['bundle'][:12]}, this is {fingerprint[:12]}; "
                     "name another file"
                 )
-            whole += len(line)
+            n_bytes += len(line)
             self._remember(row)
             if "moved_to" in row:
                 self._check_moved(row)
-        if torn is not None:
-            self._file.truncate(whole)
+        if incomplete is not None:
+            self._file.truncate(n_bytes)
         self._file.seek(0, os.SEEK_END)
 
     def _remember(self, row: Row) -> None:
         key = bytes.fromhex(row["key"])
-        self.verdicts[key] = row.get("verdict", "error")
+        self.verdicts[key] = label_of(row)
         if row.get("uncertain"):
             self.uncertain.add(key)
 
@@ -102,11 +109,16 @@ class Journal:
             self.unmoved[row["file"]] = row
 
 
-def _row(line: bytes) -> Row | None:
-    """The row, or None where the line is torn."""
+def label_of(row: Row) -> str:
+    """`pass`, `reject` or `unknown`; `error` for the row of an image that could not be read."""
+    return str(row.get("verdict", ERROR))
+
+
+def _parse_row(line: bytes) -> Row | None:
+    """The row in a line; None if the line is not a complete row."""
     try:
         row = json.loads(line)
     except ValueError:
         return None
-    whole = line.endswith(b"\n") and isinstance(row, dict) and {"file", "key", "bundle"} <= set(row)
-    return row if whole else None
+    complete = line.endswith(b"\n") and isinstance(row, dict) and {"file", "key", "bundle"} <= set(row)
+    return row if complete else None

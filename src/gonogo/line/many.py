@@ -1,7 +1,8 @@
-"""Very many images, of folders or buckets, scored by a bundle on a cluster into Parquet files. Torch is not needed.
+"""Very many images of folders or buckets, scored by a bundle on a cluster into Parquet files. Needs no torch.
 
-A part is a list of images and becomes one file, whole or absent, whose name follows from the list: done twice, it is
-the same file. A second start reads which images have a row, and scores the others.
+The images are divided into parts. The rows of a part become one file, which is written whole or not at all and whose
+name is a hash of the list of images: a part that is scored twice gives the same file. A second start reads which images
+have a row, and scores the others.
 """
 
 import hashlib
@@ -21,10 +22,10 @@ from gonogo.compute.read_ahead import read_ahead
 from gonogo.errors import DataError, ImageError, IntegrityError, MissingExtraError
 from gonogo.files import read_sealed, sha256_of
 from gonogo.images.reading import SUFFIXES, decode
-from gonogo.inference.scorer import Scorer
+from gonogo.inference.scorer import REJECT, Scorer
 
-LEAST_PART, MOST_PART = 16, 1000  # images of a part
-PARTS_PER_WORKER = 8  # where their size allows: what a worker that dies has to do again, and an even end
+LEAST_PART, MOST_PART = 16, 1000  # images in a part
+PARTS_PER_WORKER = 8  # unless parts get too small or large; small parts lose less when a worker dies
 SUFFIX = ".parquet"
 FIELDS = {
     "path": "string",
@@ -42,30 +43,35 @@ FIELDS = {
 
 @dataclass(frozen=True)
 class Counts:
-    """Rows that are there in the end, and how many of them this start wrote."""
+    """Images by their verdict; n_files counts all of them, n_new those that this start scored."""
 
     n_files: int
     n_new: int
     n_rejected: int
     n_errors: int
 
+    @property
+    def n_passed(self) -> int:
+        """Images that passed."""
+        return self.n_files - self.n_rejected - self.n_errors
+
 
 def score_many(
     bundle: Path, places: Sequence[str], out: str, *, cluster: Cluster, progress: Callable[[int, int], None]
 ) -> Counts:
-    """Have the cluster score every image of `places` that has no row in `out` yet; write one row for each.
+    """Score on the cluster every image of `places` that has no row in `out` yet, and write a row for each.
 
-    A row has `FIELDS`: path, score, threshold, verdict (pass or reject), p_value and uncertain as in `Verdict`,
-    n_regions, error and bundle, the SHA-256 of the bundle's manifest. Of an image that cannot be read it has an error,
-    and of what a verdict says nothing but the threshold. A score is that of `Scorer.score_image` with one thread.
+    A row has `FIELDS`: the values of `Verdict.row` with the number of its regions, and `bundle`, the SHA-256 of the
+    bundle's manifest. The row of an image that cannot be read has `error` and of a verdict only the threshold. A score
+    is that of `Scorer.score_image` with one thread.
 
     Args:
         places: files, folders with images at any depth, or URIs of them that pyarrow knows, such as s3://bucket/folder.
-        out: a folder or a URI; made if it is not there.
-        progress: called with (images done, images to do) by this start.
+        out: a folder or a URI; it is made if it does not exist.
+        progress: called with the numbers of images that this start has scored and has to score.
 
     Raises:
-        DataError: there is no such place or no image in it, or `out` has rows of another bundle.
+        DataError: a place does not exist or has no image, or `out` has rows of another bundle.
         IntegrityError: the bundle cannot be trusted, or after the last part an image has not exactly one row.
     """
     read_sealed(bundle)
@@ -94,23 +100,23 @@ def score_many(
     rows = _rows(out, ["path", "verdict", "error"])
     if len(rows["path"]) != len(known) or set(rows["path"]) != known:
         raise IntegrityError(
-            f"{out} has {len(rows['path'])} rows, expected one for each of {len(known)} images; was another start at "
-            "work in it, or a file removed? Start again with another folder"
+            f"{out} has {len(rows['path'])} rows, expected one for each of {len(known)} images; another process wrote "
+            "into it, or a file was removed: start again with another folder"
         )
     mine = [(v, e) for path, v, e in zip(rows["path"], rows["verdict"], rows["error"], strict=True) if path in named]
-    n_rejected, n_errors = sum(v == "reject" for v, _ in mine), sum(e is not None for _, e in mine)
+    n_rejected, n_errors = sum(v == REJECT for v, _ in mine), sum(e is not None for _, e in mine)
     return Counts(len(mine), n_done, n_rejected, n_errors)
 
 
 class _Scoring:
-    """What a worker does: scores the images of a part and writes their rows."""
+    """The work on a part, done by a worker of the cluster: score its images and write their rows."""
 
     def __init__(self, bundle: dict[str, bytes], fingerprint: str, out: str) -> None:
         self.bundle, self.fingerprint, self.out = bundle, fingerprint, out
 
     @cached_property
     def scorer(self) -> Scorer:
-        """Made where it is used; one image at a time on one thread, so that the cluster's size changes no bit."""
+        """Loaded by each worker; on one thread scores are equal to the last bit for any number of workers."""
         with tempfile.TemporaryDirectory() as folder:
             for name, data in self.bundle.items():
                 Path(folder, name).write_bytes(data)
@@ -121,29 +127,21 @@ class _Scoring:
         system = _system(root)
         rows: dict[str, list[Any]] = {name: [] for name in FIELDS}
         for key, data in zip(keys, read_ahead(lambda key: _bytes(system, key), keys), strict=True):
-            row = {"path": _name(root, key), "bundle": self.fingerprint} | self._judged(_name(root, key), data)
+            row = {"path": _name(root, key), "bundle": self.fingerprint} | self._verdict_row(_name(root, key), data)
             for name, values in rows.items():
                 values.append(row.get(name))
         name = hashlib.sha256("\n".join([self.fingerprint, *rows["path"]]).encode()).hexdigest()[:24]
         _write(self.out, f"part-{name}{SUFFIX}", rows)
         return {"n": np.array(len(keys))}
 
-    def _judged(self, name: str, data: bytes | str) -> dict[str, Any]:
+    def _verdict_row(self, name: str, data: bytes | str) -> dict[str, Any]:
         try:
             if isinstance(data, str):
                 raise ImageError(f"{name} cannot be read as an image: {data}")
             verdict = self.scorer.score_pixels(decode(data, Path(name))[0][None])[0]
         except ImageError as error:
             return {"error": str(error), "threshold": self.scorer.threshold}
-        return {
-            "score": verdict.score,
-            "threshold": verdict.threshold,
-            "verdict": "reject" if verdict.anomalous else "pass",
-            "p_value": verdict.p_value,
-            "probability": verdict.probability,
-            "uncertain": verdict.uncertain,
-            "n_regions": len(verdict.regions),
-        }
+        return verdict.row() | {"n_regions": len(verdict.regions)}
 
 
 def _files(bundle: Path) -> list[Path]:
@@ -161,26 +159,26 @@ def _arrow() -> Any:
 
 @lru_cache(maxsize=8)
 def _system(place: str) -> Any:
-    """The file system that `place` lies on."""
+    """The file system of a place."""
     fs = _arrow().fs
     return fs.FileSystem.from_uri(place)[0] if "://" in place else fs.LocalFileSystem()
 
 
 def _key(place: str) -> str:
-    """What the file system calls `place`."""
+    """The path of a place within its file system."""
     if "://" not in place:
-        return os.path.abspath(place)  # noqa: PTH100  Path.resolve would follow links, and the user names the link
+        return os.path.abspath(place)  # noqa: PTH100  Path.resolve would follow the links that the user named
     key: str = _arrow().fs.FileSystem.from_uri(place)[1]
     return key
 
 
 def _name(root: str, key: str) -> str:
-    """The path that a row has for `key` of the place `root`."""
+    """The path in the row of the image `key` of the place `root`."""
     return f"{root.partition('://')[0]}://{key}" if "://" in root else key
 
 
 def _listed(place: str) -> tuple[str, list[str]]:
-    """The place, and the keys of its images, sorted."""
+    """A place, and the keys of its images, sorted."""
     fs, system, key = _arrow().fs, _system(place), _key(place)
     try:
         info = system.get_file_info(key)
@@ -196,7 +194,7 @@ def _listed(place: str) -> tuple[str, list[str]]:
 
 
 def _bytes(system: Any, key: str) -> bytes | str:
-    """The whole file, or why it cannot be read."""
+    """The content of a file, or as text why it cannot be read."""
     try:
         with system.open_input_file(key) as file:
             data: bytes = file.read()
@@ -206,7 +204,7 @@ def _bytes(system: Any, key: str) -> bytes | str:
 
 
 def _write(out: str, name: str, rows: dict[str, list[Any]]) -> None:
-    """Write the file whole or not at all: a bucket shows it when it is closed, on a disk it is renamed to its name."""
+    """Write a file whole or not at all: a bucket shows a file when it is closed; on a disk it is renamed at the end."""
     pa, system, folder = _arrow(), _system(out), _key(out)
     schema = pa.schema([(field, getattr(pa, kind)()) for field, kind in FIELDS.items()])
     buffer = pa.BufferOutputStream()
@@ -221,7 +219,7 @@ def _write(out: str, name: str, rows: dict[str, list[Any]]) -> None:
 
 
 def _rows(out: str, columns: list[str]) -> dict[str, list[Any]]:
-    """All rows in `out`, or none where there is no such folder."""
+    """These columns of all rows in `out`; empty if there is no such folder."""
     pa, system = _arrow(), _system(out)
     rows: dict[str, list[Any]] = {name: [] for name in columns}
     try:

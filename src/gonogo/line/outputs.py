@@ -1,4 +1,4 @@
-"""What becomes of a row: a line for people, JSON lines, CSV, Parquet; and the pictures of a verdict."""
+"""Where rows are written (a line of text, JSON lines, CSV, Parquet), and the pictures of a verdict."""
 
 import csv
 import json
@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 import numpy as np
-from PIL import Image
 
 from gonogo.calibration.regions import dilated
 from gonogo.errors import ConfigError, DataError, MissingExtraError
 from gonogo.images.colours import OUTLINE, map_colours
 from gonogo.images.reading import write_png
-from gonogo.inference.scorer import Verdict
+from gonogo.inference.scorer import PASS, UNKNOWN, Verdict
 from gonogo.line.inputs import Item
 from gonogo.line.journal import Row
 
-MAP_UNIT = 10_000  # the value of a map's pixel that has the gauge's threshold
-GROUP = 4096  # rows that Parquet writes together
+MAP_UNIT = 10_000  # the value of the threshold in a map of 16 bits
+GROUP = 4096  # rows of a row group of Parquet
 COLUMNS = {
     "file": "string",
     "category": "string",
@@ -37,29 +36,33 @@ COLUMNS = {
 
 
 class Sink(Protocol):
-    """Where rows go, one after the other."""
+    """Takes rows, one after the other."""
 
     def write(self, row: Row) -> None:
-        """Take a row."""
+        """Write a row."""
 
     def close(self) -> None:
-        """Make what was written visible."""
+        """Finish the output; a file gets its name now."""
 
 
-class Lines:
-    """Verdicts for people on standard output, unless there is another place for them; complaints on standard error."""
+class TextLines:
+    """A line of text for each row: verdicts on standard output, errors on standard error.
+
+    localises: whether the gauges localise, so that a reject without a region is worth saying.
+    verdicts: False: only errors are printed, since verdicts are written elsewhere.
+    """
 
     def __init__(self, *, localises: bool, verdicts: bool = True) -> None:
         self.localises, self.verdicts = localises, verdicts
 
     def write(self, row: Row) -> None:
         if "error" in row:
-            _say(row["error"], sys.stderr)
+            _print(row["error"], sys.stderr)
         elif self.verdicts:
-            _say(line_of(row, localises=self.localises), sys.stdout)
+            _print(line_of(row, localises=self.localises), sys.stdout)
 
     def close(self) -> None:
-        """All of it was seen."""
+        """Nothing is left to write."""
 
 
 class JsonLines:
@@ -69,11 +72,11 @@ class JsonLines:
         print(json.dumps(row, allow_nan=False), flush=True)
 
     def close(self) -> None:
-        """All of it was seen."""
+        """Nothing is left to write."""
 
 
-class Kept:
-    """Rows in memory, for the one JSON object that has all of them."""
+class RowList:
+    """Rows in memory, for the one JSON object of `--json`."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
@@ -82,11 +85,11 @@ class Kept:
         self.rows.append(row)
 
     def close(self) -> None:
-        """They are in `rows`."""
+        """Nothing is left to write; the rows are in `rows`."""
 
 
 class Csv:
-    """A CSV file with COLUMNS; it has its name when the run is over, and `.partial` behind it until then."""
+    """A CSV file with COLUMNS. Until the end of the run its name ends in `.partial`."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._partial = path, path.with_name(path.name + ".partial")
@@ -107,7 +110,7 @@ class Csv:
 
 
 class Parquet:
-    """A Parquet file with COLUMNS, whole at the end as that of `Csv`.
+    """A Parquet file with COLUMNS. Until the end of the run its name ends in `.partial`.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
@@ -145,8 +148,8 @@ class Parquet:
             self._rows.clear()
 
 
-def _say(text: str, stream: TextIO) -> None:
-    """Print it; a file's name may have bytes that the stream has no letter for."""
+def _print(text: str, stream: TextIO) -> None:
+    """Print text; characters of a file's name that the stream cannot encode are escaped."""
     encoding = stream.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
 
@@ -158,16 +161,16 @@ def _flat(row: Row) -> Row:
 
 
 def line_of(row: Row, *, localises: bool) -> str:
-    """One image for people: verdict, score, file; of a reject also how many regions it has and where the first lies."""
-    if row["verdict"] == "unknown":
-        return f"{'unknown':18}  {row['file']}  {_nearest(row)}"
+    """A row as text: verdict, score and file; for a reject also the number of its regions and the box of the first."""
+    if row["verdict"] == UNKNOWN:
+        return f"{UNKNOWN:18}  {row['file']}  {_nearest(row)}"
     word = row["verdict"] + ("?" if row["uncertain"] else "")
     text = f"{word:7} {row['score']:<10.6g}  {row['file']}"
     if "nearest_category" in row:
         text += f"  {row['category']}"
     if row["probability"] is not None:
         text += f"  defective with {row['probability']:.1%}"
-    if row["verdict"] == "pass" or not (localises or row["regions"]):
+    if row["verdict"] == PASS or not (localises or row["regions"]):
         return text
     if not row["regions"]:
         return f"{text}  no region"
@@ -178,18 +181,18 @@ def line_of(row: Row, *, localises: bool) -> str:
 
 
 def _nearest(row: Row) -> str:
-    return f"nearest is {row['nearest_category']}, {row['relative_distance']:.3g} times as far as its parts may be"
+    return f"nearest is {row['nearest_category']}, at {row['relative_distance']:.3g} times its limit"
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """PNG files of each verdict, in the folders that are not None.
+    """Folders into which pictures of each verdict are written as PNG; None: no such pictures.
 
     A file is called `NAME-KEY.png`, by the image's name and twelve digits of its key, so that no two images share it.
 
-    maps: (h, w) of 16 bits; MAP_UNIT is the threshold.
-    masks: (h, w), 255 where a region is.
-    overlays: the image with its map's colours, and a line around each region.
+    maps: as `map_16_bit` gives them.
+    masks: (h, w), 255 inside regions and 0 elsewhere.
+    overlays: as `overlay` gives them.
     """
 
     maps: Path | None = None
@@ -197,23 +200,21 @@ class Pictures:
     overlays: Path | None = None
 
     def require_unit(self, threshold: float) -> None:
-        """Do nothing, or refuse maps of a gauge whose threshold is no unit.
+        """Do nothing if maps can be written as multiples of the threshold, or are not written.
 
         Raises:
-            ConfigError: maps are asked for, and the threshold is not above 0.
+            ConfigError: maps are to be written, and the threshold is not above 0.
         """
         if self.maps is not None and threshold <= 0:
-            raise ConfigError(f"--maps are in parts of the threshold, which is {threshold:g}; it must be above 0")
+            raise ConfigError(f"--maps writes multiples of the threshold, which is {threshold:g}; it must be above 0")
 
     def draw(self, item: Item, pixels: np.ndarray, verdict: Verdict) -> dict[str, str]:
-        """Write the pictures, and return where each is."""
+        """Write the pictures; their paths, by what they show: `map`, `mask`, `overlay`."""
         name = f"{item.within.name}-{item.key[:12]}.png"
         written = {}
         if self.maps is not None:
             written["map"] = str(self.maps / name)
-            relative = np.clip(verdict.anomaly_map / verdict.threshold * MAP_UNIT, 0, 65535)
-            self.maps.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(relative.round().astype(np.uint16)).save(self.maps / name, format="PNG")
+            write_png(self.maps / name, map_16_bit(verdict))
         if self.masks is not None:
             written["mask"] = str(self.masks / name)
             write_png(self.masks / name, verdict.defect_mask)
@@ -223,8 +224,14 @@ class Pictures:
         return written
 
 
+def map_16_bit(verdict: Verdict) -> np.ndarray:
+    """(h, w) uint16: the anomaly map, where MAP_UNIT is the threshold, which must be above 0; values end at 65,535."""
+    relative = np.clip(verdict.anomaly_map / verdict.threshold * MAP_UNIT, 0, 65535)
+    return np.asarray(relative.round().astype(np.uint16))
+
+
 def overlay(pixels: np.ndarray, verdict: Verdict) -> np.ndarray:
-    """(h, w, 3) uint8: the image with its map's colours, and a line around each region."""
+    """(h, w, 3) uint8: the image under the colours of its map, with a line around each region."""
     mixed = pixels // 2 + map_colours(verdict.anomaly_map, verdict.threshold) // 2
     mixed[dilated(verdict.defect_mask, 1) & ~verdict.defect_mask] = OUTLINE
     return np.asarray(mixed)

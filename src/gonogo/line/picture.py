@@ -1,4 +1,4 @@
-"""The picture of an explanation: what was judged, where it differs, and beside each place the nearest good patch."""
+"""The picture of an explanation: the image, its map, and its highest places, each beside the nearest good patch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,15 +14,17 @@ from gonogo.inference.scorer import Verdict
 from gonogo.line.outputs import overlay
 
 PANEL, TILE, GAP, HEADER, CAPTION = 420, 150, 14, 62, 20  # pixels
-NAMES = 300  # wide, for what is said beside a pair
+NAMES = 300  # pixels, width of the text beside a pair
 MOST_PAIRS = 12
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A place of the image, its map's value, and the good patch nearest to it; pictures are (s, s, 3) uint8.
+    """A place of the image and the good patch nearest to it.
 
-    box: the cell of the image that the good patch is nearest to.
+    box: (x, y, width, height) of the place in pixels of the image.
+    peak: the highest value of the anomaly map there.
+    picture: (s, s, 3) uint8, the place and its surroundings, on the scale of the picture of the good patch.
     """
 
     box: Box
@@ -32,11 +34,11 @@ class Pair:
 
 
 def write_picture(path: Path, name: str, pixels: np.ndarray, verdict: Verdict, pairs: Sequence[Pair]) -> None:
-    """Write a PNG: the image (h, w, 3) with its places numbered, the map and regions, and up to MOST_PAIRS pairs."""
+    """Write a PNG: the image (h, w, 3) with numbered places, the map with its regions, and up to MOST_PAIRS pairs."""
     pairs = pairs[:MOST_PAIRS]
     scale = PANEL / max(pixels.shape[:2])
     width, height = (max(1, round(n * scale)) for n in (pixels.shape[1], pixels.shape[0]))
-    beside = height > 0.75 * width and not pairs  # the panels side by side, where nothing else is
+    beside = height > 0.75 * width and not pairs  # whether the panels stand side by side
     column = 2 * (CAPTION + height + GAP)
     rows = len(pairs) * (TILE + GAP) + CAPTION
     right = 2 * (TILE + GAP) + NAMES if pairs else (PANEL if beside else 0)
@@ -44,17 +46,16 @@ def write_picture(path: Path, name: str, pixels: np.ndarray, verdict: Verdict, p
     canvas = Image.new("RGB", (GAP + PANEL + GAP + right + GAP, HEADER + tall), PAPER)
     draw = ImageDraw.Draw(canvas)
     small, bold = ImageFont.load_default(13), ImageFont.load_default(19)
-    word, colour = ("REJECT", REJECT) if verdict.anomalous else ("PASS", PASS)
-    draw.text((GAP, 8), word, fill=colour, font=bold)
+    draw.text((GAP, 8), verdict.label.upper(), fill=REJECT if verdict.anomalous else PASS, font=bold)
     draw.text((GAP + 90, 12), name, fill=INK, font=small)
     sign = ">=" if verdict.anomalous else "<"
-    said = f"score {verdict.score:.4g} {sign} threshold {verdict.threshold:.4g}"
-    draw.text((GAP, 36), said, fill=FAINT, font=small)
+    comparison = f"score {verdict.score:.4g} {sign} threshold {verdict.threshold:.4g}"
+    draw.text((GAP, 36), comparison, fill=FAINT, font=small)
 
-    def panel(what: np.ndarray, title: str, left: int, top: int) -> None:
+    def panel(image: np.ndarray, title: str, left: int, top: int) -> None:
         draw.text((left, top), title, fill=INK, font=small)
         method = Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS
-        canvas.paste(Image.fromarray(what).resize((width, height), method), (left, top + CAPTION))
+        canvas.paste(Image.fromarray(image).resize((width, height), method), (left, top + CAPTION))
 
     panel(pixels, "the part" + (", and the places compared" if pairs else ""), GAP, HEADER)
     at = (GAP + PANEL + GAP, HEADER) if beside else (GAP, HEADER + CAPTION + height + GAP)

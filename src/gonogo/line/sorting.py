@@ -1,28 +1,29 @@
-"""Judged files moved into good, reject, unknown and error, each by one rename: it is always in exactly one place."""
+"""Files sorted into the folders good, reject, unknown and error by a rename, so that each is always in one place."""
 
 import os
 from itertools import count
 from pathlib import Path
 
 from gonogo.errors import DataError
+from gonogo.inference.scorer import ERROR, PASS, REJECT, UNKNOWN
 from gonogo.line.inputs import Item
-from gonogo.line.journal import Row
+from gonogo.line.journal import Row, label_of
 
-FOLDERS = {"pass": "good", "reject": "reject", "unknown": "unknown", "error": "error"}  # by verdict
+FOLDERS = {PASS: "good", REJECT: "reject", UNKNOWN: "unknown", ERROR: "error"}  # by the label of the verdict
 
 
 class Sorter:
-    """Moves files below `folder`. A name that is taken there gets a number, and nothing is ever overwritten."""
+    """Moves files into folders below `folder`. A name that is taken there gets a number; nothing is overwritten."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._planned: set[Path] = set()
 
     def plan(self, row: Row, item: Item) -> None:
-        """Write into the row where its file will be; a row without a file stays as it is."""
+        """Write into the row, as `moved_to`, where its file will be moved; nothing if there is no file."""
         if item.path is None or not os.path.lexists(item.path):
             return
-        wanted = self.folder / FOLDERS[row.get("verdict", "error")] / item.within
+        wanted = self.folder / FOLDERS[label_of(row)] / item.within
         for number in count(1):
             free = wanted if number == 1 else wanted.with_name(f"{wanted.stem}_{number}{wanted.suffix}")
             if free not in self._planned and not os.path.lexists(free):
@@ -31,10 +32,10 @@ class Sorter:
         row["moved_to"] = str(free)
 
     def move(self, row: Row) -> None:
-        """Move the row's file to where it was planned.
+        """Move the row's file to its planned place.
 
         Raises:
-            DataError: it cannot be moved by a rename.
+            DataError: the rename fails.
         """
         if "moved_to" not in row:
             return
@@ -44,7 +45,7 @@ class Sorter:
             Path(row["file"]).rename(target)
         except OSError as error:
             raise DataError(
-                f"{row['file']} cannot be moved to {target}: {error.strerror or error}; --sort needs a folder on the "
-                "same file system that may be written, and files that nobody else moves"
+                f"{row['file']} cannot be moved to {target}: {error.strerror or error}; --sort needs a writable folder "
+                "on the same file system, and no other program may move the files"
             ) from error
         self._planned.discard(target)

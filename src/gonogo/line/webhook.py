@@ -1,11 +1,12 @@
-"""Verdicts posted to an address, signed, until each has been received; what waits outlives a kill.
+"""Rows posted to a URL, each signed, and tried again until the receiver has confirmed it. The queue survives a kill.
 
-A delivery is a file in a folder before its row is in the journal, and is removed when the receiver has answered 2xx. So
-none is lost, and one may come twice after a kill, with the same id: a receiver keeps the ids that it has seen.
+A delivery is a file in the queue's folder before its row is in the journal, and is removed when the receiver has
+answered 2xx. So none is lost; after a kill one may arrive twice, with the same id, and the receiver should ignore an id
+that it has seen.
 
-The signature is HMAC-SHA256, in hex, by the secret, over `TIMESTAMP.BODY`, as in
-https://docs.stripe.com/webhooks#verify-manually. A receiver computes it anew, compares in constant time, and refuses
-an old timestamp, so that nobody can replay what was overheard.
+The signature is the hex HMAC-SHA256, with the secret as key, of `TIMESTAMP.BODY`, as in
+https://docs.stripe.com/webhooks#verify-manually. The receiver computes it too, compares the two in constant time, and
+refuses an old timestamp, so that a recorded request cannot be replayed.
 """
 
 import hashlib
@@ -27,34 +28,34 @@ from gonogo.errors import ConfigError, DataError
 from gonogo.files import sync_folder
 from gonogo.line.journal import Row
 
-LATER = (408, 425, 429)  # statuses below 500 that ask for another try
-TIMEOUT = 10.0  # seconds for an answer
+RETRIED = (408, 425, 429)  # statuses below 500 after which a delivery is tried again
+TIMEOUT = 10.0  # seconds to wait for an answer
 REFUSED = ".refused"
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_: Any) -> None:
-        """A verdict goes where it was told to go, and nowhere else."""
+        """Do not follow a redirection: a verdict goes to the given URL and nowhere else."""
 
 
 class Webhook:
-    """Posts rows in a thread of its own, one after the other.
+    """Posts rows, one after the other, in a thread of its own.
 
     Attributes:
-        n_refused: deliveries that the receiver will not have (a status of 3xx or 4xx); their files end in `.refused`.
+        n_refused: deliveries that the receiver refused with a status of 3xx or 4xx; their files end in `.refused`.
     """
 
     def __init__(
         self, url: str, secret_file: Path, queue: Path, *, first_wait: float = 0.5, longest_wait: float = 60.0
     ) -> None:
-        """Start to post what is in the folder `queue` already.
+        """Start the thread, with the deliveries that the folder `queue` has from an earlier start.
 
         Args:
-            first_wait: seconds before the second try; each further one waits twice as long, up to `longest_wait`.
+            first_wait: seconds before the second try; the wait doubles with each further try, up to `longest_wait`.
 
         Raises:
-            ConfigError: the URL is not one of HTTP, or there is no secret.
-            DataError: the folder cannot be used.
+            ConfigError: the URL is not of HTTP, or the secret cannot be read or is empty.
+            DataError: the folder cannot be read or written.
         """
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
             raise ConfigError(f"--webhook is {url!r}; expected http://... or https://...")
@@ -70,11 +71,11 @@ class Webhook:
         self._waits = (first_wait, longest_wait)
         try:
             queue.mkdir(parents=True, exist_ok=True)
-            left = sorted(queue.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+            queued = sorted(queue.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
         except OSError as error:
-            raise DataError(f"{queue} cannot be used for what waits: {error.strerror or error}") from error
+            raise DataError(f"{queue}, the queue of the webhook, cannot be used: {error.strerror or error}") from error
         self.n_refused = 0
-        self._waiting = deque(left)
+        self._waiting = deque(queued)
         self._changed = threading.Condition()
         self._stop = False
         self._opener = urllib.request.build_opener(_NoRedirect)
@@ -82,7 +83,7 @@ class Webhook:
         self._thread.start()
 
     def put(self, rows: Sequence[Row]) -> None:
-        """Queue a delivery for each row; they are on the disk when it returns."""
+        """Queue a delivery for each row; they are on the disk when this returns."""
         paths = []
         for row in rows:
             path = self.queue / f"{delivery_id(row)}.json"
@@ -98,12 +99,12 @@ class Webhook:
             self._waiting.extend(path for path in paths if path not in self._waiting)
             self._changed.notify_all()
 
-    def close(self, patience: float) -> int:
-        """Wait up to `patience` seconds until all is delivered; how many wait for the next start."""
-        end = time.monotonic() + patience
+    def close(self, timeout: float) -> int:
+        """Wait up to `timeout` seconds for all deliveries; the number that are left for the next start."""
+        end = time.monotonic() + timeout
         with self._changed:
-            while self._waiting and (left := end - time.monotonic()) > 0:
-                self._changed.wait(left)
+            while self._waiting and (remaining := end - time.monotonic()) > 0:
+                self._changed.wait(remaining)
             self._stop = True
             self._changed.notify_all()
             n_left = len(self._waiting)
@@ -120,10 +121,9 @@ class Webhook:
                     return
                 path = self._waiting[0]
             status = self._post(path)
-            done = 200 <= status < 300
-            if done:
+            if 200 <= status < 300:
                 path.unlink(missing_ok=True)
-            elif 300 <= status < 500 and status not in LATER:
+            elif 300 <= status < 500 and status not in RETRIED:
                 path.replace(path.with_suffix(REFUSED))
                 self.n_refused += 1
             with self._changed:
@@ -136,7 +136,7 @@ class Webhook:
                     wait = min(2 * wait, self._waits[1])
 
     def _post(self, path: Path) -> int:
-        """The answer's status; 0 where there was none."""
+        """Post one delivery: the status of the answer, or 0 if there was no answer."""
         timestamp = str(int(time.time()))
         try:
             body = path.read_bytes()
@@ -157,11 +157,11 @@ class Webhook:
 
 
 def signature(secret: bytes, timestamp: str, body: bytes) -> str:
-    """Hex HMAC-SHA256 over `timestamp.body`."""
+    """Hex HMAC-SHA256 of `timestamp.body`."""
     return hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
 def delivery_id(row: Row) -> str:
-    """32 hex digits: the same for the same verdict on the same file, however often it is computed."""
-    told = json.dumps([row["bundle"], row["key"], row.get("moved_to")])
-    return hashlib.sha256(told.encode()).hexdigest()[:32]
+    """32 hex digits, equal for each row of the same bundle on the same file, however often it is judged."""
+    identity = json.dumps([row["bundle"], row["key"], row.get("moved_to")])
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]

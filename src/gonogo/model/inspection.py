@@ -1,4 +1,4 @@
-"""Inspecting the images of a dataset, in its order."""
+"""Scores and maps of a dataset's images, in its order."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -51,12 +51,12 @@ class Inspection:
 def score_images(
     inspector: Inspector, dataset: Dataset, records: Sequence[Record]
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """Score, and map (h, w) float32 at the image's own size, of each record's image, read when its turn comes.
+    """Score, and map (h, w) float32 at the image's own size, of each record's image, which is read only then.
 
     On a cluster, its workers read and inspect; the order is the same.
     """
-    look = partial(_inspect, inspector, dataset, records)
-    for one in map_on(dataset.cluster, look, range(len(records)), together=TOGETHER):
+    inspect_one = partial(_inspect, inspector, dataset, records)
+    for one in map_on(dataset.cluster, inspect_one, range(len(records)), together=TOGETHER):
         yield float(one["score"]), one["anomaly_map"]
 
 
@@ -75,7 +75,7 @@ def inspect_records(
 ) -> Inspection:
     """The scores of the records' images, and by a `rule` their regions.
 
-    A map passes by and is not kept; `look` sees it, with the pixels that the rule marks in it.
+    A map is not kept; `look` is called with it and the pixels that the rule marks in it.
     """
     scores, regions = [], []
     for record, (score, anomaly_map) in zip(records, score_images(inspector, dataset, records), strict=True):
@@ -92,7 +92,7 @@ def inspect_records(
 def inspect_calibrate(inspector: Inspector, dataset: Dataset, params: RegionParams) -> tuple[Inspection, RegionRule]:
     """Scores of the calibrate images, and the rule for regions with the pixel threshold that their maps give.
 
-    A map passes by and is not kept. A detector that does not localise gets no pixel threshold.
+    Maps are not kept. A detector that does not localise gets no pixel threshold.
     """
     records = dataset.with_role("calibrate")
     results = score_images(inspector, dataset, records)
@@ -102,7 +102,7 @@ def inspect_calibrate(inspector: Inspector, dataset: Dataset, params: RegionPara
 def inspect_good(
     records: Sequence[Record], results: Iterable[tuple[float, np.ndarray]], params: RegionParams, *, localises: bool
 ) -> tuple[Inspection, RegionRule]:
-    """The same of any good images that no fit saw, from the score and the map (h, w) of each."""
+    """The same for any good images that were not fitted on, from the score and the map (h, w) of each."""
     pixels = GoodPixels(params, [(record.height, record.width) for record in records])
     scores = []
     for score, anomaly_map in results:
@@ -125,8 +125,8 @@ def score_fit_images(inspector: Inspector, images: FitImages, *, n_shown: int, p
     records = list(images.records) if n_shown else []
     scores = np.zeros(len(records), dtype=np.float32)
     maps: dict[int, np.ndarray] = {}
-    look = partial(_score_without, inspector, images)
-    for number, one in enumerate(map_on(images.dataset.cluster, look, range(len(records)), together=TOGETHER)):
+    score_one = partial(_score_without, inspector, images)
+    for number, one in enumerate(map_on(images.dataset.cluster, score_one, range(len(records)), together=TOGETHER)):
         scores[number] = float(one["score"])
         if inspector.detector.localises:
             maps[number] = one["anomaly_map"]
@@ -143,8 +143,8 @@ def _score_without(inspector: Inspector, images: FitImages, number: int) -> dict
     """Score and map of one fit image, by the detector without that image."""
     record, views = images.records[number], len(images) // len(images.records)
     n_tiles = 1 if inspector.tiles is None else len(inspector.tiles)  # of one view; the first view is the image itself
-    own = range(number * views, (number + 1) * views)
-    seen = [inspector.detector.left_out(images[index], own) for index in own[:n_tiles]]
+    part_images = range(number * views, (number + 1) * views)
+    seen = [inspector.detector.score_without(images[index], part_images) for index in part_images[:n_tiles]]
     parts, grids = (torch.stack(each) if inspector.tiles else each[0] for each in zip(*seen, strict=True))
-    score, anomaly_map = inspector.judged(parts, grids, torch.empty(1, record.height, record.width, 3))
+    score, anomaly_map = inspector.to_image(parts, grids, torch.empty(1, record.height, record.width, 3))
     return {"score": score[0].numpy(), "anomaly_map": anomaly_map[0].numpy()}

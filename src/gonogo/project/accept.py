@@ -220,7 +220,7 @@ def _judged(bundle: Path, candidates: Sequence[Candidate]) -> Iterable[AcceptedI
                 image,
                 score=verdict.score,
                 threshold=verdict.threshold,
-                verdict="reject" if verdict.anomalous else "pass",
+                verdict=verdict.label,
             )
         yield image
 

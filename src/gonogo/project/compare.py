@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from gonogo.errors import DataError, GonogoError
-from gonogo.evaluation.accuracy.paired import Judged, changed_verdicts, difference_intervals, paired
+from gonogo.evaluation.accuracy.paired import PairedImage, changed_verdicts, difference_intervals, paired
 from gonogo.evaluation.tables import markdown_table
 from gonogo.files import write_text
 from gonogo.images.dataset import Dataset
-from gonogo.project.changes import BETTER, CHANGED, GONE, MARKS, NEW, UNCHANGED, WORSE, Change
+from gonogo.project.changes import BETTER, CHANGED, GONE, MARKS, NEW, UNCHANGED, WORSE, MetricChange
 from gonogo.project.gate import GateVerdict, judge, read_tolerances
 from gonogo.project.revision import Revisions
 from gonogo.reports.changed_images import write_picture
@@ -40,9 +40,9 @@ class Comparison:
     """
 
     names: tuple[str, str]
-    metrics: Sequence[Change]
-    params: Sequence[Change]
-    judged: Mapping[str, Sequence[Judged]]
+    metrics: Sequence[MetricChange]
+    params: Sequence[MetricChange]
+    judged: Mapping[str, Sequence[PairedImage]]
     intervals: Mapping[str, Mapping[str, Interval]]
     other_data: Sequence[str]
     gate: GateVerdict | None
@@ -157,7 +157,7 @@ def _gate_lines(gate: GateVerdict | None) -> list[str]:
     return lines if gate.passed else [*lines, "", *(f"- {breach.sentence}" for breach in gate.breaches)]
 
 
-def _verdict_line(quality: Sequence[Change]) -> str:
+def _verdict_line(quality: Sequence[MetricChange]) -> str:
     """One sentence that counts the metrics of all categories by verdict; headlines and costs are not counted."""
     count = Counter(change.verdict for change in quality)
     if count[UNCHANGED] == len(quality):
@@ -167,7 +167,7 @@ def _verdict_line(quality: Sequence[Change]) -> str:
     return f"**{', '.join(counted)}**" + (f" ({', '.join(others)})" if others else "") + "."
 
 
-def _category(comparison: Comparison, category: str, own: Sequence[Change], picture: str | None) -> Iterator[str]:
+def _category(comparison: Comparison, category: str, own: Sequence[MetricChange], picture: str | None) -> Iterator[str]:
     verdicts = {change.verdict for change in own if change.stage == "evaluate"}
     old, new = comparison.names
     if verdicts in ({NEW}, {GONE}):
@@ -207,7 +207,7 @@ def _interval(interval: Interval | None) -> str:
     return "" if interval is None else f"{interval[0]:+.3g} to {interval[1]:+.3g}"
 
 
-def _image(one: Judged) -> list[str]:
+def _image(one: PairedImage) -> list[str]:
     before = f"{'reject' if one.was_rejected else 'pass'} {one.old_relative:.3f}"
     after = f"{'reject' if one.is_rejected else 'pass'} {one.new_relative:.3f}"
     return [f"`{one.image}`", one.defect_type, before, after, "**wrong**" if one.newly_wrong else "right"]

@@ -9,7 +9,7 @@ from typing import Any
 from gonogo.errors import ConfigError
 from gonogo.evaluation.tables import readable
 from gonogo.params import read_yaml
-from gonogo.project.changes import Change
+from gonogo.project.changes import MetricChange
 
 DIGITS = 1e-6  # metrics files have six significant digits: less than one of the last is no movement
 PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
@@ -105,7 +105,7 @@ def read_tolerances(path: Path) -> Tolerances:
     return Tolerances(tuple(rules), frozenset(may_go))
 
 
-def judge(changes: Sequence[Change], tolerances: Tolerances) -> GateVerdict:
+def judge(changes: Sequence[MetricChange], tolerances: Tolerances) -> GateVerdict:
     """Hold every metric before and after against its rules. What is new passes; what is gone breaks its rules.
 
     Raises:
@@ -132,7 +132,7 @@ def judge(changes: Sequence[Change], tolerances: Tolerances) -> GateVerdict:
     return GateVerdict(breaches, len(checked))
 
 
-def _number(change: Change, value: Any) -> float:
+def _number(change: MetricChange, value: Any) -> float:
     if not isinstance(value, bool | int | float):
         raise ConfigError(f"tolerances: {change.stage}.{change.name} is {value!r}, not a number that could move")
     return float(value)

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import ImageDraw, ImageFont
 
 from gonogo.errors import GonogoError
-from gonogo.evaluation.accuracy.paired import Judged, changed_verdicts
+from gonogo.evaluation.accuracy.paired import PairedImage, changed_verdicts
 from gonogo.images.colours import FAINT, INK, PAPER, RULE
 from gonogo.images.dataset import Dataset, Record
 from gonogo.reports.drawing import Size, image_tile, tile_size
@@ -18,7 +18,7 @@ COLUMNS, ROWS = 6, 2
 GOOD_DOT, DEFECT_DOT = (66, 132, 178), (178, 24, 43)
 
 
-def write_picture(path: Path, judged: Sequence[Judged], dataset: Dataset | None, *, title: str) -> None:
+def write_picture(path: Path, judged: Sequence[PairedImage], dataset: Dataset | None, *, title: str) -> None:
     """Draw the scores of all test images, relative to their thresholds, and beside them those whose verdict changed.
 
     Args:
@@ -64,7 +64,7 @@ def _tile(dataset: Dataset | None, record: Record | None, tile: Size) -> np.ndar
     return np.full((tile[1], tile[0], 3), 240, dtype=np.uint8)
 
 
-def _draw_scores(draw: ImageDraw.ImageDraw, judged: Sequence[Judged]) -> None:
+def _draw_scores(draw: ImageDraw.ImageDraw, judged: Sequence[PairedImage]) -> None:
     """Draw a dot for each image, score over threshold before and after; the two shaded fields hold changed verdicts."""
     small = ImageFont.load_default(12)
     before = np.array([one.old_relative for one in judged])

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,7 +21,7 @@ from PIL import Image
 
 from gonogo.errors import GonogoError
 from gonogo.inference.scorer import BATCH_PIXELS, NO_NETWORK, Scorer, Verdict
-from gonogo.line.outputs import MAP_UNIT, overlay
+from gonogo.line.outputs import map_16_bit, overlay
 from gonogo.service.batcher import Batcher
 from gonogo.service.gauge import Gauge
 from gonogo.service.metrics import Metrics
@@ -201,15 +201,9 @@ class Inspecting:
 
 def row_of(judgement: Judgement) -> Row:
     """What a judgement gives to the row of an inspection."""
-    verdict, record = judgement.verdict, judgement.scorer.record
+    record = judgement.scorer.record
     return {
-        "verdict": "reject" if verdict.anomalous else "pass",
-        "score": verdict.score,
-        "threshold": verdict.threshold,
-        "p_value": verdict.p_value,
-        "probability": verdict.probability,
-        "uncertain": verdict.uncertain,
-        "regions": [asdict(region) for region in verdict.regions],
+        **judgement.verdict.row(),
         "category": judgement.scorer.category,
         "bundle": judgement.scorer.fingerprint,
         "certificate": {
@@ -231,7 +225,7 @@ def told_of(row: Row) -> dict[str, Any]:
 
 
 def drawing(name: str, pixels: np.ndarray, verdict: Verdict) -> bytes:
-    """A PNG of the map, of 16 bits where MAP_UNIT is the threshold, or of the image with its map and regions.
+    """A PNG of the map, of 16 bits where 10,000 is the threshold, or of the image with its map and regions.
 
     Raises:
         Problem: the map's unit is the threshold, and that is not above 0.
@@ -239,7 +233,7 @@ def drawing(name: str, pixels: np.ndarray, verdict: Verdict) -> bytes:
     if name == "overlay":
         drawn = overlay(pixels, verdict)
     elif verdict.threshold > 0:
-        drawn = np.clip(verdict.anomaly_map / verdict.threshold * MAP_UNIT, 0, 65535).round().astype(np.uint16)
+        drawn = map_16_bit(verdict)
     else:
         raise Problem("invalid-request", f"maps are in parts of the threshold, which is {verdict.threshold:g}")
     file = io.BytesIO()

@@ -55,7 +55,7 @@ class Metrics:
 
     def judged(self, category: str, verdict: Verdict) -> None:
         """Count a verdict that was kept."""
-        self.verdicts.labels(category, "reject" if verdict.anomalous else "pass").inc()
+        self.verdicts.labels(category, verdict.label).inc()
         if verdict.uncertain:
             self.uncertain.labels(category).inc()
         if verdict.threshold > 0:

@@ -1,23 +1,27 @@
-"""gonogo categories: the gauges of this project, where their images come from, and how they measured."""
+"""gonogo categories: the categories of this project, where their images come from, and the metrics of their gauges."""
 
+import argparse
 import json
-from argparse import Namespace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from gonogo.cli.answer import Answer
 from gonogo.cli.columns import in_columns
-from gonogo.cli.stage_text import summary_text
 from gonogo.errors import UsageError
-from gonogo.params import VARIANT_KEYS, Params, read_yaml
-from gonogo.project.catalogue import fields_of
-from gonogo.project.stage_metrics import measured
 
 PARAMS = Path("params.yaml")
 
 
-def run(arguments: Namespace) -> Answer:
-    """List them, or describe the one that is named: its parameters, its images, its metrics."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the name."""
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a category; default: list them all")
+
+
+def run(arguments: argparse.Namespace) -> Answer:
+    """List the categories, or describe one: its parameters, its images, its metrics."""
+    from gonogo.params import Params
+
     names = Params(PARAMS).categories
     if arguments.name is None:
         listed = [_headline(name) for name in names]
@@ -33,6 +37,8 @@ def run(arguments: Namespace) -> Answer:
 
 
 def _headline(name: str) -> dict[str, Any]:
+    from gonogo.project.stage_metrics import measured
+
     parameters, metrics = _sections(name), measured("evaluate", name) or {}
     figures = ("image_auroc", "recall", "false_alarm_rate")
     return {
@@ -43,17 +49,22 @@ def _headline(name: str) -> dict[str, Any]:
 
 
 def _described(name: str) -> Answer:
+    from gonogo.cli.stage_text import summary_text
+    from gonogo.project.stage_metrics import measured
+
     parameters, counts, metrics = _sections(name), measured("prepare", name), measured("evaluate", name)
     lines = [
         f"{section}: {', '.join(f'{key}: {json.dumps(value)}' for key, value in values.items())}"
         for section, values in parameters.items()
     ]
     if counts is None:
-        lines.append(f"images: not looked at yet; dvc repro prepare@{name} does it")
+        lines.append(f"images: not prepared yet; dvc repro prepare@{name} prepares them")
     else:
         lines.append(f"images: {', '.join(f'{key[2:]} {value}' for key, value in counts.items() if key[:2] == 'n_')}")
     lines.append(
-        f"not evaluated yet; gonogo eval {name} does it" if metrics is None else summary_text("evaluate", name, metrics)
+        f"not evaluated yet; gonogo eval {name} evaluates it"
+        if metrics is None
+        else summary_text("evaluate", name, metrics)
     )
     report = {"ok": True, "name": name, "parameters": parameters, "images": counts, "metrics": metrics}
     return Answer(report, "\n".join(lines))
@@ -61,12 +72,14 @@ def _described(name: str) -> Answer:
 
 def _sections(name: str) -> dict[str, Any]:
     """The category's parameters by section, as its stages read them."""
+    from gonogo.data.prepare.prepare import PrepareParams
+    from gonogo.model.fit_params import FitParams
+    from gonogo.params import VARIANT_KEYS, Params, read_yaml
+
     content = read_yaml(PARAMS)
     params = Params(PARAMS, name, content=content)
-    shared = {
-        "fit": fields_of("gonogo.model.fit", "FitParams"),
-        "prepare": fields_of("gonogo.data.prepare.prepare", "PrepareParams"),
-    }
+    kinds: dict[str, type[Any]] = {"fit": FitParams, "prepare": PrepareParams}
+    shared = {section: [field.name for field in fields(kind)] for section, kind in kinds.items()}
     sections = [key for key, value in content.items() if isinstance(value, dict) and key != "overrides"]
     assert set(VARIANT_KEYS) == set(shared)
     return {section: params.section(section, shared=shared.get(section, ())) for section in sections}

@@ -1,21 +1,27 @@
-"""gonogo completion: what a shell needs to complete commands, options and files."""
+"""gonogo completion: the script with which a shell completes commands, options and files."""
 
 import argparse
 from pathlib import Path
 
 from gonogo.cli.answer import Answer
-from gonogo.errors import MissingExtraError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the shell."""
+    parser.add_argument("shell", choices=["bash", "zsh"], help='for bash: eval "$(gonogo completion bash)"')
 
 
 def run(arguments: argparse.Namespace) -> Answer:
-    """The script for one shell, made from the parser itself."""
-    try:
-        import shtab
-    except ImportError as error:
-        raise MissingExtraError("completion needs shtab; pip install 'gonogo[completion]'") from error
-    for command in arguments.commands.values():
+    """The script for one shell, made from the parser of all commands."""
+    import shtab
+
+    from gonogo.cli.main import command_parser
+
+    parser = command_parser()
+    (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    for command in commands.choices.values():
         for action in command._actions:
             if action.type is Path or action.metavar in ("FILE", "FOLDER"):
                 action.complete = shtab.FILE
-    script = shtab.complete(arguments.parser, shell=arguments.shell)
+    script = shtab.complete(parser, shell=arguments.shell)
     return Answer({"ok": True, "shell": arguments.shell, "script": script}, script.rstrip())

@@ -1,18 +1,51 @@
-"""gonogo distill: a teacher for the detector efficientad from any images."""
+"""gonogo distill: train a teacher for the detector efficientad on any images."""
 
+import argparse
 import sys
-from argparse import Namespace
 from collections.abc import Callable
+from pathlib import Path
 
 from gonogo.cli.answer import Answer
-from gonogo.detectors.training.checkpoints import Checkpoints
-from gonogo.detectors.training.image_folder import ImageFolder
-from gonogo.model.distill import Distillation, distil, made_from, save_teacher
-from gonogo.model.fit import device_of
+from gonogo.cli.arguments import count
 
 
-def run(arguments: Namespace) -> Answer:
-    """Distil, or go on where a killed start left off, and say what to write into params.yaml."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "Distil a backbone of timm into a teacher for fit.detector: efficientad. If it is killed, the next start "
+        "continues from FILE.checkpoint and ends with the same file."
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="any images, at any depth; more of them are better")
+    parser.add_argument(
+        "--backbone", default="tf_efficientnet_lite0", metavar="NAME", help="a model of timm; tf_efficientnet_lite0"
+    )
+    parser.add_argument("--layers", type=int, nargs="+", default=[2, 3], metavar="N", help="its feature levels; 2 3")
+    parser.add_argument("--weights", default="pretrained", help="pretrained, random or the path of a state dict")
+    parser.add_argument("--weights-sha256", metavar="HEX", help="SHA-256 of that file")
+    parser.add_argument(
+        "--size", choices=["small", "medium", "tiny"], default="small", help="size of the teacher, as fit.size; small"
+    )
+    parser.add_argument("--image-size", type=count, default=256, metavar="N", help="input of the teacher, pixels; 256")
+    parser.add_argument(
+        "--backbone-size", type=count, default=512, metavar="N", help="input of the backbone, pixels; 512"
+    )
+    parser.add_argument("--steps", type=count, default=60_000, metavar="N", help="steps of the training; 60,000")
+    parser.add_argument("--batch", type=count, default=16, metavar="N", help="images per step; 16")
+    parser.add_argument("--epoch-steps", type=count, default=200, metavar="N", help="steps between checkpoints; 200")
+    parser.add_argument("--seed", type=int, default=17, metavar="N", help="of all random numbers; 17")
+    parser.add_argument(
+        "--out", type=Path, default=Path("teacher.safetensors"), metavar="FILE", help="teacher.safetensors"
+    )
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU if there is one")
+
+
+def run(arguments: argparse.Namespace) -> Answer:
+    """Train the teacher, or continue a training that was killed; the text is what to write into params.yaml."""
+    from gonogo.detectors.training.checkpoints import Checkpoints
+    from gonogo.detectors.training.image_folder import ImageFolder
+    from gonogo.model.distill import Distillation, distil, origin_of, save_teacher
+    from gonogo.model.fitting import device_of
+
     wanted = Distillation(
         backbone=arguments.backbone,
         layers=tuple(arguments.layers),
@@ -29,7 +62,7 @@ def run(arguments: Namespace) -> Answer:
     device = device_of(arguments.device, option="--device")
     images = ImageFolder(arguments.folder, option="FOLDER")
     checkpoints = Checkpoints(
-        arguments.out.with_name(arguments.out.name + ".checkpoint"), made_from(images, wanted, device)
+        arguments.out.with_name(arguments.out.name + ".checkpoint"), origin_of(images, wanted, device)
     )
     print(f"distilling {wanted.backbone} over {len(images)} images on {device}", file=sys.stderr, flush=True)
     pdn = distil(images, wanted, device=device, checkpoints=checkpoints, progress=_progress(wanted.epoch_steps))
@@ -41,12 +74,12 @@ def run(arguments: Namespace) -> Answer:
 
 
 def _progress(epoch_steps: int) -> Callable[[str, int, int, dict[str, float]], None]:
-    """Say on standard error how far a training is: each epoch on a line, of what comes before it a hundredth."""
+    """Prints how far a training is on standard error: a line for each epoch and each percent of its preparation."""
 
-    def say(what: str, n_done: int, n_total: int, values: dict[str, float]) -> None:
+    def show(what: str, n_done: int, n_total: int, values: dict[str, float]) -> None:
         if values or n_done == n_total or n_done % max(1, n_total // 100) == 0:
             figures = "".join(f"  {name} {value:.4g}" for name, value in values.items())
-            place = f" (of {epoch_steps} steps)" if what == "epochs" else ""
-            print(f"  {what} {n_done}/{n_total}{place}{figures}", file=sys.stderr, flush=True)
+            length = f" (of {epoch_steps} steps)" if what == "epochs" else ""
+            print(f"  {what} {n_done}/{n_total}{length}{figures}", file=sys.stderr, flush=True)
 
-    return say
+    return show

@@ -1,19 +1,38 @@
-"""gonogo init: a folder of images becomes a project whose gauges `dvc repro` makes."""
+"""gonogo init: write a project for a folder of images, in which `dvc repro` makes the gauges."""
 
-from argparse import Namespace
+import argparse
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from gonogo.calibration.threshold import CalibrateParams, certified_rate, groups_needed
 from gonogo.cli.answer import Answer
-from gonogo.data.prepare.layouts import Category, categories_in
-from gonogo.data.prepare.prepare import PrepareParams, prepare_params, shares_of
-from gonogo.params import build, read_yaml
-from gonogo.project.new_project import starting_files, write_project
+
+if TYPE_CHECKING:
+    from gonogo.calibration.threshold import CalibrateParams
+    from gonogo.data.prepare.layouts import Category
+    from gonogo.data.prepare.prepare import PrepareParams
 
 
-def run(arguments: Namespace) -> Answer:
-    """Look at the images, write the project, and say what was found and what to do next."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "Look at a folder of images, say what is in it, and write a project that `dvc repro` runs. The images stay "
+        "where they are."
+    )
+    parser.add_argument("images", type=Path, metavar="IMAGES", help="a folder in one of the layouts of docs/data.md")
+    parser.add_argument(
+        "--into", type=Path, default=Path(), metavar="DIR", help="folder of the project; default: the current one"
+    )
+
+
+def run(arguments: argparse.Namespace) -> Answer:
+    """Write the project; the answer is what was found and what to do next."""
+    from gonogo.calibration.threshold import CalibrateParams
+    from gonogo.data.prepare.layouts import categories_in
+    from gonogo.data.prepare.prepare import prepare_params, shares_of
+    from gonogo.params import build, read_yaml
+    from gonogo.project.new_project import starting_files, write_project
+
     params = read_yaml(starting_files() / "params.yaml")
     prepare = prepare_params(params["prepare"])
     calibrate = build(CalibrateParams, params["calibrate"], where="calibrate")
@@ -33,8 +52,10 @@ def run(arguments: Namespace) -> Answer:
     return Answer(report, "\n".join(lines))
 
 
-def _hint(one: Category, prepare: PrepareParams, calibrate: CalibrateParams) -> str:
-    """What so many good parts can certify, where it is less than what is wanted."""
+def _hint(one: "Category", prepare: "PrepareParams", calibrate: "CalibrateParams") -> str:
+    """What the good parts of a category can certify, if it is less than params.yaml asks for; empty otherwise."""
+    from gonogo.calibration.threshold import certified_rate, groups_needed
+
     dealt = one.n_open if one.n_open < one.n_good else one.n_open * (1 - prepare.test_share)
     n = round(dealt * prepare.calibrate_share)
     needed = groups_needed(calibrate.false_alarm_rate, calibrate.confidence)

@@ -1,20 +1,48 @@
-"""gonogo recipes: named sets of changes of params.yaml: listed, described, shown, written or run."""
+"""gonogo recipes: list the recipes, which are named sets of changes of params.yaml, describe one, or apply it."""
 
+import argparse
 import json
-from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gonogo.cli.answer import Answer
 from gonogo.cli.columns import in_columns
 from gonogo.errors import ConfigError, UsageError
-from gonogo.project.dvc import run_dvc
-from gonogo.project.recipes import Recipe, changes, read_recipe, recipe_names, write_changes
+
+if TYPE_CHECKING:
+    from gonogo.project.recipes import Recipe
 
 RECIPES, PARAMS = Path("recipes"), Path("params.yaml")
 
 
-def run(arguments: Namespace) -> Answer:
-    """List them, describe the one that is named, or apply it."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.usage = (
+        "gonogo recipes [-h] [--json] [NAME]\n"
+        "       gonogo recipes apply NAME [--category NAME] [--write | --run [--name NAME]] [--json]"
+    )
+    parser.description = (
+        "A recipe is a named set of changes of params.yaml, a YAML file in recipes/. `apply` checks a recipe against "
+        "every category and shows what it would change; nothing changes without --write or --run."
+    )
+    parser.add_argument("words", nargs="*", metavar="[apply] NAME", help="a recipe; default: list them all")
+    parser.add_argument("--category", metavar="NAME", help="change this category alone, as an override")
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--write", action="store_true", help="change params.yaml")
+    action.add_argument("--run", action="store_true", help="change it and run it with `dvc exp run`")
+    parser.add_argument("--name", dest="experiment", metavar="NAME", help="name of the experiment of --run")
+
+
+def run(arguments: argparse.Namespace) -> Answer:
+    """List the recipes, describe one, or apply it.
+
+    Raises:
+        UsageError: the words or options do not make one of these, or there is no such recipe.
+    """
+    if message := _contradiction(arguments):
+        raise UsageError(message, command="gonogo recipes")
+    from gonogo.project.recipes import read_recipe, recipe_names
+
     words = arguments.words
     if not RECIPES.is_dir():
         raise ConfigError(f"{RECIPES}/: no such folder; run this in the project's root")
@@ -27,12 +55,28 @@ def run(arguments: Namespace) -> Answer:
     return _applied(recipe, arguments) if len(words) > 1 else _described(recipe)
 
 
-def known_recipe(name: str, *, command: str) -> Recipe:
-    """The recipe of this project that a person named.
+def _contradiction(arguments: argparse.Namespace) -> str | None:
+    applies = arguments.words[:1] == ["apply"]
+    if len(arguments.words) != 2 if applies else len(arguments.words) > 1:
+        return "expected NAME, or apply NAME"
+    if not applies and (arguments.category or arguments.write or arguments.run):
+        return "--category, --write and --run need apply NAME"
+    if arguments.experiment and not arguments.run:
+        return "--name needs --run"
+    return None
+
+
+def known_recipe(name: str, *, command: str) -> "Recipe":
+    """A recipe of this project by its name.
+
+    Args:
+        command: the command that asks, for the error.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is no recipe of that name.
     """
+    from gonogo.project.recipes import read_recipe, recipe_names
+
     names = recipe_names(RECIPES)
     if name not in names:
         raise UsageError(
@@ -41,7 +85,7 @@ def known_recipe(name: str, *, command: str) -> Recipe:
     return read_recipe(RECIPES, name)
 
 
-def _described(recipe: Recipe) -> Answer:
+def _described(recipe: "Recipe") -> Answer:
     lines = [
         f"  {section}.{key}: {json.dumps(value)}"
         for section, values in recipe.sections.items()
@@ -51,8 +95,11 @@ def _described(recipe: Recipe) -> Answer:
     return Answer(report, "\n".join([f"{recipe.name}: {recipe.description}", *lines]))
 
 
-def _applied(recipe: Recipe, arguments: Namespace) -> Answer:
-    """What it changes, after it is written or run where that is asked for."""
+def _applied(recipe: "Recipe", arguments: argparse.Namespace) -> Answer:
+    """What a recipe changes, after it was written or run if an option says so."""
+    from gonogo.project.dvc import run_dvc
+    from gonogo.project.recipes import changes, write_changes
+
     made = changes(PARAMS, recipe, arguments.category)
     if arguments.write:
         write_changes(PARAMS, made)
@@ -65,4 +112,4 @@ def _applied(recipe: Recipe, arguments: Namespace) -> Answer:
         "changes": [change.to_dict() for change in made],
         "written": arguments.write or arguments.run,
     }
-    return Answer(report, "\n".join(map(str, made)) or f"{PARAMS} says so already")
+    return Answer(report, "\n".join(map(str, made)) or f"{PARAMS} has these values already")

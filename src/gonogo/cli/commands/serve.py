@@ -1,43 +1,102 @@
-"""gonogo serve: run the service, and make the keys of those who may ask it."""
+"""gonogo serve: judge images over HTTP until a signal ends it; make, list and revoke the keys of its clients."""
 
+import argparse
 import logging
 import signal
 import socket
-from argparse import Namespace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gonogo.cli.answer import Answer
-from gonogo.errors import ConfigError, DataError, MissingExtraError
+from gonogo.cli.arguments import BUNDLE, add_json, count, positive
+from gonogo.errors import ConfigError, DataError, UsageError
 
 if TYPE_CHECKING:
     from gonogo.service.settings import Settings
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+ROLES = ("inspect", "review", "admin")  # as in `gonogo.service.security`, which imports what is heavy
+DATA = Path("inspections")
 
 
-def run(arguments: Namespace) -> Answer:
-    """Serve until a signal says to end, or do what is asked of the keys.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the service, and an argument for the action with the arguments of each."""
+    parser.description = (
+        "Judge images over HTTP; docs/service.md lists the routes. Without ACTION the service runs until SIGTERM or "
+        "Ctrl-C. The actions make, list and revoke keys, whether a service runs or not."
+    )
+    parser.set_defaults(action="run")
+    parser.add_argument("--bundle", type=Path, metavar="BUNDLE", help=BUNDLE)
+    parser.add_argument("--bundles", type=Path, metavar="DIR", help="folder of bundles that an admin may activate")
+    parser.add_argument(
+        "--trust", type=Path, metavar="KEY.pub", help="refuse bundles that are not signed with this key"
+    )
+    _add_store(parser, data=DATA, database=None)
+    parser.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on; 127.0.0.1: this machine only"
+    )
+    parser.add_argument("--port", type=int, default=8484, metavar="N", help="port to listen on; 8484")
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="TLS certificate, PEM; needs --tls-key")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
+    parser.add_argument(
+        "--plain", action="store_true", help="serve other machines without TLS, behind a proxy that has TLS"
+    )
+    parser.add_argument("--threads", type=count, metavar="N", help="threads of each worker; default: all cores")
+    parser.add_argument("--workers", type=count, default=1, metavar="N", help="batches judged at the same time; 1")
+    parser.add_argument("--tiff", action="store_true", help="accept TIFF too, a format that can hide other content")
+    parser.add_argument(
+        "--max-pixels", type=count, default=25_000_000, metavar="N", help="largest image in pixels; 25,000,000"
+    )
+    parser.add_argument(
+        "--waiting", type=count, default=128, metavar="N", help="images that may wait; beyond it the answer is 503; 128"
+    )
+    parser.add_argument(
+        "--deadline",
+        type=positive,
+        default=10.0,
+        metavar="S",
+        help="seconds to a verdict; after it the answer is 504; 10",
+    )
+    parser.add_argument("--rate", type=positive, default=200.0, metavar="N", help="images per second and key; 200")
+    parser.add_argument("--keep-days", type=positive, metavar="DAYS", help="delete older images; their rows stay")
+    parser.add_argument("--keep-mb", type=positive, metavar="MB", help="delete the oldest images above this total size")
+
+    actions = parser.add_subparsers(metavar="ACTION")
+    key = actions.add_parser("key", help="make a key, and print it this once")
+    key.add_argument("name", metavar="NAME", help="of the person or machine that gets the key")
+    key.add_argument("--role", choices=ROLES, required=True, help="each role may do all that those before it may do")
+    keys = actions.add_parser("keys", help="list the keys")
+    revoke = actions.add_parser("revoke", help="revoke a key")
+    revoke.add_argument("id", metavar="ID", help="as gonogo serve keys lists it")
+    for name, action in {"key": key, "keys": keys, "revoke": revoke}.items():
+        action.set_defaults(action=name)
+        # A default here would replace the value of an option that stands before the action.
+        _add_store(action, data=argparse.SUPPRESS, database=argparse.SUPPRESS)
+        add_json(action, of_action=True)
+
+
+def _add_store(parser: argparse.ArgumentParser, *, data: Any, database: Any) -> None:
+    parser.add_argument("--data", type=Path, default=data, metavar="DIR", help=f"folder of what is kept; {DATA}")
+    parser.add_argument(
+        "--database", default=database, metavar="URL", help="database of the rows; default: a SQLite file in --data"
+    )
+
+
+def run(arguments: argparse.Namespace) -> Answer:
+    """Serve until a signal ends it, or make, list or revoke keys.
 
     Raises:
-        MissingExtraError: a package of the extra is not installed.
-        ConfigError: a setting makes no sense.
+        UsageError: there is no bundle to serve.
+        ConfigError: settings contradict each other.
         IntegrityError: the bundle cannot be trusted.
-        DataError: the inspections cannot be kept where they should be, or a key is not there.
+        DataError: the folder or the database cannot be used, or there is no such key.
     """
-    try:
-        import fastapi  # noqa: F401
-        import prometheus_client  # noqa: F401
-        import python_multipart  # noqa: F401
-        import sqlalchemy  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(f"serve needs more packages: {error}; pip install 'gonogo[serve]'") from error
     return {"run": _serve, "key": _key, "keys": _keys, "revoke": _revoke}[arguments.action](arguments)
 
 
-def _serve(arguments: Namespace) -> Answer:
+def _serve(arguments: argparse.Namespace) -> Answer:
     if arguments.bundle is None:
-        arguments.misused("name the --bundle to serve, or an ACTION")
+        raise UsageError("expected --bundle BUNDLE, or an ACTION", command="gonogo serve")
     import uvicorn
 
     from gonogo.service.app import create_app
@@ -47,13 +106,13 @@ def _serve(arguments: Namespace) -> Answer:
         raise ConfigError("--tls-cert and --tls-key go together")
     if arguments.host not in LOOPBACK and arguments.tls_cert is None and not arguments.plain:
         raise ConfigError(
-            f"--host {arguments.host} lets other machines in, and keys would pass in the clear: give --tls-cert and "
-            "--tls-key, or --plain where something before it ends TLS"
+            f"--host {arguments.host} serves other machines, which would send their keys unencrypted: add --tls-cert "
+            "and --tls-key, or --plain if a proxy before the service has TLS"
         )
     settings = _settings(arguments)
     service = Service(settings)
     if not any(row["revoked"] is None for row in service.store.all_keys()):
-        print("nobody has a key yet: `gonogo serve key NAME --role inspect` makes one")
+        print("there is no key yet: `gonogo serve key NAME --role inspect` makes one")
     config = uvicorn.Config(
         create_app(service),
         ssl_certfile=arguments.tls_cert,
@@ -63,29 +122,29 @@ def _serve(arguments: Namespace) -> Answer:
         log_level="info",
         timeout_graceful_shutdown=int(settings.deadline + settings.body_seconds) + 1,
     )
-    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn, once it has ended gently, sends itself the signal again
+    for number in (signal.SIGINT, signal.SIGTERM):  # which uvicorn raises again after it has shut down
         signal.signal(number, lambda *_: None)
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it has a line for each damaged body
-    with listening(arguments.host, arguments.port) as place:
-        uvicorn.Server(config).run(sockets=[place])
-    return Answer({"ok": True}, "ended; all that was accepted is answered and kept")
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it logs each damaged body
+    with listening(arguments.host, arguments.port) as listener:
+        uvicorn.Server(config).run(sockets=[listener])
+    return Answer({"ok": True}, "the service has ended; every image that it accepted was answered and kept")
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens, and whose connections send at once.
+    """A listening socket with TCP_NODELAY, which its connections inherit.
 
-    asyncio says so of its own sockets, and overlooks this one. Without it an answer waits some 40 ms for the client's
-    word that it has the answer's head.
+    asyncio sets it for the sockets that it opens, and not for one that it is given. Without it the body of an answer
+    waits some 40 ms, until the client has acknowledged the head.
 
     Raises:
-        OSError: the port is taken, or the address is not this machine's.
+        OSError: the port is in use, or the address is not of this machine.
     """
-    place = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    place.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
-    return place
+    listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
-def _settings(arguments: Namespace) -> "Settings":
+def _settings(arguments: argparse.Namespace) -> "Settings":
     from gonogo.service.settings import MEBIBYTE, Settings
 
     formats = ("JPEG", "PNG", "WEBP", "BMP", *(["TIFF"] if arguments.tiff else []))
@@ -108,7 +167,7 @@ def _settings(arguments: Namespace) -> "Settings":
     )
 
 
-def _key(arguments: Namespace) -> Answer:
+def _key(arguments: argparse.Namespace) -> Answer:
     from gonogo.service.security import new_key
     from gonogo.store.store import Store
 
@@ -116,27 +175,26 @@ def _key(arguments: Namespace) -> Answer:
     key, text = new_key(store, arguments.name, arguments.role)
     store.close()
     report = {"ok": True, "id": key.id, "name": key.name, "role": key.role, "key": text}
-    return Answer(report, f"{text}\nthis is the only time that it is shown; {key.id} names it to revoke it")
+    return Answer(report, f"{text}\nthe key is not shown again; its id, to revoke it, is {key.id}")
 
 
-def _keys(arguments: Namespace) -> Answer:
+def _keys(arguments: argparse.Namespace) -> Answer:
     from gonogo.store.store import Store
 
     store = Store(arguments.data, arguments.database)
     rows = [{name: row[name] for name in ("id", "name", "role", "at", "revoked")} for row in store.all_keys()]
     store.close()
     lines = [f"{row['id']}  {row['role']:7}  {row['name']}{'  revoked' if row['revoked'] else ''}" for row in rows]
-    return Answer({"ok": True, "keys": rows}, "\n".join(lines) or "nobody has a key")
+    return Answer({"ok": True, "keys": rows}, "\n".join(lines) or "there are no keys")
 
 
-def _revoke(arguments: Namespace) -> Answer:
+def _revoke(arguments: argparse.Namespace) -> Answer:
     from gonogo.store.store import Store
 
     store = Store(arguments.data, arguments.database)
-    there = store.revoke(arguments.id)
+    was_valid = store.revoke(arguments.id)
     store.close()
-    if not there:
-        raise DataError(f"there is no key {arguments.id} that is in force; `gonogo serve keys` lists them")
-    return Answer(
-        {"ok": True, "id": arguments.id}, f"{arguments.id} lets nobody in any more, within 5 s where a service runs"
-    )
+    if not was_valid:
+        raise DataError(f"there is no valid key {arguments.id}; `gonogo serve keys` lists the keys")
+    text = f"{arguments.id} is revoked; a running service refuses it within 5 s"
+    return Answer({"ok": True, "id": arguments.id}, text)

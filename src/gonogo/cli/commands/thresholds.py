@@ -1,22 +1,39 @@
-"""gonogo thresholds: what a gauge would do at other thresholds."""
+"""gonogo thresholds: false alarms and recall of a gauge at other thresholds."""
 
-from argparse import Namespace
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.cli.answer import Answer
 from gonogo.cli.columns import in_columns
-from gonogo.evaluation.accuracy.operating_points import OperatingPoint, ScoresByKind, operating_points
-from gonogo.files import read_rows, read_sealed
-from gonogo.params import Params, project_path
-from gonogo.reports.operating_page import write_operating_page
+
+if TYPE_CHECKING:
+    from gonogo.calibration.certificate import ThresholdRecord
+    from gonogo.evaluation.accuracy.operating_points import OperatingPoint
 
 
-def run(arguments: Namespace) -> Answer:
-    """The operating points of one category, and their page where it is asked for."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "List thresholds of one gauge of the project: the false-alarm rate that is certified, and false alarms and "
+        "recall on the test images, with intervals. Without --at: one threshold in each gap of the good parts' scores."
+    )
+    parser.add_argument("category", metavar="CATEGORY", help="a category that dvc repro has evaluated")
+    parser.add_argument("--at", type=float, nargs="+", metavar="SCORE", help="the thresholds to list")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write an HTML page with a threshold to move")
+
+
+def run(arguments: argparse.Namespace) -> Answer:
+    """The operating points of one category; writes their page if `--page` is given."""
+    from gonogo.calibration.certificate import ThresholdRecord
+    from gonogo.evaluation.accuracy.operating_points import ScoresByKind, operating_points
+    from gonogo.files import read_rows, read_sealed
+    from gonogo.params import Params, project_path
+    from gonogo.reports.operating_page import write_operating_page
+
     category = arguments.category
-    Params(Path("params.yaml"), category)  # refuses one that the project does not have
+    Params(Path("params.yaml"), category)  # refuses a category that the project does not have
     rows = read_rows(project_path("plots", "records", f"{category}.csv"))
     record = ThresholdRecord.from_dict(read_sealed(project_path("models", category))["threshold"])
     scores = ScoresByKind.of(rows)
@@ -27,8 +44,8 @@ def run(arguments: Namespace) -> Answer:
     return Answer(report | {"points": [point.to_dict() for point in points]}, _table(points, record))
 
 
-def _table(points: Sequence[OperatingPoint], record: ThresholdRecord) -> str:
-    """The points for people, the gauge's own threshold marked by a star."""
+def _table(points: "Sequence[OperatingPoint]", record: "ThresholdRecord") -> str:
+    """The points as a table; a star marks the gauge's own threshold."""
     types = list(points[0].recall_by_type)
     rows = [["", "threshold", "certified", "all at once", "false alarms", "recall", *types]]
     for point in points:

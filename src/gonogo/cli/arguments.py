@@ -1,0 +1,52 @@
+"""Arguments that several commands share, and the types of their values. Imports nothing heavy."""
+
+import argparse
+from pathlib import Path
+
+BUNDLE = "the folder of a bundle, such as bundles/brick, or a .gonogo file"
+GAUGES = f"{BUNDLE}, or the folder of a set of bundles, bundle_set"
+
+
+def count(text: str) -> int:
+    """A whole number above 0."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
+    return number
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
+def non_negative(text: str) -> float:
+    """A number of 0 or more."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of 0 or more")
+    return value
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add `--trust`."""
+    parser.add_argument(
+        "--trust",
+        type=Path,
+        metavar="KEY.pub",
+        help="refuse a bundle that is not signed with this key; needs gonogo[sign]",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser, *, of_action: bool = False) -> None:
+    """Add `--json`, which every command takes.
+
+    Args:
+        of_action: the parser is that of an action, as in `gonogo bundle sign`. It has no default then, since that would
+            replace the value of a `--json` that stands before the action.
+    """
+    default = argparse.SUPPRESS if of_action else False
+    parser.add_argument("--json", action="store_true", default=default, help="print one JSON object")

@@ -1,0 +1,16 @@
+"""gonogo eval: measure gauges on the test images, by the stage evaluate."""
+
+import argparse
+
+from gonogo.cli.answer import Answer
+from gonogo.cli.stages import add_stage_arguments, chosen_categories, run_stage
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    add_stage_arguments(parser, "evaluate")
+
+
+def run(arguments: argparse.Namespace) -> Answer:
+    """Run the stage."""
+    return run_stage("evaluate", chosen_categories(arguments), arguments.set)

@@ -1,0 +1,139 @@
+"""gonogo explain: the verdict on one image, its regions, the highest cells of its map, and the nearest good patches."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gonogo.cli.answer import Answer
+from gonogo.cli.arguments import GAUGES, add_trust, count
+from gonogo.errors import DataError
+
+if TYPE_CHECKING:
+    from gonogo.inference.good_patches import Box, GoodPatch
+    from gonogo.inference.scorer import Scorer
+    from gonogo.line.explain import Explanation
+    from gonogo.line.picture import Pair
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "Explain the verdict on one image: its regions, the highest cells of its map, the good patches nearest to "
+        "them, how rare its score is among good parts, and what is certified of the threshold."
+    )
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help=GAUGES)
+    parser.add_argument("image", type=Path, metavar="IMAGE")
+    add_trust(parser)
+    parser.add_argument(
+        "--cells", type=count, default=16, metavar="N", help="number of cells along the longer side of the map; 16"
+    )
+    parser.add_argument("--top", type=count, default=5, metavar="N", help="number of cells to list; 5")
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="write a PNG of the image, its map, and its highest places beside their nearest good patches",
+    )
+
+
+def run(arguments: argparse.Namespace) -> Answer:
+    """Explain the verdict on one image.
+
+    Raises:
+        ImageError: it cannot be read.
+        DataError: a picture is to be drawn, and the image belongs to no category of the set of bundles.
+        IntegrityError: the bundle cannot be trusted.
+    """
+    from gonogo.images.reading import read_image
+    from gonogo.inference.gauges import open_gauges
+    from gonogo.line.explain import explain
+    from gonogo.line.picture import write_picture
+
+    gauges = open_gauges(arguments.bundle, trust=arguments.trust)
+    pixels = read_image(arguments.image)
+    selection = gauges.select(pixels)
+    scorer = selection.scorer
+    if scorer is None:
+        return _unknown(arguments, selection.row)
+    explanation = explain(scorer, pixels, n_cells=arguments.cells, top=arguments.top)
+    if arguments.picture is not None:
+        write_picture(arguments.picture, arguments.image.name, pixels, explanation.verdict, explanation.places)
+    lines = [] if gauges.is_one else [f"{scorer.category}: at {selection.row['relative_distance']:.3g} times its limit"]
+    lines += _lines(arguments.image, scorer, explanation)
+    return Answer(_report(arguments.image, scorer, selection.row, explanation), "\n".join(lines))
+
+
+def _unknown(arguments: argparse.Namespace, row: Mapping[str, Any]) -> Answer:
+    """The answer for an image that belongs to no category of a set of bundles."""
+    from gonogo.inference.scorer import UNKNOWN
+
+    if arguments.picture is not None:
+        raise DataError(f"{arguments.image} belongs to no category of the set; without a verdict there is no picture")
+    return Answer(
+        {"ok": True, "file": str(arguments.image), "verdict": UNKNOWN, **row},
+        f"{arguments.image}: {UNKNOWN}, it belongs to no category of the set; the nearest is "
+        f"{row['nearest_category']}, at {row['relative_distance']:.3g} times its limit",
+    )
+
+
+def _report(image: Path, scorer: "Scorer", row: Mapping[str, Any], explanation: "Explanation") -> dict[str, Any]:
+    return {
+        "ok": True,
+        "file": str(image),
+        **row,
+        "detector": scorer.manifest["detector"]["name"],
+        **explanation.verdict.row(),
+        "cells": [
+            {"box": cell.box, "peak": cell.peak, "nearest": None if pair is None else _patch_report(pair.good)}
+            for cell, pair in zip_longest(explanation.cells, explanation.pairs)
+        ],
+        "places": [
+            {"box": place.box, "peak": place.peak, "nearest": _patch_report(place.good)} for place in explanation.places
+        ],
+        "threshold_record": scorer.record.sentence,
+    }
+
+
+def _patch_report(good: "GoodPatch") -> dict[str, Any]:
+    return {"entry": good.entry, "image": good.image, "box": good.box, "turned": good.turned}
+
+
+def _lines(image: Path, scorer: "Scorer", explanation: "Explanation") -> list[str]:
+    verdict = explanation.verdict
+    pairs: Sequence[Pair] = explanation.pairs or explanation.places
+    sign = ">=" if verdict.anomalous else "<"
+    lines = [
+        f"{image}: {verdict.label}, score {verdict.score:.6g} {sign} threshold {verdict.threshold:.6g}",
+        f"p-value {verdict.p_value:.3g}: the share of good parts that score at least as high",
+    ]
+    if verdict.uncertain:
+        lines.append("uncertain: calibrated on other good parts, the gauge could have given the other verdict")
+    if verdict.probability is not None:
+        lines.append(f"defective with {verdict.probability:.1%}, at the line's rate of defects")
+    lines += [
+        f"region {number}: {region.box[2]} x {region.box[3]} at ({region.box[0]}, {region.box[1]}), "
+        f"{region.area} pixels, peak {region.peak:.6g}, mean {region.mean:.6g}"
+        for number, region in enumerate(verdict.regions, start=1)
+    ]
+    if not verdict.regions:
+        lines.append("no region")
+    for number, cell in enumerate(explanation.cells):
+        lines.append(f"cell {_box_text(cell.box)}: {cell.peak:.6g}{_nearest_text(pairs[number]) if pairs else ''}")
+    if pairs and not explanation.cells:
+        lines.append(f"the image as a whole: {pairs[0].peak:.6g}{_nearest_text(pairs[0])}")
+    if not pairs:
+        lines.append("no good patches to compare with: the detector has no memory bank, or the bundle is an old one")
+    lines.append(f"threshold: {scorer.record.sentence}")
+    return lines
+
+
+def _box_text(box: "Box") -> str:
+    x, y, width, height = box
+    return f"{width} x {height} at ({x}, {y})"
+
+
+def _nearest_text(pair: "Pair") -> str:
+    turned = f", turned by {pair.good.turned:g} degrees" if pair.good.turned else ""
+    return f"; nearest good patch: {_box_text(pair.good.box)} of {pair.good.image}{turned}"

@@ -1,0 +1,16 @@
+"""gonogo export: export gauges as ONNX and write the bundles of those that agree with it, by the stage parity."""
+
+import argparse
+
+from gonogo.cli.answer import Answer
+from gonogo.cli.stages import add_stage_arguments, chosen_categories, run_stage
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    add_stage_arguments(parser, "parity")
+
+
+def run(arguments: argparse.Namespace) -> Answer:
+    """Run the stage."""
+    return run_stage("parity", chosen_categories(arguments), arguments.set)

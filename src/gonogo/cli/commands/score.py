@@ -1,0 +1,251 @@
+"""gonogo score: judge images, and write, sort and post the verdicts."""
+
+import argparse
+import os
+import sys
+from contextlib import ExitStack, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from gonogo.cli.answer import Answer
+from gonogo.cli.arguments import GAUGES, add_trust, count, non_negative
+from gonogo.cli.exit_status import DATA, DONE, REJECTED
+from gonogo.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from gonogo.inference.gauges import Gauges
+    from gonogo.inference.scorer import Scorer
+    from gonogo.line.outputs import Sink
+    from gonogo.line.score import Line
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "Judge images: files, folders, globs, - for names on standard input, videos and camera:0. Exit status 0: all "
+        "pass; 1: a part is rejected or belongs to no category; 3: an image cannot be read. docs/line.md has more."
+    )
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help=GAUGES)
+    parser.add_argument("files", metavar="PATH", nargs="*", help="image; with --cluster also s3://bucket/folder")
+    add_trust(parser)
+    parser.add_argument("--threads", type=count, metavar="N", help="number of threads; default: one for each core")
+    parser.add_argument("--workers", type=count, metavar="N", help="number of images judged at the same time")
+    parser.add_argument("--every", type=count, default=1, metavar="N", help="judge each N-th frame of a video; 1")
+    rows = parser.add_argument_group("where verdicts are written, instead of the terminal")
+    rows.add_argument("--jsonl", action="store_true", help="print a JSON object for each image")
+    rows.add_argument("--csv", type=Path, metavar="FILE", help="write a CSV file")
+    rows.add_argument("--parquet", type=Path, metavar="FILE", help="write a Parquet file; needs gonogo[parquet]")
+    rows.add_argument(
+        "--out", metavar="FILE", help="append JSON lines, which survive a kill: the next start judges the other images"
+    )
+    pictures = parser.add_argument_group("PNG files of each image")
+    pictures.add_argument("--maps", type=Path, metavar="DIR", help="anomaly map of 16 bits; 10,000 is the threshold")
+    pictures.add_argument("--masks", type=Path, metavar="DIR", help="mask of the regions")
+    pictures.add_argument("--overlays", type=Path, metavar="DIR", help="image with its map and its regions")
+    line = parser.add_argument_group("on a line")
+    line.add_argument("--sort", type=Path, metavar="DIR", help="move each file into DIR/good, reject, unknown or error")
+    line.add_argument(
+        "--watch", type=Path, metavar="DIR", help="judge files as they appear in DIR; needs --out or --sort"
+    )
+    line.add_argument(
+        "--settle", type=non_negative, default=2.0, metavar="S", help="a file is complete after S seconds unchanged; 2"
+    )
+    line.add_argument("--idle", type=non_negative, metavar="S", help="stop watching after S seconds without a new file")
+    line.add_argument("--webhook", metavar="URL", help="post each verdict to URL, signed; needs --out")
+    line.add_argument("--webhook-secret-file", type=Path, metavar="FILE", help="file with the key of the signature")
+    line.add_argument(
+        "--webhook-wait", type=non_negative, default=30.0, metavar="S", help="seconds to go on posting at the end; 30"
+    )
+    cluster = parser.add_argument_group("very many images, see docs/scale.md")
+    cluster.add_argument(
+        "--cluster", action="store_true", help="score on a Ray cluster, into Parquet files in --out, a folder or bucket"
+    )
+
+
+def run(arguments: argparse.Namespace) -> Answer:
+    """Judge the images.
+
+    Raises:
+        UsageError: arguments exclude each other.
+        GonogoError: the bundle, the journal, a folder or an extra cannot be used. An image that cannot be read is a
+            row with an error, and raises nothing.
+    """
+    check(arguments)
+    return _run_on_cluster(arguments) if arguments.cluster else _run_here(arguments)
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Refuse arguments that exclude each other, or that need another.
+
+    Raises:
+        UsageError: there are such arguments.
+    """
+    if message := _contradiction(arguments):
+        raise UsageError(message, command="gonogo score")
+
+
+def _contradiction(arguments: argparse.Namespace) -> str | None:
+    local = ("threads", "jsonl", "csv", "parquet", "maps", "masks", "overlays", "sort", "trust", "watch", "webhook")
+    if arguments.cluster:
+        if any(getattr(arguments, name) for name in local) or not arguments.out or not arguments.files:
+            return "--cluster needs PATH and --out, the folder of the rows, and takes no other option but --workers"
+        return None
+    if bool(arguments.files) == (arguments.watch is not None):
+        return "expected PATH ..., or --watch DIR"
+    if arguments.watch is not None and not (arguments.out or arguments.sort):
+        return "--watch needs --out FILE or --sort DIR, so that no file is judged twice"
+    if arguments.idle is not None and arguments.watch is None:
+        return "--idle needs --watch"
+    given = [name for name in ("json", "jsonl", "csv", "parquet") if getattr(arguments, name)]
+    if len(given) > 1 and not (given[0] == "json" and len(given) == 2 and given[1] != "jsonl"):
+        return "--jsonl, --csv and --parquet exclude each other, and --jsonl excludes --json"
+    if arguments.out and (arguments.jsonl or arguments.csv or arguments.parquet):
+        return "--out writes every row already; leave --jsonl, --csv and --parquet out"
+    if bool(arguments.webhook) != (arguments.webhook_secret_file is not None):
+        return "--webhook and --webhook-secret-file need each other"
+    if arguments.webhook and not arguments.out:
+        return "--webhook needs --out: its queue is the folder FILE.webhook beside that file"
+    return None
+
+
+def _run_here(arguments: argparse.Namespace) -> Answer:
+    """Judge the images on this machine. The rows are printed or written meanwhile; the answer is the summary."""
+    from gonogo.inference.gauges import open_gauges
+    from gonogo.line.hot_folder import HotFolder
+    from gonogo.line.inputs import CAMERA, items
+    from gonogo.line.journal import Journal
+    from gonogo.line.outputs import JsonLines, Pictures, TextLines
+    from gonogo.line.score import Line, until_stopped, watch, workers_and_threads
+    from gonogo.line.sorting import Sorter
+    from gonogo.line.webhook import Webhook
+
+    workers, threads = workers_and_threads(arguments.files, threads=arguments.threads, workers=arguments.workers)
+    gauges = open_gauges(arguments.bundle, threads=threads, trust=arguments.trust)
+    pictures = Pictures(arguments.maps, arguments.masks, arguments.overlays)
+    for scorer in gauges.scorers.values():
+        pictures.require_unit(scorer.threshold)
+    written = (arguments.maps, arguments.masks, arguments.overlays, arguments.sort)
+    own_folders = [folder for folder in written if folder is not None]  # below a folder of images, these are left out
+    sink = _sink(arguments, gauges)
+    prints_verdicts = isinstance(sink, JsonLines) or (isinstance(sink, TextLines) and sink.verdicts)
+    with ExitStack() as opened:
+        journal = hot = webhook = None
+        if arguments.out:
+            journal = Journal(Path(arguments.out), fingerprint=gauges.fingerprint)
+            opened.callback(journal.close)
+        if arguments.watch is not None:
+            without = {os.path.abspath(path) for path in own_folders}  # noqa: PTH100  links stay as they are named
+            hot = HotFolder(arguments.watch, settle=arguments.settle, without=without)
+        if arguments.webhook:
+            webhook = Webhook(arguments.webhook, arguments.webhook_secret_file, Path(arguments.out + ".webhook"))
+        line = Line(
+            gauges,
+            workers,
+            sink,
+            pictures,
+            journal,
+            Sorter(arguments.sort) if arguments.sort is not None else None,
+            webhook,
+            on_moved=None if hot is None else hot.forget,
+            shows_counts=sys.stderr.isatty() and not prints_verdicts,
+        )
+        endless = hot is not None or any(name.startswith(CAMERA) for name in arguments.files)
+        with until_stopped() if endless else nullcontext(Event()) as stopped:
+            if hot is None:
+                line.run(items(arguments.files, every=arguments.every, without=own_folders), stopped)
+            else:
+                watch(line, hot, stopped, idle=arguments.idle)
+        sink.close()
+        n_undelivered = webhook.close(arguments.webhook_wait) if webhook is not None else 0
+    return _summary(arguments, line, n_undelivered)
+
+
+def _sink(arguments: argparse.Namespace, gauges: "Gauges") -> "Sink":
+    """Where the rows are written."""
+    from gonogo.line.outputs import Csv, JsonLines, Parquet, RowList, TextLines
+
+    if arguments.csv is not None:
+        return Csv(arguments.csv)
+    if arguments.parquet is not None:
+        return Parquet(arguments.parquet)
+    if arguments.jsonl:
+        return JsonLines()
+    if arguments.json and not arguments.out and arguments.watch is None:
+        return RowList()
+    localises = all(scorer.rule.threshold is not None for scorer in gauges.scorers.values())
+    return TextLines(localises=localises, verdicts=not (arguments.json or arguments.out))
+
+
+def _summary(arguments: argparse.Namespace, line: "Line", n_undelivered: int) -> Answer:
+    """How many images passed, and the facts of the gauges. The text is printed on standard error, beside the rows."""
+    from gonogo.line.outputs import RowList
+
+    counts, scorers = line.counts, list(line.gauges.scorers.values())
+    if not counts.n_files and arguments.watch is None:
+        raise DataError("there is nothing to judge: standard input has no name")
+    facts = [_facts(scorer) for scorer in scorers]
+    report = {
+        "ok": not counts.n_errors,
+        "bundle": line.gauges.fingerprint,
+        **(facts[0] if line.gauges.is_one else {"categories": facts}),
+        **asdict(counts),
+    }
+    text = f"{counts.n_passed} pass, {counts.n_rejected} reject, {counts.n_errors} unreadable"
+    if line.gauges.is_one:
+        text += f"; threshold {scorers[0].threshold:.6g}"
+    else:
+        text += f", {counts.n_unknown} of none of {len(scorers)} categories"
+    if counts.n_uncertain:
+        text += f"; {counts.n_uncertain} uncertain (?)"
+    if arguments.out:
+        report["out"] = arguments.out
+        text += f"; {counts.n_new} of {counts.n_files} judged now, rows in {arguments.out}"
+    if line.webhook is not None:
+        report |= {"n_undelivered": n_undelivered, "n_refused": line.webhook.n_refused}
+        if n_undelivered or line.webhook.n_refused:
+            text += f"; webhook: {n_undelivered} not delivered yet, {line.webhook.n_refused} refused"
+    if isinstance(line.sink, RowList):
+        report["results"] = line.sink.rows
+    if not arguments.json:
+        print(text, file=sys.stderr)
+    return Answer(report, "", _status(counts.n_errors, counts.n_rejected + counts.n_unknown))
+
+
+def _facts(scorer: "Scorer") -> dict[str, Any]:
+    """The thresholds of a gauge and what its certificate says."""
+    record, pixels = scorer.record, scorer.rule.threshold
+    return {
+        "category": scorer.category,
+        "threshold": scorer.threshold,
+        "certified": record.certified,
+        "certified_false_alarm_rate": record.certified_false_alarm_rate,
+        "confidence": record.confidence,
+        "pixel_threshold": None if pixels is None else pixels.threshold,
+    }
+
+
+def _run_on_cluster(arguments: argparse.Namespace) -> Answer:
+    """Score the images on a cluster of Ray."""
+    from gonogo.compute.cluster import Cluster
+    from gonogo.inference.bundle_set import is_set
+    from gonogo.line.many import score_many
+
+    def progress(n_done: int, n_total: int) -> None:
+        print(f"  {n_done}/{n_total} images", file=sys.stderr, flush=True)
+
+    if is_set(arguments.bundle):
+        raise DataError(f"{arguments.bundle} is a set of bundles; --cluster takes one of the bundles in it")
+    cluster = Cluster(n_workers=arguments.workers)
+    counts = score_many(arguments.bundle, arguments.files, arguments.out, cluster=cluster, progress=progress)
+    text = (
+        f"{counts.n_passed} pass, {counts.n_rejected} reject, {counts.n_errors} unreadable; "
+        f"{counts.n_new} of {counts.n_files} scored now, rows in {arguments.out}"
+    )
+    report = {"ok": not counts.n_errors, "out": arguments.out, **asdict(counts)}
+    return Answer(report, text, _status(counts.n_errors, counts.n_rejected))
+
+
+def _status(n_errors: int, n_rejected: int) -> int:
+    return DATA if n_errors else REJECTED if n_rejected else DONE

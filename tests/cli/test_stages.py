@@ -1,0 +1,196 @@
+"""train, eval, export and bench: what they ask of DVC, and what they print of what it made."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from gonogo.cli.main import main
+from gonogo.errors import PipelineError
+from gonogo.files import read_json, write_metrics
+from gonogo.params import read_yaml
+from import_closure import ROOT
+
+METRICS = ROOT / "metrics"
+
+
+@pytest.fixture
+def ran(tmp_path, monkeypatch):
+    """What dvc was asked for, in a project with the committed metrics of two categories and no results else."""
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(METRICS, tmp_path / "metrics")
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    params = tmp_path / "params.yaml"
+    text = params.read_text()
+    params.write_text(re.sub(r"categories:\n(- .*\n)+", "categories: [brick, digit_0]\n", text))
+    monkeypatch.chdir(tmp_path)
+    asked = []
+    monkeypatch.setattr("gonogo.project.dvc.run_dvc", lambda *words: asked.append(" ".join(words)))
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        ("train", ["repro fit"]),
+        ("train brick digit_0", ["repro fit@brick fit@digit_0"]),
+        ("eval brick", ["repro evaluate@brick"]),
+        ("export brick", ["repro parity@brick"]),
+        ("bench brick", ["repro parity@brick", "repro --single-item --force bench@brick"]),
+        ("bench --n 7", ["repro parity", "exp run --single-item --force -S bench.runs=7 bench"]),
+        ("eval -S evaluate.n_resamples=9 brick", ["exp run -S evaluate.n_resamples=9 evaluate@brick"]),
+        (
+            "train --recipe low-false-alarm -S fit.coreset_ratio=0.02",
+            [
+                "exp run -S calibrate.false_alarm_rate=0.02 -S regions.pixel_false_positive_rate=0.0001 "
+                "-S fit.coreset_ratio=0.02 fit"
+            ],
+        ),
+        (
+            "train digit_0 --recipe low-false-alarm",
+            [
+                "exp run -S +overrides.digit_0.calibrate.false_alarm_rate=0.02 "
+                "-S +overrides.digit_0.regions.pixel_false_positive_rate=0.0001 fit@digit_0"
+            ],
+        ),
+    ],
+)
+def test_a_stage_goes_through_dvc_and_settings_make_it_an_experiment(words, asked, ran, capsys):
+    assert main(words.split()) == 0
+    assert ran == asked
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("ran")
+def test_eval_shows_each_category_beside_its_baseline_with_the_lift(capsys):
+    assert main(["eval"]) == 0
+    text = capsys.readouterr().out
+    for category in ("brick", "digit_0"):
+        metrics = read_json(METRICS / "evaluate" / f"{category}.json")
+        block = text[text.index(f"{category} ({metrics['detector']})") :]
+        row = next(line for line in block.splitlines() if line.split()[:1] == ["image_auroc"])
+        values = [metrics[f"image_auroc{end}"] for end in ("", "_low", "_high", "_baseline", "_lift")]
+        gauge, low, high, theirs = (f"{value:.3f}" for value in values[:4])
+        assert row.split() == ["image_auroc", gauge, low, "to", high, theirs, f"{values[4]:+.3f}"]
+    assert "aupro_30" not in text[text.index("digit_0") :]  # no masks, no such metric
+    assert main(["eval", "brick", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["stage"] == "evaluate"
+    assert report["categories"] == {"brick": read_json(METRICS / "evaluate" / "brick.json")}
+
+
+@pytest.mark.parametrize(
+    ("command", "stage", "key"),
+    [("train", "fit", "fit_s"), ("export", "parity", "n_flips"), ("bench", "bench", "p50_ms")],
+)
+@pytest.mark.usefixtures("ran")
+def test_each_stage_gives_its_own_metrics(command, stage, key, capsys):
+    assert main([command, "brick", "--json"]) == 0
+    metrics = json.loads(capsys.readouterr().out)["categories"]["brick"]
+    assert metrics[key] == read_json(METRICS / stage / "brick.json")[key]
+    assert main([command, "brick"]) == 0
+    assert capsys.readouterr().out.startswith("brick: ")
+
+
+@pytest.mark.usefixtures("ran")
+def test_train_says_what_the_threshold_claims(bundle, tmp_path, capsys):
+    shutil.copytree(bundle, tmp_path / "models" / "digit_0")
+    write_metrics(tmp_path / "metrics" / "fit" / "digit_0.json", {"fit_s": 12.0, "peak_memory_mb": 345.0})
+    assert main(["train", "digit_0"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("digit_0: the fit took 12 s and 345 MB; threshold ")
+    assert "of good parts are rejected" in text
+
+
+@pytest.mark.usefixtures("ran")
+def test_the_categories_are_those_after_the_experiment_changed_them(tmp_path, monkeypatch, capsys):
+    def dvc(*_):
+        params = tmp_path / "params.yaml"
+        params.write_text(params.read_text().replace("categories: [brick, digit_0]", "categories: [digit_0]"))
+
+    monkeypatch.setattr("gonogo.project.dvc.run_dvc", dvc)
+    assert main(["eval", "-S", "categories=[digit_0]", "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["categories"]) == ["digit_0"]
+
+
+@pytest.mark.usefixtures("ran")
+def test_what_dvc_does_not_do_is_status_4_and_shows_no_old_metrics(monkeypatch, capsys):
+    def dvc(*_):
+        raise PipelineError("dvc repro failed with exit status 255; what it said stands above")
+
+    monkeypatch.setattr("gonogo.project.dvc.run_dvc", dvc)
+    assert main(["eval", "brick", "--json"]) == 4
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["code"] == "PipelineError"
+    assert error["hint"] == "the messages of git or DVC are on standard error"
+
+
+@pytest.mark.usefixtures("ran")
+def test_a_stage_that_leaves_no_metrics_is_a_failure(tmp_path, capsys):
+    (tmp_path / "metrics" / "evaluate" / "brick.json").unlink()
+    assert main(["eval", "brick"]) == 4
+    assert "wrote no metrics of brick" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [(["eval", "brik"], "no category brik; it has brick, digit_0"), (["train", "--recipe", "x"], "no recipe 'x'")],
+)
+def test_a_category_or_recipe_that_is_not_there_is_wrong_usage_and_dvc_is_not_asked(words, says, ran, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 2
+    err = capsys.readouterr().err
+    assert says in err
+    assert f"`gonogo {words[0]} --help`" in err
+    assert ran == []
+
+
+@pytest.mark.parametrize("words", ["train", "eval", "bench", "categories", "recipes", "recipes apply fast"])
+def test_outside_of_a_project_its_commands_say_where_to_run_them(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([*words.split(), "--json"]) == 3
+    assert "run this in the project's root" in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
+def test_a_category_is_described_with_the_parameters_that_its_stages_read(capsys):
+    assert main(["categories", "digit_0", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    written = read_yaml(ROOT / "params.yaml")
+    fit = report["parameters"]["fit"]
+    assert fit["detector"] == "pca"
+    assert "coreset_ratio" not in fit  # an option of the detector that the override replaced
+    assert fit["left_out"] == written["fit"]["left_out"]
+    assert report["parameters"]["prepare"]["calibrate_share"] == written["prepare"]["calibrate_share"]
+    assert report["images"] == read_json(METRICS / "prepare" / "digit_0.json")
+
+
+@pytest.mark.usefixtures("ran")
+def test_a_category_that_nothing_was_run_for_says_what_runs_it(tmp_path, capsys):
+    shutil.rmtree(tmp_path / "metrics")
+    assert main(["categories"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["brick", "surfaces", "patchcore", "-", "-", "-"]
+    assert main(["categories", "brick"]) == 0
+    assert capsys.readouterr().out.endswith("not evaluated yet; gonogo eval brick evaluates it\n")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_knows_the_commands_and_a_shell_can_read_it(shell, capsys):
+    pytest.importorskip("shtab")
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(word in script for word in ("score", "recipes", "--tolerances", "--roll-back"))
+    if shell == "bash":
+        ask = 'COMP_WORDS=(gonogo tra); COMP_CWORD=1; _shtab_gonogo; echo "${COMPREPLY[@]}"'
+        done = subprocess.run(["bash", "-c", f"{script}\n{ask}"], capture_output=True, text=True, check=True)
+        assert done.stdout.split() == ["train"]
+
+
+def test_without_shtab_completion_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert main(["completion", "bash"]) == 4
+    assert "pip install 'gonogo[completion]'" in capsys.readouterr().err
