@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-for package in ("fastapi", "python_multipart", "prometheus_client", "sqlalchemy", "uvicorn", "httpx2"):
+for package in ("fastapi", "python_multipart", "prometheus_client", "sqlalchemy", "alembic", "uvicorn", "httpx2"):
     pytest.importorskip(package, reason=f"no {package}: pip install 'gonogo[serve]'")
 
 # ruff: noqa: E402

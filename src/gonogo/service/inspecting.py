@@ -30,7 +30,8 @@ from gonogo.service.schemas import Inspection, Judged
 from gonogo.service.security import Key
 from gonogo.service.settings import Settings
 from gonogo.service.uploads import Upload, decoded
-from gonogo.store.store import Kept, Row, Store, new_id
+from gonogo.store.schema import Row
+from gonogo.store.store import NewInspection, Store, new_id
 
 DECODERS, WRITERS = 2, 4  # at once
 BATCHES = 3  # of each worker: one is being decoded, one judged and one kept
@@ -78,7 +79,7 @@ class Inspecting:
             wanted=lambda job: not job.request.cancelled,
             at_once=settings.workers,
         )
-        self._keeping: Batcher[Kept, None] = Batcher(self._keep, weight=lambda _: 1 / KEEP_TOGETHER)
+        self._keeping: Batcher[NewInspection, None] = Batcher(self._keep, weight=lambda _: 1 / KEEP_TOGETHER)
         self.waiting = 0
         self._pace = 0.05  # seconds an image takes, lately
 
@@ -138,7 +139,7 @@ class Inspecting:
         sha256 = upload.sha256
         pixels, found = self._decoded(upload)
         ready = time.perf_counter()
-        written = self._writing.submit(self._store.write, sha256, upload.data)
+        written = self._writing.submit(self._store.images.write, sha256, upload.data)
         judgement = self._judging(Job(pixels, request))
         waited = began - request.since + time.perf_counter() - ready - judgement.took
         timings = {"decode": ready - began, "queue": waited, "score": judgement.took}
@@ -150,7 +151,7 @@ class Inspecting:
         drawn: dict[str, Any] = {f"{name}_png": _base64(drawing(name, pixels, judgement.verdict)) for name in pictures}
         writing = time.perf_counter()
         written.result()
-        self._keeping(Kept(row, image | {"last_seen": now, "kept": True}, upload.data))
+        self._keeping(NewInspection(row, image | {"last_seen": now, "kept": True}, upload.data))
         timings["keep"] = time.perf_counter() - writing
         for stage, seconds in timings.items():
             self._metrics.stages.labels(stage).observe(seconds)
@@ -194,8 +195,8 @@ class Inspecting:
         self._pace += 0.1 * (took / len(jobs) - self._pace)
         return [Judgement(verdict, scorer, took) for verdict in verdicts]
 
-    def _keep(self, kept: list[Kept]) -> list[Exception | None]:
-        self._store.keep(kept)
+    def _keep(self, kept: list[NewInspection]) -> list[Exception | None]:
+        self._store.add_inspections(kept)
         return [None] * len(kept)
 
 

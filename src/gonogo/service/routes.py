@@ -20,7 +20,7 @@ from gonogo.service.schemas import InspectionId, Judgement, Moment, Sha256
 from gonogo.service.security import Key, body_of, require_role
 from gonogo.service.service import Service
 from gonogo.service.uploads import MEDIA_TYPES, NAME, Upload, uploads
-from gonogo.store.store import Row
+from gonogo.store.schema import Row
 
 Picture = Literal["map", "overlay"]
 Identifier = Annotated[InspectionId, Path(alias="id")]
@@ -256,7 +256,7 @@ async def review(request: Request, key: Reviewer, identifier: Identifier, given:
     await _row(request, identifier)
     service = service_of(request)
     row = given.model_dump() | {"at": service.now(), "key": key.id}
-    await asyncio.to_thread(service.store.review, identifier, row)
+    await asyncio.to_thread(service.store.add_review, identifier, row)
     return schemas.Inspection(**told_of(await _row(request, identifier)))
 
 
@@ -317,7 +317,7 @@ async def _row(request: Request, identifier: str) -> Row:
 
 
 async def _image(request: Request, row: Row) -> bytes:
-    path = service_of(request).store.path_of(row["image_sha256"])
+    path = service_of(request).store.images.path_of(row["image_sha256"])
     try:
         return await asyncio.to_thread(path.read_bytes)
     except FileNotFoundError as error:

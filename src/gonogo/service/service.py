@@ -57,7 +57,7 @@ class Service:
             scorer = await asyncio.to_thread(self.gauge.exchange, fingerprint)
             try:
                 started_with = self.gauge.started_with
-                await asyncio.to_thread(self.store.activated, fingerprint, started_with=started_with, key=key.id)
+                await asyncio.to_thread(self.store.add_activation, fingerprint, started_with=started_with, key=key.id)
             except sa.exc.SQLAlchemyError as error:
                 self.gauge.scorer = old
                 raise Problem("bundle-refused", "it cannot be written down; the one in use stays") from error
