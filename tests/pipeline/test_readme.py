@@ -161,7 +161,8 @@ def test_the_picture_shows_no_images_from_a_folder(tmp_path):
 
 
 def test_the_picture_draws_a_line_around_regions_alone():
-    rule = RegionRule(RegionParams("quantile", 1e-3, 3.0, 1.0, 0, 0, 1, None, 0.0), PixelThreshold(1.0, "quantile", 1e-3, 1e-3, 1000, 1))
+    params = RegionParams("quantile", 1e-3, 3.0, 1.0, 0, 0, 1, None, 0.0)
+    rule = RegionRule(params, PixelThreshold(1.0, "quantile", 1e-3, 1e-3, 1000, 1))
     maps = np.zeros((2, 40, 60), dtype=np.float32)
     maps[1, 10:20, 30:40] = 2.0
     parts = [
