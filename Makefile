@@ -1,5 +1,5 @@
 # `make run` and `make test` do all of their own set-up. They use the virtual environment that is active, if any,
-# and make .venv otherwise. pip's own settings choose the build of torch: see README.md, "Install".
+# and make .venv otherwise. pip's own settings choose the build of torch: see docs/install.md.
 PYTHON ?= python3
 VENV ?= .venv
 ANOMALIB := .venv-anomalib
@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test cluster anomalib peers lint format readme clean
+.PHONY: help run test cluster anomalib peers lint format readme docs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,5 +60,13 @@ readme: $(BIN)/.installed  ## refresh tables and numbers of README and docs from
 	python tools/readme.py table --write
 	python tools/doc_numbers.py --write
 
+$(BIN)/.installed-docs: $(BIN)/.installed
+	@echo "== adding what builds the documentation to $(VENV) (40 MB)"
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[pipeline,dev,docs]'
+	@touch $@
+
+docs: $(BIN)/.installed-docs  ## build the web site of docs/ in build/site, with the API reference; fails on a broken link
+	zensical build --clean --strict
+
 clean:  ## remove what the pipeline and the tools made, but no experiment and no cache of DVC
-	rm -rf .pytest_cache .mypy_cache .ruff_cache dvc_plots build
+	rm -rf .cache .pytest_cache .mypy_cache .ruff_cache dvc_plots build
