@@ -164,7 +164,7 @@ def test_beyond_what_may_wait_is_503_that_says_when_to_come_again_and_the_rest_i
         monkeypatch.setattr(scorer, "score_pixels", lambda pixels: gate.wait(60) and real(pixels))
         with ThreadPoolExecutor(2) as pool:
             asked = [pool.submit(inspected, running, files[0]) for _ in range(2)]
-            until(lambda: running.service.inspecting.waiting == 2)
+            until(lambda: running.service.runner.waiting == 2)
             refused = running.ask("POST", "/v1/inspect", content=files[0].read_bytes())
             assert running.http.get("/readyz").status_code == 503
             gate.set()
@@ -200,12 +200,10 @@ def test_the_end_waits_for_what_was_accepted(start, files, monkeypatch):
         monkeypatch.setattr(scorer, "score_pixels", lambda pixels: gate.wait(60) and real(pixels))
 
         async def accepted_then_closed():
-            inspecting = running.service.inspecting
-            job = asyncio.create_task(
-                inspecting.inspect(Upload(files[0].read_bytes(), "", None), Key("k", "k", "admin"))
-            )
+            runner = running.service.runner
+            job = asyncio.create_task(runner.inspect(Upload(files[0].read_bytes(), "", None), Key("k", "k", "admin")))
             await asyncio.sleep(0.1)
-            closing = asyncio.create_task(inspecting.close())
+            closing = asyncio.create_task(runner.close())
             await asyncio.sleep(0.1)
             assert not closing.done()
             gate.set()
@@ -225,7 +223,7 @@ def test_things_that_wait_go_together_as_far_as_they_are_alike_and_fit_and_are_w
         return [thing * 10 if thing != 5 else ValueError("five") for thing in things]
 
     batcher = Batcher(
-        work, weight=lambda _: 1 / 3, alike=lambda thing: thing % 2, wanted=lambda thing: thing not in unwanted
+        work, weight=lambda _: 1 / 3, batch_key=lambda thing: thing % 2, wanted=lambda thing: thing not in unwanted
     )
     with ThreadPoolExecutor(9) as pool:
         asked = [pool.submit(batcher, 1)]
@@ -253,7 +251,7 @@ def test_as_many_batches_as_allowed_are_worked_on_at_once():
         calls.append(things)
         return things
 
-    batcher = Batcher(work, weight=lambda _: 1 / 8, at_once=2)
+    batcher = Batcher(work, weight=lambda _: 1 / 8, n_at_once=2)
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(batcher, (0, 1))) == [0, 1]
     assert batcher(2) == 2
@@ -287,7 +285,7 @@ def test_requests_that_come_together_go_through_the_network_together(start, file
             asked = [pool.submit(inspected, running, files[0])]
             until(lambda: sizes == [1])
             asked += [pool.submit(inspected, running, files[0]) for _ in range(5)]
-            until(lambda: running.service.inspecting._judging.n_waiting == 5)
+            until(lambda: running.service.runner._score_batched.n_waiting == 5)
             gate.set()
             scores = [one.result()["score"] for one in asked]
         assert sizes == [1, 5]

@@ -196,7 +196,7 @@ def test_images_go_by_age_and_by_size_oldest_first_and_their_rows_stay(start, fi
 
 def test_an_image_that_goes_while_it_is_judged_is_there_again_when_it_is_kept(start, files, monkeypatch):
     with start() as running:
-        store, judge = running.service.store, running.service.inspecting._judge
+        store, judge = running.service.store, running.service.runner._score
         gone = []
 
         def judge_slowly(jobs):
@@ -206,7 +206,7 @@ def test_an_image_that_goes_while_it_is_judged_is_there_again_when_it_is_kept(st
                 gone.append(path)
             return judge(jobs)
 
-        monkeypatch.setattr(running.service.inspecting._judging, "_work", judge_slowly)
+        monkeypatch.setattr(running.service.runner._score_batched, "_work", judge_slowly)
         told = inspected(running, files[0])
         assert gone == [store.images.path_of(told["image"]["sha256"])]
         assert gone[0].read_bytes() == files[0].read_bytes()
