@@ -67,6 +67,8 @@ $(BIN)/.installed-docs: $(BIN)/.installed
 
 docs: $(BIN)/.installed-docs  ## build the web site of docs/ in build/site, with the API reference; fails on a broken link
 	zensical build --clean --strict
+	@! grep -rlE --include='*.html' '<(script|link|img)[^>]+(src|href)="https?://' build/site \
+	  || { echo "these pages load something from a network; every script, style and font must be local"; exit 1; }
 
 clean:  ## remove what the pipeline and the tools made, but no experiment and no cache of DVC
 	rm -rf .cache .pytest_cache .mypy_cache .ruff_cache dvc_plots build

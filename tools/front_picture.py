@@ -10,19 +10,18 @@ follows from the scores in plots/records alone, so that nobody picks the flatter
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from inspect import signature
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from gonogo.data import SOURCES
 from gonogo.errors import ConfigError
 from gonogo.images.colours import FAINT, INK, OUTLINE, PAPER, PASS, REJECT, map_colours
 from gonogo.images.reading import read_image
 from gonogo.inference.scorer import Scorer, Verdict
 from gonogo.params import read_yaml
 
+BUILT_IN = ("rendered", "surfaces", "digits")  # values of prepare.source whose images belong to nobody else
 COLUMNS = 8  # parts in the picture, over all categories
 SIDE, GAP, LABEL, LINE = 150, 8, 62, 20  # pixels
 ROWS = ("image", "map", "regions")
@@ -71,7 +70,7 @@ def built_in(root: Path) -> list[str]:
         )
         for category in params["categories"]
     }
-    return [name for name, source in sources.items() if "folder" not in signature(SOURCES[source]).parameters]
+    return [name for name, source in sources.items() if source in BUILT_IN]
 
 
 def read_parts(root: Path, categories: Sequence[str]) -> list[Part]:

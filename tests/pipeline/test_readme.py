@@ -152,8 +152,8 @@ def test_the_picture_shows_the_middle_images_by_score_and_no_best_ones():
 
 def test_the_picture_shows_no_images_from_a_folder(tmp_path):
     (tmp_path / "params.yaml").write_text(
-        "categories: [zero, mine]\nprepare: {source: digits}\n"
-        "overrides: {zero: {}, mine: {prepare: {source: folder, folder: mine}}}\n"
+        "categories: [zero, mine, listed]\nprepare: {source: digits}\n"
+        "overrides: {zero: {}, mine: {prepare: {source: folder}}, listed: {prepare: {source: manifest}}}\n"
     )
     assert front_picture.built_in(tmp_path) == ["zero"]
     with pytest.raises(ConfigError, match="built-in categories alone"):
