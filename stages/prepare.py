@@ -5,7 +5,8 @@ from gonogo.calibration.threshold import CalibrateParams
 from gonogo.data import SOURCES
 from gonogo.data.prepare.accepted import read_history
 from gonogo.data.prepare.card import card_facts
-from gonogo.data.prepare.prepare import PrepareParams, prepare, shares_of
+from gonogo.data.prepare.params import PrepareParams
+from gonogo.data.prepare.prepare import prepare, shares_of
 from gonogo.files import write_json, write_metrics
 from gonogo.params import Params
 

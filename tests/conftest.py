@@ -20,7 +20,8 @@ import pytest
 from gonogo.calibration.regions import RegionParams
 from gonogo.calibration.threshold import CalibrateParams, threshold_of
 from gonogo.data.digits import Digits
-from gonogo.data.prepare.prepare import PrepareParams, prepare, shares_of
+from gonogo.data.prepare.params import PrepareParams
+from gonogo.data.prepare.prepare import prepare, shares_of
 from gonogo.data.sample import Sample, Shares
 from gonogo.detectors import DETECTORS, detector_class, make_detector
 from gonogo.detectors.contract import Detector
