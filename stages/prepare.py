@@ -1,4 +1,4 @@
-"""Look at every image of one category, give each its role, and write the dataset and its data card."""
+"""Read every image of one category, give each a role, and write the dataset and the facts of its data card."""
 
 import entry_point
 from gonogo.calibration.threshold import CalibrateParams

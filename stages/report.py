@@ -13,7 +13,7 @@ from gonogo.reports.data_card import write_data_card
 from gonogo.reports.left_out_sheet import write_left_out_sheet
 from gonogo.reports.operating_page import measured_record, write_operating_page
 from gonogo.reports.pages import write_calibration_page
-from gonogo.reports.parts import PartImages, tested_parts
+from gonogo.reports.parts import PartImages, parts_in_test
 from gonogo.reports.sheet import ReportParams, write_sheet
 from gonogo.reports.strip import strip_of
 
@@ -31,12 +31,12 @@ def main(category: str, params: Params) -> None:
     dataset = read_dataset(entry_point.path("prepared", category), params.raw)
     scorer = Scorer(entry_point.path("bundles", category))
     rows = read_rows(entry_point.path("plots", "records", f"{category}.csv"))
-    parts, images = tested_parts(rows), PartImages(dataset, scorer)
+    parts, images = parts_in_test(rows), PartImages(dataset, scorer)
     folder = entry_point.path("reports", category)
     write_calibration_page(folder / "calibration.html", scorer.record, category=category)
     measured = measured_record(scorer.record, rows)
     write_operating_page(folder / "operating_points.html", ScoresByKind.from_rows(rows), measured, category=category)
-    write_json(folder / "parts.json", strip_of(parts, images))
+    write_json(entry_point.path("plots", "parts", f"{category}.json"), strip_of(parts, images))
     sheet = entry_point.path("plots", "sheets", f"{category}.png")
     write_sheet(sheet, parts, images, category=category, cases=values.sheet_cases)
     left_out = load_left_out(entry_point.path("left_out", f"{category}.npz"))

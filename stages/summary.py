@@ -42,7 +42,7 @@ def report_of(category: str) -> CategoryReport:
         fit_rows=read_rows(entry_point.path("plots", "left_out", f"{category}.csv")),
         fit_sheet=entry_point.path("plots", "left_out", f"{category}.png"),
         record=ThresholdRecord.from_dict(read_sealed(entry_point.path("bundles", category))["threshold"]),
-        strip=read_json(entry_point.path("reports", category, "parts.json")),
+        strip=read_json(entry_point.path("plots", "parts", f"{category}.json")),
     )
 
 

@@ -36,7 +36,7 @@ class Part:
         return self.rejected and not self.defective
 
 
-def tested_parts(rows: Sequence[Mapping[str, str]]) -> list[Part]:
+def parts_in_test(rows: Sequence[Mapping[str, str]]) -> list[Part]:
     """The test images of the per-image records that the evaluate stage wrote."""
     return [
         Part(row["image"], row["label"] == "1", row["defect_type"], float(row["score"]), float(row["threshold"]))

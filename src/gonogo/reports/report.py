@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gonogo.calibration.certificate import ThresholdRecord
+from gonogo.evaluation.metric_table import ACCURACY
 from gonogo.files import read_json
 from gonogo.reports.histogram import histogram
 from gonogo.reports.pages import render
@@ -129,4 +130,4 @@ def write_report(
     path: Path, summary: Mapping[str, Any], categories: Sequence[CategoryReport], studies: Sequence[StudyReport] = ()
 ) -> None:
     """Write the page. Its links to each category's pages lead to a folder of the category's name beside it."""
-    render(path, "report.html.j2", summary=summary, categories=categories, studies=studies)
+    render(path, "report.html.j2", accuracy=ACCURACY, summary=summary, categories=categories, studies=studies)
