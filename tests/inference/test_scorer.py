@@ -174,7 +174,7 @@ def test_a_tampered_or_unproven_bundle_is_refused(bundle, tmp_path):
 
     shutil.copytree(bundle, tmp_path / "blind")
     seal(tmp_path / "blind", {"schema": SCHEMA, "category": "digit_0"}, ["gauge.onnx"])
-    with pytest.raises(IntegrityError, match="no threshold"):
+    with pytest.raises(IntegrityError, match=r"no valid category, threshold or regions .*'threshold'"):
         Scorer(tmp_path / "blind")
 
 
