@@ -267,7 +267,7 @@ SAID = {
     "a name that climbs": "expected names of files, without a folder",
     "a link": "is a link or another special file",
     "the network twice": "expected each name once",
-    "the network compressed": "the files of a bundle are neither",
+    "the network compressed": "the files of a bundle are not compressed",
     "too many files": "entries; a bundle has",
     "bytes behind": "other bytes than gonogo bundle pack writes",
     "a file that is not listed": "its manifest lists",
