@@ -121,7 +121,7 @@ def ending(bundle, folder, node, *tensors):
             "not a number",
         ),
         (helper.make_node("ReduceSum", ["true_score"], ["score"], keepdims=1), [], "expected (2,)"),
-        (helper.make_node("CumSum", ["true_score", "c"], ["score"], reverse=1), None, "beside another"),
+        (helper.make_node("CumSum", ["true_score", "c"], ["score"], reverse=1), None, "in a batch with another"),
         (helper.make_node("Reshape", ["true_score", "c"], ["score"]), [], "the network fails"),
     ],
     ids=["not a number", "one score for all", "scores that depend on their neighbours", "a graph that fails"],

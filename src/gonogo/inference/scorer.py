@@ -118,7 +118,7 @@ class Scorer:
             self.rule = RegionRule.from_dict(self.manifest["regions"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise IntegrityError(
-                f"{bundle}: the manifest has no valid threshold ({error!r}); export the bundle again"
+                f"{bundle}: the manifest has no valid category, threshold or regions ({error!r}); export again"
             ) from error
         try:
             self._session = open_session(read.gauge, threads=threads)
