@@ -1,11 +1,10 @@
-"""How commands end: every status, every code, one JSON object whatever happens, and a start that is quick."""
+"""How commands end: every status, every code, one JSON object whatever happens, and a start that loads little."""
 
 import inspect
 import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -144,26 +143,31 @@ def test_a_pipe_that_nobody_reads_ends_the_command_quietly(words):
     os.close(read)
     with gonogo(*words, stdout=write, stderr=subprocess.PIPE) as process:
         os.close(write)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=300)
     assert err == ""
     assert process.returncode == 141
 
 
-def test_the_command_line_starts_without_numpy_torch_or_anything_heavy():
-    script = "import sys, gonogo.cli.main; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+@pytest.mark.parametrize("words", [["--help"], ["score", "--help"], ["version"]], ids=" ".join)
+def test_help_and_version_load_nothing_of_what_takes_time_to_import(words):
+    script = f"""
+import sys
+from gonogo.cli.main import main
+try:
+    main({words!r})
+except SystemExit as stop:
+    assert not stop.code
+print()
+print(*sorted({{name.partition(".")[0] for name in sys.modules}}))
+"""
     done = subprocess.run(
-        [sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": str(SOURCE)}, capture_output=True, text=True
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    loaded = set(done.stdout.split())
+    loaded = set(done.stdout.splitlines()[-1].split())
     assert "gonogo" in loaded
-    assert loaded & {"numpy", "torch", "PIL", "onnxruntime", "pydantic", "ruamel", "dvc", "rich"} == set()
-
-
-def test_help_is_there_within_four_tenths_of_a_second():
-    taken = []
-    for _ in range(5):
-        start = time.perf_counter()
-        with gonogo("--help", stdout=subprocess.DEVNULL) as process:
-            process.wait()
-        taken.append(time.perf_counter() - start)
-    assert min(taken) < 0.4  # the others may have waited for the machine
+    heavy = {"numpy", "torch", "PIL", "onnxruntime", "onnx", "scipy", "sklearn", "pydantic", "ruamel", "dvc", "rich"}
+    assert loaded & heavy == set()

@@ -58,16 +58,16 @@ sys.exit(main(["score", {str(bundle)!r}, {str(of_label(digits, 0))!r}, {str(of_l
 
 HEAVY = ("torch", "timm", "scipy", "sklearn", "skimage", "onnx", "pydantic", "ruamel", "jinja2", "dvc")
 STARTS = {
-    "import gonogo": ("import gonogo", 0.2, (*HEAVY, "numpy", "onnxruntime", "PIL")),
-    "gonogo --help": ("sys.argv = ['gonogo', '--help']; main()", 0.4, (*HEAVY, "numpy", "onnxruntime", "PIL")),
-    "the first verdict": ("sys.argv = ['gonogo', 'score', BUNDLE, IMAGE]; main()", 1.0, HEAVY),
+    "import gonogo": ("import gonogo", (*HEAVY, "numpy", "onnxruntime", "PIL")),
+    "gonogo --help": ("sys.argv = ['gonogo', '--help']; main()", (*HEAVY, "numpy", "onnxruntime", "PIL")),
+    "the first verdict": ("sys.argv = ['gonogo', 'score', BUNDLE, IMAGE]; main()", HEAVY),
 }
 
 
 @pytest.mark.parametrize("start", STARTS)
-def test_a_process_starts_fast_and_loads_nothing_heavy(start, bundle, digits):
-    """In seconds of the processor, which what else the machine does leaves alone."""
-    body, limit, unwanted = STARTS[start]
+def test_a_process_loads_nothing_heavy(start, bundle, digits):
+    """What a start costs is what it imports; benchmarks/starts.py has the seconds."""
+    body, unwanted = STARTS[start]
     body = body.replace("BUNDLE", repr(str(bundle))).replace("IMAGE", repr(str(of_label(digits, 0))))
     program = f"""
 import sys
@@ -78,15 +78,12 @@ def main():
     except SystemExit as stop:
         assert stop.code == 0
 {body}
-import time
 print()
-print(time.process_time(), *sorted(name for name in {unwanted!r} if name in sys.modules))
+print("loaded", *sorted(name for name in {unwanted!r} if name in sys.modules))
 """
     result = subprocess.run([sys.executable, "-B", "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    seconds, *loaded = result.stdout.splitlines()[-1].split()
-    assert loaded == []
-    assert float(seconds) < limit
+    assert result.stdout.splitlines()[-1] == "loaded"
 
 
 @pytest.fixture
