@@ -3,11 +3,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 ANOMALIB := .venv-anomalib
+EXTRAS ?= pipeline,dev
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test cluster anomalib peers lint format readme docs clean
+.PHONY: help run test cluster anomalib peers lint audit format readme docs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,7 +17,7 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	@echo "== setting up $(VENV) (a few minutes the first time)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gonogo needs Python 3.11 or newer; set PYTHON=")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[pipeline,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
 run: $(BIN)/.installed  ## run the whole pipeline: fit, certify, evaluate, export, prove, benchmark
@@ -47,10 +48,15 @@ anomalib: $(ANOMALIB)/.installed  ## set up the environment that fit.detector: a
 peers: $(BIN)/.installed $(ANOMALIB)/.installed  ## benchmark PatchCore beside anomalib's; DATA=FOLDER has parts
 	python benchmarks/anomalib_side_by_side.py $(if $(DATA),--data $(DATA))
 
-lint: $(BIN)/.installed  ## check style and types
+lint: $(BIN)/.installed  ## check style, types and what is unsafe
 	ruff check .
 	ruff format --check .
 	mypy
+	bandit --quiet --configfile pyproject.toml --recursive src stages tools
+	shellcheck .ci/run
+
+audit: $(BIN)/.installed  ## ask for known vulnerabilities of the pinned packages; AUDIT=--must-reach fails unanswered
+	python tools/audit.py $(AUDIT)
 
 format: $(BIN)/.installed  ## rewrite the code in the house's format
 	ruff check --fix .
