@@ -4,7 +4,8 @@ import argparse
 
 import entry_point
 from gonogo.evaluation.accuracy.operating_points import ScoresByKind
-from gonogo.files import read_json, read_rows, write_json
+from gonogo.evaluation.accuracy.summary import headline
+from gonogo.files import read_json, read_rows, write_json, write_metrics
 from gonogo.images.dataset import read_dataset
 from gonogo.inference.scorer import Scorer
 from gonogo.model.left_out import load_left_out
@@ -34,6 +35,8 @@ def main(category: str, params: Params) -> None:
     parts, images = parts_in_test(rows), PartImages(dataset, scorer)
     folder = entry_point.path("reports", category)
     write_calibration_page(folder / "calibration.html", scorer.record, category=category)
+    evaluate = read_json(entry_point.path("metrics", "evaluate", f"{category}.json"))
+    write_metrics(entry_point.path("metrics", "headline", f"{category}.json"), headline(evaluate, scorer.record))
     measured = measured_record(scorer.record, rows)
     write_operating_page(folder / "operating_points.html", ScoresByKind.from_rows(rows), measured, category=category)
     write_json(entry_point.path("plots", "parts", f"{category}.json"), strip_of(parts, images))

@@ -2,7 +2,7 @@
 
 import entry_point
 from gonogo.calibration.certificate import ThresholdRecord
-from gonogo.evaluation.accuracy.summary import summarise
+from gonogo.evaluation.accuracy.summary import mean_headline, summarise
 from gonogo.export.model_card import CategoryResults, card_text
 from gonogo.files import read_json, read_rows, read_sealed, write_metrics, write_text
 from gonogo.params import Params
@@ -13,6 +13,8 @@ def main(params: Params) -> None:
     categories = [report_of(category) for category in params.categories]
     summary = summarise({c.name: c.evaluate for c in categories}, {c.name: c.parity for c in categories})
     write_metrics(entry_point.path("metrics", "summary.json"), summary)
+    headlines = {c.name: read_json(entry_point.path("metrics", "headline", f"{c.name}.json")) for c in categories}
+    write_metrics(entry_point.path("metrics", "mean.json"), mean_headline(headlines))
     write_report(
         entry_point.path("reports", "index.html"), summary, categories, read_studies(entry_point.path("searches"))
     )
@@ -21,7 +23,7 @@ def main(params: Params) -> None:
     if "image_auroc.mean" in summary:
         mean, worst = summary["image_auroc.mean"], summary["image_auroc.worst"]
         entry_point.say(f"image AUROC: mean {mean:.3f}, worst {worst:.3f} ({summary['image_auroc.worst_category']})")
-    entry_point.say(f"open {entry_point.path('reports', 'index.html')}")
+    entry_point.say(f"open {entry_point.path('reports', 'index.html').resolve().as_uri()}")
 
 
 def report_of(category: str) -> CategoryReport:

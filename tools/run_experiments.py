@@ -24,8 +24,8 @@ from gonogo.errors import PipelineError
 from gonogo.project.dvc import dvc_call
 from gonogo.project.git import git
 
-HEADLINE = ["image_auroc.mean", "image_auroc.worst", "aupro_30.mean", "recall.mean", "false_alarm_rate.mean"]
-SUMMARY = "metrics/summary.json"
+HEADLINE = ["image_auroc", "aupro_30", "recall", "false_alarm_rate", "certified_rate"]
+MEAN = "metrics/mean.json"
 
 DONE, FAILED, LOST = "done", "FAILED", "LOST"
 STATES = {"success": DONE, "failed": FAILED, "queued": "queued", "running": "running"}
@@ -105,7 +105,7 @@ def _experiment(revision: Mapping[str, Any], executor: Mapping[str, Any]) -> Exp
     params = {
         key: value for file in (data.get("params") or {}).values() for key, value in _flat(file.get("data") or {})
     }
-    metrics = (data.get("metrics") or {}).get(SUMMARY, {}).get("data") or {}
+    metrics = (data.get("metrics") or {}).get(MEAN, {}).get("data") or {}
     name = revision.get("name") or revision["rev"][:7]
     return Experiment(name, state, params, metrics if state == DONE else {}, reason)
 
