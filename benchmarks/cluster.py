@@ -95,6 +95,8 @@ def looked(n_workers: int, folder: Path, _: Path) -> dict[str, Any]:
     from PIL import Image
 
     from gonogo.compute.cluster import Cluster
+    from gonogo.detectors.contract import FitContext
+    from gonogo.detectors.options import PatchCoreOptions
     from gonogo.detectors.patchcore import PatchCore
     from gonogo.images.dataset import Dataset, Record
     from gonogo.model.fit_images import FitImages
@@ -118,7 +120,7 @@ def looked(n_workers: int, folder: Path, _: Path) -> dict[str, Any]:
     cluster = Cluster(n_workers=n_workers)
     connected = time.perf_counter()
     records = [record(path) for path in sorted(folder.iterdir())]
-    detector = PatchCore(coreset_ratio=None, bank_patches=1000)
+    detector = PatchCore(PatchCoreOptions(coreset_ratio=None, bank_patches=1000))
     images = FitImages(Inspector(detector), Dataset(folder, folder, tuple(records), cluster), records)
     seen: Seen = []
     size = images._parts()[0].stop
@@ -127,7 +129,7 @@ def looked(n_workers: int, folder: Path, _: Path) -> dict[str, Any]:
         if what == "parts":
             seen.append((time.perf_counter(), worker_seconds(), min(n_done * size, len(records))))
 
-    detector.fit(images, seed=17, progress=progress)
+    detector.fit(images, seed=17, context=FitContext(progress=progress))
     return rates(start, connected, seen, n_workers) | {"fit_s": time.perf_counter() - connected}
 
 

@@ -18,6 +18,8 @@ from torch import Tensor  # noqa: E402
 
 from gonogo.compute.memory import peak_bytes, resident_bytes  # noqa: E402
 from gonogo.compute.versions import versions  # noqa: E402
+from gonogo.detectors.contract import FitContext  # noqa: E402
+from gonogo.detectors.options import PatchCoreOptions  # noqa: E402
 from gonogo.detectors.patchcore import PatchCore  # noqa: E402
 from gonogo.images.reading import read_image  # noqa: E402
 from gonogo.model.inspector import Inspector  # noqa: E402
@@ -52,15 +54,15 @@ class Fitted:
     @torch.inference_mode()
     def features(self, images: list[str], image_size: int, weights: str, out: str) -> dict[str, Any]:
         """Write the patches (n * p, d) of the images; `weights` are those that gonogo finds by itself."""
-        detector = PatchCore(coreset_ratio=RATIO, image_size=image_size)
-        detector.patch_features.load("pretrained", None)
+        detector = PatchCore(PatchCoreOptions(coreset_ratio=RATIO, image_size=image_size))
+        detector.load_weights()
         files = Files(Inspector(detector), images)
         np.save(out, torch.cat([detector.patch_features(pixels).flatten(0, 2) for pixels in files]).numpy())
         return {}
 
     def fit(self, images: list[str], image_size: int, weights: str, out: str, folder: str, seed: int) -> dict[str, Any]:
         """Fit, and write the bank (m, d)."""
-        detector = PatchCore(coreset_ratio=RATIO, image_size=image_size)
+        detector = PatchCore(PatchCoreOptions(coreset_ratio=RATIO, image_size=image_size))
         self.inspector = Inspector(detector)
         files = Files(self.inspector, images)
         before = resident_bytes()
@@ -72,7 +74,7 @@ class Fitted:
                 ended = time.perf_counter()
 
         start = time.perf_counter()
-        detector.fit(files, seed=seed, progress=progress)
+        detector.fit(files, seed=seed, context=FitContext(progress=progress))
         end = time.perf_counter()
         peak = peak_bytes()
         np.save(out, (detector.memory_bank_ + detector.mean_).numpy())

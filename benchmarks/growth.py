@@ -89,12 +89,15 @@ def measured(point: Row, *, limit_s: float, threads: int) -> Row:
 
     from gonogo.compute.memory import machine_bytes, peak_bytes, resident_bytes
     from gonogo.compute.versions import versions
-    from gonogo.detectors import DETECTORS as KINDS
-    from gonogo.detectors.training.forecast import MB, forecast
+    from gonogo.detectors import make_detector
+    from gonogo.detectors.contract import FitContext
+    from gonogo.detectors.options import DETECTOR_OPTIONS
+    from gonogo.detectors.training.forecast import MB
     from gonogo.errors import ConfigError
     from gonogo.export.graph import export_onnx
     from gonogo.images.reading import read_image
     from gonogo.inference.scorer import open_session, run_session
+    from gonogo.model.fitting import forecast_fit, room_in
     from gonogo.model.inspector import Inspector
     from gonogo.params import build
     from textures import SEED, Textures
@@ -103,13 +106,13 @@ def measured(point: Row, *, limit_s: float, threads: int) -> Row:
     torch.set_num_threads(threads)
     asked = DETECTORS[point["detector"]]
     n, side, options = point["n_images"], point["side"], asked.options | {"image_size": point["image_size"]}
-    detector = build(KINDS[asked.kind], options, where=asked.kind)
+    detector = make_detector(asked.kind, build(DETECTOR_OPTIONS[asked.kind], options, where=asked.kind))
     inspector = Inspector(detector)
     images = Textures(inspector, n, side=side)
     row = point | {"options": options, "budget_mb": asked.budget_mb, "limit_s": limit_s}
     row |= origin(threads, versions("torch", "timm", "numpy", "onnxruntime"))
     try:
-        expected = forecast(detector, images, budget_mb=asked.budget_mb)
+        expected = forecast_fit(detector, images, budget_mb=asked.budget_mb)
     except ConfigError as refusal:
         return row | {"skipped": str(refusal)}
     before = resident_bytes()
@@ -119,7 +122,7 @@ def measured(point: Row, *, limit_s: float, threads: int) -> Row:
     if before + expected.memory > LARGEST_SHARE * machine_bytes():
         return row | {"skipped": f"forecast {expected.memory / MB:,.0f} MB, too much for this machine"}
     start = time.perf_counter()
-    detector.fit(images, seed=SEED)
+    detector.fit(images, seed=SEED, context=FitContext(room=room_in(asked.budget_mb)))
     row["fit_s"] = time.perf_counter() - start
     peak = peak_bytes()
     row |= {"before_mb": before / MB, "peak_mb": peak / MB, "fit_mb": (peak - before) / MB}

@@ -17,10 +17,12 @@ import torch
 
 from gonogo.compute.memory import peak_bytes, resident_bytes
 from gonogo.compute.versions import versions
-from gonogo.detectors import DETECTORS
-from gonogo.detectors.contract import Detector
-from gonogo.detectors.training.forecast import MB, forecast
+from gonogo.detectors import DETECTORS, make_detector
+from gonogo.detectors.contract import FitContext
+from gonogo.detectors.options import DETECTOR_OPTIONS
+from gonogo.detectors.training.forecast import MB
 from gonogo.evaluation.speed.bench import cpu_name
+from gonogo.model.fitting import forecast_fit, room_in
 from gonogo.model.inspector import Inspector
 from gonogo.params import build
 from textures import SEED, Textures
@@ -37,16 +39,16 @@ def main() -> None:
     parser.add_argument("--option", action="append", default=[], metavar="KEY=JSON", help="an option of the detector")
     asked = parser.parse_args()
     options = {key: json.loads(value) for key, _, value in (option.partition("=") for option in asked.option)}
-    detector: Detector = build(DETECTORS[asked.detector], options, where=asked.detector)
+    detector = make_detector(asked.detector, build(DETECTOR_OPTIONS[asked.detector], options, where=asked.detector))
     inspector = Inspector(detector)
     images = Textures(inspector, asked.images, side=asked.side)
 
     before = resident_bytes()
-    expected = forecast(detector, images, budget_mb=asked.budget_mb)
+    expected = forecast_fit(detector, images, budget_mb=asked.budget_mb)
     said = expected.sentence
     print(said, flush=True)
     start = time.perf_counter()
-    detector.fit(images, seed=SEED)
+    detector.fit(images, seed=SEED, context=FitContext(room=room_in(asked.budget_mb)))
     seconds = time.perf_counter() - start
     unseen = Textures(inspector, N_SCORED, side=asked.side, first=asked.images)
     with torch.inference_mode():
@@ -62,7 +64,7 @@ def main() -> None:
         "fit_seconds": seconds,
         "forecast": said,
         "forecast_seconds": expected.seconds,
-        "facts": detector.facts(),
+        "facts": detector.fit_facts(),
         "mean_score": float(np.mean(scores)),
         "cpu": cpu_name(),
         "cores": os.cpu_count(),

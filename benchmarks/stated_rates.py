@@ -24,10 +24,11 @@ from scipy import stats
 from gonogo.calibration.certificate import Method, ThresholdRecord
 from gonogo.calibration.regions import RegionParams
 from gonogo.calibration.threshold import CalibrateParams, threshold_of
+from gonogo.detectors.options import PCAOptions
 from gonogo.detectors.pca import PCAReconstruction
 from gonogo.errors import DataError
 from gonogo.images.dataset import Dataset, Record
-from gonogo.model.cross import cross_inspect, folds_of
+from gonogo.model.cross_fit import cross_inspect, folds_of
 from gonogo.model.fit_images import FitImages
 from gonogo.model.inspection import inspect_records
 from gonogo.model.inspector import Inspector
@@ -124,7 +125,7 @@ def split(dataset: Dataset, options: Mapping[str, Any], method: Method, seed: in
     roles, params = dealt(dataset.records, seed), params_of(method)
 
     def fitted(records: Sequence[Record], _number: int = 0) -> Inspector:
-        inspector = Inspector(PCAReconstruction(**options), regions.inside)
+        inspector = Inspector(PCAReconstruction(PCAOptions(**options)), regions.inside)
         inspector.detector.fit(FitImages(inspector, dataset, records), seed=17)
         return inspector
 

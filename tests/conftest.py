@@ -12,6 +12,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,28 +20,30 @@ import pytest
 from gonogo.calibration.regions import RegionParams
 from gonogo.calibration.threshold import CalibrateParams, threshold_of
 from gonogo.data.digits import Digits
-from gonogo.data.prepare.prepare import PrepareParams, prepare, shares_of
+from gonogo.data.prepare.params import PrepareParams
+from gonogo.data.prepare.prepare import prepare, shares_of
 from gonogo.data.sample import Sample, Shares
-from gonogo.detectors import DETECTORS
+from gonogo.detectors import DETECTORS, detector_class, make_detector
 from gonogo.detectors.contract import Detector
+from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.export.graph import export_onnx
-from gonogo.export.model_card import Measured
+from gonogo.export.model_card import CategoryResults
 from gonogo.export.parity import ParityParams, check_parity
 from gonogo.export.write_bundle import write_bundle
 from gonogo.files import sha256_of
 from gonogo.images.dataset import Dataset
 from gonogo.model.fit_images import FitImages
+from gonogo.model.fit_params import Tiling
 from gonogo.model.inspection import inspect_calibrate
 from gonogo.model.inspector import Inspector
 from gonogo.model.saved import Model, bundle_facts, load_model, save_model
-from gonogo.model.tiling import Tiling
 from import_closure import ROOT
 
 # timm's smallest, for what does not depend on how good features are: the default backbone takes three times as long.
 TINY: dict[str, object] = {"backbone": "test_resnet", "weights": "random"}
 
 # What a bundle's model card tells, where a test does not come by it through the pipeline.
-MEASURED = Measured(
+MEASURED = CategoryResults(
     prepare={"n_fit": 1, "n_fit_defective": 0, "n_calibrate": 1, "n_calibrate_groups": 1, "n_test_good": 0},
     evaluate={
         "data_fingerprint": "0" * 64,
@@ -141,11 +144,16 @@ def pixels(digits: Dataset) -> np.ndarray:
     return np.stack([digits.pixels_of(record) for record in records[:: len(records) // 12][:12]])
 
 
+def made(name: str, **options: Any) -> Detector:
+    """The registered detector `name`, not fitted yet."""
+    return make_detector(name, DETECTOR_OPTIONS[name](**options))
+
+
 def fitted(
     name: str, dataset: Dataset, *, seed: int = 17, regions: RegionParams = REGIONS, tiling: Tiling | None = None
 ) -> Inspector:
     """An inspector whose detector `name` was fitted on the dataset's fit images."""
-    detector: Detector = DETECTORS[name](**OPTIONS[name])
+    detector = made(name, **OPTIONS[name])
     inspector = Inspector(detector, regions.inside, tiling=tiling)
     detector.fit(FitImages(inspector, dataset, dataset.with_role("fit")[:40]), seed=seed)
     return inspector
@@ -189,7 +197,7 @@ def inspector(request: pytest.FixtureRequest, fitted_once: Callable[[str], Inspe
 
 def name_of(inspector: Inspector) -> str:
     """The name that the registry has for the inspector's detector."""
-    return next(name for name, kind in DETECTORS.items() if type(inspector.detector) is kind)
+    return next(name for name in DETECTORS if type(inspector.detector) is detector_class(name))
 
 
 def modelled(
@@ -252,7 +260,10 @@ def copy_pipeline(folder: Path, *changes: tuple[str, str]) -> None:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     shutil.copy(ROOT / "dvc.yaml", folder)
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    small = ((r"categories: \[.*\]", "categories: [digit_0]"), (r"other_sizes: .*", "other_sizes: [[9, 9], [20, 12]]"))
+    small = (
+        (r"categories:\n(- .*\n)+", "categories: [digit_0]\n"),
+        (r"other_sizes: .*\n( +- .*\n)+", "other_sizes: [[9, 9], [20, 12]]\n"),
+    )
     for old, new in (*small, *changes):
         text, n_found = re.subn(old, new, text)
         assert n_found == 1, old

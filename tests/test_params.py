@@ -8,8 +8,9 @@ import pytest
 from gonogo.calibration.threshold import CalibrateParams
 from gonogo.data import SOURCES
 from gonogo.detectors import DETECTORS
+from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.errors import ConfigError
-from gonogo.model.fit import FitParams
+from gonogo.model.fit_params import FitParams
 from gonogo.params import Params, build
 
 GOOD = """
@@ -103,8 +104,11 @@ def test_a_wrong_key_or_type_is_named_with_what_is_allowed(tmp_path, old, new, w
 
 
 def test_a_misspelt_option_of_a_detector_is_an_error_and_names_the_right_ones(tmp_path):
-    with pytest.raises(ConfigError, match=r"unknown key 'explained_varience'.*allowed: image_size, explained_variance"):
-        params(tmp_path, GOOD.replace("explained_variance", "explained_varience")).variant("fit", DETECTORS, FitParams)
+    words = r"'explained_varience'.*did you mean explained_variance\?.*allowed: image_size, explained_variance"
+    with pytest.raises(ConfigError, match=words):
+        params(tmp_path, GOOD.replace("explained_variance", "explained_varience")).variant(
+            "fit", DETECTOR_OPTIONS, FitParams
+        )
 
 
 def test_options_left_over_from_another_detector_are_named_with_what_to_write_instead(tmp_path):
@@ -112,17 +116,19 @@ def test_options_left_over_from_another_detector_are_named_with_what_to_write_in
     with pytest.raises(
         ConfigError, match=r"coreset_ratio are options of another detector.*brick: \{fit: \{detector: pca"
     ):
-        params(tmp_path, left_over, category="brick").variant("fit", DETECTORS, FitParams)
+        params(tmp_path, left_over, category="brick").variant("fit", DETECTOR_OPTIONS, FitParams)
 
 
 def test_an_option_out_of_range_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match=r"explained_variance is 1\.5"):
-        params(tmp_path, GOOD.replace("0.5", "1.5")).variant("fit", DETECTORS, FitParams)
+        params(tmp_path, GOOD.replace("0.5", "1.5")).variant("fit", DETECTOR_OPTIONS, FitParams)
 
 
 def test_an_unknown_detector_lists_the_known_ones(tmp_path):
     with pytest.raises(ConfigError, match=f"'patchcor'; choose one of {', '.join(DETECTORS)}"):
-        params(tmp_path, GOOD.replace("detector: pca", "detector: patchcor")).variant("fit", DETECTORS, FitParams)
+        params(tmp_path, GOOD.replace("detector: pca", "detector: patchcor")).variant(
+            "fit", DETECTOR_OPTIONS, FitParams
+        )
 
 
 def test_an_unknown_category_and_an_override_of_nothing_are_errors(tmp_path):
@@ -161,7 +167,7 @@ class Outer:
 def test_a_mapping_inside_a_section_is_checked_as_the_section_is():
     assert build(Outer, {"inner": {"width": 3}}, where="p: s") == Outer(Inner(3))
     assert build(Outer, {"inner": None}, where="p: s") == Outer(None)
-    with pytest.raises(ConfigError, match=r"p: s\.inner: .*unknown key 'widht' = 3; allowed: width"):
+    with pytest.raises(ConfigError, match=r"p: s\.inner: .*key 'widht' = 3; did you mean width\? allowed: width"):
         build(Outer, {"inner": {"widht": 3}}, where="p: s")
     with pytest.raises(ConfigError, match=r"p: s\.inner: width is '3'"):
         build(Outer, {"inner": {"width": "3"}}, where="p: s")

@@ -12,10 +12,10 @@ from pydantic import Field
 
 from gonogo.calibration.regions import RegionParams
 from gonogo.calibration.threshold import CalibrateParams
-from gonogo.detectors import DETECTORS
+from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.errors import ConfigError
-from gonogo.evaluation.accuracy.summary import HEADLINES
-from gonogo.model.fit import FitParams
+from gonogo.evaluation.metric_table import SUMMARISED
+from gonogo.model.fit_params import FitParams
 from gonogo.params import VARIANT_KEYS, Params, Section, build, read_yaml
 from gonogo.project.recipes import ABSENT, SHARED, Change, differences
 
@@ -159,7 +159,7 @@ def _require_criterion(criterion: str, path: Path) -> None:
         return
     allowed = "; ".join(f"{name}, {meaning}" for name, meaning in CRITERIA.items())
     stem = criterion.split(".")[0]
-    if stem in HEADLINES or stem.startswith(TESTED):
+    if stem in SUMMARISED or stem.startswith(TESTED):
         raise ConfigError(
             f"{path}: criterion is {criterion!r}, which is measured on test images. Whoever searches by them has "
             f"fitted to them, and no figure of theirs is evidence any more; choose {allowed}"
@@ -203,7 +203,7 @@ def require_valid(space: Space, content: Section, params: Path) -> None:
             after = applied(space, content, first | {key: value})
             for category in space.categories:
                 checked = Params(params, category, content=after)
-                checked.variant("fit", DETECTORS, FitParams)
+                checked.variant("fit", DETECTOR_OPTIONS, FitParams)
                 checked.values("regions", RegionParams)
                 method = checked.values("calibrate", CalibrateParams).method
                 if method == "cross" and space.criterion == "synthetic_auroc":
@@ -259,5 +259,5 @@ def _standing(space: Space, content: Section, name: str) -> Iterator[Any]:
     after = applied(space, content, {})
     for category in space.categories:
         section = Params(Path("params.yaml"), category, content=after).section(SEARCHED, shared=SHARED)
-        defaults = inspect.signature(DETECTORS[section["detector"]]).parameters
+        defaults = inspect.signature(DETECTOR_OPTIONS[section["detector"]]).parameters
         yield section[name] if name in section else defaults[name].default if name in defaults else ABSENT

@@ -26,7 +26,7 @@ def ran(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
     params = tmp_path / "params.yaml"
     text = params.read_text()
-    params.write_text(re.sub(r"categories: \[.*\]", "categories: [brick, digit_0]", text))
+    params.write_text(re.sub(r"categories:\n(- .*\n)+", "categories: [brick, digit_0]\n", text))
     monkeypatch.chdir(tmp_path)
     asked = []
     monkeypatch.setattr("gonogo.project.dvc.run_dvc", lambda *words: asked.append(" ".join(words)))

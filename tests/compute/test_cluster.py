@@ -16,15 +16,15 @@ import psutil
 import pytest
 import torch
 
-from conftest import OPTIONS, REGIONS, STAGES_IN_ONE, TINY, copy_pipeline
+from conftest import OPTIONS, REGIONS, STAGES_IN_ONE, TINY, copy_pipeline, made
 from gonogo.cli.main import main
 from gonogo.compute.cluster import Cluster, _made_with, _Worker, connect
-from gonogo.detectors import DETECTORS
+from gonogo.detectors.contract import FitContext
 from gonogo.errors import ConfigError, DataError, ImageError, IntegrityError, MissingExtraError
 from gonogo.inference.scorer import Scorer
 from gonogo.line.many import LEAST_PART, score_many
-from gonogo.model.fit import FitParams
 from gonogo.model.fit_images import FitImages
+from gonogo.model.fit_params import FitParams
 from gonogo.model.inspection import inspect_records, score_images
 from gonogo.model.inspector import Inspector
 
@@ -123,10 +123,10 @@ def map_on(digits, cluster):
 
 def learned(name, manifest, progress=lambda *_: None, **options):
     """An inspector whose detector was fitted on all fit images of a manifest, and those images."""
-    detector = DETECTORS[name](**OPTIONS[name] | TINY | options)
+    detector = made(name, **OPTIONS[name] | TINY | options)
     inspector = Inspector(detector, REGIONS.inside)
     images = FitImages(inspector, manifest, manifest.with_role("fit"))
-    detector.fit(images, seed=17, progress=progress)
+    detector.fit(images, seed=17, context=FitContext(progress=progress))
     return inspector, images
 
 
@@ -164,7 +164,7 @@ def test_patchcores_coreset_of_coresets_covers_every_patch_within_the_radius_tha
     here, there = (
         learned("patchcore", who, image_size=32, bank_patches=40, coreset_ratio=None)[0] for who in (digits, map_on)
     )
-    exact, bound = here.detector.facts()["covering_radius"], there.detector.facts()["covering_radius_at_most"]
+    exact, bound = here.detector.fit_facts()["covering_radius"], there.detector.fit_facts()["covering_radius_at_most"]
     images = FitImages(here, digits, digits.with_role("fit"))
     with torch.no_grad():
         patches = (

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import OPTIONS, fitted, name_of
-from gonogo.detectors import DETECTORS
+from conftest import OPTIONS, fitted, made, name_of
+from gonogo.detectors.contract import FitContext
 from gonogo.detectors.isolation_forest import IsolationForest
+from gonogo.detectors.options import IsolationForestOptions, PatchCoreOptions, PCAOptions
 from gonogo.detectors.patchcore import PatchCore
 from gonogo.detectors.pca import PCAReconstruction
 from gonogo.errors import DataError, NotFittedError, ShapeError
@@ -70,7 +71,7 @@ def test_the_order_of_a_batch_does_not_matter(inspector, pixels):
 def test_a_restored_detector_scores_bit_for_bit_the_same(inspector, pixels):
     name = name_of(inspector)
     state = {key: tensor.clone() for key, tensor in inspector.detector.state_dict().items()}
-    restored = Inspector(DETECTORS[name](**OPTIONS[name]).restore(state))
+    restored = Inspector(made(name, **OPTIONS[name]).restore(state))
     for ours, theirs in zip(restored.inspect(pixels), inspector.inspect(pixels), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -83,7 +84,7 @@ def test_the_same_seed_gives_the_same_scores(inspector, pixels, digits):
 def test_an_unfitted_detector_refuses_to_score(inspector, pixels):
     name = name_of(inspector)
     with pytest.raises(NotFittedError, match="call fit"):
-        Inspector(DETECTORS[name](**OPTIONS[name])).inspect(pixels)
+        Inspector(made(name, **OPTIONS[name])).inspect(pixels)
 
 
 @pytest.mark.parametrize(
@@ -102,12 +103,12 @@ def test_wrong_input_is_refused_with_what_was_expected(inspector, wrong):
 
 def test_no_fit_image_looks_more_like_the_others_for_having_been_left_out(inspector, digits):
     images = FitImages(inspector, digits, digits.with_role("fit")[:40])
-    detector = DETECTORS[name_of(inspector)](**OPTIONS[name_of(inspector)])
+    detector = made(name_of(inspector), **OPTIONS[name_of(inspector)])
     with pytest.raises(NotFittedError):
-        detector.left_out(images[0], range(1))
+        detector.score_without(images[0], range(1))
     with torch.inference_mode():
         given = np.array([float(inspector.detector(image)[0]) for image in images])
-        left_out = [inspector.detector.left_out(image, range(i, i + 1)) for i, image in enumerate(images)]
+        left_out = [inspector.detector.score_without(image, range(i, i + 1)) for i, image in enumerate(images)]
     without = np.array([float(score) for score, _ in left_out])
     assert np.isfinite(without).all()
     assert (without >= given * (1 - 1e-4) - 1e-6).mean() > 0.9
@@ -115,7 +116,7 @@ def test_no_fit_image_looks_more_like_the_others_for_having_been_left_out(inspec
 
 def test_fitting_on_nothing_is_refused(inspector, digits):
     name = name_of(inspector)
-    empty = Inspector(DETECTORS[name](**OPTIONS[name]))
+    empty = Inspector(made(name, **OPTIONS[name]))
     with pytest.raises(DataError):
         empty.detector.fit(FitImages(empty, digits, []), seed=0)
 
@@ -126,7 +127,7 @@ def test_fitting_on_nothing_is_refused(inspector, digits):
 def test_pca_residual_is_that_of_scikit_learn(digits, pixels):
     from sklearn.decomposition import PCA
 
-    detector = PCAReconstruction(image_size=8, explained_variance=0.9)
+    detector = PCAReconstruction(PCAOptions(image_size=8, explained_variance=0.9))
     inspector = Inspector(detector)
     records = digits.with_role("fit")
     batches = FitImages(inspector, digits, records)
@@ -156,17 +157,18 @@ def test_the_rebuilt_forest_scores_as_scikit_learns_own(digits, pixels):
 
 def test_the_forests_live_curve_ends_at_the_path_length_that_its_scores_are_made_of(digits):
     curve = []
-    detector = IsolationForest(image_size=8, n_estimators=1, max_samples=256)
+    detector = IsolationForest(IsolationForestOptions(image_size=8, n_estimators=1, max_samples=256))
     records = digits.with_role("fit")
     images = FitImages(Inspector(detector), digits, records)
-    detector.fit(images, seed=0, progress=lambda *report: curve.append(report[3]["mean_path_length"]))
+    progress = FitContext(progress=lambda *report: curve.append(report[3]["mean_path_length"]))
+    detector.fit(images, seed=0, context=progress)
     scores = torch.cat([detector(image)[0] for image in images]).double().numpy()
     expected = 2 * (np.log(len(records) - 1) + np.euler_gamma) - 2 * (len(records) - 1) / len(records)
     assert curve[-1] == pytest.approx((-np.log2(scores) * expected).mean(), rel=1e-5)
 
 
 def test_patchcore_with_the_whole_bank_gives_the_brute_force_distance(digits, pixels):
-    detector = PatchCore(image_size=64, coreset_ratio=1.0)
+    detector = PatchCore(PatchCoreOptions(image_size=64, coreset_ratio=1.0))
     inspector = Inspector(detector)
     records = digits.with_role("fit")[:3]
     batches = FitImages(inspector, digits, records)
@@ -184,7 +186,7 @@ def min_distances(patches, bank):
 
 
 def test_patchcore_finds_nothing_in_an_image_of_its_whole_bank(digits):
-    detector = PatchCore(image_size=64, coreset_ratio=1.0)
+    detector = PatchCore(PatchCoreOptions(image_size=64, coreset_ratio=1.0))
     inspector = Inspector(detector)
     records = digits.with_role("fit")[:2]
     detector.fit(FitImages(inspector, digits, records), seed=0)
@@ -194,7 +196,10 @@ def test_patchcore_finds_nothing_in_an_image_of_its_whole_bank(digits):
 
 
 def test_patchcore_reweighting_only_lowers_scores(digits, pixels):
-    plain, weighted = PatchCore(image_size=64), PatchCore(image_size=64, reweight=True)
+    plain, weighted = (
+        PatchCore(PatchCoreOptions(image_size=64)),
+        PatchCore(PatchCoreOptions(image_size=64, reweight=True)),
+    )
     records = digits.with_role("fit")[:8]
     for detector in (plain, weighted):
         detector.fit(FitImages(Inspector(detector), digits, records), seed=0)
@@ -207,7 +212,7 @@ def test_patchcore_reweighting_only_lowers_scores(digits, pixels):
 def test_patchcore_map_peaks_where_the_image_was_changed():
     rng = np.random.default_rng(0)
     texture = rng.integers(90, 110, (6, 64, 64, 3), dtype=np.uint8)
-    detector = PatchCore(image_size=128, coreset_ratio=0.2, smoothing=2.0)
+    detector = PatchCore(PatchCoreOptions(image_size=128, coreset_ratio=0.2, smoothing=2.0))
     inspector = Inspector(detector)
     detector.fit([inspector.resized(torch.from_numpy(texture[:5]))], seed=0)
     changed = texture[5:].copy()

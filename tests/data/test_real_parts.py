@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import manifest_of, shares
+from conftest import made, manifest_of, shares
 from gonogo.data.folder import Folder
 from gonogo.data.mvtec_ad import MVTecAD
-from gonogo.detectors import DETECTORS
 from gonogo.evaluation.accuracy.metrics import auroc
 from gonogo.evaluation.accuracy.pixel_metrics import pixel_metrics
 from gonogo.model.fit_images import FitImages
@@ -31,7 +30,7 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"{DATA} is absent; it
 )
 def test_good_and_defective_parts_are_told_apart_and_it_is_shown_where(detector, category, source, aupro_30, tmp_path):
     manifest = manifest_of(source.samples(category, DATA, shares(17)), tmp_path, raw=DATA)
-    inspector = Inspector(DETECTORS[detector]())
+    inspector = Inspector(made(detector))
     inspector.detector.fit(FitImages(inspector, manifest, manifest.with_role("fit")), seed=17)
     test = manifest.with_role("test")
     scores, maps = zip(*score_images(inspector, manifest, test), strict=True)

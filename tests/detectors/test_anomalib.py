@@ -15,6 +15,7 @@ import torch
 from conftest import ANOMALIB, CALIBRATE, REGIONS, needs_anomalib
 from gonogo.calibration.threshold import threshold_of
 from gonogo.detectors.anomalib.anomalib import Anomalib
+from gonogo.detectors.options import AnomalibOptions
 from gonogo.errors import ExportError, IntegrityError, MissingExtraError, WeightsError, WorkerError
 from gonogo.export.graph import export_onnx
 from gonogo.files import sha256_of
@@ -66,7 +67,7 @@ def stand_in(folder: Path, answers: dict[str, str]) -> dict[str, object]:
 
 def test_a_model_is_whole_without_the_checkpoints_file_and_proves_its_bytes(digits, pixels, tmp_path):
     options = stand_in(tmp_path, MAP)
-    inspector = Inspector(Anomalib(**options))
+    inspector = Inspector(Anomalib(AnomalibOptions(**options)))
     inspector.detector.fit(FitImages(inspector, digits, digits.with_role("fit")[:8]), seed=0)
     good, rule = inspect_calibrate(inspector, digits, REGIONS)
     threshold = threshold_of(good.scores, good.groups, CALIBRATE, seed=17)
@@ -81,11 +82,11 @@ def test_a_model_is_whole_without_the_checkpoints_file_and_proves_its_bytes(digi
     assert model.manifest["detector"]["facts"]["checkpoint_sha256"] == options["checkpoint_sha256"]
     state = inspector.detector.state_dict() | {"checkpoint_": torch.zeros(4, dtype=torch.uint8)}
     with pytest.raises(IntegrityError, match="fit again"):
-        Inspector(Anomalib(**options).restore(state)).inspect(pixels)
+        Inspector(Anomalib(AnomalibOptions(**options)).restore(state)).inspect(pixels)
 
 
 def test_a_map_that_goes_below_zero_is_shifted_by_its_lowest_value_on_the_fit_images(tmp_path):
-    detector = Anomalib(**stand_in(tmp_path, MAP))
+    detector = Anomalib(AnomalibOptions(**stand_in(tmp_path, MAP)))
     fit = torch.full((1, 3, 8, 8), 70.0)
     fit[0, :, 2, 3] = 40.0  # 60 below zero
     detector.fit([fit, fit + 5], seed=0)
@@ -95,25 +96,25 @@ def test_a_map_that_goes_below_zero_is_shifted_by_its_lowest_value_on_the_fit_im
     assert grid[0, 4, 4] == 50.0
     assert grid[0, 0, 0] == 0.0
     assert score[0] == probe.mean()
-    assert detector.facts()["map_floor"] == -60.0
+    assert detector.fit_facts()["map_floor"] == -60.0
 
 
 def test_a_map_that_stays_above_zero_is_left_alone(tmp_path):
-    detector = Anomalib(**stand_in(tmp_path, MAP)).fit([torch.full((1, 3, 8, 8), 130.0)], seed=0)
-    assert detector.facts()["map_floor"] == 0.0
+    detector = Anomalib(AnomalibOptions(**stand_in(tmp_path, MAP))).fit([torch.full((1, 3, 8, 8), 130.0)], seed=0)
+    assert detector.fit_facts()["map_floor"] == 0.0
     assert float(detector(torch.full((1, 3, 8, 8), 120.0))[1].max()) == 20.0
 
 
 def test_a_network_without_a_map_says_so_also_when_it_is_loaded_again(tmp_path):
     options = stand_in(tmp_path, NO_MAP)
-    fitted = Anomalib(**options).fit([torch.full((1, 3, 8, 8), 50.0)], seed=0)
+    fitted = Anomalib(AnomalibOptions(**options)).fit([torch.full((1, 3, 8, 8), 50.0)], seed=0)
     assert not fitted.localises
-    assert not Anomalib(**options).restore(fitted.state_dict()).localises
-    assert Anomalib(**stand_in(tmp_path, MAP)).fit([torch.zeros(1, 3, 8, 8)], seed=0).localises
+    assert not Anomalib(AnomalibOptions(**options)).restore(fitted.state_dict()).localises
+    assert Anomalib(AnomalibOptions(**stand_in(tmp_path, MAP))).fit([torch.zeros(1, 3, 8, 8)], seed=0).localises
 
 
 def test_a_network_that_cannot_be_exported_says_where_its_results_end(tmp_path):
-    detector = Anomalib(**stand_in(tmp_path, MAP)).fit([torch.zeros(1, 3, 8, 8)], seed=0)
+    detector = Anomalib(AnomalibOptions(**stand_in(tmp_path, MAP))).fit([torch.zeros(1, 3, 8, 8)], seed=0)
     with pytest.raises(ExportError, match=r"dvc repro evaluate\): no such operator"):
         export_onnx(Inspector(detector), tmp_path / "gauge.onnx", metadata={}, opset=18)
     assert not (tmp_path / "gauge.onnx").exists()
@@ -122,13 +123,13 @@ def test_a_network_that_cannot_be_exported_says_where_its_results_end(tmp_path):
 def test_a_missing_environment_names_the_target_that_makes_it(tmp_path):
     options = stand_in(tmp_path, MAP) | {"python": ".nowhere/bin/python"}
     with pytest.raises(MissingExtraError, match=r"'\.nowhere/bin/python'.*`make anomalib`"):
-        Anomalib(**options).fit([torch.zeros(1, 3, 8, 8)], seed=0)
+        Anomalib(AnomalibOptions(**options)).fit([torch.zeros(1, 3, 8, 8)], seed=0)
 
 
 def test_an_environment_without_anomalib_is_told(tmp_path):
     options = stand_in(tmp_path, MAP) | {"python": sys.executable}
     with pytest.raises(WorkerError, match="No module named 'anomalib'"):
-        Anomalib(**options).fit([torch.zeros(1, 3, 8, 8)], seed=0)
+        Anomalib(AnomalibOptions(**options)).fit([torch.zeros(1, 3, 8, 8)], seed=0)
 
 
 def test_a_checkpoint_is_taken_only_with_its_hash(tmp_path):
@@ -139,7 +140,7 @@ def test_a_checkpoint_is_taken_only_with_its_hash(tmp_path):
         ({"checkpoint": "nowhere.ckpt"}, r"fit\.checkpoint is 'nowhere\.ckpt': expected the path of a file"),
     ):
         with pytest.raises(WeightsError, match=said):
-            Anomalib(**(options | change)).fit([torch.zeros(1, 3, 8, 8)], seed=0)
+            Anomalib(AnomalibOptions(**(options | change))).fit([torch.zeros(1, 3, 8, 8)], seed=0)
 
 
 # With anomalib's environment
@@ -148,14 +149,16 @@ def test_a_checkpoint_is_taken_only_with_its_hash(tmp_path):
 def real(checkpoint: Path, **options: object) -> Anomalib:
     """The detector of a real checkpoint, named as its model is."""
     return Anomalib(
-        **{
-            "model": checkpoint.stem,
-            "checkpoint": str(checkpoint),
-            "checkpoint_sha256": sha256_of(checkpoint),
-            "python": str(ANOMALIB),
-            "image_size": 64,
-        }
-        | options
+        AnomalibOptions(
+            **{
+                "model": checkpoint.stem,
+                "checkpoint": str(checkpoint),
+                "checkpoint_sha256": sha256_of(checkpoint),
+                "python": str(ANOMALIB),
+                "image_size": 64,
+            }
+            | options
+        )
     )
 
 

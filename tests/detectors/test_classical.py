@@ -16,9 +16,24 @@ from gonogo.detectors.knn import KNearestNeighbours
 from gonogo.detectors.lof import LocalOutlierFactor
 from gonogo.detectors.mahalanobis import Mahalanobis
 from gonogo.detectors.ocsvm import OneClassSVM
+from gonogo.detectors.options import (
+    ECODOptions,
+    KNNOptions,
+    LOFOptions,
+    MahalanobisOptions,
+    OneClassSVMOptions,
+    RowOptions,
+)
 from gonogo.errors import ConfigError, DataError
 
-KINDS = [Mahalanobis, KNearestNeighbours, LocalOutlierFactor, ECOD, OneClassSVM]
+OPTIONS_OF = {
+    Mahalanobis: MahalanobisOptions,
+    KNearestNeighbours: KNNOptions,
+    LocalOutlierFactor: LOFOptions,
+    ECOD: ECODOptions,
+    OneClassSVM: OneClassSVMOptions,
+}
+KINDS = list(OPTIONS_OF)
 D = 3 * 4 * 4
 
 
@@ -35,7 +50,7 @@ def images(rows):
 
 
 def fitted_on(kind, rows, **options):
-    return kind(features="pixels", image_size=4, **options).fit([images(rows)], seed=0)
+    return kind(OPTIONS_OF[kind](features="pixels", image_size=4, **options)).fit([images(rows)], seed=0)
 
 
 def scores_of(detector, rows):
@@ -77,20 +92,13 @@ def test_two_images_or_three_alike_give_finite_scores_or_a_refusal(kind, rows):
 @pytest.mark.parametrize("kind", KINDS)
 def test_pixels_of_a_large_image_and_a_backbone_for_a_tiny_one_are_refused(kind):
     with pytest.raises(ConfigError, match="image_size is 33, 3,267 dimensions"):
-        kind(features="pixels", image_size=33)
+        OPTIONS_OF[kind](features="pixels", image_size=33)
     with pytest.raises(ConfigError, match="a backbone sees at least 32"):
-        kind(features="backbone", image_size=31)
+        OPTIONS_OF[kind](features="backbone", image_size=31)
 
 
 def test_pooled_features_are_each_channels_mean_over_the_image():
-    rows = PooledFeatures(
-        "backbone",
-        backbone="tf_efficientnet_lite0",
-        layers=[1, 3],
-        weights="random",
-        weights_sha256=None,
-        image_size=64,
-    )
+    rows = PooledFeatures(RowOptions(layers=[1, 3], weights="random", image_size=64))
     pixels = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255
     fine, coarse = (feature.numpy() for feature in rows.backbone(pixels))
     pooled = rows(pixels).numpy()

@@ -11,9 +11,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from gonogo.detectors.anomaly_map import positive
+from gonogo.detectors.contract import FitContext
 from gonogo.detectors.efficientad.autoencoder import Autoencoder, Bilinear, dropout
 from gonogo.detectors.efficientad.efficientad import EfficientAD, hard_feature_loss, jittered
 from gonogo.detectors.efficientad.pdn import PDN, channel_moments
+from gonogo.detectors.options import EfficientADOptions
 from gonogo.detectors.training.checkpoints import Checkpoints
 from gonogo.detectors.training.training import hold_out
 from gonogo.errors import ConfigError, DataError, WeightsError
@@ -50,8 +52,8 @@ def penalties(tmp_path_factory):
 
 def trained(textures, *, folder=None, die_after=None, seed=3, **options):
     """A tiny detector fitted on the textures, and its curve; killed after `die_after` reports."""
-    detector = EfficientAD(**(TINY | {"steps": 9, "epoch_steps": 2} | options))
-    detector.checkpoints = None if folder is None else Checkpoints(folder, {"options": options, "seed": seed})
+    detector = EfficientAD(EfficientADOptions(**(TINY | {"steps": 9, "epoch_steps": 2} | options)))
+    checkpoints = None if folder is None else Checkpoints(folder, {"options": options, "seed": seed})
     curve = []
 
     def report(what, n_done, n_total, values):
@@ -59,7 +61,7 @@ def trained(textures, *, folder=None, die_after=None, seed=3, **options):
         if len(curve) == die_after:
             raise Killed
 
-    detector.fit(textures, seed=seed, progress=report)
+    detector.fit(textures, seed=seed, context=FitContext(checkpoints=checkpoints, progress=report))
     return detector, curve
 
 
@@ -195,7 +197,7 @@ def test_penalty_images_silence_the_student_on_what_it_should_not_know(textures,
     def loudness(**options):
         detector, curve = trained(textures, steps=60, epoch_steps=30, **options)
         with torch.inference_mode():
-            return float(detector.student(strange)[:, :384].square().mean()), curve[-1][3], detector.facts()
+            return float(detector.student(strange)[:, :384].square().mean()), curve[-1][3], detector.fit_facts()
 
     without, _, _ = loudness()
     with_them, values, facts = loudness(penalty_folder=str(penalties))
@@ -321,7 +323,7 @@ def test_a_fit_that_was_killed_leaves_a_detector_that_refuses_to_score(textures)
             raise Killed
 
     with pytest.raises(Killed):
-        detector.fit(textures, seed=3, progress=die)
+        detector.fit(textures, seed=3, context=FitContext(progress=die))
     with pytest.raises(RuntimeError, match="call fit"):
         detector(textures[0])
 
@@ -364,7 +366,9 @@ def test_a_file_that_is_not_the_wanted_teacher_is_refused_with_what_to_do(tmp_pa
     rest.write_bytes(b"nothing")
 
     def fit(path, sha256, **options):
-        EfficientAD(**(TINY | {"teacher": str(path), "teacher_sha256": sha256} | options)).fit(textures, seed=0)
+        EfficientAD(EfficientADOptions(**(TINY | {"teacher": str(path), "teacher_sha256": sha256} | options))).fit(
+            textures, seed=0
+        )
 
     with pytest.raises(WeightsError, match=r"fit\.teacher_sha256"):
         fit(good, None)
@@ -388,7 +392,7 @@ def test_a_saved_detector_needs_its_teachers_file_no_more(tmp_path, textures):
     options = {"teacher": str(path), "teacher_sha256": sha256_of(path)}
     detector, _ = trained(textures, steps=2, **options)
     path.unlink()
-    restored = EfficientAD(**(TINY | options)).restore(detector.state_dict())
+    restored = EfficientAD(EfficientADOptions(**(TINY | options))).restore(detector.state_dict())
     assert torch.equal(restored.teacher.net[0].weight, theirs.net[0].weight)
     assert torch.equal(restored(textures[0])[1], detector(textures[0])[1])
     assert restored.facts()["teacher"] == "file"
@@ -412,10 +416,9 @@ def test_pixels_beyond_the_bound_of_memory_are_refused_before_all_are_read(textu
                 seen.append(item)
                 yield item
 
-    detector = EfficientAD(**TINY, steps=1)
-    detector.room = 100_000
+    detector = EfficientAD(EfficientADOptions(**TINY, steps=1))
     with pytest.raises(ConfigError, match=r"leaves 0\.1 MB; the pixels of 8 fit images need 0\.2 MB"):
-        detector.fit(Counted(textures), seed=0)
+        detector.fit(Counted(textures), seed=0, context=FitContext(room=100_000))
     assert len(seen) == 1
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gonogo.detectors.memory_bank.foreground import learn_foreground, otsu
+from gonogo.detectors.options import PatchCoreOptions
 from gonogo.detectors.patchcore import PatchCore
 from gonogo.export.graph import export_onnx
 from gonogo.inference.scorer import open_session, run_session
@@ -132,7 +133,7 @@ def fitted() -> dict[str, Inspector]:
     """With and without the mask, on the same photographs."""
     inspectors = {}
     for foreground in ("none", "pca"):
-        inspector = Inspector(PatchCore(image_size=128, coreset_ratio=0.3, foreground=foreground))
+        inspector = Inspector(PatchCore(PatchCoreOptions(image_size=128, coreset_ratio=0.3, foreground=foreground)))
         pixels = torch.from_numpy(photographs(6))
         inspector.detector.fit([inspector.resized(pixels)], seed=0)
         inspectors[foreground] = inspector
@@ -161,7 +162,9 @@ def test_a_stain_counts_on_the_part_and_not_beside_it(fitted, scenes):
 
 
 def test_the_bank_leaves_the_background_out(fitted):
-    assert fitted["pca"].detector.facts()["bank_patches"] < 0.75 * fitted["none"].detector.facts()["bank_patches"]
+    assert (
+        fitted["pca"].detector.fit_facts()["bank_patches"] < 0.75 * fitted["none"].detector.fit_facts()["bank_patches"]
+    )
 
 
 def test_patch_tokens_of_dino_and_their_mask_score_the_same_in_both_runtimes_and_after_a_save(scenes, tmp_path):
@@ -175,10 +178,10 @@ def test_patch_tokens_of_dino_and_their_mask_score_the_same_in_both_runtimes_and
         "coreset_ratio": 0.3,
         "foreground": "pca",
     }
-    detector = PatchCore(**options)
+    detector = PatchCore(PatchCoreOptions(**options))
     inspector = Inspector(detector)
     detector.fit([inspector.resized(torch.from_numpy(photographs(6)))], seed=0)
-    assert detector.facts()["foreground"] == "pca"
+    assert detector.fit_facts()["foreground"] == "pca"
     export_onnx(inspector, tmp_path / "gauge.onnx", metadata={}, opset=18)
     session, pixels = open_session(tmp_path / "gauge.onnx"), np.concatenate([scenes, photographs(4)])
     expected = inspector.inspect(pixels)
@@ -186,7 +189,9 @@ def test_patch_tokens_of_dino_and_their_mask_score_the_same_in_both_runtimes_and
     for batch in (1, 8):
         for ours, theirs in zip(run_session(session, pixels[:batch]), expected, strict=True):
             np.testing.assert_allclose(ours, theirs[:batch], atol=1e-4 * expected[0].max(), rtol=0)
-    again = PatchCore(**options).restore({name: tensor.clone() for name, tensor in detector.state_dict().items()})
+    again = PatchCore(PatchCoreOptions(**options)).restore(
+        {name: tensor.clone() for name, tensor in detector.state_dict().items()}
+    )
     for ours, theirs in zip(Inspector(again).inspect(pixels), expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert again.facts() == detector.facts()
+    assert again.facts() == detector.fit_facts()

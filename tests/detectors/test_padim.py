@@ -8,6 +8,8 @@ import torch
 from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import OAS
 
+from gonogo.detectors.contract import FitContext
+from gonogo.detectors.options import PaDiMOptions
 from gonogo.detectors.padim import Gaussians, PaDiM, shrink_oas, whitening
 from gonogo.errors import ConfigError, DataError
 from gonogo.model.inspector import Inspector
@@ -19,7 +21,9 @@ def textures(n, *, seed=0):
 
 
 def fitted_on(pixels, *, seed=17, **options):
-    return PaDiM(**{"image_size": 64, "n_features": 20} | options).fit([image[None] for image in pixels], seed=seed)
+    return PaDiM(PaDiMOptions(**{"image_size": 64, "n_features": 20} | options)).fit(
+        [image[None] for image in pixels], seed=seed
+    )
 
 
 @torch.no_grad()
@@ -78,7 +82,9 @@ def test_what_is_held_while_fitting_does_not_grow_with_the_images():
         held.append(sum(storages.values()))
 
     images = textures(12)
-    PaDiM(image_size=64, n_features=20).fit([image[None] for image in images], seed=0, progress=weigh)
+    PaDiM(PaDiMOptions(image_size=64, n_features=20)).fit(
+        [image[None] for image in images], seed=0, context=FitContext(progress=weigh)
+    )
     assert len(held) == 12
     assert held[-1] <= held[1]
 

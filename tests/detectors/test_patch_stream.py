@@ -6,10 +6,10 @@ import torch
 
 from gonogo.detectors.memory_bank.coreset import greedy_coreset
 from gonogo.detectors.memory_bank.patch_stream import (
+    BankCandidates,
     PatchStream,
     Plan,
     Reduction,
-    Taken,
     merge_parts,
     plan_patches,
     select_from_part,
@@ -32,7 +32,7 @@ def features():
     return torch.from_numpy(rows.astype(np.float32))
 
 
-def taken(features, plan, *, kind="none", dims=None, parts=None) -> Taken:
+def taken(features, plan, *, kind="none", dims=None, parts=None) -> BankCandidates:
     reduction = Reduction(kind, dims, seed=3)
     stream = PatchStream(plan, features[:1], reduction, lambda *report: None if parts is None else parts.append(report))
     for start in range(0, len(features), 3):
@@ -45,7 +45,7 @@ def gaps(rows, bank):
     return np.array([np.sqrt(((row - bank) ** 2).sum(axis=1)).min() for row in rows])
 
 
-def chosen(left: Taken, n_select: int):
+def chosen(left: BankCandidates, n_select: int):
     coreset = greedy_coreset(left.patches, n_select)
     return left.patches[coreset.indices].double().numpy(), coreset.covering_radius
 

@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from gonogo.detectors.patchcore import PatchCore, nearest_index, proximity
+from gonogo.detectors.contract import FitContext
+from gonogo.detectors.memory_bank.distance import nearest_index, proximity
+from gonogo.detectors.options import PatchCoreOptions
+from gonogo.detectors.patchcore import PatchCore
 from gonogo.errors import ConfigError, DataError
 from gonogo.export.graph import export_onnx
 from gonogo.images.dataset import Dataset
@@ -17,7 +20,7 @@ from gonogo.model.inspector import Inspector
 
 def fitted(digits: Dataset, n_images: int = 6, **options: object) -> PatchCore:
     """A PatchCore of some digits."""
-    detector = PatchCore(image_size=64, **options)
+    detector = PatchCore(PatchCoreOptions(image_size=64, **options))
     return detector.fit(FitImages(Inspector(detector), digits, digits.with_role("fit")[:n_images]), seed=3)
 
 
@@ -103,7 +106,7 @@ def test_each_option_scores_the_same_in_both_runtimes_and_after_a_save(digits, p
         for ours, theirs in zip(run_session(session, pixels[:batch]), expected, strict=True):
             np.testing.assert_allclose(ours, theirs[:batch], atol=1e-4 * expected[0].max(), rtol=0)
     state = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
-    restored = Inspector(PatchCore(image_size=64, **options).restore(state))
+    restored = Inspector(PatchCore(PatchCoreOptions(image_size=64, **options)).restore(state))
     for ours, theirs in zip(restored.inspect(pixels), expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -139,7 +142,7 @@ def test_a_random_projection_keeps_squared_distances_within_its_bound(digits):
 def test_a_random_projection_is_that_of_its_seed(digits):
     first, again = (fitted(digits, reduction="random", reduced_dims=8).projection_ for _ in range(2))
     assert torch.equal(first, again)
-    other = PatchCore(image_size=64, reduction="random", reduced_dims=8)
+    other = PatchCore(PatchCoreOptions(image_size=64, reduction="random", reduced_dims=8))
     other.fit(FitImages(Inspector(other), digits, digits.with_role("fit")[:6]), seed=4)
     assert not torch.equal(other.projection_, first)
 
@@ -174,13 +177,13 @@ def test_megabytes_that_two_patches_exceed_are_refused_with_what_a_patch_takes(d
 
 def test_a_bank_sized_twice_is_refused_and_both_are_named():
     with pytest.raises(ConfigError, match=r"fit\.coreset_ratio and fit\.bank_mb each set the bank's size"):
-        PatchCore(coreset_ratio=0.01, bank_mb=1.0)
+        PatchCore(PatchCoreOptions(coreset_ratio=0.01, bank_mb=1.0))
 
 
 @pytest.mark.parametrize("options", [{"reduction": "pca"}, {"reduced_dims": 8}])
 def test_a_reduction_without_its_dimensions_or_the_other_way_round_is_refused(options):
     with pytest.raises(ConfigError, match=r"fit\.reduction is .* and fit\.reduced_dims is"):
-        PatchCore(**options)
+        PatchCore(PatchCoreOptions(**options))
 
 
 def test_more_components_than_there_are_dimensions_are_refused(digits):
@@ -192,7 +195,9 @@ DINO = {"weights": "random", "layers": [11], "neighbourhood": 1, "top_share": 0.
 
 
 def test_patch_tokens_of_dinov3_score_the_same_in_both_runtimes(digits, pixels, tmp_path):
-    detector = PatchCore(backbone="vit_small_patch16_dinov3", image_size=64, **DINO)  # DINOv2: test_foreground.py
+    detector = PatchCore(
+        PatchCoreOptions(backbone="vit_small_patch16_dinov3", image_size=64, **DINO)
+    )  # DINOv2: test_foreground.py
     inspector = Inspector(detector)
     detector.fit(FitImages(inspector, digits, digits.with_role("fit")[:6]), seed=3)
     export_onnx(inspector, tmp_path / "gauge.onnx", metadata={}, opset=18)
@@ -209,7 +214,7 @@ def test_patch_tokens_of_dinov3_score_the_same_in_both_runtimes(digits, pixels, 
 def test_features_of_dino_are_its_patch_tokens_row_by_row_without_class_and_register_tokens(
     pixels, backbone, image_size, n_prefix
 ):
-    detector = PatchCore(backbone=backbone, image_size=image_size, **DINO)
+    detector = PatchCore(PatchCoreOptions(backbone=backbone, image_size=image_size, **DINO))
     features = detector.patch_features.backbone
     resized = Inspector(detector).resized(torch.from_numpy(pixels[:1]))
     seen: list[Tensor] = []
@@ -232,12 +237,12 @@ def test_a_share_of_the_worst_patches_gives_their_mean_as_score_and_leaves_the_m
 
 def test_equation_7_and_a_share_of_the_worst_patches_exclude_each_other():
     with pytest.raises(ConfigError, match=r"fit\.reweight is true and fit\.top_share is 0\.01"):
-        PatchCore(reweight=True, top_share=0.01)
+        PatchCore(PatchCoreOptions(reweight=True, top_share=0.01))
 
 
 @pytest.mark.parametrize("side", [1, 3, 5])
 def test_a_patch_is_the_mean_of_its_neighbourhood_of_cells(pixels, side):
-    detector = PatchCore(image_size=64, layers=[2], neighbourhood=side)
+    detector = PatchCore(PatchCoreOptions(image_size=64, layers=[2], neighbourhood=side))
     resized = Inspector(detector).resized(torch.from_numpy(pixels[:1]))
     with torch.inference_mode():
         cells = detector.patch_features.backbone(resized)[0][0]  # (d, 8, 8)
@@ -249,17 +254,18 @@ def test_a_patch_is_the_mean_of_its_neighbourhood_of_cells(pixels, side):
 
 def test_a_budget_that_all_patches_fit_in_changes_no_bit_of_the_bank(digits):
     without = fitted(digits)
-    within = PatchCore(image_size=64)
-    within.room = 600_000
-    within.fit(FitImages(Inspector(within), digits, digits.with_role("fit")[:6]), seed=3)
+    within = PatchCore(PatchCoreOptions(image_size=64))
+    within.fit(
+        FitImages(Inspector(within), digits, digits.with_role("fit")[:6]), seed=3, context=FitContext(room=600_000)
+    )
     assert all(torch.equal(within.state_dict()[name], tensor) for name, tensor in without.state_dict().items())
 
 
 def in_parts(digits: Dataset, room: int, **options: object) -> PatchCore:
     """A PatchCore of 30 digits, whose 1,920 patches need 2.5 MB at once."""
-    detector = PatchCore(image_size=64, **options)
-    detector.room = room
-    return detector.fit(FitImages(Inspector(detector), digits, digits.with_role("fit")[:30]), seed=3)
+    detector = PatchCore(PatchCoreOptions(image_size=64, **options))
+    images = FitImages(Inspector(detector), digits, digits.with_role("fit")[:30])
+    return detector.fit(images, seed=3, context=FitContext(room=room))
 
 
 @pytest.mark.parametrize(
@@ -271,23 +277,28 @@ def test_a_bank_from_parts_has_the_size_asked_for_and_covers_all_patches_as_clos
     patches = fit_patches(detector, digits, 30) - detector.mean_
     reduced = patches @ detector.projection_ if options else patches
     farthest = distances(reduced, detector.memory_bank_).min(axis=1).max()
-    facts = detector.facts()
+    facts = detector.fit_facts()
     assert "covering_radius" not in facts
     assert farthest <= facts["covering_radius_at_most"] * (1 + 1e-5) < 4 * farthest
-    again = PatchCore(image_size=64, bank_patches=110, **options).restore(detector.state_dict())
-    assert again.facts() == facts
+    again = PatchCore(PatchCoreOptions(image_size=64, bank_patches=110, **options)).restore(detector.state_dict())
+    assert again.fit_facts() == facts
 
 
 def test_a_bank_for_which_there_is_no_room_becomes_smaller_and_the_forecast_says_so(digits):
-    detector = PatchCore(image_size=64, coreset_ratio=0.5)
-    detector.room = 900_000
-    expected = detector.forecast(FitImages(Inspector(detector), digits, digits.with_role("fit")[:30]))
+    detector = PatchCore(PatchCoreOptions(image_size=64, coreset_ratio=0.5))
+    images = FitImages(Inspector(detector), digits, digits.with_role("fit")[:30])
+    expected = detector.forecast(images, FitContext(room=900_000))
     size = len(in_parts(digits, 900_000, coreset_ratio=0.5).memory_bank_)
     assert 100 <= size < 960
-    assert f"1,920 patches in 6 parts that leave 117 each, a bank of {size} of those instead of 960" in expected.how
+    assert (
+        f"1,920 patches in 6 parts, of which 117 each are kept, a bank of {size} of those instead of 960"
+        in expected.how
+    )
     assert expected.memory <= 900_000
 
 
 def test_a_budget_without_room_for_a_bank_of_use_is_refused_with_numbers(digits):
-    with pytest.raises(ConfigError, match=r"leaves 0\.1 MB for 1,920 patches of 152 .* a bank of 48; 960 were asked"):
+    with pytest.raises(
+        ConfigError, match=r"leaves 0\.1 MB for 1,920 patches of 152 .* bank of 48; the options want 960"
+    ):
         in_parts(digits, 100_000, coreset_ratio=0.5)

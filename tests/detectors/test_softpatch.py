@@ -10,6 +10,7 @@ import torch
 from conftest import CALIBRATE, PREPARE, shares, unseen
 from gonogo.data.prepare.prepare import prepare
 from gonogo.data.surfaces import Surfaces
+from gonogo.detectors.options import PatchCoreOptions, SoftPatchOptions
 from gonogo.detectors.patchcore import PatchCore
 from gonogo.detectors.softpatch import SoftPatch, local_outlier_factors
 from gonogo.errors import DataError
@@ -48,7 +49,7 @@ def test_outlier_factors_of_many_equal_rows_are_one_and_a_lonely_row_stands_out(
 
 def fitted_on_digits(digits: Dataset, **options: object) -> tuple[Inspector, torch.Tensor]:
     """A SoftPatch of nine digits that keeps every patch it may, and their patches (9, p, d)."""
-    detector = SoftPatch(image_size=64, coreset_ratio=1.0, lof_neighbors=4, **options)
+    detector = SoftPatch(SoftPatchOptions(image_size=64, coreset_ratio=1.0, lof_neighbors=4, **options))
     inspector = Inspector(detector)
     batches = FitImages(inspector, digits, digits.with_role("fit")[:9])
     detector.fit(batches, seed=0)
@@ -87,7 +88,7 @@ def test_the_bank_is_chosen_from_all_but_the_worst_share_of_the_patches(digits):
 
 
 def test_too_few_images_for_the_outlier_factor_are_refused_with_how_many_it_takes(digits):
-    detector = SoftPatch(image_size=64)
+    detector = SoftPatch(SoftPatchOptions(image_size=64))
     few = FitImages(Inspector(detector), digits, digits.with_role("fit")[:6])
     with pytest.raises(DataError, match="at least 7 fit images, got 6"):
         detector.fit(few, seed=0)
@@ -126,7 +127,7 @@ def test_with_a_fifth_of_the_defects_among_the_fit_images_it_finds_more_of_them_
     slipped_in = [record for record in fit if record.label == 1]
     assert len(slipped_in) >= 10
     found = {}
-    for detector in (PatchCore(image_size=128), SoftPatch(image_size=128)):
+    for detector in (PatchCore(PatchCoreOptions(image_size=128)), SoftPatch(SoftPatchOptions(image_size=128))):
         inspector = Inspector(detector)
         detector.fit(FitImages(inspector, dataset, fit), seed=17)
         shown = [*dataset.with_role("test"), *slipped_in]

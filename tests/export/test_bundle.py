@@ -9,7 +9,6 @@ import sys
 import zipfile
 
 import numpy as np
-import onnx
 import pytest
 
 from gonogo.cli.main import main
@@ -18,6 +17,7 @@ from gonogo.files import parse_sealed, read_sealed, seal
 from gonogo.inference.bundle import _packed, pack, read_bundle, unpack
 from gonogo.inference.scorer import Scorer
 
+NO_ONNX = "no onnx, which the scoring install leaves out"
 FILES = ["manifest.json", "gauge.onnx", "model_card.md", "parity.json"]  # in the order of a packed bundle
 
 
@@ -139,6 +139,7 @@ def other_files(value):
 
 
 def other_network(contents, tmp_path):
+    onnx = pytest.importorskip("onnx", reason=NO_ONNX)
     proto = onnx.load_from_string(contents["gauge.onnx"])
     for prop in proto.metadata_props:
         if prop.key == "gonogo.category":
@@ -147,6 +148,7 @@ def other_network(contents, tmp_path):
 
 
 def silent_network(contents, tmp_path):
+    onnx = pytest.importorskip("onnx", reason=NO_ONNX)
     proto = onnx.load_from_string(contents["gauge.onnx"])
     del proto.metadata_props[:]
     return _packed(rehashed(contents, tmp_path, proto.SerializeToString()))

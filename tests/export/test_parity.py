@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from conftest import MEASURED, modelled
-from gonogo.detectors.contract import Remembers
+from gonogo.detectors.contract import HasMemoryBank
 from gonogo.errors import ConfigError, ParityError
+from gonogo.evaluation.metric_table import is_known
 from gonogo.export.graph import export_onnx
 from gonogo.export.model_card import card_text
 from gonogo.export.parity import Parity, ParityParams, ParityResult, check_parity
@@ -58,11 +59,13 @@ def test_both_runtimes_name_the_same_good_patches_and_only_of_a_detector_with_a_
     score, anomaly_map, nearest = run_matched(session, pixels)
     for ours, theirs in zip(run_session(session, pixels), (score, anomaly_map), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    if not isinstance(model.inspector.detector, Remembers):
+    if not isinstance(model.inspector.detector, HasMemoryBank):
         assert nearest is None
         return
     assert nearest.dtype == np.int64
-    assert (nearest == model.inspector.inspect_matched(pixels)[2]).mean() > 0.98  # but for those that are equally near
+    assert (
+        nearest == model.inspector.inspect_with_nearest(pixels)[2]
+    ).mean() > 0.98  # but for those that are equally near
 
 
 def test_parity_of_real_images_allows_the_bundle(exported, digits, tmp_path):
@@ -73,6 +76,7 @@ def test_parity_of_real_images_allows_the_bundle(exported, digits, tmp_path):
     write_bundle(tmp_path / "bundle", path, model, parity, digits, MEASURED)
     assert parity.metrics()["passed"] is True
     assert parity.metrics()["rank_agreement"] > 0.999
+    assert all(map(is_known, parity.metrics()))
     written = json.loads((tmp_path / "bundle" / "manifest.json").read_bytes())
     assert {"gauge.onnx", "parity.json", "model_card.md"} <= set(written["files"])
     card = (tmp_path / "bundle" / "model_card.md").read_text(encoding="utf-8")

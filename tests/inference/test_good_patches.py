@@ -16,7 +16,8 @@ from PIL import Image
 from conftest import MEASURED, OPTIONS, TINY, fitted, modelled
 from gonogo.cli.main import main
 from gonogo.detectors import DETECTORS
-from gonogo.detectors.contract import Remembers
+from gonogo.detectors.contract import FitContext, HasMemoryBank
+from gonogo.detectors.options import PatchCoreOptions
 from gonogo.detectors.patchcore import PatchCore
 from gonogo.errors import DataError, IntegrityError, ParityError
 from gonogo.export.bank_pictures import Views, bank_files, views_of
@@ -32,9 +33,10 @@ from gonogo.inference.scorer import Scorer, open_session, run_matched
 from gonogo.line.explain import Cell, cells_apart
 from gonogo.line.picture import CAPTION, GAP, HEADER, PANEL, TILE
 from gonogo.model.fit_images import FitImages
+from gonogo.model.fit_params import Tiling
 from gonogo.model.inspector import Inspector
 from gonogo.model.saved import bundle_facts
-from gonogo.model.tiling import Tiles, Tiling
+from gonogo.model.tiling import Tiles
 
 ONCE = ParityParams(1e-4, [1], [[9, 9], [30, 20]], 0.01, 0.02)
 
@@ -56,7 +58,7 @@ def rows_of(detector, images):
 def weights_of(detector):
     """(m,) what distances to the bank's entries are multiplied by."""
     weights = getattr(detector, "bank_weights_", None)
-    return np.ones(len(detector.places())) if weights is None else weights.double().numpy()
+    return np.ones(len(detector.bank_places())) if weights is None else weights.double().numpy()
 
 
 # Which
@@ -65,7 +67,7 @@ def weights_of(detector):
 def test_the_nearest_entry_is_that_of_brute_force(remembering, pixels):
     with torch.inference_mode():
         rows, bank = rows_of(remembering.detector, remembering.resized(torch.from_numpy(pixels[:3])))
-    for image, entries in zip(rows, remembering.inspect_matched(pixels[:3])[2].reshape(3, -1), strict=True):
+    for image, entries in zip(rows, remembering.inspect_with_nearest(pixels[:3])[2].reshape(3, -1), strict=True):
         for row, entry in zip(image, entries, strict=True):
             distances = np.sqrt(((bank - row) ** 2).sum(axis=1)) * weights_of(remembering.detector)
             assert distances[entry] <= distances.min() * (1 + 1e-5)
@@ -75,7 +77,7 @@ def test_the_distance_to_an_entry_is_that_of_brute_force(remembering, pixels):
     resized = remembering.resized(torch.from_numpy(pixels[:2]))
     with torch.inference_mode():
         rows, bank = rows_of(remembering.detector, resized)
-        entries = remembering.detector.matched(resized)[2].flip(0)
+        entries = remembering.detector.score_with_nearest(resized)[2].flip(0)
         told = remembering.detector.distance_to(resized, entries).flatten(1).numpy()
     weights = weights_of(remembering.detector)
     expected = [
@@ -86,7 +88,7 @@ def test_the_distance_to_an_entry_is_that_of_brute_force(remembering, pixels):
 
 
 def test_a_detector_without_a_bank_names_nothing(digits_model, bundle, pixels):
-    assert not isinstance(digits_model.inspector.detector, Remembers)
+    assert not isinstance(digits_model.inspector.detector, HasMemoryBank)
     scorer = Scorer(bundle)
     assert (scorer.run_matched(pixels)[2], scorer.good_patches) == (None, None)
     assert sorted(path.name for path in bundle.iterdir()) == [
@@ -117,14 +119,13 @@ def test_each_entry_of_the_bank_is_the_patch_of_the_view_and_cell_that_it_says(k
     room, rotations, tiling = (
         options.pop(name, default) for name, default in (("room", None), ("rotations", 1), ("tiling", None))
     )
-    detector = PatchCore(**SMALL | options)
-    detector.room = room
+    detector = PatchCore(PatchCoreOptions(**SMALL | options))
     images = FitImages(Inspector(detector, tiling=tiling), digits, digits.with_role("fit")[:10], rotations=rotations)
-    detector.fit(images, seed=3)
+    detector.fit(images, seed=3, context=FitContext(room=room))
     assert detector.covering_radius_.ndim == (kind == "in parts")
     with torch.inference_mode():
         rows = torch.cat([detector._reduced(detector.patch_features(image)) for image in images])  # (views, p, d)
-    views, cells = detector.places().long().T
+    views, cells = detector.bank_places().long().T
     assert len(set(views.tolist())) > 3
     torch.testing.assert_close(rows[views, cells], detector.memory_bank_, atol=1e-4, rtol=1e-4)
 
@@ -135,7 +136,7 @@ def test_softpatch_and_knn_know_their_entries_too(digits):
         images = torch.cat(list(FitImages(inspector, digits, digits.with_role("fit")[:40])))
         with torch.inference_mode():
             rows, bank = rows_of(inspector.detector, images)
-        views, cells = inspector.detector.places().numpy().T
+        views, cells = inspector.detector.bank_places().numpy().T
         np.testing.assert_allclose(rows[views, cells], bank, atol=1e-4)
 
 
@@ -167,7 +168,7 @@ def gradients(tmp_path_factory):
 @pytest.mark.parametrize("tiling", [None, Tiling(72, 100, 16)])
 @pytest.mark.parametrize("rotations", [1, 4, 6])
 def test_a_place_is_where_the_view_has_its_colour_from(gradients, rotations, tiling):
-    inspector = Inspector(PatchCore(image_size=64, **TINY), tiling=tiling)
+    inspector = Inspector(PatchCore(PatchCoreOptions(image_size=64, **TINY)), tiling=tiling)
     images = FitImages(inspector, gradients, gradients.records, rotations=rotations)
     views = Views(inspector, rotations, (8, 8), (8, 8))
     assert views.of_record == len(images) // 4
@@ -187,7 +188,7 @@ def test_a_place_is_where_the_view_has_its_colour_from(gradients, rotations, til
 
 @pytest.mark.parametrize("step", range(6))
 def test_a_picture_is_turned_as_the_gauge_saw_the_image(step, gradients):
-    inspector = Inspector(PatchCore(image_size=96, **TINY))
+    inspector = Inspector(PatchCore(PatchCoreOptions(image_size=96, **TINY)))
     images = FitImages(inspector, gradients, gradients.records[1:2], rotations=6)
     row, column = 5, 7
     centre, _, turned = Views(inspector, 6, (12, 12), (12, 12)).place(step, 12 * row + column, (96, 96))
@@ -209,7 +210,7 @@ def test_a_picture_shows_so_large_a_share_around_its_centre_and_nothing_where_th
 def test_pieced_tiles_give_each_cell_that_of_the_tile_in_which_it_lies_deepest():
     tiles = Tiles(Tiling(70, 130, 16), image_size=64, stride=8, smoothing=0.0)
     grids = torch.arange(len(tiles) * 64).view(len(tiles), 1, 8, 8)
-    pieced = tiles.pieced(grids)[0]
+    pieced = tiles.assembled(grids)[0]
     assert pieced.shape == (9, 16)
     for row, column in np.ndindex(9, 16):
         y, x = (row + 0.5) * 70 / 9, (column + 0.5) * 130 / 16
@@ -225,12 +226,15 @@ def test_pieced_tiles_give_each_cell_that_of_the_tile_in_which_it_lies_deepest()
 
 def test_in_tiles_both_runtimes_name_the_same(digits, tmp_path):
     tiling = Tiling(70, 130, 16)
-    detector = PatchCore(**SMALL)
+    detector = PatchCore(PatchCoreOptions(**SMALL))
     inspector = Inspector(detector, tiling=tiling)
     detector.fit(FitImages(inspector, digits, digits.with_role("fit")[:3]), seed=3)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 40, 60, 3), dtype=np.uint8)
     export_onnx(inspector, tmp_path / "gauge.onnx", metadata={}, opset=18)
-    theirs, ours = run_matched(open_session(tmp_path / "gauge.onnx"), pixels)[2], inspector.inspect_matched(pixels)[2]
+    theirs, ours = (
+        run_matched(open_session(tmp_path / "gauge.onnx"), pixels)[2],
+        inspector.inspect_with_nearest(pixels)[2],
+    )
     assert ours.shape == (2, *views_of(inspector, 1).of_image)
     assert (ours == theirs).mean() > 0.98
 
@@ -266,7 +270,7 @@ def test_the_bundle_has_a_picture_of_each_entry_cut_from_the_image_that_it_names
     pictures = {"neighbours.jpg", "neighbours.json"}
     assert set(scorer.manifest["files"]) == {"gauge.onnx", "model_card.md", "parity.json"} | pictures
     fit = digits.with_role("fit")[:40]
-    for entry, (view, cell) in enumerate(detector.places().tolist()):
+    for entry, (view, cell) in enumerate(detector.bank_places().tolist()):
         good, (row, column) = patches[entry], divmod(cell, patches.cells[1])
         assert good.image == fit[view].path
         x, y, width, height = good.box

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import OPTIONS
+from conftest import OPTIONS, made
 from gonogo.detectors import DETECTORS
 from gonogo.errors import ConfigError
-from gonogo.model.fit import device_of
 from gonogo.model.fit_images import FitImages
+from gonogo.model.fitting import device_of
 from gonogo.model.inspector import Inspector
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here")
@@ -27,7 +27,7 @@ def test_a_fit_on_a_gpu_scores_as_one_on_the_cpu(name, digits, pixels):
     scores = {}
     for wanted in ("cpu", "cuda"):
         device = device_of(wanted)
-        inspector = Inspector(DETECTORS[name](**OPTIONS[name])).to(device)
+        inspector = Inspector(made(name, **OPTIONS[name])).to(device)
         records = digits.with_role("fit")[:40]
         inspector.detector.fit(FitImages(inspector, digits, records, device=device), seed=17)
         assert all(buffer.device.type == "cpu" for buffer in inspector.cpu().buffers())

@@ -12,6 +12,7 @@ from gonogo.cli.main import main
 from gonogo.compute.read_ahead import N_AHEAD, read_ahead
 from gonogo.detectors.efficientad.efficientad import EfficientAD
 from gonogo.detectors.efficientad.pdn import PDN
+from gonogo.detectors.options import EfficientADOptions
 from gonogo.detectors.training.checkpoints import Checkpoints
 from gonogo.detectors.training.image_folder import ImageFolder
 from gonogo.errors import ConfigError, DataError, ImageError
@@ -118,7 +119,9 @@ def test_the_command_prints_what_to_paste_and_a_detector_reads_its_file(folder, 
     assert "epochs 3/3" in progress
     assert [path.name for path in out.parent.iterdir()] == [out.name]
     detector = EfficientAD(
-        teacher=str(out), teacher_sha256=sha256_of(out), size="tiny", image_size=48, steps=2, epoch_steps=2
+        EfficientADOptions(
+            teacher=str(out), teacher_sha256=sha256_of(out), size="tiny", image_size=48, steps=2, epoch_steps=2
+        )
     )
     rng = torch.Generator().manual_seed(0)
     images = [255 * torch.rand(1, 3, 48, 48, generator=rng) for _ in range(4)]

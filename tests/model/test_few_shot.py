@@ -8,11 +8,12 @@ import torch
 from scipy import ndimage
 
 from gonogo.detectors.mean_image import MeanImage
+from gonogo.detectors.options import MeanImageOptions, PatchCoreOptions
 from gonogo.detectors.patchcore import PatchCore
 from gonogo.errors import DataError
 from gonogo.images.dataset import Dataset
-from gonogo.model.fit import draw_shots
 from gonogo.model.fit_images import FitImages, rotated
+from gonogo.model.fitting import draw_shots
 from gonogo.model.inspector import Inspector
 
 
@@ -43,11 +44,11 @@ def test_each_image_is_read_once_for_all_its_rotations(digits, monkeypatch):
     decode = Dataset.pixels_of
     monkeypatch.setattr(Dataset, "pixels_of", lambda dataset, record: reads.append(record) or decode(dataset, record))
     records = digits.with_role("fit")[:3]
-    images = FitImages(Inspector(MeanImage(image_size=8)), digits, records, rotations=8)
+    images = FitImages(Inspector(MeanImage(MeanImageOptions(image_size=8))), digits, records, rotations=8)
     views = list(images)
     assert reads == records
     assert len(views) == len(images) == 24
-    upright = list(FitImages(Inspector(MeanImage(image_size=8)), digits, records))
+    upright = list(FitImages(Inspector(MeanImage(MeanImageOptions(image_size=8))), digits, records))
     for number in range(3):
         assert torch.equal(views[8 * number], upright[number])
         assert torch.equal(views[8 * number + 2], upright[number].rot90(dims=(2, 3)))
@@ -83,7 +84,7 @@ def test_patchcore_knows_a_turned_fit_image_by_its_rotations_alone(digits):
     turned = np.stack([np.rot90(digits.pixels_of(record), turns) for record in records for turns in (1, 2, 3)])
     scores = {}
     for rotations in (1, 4):
-        inspector = Inspector(PatchCore(image_size=64, coreset_ratio=1.0))
+        inspector = Inspector(PatchCore(PatchCoreOptions(image_size=64, coreset_ratio=1.0)))
         inspector.detector.fit(FitImages(inspector, digits, records, rotations=rotations), seed=0)
         scores[rotations], _ = inspector.inspect(turned)
     assert scores[4].max() < 1e-3 * scores[1].min()

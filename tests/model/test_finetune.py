@@ -1,5 +1,6 @@
 """A finetuned backbone: what trains, what stays, and that a kill loses nothing of it."""
 
+import copy
 import inspect
 import json
 from dataclasses import replace
@@ -9,15 +10,16 @@ import pytest
 import torch
 from torch.func import functional_call
 
+import conftest
 import gonogo.model.finetune
 from conftest import OPTIONS, modelled
-from gonogo.detectors import DETECTORS
 from gonogo.detectors.backbones.backbone import LITE0, Backbone
+from gonogo.detectors.options import DETECTOR_OPTIONS, BackboneOptions
 from gonogo.detectors.training.checkpoints import Checkpoints
 from gonogo.errors import ConfigError, DataError
-from gonogo.model.finetune import Finetune, _LowRank, finetune, finetune_on_load
-from gonogo.model.fit import FitParams
+from gonogo.model.finetune import _LowRank, finetune, finetune_backbone
 from gonogo.model.fit_images import FitImages
+from gonogo.model.fit_params import Finetune, FitParams
 from gonogo.model.inspector import Inspector
 from gonogo.params import Params, build
 from import_closure import ROOT
@@ -29,7 +31,7 @@ SHARED = {
     for key, value in Params(ROOT / "params.yaml").section("fit").items()
     if key in inspect.signature(FitParams).parameters
 }
-WITH_BACKBONE = [name for name, kind in DETECTORS.items() if "backbone" in inspect.signature(kind).parameters]
+WITH_BACKBONE = [name for name, kind in DETECTOR_OPTIONS.items() if issubclass(kind, BackboneOptions)]
 
 
 def small(method: str, **changes: object) -> Finetune:
@@ -47,7 +49,7 @@ def few_draws():
 @pytest.fixture(scope="module")
 def images(digits):
     """8 batches of one digit each, (1, 3, 64, 64)."""
-    return list(FitImages(Inspector(DETECTORS["padim"](**OPTIONS["padim"])), digits, digits.with_role("fit")[:8]))
+    return list(FitImages(Inspector(conftest.made("padim", **OPTIONS["padim"])), digits, digits.with_role("fit")[:8]))
 
 
 def made(name=LITE0, layers=(1, 2), weights="random"):
@@ -148,7 +150,7 @@ def test_killed_within_any_image_and_taken_up_again_it_equals_one_that_was_not(
     options = small(method, epochs=3)
     expected, facts = tuned(images, options)
     backbone, checkpoints = made(), Checkpoints(tmp_path, {"options": "the same"})
-    fresh, real, n_judged = state(backbone), gonogo.model.finetune._Tuned.judge, [0]
+    fresh, real, n_judged = state(backbone), gonogo.model.finetune._Tuned.loss_of, [0]
 
     def judge(self, batch, generator):
         n_judged[0] += torch.is_grad_enabled()
@@ -156,7 +158,7 @@ def test_killed_within_any_image_and_taken_up_again_it_equals_one_that_was_not(
             raise Killed
         return real(self, batch, generator)
 
-    monkeypatch.setattr(gonogo.model.finetune._Tuned, "judge", judge)
+    monkeypatch.setattr(gonogo.model.finetune._Tuned, "loss_of", judge)
     if die_at <= 12:  # 3 epochs of 4 images
         with pytest.raises(Killed):
             finetune(backbone, images, options, seed=17, checkpoints=checkpoints)
@@ -217,35 +219,33 @@ def test_no_more_images_than_an_epoch_has_are_read_for_it(images):
 @pytest.mark.parametrize("name", WITH_BACKBONE)
 def test_every_detector_with_a_backbone_learns_from_the_tuned_one(name, images):
     options = OPTIONS[name] | ({"features": "backbone", "image_size": 64} if "features" in OPTIONS[name] else {})
-    detector = DETECTORS[name](**options)
-    left = []
-
-    def halve(backbone):
-        before = state(backbone)
-        [parameter for parameter in backbone.parameters() if parameter.ndim > 1][-1].detach().mul_(0.5)
-        left.append(state(backbone))
-        assert any(not torch.equal(tensor, before[key]) for key, tensor in left[-1].items())
-        return {}
-
-    (backbone,) = (module for module in detector.modules() if isinstance(module, Backbone))
-    backbone.tune = halve
+    detector = conftest.made(name, **options)
+    detector.load_weights()
+    (backbone,) = detector.backbones()
+    before = state(backbone)
+    [parameter for parameter in backbone.parameters() if parameter.ndim > 1][-1].detach().mul_(0.5)
+    halved = state(backbone)
+    assert any(not torch.equal(tensor, before[key]) for key, tensor in halved.items())
     detector.fit(images, seed=17)
-    (halved,) = left  # it loads once
-    assert_equal(state(backbone), halved)
+    assert_equal(state(backbone), halved)  # the fit does not load the weights again
+    plain = conftest.made(name, **options).fit(images, seed=17)
+    (untouched,) = plain.backbones()
+    assert_equal(state(untouched), before)
+    assert any(not torch.equal(plain.state_dict()[key], value) for key, value in detector.named_buffers(recurse=False))
 
 
 @pytest.fixture(scope="module")
 def gauge(digits):
     """PaDiM on a finetuned backbone, as the fit stage makes it."""
-    inspector = Inspector(DETECTORS["padim"](**OPTIONS["padim"]))
+    inspector = Inspector(conftest.made("padim", **OPTIONS["padim"]))
     batches = FitImages(inspector, digits, digits.with_role("fit")[:40])
-    finetune_on_load(inspector.detector, batches, small("low_rank"), seed=17)
+    finetune_backbone(inspector.detector, batches, small("low_rank"), seed=17)
     inspector.detector.fit(batches, seed=17)
     return inspector
 
 
 def test_a_finetuned_model_scores_otherwise_and_loaded_again_the_same_bit_for_bit(gauge, digits, pixels, tmp_path):
-    plain = Inspector(DETECTORS["padim"](**OPTIONS["padim"]))
+    plain = Inspector(conftest.made("padim", **OPTIONS["padim"]))
     plain.detector.fit(FitImages(plain, digits, digits.with_role("fit")[:40]), seed=17)
     scores, maps = gauge.inspect(pixels)
     assert not np.array_equal(plain.inspect(pixels)[0], scores)
@@ -258,12 +258,13 @@ def test_a_finetuned_model_scores_otherwise_and_loaded_again_the_same_bit_for_bi
     assert 0 <= facts["finetune_held_out_accuracy"] <= 1
 
 
-def test_loading_the_weights_again_tunes_them_to_the_same_bits(gauge):
-    (backbone,) = (module for module in gauge.modules() if isinstance(module, Backbone))
-    before, facts = state(backbone), backbone.facts
-    backbone.load(gauge.detector.weights)
-    assert_equal(state(backbone), before)
-    assert backbone.facts == facts
+def test_loading_the_weights_again_gives_the_untuned_ones(gauge):
+    (backbone,) = copy.deepcopy(gauge.detector).backbones()
+    tuned_state = state(backbone)
+    backbone.load("random")
+    assert_equal(state(backbone), state(made("test_resnet", backbone.layers)))
+    assert any(not torch.equal(tensor, tuned_state[key]) for key, tensor in state(backbone).items())
+    assert backbone.facts == {}
 
 
 @pytest.mark.parametrize(
@@ -271,7 +272,7 @@ def test_loading_the_weights_again_tunes_them_to_the_same_bits(gauge):
 )
 def test_a_detector_without_a_backbone_is_refused_with_those_that_have_one(name, options, images):
     with pytest.raises(ConfigError, match=r"set it to null for this category, or choose one of .*padim, patchcore"):
-        finetune_on_load(DETECTORS[name](**options), images, SMALL, seed=17)
+        finetune_backbone(conftest.made(name, **options), images, SMALL, seed=17)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,8 @@ import numpy as np
 import onnx
 import pytest
 
-from conftest import REGIONS, fitted, needs_anomalib
+from conftest import REGIONS, fitted, made, needs_anomalib
 from gonogo.calibration.regions import CELLS
-from gonogo.detectors import DETECTORS
 from gonogo.export.graph import export_onnx
 from gonogo.inference.scorer import open_session, run_session
 from gonogo.model.inspector import Inspector
@@ -75,7 +74,7 @@ def test_the_map_is_zero_outside_the_roi_and_something_inside(looking, size):
 
 @pytest.mark.parametrize("length", [1, 2, 3, 97, CELLS - 1, CELLS, CELLS + 1, 1999])
 def test_torch_and_numpy_look_at_the_same_pixels(length):
-    inspector = Inspector(DETECTORS["mean_image"](image_size=8), ROI.inside)
+    inspector = Inspector(made("mean_image", image_size=8), ROI.inside)
     np.testing.assert_array_equal(inspector.roi_mask(length, 61).numpy(), ROI.roi_mask(length, 61))
 
 

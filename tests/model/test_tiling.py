@@ -12,17 +12,18 @@ from skimage import data
 from conftest import MEASURED, OPTIONS, REGIONS, fitted, modelled
 from gonogo.detectors.anomaly_map import resize
 from gonogo.detectors.mean_image import MeanImage
+from gonogo.detectors.options import MeanImageOptions, PatchCoreOptions
 from gonogo.detectors.patchcore import PatchCore
 from gonogo.errors import ConfigError
 from gonogo.export.graph import export_onnx
 from gonogo.export.parity import ParityParams, check_parity
 from gonogo.export.write_bundle import write_bundle
 from gonogo.inference.scorer import open_session, run_session
-from gonogo.model.fit import FitParams
 from gonogo.model.fit_images import FitImages
+from gonogo.model.fit_params import FitParams, Tiling
 from gonogo.model.inspector import Inspector
 from gonogo.model.saved import bundle_facts
-from gonogo.model.tiling import Tiles, Tiling
+from gonogo.model.tiling import Tiles
 from gonogo.params import Params, build
 from import_closure import ROOT
 
@@ -73,8 +74,8 @@ def test_tiles_are_counted_row_by_row():
 )
 def test_a_tiling_that_does_not_go_with_the_tiles_size_is_refused_with_what_would_do(tiling, message):
     with pytest.raises(ConfigError, match=message):
-        Inspector(PatchCore(image_size=256), tiling=tiling)
-    Inspector(PatchCore(image_size=256), tiling=Tiling(256, 512, 240))
+        Inspector(PatchCore(PatchCoreOptions(image_size=256)), tiling=tiling)
+    Inspector(PatchCore(PatchCoreOptions(image_size=256)), tiling=Tiling(256, 512, 240))
 
 
 def test_params_name_a_tiling_and_a_misspelt_key_of_it():
@@ -98,7 +99,7 @@ def test_a_fit_sees_every_tile_of_every_image_and_reads_each_file_once(digits):
             reads[record.path] += 1
             return digits.pixels_of(record)
 
-    inspector = Inspector(MeanImage(image_size=8), tiling=SMALL)
+    inspector = Inspector(MeanImage(MeanImageOptions(image_size=8)), tiling=SMALL)
     records = digits.with_role("fit")[:3]
     images = FitImages(inspector, Counting(), records)
     seen = list(images)
@@ -144,7 +145,9 @@ def depth_weight(place, starts):
 
 @pytest.mark.parametrize("overlap", [0, 3, 5])
 def test_a_detector_that_looks_at_single_pixels_gives_the_map_of_the_untiled_image(overlap):
-    detector = MeanImage(image_size=12, smoothing=1.5).fit([torch.full((1, 3, 12, 12), 127.5)], seed=0)
+    detector = MeanImage(MeanImageOptions(image_size=12, smoothing=1.5)).fit(
+        [torch.full((1, 3, 12, 12), 127.5)], seed=0
+    )
     pixels = np.random.default_rng(1).integers(0, 256, (2, 31, 43, 3), dtype=np.uint8)
     _, maps = Inspector(detector, tiling=Tiling(31, 43, overlap)).inspect(pixels)
     expected = np.sqrt(np.square(pixels - 127.5).mean(axis=3))
@@ -161,7 +164,7 @@ def test_the_map_of_tiles_is_that_of_the_whole_image_within_the_stated_bound(ove
     texture = np.stack([data.gravel()[:side, :side]] * 3, axis=-1)
     good, test = texture, texture[::-1, ::-1].copy()
     test[150:162, 200:212] = [220, 40, 40]
-    detector = PatchCore(image_size=size, coreset_ratio=0.01)
+    detector = PatchCore(PatchCoreOptions(image_size=size, coreset_ratio=0.01))
     inspector = Inspector(detector, tiling=Tiling(side, side, overlap))
     with torch.inference_mode():
         canvas = inspector.resized(torch.from_numpy(good[None]))
@@ -248,7 +251,7 @@ def plate(seed):
 
 @pytest.mark.slow
 def test_a_defect_of_12_pixels_is_found_in_an_image_of_4096_x_3000(tmp_path):
-    detector = PatchCore(image_size=512, bank_patches=100, layers=[2])
+    detector = PatchCore(PatchCoreOptions(image_size=512, bank_patches=100, layers=[2]))
     inspector = Inspector(detector, tiling=Tiling(3000, 4096, 64))
     with torch.inference_mode():
         canvas = inspector.resized(torch.from_numpy(plate(0)[None]))

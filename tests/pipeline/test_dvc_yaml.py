@@ -20,14 +20,16 @@ from gonogo.images.dataset import read_dataset
 from gonogo.images.reading import write_png
 from gonogo.model.saved import load_model
 from gonogo.params import Params, read_yaml
-from import_closure import ROOT, import_closure
+from gonogo.project.fingerprint import closure
+from import_closure import ROOT
 
-STAGES = ["prepare", "fit", "evaluate", "export", "parity", "robustness", "bench", "router", "summary"]
+STAGES = ["prepare", "fit", "evaluate", "export", "parity", "robustness", "bench", "report", "router", "summary"]
 PIPELINE = read_yaml(ROOT / "dvc.yaml")
+OVERRIDES = "${code}/overrides.json"
 RAW = read_yaml(ROOT / "params.yaml")["raw"]  # the one path that a user changes per experiment
 PATHS = {name: folder for entry in PIPELINE["vars"] for name, folder in entry.items()}
 
-LEFT_OUT = ("plots/left_out/digit_0.csv", "plots/left_out/digit_0.png")
+LEFT_OUT = ("plots/left_out/digit_0.csv", "models/left_out/digit_0.npz")
 
 # Runs a stage as DVC does, then tells which library files it loaded and which parameters it read.
 WITNESS = """
@@ -61,36 +63,36 @@ def filled(text: str, category: str = "") -> str:
 
 
 def entries(stage: str, key: str, category: str = "") -> list[str]:
-    """The paths or sections that `stage` declares under `key`."""
+    """The paths or sections that `stage` declares under `key`; parameters of another file are left out."""
     items = PIPELINE["stages"][stage].get(key, [])
-    return [filled(item if isinstance(item, str) else next(iter(item)), category) for item in items]
+    plain = [item if isinstance(item, str) else next(iter(item)) for item in items]
+    return [filled(item, category) for item in plain if key != "params" or item != OVERRIDES]
 
 
-def library(paths: list[str]) -> set[str]:
-    """Library files among `paths`, folders expanded."""
-    found: set[str] = set()
-    for path in paths:
-        full = ROOT / path
-        if full.is_dir() and path.startswith("src/"):
-            found |= {file.relative_to(ROOT).as_posix() for file in full.rglob("*.py")}
-        elif path.startswith("src/") and path.endswith(".py"):
-            found.add(path)
-    return found
+def overridden(stage: str) -> set[str]:
+    """The sections whose overrides, by category, `stage` declares to read."""
+    items = [item for item in PIPELINE["stages"][stage].get("params", []) if not isinstance(item, str)]
+    names = [name for item in items for name in item[OVERRIDES]]
+    assert all(name.startswith("${item.category}.") for name in names)
+    return {name.removeprefix("${item.category}.") for name in names}
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_each_stage_depends_on_exactly_the_library_files_that_it_imports(stage):
-    imported = import_closure(ROOT / "stages" / f"{stage}.py") | import_closure(ROOT / "stages" / "entry_point.py")
-    assert library(entries(stage, "deps")) == imported
+def library(stage: str) -> set[str]:
+    """The library's Python files that a stage's fingerprint covers."""
+    files = closure(ROOT / "stages" / f"{stage}.py", package=ROOT / "src" / "gonogo")
+    return {path.relative_to(ROOT).as_posix() for path in files if path.suffix == ".py"}
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_each_stage_depends_on_its_script_its_door_and_the_pinned_versions(stage):
-    assert {"constraints.txt", "stages/entry_point.py", f"stages/{stage}.py"} <= set(entries(stage, "deps"))
+def test_each_stage_depends_on_code_through_its_own_fingerprint_alone(stage):
+    assert PIPELINE["stages"][stage]["deps"][0] == f"${{code}}/{stage}.txt"
+    assert not [path for path in entries(stage, "deps") if path.startswith(("src/", "stages/"))]
 
 
-def test_the_report_depends_on_its_template():
-    assert "src/gonogo/reports/templates/report.html.j2" in entries("summary", "deps")
+def test_the_stage_code_looks_at_every_file_that_a_fingerprint_covers():
+    deps = entries("code", "deps")
+    assert {"constraints.txt", "stages", "src/gonogo"} <= set(deps)
+    assert {"categories", "overrides"} <= set(entries("code", "params"))
 
 
 @pytest.mark.parametrize("stage", OF_ALL)
@@ -112,31 +114,34 @@ def test_no_path_of_a_stage_stands_outside_vars():
                 assert path.startswith("${"), f"{stage}: {path}"
 
 
-def test_every_category_has_overrides_and_an_artifact():
+def test_every_category_has_an_artifact():
     params = read_yaml(ROOT / "params.yaml")
-    assert set(params["overrides"]) >= set(params["categories"])
     assert {a["path"] for a in PIPELINE["artifacts"].values()} == {f"bundles/{c}" for c in params["categories"]}
 
 
 def test_metrics_are_in_git_and_bench_is_never_replayed():
+    n_seen = 0
     for stage in STAGES:
-        for metric in PIPELINE["stages"][stage].get("metrics", []):
-            settings = next(iter(metric.values()))
-            assert settings["cache"] is False
-            assert settings.get("persist", False) is (stage == "bench")
+        for out in PIPELINE["stages"][stage].get("outs", []):
+            if isinstance(out, dict) and next(iter(out)).startswith("${metrics}"):
+                settings = next(iter(out.values()))
+                assert settings["cache"] is False
+                assert settings.get("persist", False) is (stage == "bench")
+                n_seen += 1
+    assert n_seen >= 8
 
 
 def test_every_override_of_the_repository_is_valid():
     from gonogo.calibration.regions import RegionParams
     from gonogo.data import SOURCES
-    from gonogo.data.prepare.prepare import PrepareParams
-    from gonogo.detectors import DETECTORS
-    from gonogo.model.fit import FitParams
+    from gonogo.data.prepare.params import PrepareParams
+    from gonogo.detectors.options import DETECTOR_OPTIONS
+    from gonogo.model.fit_params import FitParams
 
     for category in read_yaml(ROOT / "params.yaml")["categories"]:
         params = Params(ROOT / "params.yaml", category)
         params.variant("prepare", SOURCES, PrepareParams)
-        params.variant("fit", DETECTORS, FitParams)
+        params.variant("fit", DETECTOR_OPTIONS, FitParams)
         params.values("regions", RegionParams)
 
 
@@ -186,13 +191,14 @@ def witnessed(checkout: Path) -> dict[str, dict[str, list[str]]]:
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_loads_no_library_file_that_it_does_not_declare(witnessed, stage):
     assert witnessed[stage]["files"]
-    assert set(witnessed[stage]["files"]) <= library(entries(stage, "deps"))
+    assert set(witnessed[stage]["files"]) <= library(stage)
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_reads_exactly_the_parameters_that_it_declares(witnessed, stage):
-    declared = {section.partition(".")[0] for section in entries(stage, "params")}
-    assert set(witnessed[stage]["params"]) == declared
+    read = set(witnessed[stage]["params"]) - {"overrides"}
+    assert read == {section.partition(".")[0] for section in entries(stage, "params")}
+    assert overridden(stage) == (set() if stage in OF_ALL else read - {"seed"})
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -220,7 +226,7 @@ def test_a_failed_parity_leaves_its_evidence_and_no_bundle(checkout, tmp_path):
     folder = tmp_path / "checkout"
     shutil.copytree(checkout, folder)
     shutil.rmtree(folder / "bundles")
-    gauge = folder / "export" / "digit_0" / "gauge.onnx"
+    gauge = folder / "models" / "exported" / "digit_0" / "gauge.onnx"
     proto = onnx.load(gauge)
     for node in proto.graph.node:
         node.output[:] = ["true_score" if name == "score" else name for name in node.output]
@@ -246,7 +252,9 @@ def test_eight_bits_are_asked_for_in_the_export_and_judged_in_the_parity_stage(c
     assert refused.status == 1
     assert "export@digit_0: ExportError: export.int8 is true, but the graph has no convolution" in refused.err
 
-    shutil.copy(folder / "export/digit_0/gauge.onnx", folder / "export/digit_0/gauge_int8.onnx")  # a perfect rounding
+    shutil.copy(
+        folder / "models/exported/digit_0/gauge.onnx", folder / "models/exported/digit_0/gauge_int8.onnx"
+    )  # a perfect rounding
     run_stages(folder, ["parity"])
     metrics = json.loads((folder / "metrics/parity/digit_0.json").read_text())
     assert (metrics["int8_flips"], metrics["int8_auroc_change"], metrics["int8_score_change"]) == (0, 0, 0)
@@ -263,7 +271,7 @@ def test_the_same_stages_run_again_give_the_same_bytes(checkout, tmp_path):
             path = folder / declared
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         run_stages(folder, [stage])
-    names = ["metrics/evaluate/digit_0.json", "models/digit_0/manifest.json"]
+    names = ["metrics/evaluate/digit_0.json", "models/fitted/digit_0/manifest.json"]
     for name in (*names, "plots/records/digit_0.csv", "plots/regions/digit_0.csv", *LEFT_OUT):
         assert (folder / name).read_bytes() == (checkout / name).read_bytes()
 
@@ -283,14 +291,14 @@ def test_crosswise_every_good_image_is_fitted_on_and_scored_by_a_gauge_that_did_
     with (folder / "plots" / "records" / "digit_0.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["role"] == "calibrate"]
     assert sorted(float(row["score"]) for row in rows) == bundle["threshold"]["good_scores"]
-    model = load_model(folder / "models" / "digit_0")
+    model = load_model(folder / "models" / "fitted" / "digit_0")
     dataset = read_dataset(folder / "data" / "prepared" / "digit_0", folder / "data" / "raw")
     fitted_on = dataset.with_role("fit")
     own = [float(model.inspector.inspect(dataset.pixels_of(record)[None])[0][0]) for record in fitted_on]
     crosswise = {row["image"]: float(row["score"]) for row in rows}
     others = np.array([crosswise[record.path] for record in fitted_on])
     assert (others > np.array(own)).mean() > 0.9  # an image fits the gauge that saw it better
-    assert not (folder / "checkpoints" / "digit_0").exists()
+    assert not (folder / "models" / "checkpoints" / "digit_0").exists()
 
 
 OWN_PARTS = """
@@ -334,7 +342,7 @@ def test_a_folder_of_images_gets_the_whole_report_by_a_change_of_params_alone(ch
     bundle = json.loads((folder / "bundles/tiles/manifest.json").read_text())
     assert bundle["regions"]["params"]["border"] == 0.05
     assert bundle["preprocessing"]["tiling"] == {"height": 24, "width": 32, "overlap": 4}
-    assert "tiles" in (folder / "report.html").read_text()
+    assert "tiles" in (folder / "reports" / "index.html").read_text()
     assert not list((folder / "data/prepared/tiles").rglob("*.bmp"))
     for image in (folder / "data/raw/tiles/chip").iterdir():
         image.write_bytes(image.read_bytes()[:-1] + b"\x07")
@@ -350,4 +358,4 @@ def test_good_images_alone_get_a_certified_gauge_and_a_report(checkout, tmp_path
     assert "no recall can be measured" in said["prepare"]
     assert "no defective part to measure recall on" in said["evaluate"]
     assert json.loads((folder / "metrics/summary.json").read_text())["n_categories"] == 1
-    assert "no defective part in test" in (folder / "report.html").read_text()
+    assert "no defective part in test" in (folder / "reports" / "index.html").read_text()

@@ -14,7 +14,7 @@ import pytest
 from gonogo.cli.main import main
 from gonogo.data import SOURCES
 from gonogo.data.prepare.layouts import Category, categories_in
-from gonogo.data.prepare.prepare import PrepareParams
+from gonogo.data.prepare.params import PrepareParams
 from gonogo.data.sample import Shares
 from gonogo.errors import DataError, PipelineError
 from gonogo.images.reading import write_png
@@ -152,8 +152,13 @@ def test_its_parameters_are_those_of_the_pipeline_but_for_the_images(project):
 def test_dvc_knows_every_stage_of_it_and_needs_no_file_of_the_library(project):
     command = [sys.executable, "-m", "dvc", "stage", "list", "--all", "--name-only"]
     listed = subprocess.run(command, cwd=project, check=True, capture_output=True, text=True).stdout.split()
-    stages = ("prepare", "fit", "evaluate", "export", "parity", "robustness", "bench")
-    assert set(listed) == {*(f"{stage}@{name}" for stage in stages for name in ("nut", "bolt")), "router", "summary"}
+    stages = ("prepare", "fit", "evaluate", "export", "parity", "robustness", "bench", "report")
+    assert set(listed) == {
+        *(f"{stage}@{name}" for stage in stages for name in ("nut", "bolt")),
+        "code",
+        "router",
+        "summary",
+    }
     for name, stage in read_yaml(project / "dvc.yaml")["stages"].items():
         own = [place for place in stage["deps"] if "$" not in place and not place.startswith("data/")]
         assert set(own) == {"constraints.txt", "stages/door.py", f"stages/{name}.py"}

@@ -8,9 +8,9 @@ import pytest
 from dvc.utils.hydra import apply_overrides
 
 from gonogo.cli.main import main
-from gonogo.detectors import DETECTORS
+from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.errors import ConfigError
-from gonogo.model.fit import FitParams
+from gonogo.model.fit_params import FitParams
 from gonogo.params import Params, read_yaml
 from gonogo.project.recipes import SHARED, changes, read_recipe, recipe_names, write_changes
 from import_closure import ROOT
@@ -42,7 +42,7 @@ def test_a_recipe_for_one_category_leaves_the_others_as_they_were(params):
     before = {name: Params(params, name).section("fit") for name in ("grass", "digit_0")}
     write_changes(params, changes(params, read_recipe(RECIPES, "digits-pca"), "brick"))
     assert {name: Params(params, name).section("fit") for name in before} == before
-    assert type(Params(params, "brick").variant("fit", DETECTORS, FitParams).made).__name__ == "PCAReconstruction"
+    assert type(Params(params, "brick").variant("fit", DETECTOR_OPTIONS, FitParams).made).__name__ == "PCAOptions"
 
 
 def test_what_stays_keeps_its_comments(params):

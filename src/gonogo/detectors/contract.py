@@ -1,13 +1,14 @@
-"""What every detector is: a torch module that learns from good images and scores others.
+"""The contract of every detector: a torch module that learns from good images and scores others.
 
-A detector sees float pixels (n, 3, image_size, image_size) in [0, 255], already resized by the `Inspector`.
-What it learns are buffers whose names end in `_`; they are None until `fit`, and are all that is saved.
+A detector takes float pixels (n, 3, image_size, image_size) in [0, 255], already resized by the `Inspector`.
+Its learned state is the buffers whose names end in `_`; they are None until `fit`, and nothing else is saved.
 """
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection
-from typing import Protocol, Self, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -19,25 +20,43 @@ from gonogo.detectors.training.forecast import Forecast, probe_images
 from gonogo.errors import NotFittedError
 
 
+@dataclass(frozen=True)
+class FitContext:
+    """What a fit is given beside its images and its seed; no field changes the result of a fit without a limit.
+
+    Attributes:
+        room: bytes that the fit may hold at once, beside the process itself; None: no limit.
+        checkpoints: where a detector that trains saves its state and resumes from; None: nowhere.
+        progress: called as the fit goes on.
+    """
+
+    room: int | None = None
+    checkpoints: Checkpoints | None = None
+    progress: Progress = no_progress
+
+
+NO_LIMITS = FitContext()  # frozen, so that it can be a default
+
+
 @runtime_checkable
-class Remembers(Protocol):
-    """A detector whose score is a distance to a memory bank, and that knows where each entry of the bank is from."""
+class HasMemoryBank(Protocol):
+    """A detector whose score is a distance to a memory bank, and that knows which image each entry comes from."""
 
-    def matched(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What `forward` gives, and the number of the entry that is nearest to each cell, (n, gh, gw) int64.
+    def score_with_nearest(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The two results of `forward`, and the index of the entry nearest to each cell, (n, gh, gw) int64.
 
-        The nearest in l2, of several at one distance any: a weight of the entry, or other neighbours that count, do
-        not matter.
+        Nearest in l2, and any of several at the same distance: a weight of the entry, and other neighbours that enter
+        the score, do not matter.
         """
 
-    def places(self) -> Tensor:
-        """(m, 2): the number, from 0 in the order of the fit, of the image that each entry is of, and of its cell.
+    def bank_places(self) -> Tensor:
+        """(m, 2): for each entry the number of its image, from 0 in the order of the fit, and of its cell.
 
-        Cells are counted row by row. An image of the fit is a view, or a tile of one, where there are some.
+        Cells are counted row by row. Where images are rotated or cut into tiles, each view or tile has a number.
         """
 
     def distance_to(self, pixels: Tensor, entries: Tensor) -> Tensor:
-        """(n, gh, gw) distance of each cell to the entry with the number that `entries` (n, gh, gw) gives it."""
+        """(n, gh, gw) distance of each cell to the entry whose index `entries` (n, gh, gw) gives for it."""
 
 
 class Detector(nn.Module, ABC):
@@ -46,33 +65,33 @@ class Detector(nn.Module, ABC):
     A grid is 0 or more, as a distance is: the `Inspector` writes 0 where it does not look, for "nothing here".
     """
 
+    options: Any  # of the detector's class in `DETECTOR_OPTIONS`
     image_size: int
     smoothing: float = 0.0  # Gaussian sigma for the map, in pixels at image_size
     localises: bool = True  # False: the map is constant, and no pixel metric is computed
-    checkpoints: Checkpoints | None = None  # set before `fit`, which goes on from there if it is one that trains
-    room: int | None = None  # bytes that `fit` may hold at once, beside the process; set before it. None: no limit
 
     @abstractmethod
-    def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
+    def fit(self, batches: Collection[Tensor], *, seed: int, context: FitContext = NO_LIMITS) -> Self:
         """Learn from batches of good images, (b, 3, image_size, image_size) in [0, 255], on the detector's device.
 
         All batches have the same number of images, but the last, which may have fewer.
 
         Raises:
             DataError: there are too few images for the options.
+            ConfigError: the context leaves too little room.
         """
 
-    def forecast(self, batches: Collection[Tensor]) -> Forecast:
-        """What `fit` of these batches takes within `room`, from a look at the first few: nothing is learned.
+    def forecast(self, batches: Collection[Tensor], context: FitContext = NO_LIMITS) -> Forecast:
+        """The memory and time that `fit` of these batches takes, estimated from the first few; nothing is learned.
 
-        Without its own forecast, a detector is taken for one that keeps no image and computes next to nothing.
+        This default is for a detector that keeps no image and computes next to nothing.
 
         Raises:
-            ConfigError: `room` is too little, whatever is done.
+            ConfigError: the context leaves too little room for any plan.
             DataError: there is no fit image.
         """
-        tried = probe_images(batches, lambda batch: batch)
-        return Forecast(8 * math.prod(tried.shape), tried.all_seconds, "no image is kept")
+        probe = probe_images(batches, lambda batch: batch)
+        return Forecast(8 * math.prod(probe.shape), probe.all_seconds, "no image is kept")
 
     @abstractmethod
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,33 +101,50 @@ class Detector(nn.Module, ABC):
             NotFittedError: before `fit`.
         """
 
-    def left_out(self, pixels: Tensor, own: range) -> tuple[Tensor, Tensor]:
-        """What `forward` gives of fit images, had the fit not seen them: score (n,) and grid (n, gh, gw).
+    def score_without(self, pixels: Tensor, part_images: range) -> tuple[Tensor, Tensor]:
+        """The results of `forward` for fit images as if the fit had not seen them: score (n,) and grid (n, gh, gw).
 
-        Nothing is fitted again, so that this is near and not exact, and each detector says what it leaves out. One
-        without a way of its own leaves out nothing.
+        Nothing is fitted again, so that the results are approximate; each detector's docstring names the approximation.
+        This default, for a detector without one, scores with the whole fit.
 
         Args:
             pixels: as in `forward`.
-            own: the numbers, from 0 in the order of the fit, of all images that show the same part as these.
+            part_images: the numbers, from 0 in the order of the fit, of all images that show the same part as these.
 
         Raises:
-            NotFittedError: there was no `fit`, or what it needs of it is not saved and the model was loaded since.
+            NotFittedError: there was no `fit`, or the computation needs something that is not saved and the model was
+                loaded since.
         """
         score, grid = self(pixels)
         return score, grid
 
+    def backbones(self) -> list[Backbone]:
+        """The pretrained networks that the detector reads features from."""
+        return [part for part in self.modules() if isinstance(part, Backbone)]
+
+    def load_weights(self) -> None:
+        """Load the pretrained weights that the options name, except where that was done already; `fit` begins with it.
+
+        Between this step and `fit`, the backbone can be finetuned.
+
+        Raises:
+            WeightsError: the weights cannot be had or do not fit.
+        """
+        for backbone in self.backbones():
+            if not backbone.is_loaded:
+                backbone.load(self.options.weights, self.options.weights_sha256)
+
     @property
     def stride(self) -> int:
         """Pixels by which a tile may be shifted so that its cells still lie on those of the whole: a backbone's."""
-        return max((part.stride for part in self.modules() if isinstance(part, Backbone)), default=1)
+        return max((backbone.stride for backbone in self.backbones()), default=1)
 
-    def facts(self) -> dict[str, str | int | float]:
-        """What a report should say about this detector, e.g. where its weights come from."""
+    def fit_facts(self) -> dict[str, str | int | float]:
+        """Facts about the fitted detector for the model's manifest and the report, e.g. where its weights come from."""
         return {}
 
-    def learn(self, **buffers: Tensor) -> None:
-        """Set learned buffers, laid out as a saved model's are: strides, too, decide how a sum is rounded."""
+    def set_learned(self, **buffers: Tensor) -> None:
+        """Set learned buffers, contiguous as in a saved model: strides, too, decide how a sum is rounded."""
         for name, value in buffers.items():
             self.register_buffer(name, value.contiguous())
 

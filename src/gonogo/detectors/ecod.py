@@ -7,16 +7,14 @@ not depend on what else is scored; the skewness is that of the fit images; the s
 """
 
 from collections.abc import Collection
-from typing import Annotated, Self
+from typing import Self
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from gonogo.compute.progress import Progress, no_progress
-from gonogo.detectors.backbones.backbone import LITE0
-from gonogo.detectors.backbones.pooled_features import Kind, PooledFeatures
-from gonogo.detectors.contract import Detector
+from gonogo.detectors.backbones.pooled_features import PooledFeatures
+from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
+from gonogo.detectors.options import ECODOptions
 from gonogo.detectors.training.forecast import Forecast
 
 _LEAST_RAMP = 1e-4  # in the features' unit: where a feature is constant, its rounding is not news
@@ -30,45 +28,29 @@ class ECOD(Detector):
     skewness_: Tensor
     ramps_: Tensor
 
-    def __init__(
-        self,
-        *,
-        features: Kind = "backbone",
-        backbone: str = LITE0,
-        layers: Annotated[list[int], Field(min_length=1)] = [2, 3],  # noqa: B006  read, never changed
-        weights: str = "pretrained",
-        weights_sha256: str | None = None,
-        image_size: Annotated[int, Field(ge=4)] = 256,
-        ramp: Annotated[float, Field(gt=0)] = 0.01,
-    ) -> None:
-        """`ramp` is the width of a step, in standard deviations of its feature; others as in `PooledFeatures`."""
+    def __init__(self, options: ECODOptions) -> None:
+        """Build the backbone's architecture; `load_weights` brings its weights, or a saved model does."""
         super().__init__()
-        self.image_size = image_size
-        self.ramp = ramp
-        self.rows = PooledFeatures(
-            features,
-            backbone=backbone,
-            layers=layers,
-            weights=weights,
-            weights_sha256=weights_sha256,
-            image_size=image_size,
-        )
+        self.options: ECODOptions = options
+        self.image_size = options.image_size
+        self.rows = PooledFeatures(options)
         for name in ("rows_", "skewness_", "ramps_"):
             self.register_buffer(name, None)
 
-    def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
-        rows = self.rows.fit_rows(batches, detector="ecod", progress=progress)
+    def fit(self, batches: Collection[Tensor], *, seed: int, context: FitContext = NO_LIMITS) -> Self:
+        self.load_weights()
+        rows = self.rows.fit_rows(batches, detector="ecod", progress=context.progress)
         centred = rows.double() - rows.double().mean(dim=0)
         variance = centred.square().sum(dim=0) / (len(rows) - 1)
         skewness = centred.pow(3).mean(dim=0) / variance.pow(1.5).clamp(min=torch.finfo(torch.float64).tiny)
-        self.learn(
+        self.set_learned(
             rows_=rows,
             skewness_=skewness.float(),
-            ramps_=(self.ramp * variance.sqrt()).clamp(min=_LEAST_RAMP).float(),
+            ramps_=(self.options.ramp * variance.sqrt()).clamp(min=_LEAST_RAMP).float(),
         )
         return self
 
-    def forecast(self, batches: Collection[Tensor]) -> Forecast:
+    def forecast(self, batches: Collection[Tensor], context: FitContext = NO_LIMITS) -> Forecast:
         return self.rows.forecast(batches, copies=7)  # most of them in double precision
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,5 +63,5 @@ class ECOD(Detector):
         score = torch.stack([left.sum(dim=1), right.sum(dim=1), own.sum(dim=1)]).amax(dim=0)
         return score, score.view(-1, 1, 1)
 
-    def facts(self) -> dict[str, str | int | float]:
-        return self.rows.facts()
+    def fit_facts(self) -> dict[str, str | int | float]:
+        return self.rows.fit_facts()

@@ -5,15 +5,14 @@ not where: the map is constant.
 """
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from gonogo.compute.progress import Progress, no_progress
-from gonogo.detectors.contract import Detector
+from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
+from gonogo.detectors.options import IsolationForestOptions
 from gonogo.detectors.training.forecast import Forecast, probe_images
 from gonogo.errors import DataError
 
@@ -41,42 +40,29 @@ class IsolationForest(Detector):
 
     localises = False
 
-    def __init__(
-        self,
-        *,
-        image_size: Annotated[int, Field(ge=4)] = 32,
-        n_estimators: Annotated[int, Field(ge=1)] = 100,
-        max_samples: Annotated[int, Field(ge=2)] = 256,
-    ) -> None:
-        """Nothing is learned yet.
-
-        Args:
-            image_size: pixels are resized to (image_size, image_size).
-            n_estimators: number of trees.
-            max_samples: images, or all if there are fewer, that grow each tree.
-        """
+    def __init__(self, options: IsolationForestOptions) -> None:
+        """Nothing is learned yet."""
         super().__init__()
-        self.image_size = image_size
-        self.n_estimators = n_estimators
-        self.max_samples = max_samples
+        self.options: IsolationForestOptions = options
+        self.image_size = options.image_size
         for name in (*(f"{field}_" for field in NODE_FIELDS), "path_lengths_", "node_counts_", "max_depths_"):
             self.register_buffer(name, None)
         self.register_buffer("expected_", None)
         self._forest: ExtraTreesRegressor | None = None
 
-    def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
+    def fit(self, batches: Collection[Tensor], *, seed: int, context: FitContext = NO_LIMITS) -> Self:
         from sklearn.ensemble import IsolationForest as Forest
 
         rows = [row for batch in batches for row in self.features(batch)]
         if len(rows) < 2:
             raise DataError(f"fit.detector isolation_forest needs at least 2 fit images, got {len(rows)}")
-        samples = min(self.max_samples, len(rows))
-        forest = Forest(n_estimators=self.n_estimators, max_samples=samples, random_state=seed)
+        samples = min(self.options.max_samples, len(rows))
+        forest = Forest(n_estimators=self.options.n_estimators, max_samples=samples, random_state=seed)
         forest.fit(torch.stack(rows).cpu().numpy())
         trees = [estimator.tree_ for estimator in forest.estimators_]
         nodes = np.concatenate([tree.__getstate__()["nodes"] for tree in trees])
         lengths = [_path_lengths(tree) for tree in trees]
-        self.learn(
+        self.set_learned(
             **{f"{field}_": torch.from_numpy(np.ascontiguousarray(nodes[field])) for field in NODE_FIELDS},
             path_lengths_=torch.from_numpy(np.concatenate(lengths)),
             node_counts_=torch.tensor([tree.node_count for tree in trees]),
@@ -88,14 +74,16 @@ class IsolationForest(Detector):
         for number, (tree, of_nodes) in enumerate(zip(trees, lengths, strict=True), start=1):
             leaf = tree.children_left == -1
             total += float(np.average(of_nodes[leaf], weights=tree.n_node_samples[leaf]))  # of the images that grew it
-            progress("trees", number, len(trees), {"mean_path_length": total / number})  # it converges: figure 2(b)
+            context.progress(
+                "trees", number, len(trees), {"mean_path_length": total / number}
+            )  # it converges: figure 2(b)
         return self
 
-    def forecast(self, batches: Collection[Tensor]) -> Forecast:
-        tried = probe_images(batches, self.features)
-        n, d = tried.n_batches * tried.shape[0], tried.shape[1]
+    def forecast(self, batches: Collection[Tensor], context: FitContext = NO_LIMITS) -> Forecast:
+        probe = probe_images(batches, self.features)
+        n, d = probe.n_batches * probe.shape[0], probe.shape[1]
         how = f"{n:,} rows of {d:,} grey levels, the trees' own time not counted"
-        return Forecast(3 * 4 * n * d, tried.all_seconds, how)
+        return Forecast(3 * 4 * n * d, probe.all_seconds, how)
 
     def features(self, pixels: Tensor) -> Tensor:
         """Grey levels (n, s * s), the mean over the channels."""

@@ -7,17 +7,15 @@ neighbours count, also where more lie at the k-th distance.
 
 import time
 from collections.abc import Collection
-from typing import Annotated, Self
+from typing import Self
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from gonogo.compute.progress import Progress, no_progress
-from gonogo.detectors.backbones.backbone import LITE0
-from gonogo.detectors.backbones.pooled_features import Kind, PooledFeatures
-from gonogo.detectors.contract import Detector
-from gonogo.detectors.knn import l2
+from gonogo.detectors.backbones.pooled_features import PooledFeatures
+from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
+from gonogo.detectors.memory_bank.distance import l2
+from gonogo.detectors.options import LOFOptions
 from gonogo.detectors.training.forecast import Forecast
 
 
@@ -29,72 +27,56 @@ class LocalOutlierFactor(Detector):
     k_distances_: Tensor
     densities_: Tensor
 
-    def __init__(
-        self,
-        *,
-        features: Kind = "backbone",
-        backbone: str = LITE0,
-        layers: Annotated[list[int], Field(min_length=1)] = [2, 3],  # noqa: B006  read, never changed
-        weights: str = "pretrained",
-        weights_sha256: str | None = None,
-        image_size: Annotated[int, Field(ge=4)] = 256,
-        n_neighbors: Annotated[int, Field(ge=1)] = 20,
-    ) -> None:
-        """`n_neighbors` is the paper's MinPts, or one less than the fit images; the others as in `PooledFeatures`."""
+    def __init__(self, options: LOFOptions) -> None:
+        """Build the backbone's architecture; `load_weights` brings its weights, or a saved model does."""
         super().__init__()
-        self.image_size = image_size
-        self.n_neighbors = n_neighbors
-        self.rows = PooledFeatures(
-            features,
-            backbone=backbone,
-            layers=layers,
-            weights=weights,
-            weights_sha256=weights_sha256,
-            image_size=image_size,
-        )
+        self.options: LOFOptions = options
+        self.image_size = options.image_size
+        self.rows = PooledFeatures(options)
         for name in ("rows_", "k_distances_", "densities_"):
             self.register_buffer(name, None)
 
-    def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
-        rows = self.rows.fit_rows(batches, detector="lof", progress=progress)
-        k = min(self.n_neighbors, len(rows) - 1)
+    def fit(self, batches: Collection[Tensor], *, seed: int, context: FitContext = NO_LIMITS) -> Self:
+        self.load_weights()
+        rows = self.rows.fit_rows(batches, detector="lof", progress=context.progress)
+        k = min(self.options.n_neighbors, len(rows) - 1)
         nearest, index = torch.empty(len(rows), k), torch.empty(len(rows), k, dtype=torch.int64)
         for number, row in enumerate(rows):  # one at a time: nothing of (m, m) is held
             distances = l2(row[None], rows)[0]
             distances[number] = torch.inf  # no image is its own neighbour
             nearest[number], index[number] = distances.topk(k, largest=False)
         k_distances = nearest[:, -1]
-        self.learn(
+        self.set_learned(
             rows_=rows,
             k_distances_=k_distances,
             densities_=reachability_density(nearest, k_distances[index]),
         )
         return self
 
-    def forecast(self, batches: Collection[Tensor]) -> Forecast:
+    def forecast(self, batches: Collection[Tensor], context: FitContext = NO_LIMITS) -> Forecast:
         return self.rows.forecast(batches, copies=5, work=lambda n, d: n * _seconds_of_one(n, d))
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         self.require_fitted()
         return self._scored(l2(self.rows(pixels), self.rows_))
 
-    def left_out(self, pixels: Tensor, own: range) -> tuple[Tensor, Tensor]:
-        """The factor among fit images of other parts, whose densities stay as they are; where there is none, all."""
+    def score_without(self, pixels: Tensor, part_images: range) -> tuple[Tensor, Tensor]:
+        """The factor among the fit images of other parts, with unchanged densities; if those are too few, among all."""
         self.require_fitted()
         distances = l2(self.rows(pixels), self.rows_)
-        if len(self.rows_) - len(own) >= min(self.n_neighbors, len(self.rows_) - 1):
-            distances[:, own.start : own.stop] = torch.inf
+        if len(self.rows_) - len(part_images) >= min(self.options.n_neighbors, len(self.rows_) - 1):
+            distances[:, part_images.start : part_images.stop] = torch.inf
         return self._scored(distances)
 
     def _scored(self, distances: Tensor) -> tuple[Tensor, Tensor]:
         """Score and grid of n images from their distances (n, m) to the fit images."""
-        nearest, index = distances.topk(min(self.n_neighbors, len(self.rows_) - 1), dim=1, largest=False)
+        nearest, index = distances.topk(min(self.options.n_neighbors, len(self.rows_) - 1), dim=1, largest=False)
         own = reachability_density(nearest, self.k_distances_[index])
         score = self.densities_[index].mean(dim=1) / own
         return score, score.view(-1, 1, 1)
 
-    def facts(self) -> dict[str, str | int | float]:
-        return self.rows.facts()
+    def fit_facts(self) -> dict[str, str | int | float]:
+        return self.rows.fit_facts()
 
 
 def reachability_density(distances: Tensor, k_distances: Tensor) -> Tensor:

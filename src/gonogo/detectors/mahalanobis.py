@@ -7,16 +7,14 @@ of the mean variance is added to every dimension, since two images are shrunk by
 """
 
 from collections.abc import Collection
-from typing import Annotated, Self
+from typing import Self
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from gonogo.compute.progress import Progress, no_progress
-from gonogo.detectors.backbones.backbone import LITE0
-from gonogo.detectors.backbones.pooled_features import Kind, PooledFeatures
-from gonogo.detectors.contract import Detector
+from gonogo.detectors.backbones.pooled_features import PooledFeatures
+from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
+from gonogo.detectors.options import MahalanobisOptions
 from gonogo.detectors.training.forecast import Forecast
 from gonogo.errors import DataError
 
@@ -28,34 +26,20 @@ class Mahalanobis(Detector):
     mean_: Tensor
     whitening_: Tensor
 
-    def __init__(
-        self,
-        *,
-        features: Kind = "backbone",
-        backbone: str = LITE0,
-        layers: Annotated[list[int], Field(min_length=1)] = [2, 3],  # noqa: B006  read, never changed
-        weights: str = "pretrained",
-        weights_sha256: str | None = None,
-        image_size: Annotated[int, Field(ge=4)] = 256,
-    ) -> None:
-        """All as in `PooledFeatures`."""
+    def __init__(self, options: MahalanobisOptions) -> None:
+        """Build the backbone's architecture; `load_weights` brings its weights, or a saved model does."""
         super().__init__()
-        self.image_size = image_size
-        self.rows = PooledFeatures(
-            features,
-            backbone=backbone,
-            layers=layers,
-            weights=weights,
-            weights_sha256=weights_sha256,
-            image_size=image_size,
-        )
+        self.options: MahalanobisOptions = options
+        self.image_size = options.image_size
+        self.rows = PooledFeatures(options)
         self.register_buffer("mean_", None)
         self.register_buffer("whitening_", None)
 
-    def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
+    def fit(self, batches: Collection[Tensor], *, seed: int, context: FitContext = NO_LIMITS) -> Self:
         from sklearn.covariance import LedoitWolf
 
-        rows = self.rows.fit_rows(batches, detector="mahalanobis", progress=progress).double()
+        self.load_weights()
+        rows = self.rows.fit_rows(batches, detector="mahalanobis", progress=context.progress).double()
         gaussian = LedoitWolf().fit(rows.numpy())
         covariance = torch.from_numpy(gaussian.covariance_)
         mean_variance = covariance.diagonal().mean()
@@ -64,10 +48,10 @@ class Mahalanobis(Detector):
         identity = torch.eye(len(covariance), dtype=covariance.dtype)
         covariance += 1e-6 * mean_variance * identity
         whitening = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), identity, upper=False)
-        self.learn(mean_=torch.from_numpy(gaussian.location_).float(), whitening_=whitening.float())
+        self.set_learned(mean_=torch.from_numpy(gaussian.location_).float(), whitening_=whitening.float())
         return self
 
-    def forecast(self, batches: Collection[Tensor]) -> Forecast:
+    def forecast(self, batches: Collection[Tensor], context: FitContext = NO_LIMITS) -> Forecast:
         return self.rows.forecast(batches, copies=11)  # in double precision, and scikit-learn's own
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,5 +60,5 @@ class Mahalanobis(Detector):
         score = white.square().sum(dim=1).sqrt()
         return score, score.view(-1, 1, 1)
 
-    def facts(self) -> dict[str, str | int | float]:
-        return self.rows.facts()
+    def fit_facts(self) -> dict[str, str | int | float]:
+        return self.rows.fit_facts()

@@ -1,14 +1,13 @@
 """The trivial baseline: distance to the mean good image. A detector that does not beat it has learned nothing."""
 
 from collections.abc import Collection
-from typing import Annotated, Self
+from typing import Self
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from gonogo.compute.progress import Progress, no_progress
-from gonogo.detectors.contract import Detector
+from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
+from gonogo.detectors.options import MeanImageOptions
 from gonogo.errors import DataError
 
 
@@ -17,32 +16,23 @@ class MeanImage(Detector):
 
     mean_: Tensor
 
-    def __init__(
-        self,
-        *,
-        image_size: Annotated[int, Field(ge=4)] = 64,
-        smoothing: Annotated[float, Field(ge=0)] = 0.0,
-    ) -> None:
-        """Nothing is learned yet.
-
-        Args:
-            image_size: pixels are resized to (image_size, image_size).
-            smoothing: Gaussian sigma of the map, in pixels at `image_size`.
-        """
+    def __init__(self, options: MeanImageOptions) -> None:
+        """Nothing is learned yet."""
         super().__init__()
-        self.image_size = image_size
-        self.smoothing = smoothing
+        self.options: MeanImageOptions = options
+        self.image_size = options.image_size
+        self.smoothing = options.smoothing
         self.register_buffer("mean_", None)
 
-    def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
+    def fit(self, batches: Collection[Tensor], *, seed: int, context: FitContext = NO_LIMITS) -> Self:
         total, n_images = torch.zeros(3, self.image_size, self.image_size, dtype=torch.float64), 0
         for number, batch in enumerate(batches, start=1):
             total += batch.double().sum(dim=0).cpu()
             n_images += len(batch)
-            progress("mean", number, len(batches), {})
+            context.progress("mean", number, len(batches), {})
         if not n_images:
             raise DataError("fit.detector mean_image needs at least one fit image")
-        self.learn(mean_=(total / n_images).float())
+        self.set_learned(mean_=(total / n_images).float())
         return self
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,16 +10,16 @@ import math
 import time
 from collections.abc import Collection
 from functools import partial
-from typing import Annotated, Literal, Self
+from typing import Self
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from gonogo.compute.progress import Progress, no_progress
-from gonogo.detectors.backbones.backbone import LITE0
+from gonogo.compute.progress import Progress
 from gonogo.detectors.backbones.patch_features import PatchFeatures
-from gonogo.detectors.contract import Detector
+from gonogo.detectors.backbones.weights import weights_fact
+from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
+from gonogo.detectors.options import PaDiMOptions
 from gonogo.detectors.parts import PartState, map_parts
 from gonogo.detectors.training.forecast import MB, Forecast, probe_images
 from gonogo.errors import ConfigError, DataError, NotFittedError
@@ -35,51 +35,24 @@ class PaDiM(Detector):
     features_: Tensor
     mean_: Tensor
     whitening_: Tensor
-    n_images: int | None = None  # that the Gaussians are of; not saved
+    n_images: int | None = None  # fit images, set by `fit`; not saved
 
-    def __init__(
-        self,
-        *,
-        backbone: str = LITE0,
-        layers: Annotated[list[int], Field(min_length=1)] = [2, 3],  # noqa: B006  read, never changed
-        weights: str = "pretrained",
-        weights_sha256: str | None = None,
-        image_size: Annotated[int, Field(ge=32)] = 256,
-        n_features: Annotated[int, Field(ge=1)] = 100,
-        shrinkage: Literal["none", "oas"] = "none",
-        epsilon: Annotated[float, Field(gt=0)] = 0.01,
-        smoothing: Annotated[float, Field(ge=0)] = 4.0,
-    ) -> None:
-        """Build the backbone's architecture; `fit` loads its weights, a saved model brings them.
-
-        Args:
-            backbone: timm's name. `layers`, `weights` and `weights_sha256` as in `Backbone`; the first of the layers
-                sets the grid, and memory grows with its cells.
-            image_size: pixels are resized to (image_size, image_size).
-            n_features: dimensions kept, drawn at random by the seed of `fit`; memory grows with their square.
-            shrinkage: none is the paper's sample covariance; oas moves it towards a multiple of the identity by the
-                share that its sampling error calls for. That judges each place by its own scale alone, and so lets
-                places that hardly vary in the fit images shout.
-            epsilon: variance added to every dimension, in the features' unit squared.
-            smoothing: Gaussian sigma of the map, in pixels at `image_size`.
-        """
+    def __init__(self, options: PaDiMOptions) -> None:
+        """Build the backbone's architecture; `load_weights` brings its weights, or a saved model does."""
         super().__init__()
-        self.image_size = image_size
-        self.smoothing = smoothing
-        self.n_features = n_features
-        self.shrinkage = shrinkage
-        self.epsilon = epsilon
-        self.weights = weights
-        self.weights_sha256 = weights_sha256
-        self.patch_features = PatchFeatures(backbone, layers, image_size, neighbourhood=1)
+        self.options: PaDiMOptions = options
+        self.image_size = options.image_size
+        self.smoothing = options.smoothing
+        self.patch_features = PatchFeatures(options.backbone, options.layers, options.image_size, neighbourhood=1)
         for name in ("features_", "mean_", "whitening_"):
             self.register_buffer(name, None)
 
     @torch.no_grad()
-    def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
-        self.patch_features.load(self.weights, self.weights_sha256)
+    def fit(self, batches: Collection[Tensor], *, seed: int, context: FitContext = NO_LIMITS) -> Self:
+        self.load_weights()
         gaussians: Gaussians | None = None
-        for found in map_parts(batches, partial(self._look, seed=seed), progress):
+        gaussians_of = partial(self._gaussians_of, seed=seed, room=context.room)
+        for found in map_parts(batches, gaussians_of, context.progress):
             if not found:
                 continue
             part = Gaussians(int(found["n"]), found["mean"], found["scatter"])
@@ -91,22 +64,25 @@ class PaDiM(Detector):
             raise DataError(f"fit.detector padim needs at least 2 fit images, got {gaussians.n if gaussians else 0}")
         self.n_images = gaussians.n
         mean, covariance = gaussians.mean.float(), gaussians.scatter.div_(gaussians.n - 1)
-        if self.shrinkage == "oas":
+        if self.options.shrinkage == "oas":
             shrink_oas(covariance, gaussians.n)
-        covariance.diagonal(dim1=1, dim2=2).add_(self.epsilon)
-        self.learn(features_=chosen, mean_=mean, whitening_=whitening(covariance))
+        covariance.diagonal(dim1=1, dim2=2).add_(self.options.epsilon)
+        self.set_learned(features_=chosen, mean_=mean, whitening_=whitening(covariance))
         return self
 
     @torch.no_grad()
-    def _look(self, batches: Collection[Tensor], first: int, progress: Progress, *, seed: int) -> PartState:
-        """The Gaussians of these batches, and the dimensions that they are of; nothing if there is no batch."""
+    def _gaussians_of(
+        self, batches: Collection[Tensor], first: int, progress: Progress, *, seed: int, room: int | None
+    ) -> PartState:
+        """The Gaussians of these batches, and the dimensions chosen for them; an empty state if there is no batch."""
         gaussians: Gaussians | None = None
         for number, batch in enumerate(batches, start=1):
             features = self.patch_features(batch)  # (b, gh, gw, all dimensions)
             if gaussians is None:
-                chosen = self._draw(features.shape[3], seed)
-                self._require_room(features.shape[1] * features.shape[2])
-                gaussians = Gaussians.none(features.shape[1] * features.shape[2], self.n_features, features.device)
+                chosen = self._draw_features(features.shape[3], seed)
+                self._require_room(features.shape[1] * features.shape[2], room)
+                n_places = features.shape[1] * features.shape[2]
+                gaussians = Gaussians.none(n_places, self.options.n_features, features.device)
             gaussians.add(features[..., chosen])
             progress("covariance", number, len(batches), {})
         if gaussians is None:
@@ -114,41 +90,45 @@ class PaDiM(Detector):
         found = {"n": torch.tensor(gaussians.n), "mean": gaussians.mean, "scatter": gaussians.scatter}
         return found | {"chosen": chosen}
 
-    def forecast(self, batches: Collection[Tensor]) -> Forecast:
-        tried = probe_images(batches, self.patch_features)
-        b, gh, gw, _ = tried.shape
-        memory = self._require_room(gh * gw)
-        whole = Gaussians.none(gh * gw, self.n_features, torch.device("cpu"))
-        batch = torch.rand(b, gh, gw, self.n_features)
+    def forecast(self, batches: Collection[Tensor], context: FitContext = NO_LIMITS) -> Forecast:
+        probe = probe_images(batches, self.patch_features)
+        b, gh, gw, _ = probe.shape
+        memory = self._require_room(gh * gw, context.room)
+        whole = Gaussians.none(gh * gw, self.options.n_features, torch.device("cpu"))
+        batch = torch.rand(b, gh, gw, self.options.n_features)
         whole.add(batch)  # warms up
         start = time.perf_counter()
         whole.add(batch)
         added = time.perf_counter()
-        whitening(torch.eye(self.n_features, dtype=torch.float64).expand(gw, -1, -1))
-        seconds = tried.n_batches * (tried.seconds + added - start) + gh * (time.perf_counter() - added)
-        return Forecast(memory, seconds, f"a Gaussian of {self.n_features} dimensions at each of {gh * gw:,} places")
+        whitening(torch.eye(self.options.n_features, dtype=torch.float64).expand(gw, -1, -1))
+        seconds = probe.n_batches * (probe.seconds + added - start) + gh * (time.perf_counter() - added)
+        how = f"a Gaussian of {self.options.n_features} dimensions at each of {gh * gw:,} places"
+        return Forecast(memory, seconds, how)
 
-    def _require_room(self, places: int) -> int:
+    def _require_room(self, places: int, room: int | None) -> int:
         """Bytes that fitting holds at its peak: a float64 scatter and its float32 factor, whatever the images.
 
         Raises:
-            ConfigError: there is less room.
+            ConfigError: that is more than `room` bytes.
         """
-        memory = places * (12 * self.n_features**2 + 32 * self.n_features)
-        if self.room is not None and memory > self.room:
-            fits = int((math.sqrt(256 + 12 * self.room / places) - 16) / 12)  # dimensions
+        memory = places * (12 * self.options.n_features**2 + 32 * self.options.n_features)
+        if room is not None and memory > room:
+            fits = int((math.sqrt(256 + 12 * room / places) - 16) / 12)  # dimensions
             raise ConfigError(
-                f"fit.memory_budget_mb leaves {self.room / MB:,.1f} MB; Gaussians of {self.n_features} dimensions at "
+                f"fit.memory_budget_mb leaves {room / MB:,.1f} MB; Gaussians of "
+                f"{self.options.n_features} dimensions at "
                 f"{places:,} places need {memory / MB:,.1f} MB. Give it more, set fit.n_features to {fits} at most, or "
                 "take a coarser first layer or a smaller fit.image_size"
             )
         return memory
 
-    def _draw(self, n_available: int, seed: int) -> Tensor:
-        if self.n_features > n_available:
-            raise ConfigError(f"fit.n_features is {self.n_features}; these layers have {n_available} dimensions")
+    def _draw_features(self, n_available: int, seed: int) -> Tensor:
+        if self.options.n_features > n_available:
+            raise ConfigError(
+                f"fit.n_features is {self.options.n_features}; these layers have {n_available} dimensions"
+            )
         shuffled = torch.randperm(n_available, generator=torch.Generator().manual_seed(seed))
-        return shuffled[: self.n_features].sort().values
+        return shuffled[: self.options.n_features].sort().values
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         self.require_fitted()
@@ -158,8 +138,8 @@ class PaDiM(Detector):
         grid = white.square().sum(dim=1).sqrt().T.reshape(features.shape[:3])
         return grid.flatten(1).amax(dim=1), grid
 
-    def left_out(self, pixels: Tensor, own: range) -> tuple[Tensor, Tensor]:
-        """The distances to Gaussians of the other images, from those to the Gaussians of all by a downdate of rank one.
+    def score_without(self, pixels: Tensor, part_images: range) -> tuple[Tensor, Tensor]:
+        """Distances to the Gaussians of the other images, by a downdate of rank one from those to the Gaussians of all.
 
         Exact where `epsilon` is small beside the variances: a Gaussian of n - 1 images has (n - 1) / (n - 2) of it
         here. Of several images of the same part each is left out alone. Two images leave out nothing.
@@ -168,20 +148,20 @@ class PaDiM(Detector):
         a given matrix"; as the deleted residuals of Cook and Weisberg 1982, "Residuals and Influence in Regression".
         """
         if self.n_images is None:
-            raise NotFittedError("how many images the Gaussians are of is not saved; fit again")
+            raise NotFittedError("the number of fit images is not saved; fit again")
         score, grid = self(pixels)
         n = self.n_images
         if n < 3:
             return score, grid
         squared = grid.double().square()
-        left = (1 - n / (n - 1) ** 2 * squared).clamp(min=1e-5)  # 0 where nobody else varies that way, but for rounding
+        left = (1 - n / (n - 1) ** 2 * squared).clamp(min=1e-5)  # 0 where no other image varies likewise
         grid = (n**2 / (n - 1) ** 2 * (n - 2) / (n - 1) * squared / left).sqrt().float()
         return grid.flatten(1).amax(dim=1), grid
 
-    def facts(self) -> dict[str, str | int | float]:
+    def fit_facts(self) -> dict[str, str | int | float]:
         self.require_fitted()
         return {
-            "weights": self.weights if self.weights in ("pretrained", "random") else "file",
+            "weights": weights_fact(self.options.weights),
             "n_gaussians": len(self.mean_),
             "n_features": len(self.features_),
         }

@@ -1,4 +1,4 @@
-"""Fit images looked at in parts, so that several processes can share the work."""
+"""Fit images processed in parts, so that several processes can share the work."""
 
 from collections.abc import Callable, Collection, Iterator
 from typing import Protocol, runtime_checkable
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gonogo.compute.progress import Progress
 
-PartState = dict[str, Tensor]  # what a look at some fit images leaves
+PartState = dict[str, Tensor]  # the result for one part of the fit images
 
 
 # Called as (batches, number of the first of them, progress).
@@ -15,23 +15,25 @@ MapPart = Callable[[Collection[Tensor], int, Progress], PartState]
 
 
 @runtime_checkable
-class InParts(Protocol):
-    """Batches that others than this process can look at, some at a time."""
+class DistributedBatches(Protocol):
+    """Batches that can be processed part by part, also by other processes than this one."""
 
     def __getitem__(self, index: int) -> Tensor:
-        """One of them, for this process."""
+        """One batch, read by this process."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of batches."""
 
     @property
     def n_parts(self) -> int:
-        """How many parts there are, whoever looks at them."""
+        """The number of parts, which does not depend on who processes them."""
 
-    def look(self, look: MapPart, progress: Progress) -> Iterator[PartState]:
-        """What `look` leaves of each part, in their order."""
+    def map_parts(self, function: MapPart, progress: Progress) -> Iterator[PartState]:
+        """The results of `function` for each part, in their order."""
 
 
-def map_parts(batches: Collection[Tensor], look: MapPart, progress: Progress) -> Iterator[PartState]:
-    """What `look` leaves of each part of the batches, in their order; most often there is one part, all of them."""
-    return batches.look(look, progress) if isinstance(batches, InParts) else iter([look(batches, 0, progress)])
+def map_parts(batches: Collection[Tensor], function: MapPart, progress: Progress) -> Iterator[PartState]:
+    """The results of `function` for each part of the batches, in their order; plain batches are one part."""
+    if isinstance(batches, DistributedBatches):
+        return batches.map_parts(function, progress)
+    return iter([function(batches, 0, progress)])

@@ -5,14 +5,13 @@ analysis" (the Q statistic, here as a root mean square in grey levels).
 """
 
 from collections.abc import Collection
-from typing import Annotated, Self
+from typing import Self
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from gonogo.compute.progress import Progress, no_progress
-from gonogo.detectors.contract import Detector
+from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
+from gonogo.detectors.options import PCAOptions
 from gonogo.detectors.training.forecast import Forecast, probe_images
 from gonogo.errors import DataError, NotFittedError
 
@@ -25,56 +24,46 @@ class PCAReconstruction(Detector):
     scatter: Tensor | None = None  # (k,) sum of the fit images' squared coordinates on each component; not saved
     n_images: int = 0
 
-    def __init__(
-        self,
-        *,
-        image_size: Annotated[int, Field(ge=4)] = 32,
-        explained_variance: Annotated[float, Field(gt=0, lt=1)] = 0.95,
-        smoothing: Annotated[float, Field(ge=0)] = 0.0,
-    ) -> None:
-        """Nothing is learned yet.
-
-        Args:
-            image_size: pixels are resized to (image_size, image_size).
-            explained_variance: share that the kept components explain on the fit images.
-            smoothing: Gaussian sigma of the map, in pixels at `image_size`.
-        """
+    def __init__(self, options: PCAOptions) -> None:
+        """Nothing is learned yet."""
         super().__init__()
-        self.image_size = image_size
-        self.explained_variance = explained_variance
-        self.smoothing = smoothing
+        self.options: PCAOptions = options
+        self.image_size = options.image_size
+        self.smoothing = options.smoothing
         self.register_buffer("mean_", None)
         self.register_buffer("components_", None)
 
-    def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
+    def fit(self, batches: Collection[Tensor], *, seed: int, context: FitContext = NO_LIMITS) -> Self:
         from sklearn.decomposition import PCA
 
         rows = [row for batch in batches for row in batch.flatten(1)]
         if len(rows) < 2:
             raise DataError(f"fit.detector pca needs at least 2 fit images, got {len(rows)}")
-        pca = PCA(n_components=self.explained_variance, svd_solver="full", random_state=seed)
+        pca = PCA(n_components=self.options.explained_variance, svd_solver="full", random_state=seed)
         pca.fit(torch.stack(rows).cpu().numpy())  # (n, 3 * s * s)
         explained = 0.0
         for count, share in enumerate(pca.explained_variance_ratio_, start=1):
             explained += float(share)
-            progress("components", count, len(pca.explained_variance_ratio_), {"explained_variance": explained})
+            context.progress("components", count, len(pca.explained_variance_ratio_), {"explained_variance": explained})
         self.n_images, self.scatter = len(rows), torch.from_numpy((len(rows) - 1) * pca.explained_variance_).float()
-        self.learn(mean_=torch.from_numpy(pca.mean_).float(), components_=torch.from_numpy(pca.components_).float())
+        self.set_learned(
+            mean_=torch.from_numpy(pca.mean_).float(), components_=torch.from_numpy(pca.components_).float()
+        )
         return self
 
-    def forecast(self, batches: Collection[Tensor]) -> Forecast:
-        tried = probe_images(batches, lambda batch: batch.flatten(1))
-        n, d = tried.n_batches * tried.shape[0], tried.shape[1]
+    def forecast(self, batches: Collection[Tensor], context: FitContext = NO_LIMITS) -> Forecast:
+        probe = probe_images(batches, lambda batch: batch.flatten(1))
+        n, d = probe.n_batches * probe.shape[0], probe.shape[1]
         how = f"{n:,} rows of {d:,} grey levels, the decomposition's own time not counted"
-        return Forecast(9 * 4 * n * d, tried.all_seconds, how)  # scikit-learn's copies and the decomposition's
+        return Forecast(9 * 4 * n * d, probe.all_seconds, how)  # scikit-learn's copies and the decomposition's
 
-    def left_out(self, pixels: Tensor, own: range) -> tuple[Tensor, Tensor]:
+    def score_without(self, pixels: Tensor, part_images: range) -> tuple[Tensor, Tensor]:
         """The residuals over 1 - leverage, the share of itself that an image explains: components are kept as they are.
 
         Source: the deleted residuals of Cook and Weisberg 1982, "Residuals and Influence in Regression".
         """
         if self.scatter is None:
-            raise NotFittedError("how much the fit images vary along the components is not saved; fit again")
+            raise NotFittedError("the scatter of the fit images along the components is not saved; fit again")
         score, grid = self(pixels)
         coordinates = (pixels.flatten(1) - self.mean_) @ self.components_.T
         leverage = 1 / self.n_images + (coordinates.square() / self.scatter).sum(dim=1)

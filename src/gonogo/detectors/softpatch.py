@@ -15,23 +15,29 @@ so that their published code runs with 5.
 import math
 import time
 from collections.abc import Collection
-from typing import Annotated, Self
+from typing import Self
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from gonogo.compute.progress import Progress, no_progress
-from gonogo.detectors.backbones.backbone import LITE0
+from gonogo.compute.progress import Progress
 from gonogo.detectors.backbones.patch_features import PatchFeatures
-from gonogo.detectors.contract import Detector
+from gonogo.detectors.backbones.weights import weights_fact
+from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
 from gonogo.detectors.memory_bank.coreset import greedy_coreset
-from gonogo.detectors.memory_bank.patch_stream import Plan, selection_bytes, selection_seconds
-from gonogo.detectors.patchcore import nearest_index, not_of, places_of
+from gonogo.detectors.memory_bank.distance import nearest_index
+from gonogo.detectors.memory_bank.patch_stream import (
+    Plan,
+    from_other_images,
+    places_of,
+    selection_bytes,
+    selection_seconds,
+)
+from gonogo.detectors.options import SoftPatchOptions
 from gonogo.detectors.training.forecast import Forecast, probe_images
 from gonogo.errors import DataError
 
-_CHUNK_BYTES = 64 << 20  # of the distances within the places that are looked at together
+_CHUNK_BYTES = 64 << 20  # of the distances among the patches of several places, computed together
 
 
 class SoftPatch(Detector):
@@ -44,77 +50,52 @@ class SoftPatch(Detector):
     memory_bank_: Tensor
     bank_weights_: Tensor
     covering_radius_: Tensor
-    bank_places_: Tensor  # (m, 2) int32: as `places` gives them
+    bank_places_: Tensor  # (m, 2) int32, as in `bank_places`
 
-    def __init__(
-        self,
-        *,
-        backbone: str = LITE0,
-        layers: Annotated[list[int], Field(min_length=1)] = [2, 3],  # noqa: B006  read, never changed
-        weights: str = "pretrained",
-        weights_sha256: str | None = None,
-        image_size: Annotated[int, Field(ge=32)] = 256,
-        coreset_ratio: Annotated[float, Field(gt=0, le=1)] = 0.01,
-        lof_neighbors: Annotated[int, Field(ge=1)] = 6,
-        removed_share: Annotated[float, Field(ge=0, lt=1)] = 0.15,
-        smoothing: Annotated[float, Field(ge=0)] = 4.0,
-    ) -> None:
-        """Build the backbone's architecture; `fit` loads its weights, a saved model brings them.
-
-        Args:
-            backbone: timm's name. `layers`, `weights` and `weights_sha256` as in `Backbone`.
-            image_size: pixels are resized to (image_size, image_size).
-            coreset_ratio: share of the fit images' patches that the memory bank keeps.
-            lof_neighbors: patches of other images, at the same place, that a patch's outlier factor looks at.
-            removed_share: of all patches, those with the largest factors, which the coreset is not chosen from.
-            smoothing: Gaussian sigma of the map, in pixels at `image_size`.
-        """
+    def __init__(self, options: SoftPatchOptions) -> None:
+        """Build the backbone's architecture; `load_weights` brings its weights, or a saved model does."""
         super().__init__()
-        self.image_size = image_size
-        self.smoothing = smoothing
-        self.coreset_ratio = coreset_ratio
-        self.lof_neighbors = lof_neighbors
-        self.removed_share = removed_share
-        self.weights = weights
-        self.weights_sha256 = weights_sha256
-        self.patch_features = PatchFeatures(backbone, layers, image_size)
+        self.options: SoftPatchOptions = options
+        self.image_size = options.image_size
+        self.smoothing = options.smoothing
+        self.patch_features = PatchFeatures(options.backbone, options.layers, options.image_size)
         for name in ("mean_", "memory_bank_", "bank_places_", "bank_weights_", "covering_radius_"):
             self.register_buffer(name, None)
 
-    def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
+    def fit(self, batches: Collection[Tensor], *, seed: int, context: FitContext = NO_LIMITS) -> Self:
         images = torch.empty(0)
         n_images = 0
-        self.patch_features.load(self.weights, self.weights_sha256)
+        self.load_weights()
         for number, batch in enumerate(batches, start=1):
             features = self.patch_features(batch).flatten(1, 2)  # (b, p, d)
             if number == 1:  # one buffer: hundreds of tensors would leave holes in the heap when they go
                 images = features.new_empty(len(batches) * len(features), *features.shape[1:])
             images[n_images : n_images + len(features)] = features
             n_images += len(features)
-            progress("features", number, len(batches), {})
-        if n_images <= self.lof_neighbors:
+            context.progress("features", number, len(batches), {})
+        if n_images <= self.options.lof_neighbors:
             raise DataError(
-                f"fit.lof_neighbors is {self.lof_neighbors}, so softpatch needs at least {self.lof_neighbors + 1} fit "
-                f"images, got {n_images}; add images or look at fewer neighbours"
+                f"fit.lof_neighbors is {self.options.lof_neighbors}, so softpatch needs at least "
+                f"{self.options.lof_neighbors + 1} fit images, got {n_images}; add images or take fewer neighbours"
             )
         images = images[:n_images]  # (n, p, d)
         n_places = images.shape[1]
-        factors = _factors_by_place(images, self.lof_neighbors, progress).flatten()  # (n * p,)
-        n_kept = len(factors) - int(self.removed_share * len(factors))
+        factors = _factors_by_place(images, self.options.lof_neighbors, context.progress).flatten()  # (n * p,)
+        n_kept = len(factors) - int(self.options.removed_share * len(factors))
         kept = factors.argsort(stable=True)[:n_kept].sort().values
         patches = images.flatten(0, 1)[kept]
         del images
         mean = patches.mean(dim=0)
         patches -= mean
-        n_select = min(max(2, math.ceil(self.coreset_ratio * len(factors))), n_kept)
+        n_select = min(max(2, math.ceil(self.options.coreset_ratio * len(factors))), n_kept)
         first = int(torch.randint(n_kept, (), generator=torch.Generator().manual_seed(seed)))
         coreset = greedy_coreset(
             patches,
             n_select,
             first=first,
-            on_step=lambda done, total, radius: progress("coreset", done, total, {"covering_radius": radius}),
+            on_step=lambda done, total, radius: context.progress("coreset", done, total, {"covering_radius": radius}),
         )
-        self.learn(
+        self.set_learned(
             mean_=mean,
             memory_bank_=patches[coreset.indices],
             bank_places_=places_of(kept[coreset.indices], n_places),
@@ -123,30 +104,30 @@ class SoftPatch(Detector):
         )
         return self
 
-    def forecast(self, batches: Collection[Tensor]) -> Forecast:
-        tried = probe_images(batches, self.patch_features)
-        b, gh, gw, d = tried.shape
-        n_images, places = tried.n_batches * b, gh * gw
+    def forecast(self, batches: Collection[Tensor], context: FitContext = NO_LIMITS) -> Forecast:
+        probe = probe_images(batches, self.patch_features)
+        b, gh, gw, d = probe.shape
+        n_images, places = probe.n_batches * b, gh * gw
         n_patches = n_images * places
         together = max(_CHUNK_BYTES, 8 * n_images * max(n_images, d))  # of the distances at a few places, or at one
         memory = max(4 * n_patches * d + 4 * together, selection_bytes(n_patches, d))
         some = torch.rand(1, min(n_images, 256), d)
         start = time.perf_counter()
-        local_outlier_factors(some, min(self.lof_neighbors, some.shape[1] - 1))
+        local_outlier_factors(some, min(self.options.lof_neighbors, some.shape[1] - 1))
         factors = (time.perf_counter() - start) * places * (n_images / some.shape[1]) ** 2
-        n_select = max(2, math.ceil(self.coreset_ratio * n_patches))
-        seconds = tried.all_seconds + factors + selection_seconds(Plan(n_patches, n_select, None, 0, memory), d)
+        n_select = max(2, math.ceil(self.options.coreset_ratio * n_patches))
+        seconds = probe.all_seconds + factors + selection_seconds(Plan(n_patches, n_select, None, 0, memory), d)
         return Forecast(memory, seconds, f"all {n_patches:,} patches at once, a bank of {n_select:,}")
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        score, grid, _ = self.matched(pixels)
+        score, grid, _ = self.score_with_nearest(pixels)
         return score, grid
 
-    def matched(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def score_with_nearest(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         self.require_fitted()
         return self._scored(pixels, self.memory_bank_, self.bank_weights_)
 
-    def places(self) -> Tensor:
+    def bank_places(self) -> Tensor:
         self.require_fitted()
         return self.bank_places_
 
@@ -155,10 +136,10 @@ class SoftPatch(Detector):
         distance: Tensor = (patches - self.memory_bank_[entries]).norm(dim=3) * self.bank_weights_[entries]
         return distance
 
-    def left_out(self, pixels: Tensor, own: range) -> tuple[Tensor, Tensor]:
-        """The distances to patches of the bank that come from other parts; where none does, the bank is left whole."""
+    def score_without(self, pixels: Tensor, part_images: range) -> tuple[Tensor, Tensor]:
+        """Distances to the bank's patches of other parts; if it has none, to the whole bank."""
         self.require_fitted()
-        others = not_of(self.bank_places_, own)
+        others = from_other_images(self.bank_places_, part_images)
         if not others.any():
             others = torch.ones_like(others)
         score, grid, _ = self._scored(pixels, self.memory_bank_[others], self.bank_weights_[others])
@@ -172,10 +153,10 @@ class SoftPatch(Detector):
         distance = (patches - bank[index]).norm(dim=2) * weights[index]
         return distance.amax(dim=1), distance.view(features.shape[:3]), index.view(features.shape[:3])
 
-    def facts(self) -> dict[str, str | int | float]:
+    def fit_facts(self) -> dict[str, str | int | float]:
         self.require_fitted()
         return {
-            "weights": self.weights if self.weights in ("pretrained", "random") else "file",
+            "weights": weights_fact(self.options.weights),
             "bank_patches": len(self.memory_bank_),
             "covering_radius": float(self.covering_radius_),
             "largest_bank_weight": float(self.bank_weights_.max()),

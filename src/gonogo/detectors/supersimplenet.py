@@ -16,17 +16,17 @@ with few fit images the classification head is the weaker of the two (docs/detec
 import math
 import time
 from collections.abc import Collection
-from typing import Annotated, Literal, Self
+from typing import Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
-from gonogo.compute.progress import Progress, no_progress
 from gonogo.detectors.anomaly_map import positive, resize
-from gonogo.detectors.backbones.backbone import LITE0, Backbone
-from gonogo.detectors.contract import Detector
+from gonogo.detectors.backbones.backbone import Backbone
+from gonogo.detectors.backbones.weights import weights_fact
+from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
+from gonogo.detectors.options import SuperSimpleNetOptions
 from gonogo.detectors.training.forecast import MB, Forecast, probe_images
 from gonogo.detectors.training.training import Schedule, Training, hold_out
 from gonogo.errors import ConfigError
@@ -50,83 +50,36 @@ class SuperSimpleNet(Detector):
     mean_: Tensor
     best_epoch_: Tensor
 
-    def __init__(
-        self,
-        *,
-        backbone: str = LITE0,
-        layers: Annotated[list[int], Field(min_length=1)] = [2, 3],  # noqa: B006  read, never changed
-        weights: str = "pretrained",
-        weights_sha256: str | None = None,
-        image_size: Annotated[int, Field(ge=32)] = 256,
-        upscale: Annotated[int, Field(ge=1)] = 1,
-        noise_std: Annotated[float, Field(gt=0)] = 1.0,
-        perlin_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.2,
-        epochs: Annotated[int, Field(ge=1)] = 50,
-        epoch_size: Annotated[int, Field(ge=1)] = 32,
-        batch_size: Annotated[int, Field(ge=1)] = 4,
-        adaptor_lr: Annotated[float, Field(gt=0)] = 1e-4,
-        head_lr: Annotated[float, Field(gt=0)] = 2e-4,
-        held_out_share: Annotated[float, Field(gt=0, lt=1)] = 0.1,
-        patience: Annotated[int, Field(ge=0)] = 10,
-        checkpoint_every: Annotated[int, Field(ge=1)] = 1,
-        image_score: Literal["head", "map"] = "map",
-        smoothing: Annotated[float, Field(ge=0)] = 4.0,
-    ) -> None:
-        """Build the architecture; `fit` loads the backbone's weights and trains the rest, a saved model brings both.
-
-        Args:
-            backbone: timm's name. `layers`, `weights` and `weights_sha256` as in `Backbone`.
-            image_size: pixels are resized to (image_size, image_size).
-            upscale: the features' grid is so many times finer than the finest layer's; the authors take 2, which
-                makes a fit take four times as long and an image three times.
-            noise_std: of the Gaussian noise that makes an anomaly, in standard deviations of a channel.
-            perlin_threshold: Perlin noise above it becomes anomaly; the authors take 0.2 on MVTec AD, 0.6 on VisA.
-            epochs: at most so many; with `epoch_size` they bound the time of a fit, however many its images are.
-            epoch_size: images of one epoch, drawn anew for each; all of them if there are fewer.
-            batch_size: images per step; each is in the step twice.
-            adaptor_lr: AdamW's rate of the adaptor; it falls to 0.4 of itself after 80 % and 90 % of `epochs`.
-            head_lr: that of both heads.
-            held_out_share: of the fit images; they are not trained on and say which epoch was the best.
-            patience: stop after so many epochs without a better one; 0 trains all of them.
-            checkpoint_every: epochs between two checkpoints.
-            image_score: map, the most anomalous patch's logit; head, the classification head's, as the authors have it.
-            smoothing: Gaussian sigma of the map, in pixels at `image_size`.
-        """
+    def __init__(self, options: SuperSimpleNetOptions) -> None:
+        """Build the architecture; `fit` loads the backbone's weights and trains the rest, a saved model brings both."""
         super().__init__()
-        self.image_size = image_size
-        self.image_score = image_score
-        self.smoothing = smoothing
-        self.upscale = upscale
-        self.noise_std = noise_std
-        self.perlin_threshold = perlin_threshold
-        self.epoch_size = epoch_size
-        self.batch_size = batch_size
-        self.rates = {"adaptor": adaptor_lr, "head": head_lr}
-        self.held_out_share = held_out_share
-        self.schedule = Schedule(epochs, patience, checkpoint_every)
-        self.weights = weights
-        self.weights_sha256 = weights_sha256
-        self.backbone = Backbone(backbone, layers, image_size)
+        self.options: SuperSimpleNetOptions = options
+        self.image_size = options.image_size
+        self.smoothing = options.smoothing
+        self.learning_rates = {"adaptor": options.adaptor_lr, "head": options.head_lr}
+        self.schedule = Schedule(options.epochs, options.patience, options.checkpoint_every)
+        self.backbone = Backbone(options.backbone, options.layers, options.image_size)
         with torch.inference_mode():
-            self.n_channels = sum(f.shape[1] for f in self.backbone(torch.zeros(1, 3, image_size, image_size)))
-        self.heads = _made_heads(self.n_channels, seed=0)
-        self._forget()
+            black = torch.zeros(1, 3, options.image_size, options.image_size)
+            self.n_channels = sum(layer.shape[1] for layer in self.backbone(black))
+        self.heads = _make_heads(self.n_channels, seed=0)
+        self._clear_learned()
 
-    def _forget(self) -> None:
+    def _clear_learned(self) -> None:
         for name in ("mean_", "scale_", "best_epoch_"):
             self.register_buffer(name, None)
 
-    def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
-        self._forget()  # a fit that is killed leaves nothing that scores, not even what an earlier one learned
-        self.backbone.load(self.weights, self.weights_sha256)
-        cache = self._layers_of(batches, progress)
-        chosen, held_out = hold_out(len(cache[0]) if cache else 0, self.held_out_share, seed=seed)
+    def fit(self, batches: Collection[Tensor], *, seed: int, context: FitContext = NO_LIMITS) -> Self:
+        self._clear_learned()  # a fit that is interrupted leaves a detector that is not fitted, not the earlier fit
+        self.load_weights()
+        cache = self._features_of(batches, context)
+        chosen, held_out = hold_out(len(cache[0]) if cache else 0, self.options.held_out_share, seed=seed)
         mean, scale = _moments(cache, chosen)
 
         def features(positions: Tensor) -> Tensor:
             return self._upscaled([layer[positions].float() for layer in cache], mean, scale)
 
-        self.heads = _made_heads(self.n_channels, seed=seed).to(mean.device).requires_grad_(True)
+        self.heads = _make_heads(self.n_channels, seed=seed).to(mean.device).requires_grad_(True)
         optimizer = torch.optim.AdamW(
             [
                 {"params": list(self.heads.adaptor.parameters()), "weight_decay": 1e-2},
@@ -141,10 +94,10 @@ class SuperSimpleNet(Detector):
             share_done = number / self.schedule.epochs
             rate = 0.4 ** ((share_done >= 0.8) + (share_done >= 0.9))
             for group, name in zip(optimizer.param_groups, ("adaptor", "head", "head"), strict=True):
-                group["lr"] = rate * self.rates[name]
-            drawn = chosen[torch.randperm(len(chosen), generator=training.generator)[: self.epoch_size]]
+                group["lr"] = rate * self.learning_rates[name]
+            drawn = chosen[torch.randperm(len(chosen), generator=training.generator)[: self.options.epoch_size]]
             total = 0.0
-            for positions in torch.split(drawn, self.batch_size):
+            for positions in torch.split(drawn, self.options.batch_size):
                 loss = self._loss(features(positions), training.generator)
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -157,46 +110,52 @@ class SuperSimpleNet(Detector):
             self.heads.eval()
             same_every_time = torch.Generator().manual_seed(seed)
             total = 0.0
-            for positions in torch.split(held_out, self.batch_size):
+            for positions in torch.split(held_out, self.options.batch_size):
                 total += self._loss(features(positions), same_every_time).item() * len(positions)
             return total / len(held_out)
 
-        training.run(epoch, held_out_loss, self.schedule, checkpoints=self.checkpoints, progress=progress)
+        training.run(epoch, held_out_loss, self.schedule, checkpoints=context.checkpoints, progress=context.progress)
         self.heads.eval().requires_grad_(False)
-        self.learn(mean_=mean, scale_=scale, best_epoch_=torch.tensor(training.best_epoch))
+        self.set_learned(mean_=mean, scale_=scale, best_epoch_=torch.tensor(training.best_epoch))
         return self
 
-    def forecast(self, batches: Collection[Tensor]) -> Forecast:
-        tried = probe_images(
+    def forecast(self, batches: Collection[Tensor], context: FitContext = NO_LIMITS) -> Forecast:
+        probe = probe_images(
             batches, lambda batch: torch.cat([layer.flatten(1) for layer in self.backbone(batch)], dim=1)
         )
-        n_images, device = tried.n_batches * tried.shape[0], next(self.heads.parameters()).device
+        n_images, device = probe.n_batches * probe.shape[0], next(self.heads.parameters()).device
         with torch.inference_mode():
             grid = self.backbone(torch.zeros(1, 3, self.image_size, self.image_size, device=device))[0].shape[-2:]
-            height, width = (self.upscale * length for length in grid)
-            features = torch.zeros(2 * self.batch_size, self.n_channels, height, width, device=device)
+            height, width = (self.options.upscale * length for length in grid)
+            features = torch.zeros(2 * self.options.batch_size, self.n_channels, height, width, device=device)
             start = time.perf_counter()
             self.heads.logits(self.heads.adaptor(features))
-            step = 3 * (time.perf_counter() - start)  # there and back
-        n_steps = (min(n_images, self.epoch_size) + self.held_out_share * n_images) / self.batch_size
-        seconds = tried.all_seconds + self.schedule.epochs * n_steps * step
-        training = 2 * self.batch_size * height * width * 4 * (6 * HIDDEN + 8 * self.n_channels)
-        cache = 2 * n_images * tried.shape[1]
+            step = 3 * (time.perf_counter() - start)  # forward and backward
+        n_steps = (
+            min(n_images, self.options.epoch_size) + self.options.held_out_share * n_images
+        ) / self.options.batch_size
+        seconds = probe.all_seconds + self.schedule.epochs * n_steps * step
+        training = 2 * self.options.batch_size * height * width * 4 * (6 * HIDDEN + 8 * self.n_channels)
+        cache = 2 * n_images * probe.shape[1]
         how = f"the features of {n_images:,} images in half precision, at most {self.schedule.epochs} epochs"
         return Forecast(cache + training + 24 * n_images * height * width, seconds, how)
 
     @torch.inference_mode()
-    def _layers_of(self, batches: Collection[Tensor], progress: Progress) -> list[Tensor]:
-        """Every fit image's features, of each layer (n, c, gh, gw) float16: all that training sees of the images."""
+    def _features_of(self, batches: Collection[Tensor], context: FitContext) -> list[Tensor]:
+        """The features of every fit image, for each layer (n, c, gh, gw) float16; training uses nothing else of them.
+
+        Raises:
+            ConfigError: they need more memory than the context leaves.
+        """
         kept: list[Tensor] = []
         n_images = 0
         for number, batch in enumerate(batches, start=1):
             layers = self.backbone(batch)
             if number == 1:
                 need = len(batches) * sum(layer.numel() for layer in layers) * 2
-                if self.room is not None and need > self.room:
+                if context.room is not None and need > context.room:
                     raise ConfigError(
-                        f"fit.memory_budget_mb leaves {self.room / MB:,.1f} MB; the features of {len(batches)} fit "
+                        f"fit.memory_budget_mb leaves {context.room / MB:,.1f} MB; the features of {len(batches)} fit "
                         f"images need {need / MB:,.1f} MB. Give it more, or take fewer images, a smaller "
                         "fit.image_size or a smaller backbone"
                     )
@@ -204,12 +163,12 @@ class SuperSimpleNet(Detector):
             for cache, layer in zip(kept, layers, strict=True):
                 cache[n_images : n_images + len(batch)] = layer
             n_images += len(batch)
-            progress("features", number, len(batches), {})
+            context.progress("features", number, len(batches), {})
         return [cache[:n_images] for cache in kept]
 
     def _upscaled(self, layers: list[Tensor], mean: Tensor, scale: Tensor) -> Tensor:
         """(n, d, gh, gw) of the layers' (n, c, h, w): standardised, on one finer grid, each averaged over 3 x 3."""
-        height, width = (self.upscale * length for length in layers[0].shape[-2:])
+        height, width = (self.options.upscale * length for length in layers[0].shape[-2:])
         fine, start = [], 0
         for layer in layers:
             channels = slice(start, start + layer.shape[1])
@@ -222,8 +181,10 @@ class SuperSimpleNet(Detector):
         """Truncated L1 and focal loss of the map, focal loss of the score, on good features with noise planted."""
         adapted = self.heads.adaptor(features)
         adapted = torch.cat([adapted, adapted])
-        masks = anomaly_masks(len(adapted), adapted.shape[-2:], self.perlin_threshold, generator).to(adapted.device)
-        noise = self.noise_std * torch.randn(adapted.shape, generator=generator).to(adapted.device)
+        masks = anomaly_masks(len(adapted), adapted.shape[-2:], self.options.perlin_threshold, generator).to(
+            adapted.device
+        )
+        noise = self.options.noise_std * torch.randn(adapted.shape, generator=generator).to(adapted.device)
         score, grid = self.heads.logits(adapted + noise * masks[:, None])
         return truncated_l1(grid, masks) + focal_loss(grid, masks) + focal_loss(score, masks.flatten(1).amax(dim=1))
 
@@ -231,18 +192,18 @@ class SuperSimpleNet(Detector):
         self.require_fitted()
         features = self._upscaled(self.backbone(pixels), self.mean_, self.scale_)
         score, grid = self.heads.logits(self.heads.adaptor(features))
-        return positive(score if self.image_score == "head" else grid.flatten(1).amax(dim=1)), positive(grid)
+        return positive(score if self.options.image_score == "head" else grid.flatten(1).amax(dim=1)), positive(grid)
 
-    def facts(self) -> dict[str, str | int | float]:
+    def fit_facts(self) -> dict[str, str | int | float]:
         self.require_fitted()
         return {
-            "weights": self.weights if self.weights in ("pretrained", "random") else "file",
+            "weights": weights_fact(self.options.weights),
             "best_epoch": int(self.best_epoch_),
         }
 
 
 class _Heads(nn.Module):
-    """What is trained: the adaptor, the segmentation head and the classification head of figure 2."""
+    """The trained part: the adaptor, the segmentation head and the classification head of figure 2."""
 
     def __init__(self, n_channels: int) -> None:
         super().__init__()
@@ -264,7 +225,7 @@ class _Heads(nn.Module):
                 nn.init.xavier_normal_(module.weight)
 
     def logits(self, adapted: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the image (n,) and of its patches (n, gh, gw), from adapted features (n, d, gh, gw)."""
+        """Logits of the image (n,) and of its patches (n, gh, gw), from adapted features (n, d, gh, gw)."""
         grid = self.segmentation(adapted)  # (n, 1, gh, gw)
         seen = grid.detach()  # the classification head does not train the segmentation head
         patches = self.classification["patches"](torch.cat([adapted, seen], dim=1))  # (n, 128, gh, gw)
@@ -273,7 +234,7 @@ class _Heads(nn.Module):
         return score[:, 0], grid[:, 0]
 
 
-def _made_heads(n_channels: int, *, seed: int) -> _Heads:
+def _make_heads(n_channels: int, *, seed: int) -> _Heads:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return _Heads(n_channels).eval().requires_grad_(False)

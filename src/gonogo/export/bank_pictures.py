@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from gonogo.detectors.contract import Remembers
+from gonogo.detectors.contract import HasMemoryBank
 from gonogo.errors import DataError
 from gonogo.images.dataset import Dataset
 from gonogo.inference.good_patches import MOSAIC, TABLE, as_jpeg, box_around, picture_around
@@ -26,10 +26,10 @@ Pair = tuple[float, float]  # x, y
 
 @dataclass(frozen=True)
 class Views:
-    """What the detector saw of each fit image, in the order of the fit: turned views, or tiles of them.
+    """The views of each fit image that the detector was fitted on, in order: rotated images, or tiles of them.
 
     of_tile: rows and columns of the detector's grid.
-    of_image: those of the cells that cover an image, as `Inspector.matched` has them.
+    of_image: those of the cells that cover an image, as `Inspector.score_with_nearest` has them.
     """
 
     inspector: Inspector
@@ -39,7 +39,7 @@ class Views:
 
     @property
     def of_record(self) -> int:
-        """How many views of each image there are."""
+        """The number of views of each image."""
         return self.rotations * (1 if self.inspector.tiles is None else len(self.inspector.tiles))
 
     def place(self, view: int, cell: int, size: tuple[int, int]) -> tuple[Pair, Pair, float]:
@@ -57,7 +57,7 @@ class Views:
         row, column = divmod(cell, self.of_tile[1])
         high, wide = (seen / n for n in self.of_tile)
         y, x = (row + 0.5) * high, (column + 0.5) * wide
-        canvas_height, canvas_width = self.inspector.seen_size
+        canvas_height, canvas_width = self.inspector.input_size
         if tiles is not None:
             down, across = divmod(tile, len(tiles.columns))
             y, x = y + tiles.row_starts[down], x + tiles.column_starts[across]
@@ -79,7 +79,7 @@ def bank_files(model: Model, dataset: Dataset) -> dict[str, bytes]:
         ImageError: one cannot be read.
     """
     detector = model.inspector.detector
-    if not isinstance(detector, Remembers):
+    if not isinstance(detector, HasMemoryBank):
         return {}
     fitted_on = model.manifest["fitted_on"]
     views = views_of(model.inspector, fitted_on["rotations"])
@@ -88,7 +88,7 @@ def bank_files(model: Model, dataset: Dataset) -> dict[str, bytes]:
     unknown = [name for name in names if name not in known]
     if unknown:
         raise DataError(f"the model was fitted on {unknown[0]}, which {dataset.folder} does not have; run dvc repro")
-    places: list[tuple[int, int]] = [(view, cell) for view, cell in detector.places().tolist()]
+    places: list[tuple[int, int]] = [(view, cell) for view, cell in detector.bank_places().tolist()]
     of_image: dict[int, list[int]] = defaultdict(list)  # entries, by the number of the fit image
     for entry, (view, _) in enumerate(places):
         of_image[view // views.of_record].append(entry)
@@ -120,12 +120,12 @@ def bank_files(model: Model, dataset: Dataset) -> dict[str, bytes]:
 
 @torch.inference_mode()
 def views_of(inspector: Inspector, rotations: int) -> Views:
-    """The views of a fit with so many `rotations`; the detector must be one that `Remembers`."""
+    """The views of a fit with so many `rotations`; the detector must be one that `HasMemoryBank`."""
     detector = inspector.detector
-    assert isinstance(detector, Remembers)
-    nearest = detector.matched(torch.zeros(1, 3, detector.image_size, detector.image_size))[2]  # (1, gh, gw)
+    assert isinstance(detector, HasMemoryBank)
+    nearest = detector.score_with_nearest(torch.zeros(1, 3, detector.image_size, detector.image_size))[2]  # (1, gh, gw)
     tiles, (gh, gw) = inspector.tiles, nearest.shape[1:]
-    ch, cw = (gh, gw) if tiles is None else tiles.pieced(nearest.expand(len(tiles), 1, gh, gw)).shape[1:]
+    ch, cw = (gh, gw) if tiles is None else tiles.assembled(nearest.expand(len(tiles), 1, gh, gw)).shape[1:]
     return Views(inspector, rotations, (gh, gw), (ch, cw))
 
 

@@ -1,4 +1,4 @@
-"""One ONNX file for the whole gauge: uint8 pixels of any size and batch in, score and anomaly map out."""
+"""The gauge as one ONNX file, from uint8 pixels of any size and batch size to scores and anomaly maps."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gonogo.detectors.anomalib.anomalib import ONNX_NODE, Anomalib
-from gonogo.detectors.contract import Detector, Remembers
+from gonogo.detectors.contract import Detector, HasMemoryBank
 from gonogo.detectors.isolation_forest import IsolationForest
 from gonogo.model.inspector import Inspector
 from gonogo.model.tiling import Tiles
@@ -42,7 +42,7 @@ def export_onnx(inspector: Inspector, path: Path, *, metadata: Mapping[str, Any]
     """Write the inspector as ONNX, with `metadata` in the file as JSON strings.
 
     Input `pixels` (n, h, w, 3) uint8 RGB; outputs `score` (n,) and `anomaly_map` (n, h, w), float32, and of a detector
-    that `Remembers` also `nearest` (n, ch, cw) int64, as `Inspector.matched` gives it.
+    that `HasMemoryBank` also `nearest` (n, ch, cw) int64, as `Inspector.score_with_nearest` gives it.
 
     Raises:
         ExportError: the detector cannot be written as ONNX.
@@ -102,22 +102,22 @@ def _without_traces(proto: onnx.ModelProto) -> onnx.ModelProto:
     return proto
 
 
-class _Matched(nn.Module):
-    """An inspector or a detector that `Remembers`, with the nearest entries among its outputs."""
+class _WithNearest(nn.Module):
+    """An inspector or a detector that `HasMemoryBank`, with the nearest entries among its outputs."""
 
-    def __init__(self, inner: Inspector | Remembers) -> None:
+    def __init__(self, inner: Inspector | HasMemoryBank) -> None:
         super().__init__()
         self.inner = inner
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.inner.matched(pixels)
+        return self.inner.score_with_nearest(pixels)
 
 
 def _to_trace(module: Inspector | Detector, detector: Detector) -> tuple[nn.Module, list[str]]:
     """The module whose `forward` is the graph, and the names of its outputs after the score and map."""
-    if not isinstance(detector, Remembers):
+    if not isinstance(detector, HasMemoryBank):
         return module, []
-    return _Matched(module), [NEAREST]  # type: ignore[arg-type]  # a detector is itself what remembers
+    return _WithNearest(module), [NEAREST]  # type: ignore[arg-type]  # a detector is itself a `HasMemoryBank`
 
 
 class _Frame(nn.Module):
@@ -130,10 +130,10 @@ class _Frame(nn.Module):
     def forward(
         self, pixels: Tensor, scores: Tensor, grids: Tensor, nearest: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        seen = self.inspector.resized(pixels), *self.inspector.judged(scores, grids, pixels)
+        seen = self.inspector.resized(pixels), *self.inspector.to_image(scores, grids, pixels)
         if nearest is None:
             return seen
-        return *seen, nearest if self.inspector.tiles is None else self.inspector.tiles.pieced(nearest)
+        return *seen, nearest if self.inspector.tiles is None else self.inspector.tiles.assembled(nearest)
 
 
 def _composed(inspector: Inspector, opset: int) -> onnx.ModelProto:

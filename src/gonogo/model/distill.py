@@ -5,7 +5,7 @@ Source: Batzner, Heckler and König 2024, "EfficientAD: Accurate Visual Anomaly 
 Deviations: the features are those of any backbone of timm, not of WideResNet-101 alone, and the images those of any
 folder, not of ImageNet alone. Each layer is averaged over 3 x 3 patches before its channels are pooled, not together
 with them. Of more layers or another stride than the paper's, the features are brought to the network's grid. Up to 64
-images, at most a tenth of all, are held out and say how well the features of unseen images are given.
+images, at most a tenth of all, are held out to measure how well the features of unseen images are reproduced.
 """
 
 import json
@@ -23,9 +23,10 @@ from gonogo.compute.progress import Progress, no_progress
 from gonogo.compute.read_ahead import read_ahead
 from gonogo.compute.versions import versions
 from gonogo.detectors.anomaly_map import resize
-from gonogo.detectors.backbones.backbone import LITE0
 from gonogo.detectors.backbones.patch_features import PatchFeatures
-from gonogo.detectors.efficientad.pdn import N_CHANNELS, PDN, Size, channel_moments
+from gonogo.detectors.backbones.weights import LITE0
+from gonogo.detectors.efficientad.pdn import N_CHANNELS, PDN, channel_moments
+from gonogo.detectors.options import PDNSize
 from gonogo.detectors.training.checkpoints import Checkpoints
 from gonogo.detectors.training.image_folder import ImageFolder, in_grey
 from gonogo.detectors.training.training import Schedule, Training, hold_out, shuffled_passes
@@ -47,7 +48,7 @@ class Distillation:
     layers: tuple[int, ...] = (2, 3)
     weights: str = "pretrained"
     weights_sha256: str | None = None
-    size: Size = "small"
+    size: PDNSize = "small"
     image_size: int = 256  # pixels that the small network sees
     backbone_size: int = 512  # pixels that the backbone sees, of the same image
     steps: int = 60_000
@@ -57,7 +58,7 @@ class Distillation:
 
 
 class BackboneFeatures(nn.Module):
-    """What is distilled: a backbone's patch features as 384 channels.
+    """The target of the distillation: a backbone's patch features as 384 channels.
 
     Each layer's channels are brought to 1,024 by adaptive average pooling and those of all layers to 384, as
     PatchCore's authors do: each layer has the same share, and channels are mixed with their neighbours alone.
@@ -72,7 +73,7 @@ class BackboneFeatures(nn.Module):
         super().__init__()
         self.size = wanted.backbone_size
         self.patch_features = PatchFeatures(wanted.backbone, wanted.layers, self.size)
-        self.patch_features.load(wanted.weights, wanted.weights_sha256)
+        self.patch_features.backbone.load(wanted.weights, wanted.weights_sha256)
         with torch.inference_mode():
             layers = self.patch_features.backbone(torch.zeros(1, 3, self.size, self.size))
         self.widths = [layer.shape[1] for layer in layers]
@@ -87,7 +88,7 @@ class BackboneFeatures(nn.Module):
 
 
 class _Distilled(nn.Module):
-    """What a checkpoint holds: the network, and the scale of the features that it learns."""
+    """The content of a checkpoint: the network, and the scale of the features that it learns."""
 
     mean: Tensor
     std: Tensor
@@ -109,7 +110,7 @@ def distil(
 ) -> PDN:
     """A network on `device` that gives the backbone's features, each channel with mean 0 and standard deviation 1.
 
-    Killed and called again with the same `checkpoints`, it goes on where it was, to the same network.
+    Interrupted and called again with the same `checkpoints`, it resumes and gives the same network.
 
     Raises:
         ConfigError: timm has no such backbone or layers.
@@ -203,8 +204,8 @@ def _batches(items: Iterable[list[Tensor]], n_batch: int) -> Iterator[list[list[
         yield batch
 
 
-def made_from(images: ImageFolder, wanted: Distillation, device: torch.device) -> dict[str, Any]:
-    """All that a distillation depends on: a checkpoint of anything else is not taken up."""
+def origin_of(images: ImageFolder, wanted: Distillation, device: torch.device) -> dict[str, Any]:
+    """All that a distillation depends on: a checkpoint with another origin is not resumed."""
     return {
         "images": images.fingerprint(),
         "distillation": asdict(wanted),
@@ -217,7 +218,7 @@ def made_from(images: ImageFolder, wanted: Distillation, device: torch.device) -
 def save_teacher(pdn: PDN, path: Path, wanted: Distillation, n_images: int) -> str:
     """Write the network as a state dict that `PDN.load` reads, whole or not at all; returns the file's SHA-256.
 
-    What was wanted and the number of images stand in the file's metadata.
+    The options and the number of images stand in the file's metadata.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")

@@ -10,27 +10,23 @@ convolutions too, whose kernels are laid out flat, and are not scaled. The image
 deviations stand in `gonogo.detectors.training.cut_paste`.
 """
 
-import inspect
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from gonogo.compute.progress import Progress, no_progress
-from gonogo.detectors import DETECTORS
 from gonogo.detectors.backbones.backbone import Backbone, Facts
 from gonogo.detectors.contract import Detector
+from gonogo.detectors.options import DETECTOR_OPTIONS, BackboneOptions
 from gonogo.detectors.training.checkpoints import Checkpoints
 from gonogo.detectors.training.cut_paste import paste_patch, paste_scar
 from gonogo.detectors.training.training import HELD_OUT, Schedule, Training, hold_out
 from gonogo.errors import ConfigError
+from gonogo.model.fit_params import Finetune
 
 KINDS = 3  # good, patch, scar
 DEFAULT_RANK = 4
@@ -38,46 +34,7 @@ DEFAULT_LR = {"last_layers": 1e-3, "low_rank": 5e-3}
 HELD_OUT_DRAWS = 16  # at least about so many patches, and scars, are pasted into the images held out
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finetune:
-    """The keys of `fit.finetune`.
-
-    Attributes:
-        method: last_layers trains the last layers themselves, with the normalisations between them; low_rank adds a
-            product of two thin matrices to the weights of each, and trains that alone.
-        n_layers: convolutions and linear layers that train, counted from the end of the deepest of the detector's
-            `layers`; all if there are fewer.
-        rank: of that product, 4 unless set; low_rank alone has one.
-        epochs: at most so many.
-        epoch_size: images of one epoch, drawn anew for each; all of them if there are fewer. Also the most that are
-            held out.
-        batch_size: images per step; each is in the step three times: good, with a patch, with a scar.
-        lr: Adam's rate for the backbone, 1e-3 for last_layers and 5e-3 for low_rank unless set; it falls along half a
-            cosine over `epochs`.
-        head_lr: that for the head, which is thrown away in the end.
-        held_out_share: of the fit images; they are not trained on and say which epoch was the best.
-        patience: stop after so many epochs without a better one; 0 trains all of them.
-        checkpoint_every: epochs between two checkpoints.
-    """
-
-    method: Literal["last_layers", "low_rank"]
-    n_layers: Annotated[int, Field(ge=1)] = 9
-    rank: Annotated[int, Field(ge=1)] | None = None
-    epochs: Annotated[int, Field(ge=1)] = 10
-    epoch_size: Annotated[int, Field(ge=1)] = 24
-    batch_size: Annotated[int, Field(ge=1)] = 4
-    lr: Annotated[float, Field(gt=0)] | None = None
-    head_lr: Annotated[float, Field(gt=0)] = 3e-3
-    held_out_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    patience: Annotated[int, Field(ge=0)] = 3
-    checkpoint_every: Annotated[int, Field(ge=1)] = 1
-
-    def __post_init__(self) -> None:
-        if self.rank is not None and self.method != "low_rank":
-            raise ConfigError(f"fit.finetune.rank is {self.rank}, but method {self.method!r} has none; leave it out")
-
-
-def finetune_on_load(
+def finetune_backbone(
     detector: Detector,
     images: Sequence[Tensor],
     options: Finetune,
@@ -86,24 +43,23 @@ def finetune_on_load(
     checkpoints: Checkpoints | None = None,
     progress: Progress = no_progress,
 ) -> None:
-    """Have the detector's backbone finetuned whenever it loads its weights, which `Detector.fit` has it do first.
+    """Load the weights of the detector's backbone and finetune it, before `Detector.fit` learns from its features.
 
-    Args as those of `finetune`.
+    The backbone keeps the figures of the training as its `facts`. Args as those of `finetune`.
 
     Raises:
-        ConfigError: the detector has no backbone, or several.
+        ConfigError: the detector has no backbone.
     """
-    backbones = [module for module in detector.modules() if isinstance(module, Backbone)]
-    if len(backbones) != 1:
-        able = [name for name, kind in DETECTORS.items() if "backbone" in inspect.signature(kind).parameters]
+    if not detector.backbones():
+        able = [name for name, kind in DETECTOR_OPTIONS.items() if issubclass(kind, BackboneOptions)]
         raise ConfigError(
-            f"fit.finetune: expected a detector with one backbone, got {type(detector).__name__} with "
-            f"{len(backbones) or 'none'}; set it to null for this category, or choose one of {', '.join(able)}, "
-            "with fit.features: backbone where there is a choice"
+            f"fit.finetune: expected a detector with a backbone, got {type(detector).__name__} without one; set it to "
+            f"null for this category, or choose one of {', '.join(able)}, with fit.features: backbone where there is a "
+            "choice"
         )
-    backbones[0].tune = partial(
-        finetune, images=images, options=options, seed=seed, checkpoints=checkpoints, progress=progress
-    )
+    detector.load_weights()
+    (backbone,) = detector.backbones()
+    backbone.facts = finetune(backbone, images, options, seed=seed, checkpoints=checkpoints, progress=progress)
 
 
 @torch.enable_grad()
@@ -122,12 +78,12 @@ def finetune(
         images: batches (b, 3, s, s) of good images in [0, 255], on the backbone's device; each is read when it is
             needed, so that memory does not grow with them.
         seed: of everything that is drawn.
-        checkpoints: where a killed training goes on from; it must be no other training's.
-        progress: told of each epoch, with names that start with finetune_.
+        checkpoints: where an interrupted training resumes from; no other training may use them.
+        progress: called after each epoch, with names that start with finetune_.
 
     Returns:
-        What a report should say: the method, the numbers trained, epochs, the best of them, and on the images held
-        out its loss and the share of views that it tells apart, 1/3 by chance.
+        Facts for the report: the method, how many numbers were trained, epochs, the best of them, and on the images
+        held out its loss and the share of views that it classifies correctly, 1/3 by chance.
 
     Raises:
         ConfigError: low_rank, and none of the layers can take an adapter.
@@ -151,30 +107,30 @@ def finetune(
         for positions in torch.split(drawn, options.batch_size):
             optimizer.zero_grad()
             for position in positions:  # one at a time: the gradients add up, and a CPU is faster so
-                loss, _ = tuned.judge(images[int(position)], training.generator)
+                loss, _ = tuned.loss_of(images[int(position)], training.generator)
                 (loss / len(positions)).backward()  # type: ignore[no-untyped-call]
                 total += loss.item()
             optimizer.step()
         return {"loss": total / len(drawn)}
 
     @torch.no_grad()
-    def held_out_judged() -> tuple[float, float]:
+    def held_out_figures() -> tuple[float, float]:
         """Loss and accuracy, on the same views every time."""
         same_every_time = torch.Generator().manual_seed(seed)
-        judged = [
-            tuned.judge(image, same_every_time)
+        figures = [
+            tuned.loss_of(image, same_every_time)
             for image in (images[int(position)] for position in held_out)
             for _ in range(draws)
         ]
-        losses, hits = zip(*judged, strict=True)
+        losses, hits = zip(*figures, strict=True)
         return float(torch.stack(losses).mean()), float(torch.cat(hits).float().mean())
 
     def report(_: str, n_done: int, n_total: int, values: dict[str, float]) -> None:
         progress("finetune", n_done, n_total, {f"finetune_{name}": value for name, value in values.items()})
 
     schedule = Schedule(options.epochs, options.patience, options.checkpoint_every)
-    training.run(epoch, lambda: held_out_judged()[0], schedule, checkpoints=checkpoints, progress=report)
-    _, accuracy = held_out_judged()
+    training.run(epoch, lambda: held_out_figures()[0], schedule, checkpoints=checkpoints, progress=report)
+    _, accuracy = held_out_figures()
     with torch.no_grad():
         for name, weight in tuned.weights().items():
             backbone.get_parameter(name).copy_(weight)
@@ -189,11 +145,11 @@ def finetune(
 
 
 class _Tuned(nn.Module):
-    """What trains: weights in place of some of the backbone's, and a head; the backbone itself is only looked at."""
+    """The trained part: weights in place of some of the backbone's, and a head; the backbone itself does not change."""
 
     def __init__(self, backbone: Backbone, options: Finetune, seed: int) -> None:
         super().__init__()
-        self._looked_at = [backbone]  # in a list, so that it is no part of the state
+        self._backbone = [backbone]  # in a list, so that it is no part of the state
         layers, n_channels = _last_layers(backbone, options.n_layers)
         self.weights: _Copies | _LowRank
         if options.method == "last_layers":
@@ -208,21 +164,21 @@ class _Tuned(nn.Module):
 
     @torch.no_grad()
     def standardise(self, batches: Iterable[Tensor], seed: int) -> None:
-        """Bring each number that the head sees to mean 0 and standard deviation 1 over views of the images."""
+        """Bring each input of the head to mean 0 and standard deviation 1 over views of the images."""
         generator = torch.Generator().manual_seed(seed)
         rows = torch.cat([self._pooled(_views(batch, generator)) for batch in batches]).double()
         spread = rows.std(dim=0, correction=0).float()
         self.mean, self.scale = rows.mean(dim=0).float(), torch.where(spread > 0, spread, 1.0)
 
-    def judge(self, batch: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Mean cross entropy over the views of a batch of good images, and which of them the head tells right."""
+    def loss_of(self, batch: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Mean cross entropy over the views of a batch of good images, and which views are classified correctly."""
         logits = self.head((self._pooled(_views(batch, generator)) - self.mean) / self.scale)
         kinds = torch.arange(KINDS, device=logits.device).repeat(len(batch))
         return F.cross_entropy(logits, kinds), logits.argmax(dim=1) == kinds
 
     def _pooled(self, pixels: Tensor) -> Tensor:
         """(n, 2 * channels): the mean and the maximum of each channel of each layer."""
-        maps = functional_call(self._looked_at[0], self.weights(), (pixels,))
+        maps = functional_call(self._backbone[0], self.weights(), (pixels,))
         means = [feature.mean(dim=(2, 3)) for feature in maps]
         return torch.cat(means + [feature.amax(dim=(2, 3)) for feature in maps], dim=1)
 

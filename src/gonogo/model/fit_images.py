@@ -1,4 +1,4 @@
-"""The images, or their tiles, that a detector learns from, read when asked for."""
+"""The images, or their tiles, that a detector learns from, read when they are needed."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ class FitImages(Sequence[Tensor]):
     """Resized pixels (1, 3, s, s) of a dataset's images or, with a tiling, of their tiles, on `device`.
 
     One of them is one batch: on a CPU, larger ones fall out of the cache and take longer per image. Memory stays
-    bounded: the image that was asked for last is kept, so that its tiles are cut from one reading of the file.
+    bounded: only the last image is kept, so that its tiles are cut from one reading of the file.
     """
 
     def __init__(
@@ -42,23 +42,23 @@ class FitImages(Sequence[Tensor]):
         self.records = records
         self.device = device
         self.rotations = rotations
-        self._remember()
+        self._make_caches()
 
-    def alone(self) -> "FitImages":
-        """The same images, which this process looks at even where there is a cluster."""
+    def without_cluster(self) -> "FitImages":
+        """The same images, all read by this process even where there is a cluster."""
         here = replace(self.dataset, cluster=None)
         return FitImages(self.inspector, here, self.records, device=self.device, rotations=self.rotations)
 
-    def _remember(self) -> None:
+    def _make_caches(self) -> None:
         self._upright = lru_cache(maxsize=1)(self._read)  # one reading for all views of an image,
-        self._view = lru_cache(maxsize=1)(self._turned)  # one turn for all tiles of a view
+        self._view = lru_cache(maxsize=1)(self._rotated)  # one rotation for all tiles of a view
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in ("_upright", "_view")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
-        self._remember()
+        self._make_caches()
 
     def __len__(self) -> int:
         return len(self.records) * self.rotations * self._n_tiles
@@ -68,13 +68,13 @@ class FitImages(Sequence[Tensor]):
         return 1 if self.inspector.tiles is None else len(self.inspector.tiles)
 
     @torch.inference_mode()
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # only an int: nobody slices it
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # only an int: slices are not supported
         view, tile = divmod(range(len(self))[index], self._n_tiles)
-        seen = self._view(*divmod(view, self.rotations))
-        return seen if self.inspector.tiles is None else self.inspector.tiles.of(seen, tile)
+        rotated_image = self._view(*divmod(view, self.rotations))
+        return rotated_image if self.inspector.tiles is None else self.inspector.tiles.tile(rotated_image, tile)
 
     def __iter__(self) -> Iterator[Tensor]:
-        """All of them; on a cluster, its workers read, resize and turn them."""
+        """All of them; on a cluster, its workers read, resize and rotate them."""
         if self.dataset.cluster is None:
             yield from (self[index] for index in range(len(self)))
             return
@@ -88,7 +88,7 @@ class FitImages(Sequence[Tensor]):
 
     @property
     def n_parts(self) -> int:
-        """1 for this process. On a cluster it follows from the number of images alone: so does what is learned."""
+        """1 without a cluster. On one it depends on the number of images alone, and so does the fit."""
         return len(self._parts())
 
     def _parts(self) -> list[range]:
@@ -99,18 +99,18 @@ class FitImages(Sequence[Tensor]):
         size = min(MOST_PART, max(LEAST_PART, math.ceil(n / MOST_PARTS)))
         return [range(start, min(start + size, n)) for start in range(0, n, size)]
 
-    def look(self, look: MapPart, progress: Progress) -> Iterator[PartState]:
-        """What `look` leaves of each part, in their order; on a cluster its workers look."""
+    def map_parts(self, function: MapPart, progress: Progress) -> Iterator[PartState]:
+        """The results of `function` for each part, in their order; on a cluster its workers compute them."""
         if self.dataset.cluster is None:
-            yield look(self, 0, progress)
+            yield function(self, 0, progress)
             return
         parts = self._parts()
-        there = partial(_looked, self, parts, look)
-        for number, found in enumerate(self.dataset.cluster.map(there, range(len(parts)), together=1), start=1):
+        on_part = partial(_on_part, self, parts, function)
+        for number, found in enumerate(self.dataset.cluster.map(on_part, range(len(parts)), together=1), start=1):
             progress("parts", number, len(parts), {})
             yield {name: torch.from_numpy(value) for name, value in found.items()}
 
-    def _turned(self, number: int, step: int) -> Tensor:
+    def _rotated(self, number: int, step: int) -> Tensor:
         record = self.records[number]
         return rotated(self._upright(number), step, self.rotations, aspect=record.width / record.height)
 
@@ -119,20 +119,20 @@ class FitImages(Sequence[Tensor]):
         return self.inspector.resized(pixels.to(self.device))
 
 
-def _looked(images: FitImages, parts: Sequence[range], look: MapPart, number: int) -> PartState:
-    """What `look` leaves of one part, in the process of a worker."""
+def _on_part(images: FitImages, parts: Sequence[range], function: MapPart, number: int) -> PartState:
+    """The result of `function` for one part, in the process of a worker."""
     part = parts[number]
     records, here = images.records[part.start : part.stop], replace(images.dataset, cluster=None)
     some = FitImages(images.inspector, here, records, rotations=images.rotations)
-    return look(some, part.start * (len(images) // len(images.records)), no_progress)
+    return function(some, part.start * (len(images) // len(images.records)), no_progress)
 
 
 def rotated(pixels: Tensor, step: int, steps: int, *, aspect: float) -> Tensor:
-    """(n, c, h, w) turned about the centre by `step` of `steps` equal parts of a full turn, against the clock.
+    """(n, c, h, w) rotated about the centre by `step` of `steps` equal parts of a full turn, counterclockwise.
 
-    `aspect` is width by height of the image before it was resized: a part keeps its form as it turns. Quarters of a
-    square image on a square are exact; everything else is interpolated, and what the image did not show is its
-    reflection at the border.
+    `aspect` is width by height of the image before it was resized: a part keeps its form. Quarter turns of a square
+    image on a square are exact; all others are interpolated, and pixels from outside the image are its reflection at
+    the border.
     """
     if step == 0:
         return pixels

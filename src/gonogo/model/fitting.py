@@ -1,76 +1,269 @@
-"""Fits of one category, each on other images: the gauge itself, and those that score its good parts crosswise."""
+"""The fit of one category: images drawn, memory and time forecast, the detector fitted, its threshold certified."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from gonogo.calibration.regions import RegionParams
-from gonogo.compute.progress import Progress
+from gonogo.calibration.certificate import ThresholdRecord
+from gonogo.calibration.fit_probability import fit_probability
+from gonogo.calibration.probability import ProbabilityRecord
+from gonogo.calibration.regions import RegionParams, RegionRule
+from gonogo.calibration.threshold import CalibrateParams, threshold_of
+from gonogo.compute.memory import peak_bytes, resident_bytes
+from gonogo.compute.progress import Progress, no_progress
 from gonogo.compute.versions import versions
-from gonogo.detectors.contract import Detector
+from gonogo.detectors import make_detector
+from gonogo.detectors.contract import Detector, FitContext
 from gonogo.detectors.training.checkpoints import Checkpoints
-from gonogo.files import code_fingerprint
+from gonogo.detectors.training.forecast import MB, Forecast
+from gonogo.errors import ConfigError, DataError
+from gonogo.files import code_fingerprint, today
 from gonogo.images.dataset import Dataset, Record
-from gonogo.model.finetune import finetune_on_load
-from gonogo.model.fit import FitParams, device_of
+from gonogo.images.roles import Role
+from gonogo.model.cross_fit import cross_inspect, folds_of
+from gonogo.model.finetune import finetune_backbone
 from gonogo.model.fit_images import FitImages
+from gonogo.model.fit_params import FitParams
+from gonogo.model.inspection import Inspection, inspect_calibrate, inspect_records
 from gonogo.model.inspector import Inspector
-from gonogo.params import Params
+from gonogo.model.saved import save_model
+from gonogo.params import Variant
+
+PROCESS_BYTES = 600_000_000  # set aside for Python, torch, timm and a small backbone with its work space
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The decision rule of a fitted inspector, and the images that it comes from.
+
+    good: the good images of which no score comes from a fit that had seen them.
+    validated: the images with the role validate, none where `prepare.validate_share` is 0.
+    probability: None where `calibrate.probability` is null.
+    """
+
+    threshold: ThresholdRecord
+    rule: RegionRule
+    good: Inspection
+    validated: Inspection
+    probability: ProbabilityRecord | None
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """What every fit of a category shares.
+    """All fits of one category: that of the gauge and, with `calibrate.method: cross`, one more for each fold.
 
-    values: the keys of the section `fit` beside the detector's options.
-    checkpoints: the folder for those of a training that is interrupted.
+    chosen: the section `fit`, with the detector's options as `made`.
+    checkpoints: the folder for the state of a training that is interrupted.
     """
 
     dataset: Dataset
-    params: Params
-    values: FitParams
+    chosen: Variant[Any, FitParams]
+    calibrate: CalibrateParams
     regions: RegionParams
+    seed: int
     checkpoints: Path
 
-    def prepared(self, detector: Detector, records: Sequence[Record]) -> tuple[Inspector, FitImages]:
-        """The inspector of a detector that is not fitted, and the images to fit it on, both on the device asked for."""
-        device = device_of("cpu" if self.dataset.cluster else self.values.device)
-        inspector = Inspector(detector, self.regions.inside, tiling=self.values.tiling).to(device)
-        images = FitImages(inspector, self.dataset, records, device=device, rotations=self.values.rotations)
-        return inspector, images
+    @cached_property
+    def records(self) -> list[Record]:
+        """The images to fit on. Crosswise, good images are fitted on and calibrated on, though never by one fit."""
+        roles: list[Role] = ["fit", "calibrate"] if self.calibrate.method == "cross" else ["fit"]
+        return draw_shots(self.dataset.with_role(*roles), self.chosen.values.shots, seed=self.seed)
+
+    def start(self, records: Sequence[Record]) -> tuple[Inspector, FitImages]:
+        """An inspector that is not fitted yet, and the images to fit it on, both on the device of `fit.device`."""
+        values = self.chosen.values
+        device = device_of("cpu" if self.dataset.cluster else values.device)
+        detector = make_detector(self.chosen.name, self.chosen.made)
+        inspector = Inspector(detector, self.regions.inside, tiling=values.tiling).to(device)
+        return inspector, FitImages(inspector, self.dataset, records, device=device, rotations=values.rotations)
+
+    def forecast(self, inspector: Inspector, images: FitImages) -> Forecast:
+        """The memory and time of the fit, without a cluster; as in `forecast_fit`."""
+        budget_mb = self.chosen.values.memory_budget_mb
+        return forecast_fit(inspector.detector, images.without_cluster(), budget_mb=budget_mb)
 
     def fit(self, inspector: Inspector, images: FitImages, progress: Progress, *, fold: int | None = None) -> Inspector:
-        """Fit the prepared inspector, whose scores then come from the CPU; `fold` tells its checkpoints from others."""
+        """Fit the inspector on the images, its backbone finetuned first where `fit.finetune` is set.
+
+        Returns it on the CPU, which all scores are computed on. `fold` gives the fit a folder of checkpoints of its
+        own.
+        """
         folder = self.checkpoints if fold is None else self.checkpoints / f"fold_{fold}"
         origin = self._origin | {"images": self.dataset.fingerprint_of(images.records)}
-        inspector.detector.checkpoints = Checkpoints(folder, origin)
-        if self.values.finetune is not None:
-            finetune_on_load(
+        if self.chosen.values.finetune is not None:
+            finetune_backbone(
                 inspector.detector,
                 images,
-                self.values.finetune,
-                seed=self.params.seed,
+                self.chosen.values.finetune,
+                seed=self.seed,
                 checkpoints=Checkpoints(folder / "finetune", origin),
                 progress=progress,
             )
-        inspector.detector.fit(images, seed=self.params.seed, progress=progress)
+        room = room_in(self.chosen.values.memory_budget_mb)
+        context = FitContext(room=room, checkpoints=Checkpoints(folder, origin), progress=progress)
+        inspector.detector.fit(images, seed=self.seed, context=context)
         return inspector.cpu()
 
-    def forget(self) -> None:
-        """Remove all checkpoints: the fits are done."""
+    def certify(self, inspector: Inspector, progress: Progress) -> Calibration:
+        """The threshold of the fitted inspector from good images that were not fitted on, with all that goes with it.
+
+        `progress` is called before the fit of each fold, where there are folds.
+        """
+        if self.calibrate.method == "cross":
+            good, rule = self._inspect_crosswise(inspector, progress)
+        else:
+            good, rule = inspect_calibrate(inspector, self.dataset, self.regions)
+        threshold = replace(
+            threshold_of(good.scores, good.groups, self.calibrate, seed=self.seed),
+            calibrate_fingerprint=self.dataset.fingerprint_of(good.records),
+            date=today(),
+        )
+        labelled = [record for record in self.dataset.records if record.role == "validate"]
+        validated = inspect_records(inspector, self.dataset, labelled)
+        return Calibration(threshold, rule, good, validated, self._probability(good, validated))
+
+    def _inspect_crosswise(self, inspector: Inspector, progress: Progress) -> tuple[Inspection, RegionRule]:
+        """Scores of the good images of the fit, each by an inspector that was fitted on the other folds."""
+        n_folds = self.calibrate.folds
+
+        def fit_without_fold(others: list[Record], number: int) -> Inspector:
+            progress("folds", number, n_folds, {})
+            return self.fit(*self.start(others), no_progress, fold=number)
+
+        good = [record for record in self.records if record.label == 0]
+        folds = folds_of(good, n_folds, seed=self.seed)
+        localises = inspector.detector.localises
+        return cross_inspect(fit_without_fold, self.dataset, folds, self.regions, localises=localises)
+
+    def _probability(self, good: Inspection, validated: Inspection) -> ProbabilityRecord | None:
+        if self.calibrate.probability is None:
+            return None
+        return fit_probability(
+            np.concatenate([good.scores, validated.scores[~validated.labels]]),
+            validated.scores[validated.labels],
+            method=self.calibrate.probability,
+            defect_rate=self.calibrate.defect_rate,
+        )
+
+    def save(self, folder: Path, inspector: Inspector, calibration: Calibration, *, category: str) -> None:
+        """Write the fitted model of `category` into `folder`, as in `save_model`."""
+        save_model(
+            folder,
+            inspector,
+            calibration.threshold,
+            calibration.rule,
+            category=category,
+            detector_name=self.chosen.name,
+            options=self.chosen.options,
+            data_fingerprint=self.dataset.fingerprint,
+            fitted_on=[record.path for record in self.records],
+            rotations=self.chosen.values.rotations,
+            calibrated_on=calibration.good.score_rows(),
+            validated_on=calibration.validated.score_rows(),
+            probability=calibration.probability,
+        )
+
+    def remove_checkpoints(self) -> None:
+        """Remove all checkpoints, once the fitted model is saved."""
         Checkpoints(self.checkpoints, self._origin).remove()
 
     @cached_property
     def _origin(self) -> dict[str, Any]:
-        """All that a training depends on, but for its images: a checkpoint of anything else is not taken up."""
-        sections = {name: self.params.section(name) for name in ("fit", "regions")}
+        """All that a training depends on, except for its images: a checkpoint with another origin is not resumed."""
         return {
             "data": self.dataset.fingerprint,
-            "params": {"seed": self.params.seed, **sections},
+            "params": {
+                "seed": self.seed,
+                "detector": {self.chosen.name: self.chosen.options},
+                "fit": asdict(self.chosen.values),
+                "regions": asdict(self.regions),
+            },
             "code": code_fingerprint(),
             "versions": versions("torch", "timm", "numpy") | {"threads": torch.get_num_threads()},
         }
+
+
+def draw_shots(records: Sequence[Record], shots: int | None, *, seed: int) -> list[Record]:
+    """`shots` of the fit images, in the dataset's order; all of them where `shots` is None.
+
+    They are the first of one order shuffled by `seed`, so that 4 shots are those of 2 and two more.
+
+    Raises:
+        DataError: there are fewer images.
+    """
+    if shots is None:
+        return list(records)
+    if shots > len(records):
+        raise DataError(
+            f"fit.shots is {shots}, but there are {len(records)} fit images; choose at most {len(records)}, or set it "
+            "to null to take them all"
+        )
+    shuffled = torch.randperm(len(records), generator=torch.Generator().manual_seed(seed))
+    return [records[index] for index in sorted(shuffled[:shots].tolist())]
+
+
+def device_of(name: str, *, option: str = "fit.device") -> torch.device:
+    """The device that `option` names; auto is CUDA where there is a GPU. On it, no product is rounded to TF32.
+
+    Raises:
+        ConfigError: there is no CUDA here.
+    """
+    has_cuda = torch.cuda.is_available()
+    if name == "cuda" and not has_cuda:
+        raise ConfigError(f"{option} is 'cuda', but torch finds no GPU here; set it to auto or cpu")
+    torch.backends.cudnn.allow_tf32 = False  # as torch has it for plain products
+    return torch.device("cuda" if has_cuda and name != "cpu" else "cpu")
+
+
+def room_in(budget_mb: float | None) -> int | None:
+    """The bytes that a budget for the whole process leaves to the fit; None: no limit.
+
+    The plan of a fit follows from this room and from the number and size of the images alone, so that it gives the same
+    bits on a machine where the process happens to be larger.
+
+    Raises:
+        ConfigError: the budget leaves nothing.
+    """
+    if budget_mb is None:
+        return None
+    room = int(budget_mb * MB) - PROCESS_BYTES
+    if room <= 0:
+        raise ConfigError(
+            f"fit.memory_budget_mb is {budget_mb:,g}; {PROCESS_BYTES / MB:,.0f} MB are set aside for Python, torch and "
+            "a backbone, before an image is kept. It bounds the whole process: give it more, or null for no limit"
+        )
+    return room
+
+
+def forecast_fit(detector: Detector, batches: Collection[Tensor], *, budget_mb: float | None) -> Forecast:
+    """The memory and time that `fit` of these batches takes within a budget for the whole process.
+
+    Raises:
+        ConfigError: the plan and the process as it is now exceed the budget; the message says what is needed.
+        DataError: there is no fit image.
+    """
+    expected = detector.forecast(batches, FitContext(room=room_in(budget_mb)))
+    peak = resident_bytes() + expected.memory
+    if budget_mb is not None and peak > budget_mb * MB:
+        raise ConfigError(
+            f"fit.memory_budget_mb is {budget_mb:,g}; this fit needs {peak / MB:,.0f} MB ({expected.how}; the process "
+            f"holds {(peak - expected.memory) / MB:,.0f} MB already). Raise the budget, or take fewer fit images, a "
+            "smaller fit.image_size or fewer features"
+        )
+    return expected
+
+
+def fit_costs(start: float, expected: Forecast) -> dict[str, float]:
+    """Seconds of a fit since `start`, of `perf_counter`, beside those expected, and the process's peak in MB."""
+    return {
+        "fit_s": time.perf_counter() - start,
+        "forecast_s": expected.seconds,
+        "peak_memory_mb": peak_bytes() / MB,
+    }

@@ -1,16 +1,20 @@
-"""Inspecting the images of a dataset, in its order."""
+"""Scores and maps of a dataset's images, in its order."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
+import torch
 
 from gonogo.calibration.pixel_threshold import GoodPixels
 from gonogo.calibration.regions import Region, RegionParams, RegionRule, defect_mask, find_regions
 from gonogo.compute.cluster import map_on
+from gonogo.compute.progress import Progress
 from gonogo.images.dataset import Dataset, Record
+from gonogo.model.fit_images import FitImages
 from gonogo.model.inspector import Inspector
+from gonogo.model.left_out import LeftOutScores, most_anomalous_first
 
 TOGETHER = 8  # images that a worker of a cluster takes at a time
 
@@ -47,12 +51,12 @@ class Inspection:
 def score_images(
     inspector: Inspector, dataset: Dataset, records: Sequence[Record]
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """Score, and map (h, w) float32 at the image's own size, of each record's image, read when its turn comes.
+    """Score, and map (h, w) float32 at the image's own size, of each record's image, which is read only then.
 
     On a cluster, its workers read and inspect; the order is the same.
     """
-    look = partial(_inspect, inspector, dataset, records)
-    for one in map_on(dataset.cluster, look, range(len(records)), together=TOGETHER):
+    inspect_one = partial(_inspect, inspector, dataset, records)
+    for one in map_on(dataset.cluster, inspect_one, range(len(records)), together=TOGETHER):
         yield float(one["score"]), one["anomaly_map"]
 
 
@@ -71,7 +75,7 @@ def inspect_records(
 ) -> Inspection:
     """The scores of the records' images, and by a `rule` their regions.
 
-    A map passes by and is not kept; `look` sees it, with the pixels that the rule marks in it.
+    A map is not kept; `look` is called with it and the pixels that the rule marks in it.
     """
     scores, regions = [], []
     for record, (score, anomaly_map) in zip(records, score_images(inspector, dataset, records), strict=True):
@@ -88,7 +92,7 @@ def inspect_records(
 def inspect_calibrate(inspector: Inspector, dataset: Dataset, params: RegionParams) -> tuple[Inspection, RegionRule]:
     """Scores of the calibrate images, and the rule for regions with the pixel threshold that their maps give.
 
-    A map passes by and is not kept. A detector that does not localise gets no pixel threshold.
+    Maps are not kept. A detector that does not localise gets no pixel threshold.
     """
     records = dataset.with_role("calibrate")
     results = score_images(inspector, dataset, records)
@@ -98,7 +102,7 @@ def inspect_calibrate(inspector: Inspector, dataset: Dataset, params: RegionPara
 def inspect_good(
     records: Sequence[Record], results: Iterable[tuple[float, np.ndarray]], params: RegionParams, *, localises: bool
 ) -> tuple[Inspection, RegionRule]:
-    """The same of any good images that no fit saw, from the score and the map (h, w) of each."""
+    """The same for any good images that were not fitted on, from the score and the map (h, w) of each."""
     pixels = GoodPixels(params, [(record.height, record.width) for record in records])
     scores = []
     for score, anomaly_map in results:
@@ -106,3 +110,41 @@ def inspect_good(
         pixels.add(anomaly_map)
     inspection = Inspection(records, np.array(scores, dtype=np.float32))
     return inspection, RegionRule(params, pixels.threshold() if localises else None)
+
+
+@torch.inference_mode()
+def score_fit_images(inspector: Inspector, images: FitImages, *, n_shown: int, progress: Progress) -> LeftOutScores:
+    """Score each of the images that the inspector's detector was just fitted on, as if it had not been among them.
+
+    Args:
+        inspector: on the images' device.
+        images: those of the fit, in its order.
+        n_shown: how many maps to keep, those of the highest scores; with 0 no image is scored.
+        progress: called after each image.
+    """
+    records = list(images.records) if n_shown else []
+    scores = np.zeros(len(records), dtype=np.float32)
+    maps: dict[int, np.ndarray] = {}
+    score_one = partial(_score_without, inspector, images)
+    for number, one in enumerate(map_on(images.dataset.cluster, score_one, range(len(records)), together=TOGETHER)):
+        scores[number] = float(one["score"])
+        if inspector.detector.localises:
+            maps[number] = one["anomaly_map"]
+            if len(maps) > n_shown:
+                del maps[most_anomalous_first(scores, maps)[-1]]
+        progress("fit images", number + 1, len(records), {})
+    shown = most_anomalous_first(scores, range(len(records)))[:n_shown]
+    paths = [record.path for record in records]
+    return LeftOutScores(paths, scores, shown, [maps[number] for number in shown if number in maps])
+
+
+@torch.inference_mode()
+def _score_without(inspector: Inspector, images: FitImages, number: int) -> dict[str, np.ndarray]:
+    """Score and map of one fit image, by the detector without that image."""
+    record, views = images.records[number], len(images) // len(images.records)
+    n_tiles = 1 if inspector.tiles is None else len(inspector.tiles)  # of one view; the first view is the image itself
+    part_images = range(number * views, (number + 1) * views)
+    seen = [inspector.detector.score_without(images[index], part_images) for index in part_images[:n_tiles]]
+    parts, grids = (torch.stack(each) if inspector.tiles else each[0] for each in zip(*seen, strict=True))
+    score, anomaly_map = inspector.to_image(parts, grids, torch.empty(1, record.height, record.width, 3))
+    return {"score": score[0].numpy(), "anomaly_map": anomaly_map[0].numpy()}

@@ -8,31 +8,32 @@ from torch import Tensor, nn
 
 from gonogo.calibration.regions import cell_of
 from gonogo.detectors.anomaly_map import resize, upsample
-from gonogo.detectors.contract import Detector, Remembers
+from gonogo.detectors.contract import Detector, HasMemoryBank
 from gonogo.images.reading import require_pixels
-from gonogo.model.tiling import Tiles, Tiling
+from gonogo.model.fit_params import Tiling
+from gonogo.model.tiling import Tiles
 
-GREY = 127.5  # what the detector sees where nothing is inspected
+GREY = 127.5  # replaces pixels outside the inspected region
 
 
 class Inspector(nn.Module):
     """A detector between the resize of the pixels and the upsampling of its map.
 
-    With a tiling, it sees the tiles of the resized image one after another, so that memory does not grow with their
-    number; the score is that of the most anomalous tile, and the map is blended of theirs.
+    With a tiling, it takes the tiles of the resized image one after another, so that memory does not grow with their
+    number; the score is that of the most anomalous tile, and the map is blended from theirs.
 
-    Where it does not look, the pixels are painted grey before the resize and the map is 0: neither score nor map can
-    depend on what is there.
+    Outside the inspected region, pixels are replaced by grey before the resize and the map is 0, so that neither score
+    nor map can depend on them.
     """
 
     inside: Tensor | None
 
     def __init__(self, detector: Detector, inside: np.ndarray | None = None, *, tiling: Tiling | None = None) -> None:
-        """Put the detector in its place.
+        """Combine the detector with the inspected region and the tiling.
 
         Args:
             detector: of each image, or of each tile.
-            inside: that of `RegionParams`: a mask of cells, True where the gauge looks; None: everywhere.
+            inside: that of `RegionParams`: a mask of cells, True where the gauge inspects; None: everywhere.
             tiling: how an image is cut into tiles; None: it is not.
 
         Raises:
@@ -49,24 +50,24 @@ class Inspector(nn.Module):
         self.eval()
 
     def roi_mask(self, height: int, width: int) -> Tensor | None:
-        """(height, width) bool, as `RegionParams.inspected`; None where the gauge looks everywhere."""
+        """(height, width) bool, as `RegionParams.inspected`; None where the gauge inspects everything."""
         if self.inside is None:
             return None
         rows, columns = (cell_of(torch.arange(length, device=self.inside.device), length) for length in (height, width))
         return self.inside[rows][:, columns]
 
     @property
-    def seen_size(self) -> tuple[int, int]:
+    def input_size(self) -> tuple[int, int]:
         """Height and width that an image is resized to: those of a tiling's canvas, or of the detector's square."""
         if self.tiles is None:
             return self.detector.image_size, self.detector.image_size
         return self.tiles.tiling.height, self.tiles.tiling.width
 
     def resized(self, pixels: Tensor) -> Tensor:
-        """Float pixels (n, 3, *seen_size) in [0, 255] of uint8 pixels (n, h, w, 3)."""
+        """Float pixels (n, 3, *input_size) in [0, 255] of uint8 pixels (n, h, w, 3)."""
         planes = pixels.permute(0, 3, 1, 2).float()
         inspected = self.roi_mask(pixels.shape[1], pixels.shape[2])
-        return resize(planes if inspected is None else torch.where(inspected, planes, GREY), *self.seen_size)
+        return resize(planes if inspected is None else torch.where(inspected, planes, GREY), *self.input_size)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Score (n,) and anomaly map (n, h, w), higher more anomalous, of uint8 RGB pixels (n, h, w, 3).
@@ -74,37 +75,37 @@ class Inspector(nn.Module):
         Raises:
             NotFittedError: the detector was not fitted.
         """
-        scores, grids = self._looked(self.detector, pixels)
-        return self.judged(scores, grids, pixels)
+        scores, grids = self._per_tile(self.detector, pixels)
+        return self.to_image(scores, grids, pixels)
 
-    def matched(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What `forward` gives, and the number of the nearest entry of the detector's bank, (n, ch, cw) int64.
+    def score_with_nearest(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The results of `forward`, and the index of the nearest entry of the detector's bank, (n, ch, cw) int64.
 
-        Cells of one size cover the image, whether it is seen whole or in tiles. It is for a detector that `Remembers`.
+        Cells of one size cover the image, with and without tiles. The detector must be one that `HasMemoryBank`.
 
         Raises:
             NotFittedError: the detector was not fitted.
         """
-        assert isinstance(self.detector, Remembers)
-        scores, grids, nearest = self._looked(self.detector.matched, pixels)
-        score, anomaly_map = self.judged(scores, grids, pixels)
-        return score, anomaly_map, nearest if self.tiles is None else self.tiles.pieced(nearest)
+        assert isinstance(self.detector, HasMemoryBank)
+        scores, grids, nearest = self._per_tile(self.detector.score_with_nearest, pixels)
+        score, anomaly_map = self.to_image(scores, grids, pixels)
+        return score, anomaly_map, nearest if self.tiles is None else self.tiles.assembled(nearest)
 
-    def _looked(self, look: Callable[[Tensor], tuple[Tensor, ...]], pixels: Tensor) -> tuple[Tensor, ...]:
-        """What `look` gives of the resized image or, with a tiling, of its tiles, stacked."""
+    def _per_tile(self, function: Callable[[Tensor], tuple[Tensor, ...]], pixels: Tensor) -> tuple[Tensor, ...]:
+        """The results of `function` for the resized image or, with a tiling, for its tiles, stacked."""
         resized = self.resized(pixels)
         if self.tiles is None:
-            return look(resized)
-        seen = [look(self.tiles.of(resized, number)) for number in range(len(self.tiles))]
-        return tuple(torch.stack(parts) for parts in zip(*seen, strict=True))
+            return function(resized)
+        results = [function(self.tiles.tile(resized, number)) for number in range(len(self.tiles))]
+        return tuple(torch.stack(parts) for parts in zip(*results, strict=True))
 
-    def judged(self, scores: Tensor, grids: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """What `forward` returns for `pixels` (n, h, w, 3), of whose values it makes no use.
+    def to_image(self, scores: Tensor, grids: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Score (n,) and map (n, h, w) from the detector's results for `pixels` (n, h, w, 3).
 
         Args:
             scores: the detector's, (n,); with a tiling (t, n).
             grids: the detector's, (n, gh, gw); with a tiling (t, n, gh, gw).
-            pixels: whose height and width the map takes.
+            pixels: their height and width are those of the map; their values are not used.
         """
         height, width = pixels.shape[1], pixels.shape[2]
         if self.tiles is None:
@@ -127,12 +128,12 @@ class Inspector(nn.Module):
         return score.numpy(), anomaly_map.numpy()
 
     @torch.inference_mode()
-    def inspect_matched(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """`matched` on arrays: what `inspect` gives, and the numbers (n, ch, cw) int64 of the nearest entries.
+    def inspect_with_nearest(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """`score_with_nearest` on arrays: the results of `inspect`, and the nearest entries' indices (n, ch, cw) int64.
 
         Raises:
             ShapeError: `pixels` is not (n, h, w, 3) uint8.
         """
         require_pixels(pixels)
-        score, anomaly_map, nearest = self.matched(torch.from_numpy(pixels))
+        score, anomaly_map, nearest = self.score_with_nearest(torch.from_numpy(pixels))
         return score.numpy(), anomaly_map.numpy(), nearest.numpy()

@@ -1,109 +1,104 @@
-"""Fit images that do not look like the others: defects that were taken for good parts, wrong poses, wrong parts.
+"""Scores of the fit images, each as if it had not been fitted on: the record that the fit writes and the report reads.
 
-Each fit image is scored as by a model that had not seen it; what that means, each detector says in `left_out`.
+A high score points to a fit image that is unlike the others: a defect that was taken for a good part, a part in another
+pose, another part. This module needs numpy and no torch; `gonogo.model.inspection` computes the scores.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
-import torch
 
-from gonogo.compute.cluster import map_on
-from gonogo.images.dataset import Record
-from gonogo.model.fit_images import FitImages
-from gonogo.model.inspection import TOGETHER
-from gonogo.model.inspector import Inspector
+from gonogo.errors import IntegrityError
 
 COLUMNS = ("rank", "image", "score", "times_median", "rejected")
 
 
 @dataclass(frozen=True)
-class FitScores:
-    """Scores (n,) float32 of n fit images left out one at a time, and the maps (h, w) of those with the highest.
+class LeftOutScores:
+    """One score per fit image, and the anomaly maps of those with the highest scores.
 
-    `shown` are positions among `records`, the most anomalous image first; `anomaly_maps` are theirs, none where the
-    detector does not localise.
+    Attributes:
+        images: the path of each fit image as in the dataset's records, in the order of the fit; none where
+            `fit.left_out` is 0.
+        scores: (n,) float32, higher is more anomalous.
+        shown: positions among `images` of those to be shown, the most anomalous first.
+        maps: (h, w) float32 of each shown image, at its own size and in the unit of the scores; empty where the
+            detector does not localise.
     """
 
-    records: list[Record]
+    images: Sequence[str]
     scores: np.ndarray
-    shown: list[int]
-    anomaly_maps: list[np.ndarray]
+    shown: Sequence[int]
+    maps: Sequence[np.ndarray]
 
     @property
     def median(self) -> float:
-        """Of the scores."""
+        """The median of the scores."""
         return float(np.median(self.scores))
 
+    def n_rejected(self, threshold: float) -> int:
+        """How many fit images a gauge with this threshold would reject."""
+        return int((self.scores >= threshold).sum())
+
     def sentence(self, threshold: float) -> str:
-        """How many a gauge with this threshold would reject, and which image is the first to look at."""
+        """How many fit images a gauge with this threshold would reject, and which one to look at first."""
         if not self.shown:
-            return "no fit image was looked at, as fit.left_out is 0"
-        first, n_rejected = self.shown[0], int((self.scores >= threshold).sum())
+            return "no fit image was scored without itself, since fit.left_out is 0"
+        first = self.shown[0]
         return (
-            f"{n_rejected} of {len(self.records)} fit images would be rejected had the fit not seen them; "
-            f"look first at {self.records[first].path}, {float(self.scores[first]):.4g}"
+            f"{self.n_rejected(threshold)} of {len(self.images)} fit images would be rejected if the fit had not seen "
+            f"them; look first at {self.images[first]}, {float(self.scores[first]):.4g}"
         )
 
-
-@torch.inference_mode()
-def score_fit_images(
-    inspector: Inspector,
-    images: FitImages,
-    *,
-    n_shown: int,
-    progress: Callable[[str, int, int, dict[str, float]], None],
-) -> FitScores:
-    """Score each of the images that the inspector's detector was just fitted on, as if it had not been among them.
-
-    Args:
-        inspector: on the images' device.
-        images: those of the fit, in its order.
-        n_shown: how many maps to keep, those of the highest scores; 0 looks at no image at all.
-        progress: as in `Detector.fit`.
-    """
-    records = list(images.records) if n_shown else []
-    scores = np.zeros(len(records), dtype=np.float32)
-    maps: dict[int, np.ndarray] = {}
-    look = partial(_left_out, inspector, images)
-    for number, one in enumerate(map_on(images.dataset.cluster, look, range(len(records)), together=TOGETHER)):
-        scores[number] = float(one["score"])
-        if inspector.detector.localises:
-            maps[number] = one["anomaly_map"]
-            if len(maps) > n_shown:
-                del maps[_worst_first(scores, maps)[-1]]
-        progress("fit images", number + 1, len(records), {})
-    shown = _worst_first(scores, range(len(records)))[:n_shown]
-    return FitScores(records, scores, shown, [maps[number] for number in shown if number in maps])
+    def rows(self, threshold: float) -> list[dict[str, Any]]:
+        """One row per fit image with `COLUMNS`, the most anomalous first, with unrounded scores."""
+        return [
+            {
+                "rank": rank,
+                "image": self.images[position],
+                "score": float(self.scores[position]),
+                "times_median": float(self.scores[position]) / self.median if self.median > 0 else "",
+                "rejected": int(self.scores[position] >= threshold),
+            }
+            for rank, position in enumerate(most_anomalous_first(self.scores, range(len(self.images))), start=1)
+        ]
 
 
-@torch.inference_mode()
-def _left_out(inspector: Inspector, images: FitImages, number: int) -> dict[str, np.ndarray]:
-    record, views = images.records[number], len(images) // len(images.records)
-    n_tiles = 1 if inspector.tiles is None else len(inspector.tiles)  # of one view; the first view is the image itself
-    own = range(number * views, (number + 1) * views)
-    seen = [inspector.detector.left_out(images[index], own) for index in own[:n_tiles]]
-    parts, grids = (torch.stack(each) if inspector.tiles else each[0] for each in zip(*seen, strict=True))
-    score, anomaly_map = inspector.judged(parts, grids, torch.empty(1, record.height, record.width, 3))
-    return {"score": score[0].numpy(), "anomaly_map": anomaly_map[0].numpy()}
-
-
-def _worst_first(scores: np.ndarray, positions: Any) -> list[int]:
+def most_anomalous_first(scores: np.ndarray, positions: Any) -> list[int]:
+    """The positions in falling order of their scores; of equal scores, the lower position first."""
     return sorted(positions, key=lambda position: (-float(scores[position]), position))
 
 
-def fit_score_rows(looked: FitScores, threshold: float) -> list[dict[str, Any]]:
-    """One row per fit image with `COLUMNS`, the most anomalous first, with unrounded scores."""
-    return [
-        {
-            "rank": rank,
-            "image": looked.records[position].path,
-            "score": float(looked.scores[position]),
-            "times_median": float(looked.scores[position]) / looked.median if looked.median > 0 else "",
-            "rejected": int(looked.scores[position] >= threshold),
-        }
-        for rank, position in enumerate(_worst_first(looked.scores, range(len(looked.records))), start=1)
-    ]
+def save_left_out(path: Path, left_out: LeftOutScores) -> None:
+    """Write the scores and maps as a compressed .npz file; the same scores give the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, np.ndarray] = {
+        "images": np.array(list(left_out.images), dtype=np.str_),
+        "scores": np.asarray(left_out.scores, dtype=np.float32),
+        "shown": np.array(list(left_out.shown), dtype=np.int64),
+    }
+    arrays |= {f"map_{number}": anomaly_map for number, anomaly_map in enumerate(left_out.maps)}
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # its own keyword allow_pickle is not among the names
+
+
+def load_left_out(path: Path) -> LeftOutScores:
+    """Read what `save_left_out` wrote; nothing is unpickled.
+
+    Raises:
+        IntegrityError: the file is missing, damaged or holds something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            n_maps = sum(name.startswith("map_") for name in arrays)
+            return LeftOutScores(
+                images=[str(name) for name in arrays["images"]],
+                scores=arrays["scores"],
+                shown=[int(position) for position in arrays["shown"]],
+                maps=[arrays[f"map_{number}"] for number in range(n_maps)],
+            )
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise IntegrityError(f"{path} cannot be read as the scores of the fit images ({error}); fit again") from error

@@ -1,4 +1,4 @@
-"""A fitted model as a directory: tensors, and a manifest that says what they are and proves that they are intact."""
+"""A fitted model as a directory: tensors, and a manifest that describes them and holds their hashes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,12 +12,12 @@ from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.calibration.probability import ProbabilityRecord, probability_in
 from gonogo.calibration.regions import RegionRule
 from gonogo.compute.versions import versions
-from gonogo.detectors import DETECTORS
-from gonogo.detectors.backbones.backbone import Backbone
+from gonogo.detectors import make_detector
+from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.errors import ConfigError, IntegrityError, NotFittedError
 from gonogo.files import SCHEMA, read_sealed, seal
+from gonogo.model.fit_params import Tiling
 from gonogo.model.inspector import Inspector
-from gonogo.model.tiling import Tiling
 from gonogo.params import build
 
 TENSORS = "detector.safetensors"
@@ -25,7 +25,7 @@ TENSORS = "detector.safetensors"
 
 @dataclass(frozen=True)
 class Model:
-    """A fitted inspector, its threshold, its rule for regions and what its manifest says."""
+    """A fitted inspector, its threshold, its rule for regions and its manifest."""
 
     inspector: Inspector
     threshold: ThresholdRecord
@@ -59,16 +59,16 @@ def save_model(
         fitted_on: the names of the fit images, in their order, each seen in so many `rotations`.
         calibrated_on: the good images and scores that the threshold comes from, as `Inspection.score_rows` has them.
         validated_on: the images with the role validate and their scores, in the same way.
-        probability: that such scores give, if one was asked for.
+        probability: from such scores; None where the parameters want none.
     """
     folder.mkdir(parents=True, exist_ok=True)
     detector = inspector.detector
     tiling = None if inspector.tiles is None else inspector.tiles.tiling
-    height, width = inspector.seen_size
+    height, width = inspector.input_size
     state = {name: tensor.contiguous() for name, tensor in detector.state_dict().items()}
     save_file(state, folder / TENSORS)
-    facts = detector.facts()
-    for backbone in (module for module in detector.modules() if isinstance(module, Backbone)):
+    facts = detector.fit_facts()
+    for backbone in detector.backbones():
         facts |= backbone.facts
     content = {
         "schema": SCHEMA,
@@ -102,9 +102,11 @@ def load_model(folder: Path) -> Model:
     manifest = read_sealed(folder)
     try:
         described = manifest["detector"]
-        detector = build(DETECTORS[described["name"]], described["options"], where=f"{folder}: detector")
+        name = described["name"]
+        options = build(DETECTOR_OPTIONS[name], described["options"], where=f"{folder}: detector")
+        detector = make_detector(name, options)
         detector.restore(load_file(folder / TENSORS))
-        detector.require_fitted()  # a model of before may know less
+        detector.require_fitted()  # a model of an earlier version may lack buffers
         threshold = ThresholdRecord.from_dict(manifest["threshold"])
         probability = probability_in(manifest)
         rule = RegionRule.from_dict(manifest["regions"])
@@ -116,6 +118,6 @@ def load_model(folder: Path) -> Model:
 
 
 def bundle_facts(model: Model) -> dict[str, Any]:
-    """What the ONNX file and the bundle's manifest both say of the model."""
+    """The part of the model's manifest that the ONNX file and the bundle's manifest repeat."""
     kept = ("schema", "category", "detector", "preprocessing", "localises", "threshold", "probability", "regions")
     return {key: model.manifest[key] for key in (*kept, "data_fingerprint", "versions")}

@@ -1,40 +1,29 @@
-"""Tiles of an image that is too large to be seen at once: where they lie, and how their maps become one without seams.
+"""Tiles of an image that is too large for one pass: where they lie, and how their maps become one without seams.
 
 Every image is resized to one canvas, so that the tiles lie at fixed places and the exported graph has fixed shapes.
-A detector knows nothing of it: it sees each tile as an image of its own.
+A detector takes each tile as an image of its own.
 """
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from gonogo.detectors.anomaly_map import axis_matrix, smoothed
 from gonogo.errors import ConfigError
+from gonogo.model.fit_params import Tiling
 
-NEGLIGIBLE = 1e-6  # weight beside 1: what a tile says of its border counts only where no other tile looks
-
-
-@dataclass(frozen=True)
-class Tiling:
-    """The key `fit.tiling`: the canvas, and by how many of its pixels neighbouring tiles overlap at least."""
-
-    height: Annotated[int, Field(ge=1)]
-    width: Annotated[int, Field(ge=1)]
-    overlap: Annotated[int, Field(ge=0)]
+NEGLIGIBLE = 1e-6  # weight of a tile's border, which counts only where no other tile lies
 
 
 class Tiles(nn.Module):
     """The tiles of a canvas: squares of `image_size`, row by row from the top left.
 
     They begin at multiples of `stride`, where a convolutional backbone gives the features that it would give of the
-    whole canvas, but for what its padding does near a tile's border. The last ones reach over the canvas by less than
-    a stride; there they see it mirrored.
+    whole canvas, but for what its padding does near a tile's border. The last ones reach beyond the canvas by less
+    than a stride, where it is mirrored.
     """
 
     rows: Tensor
@@ -79,7 +68,7 @@ class Tiles(nn.Module):
     def __len__(self) -> int:
         return len(self.rows) * len(self.columns)
 
-    def of(self, canvas: Tensor, number: int) -> Tensor:
+    def tile(self, canvas: Tensor, number: int) -> Tensor:
         """Tile `number`, (n, 3, s, s), of canvases (n, 3, height, width)."""
         row, column = divmod(number, len(self.columns))
         return canvas.index_select(2, self.rows[row]).index_select(3, self.columns[column])
@@ -97,8 +86,8 @@ class Tiles(nn.Module):
         columns = _blending(self.column_starts, self.tiling.width, gw, *shared)
         return torch.from_numpy(rows) @ mosaic @ torch.from_numpy(columns).T
 
-    def pieced(self, grids: Tensor) -> Tensor:
-        """(n, ch, cw) of the canvases from grids (t, n, gh, gw) of their tiles, whose values no mean makes sense of.
+    def assembled(self, grids: Tensor) -> Tensor:
+        """(n, ch, cw) of the canvases from grids (t, n, gh, gw) of their tiles, whose values cannot be averaged.
 
         Cells as large as a tile's cover the canvas; each has the value of the tile in which its centre lies deepest.
         """

@@ -5,35 +5,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from gonogo.evaluation.accuracy.summary import HEADLINES
+from gonogo.evaluation.metric_table import metric_of
 from gonogo.evaluation.tables import difference, readable
-
-# Metrics beside the headlines of the summary, and whether more is better; any other one is a fact without a direction.
-MORE_IS_BETTER = {
-    **HEADLINES,
-    "certified": True,
-    "more_groups_needed": False,
-    "n_beyond_tolerance": False,
-    "n_false_alarms": False,
-    "n_flips": False,
-    "n_misses": False,
-    "passed": True,
-    "rank_agreement": True,
-    "worst_false_alarm_rate": False,
-    "worst_recall": True,
-    "best_images_per_second": True,
-    "cold_start_ms": False,
-    "decode_p50_ms": False,
-    "images_per_second": True,
-    "mean_ms": False,
-    "model_p50_ms": False,
-    "p50_ms": False,
-    "p95_ms": False,
-    "peak_memory_mb": False,
-    "regions_p50_ms": False,
-    "rest_p50_ms": False,
-    "times_roofline": False,
-}
 
 BETTER, WORSE, CHANGED, NEW, GONE, UNCHANGED = "better", "worse", "changed", "new", "gone", "unchanged"
 MARKS = {BETTER: "better", WORSE: "**worse**"}
@@ -42,8 +15,8 @@ Diff = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
-class Change:
-    """One value before and after. `file` is the metrics or params file that holds it."""
+class MetricChange:
+    """One value of a metric or a parameter, before and after. `file` is the metrics or params file that holds it."""
 
     file: str
     name: str
@@ -68,10 +41,10 @@ class Change:
             return UNCHANGED
         if self.old is None or self.new is None:
             return NEW if self.old is None else GONE
-        more_is_better = MORE_IS_BETTER.get(self.name.removesuffix(".mean").removesuffix(".worst"))
-        if more_is_better is None or isinstance(self.old, str) or isinstance(self.new, str):
+        metric = metric_of(self.name)
+        if metric is None or metric.better is None or isinstance(self.old, str) or isinstance(self.new, str):
             return CHANGED
-        return BETTER if (self.new > self.old) is more_is_better else WORSE
+        return BETTER if (self.new > self.old) is (metric.better == "more") else WORSE
 
     @property
     def cells(self) -> list[str]:
@@ -80,11 +53,15 @@ class Change:
         return [readable(self.old), readable(self.new), difference(self.old, self.new), mark]
 
 
-def changes_in(diff: Diff) -> list[Change]:
-    """Every value of a diff as DVC prints it, sorted by file and name, unless it has no value on either side."""
+def changes_in(diff: Diff) -> list[MetricChange]:
+    """Every value of a diff, sorted by file and name, unless it has no value on either side.
+
+    Args:
+        diff: by file and name, the values `old` and `new`, as `dvc params diff --json` prints them.
+    """
     return sorted(
         (
-            Change(file, name, value.get("old"), value.get("new"))
+            MetricChange(file, name, value.get("old"), value.get("new"))
             for file, values in diff.items()
             for name, value in values.items()
             if value.get("old") is not None or value.get("new") is not None

@@ -18,9 +18,9 @@ from gonogo.reports.pages import text_of
 START = ("constraints.txt", "dvc.yaml", "params.yaml", "tolerances.yaml", "stages/*.py", "recipes/*.yaml")
 START_HIDDEN = (".gitignore", ".dvcignore", ".gitattributes", ".dvc/config", ".dvc/plots/*")
 HEADER = """\
-# prepare -> fit -> evaluate -> export -> parity -> robustness, bench for each category, then one router, one summary.
-# Every path of the project stands here, every number in params.yaml. constraints.txt names the gonogo that results are
-# made with: change it there when you install another, and DVC makes them anew.
+# code -> prepare -> fit -> evaluate -> export -> parity -> robustness, bench, report for every category; then router,
+# summary. Every path of the project stands here, every number in params.yaml. constraints.txt names the gonogo that
+# results are made with: change it there when you install another one, and DVC runs the stages whose code differs.
 """
 
 HISTORY = (
@@ -122,10 +122,8 @@ def _asked(folder: Path, *words: str) -> str | None:
 
 
 def _pipeline(text: str, found: Sequence[Category]) -> str:
-    """dvc.yaml without the library's files, which a project has installed, and with the categories' gauges."""
-    stages = re.sub(
-        r"^      - src/gonogo/\S+\n", "", text[text.index("vars:") : text.index("\nartifacts:")], flags=re.M
-    )
+    """dvc.yaml without the library's folder, which a project has installed, and with the categories' gauges."""
+    stages = text[text.index("vars:") : text.index("\nartifacts:")].replace("      - src/gonogo\n", "")
     model = 'type: model, desc: "ONNX gauge, proven by the parity stage"'
     gauges = "".join(f"  gauge-{one.name}: {{path: bundles/{one.name}, {model}}}\n" for one in found)
     return f"{HEADER}{stages}\nartifacts:\n{gauges}"
@@ -133,8 +131,9 @@ def _pipeline(text: str, found: Sequence[Category]) -> str:
 
 def _params(text: str, raw: str, found: Sequence[Category]) -> str:
     """params.yaml for these images and categories. The first one's source is the section's, and others override it."""
-    text = re.sub(r"^categories: .*", f"categories: [{', '.join(one.name for one in found)}]", text, flags=re.M)
-    text = re.sub(r"^raw: .*", f"raw: {json.dumps(raw)}", text, flags=re.M)
+    names = "".join(f"- {json.dumps(one.name, ensure_ascii=False)}\n" for one in found)
+    text = re.sub(r"^categories:\n(?:- .*\n)+", lambda _: f"categories:\n{names}", text, flags=re.M)
+    text = re.sub(r"^raw: \S+", lambda _: f"raw: {json.dumps(raw, ensure_ascii=False)}", text, flags=re.M)
     text = re.sub(r"(?<=^  source: ).*?(?= *#)", lambda was: found[0].source.ljust(len(was[0])), text, flags=re.M)
     text = re.sub(r"^  window: .*\n", "", text, flags=re.M)
     overrides = []

@@ -3,19 +3,18 @@
 import copy
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.representer import RoundTripRepresenter
 
 from gonogo.errors import ConfigError
+from gonogo.model.fit_params import FitParams
 from gonogo.params import VARIANT_KEYS, Params, Section, read_yaml
-from gonogo.project.catalogue import fields_of
 
 SECTIONS = ("fit", "calibrate", "regions")
-SHARED = set(fields_of("gonogo.model.fit", "FitParams"))  # of `fit`, whatever the detector
+SHARED = {field.name for field in fields(FitParams)}  # of `fit`, whatever the detector
 ABSENT: Any = object()
 
 
@@ -54,13 +53,6 @@ class Change:
         return f"{'+' if self.old is ABSENT else ''}{key}={_as_option(self.new)}"
 
 
-class _Representer(RoundTripRepresenter):
-    """Writes null as it stands in the file, where ruamel.yaml would leave nothing."""
-
-
-_Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
-
-
 def recipe_names(folder: Path) -> list[str]:
     """The recipes in `folder`: one per YAML file, by its stem."""
     return sorted(path.stem for path in folder.glob("*.yaml"))
@@ -94,10 +86,9 @@ def changes(params: Path, recipe: Recipe, category: str | None = None) -> list[C
     Raises:
         ConfigError: the category is unknown, or the result is not valid for a category; the message names the key.
     """
-    from gonogo.calibration.regions import RegionParams
+    from gonogo.calibration.regions import RegionParams  # where they are used: recipes are listed without scipy
     from gonogo.calibration.threshold import CalibrateParams
-    from gonogo.detectors import DETECTORS  # where it is used: recipes are listed without torch
-    from gonogo.model.fit import FitParams
+    from gonogo.detectors.options import DETECTOR_OPTIONS
 
     before = read_yaml(params)
     after = copy.deepcopy(before)
@@ -113,7 +104,7 @@ def changes(params: Path, recipe: Recipe, category: str | None = None) -> list[C
         target[name] = {**standing, **values}
     for known in after["categories"]:
         checked = Params(params, known, content=after)
-        checked.variant("fit", DETECTORS, FitParams)
+        checked.variant("fit", DETECTOR_OPTIONS, FitParams)
         checked.values("calibrate", CalibrateParams)
         checked.values("regions", RegionParams)
     return list(differences(before, after))
@@ -124,7 +115,6 @@ def write_changes(params: Path, made: list[Change]) -> None:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 120
-    yaml.Representer = _Representer
     document = yaml.load(params.read_text(encoding="utf-8"))
     for change in made:
         place = document

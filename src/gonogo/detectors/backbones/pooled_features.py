@@ -1,21 +1,19 @@
 """One row per image, for detectors that know rows, not images: pooled backbone features, or the pixels themselves."""
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Literal
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor, nn
 
 from gonogo.compute.progress import Progress
 from gonogo.detectors.backbones.backbone import Backbone
+from gonogo.detectors.backbones.weights import weights_fact
+from gonogo.detectors.options import RowOptions
 from gonogo.detectors.parts import PartState, map_parts
 from gonogo.detectors.training.forecast import Forecast, probe_images
-from gonogo.errors import ConfigError, DataError
+from gonogo.errors import DataError
 
-Kind = Literal["backbone", "pixels"]
 Work = Callable[[int, int], float]
-LARGEST_PIXELS = 32  # 3,072 dimensions; a covariance of them takes seconds to factor and 38 MB to keep
-SMALLEST_FOR_BACKBONE = 32
 
 
 class PooledFeatures(nn.Module):
@@ -27,37 +25,13 @@ class PooledFeatures(nn.Module):
     Detection" (ICPR), section III, which scores each layer alone and adds the scores up.
     """
 
-    def __init__(
-        self,
-        kind: Kind,
-        *,
-        backbone: str,
-        layers: Sequence[int],
-        weights: str,
-        weights_sha256: str | None,
-        image_size: int,
-    ) -> None:
-        """The others as in `Backbone`; with `kind` pixels there is none.
-
-        A detector's `features` is this kind: backbone, the pooled channels of `layers`, or pixels, the resized image;
-        `backbone` is timm's name.
-
-        Raises:
-            ConfigError: the image is too large for pixels or too small for a backbone.
-        """
+    def __init__(self, options: RowOptions) -> None:
+        """Build the backbone's architecture, unless the rows are pixels."""
         super().__init__()
-        if kind == "pixels" and image_size > LARGEST_PIXELS:
-            raise ConfigError(
-                f"fit.image_size is {image_size}, {3 * image_size**2:,} dimensions with fit.features: pixels; "
-                f"choose at most {LARGEST_PIXELS}"
-            )
-        if kind == "backbone" and image_size < SMALLEST_FOR_BACKBONE:
-            raise ConfigError(
-                f"fit.image_size is {image_size}; a backbone sees at least {SMALLEST_FOR_BACKBONE}, "
-                "smaller images go with fit.features: pixels"
-            )
-        self.kind, self.weights, self.weights_sha256 = kind, weights, weights_sha256
-        self.backbone = Backbone(backbone, layers, image_size) if kind == "backbone" else None
+        self.options = options
+        self.backbone: Backbone | None = None
+        if options.features == "backbone":
+            self.backbone = Backbone(options.backbone, options.layers, options.image_size)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(n, d) of pixels (n, 3, s, s) in [0, 255]."""
@@ -67,13 +41,11 @@ class PooledFeatures(nn.Module):
 
     @torch.no_grad()
     def fit_rows(self, batches: Collection[Tensor], *, detector: str, progress: Progress) -> Tensor:
-        """(n, d) of all fit images, on the CPU, after loading the backbone's weights.
+        """(n, d) of all fit images, on the CPU, by the weights that the backbone has.
 
         Raises:
             DataError: fewer than 2 images; `detector` is the name that the message gives.
         """
-        if self.backbone is not None:
-            self.backbone.load(self.weights, self.weights_sha256)
         rows = [found["rows"] for found in map_parts(batches, self._rows, progress) if found]
         n = sum(len(some) for some in rows)
         if n < 2:
@@ -89,18 +61,17 @@ class PooledFeatures(nn.Module):
         return {"rows": torch.stack(rows)} if rows else {}
 
     def forecast(self, batches: Collection[Tensor], *, copies: float, work: Work | None = None) -> Forecast:
-        """What a fit takes that holds so many `copies` of all rows in single precision at its peak.
+        """The forecast of a fit that holds so many `copies` of all rows in single precision at its peak.
 
-        `work` gives the seconds of what comes after the rows, from their number and dimensions.
+        `work` gives the seconds of the computation after the rows, from their number and dimensions.
         """
-        tried = probe_images(batches, self)
-        n, d = tried.n_batches * tried.shape[0], tried.shape[1]
-        seconds = tried.all_seconds + (work(n, d) if work else 0)
+        probe = probe_images(batches, self)
+        n, d = probe.n_batches * probe.shape[0], probe.shape[1]
+        seconds = probe.all_seconds + (work(n, d) if work else 0)
         return Forecast(int(copies * 4 * n * d), seconds, f"{n:,} rows of {d:,} numbers")
 
-    def facts(self) -> dict[str, str | int | float]:
-        """Where the rows come from."""
+    def fit_facts(self) -> dict[str, str | int | float]:
+        """The kind of the rows, and which weights they come from."""
         if self.backbone is None:
             return {"features": "pixels"}
-        known = self.weights in ("pretrained", "random")
-        return {"features": "backbone", "weights": self.weights if known else "file"}
+        return {"features": "backbone", "weights": weights_fact(self.options.weights)}

@@ -15,20 +15,19 @@ import math
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
-from gonogo.compute.progress import Progress, no_progress
 from gonogo.compute.read_ahead import read_ahead
 from gonogo.detectors.anomaly_map import positive, resize
-from gonogo.detectors.contract import Detector
+from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
 from gonogo.detectors.efficientad.autoencoder import Autoencoder
-from gonogo.detectors.efficientad.pdn import MARGIN, N_CHANNELS, PDN, Size, channel_moments
+from gonogo.detectors.efficientad.pdn import MARGIN, N_CHANNELS, PDN, channel_moments
+from gonogo.detectors.options import EfficientADOptions
 from gonogo.detectors.training.forecast import MB, Forecast, probe_images
 from gonogo.detectors.training.image_folder import ImageFolder, in_grey, luminance
 from gonogo.detectors.training.training import Schedule, Training, hold_out, shuffled_passes
@@ -37,7 +36,7 @@ from gonogo.errors import ConfigError, DataError, WeightsError
 P_HARD = 0.999  # the share of a difference's elements that are not mined
 Q_A, Q_B = 0.9, 0.995  # quantiles of good maps that become 0 and 0.1
 WEIGHT_DECAY = 1e-5
-WORK_BYTES = 60_000_000  # that convolutions on a CPU work in, for the forecast
+WORK_BYTES = 60_000_000  # work space of convolutions on a CPU, for the forecast
 
 
 class EfficientAD(Detector):
@@ -53,80 +52,39 @@ class EfficientAD(Detector):
     best_epoch_: Tensor
     n_penalty_images_: Tensor
 
-    def __init__(
-        self,
-        *,
-        teacher: str | None = None,
-        teacher_sha256: str | None = None,
-        size: Size = "small",
-        image_size: Annotated[int, Field(ge=48, multiple_of=16)] = 256,
-        penalty_folder: str | None = None,
-        steps: Annotated[int, Field(ge=1)] = 70_000,
-        epoch_steps: Annotated[int, Field(ge=1)] = 1000,
-        lr: Annotated[float, Field(gt=0)] = 1e-4,
-        held_out_share: Annotated[float, Field(gt=0, lt=1)] = 0.1,
-        patience: Annotated[int, Field(ge=0)] = 0,
-        checkpoint_every: Annotated[int, Field(ge=1)] = 1,
-        smoothing: Annotated[float, Field(ge=0)] = 0.0,
-    ) -> None:
-        """Build the architecture; `fit` loads the teacher and trains the rest, a saved model brings them all.
-
-        Args:
-            teacher: path of the teacher's state dict, as in `PDN.load`: the published file, or one that
-                `gonogo distill` wrote. "random", on purpose, for tests and measurements of speed.
-            teacher_sha256: of that file; required with a path.
-            size: of teacher and student, "small" for EfficientAD-S, "medium" for EfficientAD-M, "tiny", which is not
-                the paper's, for a CPU; see `PDN`.
-            image_size: pixels are resized to (image_size, image_size), a multiple of 16.
-            penalty_folder: any images that show something else than the parts, ImageNet's in the paper; the student
-                must be silent on them. None: no penalty term.
-            steps: of one image each.
-            epoch_steps: steps between two points of the live curve.
-            lr: Adam's rate; a tenth of it after 95 % of `steps`.
-            held_out_share: of the fit images; they are not trained on and give the quantiles.
-            patience: stop after so many epochs without a lower loss on the held-out images, and keep the best; 0
-                trains all of them and keeps the last, as in the paper.
-            checkpoint_every: epochs between two checkpoints.
-            smoothing: Gaussian sigma of the map, in pixels at `image_size`; none in the paper.
-        """
+    def __init__(self, options: EfficientADOptions) -> None:
+        """Build the architecture; `fit` loads the teacher and trains the rest, a saved model brings them all."""
         super().__init__()
-        self.teacher_file = teacher
-        self.teacher_sha256 = teacher_sha256
-        self.image_size = image_size
-        self.smoothing = smoothing
-        self.size: Size = size
-        self.penalty_folder = penalty_folder
-        self.steps = steps
-        self.epoch_steps = epoch_steps
-        self.lr = lr
-        self.held_out_share = held_out_share
-        epochs = -(-steps // epoch_steps)
-        self.schedule = Schedule(epochs, patience, checkpoint_every, keep_last=patience == 0)
-        self.teacher = PDN(size, N_CHANNELS, seed=0)
+        self.options: EfficientADOptions = options
+        self.image_size = options.image_size
+        self.smoothing = options.smoothing
+        epochs = -(-options.steps // options.epoch_steps)
+        self.schedule = Schedule(epochs, options.patience, options.checkpoint_every, keep_last=options.patience == 0)
+        self.teacher = PDN(options.size, N_CHANNELS, seed=0)
         self._make_learners(seed=0)
         self.eval().requires_grad_(False)
-        self._forget()
+        self._clear_learned()
 
-    def _forget(self) -> None:
+    def _clear_learned(self) -> None:
         for name in ("channel_mean_", "channel_std_", "quantiles_", "best_epoch_", "n_penalty_images_"):
             self.register_buffer(name, None)
 
     def _make_learners(self, seed: int) -> None:
         device = self.teacher.scale.mean.device
-        self.student = PDN(self.size, 2 * N_CHANNELS, seed=seed).to(device)
+        self.student = PDN(self.options.size, 2 * N_CHANNELS, seed=seed).to(device)
         self.autoencoder = Autoencoder(N_CHANNELS, self.image_size, seed=seed).to(device)
 
-    def fit(self, batches: Collection[Tensor], *, seed: int, progress: Progress = no_progress) -> Self:
-        self._forget()  # a fit that is killed leaves nothing that scores, not even what an earlier one learned
+    def fit(self, batches: Collection[Tensor], *, seed: int, context: FitContext = NO_LIMITS) -> Self:
+        self._clear_learned()  # a fit that is interrupted leaves a detector that is not fitted, not the earlier fit
         penalty = self._penalty_images()
         self._load_teacher()
-        images = self._images_of(batches, progress)
-        chosen, held_out = hold_out(len(images), self.held_out_share, seed=seed)
+        images = self._images_of(batches, context)
+        chosen, held_out = hold_out(len(images), self.options.held_out_share, seed=seed)
         self._make_learners(seed)
-        mean, std = channel_moments(self.teacher(self._there(images, position)) for position in chosen.tolist())
-        best_epoch = self._train(images, chosen, held_out, penalty, (mean, std), seed, progress)
+        mean, std = channel_moments(self.teacher(self._on_device(images, position)) for position in chosen.tolist())
+        best_epoch = self._train(images, chosen, held_out, penalty, (mean, std), seed, context)
         self.eval().requires_grad_(False)
-        self.learn(
+        self.set_learned(
             channel_mean_=mean,
             channel_std_=std,
             quantiles_=self._quantiles_of(images, held_out, (mean, std)),
@@ -136,27 +94,27 @@ class EfficientAD(Detector):
         return self
 
     def _penalty_images(self) -> ImageFolder | None:
-        if self.penalty_folder is None:
+        if self.options.penalty_folder is None:
             return None
-        return ImageFolder(Path(self.penalty_folder), option="fit.penalty_folder")
+        return ImageFolder(Path(self.options.penalty_folder), option="fit.penalty_folder")
 
     def _load_teacher(self) -> None:
-        if self.teacher_file is None:
+        if self.options.teacher is None:
             raise WeightsError(
                 "fit.teacher is not set, and EfficientAD learns from a teacher. Set fit.teacher to the published "
                 "pretrained_teacher_small.pth or _medium.pth (anomalib, release efficientad_pretrained_weights; or "
                 "models/ of nelson1425/EfficientAD) and fit.teacher_sha256 to its SHA-256; or distil one from images "
-                f"of yours with `gonogo distill FOLDER --size {self.size}`, which prints both; or set "
+                f"of yours with `gonogo distill FOLDER --size {self.options.size}`, which prints both; or set "
                 "fit.teacher: random on purpose"
             )
-        if self.teacher_file == "random":
-            self.teacher = PDN(self.size, N_CHANNELS, seed=0).to(self.teacher.scale.mean.device)
+        if self.options.teacher == "random":
+            self.teacher = PDN(self.options.size, N_CHANNELS, seed=0).to(self.teacher.scale.mean.device)
         else:
-            self.teacher.load(Path(self.teacher_file), self.teacher_sha256, option="fit.teacher")
+            self.teacher.load(Path(self.options.teacher), self.options.teacher_sha256, option="fit.teacher")
 
-    def forecast(self, batches: Collection[Tensor]) -> Forecast:
-        tried = probe_images(batches, lambda batch: batch)
-        n_images, n_shown = tried.n_batches * tried.shape[0], 2 if self.penalty_folder is None else 3
+    def forecast(self, batches: Collection[Tensor], context: FitContext = NO_LIMITS) -> Forecast:
+        probe = probe_images(batches, lambda batch: batch)
+        n_images, n_shown = probe.n_batches * probe.shape[0], 2 if self.options.penalty_folder is None else 3
         with torch.inference_mode():
             image = torch.zeros(1, 3, self.image_size, self.image_size, device=self.teacher.scale.mean.device)
             seconds = [_seconds(self.teacher, image), _seconds(self.student, image), _seconds(self.autoencoder, image)]
@@ -165,15 +123,15 @@ class EfficientAD(Detector):
                 x = layer(x)
                 held += x.nbytes
         weights = 4 * sum(each.numel() for part in (self.student, self.autoencoder) for each in part.parameters())
-        step = 2 * seconds[0] + 3 * (n_shown * seconds[1] + seconds[2])  # there and back
-        held_out = self.schedule.epochs * self.held_out_share * n_images * (2 * sum(seconds[:2]) + seconds[2])
+        step = 2 * seconds[0] + 3 * (n_shown * seconds[1] + seconds[2])  # forward and backward
+        held_out = self.schedule.epochs * self.options.held_out_share * n_images * (2 * sum(seconds[:2]) + seconds[2])
         return Forecast(
-            4 * n_images * math.prod(tried.shape[1:]) + 5 * weights + 2 * n_shown * held + WORK_BYTES,
-            tried.all_seconds + n_images * seconds[0] + self.steps * step + held_out,
-            f"the pixels of {n_images:,} images, {self.steps:,} steps",
+            4 * n_images * math.prod(probe.shape[1:]) + 5 * weights + 2 * n_shown * held + WORK_BYTES,
+            probe.all_seconds + n_images * seconds[0] + self.options.steps * step + held_out,
+            f"the pixels of {n_images:,} images, {self.options.steps:,} steps",
         )
 
-    def _images_of(self, batches: Collection[Tensor], progress: Progress) -> Tensor:
+    def _images_of(self, batches: Collection[Tensor], context: FitContext) -> Tensor:
         """(n, 3, s, s) on the CPU: all fit images.
 
         Raises:
@@ -184,20 +142,20 @@ class EfficientAD(Detector):
         for number, batch in enumerate(batches, start=1):
             if number == 1:
                 need = len(batches) * batch.nbytes
-                if self.room is not None and need > self.room:
+                if context.room is not None and need > context.room:
                     raise ConfigError(
-                        f"fit.memory_budget_mb leaves {self.room / MB:,.1f} MB; the pixels of {len(batches)} fit "
+                        f"fit.memory_budget_mb leaves {context.room / MB:,.1f} MB; the pixels of {len(batches)} fit "
                         f"images need {need / MB:,.1f} MB. Give it more, or take fewer images, a smaller "
                         "fit.image_size"
                     )
                 images = torch.empty(len(batches) * len(batch), *batch.shape[1:])
             images[n_images : n_images + len(batch)] = batch
             n_images += len(batch)
-            progress("images", number, len(batches), {})
+            context.progress("images", number, len(batches), {})
         return images[:n_images]
 
-    def _there(self, images: Tensor, position: int) -> Tensor:
-        """(1, 3, s, s): one of the images, where the networks are."""
+    def _on_device(self, images: Tensor, position: int) -> Tensor:
+        """(1, 3, s, s): one of the images, on the device of the networks."""
         return images[position : position + 1].to(self.teacher.scale.mean.device)
 
     def _train(
@@ -208,23 +166,23 @@ class EfficientAD(Detector):
         penalty: ImageFolder | None,
         moments: tuple[Tensor, Tensor],
         seed: int,
-        progress: Progress,
+        context: FitContext,
     ) -> int:
-        """Train student and autoencoder; the number of the epoch that was kept."""
+        """Train student and autoencoder; returns the number of the epoch that is kept."""
         learners = nn.ModuleDict({"student": self.student, "autoencoder": self.autoencoder}).requires_grad_(True)
-        optimizer = torch.optim.Adam(learners.parameters(), lr=self.lr, weight_decay=WEIGHT_DECAY)
+        optimizer = torch.optim.Adam(learners.parameters(), lr=self.options.lr, weight_decay=WEIGHT_DECAY)
         training = Training(learners, optimizer, torch.Generator().manual_seed(seed))
 
         def epoch(number: int) -> dict[str, float]:
-            first = number * self.epoch_steps
-            n_steps = min(self.epoch_steps, self.steps - first)
+            first = number * self.options.epoch_steps
+            n_steps = min(self.options.epoch_steps, self.options.steps - first)
             drawn = chosen[shuffled_passes(len(chosen), n_steps, training.generator)]
             others = self._penalties(penalty, n_steps, training.generator)
             totals: dict[str, Tensor] = {}
             for step, (position, other) in enumerate(zip(drawn.tolist(), others, strict=True), start=first):
                 for group in optimizer.param_groups:
-                    group["lr"] = self.lr if step < int(0.95 * self.steps) else 0.1 * self.lr
-                losses = self._losses(self._there(images, position), other, moments, training.generator)
+                    group["lr"] = self.options.lr if step < int(0.95 * self.options.steps) else 0.1 * self.options.lr
+                losses = self._losses(self._on_device(images, position), other, moments, training.generator)
                 optimizer.zero_grad()
                 torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
@@ -233,13 +191,15 @@ class EfficientAD(Detector):
 
         @torch.inference_mode()
         def held_out_loss() -> float:
-            each = (self._losses(self._there(images, position), None, moments, None) for position in held_out.tolist())
+            each = (
+                self._losses(self._on_device(images, position), None, moments, None) for position in held_out.tolist()
+            )
             return sum(sum(loss.item() for loss in losses.values()) for losses in each) / len(held_out)
 
-        checkpoints = self.checkpoints
+        checkpoints = context.checkpoints
         if checkpoints is not None and penalty is not None:
-            checkpoints = checkpoints.knowing(penalty_images=penalty.fingerprint())
-        training.run(epoch, held_out_loss, self.schedule, checkpoints=checkpoints, progress=progress)
+            checkpoints = checkpoints.with_origin(penalty_images=penalty.fingerprint())
+        training.run(epoch, held_out_loss, self.schedule, checkpoints=checkpoints, progress=context.progress)
         return training.best_epoch
 
     def _penalties(
@@ -291,13 +251,13 @@ class EfficientAD(Detector):
         Raises:
             DataError: they do not differ.
         """
-        pairs = [self._maps(self._there(images, position), *moments) for position in held_out.tolist()]
+        pairs = [self._maps(self._on_device(images, position), *moments) for position in held_out.tolist()]
         maps = [torch.cat(each).cpu().numpy() for each in zip(*pairs, strict=True)]
         quantiles = np.array([np.quantile(each, [Q_A, Q_B]) for each in maps], dtype=np.float32)
         if not (quantiles[:, 1] > quantiles[:, 0]).all():
             raise DataError(
                 f"on the held-out fit images, quantiles {Q_A} and {Q_B} of a map are the same ({quantiles.tolist()}), "
-                "so that it has no scale; are these images empty?"
+                "so that it has no scale; are these images uniform?"
             )
         return torch.from_numpy(quantiles).to(self.teacher.scale.mean.device)
 
@@ -323,10 +283,10 @@ class EfficientAD(Detector):
         combined = 0.5 * to_teacher + 0.5 * to_autoencoder
         return positive(combined.amax(dim=(1, 2))), positive(F.pad(combined, [MARGIN] * 4))
 
-    def facts(self) -> dict[str, str | int | float]:
+    def fit_facts(self) -> dict[str, str | int | float]:
         self.require_fitted()
         return {
-            "teacher": "random" if self.teacher_file == "random" else "file",
+            "teacher": "random" if self.options.teacher == "random" else "file",
             "best_epoch": int(self.best_epoch_),
             "penalty_images": int(self.n_penalty_images_),
         }
@@ -337,7 +297,7 @@ def _seconds(network: nn.Module, image: Tensor) -> float:
     times = []
     for _ in range(2):
         start = time.perf_counter()
-        float(network(image).sum())  # a GPU answers when it is done
+        float(network(image).sum())  # reading the value waits for a GPU
         times.append(time.perf_counter() - start)
     return times[-1]
 

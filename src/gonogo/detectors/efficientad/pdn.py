@@ -8,7 +8,7 @@ with a quarter of its hidden channels, for machines without a GPU; it takes a fi
 import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -16,9 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gonogo.detectors.backbones.backbone import verified
+from gonogo.detectors.options import PDNSize
 from gonogo.errors import WeightsError
-
-Size = Literal["small", "medium", "tiny"]
 
 N_CHANNELS = 384  # of a teacher; a student has as many again for the autoencoder's output
 MARGIN = 4  # cells that the grid lacks at each side, compared with one cell per 4 pixels, without padding
@@ -43,7 +42,7 @@ class ImageNetScale(nn.Module):
 class PDN(nn.Module):
     """PDN-S or PDN-M: (n, 3, s, s) pixels in [0, 255] to (n, d, s/4 - 8, s/4 - 8), or (n, d, s/4, s/4) with padding."""
 
-    def __init__(self, size: Size, n_channels: int, *, seed: int, padding: bool = False) -> None:
+    def __init__(self, size: PDNSize, n_channels: int, *, seed: int, padding: bool = False) -> None:
         """Make one with random weights.
 
         Args:
@@ -109,7 +108,7 @@ def channel_moments(features: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     return mean.float()[:, None, None], torch.where(std > 0, std, 1.0)[:, None, None]
 
 
-def _layers(size: Size, n_channels: int, pad: int) -> list[nn.Module]:
+def _layers(size: PDNSize, n_channels: int, pad: int) -> list[nn.Module]:
     def pooled(n_in: int, n_out: int) -> list[nn.Module]:
         return [nn.Conv2d(n_in, n_out, 4, padding=3 * pad), nn.ReLU(), nn.AvgPool2d(2, 2, padding=pad)]
 

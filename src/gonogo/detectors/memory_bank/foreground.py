@@ -60,7 +60,7 @@ class Foreground(NamedTuple):
         weights: Tensor = (features @ self.axis - low) / (high - low)
         return weights.clamp(0, 1)
 
-    def facts(self) -> dict[str, str | float]:
+    def fit_facts(self) -> dict[str, str | float]:
         """Whether the mask is used, by which numbers."""
         separability, centre, border = self.test.tolist()
         return {

@@ -1,38 +1,36 @@
-"""The patches of all fit images, or of more images than memory holds: each part that passes by leaves a few.
+"""The patches of all fit images, or of more images than memory holds: then some are selected from each part.
 
-Parts pass by one after the other in `PatchStream`; or others look at each of them, `leave` what they choose, and it is
-`merge_parts`.
+`PatchStream` takes one part after the other in this process. On a cluster, workers call `select_from_part` for each
+part, and `merge_parts` brings their selections together.
 
 Source: Malkomes et al. 2015, "Fast Distributed k-Center Clustering with Outliers on Massive Data" (NIPS), algorithm 1,
 with the parts one after the other: the greedy choice of k among the greedy choices of k from each part covers all
 patches within four times the least radius that any k centres have, where one greedy choice among all of them promises
-twice. Deviation: a part leaves fewer than k where memory asks for it, and that factor is then not promised. What
-always holds is the bound that is given with the result: no patch is farther from the last choice than the covering
-radius of the worst part and that of the last choice together.
+twice. Deviation: fewer than k are selected from a part where memory is short, and that factor is then not promised. The
+bound given with the result always holds: no patch is farther from the last selection than the largest covering radius
+of a part and that of the last selection together.
 """
 
 import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from gonogo.detectors.memory_bank.coreset import greedy_coreset
+from gonogo.detectors.options import ReductionKind
 from gonogo.detectors.parts import PartState
 from gonogo.errors import ConfigError, DataError
-
-ReductionKind = Literal["none", "random", "pca"]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How `n_select` of `n_patches` are chosen.
+    """How `n_select` of `n_patches` are selected.
 
-    part: patches that are held before some of them are chosen; None: all, and one exact choice.
-    keep: patches that each part leaves.
+    part: patches that are held before some of them are selected; None: all, and one exact selection.
+    keep: patches that are kept of each part.
     memory: bytes at the peak.
     """
 
@@ -44,25 +42,25 @@ class Plan:
 
     @property
     def n_parts(self) -> int:
-        """How many parts pass by; 1: there is one exact choice."""
+        """The number of parts; with 1 there is one exact selection."""
         return 1 if self.part is None else math.ceil(self.n_patches / self.part)
 
     @property
     def n_left(self) -> int:
-        """Patches among which the last choice is made."""
+        """The number of patches that the last selection is made from."""
         return self.n_patches if self.part is None else min(self.n_patches, self.n_parts * self.keep)
 
 
 def selection_bytes(n_patches: int, d: int) -> int:
-    """What choosing from (n, d) patches needs at its peak, themselves and the choice's centred copy included."""
+    """Memory that selecting from (n, d) patches needs at its peak, with the patches and the centred copy of them."""
     return n_patches * (8 * d + 64)
 
 
 def plan_patches(n_patches: int, d: int, n_select: int, room: int | None, *, d_in_parts: int) -> Plan | None:
     """The plan that keeps `room` bytes: all at once if it can, else in parts; None if neither can.
 
-    In parts, half of the room is for the part at hand and half for what earlier ones left, which may not be as many
-    as `n_select`: the plan then has fewer.
+    In parts, half of the room is for the current part and half for the patches kept of earlier ones. If those are fewer
+    than `n_select`, the plan selects fewer.
 
     Args:
         d: dimensions of a patch where all are held.
@@ -86,19 +84,20 @@ def plan_patches(n_patches: int, d: int, n_select: int, room: int | None, *, d_i
 
 
 def selection_seconds(plan: Plan, d: int) -> float:
-    """About what the plan's choices take on this machine, from a small one of patches of d dimensions."""
+    """An estimate of the plan's selections on this machine, from a small one of patches of d dimensions."""
     rows = torch.randn(1 << 14, d, generator=torch.Generator().manual_seed(0))
     n_select = 1 << 8
     start = time.perf_counter()
     greedy_coreset(rows, n_select)
-    seconds = (time.perf_counter() - start) / (len(rows) * n_select)  # of looking at one distance
+    seconds = (time.perf_counter() - start) / (len(rows) * n_select)  # for one distance
     in_parts = 0 if plan.part is None else plan.n_patches * plan.keep
     return seconds * (in_parts + plan.n_left * plan.n_select)
 
 
 @dataclass(frozen=True)
 class Reduction:
-    """What patches go through before the bank: nothing, a Gaussian projection by `seed`, or principal components."""
+    """How patches are reduced before the bank: not at all, by a Gaussian projection drawn by `seed`, or to principal
+    components."""
 
     kind: ReductionKind
     dims: int | None
@@ -127,12 +126,12 @@ class Reduction:
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What is left of the patches that passed by.
+class BankCandidates:
+    """The patches that the memory bank is selected from.
 
     patches: (n, d) float32, less `mean`, and reduced.
     numbers: (n,) int64, of each among all patches of all images, counted from 0; p of them are of one image.
-    mean: (d_before,), near the patches' mean; it is exactly that where all were held.
+    mean: (d_before,), near the mean of all patches, and exactly that where all were held.
     projection: (d_before, d); None without a reduction.
     radius: the largest covering radius of a part, in the unit of `patches`; None where all were held.
     """
@@ -145,9 +144,9 @@ class Taken:
 
 
 def select_from_part(patches: Tensor, numbers: Tensor, reduction: Reduction, keep: int) -> PartState:
-    """What a part with patches (n, d), which have the numbers (n,), leaves: `keep` patches, and sums of all.
+    """Select `keep` of a part's patches (n, d), whose numbers are (n,); with them, sums over all patches of the part.
 
-    It needs nothing of other parts, so that patches are not centred; principal components are not known yet.
+    Nothing about other parts is known here, so that the patches are not centred and have no principal components yet.
     """
     n, d = patches.shape
     held = patches @ reduction.random(d).to(patches.device) if reduction.kind == "random" else patches
@@ -165,8 +164,8 @@ def select_from_part(patches: Tensor, numbers: Tensor, reduction: Reduction, kee
     return found | {"patches": held[indices], "numbers": numbers[indices], "radius": torch.tensor(radius)}
 
 
-def merge_parts(parts: Iterable[PartState], reduction: Reduction) -> tuple[Taken, int]:
-    """What is left of all parts, and of how many patches. The covering radius of the worst part is given with it.
+def merge_parts(parts: Iterable[PartState], reduction: Reduction) -> tuple[BankCandidates, int]:
+    """The patches selected from all parts, with the largest covering radius of a part; and the number of all patches.
 
     Source: Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance", equation 2.1, for the scatter.
     """
@@ -195,16 +194,16 @@ def merge_parts(parts: Iterable[PartState], reduction: Reduction) -> tuple[Taken
         projection = reduction.components(scatter, n)
         patches = patches @ projection
     numbers, radius = torch.cat([part["numbers"] for part in left]), max(float(part["radius"]) for part in left)
-    return Taken(patches, numbers, centre, projection, radius), n
+    return BankCandidates(patches, numbers, centre, projection, radius), n
 
 
 class PatchStream:
-    """Takes in every fit image's patches once, and holds what the plan lets it hold."""
+    """Takes in the patches of every fit image once, and holds no more of them than the plan allows."""
 
     def __init__(
         self, plan: Plan, first: Tensor, reduction: Reduction, on_part: Callable[[int, int, float], None]
     ) -> None:
-        """`first` are patches (b, p, d) that say how all are centred where not all are held.
+        """`first` are patches (b, p, d) whose mean centres all patches where not all are held.
 
         `on_part` is called with (parts done, parts, covering radius) after each part; never where all are held.
         """
@@ -217,14 +216,14 @@ class PatchStream:
         self._generator = torch.Generator().manual_seed(reduction.seed)
         self._mean: Tensor | None = None
         self._random: Tensor | None = None
-        if plan.part is not None:  # their own mean is known too late, and any centre changes no distance
+        if plan.part is not None:  # the mean of all is known too late, and no centre changes a distance
             self._mean = first.mean(dim=(0, 1))
             if reduction.kind == "random":
                 self._random = reduction.random(d).to(device)
             self._sum = torch.zeros(d, dtype=torch.float64, device=device)
             self._scatter = torch.zeros(d, d, dtype=torch.float64, device=device)
-        # One buffer for the part and one for what is left: hundreds of tensors would leave holes in the heap, and
-        # bringing them together would need their memory twice.
+        # One buffer for the part and one for the patches kept: hundreds of tensors would fragment the heap, and
+        # concatenating them would need their memory twice.
         rows, held = plan.part or plan.n_patches, d if self._random is None else self._random.shape[1]
         self._part = torch.empty(rows, held, device=device)
         self._numbers = torch.empty(rows, dtype=torch.int64)
@@ -241,21 +240,21 @@ class PatchStream:
         if wanted is not None:
             numbers, patches = numbers[wanted.flatten().cpu()], patches[wanted.flatten()]
         self.n_images += b
-        patches = self._prepared(patches)
-        if self.plan.part is None and self._filled + len(patches) > len(self._part):  # more than the plan knew of
+        patches = self._as_held(patches)
+        if self.plan.part is None and self._filled + len(patches) > len(self._part):  # more than the plan expected
             self._part = torch.cat([self._part[: self._filled], torch.empty_like(patches)])
             self._numbers = torch.cat([self._numbers[: self._filled], numbers])
         while len(patches):
             if self._filled == len(self._part):
-                self._reduce()
+                self._select()
             fits = min(len(patches), len(self._part) - self._filled)
             place = slice(self._filled, self._filled + fits)
             self._part[place], self._numbers[place] = patches[:fits], numbers[:fits]
             self._filled += fits
             patches, numbers = patches[fits:], numbers[fits:]
 
-    def finish(self) -> Taken:
-        """What is left; the stream holds nothing from here on."""
+    def finish(self) -> BankCandidates:
+        """The patches that are left to select from; the stream holds nothing afterwards."""
         if self._mean is None:
             patches, numbers = self._part[: self._filled], self._numbers[: self._filled]
             del self._part
@@ -266,8 +265,10 @@ class PatchStream:
                 projection = self.reduction.random(len(mean)).to(mean.device)
             elif self.reduction.kind == "pca":
                 projection = self.reduction.components(patches.T @ patches, len(patches))
-            return Taken(patches if projection is None else patches @ projection, numbers, mean, projection, None)
-        self._reduce()
+            return BankCandidates(
+                patches if projection is None else patches @ projection, numbers, mean, projection, None
+            )
+        self._select()
         del self._part
         patches, numbers = self._left[: self._n_left], self._left_numbers[: self._n_left]
         del self._left
@@ -276,10 +277,10 @@ class PatchStream:
             scatter = self._scatter - torch.outer(self._sum, self._sum) / self._n_patches
             projection = self.reduction.components(scatter, self._n_patches)
             patches = patches @ projection
-        return Taken(patches, numbers, self._mean, projection, self.radius)
+        return BankCandidates(patches, numbers, self._mean, projection, self.radius)
 
-    def _prepared(self, patches: Tensor) -> Tensor:
-        """As they are held: where that is not all of them, centred and, if it can be, reduced."""
+    def _as_held(self, patches: Tensor) -> Tensor:
+        """The patches as they are held: where not all are held, centred and, with a random reduction, reduced."""
         self._n_patches += len(patches)
         if self._mean is None:
             return patches
@@ -290,8 +291,8 @@ class PatchStream:
             self._scatter += precise.T @ precise
         return centred if self._random is None else centred @ self._random
 
-    def _reduce(self) -> None:
-        """Let the part leave a few of its patches."""
+    def _select(self) -> None:
+        """Select some of the part's patches and drop the others."""
         patches = self._part[: self._filled]
         first = int(torch.randint(len(patches), (), generator=self._generator))
         coreset = greedy_coreset(patches, min(self.plan.keep, len(patches)), first=first)
@@ -303,3 +304,13 @@ class PatchStream:
         self._n_parts += 1
         self.radius = max(self.radius, coreset.covering_radius)
         self._on_part(self._n_parts, max(self._n_parts, self.plan.n_parts), self.radius)
+
+
+def places_of(numbers: Tensor, n_cells: int) -> Tensor:
+    """(m, 2) int32: the numbers of the image and of the cell in it, from numbers (m,) among all patches."""
+    return torch.stack([numbers // n_cells, numbers % n_cells], dim=1).int()
+
+
+def from_other_images(places: Tensor, part_images: range) -> Tensor:
+    """(m,) bool: the entries with `places` (m, 2) that come from other images than `part_images`."""
+    return (places[:, 0] < part_images.start) | (places[:, 0] >= part_images.stop)

@@ -1,4 +1,4 @@
-"""Where a training leaves its state, so that a killed one goes on: tensors beside JSON, whole or absent, no pickle."""
+"""The saved state of a training, from which an interrupted one resumes: tensors beside JSON, without pickle."""
 
 import hashlib
 import json
@@ -17,34 +17,34 @@ from gonogo.files import SCHEMA, read_json, read_sealed, seal
 class Checkpoints:
     """The last state of one training, in a folder that holds at most one.
 
-    `made_from` is everything that the trained values depend on. A state that was made from anything else is never
-    taken up, and the next `save` replaces it.
+    `origin` is everything that the trained values depend on. A state with another origin is never loaded, and the next
+    `save` replaces it.
     """
 
-    def __init__(self, folder: Path, made_from: Mapping[str, Any]) -> None:
-        """`made_from` must be JSON: the data's fingerprint, options, seed, `code_fingerprint`, versions."""
+    def __init__(self, folder: Path, origin: Mapping[str, Any]) -> None:
+        """`origin` must be JSON: the data's fingerprint, options, seed, `code_fingerprint`, versions."""
         self.folder = folder
-        self.made_from = made_from
-        self.fingerprint = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+        self.origin = origin
+        self.fingerprint = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()
 
-    def knowing(self, **more: Any) -> "Checkpoints":
-        """Those in the same folder that were made from `more` too: what only the training itself knows."""
-        return Checkpoints(self.folder, {**self.made_from, **more})
+    def with_origin(self, **more: Any) -> "Checkpoints":
+        """Checkpoints in the same folder whose origin has `more` entries, which only the training itself knows."""
+        return Checkpoints(self.folder, {**self.origin, **more})
 
     def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Replace the last state. Killed at any moment, either the old or the new one is there, whole."""
+        """Replace the last state. If the process is killed at any moment, either the old or the new one is complete."""
         self.folder.mkdir(parents=True, exist_ok=True)
         old = set(self.folder.glob("*.safetensors"))
         number = 1 + max((int(path.stem) for path in old), default=0)
         new = self.folder / f"{number}.safetensors"
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, new)
         content = {"schema": SCHEMA, "fingerprint": self.fingerprint, "facts": dict(facts)}
-        seal(self.folder, content, [new.name])  # from here on the new state counts
+        seal(self.folder, content, [new.name])  # from here on `load` reads the new state
         for path in old:
             path.unlink()
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The tensors and facts of the last state; None if there is none of this fingerprint.
+        """The tensors and facts of the last state; None if there is none with this origin.
 
         Raises:
             IntegrityError: the state is not the one that was saved.
@@ -65,6 +65,6 @@ class Checkpoints:
         return tensors, body["facts"]
 
     def remove(self) -> None:
-        """Forget the state, once what was trained is saved elsewhere."""
+        """Remove the state, once the trained model is saved elsewhere."""
         if self.folder.exists():
             shutil.rmtree(self.folder)

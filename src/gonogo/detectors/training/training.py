@@ -1,4 +1,4 @@
-"""Epochs that report live, stop early by good images alone, and go on after a kill as if nothing had happened."""
+"""A training loop with live figures, early stopping by good images alone, and exact resumption from a checkpoint."""
 
 import math
 from collections.abc import Callable
@@ -32,10 +32,10 @@ class Schedule:
 
 @dataclass
 class Training:
-    """Everything that the rest of a training depends on: with the same state, the same rest.
+    """The state of a training: from the same state, the remaining epochs give the same bits.
 
-    `generator` must be the only source of randomness once the training runs. The optimizer's groups are not kept:
-    whoever makes the `Training` makes them, and sets rates by the number of the epoch alone.
+    `generator` must be the only source of randomness while the training runs. The optimizer's parameter groups are not
+    saved: the caller makes them, and sets their learning rates from the number of the epoch alone.
     """
 
     trained: nn.Module
@@ -56,20 +56,20 @@ class Training:
     ) -> None:
         """Train, and leave `trained` in the state of its best epoch.
 
-        On a GPU, convolutions are asked for the same bits each time; on a CPU they give them anyway.
+        On a GPU, deterministic convolutions are required; on a CPU they are deterministic anyway.
 
         Args:
             epoch: trains through epoch i, counted from 0, and returns the means of its losses.
             held_out_loss: of good images that `epoch` never sees; it must not draw from `generator`.
-            schedule: when to stop, and after how many epochs to leave a checkpoint.
-            checkpoints: None leaves none. The last state stays there until its owner removes it.
-            progress: is told the values of every epoch, those before a resumption too, so that a curve is whole.
+            schedule: when to stop, and after how many epochs to save a checkpoint.
+            checkpoints: None saves none. The last state stays until the caller removes it.
+            progress: called with the values of every epoch, also of those before a resumption.
 
         Raises:
             TrainingError: a loss is not finite.
         """
         if checkpoints is not None and (kept := checkpoints.load()) is not None:
-            self._take_up(*kept)
+            self._resume(*kept)
         for number in range(1, len(self.history)):
             progress("epochs", number, schedule.epochs, self.history[number - 1])
         if self.history:
@@ -120,7 +120,7 @@ class Training:
         tensors["generator"] = self.generator.get_state()
         return tensors, {"history": self.history, "best_epoch": self.best_epoch}
 
-    def _take_up(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    def _resume(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         self.history, self.best_epoch = facts["history"], facts["best_epoch"]
         self.trained.load_state_dict(_below("trained", tensors))
         self.best = _below("best", tensors)

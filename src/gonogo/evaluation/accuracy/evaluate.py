@@ -1,9 +1,8 @@
-"""What a fitted gauge achieves on the test images, on raw scores and at the original resolution."""
+"""The accuracy of a fitted gauge on the test images, on raw scores and at the original resolution."""
 
-from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
-from typing import Annotated, Any
+from dataclasses import asdict, dataclass
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
@@ -13,16 +12,13 @@ from gonogo.calibration.probability import ProbabilityRecord
 from gonogo.calibration.regions import RegionParams
 from gonogo.calibration.threshold import certify_like
 from gonogo.detectors.mean_image import MeanImage
+from gonogo.detectors.options import MeanImageOptions
 from gonogo.errors import DataError, UndefinedMetricError
-from gonogo.evaluation.accuracy.metrics import (
-    auroc,
-    binomial_interval,
-    bootstrap_intervals,
-    calibration_errors,
-    image_statistics,
-)
-from gonogo.evaluation.accuracy.pixel_metrics import MaskOverlap, PixelMetrics, PixelTally
+from gonogo.evaluation.accuracy.metrics import auroc, binomial_interval, calibration_errors, image_statistics
+from gonogo.evaluation.accuracy.pixel_metrics import MaskOverlap, PixelTally
+from gonogo.evaluation.accuracy.resampling import bootstrap_intervals, resampled_metrics
 from gonogo.evaluation.accuracy.synthetic import synthetic_auroc
+from gonogo.evaluation.metric_table import ACCURACY
 from gonogo.images.dataset import Dataset, Record
 from gonogo.model.fit_images import FitImages
 from gonogo.model.inspection import Inspection, inspect_calibrate, inspect_records
@@ -31,26 +27,32 @@ from gonogo.model.saved import Model
 
 Metrics = dict[str, float | int | str | bool]
 
-REGION_COLUMNS = ("image", "x", "y", "width", "height", "area", "centroid_x", "centroid_y", "peak", "mean")
-RANKING = ("image_auroc", "image_ap", "f1_oracle")  # say nothing where all scores are equal, though ties give a value
-OF_PIXELS = ("pixel_false_positive_rate", "seg_f1", *(field.name for field in fields(PixelMetrics)))
-WITH_INTERVAL = ("image_auroc", "image_ap", "false_alarm_rate", "recall")
-LESS_IS_BETTER = ("false_alarm_rate", "pixel_false_positive_rate")
-
 
 @dataclass(frozen=True)
 class EvaluateParams:
-    """The `evaluate` section."""
+    """The `evaluate` section.
+
+    Attributes:
+        n_resamples: of the bootstrap, over parts.
+        interval_confidence: of all intervals.
+        baseline_size: side of the mean good image, in pixels.
+    """
 
     n_resamples: Annotated[int, Field(ge=100)]
     interval_confidence: Annotated[float, Field(gt=0, lt=1)]
     baseline_size: Annotated[int, Field(ge=4)]
-    sheet_cases: Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The metrics file, and the inspections that it and the pictures are made from."""
+    """The metrics of a gauge, and the scores and regions that they were computed from.
+
+    Attributes:
+        metrics: the content of the metrics file.
+        calibrate, test: inspections of the calibrate and of the test images.
+        record: the gauge's threshold.
+        probability: from score to probability; None where the gauge states none.
+    """
 
     metrics: Metrics
     calibrate: Inspection
@@ -67,10 +69,10 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
     """Metrics of `model` on the test images, with intervals, and of the mean-image baseline beside them.
 
     A metric that has no value on these images, such as the recall where none is defective, is absent, and named under
-    `absent`; so is one of ranks where all scores are equal. Both thresholds, of scores and of pixels, are the model's
-    own, from calibrate images; nothing of the test set enters a score or a threshold. What lies outside a ROI counts as
-    passed, so that a defect there is missed. `synthetic_auroc` is of the calibrate images alone, and absent where they
-    were fitted on: a search may look at it.
+    `absent`; so is a metric of ranks where all scores are equal. Both thresholds, of scores and of pixels, are the
+    model's own, from calibrate images; nothing of the test set enters a score or a threshold. Pixels outside the ROI
+    count as passed, so that a defect there is missed. `synthetic_auroc` is computed from the calibrate images alone, so
+    that a search may use it; it is absent where the model was fitted on them.
 
     Raises:
         DataError: the model was fitted on other data, so that a test image may be one of its fit images.
@@ -83,26 +85,27 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
         )
     test_records = dataset.with_role("test")
     record = model.threshold
-    theirs = _baseline_metrics(model, dataset, params, seed)
-    pixels = _Pixels(dataset, model.rule.params)
-    test = inspect_records(model.inspector, dataset, test_records, rule=model.rule, look=pixels.look)
-    calibrate = _calibrated(model, dataset)
-    ours = _point_metrics(test, record.threshold)
+    baseline = _baseline_accuracy(model, dataset, params, seed)
+    pixels = _PixelAccuracy(dataset, model.rule.params)
+    test = inspect_records(model.inspector, dataset, test_records, rule=model.rule, look=pixels.add)
+    calibrate = _calibrate_inspection(model, dataset)
+    accuracy = _image_accuracy(test, record.threshold)
     if model.inspector.detector.localises:
-        ours |= pixels.metrics()
+        accuracy |= pixels.metrics()
     facts: Metrics = model.manifest["detector"]["facts"]
-    metrics: Metrics = {**facts, **ours}
-    missing = sorted({*image_statistics(0), *OF_PIXELS} - ours.keys())
-    if missing:
-        metrics["absent"] = ", ".join(missing)
-    for name in ours.keys() & theirs.keys():
-        metrics[f"{name}_baseline"] = theirs[name]
-        better, worse = (theirs, ours) if name in LESS_IS_BETTER else (ours, theirs)
-        metrics[f"{name}_lift"] = better[name] - worse[name]  # above 0 is better
-    for name, (low, high) in _intervals(test, ours, record.threshold, params, seed).items():
+    metrics: Metrics = {**facts, **accuracy}
+    absent = sorted(ACCURACY.keys() - accuracy.keys())
+    if absent:
+        metrics["absent"] = ", ".join(absent)
+    for name in accuracy.keys() & baseline.keys():
+        metrics[f"{name}_baseline"] = baseline[name]
+        ours, theirs = accuracy[name], baseline[name]  # a lift above 0 is better
+        metrics[f"{name}_lift"] = ours - theirs if ACCURACY[name].better == "more" else theirs - ours
+    with_interval = [name for name in accuracy if ACCURACY[name].has_interval]
+    for name, (low, high) in _intervals(test, with_interval, record.threshold, params, seed).items():
         metrics[f"{name}_low"], metrics[f"{name}_high"] = low, high
-    metrics |= _labelled(model, calibrate, test)
-    metrics |= _rates_exactly(test, record.threshold, params.interval_confidence)
+    metrics |= _validation_metrics(model, calibrate, test)
+    metrics |= _counts(test, record.threshold, params.interval_confidence)
     metrics |= {
         "interval_confidence": params.interval_confidence,
         "threshold": record.threshold,
@@ -125,10 +128,11 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
     return Evaluation(metrics, calibrate, test, record, model.probability)
 
 
-def _calibrated(model: Model, dataset: Dataset) -> Inspection:
-    """The good images that the threshold comes from: inspected anew or, where the gauge was fitted on them, as scored.
+def _calibrate_inspection(model: Model, dataset: Dataset) -> Inspection:
+    """The good images that the threshold comes from, with their scores and regions.
 
-    Then by other gauges, of whose maps nothing is kept: those images have no regions.
+    By the method `cross` the model was fitted on them: then their scores are those that the gauges of the other folds
+    gave them, and they have no regions, since those gauges' maps are not kept.
     """
     if model.threshold.method != "cross":
         return inspect_records(model.inspector, dataset, dataset.with_role("calibrate"), rule=model.rule)
@@ -139,8 +143,12 @@ def _calibrated(model: Model, dataset: Dataset) -> Inspection:
     )
 
 
-def _labelled(model: Model, calibrate: Inspection, test: Inspection) -> dict[str, float]:
-    """What the labelled images of the role validate give: a criterion that knows no test image, and a probability."""
+def _validation_metrics(model: Model, calibrate: Inspection, test: Inspection) -> dict[str, float]:
+    """Metrics that need labelled images of the role validate; none where there are none.
+
+    `validation_auroc` is computed without a test image. The errors of the stated probabilities are those on the test
+    images.
+    """
     metrics = {}
     rows = model.manifest.get("validated_on", [])
     scores = np.concatenate([calibrate.scores, [row["score"] for row in rows]])
@@ -155,73 +163,32 @@ def _labelled(model: Model, calibrate: Inspection, test: Inspection) -> dict[str
     return metrics
 
 
-def _baseline_metrics(model: Model, dataset: Dataset, params: EvaluateParams, seed: int) -> dict[str, float]:
-    """What the distance to the mean good image achieves, with thresholds by the model's own rules."""
+def _baseline_accuracy(model: Model, dataset: Dataset, params: EvaluateParams, seed: int) -> dict[str, float]:
+    """Accuracy of the distance to the mean good image, with thresholds by the model's own rules."""
     regions = model.rule.params
-    baseline = Inspector(MeanImage(image_size=params.baseline_size), regions.inside)
+    baseline = Inspector(MeanImage(MeanImageOptions(image_size=params.baseline_size)), regions.inside)
     baseline.detector.fit(FitImages(baseline, dataset, dataset.with_role("fit")), seed=seed)
     calibrate, rule = inspect_calibrate(baseline, dataset, regions)
     threshold = certify_like(model.threshold, calibrate.scores, calibrate.groups).threshold
-    pixels = _Pixels(dataset, regions)
-    test = inspect_records(baseline, dataset, dataset.with_role("test"), rule=rule, look=pixels.look)
-    metrics = _point_metrics(test, threshold)
+    pixels = _PixelAccuracy(dataset, regions)
+    test = inspect_records(baseline, dataset, dataset.with_role("test"), rule=rule, look=pixels.add)
+    metrics = _image_accuracy(test, threshold)
     return metrics | pixels.metrics() if model.inspector.detector.localises else metrics
 
 
-def per_image_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """One row per calibrate and test image: the per-image records, with unrounded scores.
-
-    Images that were fitted on, and scored by gauges of which none was this one, have the role calibrate too.
-    """
-    return [
-        {
-            "image": record.path,
-            "role": role,
-            "label": record.label,
-            "defect_type": record.defect_type,
-            "group_id": record.group_id,
-            "score": float(score),
-            "threshold": evaluation.threshold,
-            "verdict": "reject" if float(score) >= evaluation.threshold else "pass",
-            "p_value": evaluation.record.p_value(float(score)),
-            "uncertain": int(evaluation.record.uncertain(float(score))),
-            "probability": "" if evaluation.probability is None else evaluation.probability.of(float(score)),
-            "n_regions": len(regions),
-            "region_area": sum(region.area for region in regions),
-        }
-        for role, inspection in (("calibrate", evaluation.calibrate), ("test", evaluation.test))
-        for record, score, regions in zip(inspection.records, inspection.scores, inspection.regions, strict=True)
-    ]
-
-
-def region_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """One row per region of a calibrate or test image, in pixels of the image; `REGION_COLUMNS` names its columns."""
-    return [
-        dict(
-            zip(
-                REGION_COLUMNS,
-                (record.path, *region.box, region.area, *region.centroid, region.peak, region.mean),
-                strict=True,
-            )
-        )
-        for inspection in (evaluation.calibrate, evaluation.test)
-        for record, regions in zip(inspection.records, inspection.regions, strict=True)
-        for region in regions
-    ]
-
-
-def _point_metrics(inspection: Inspection, threshold: float) -> dict[str, float]:
+def _image_accuracy(inspection: Inspection, threshold: float) -> dict[str, float]:
+    """The image metrics that have a value; equal scores rank nothing, though ties would give a value."""
     scores, metrics = inspection.scores.astype(np.float64), {}
     for name, statistic in image_statistics(threshold).items():
-        if name in RANKING and scores.min() == scores.max():
+        if ACCURACY[name].kind == "ranks" and scores.min() == scores.max():
             continue
         with suppress(UndefinedMetricError):
             metrics[name] = statistic(scores, inspection.labels)
     return metrics
 
 
-class _Pixels:
-    """Metrics of maps and of the pixels that regions mark, from test images that pass by one at a time."""
+class _PixelAccuracy:
+    """Metrics of maps and of the pixels in their regions, from test images that are added one at a time."""
 
     def __init__(self, dataset: Dataset, regions: RegionParams) -> None:
         self._dataset, self._regions = dataset, regions
@@ -229,7 +196,8 @@ class _Pixels:
         self._n_marked, self._n_inspected = 0, 0  # pixels of good images
         self._lowest, self._highest = np.inf, -np.inf  # of all maps
 
-    def look(self, record: Record, anomaly_map: np.ndarray, marked: np.ndarray) -> None:
+    def add(self, record: Record, anomaly_map: np.ndarray, marked: np.ndarray) -> None:
+        """Take in an image's map (h, w) and the pixels in its regions (h, w) bool."""
         if record.label == 0:
             self._n_marked += int(marked.sum())
             self._n_inspected += int(self._regions.roi_mask(*marked.shape).sum())
@@ -241,7 +209,7 @@ class _Pixels:
             self._overlap.add(marked, mask)
 
     def metrics(self) -> dict[str, float]:
-        """Those that have a value where the truth is known of so many images."""
+        """The metrics that have a value on the images added; those of masks need an image with one."""
         metrics = {}
         if self._n_inspected:
             metrics["pixel_false_positive_rate"] = self._n_marked / self._n_inspected
@@ -253,22 +221,20 @@ class _Pixels:
 
 
 def _intervals(
-    inspection: Inspection, known: Iterable[str], threshold: float, params: EvaluateParams, seed: int
+    inspection: Inspection, names: list[str], threshold: float, params: EvaluateParams, seed: int
 ) -> dict[str, tuple[float, float]]:
-    statistics = {name: image_statistics(threshold)[name] for name in known if name in WITH_INTERVAL}
+    resampled = resampled_metrics(inspection.scores.astype(np.float64), inspection.labels, threshold)
     return bootstrap_intervals(
-        statistics,
-        inspection.scores.astype(np.float64),
-        inspection.labels,
-        groups=inspection.groups,
+        {name: resampled[name] for name in names},
+        inspection.groups,
         n_resamples=params.n_resamples,
         confidence=params.interval_confidence,
         seed=seed,
     )
 
 
-def _rates_exactly(inspection: Inspection, threshold: float, confidence: float) -> Metrics:
-    """Counts, and Clopper-Pearson limits of the false-alarm rate: a bootstrap of no false alarm at all is [0, 0]."""
+def _counts(inspection: Inspection, threshold: float, confidence: float) -> Metrics:
+    """Counts, and the exact upper limit of the false-alarm rate: where there is no false alarm, a bootstrap gives 0."""
     rejected = inspection.scores.astype(np.float64) >= threshold
     good, defective = ~inspection.labels, inspection.labels
     n_good, n_false_alarms = int(good.sum()), int((rejected & good).sum())

@@ -1,9 +1,10 @@
 """Metrics of scores. Rank metrics see raw values: only their order matters, and ties count exactly.
 
-Scores: higher is more anomalous, any unit. Labels: True is anomalous.
+Scores: higher is more anomalous, any unit. Labels: True is anomalous. The rank metrics are scikit-learn's, imported
+where they are used, since it takes a while.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,13 +25,13 @@ def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
     Raises:
         UndefinedMetricError: one of the two classes is absent.
 
-    Source: Mann and Whitney 1947.
+    Source: scikit-learn's `roc_auc_score`.
     """
-    scores, labels = _checked(scores, labels, both_classes=True)
-    n_anomalous = int(labels.sum())
-    ranks = stats.rankdata(scores)
-    u = ranks[labels].sum() - n_anomalous * (n_anomalous + 1) / 2
-    return float(u / (n_anomalous * (len(labels) - n_anomalous)))
+    from sklearn.metrics import roc_auc_score
+
+    scores, labels = checked(scores, labels, both_classes=True)
+    with _unlimited():
+        return float(roc_auc_score(labels, scores))
 
 
 def average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -38,10 +39,14 @@ def average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
 
     Raises:
         UndefinedMetricError: one of the two classes is absent.
+
+    Source: scikit-learn's `average_precision_score`.
     """
-    scores, labels = _checked(scores, labels, both_classes=True)
-    true, false, _ = _counts(scores, labels.astype(np.float64), (~labels).astype(np.float64))
-    return _area_of_steps(true, false)
+    from sklearn.metrics import average_precision_score
+
+    scores, labels = checked(scores, labels, both_classes=True)
+    with _unlimited():
+        return float(average_precision_score(labels, scores))
 
 
 def roc_curve(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -51,15 +56,15 @@ def roc_curve(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nd
 
     Raises:
         UndefinedMetricError: one of the two classes is absent.
+
+    Source: scikit-learn's `roc_curve`, with every threshold kept.
     """
-    scores, labels = _checked(scores, labels, both_classes=True)
-    true, false, thresholds = _counts(scores, labels.astype(np.float64), (~labels).astype(np.float64))
-    zero = np.zeros(1)
-    return (
-        np.concatenate([zero, false / false[-1]]),
-        np.concatenate([zero, true / true[-1]]),
-        np.concatenate([[np.inf], thresholds]),
-    )
+    from sklearn.metrics import roc_curve as curve
+
+    scores, labels = checked(scores, labels, both_classes=True)
+    with _unlimited():
+        fpr, tpr, thresholds = curve(labels, scores, drop_intermediate=False)
+    return fpr, tpr, thresholds
 
 
 def precision_recall_curve(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -67,10 +72,16 @@ def precision_recall_curve(scores: np.ndarray, labels: np.ndarray) -> tuple[np.n
 
     Raises:
         UndefinedMetricError: one of the two classes is absent.
+
+    Source: scikit-learn's `precision_recall_curve` in reverse order, without its last point (recall 0, precision 1),
+        which belongs to no threshold.
     """
-    scores, labels = _checked(scores, labels, both_classes=True)
-    true, false, thresholds = _counts(scores, labels.astype(np.float64), (~labels).astype(np.float64))
-    return true / (true + false), true / true[-1], thresholds
+    from sklearn.metrics import precision_recall_curve as curve
+
+    scores, labels = checked(scores, labels, both_classes=True)
+    with _unlimited():
+        precision, recall, thresholds = curve(labels, scores)
+    return precision[-2::-1], recall[-2::-1], thresholds[::-1]
 
 
 def f1_oracle(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -79,9 +90,9 @@ def f1_oracle(scores: np.ndarray, labels: np.ndarray) -> float:
     Raises:
         UndefinedMetricError: one of the two classes is absent.
     """
-    scores, labels = _checked(scores, labels, both_classes=True)
-    true, false, _ = _counts(scores, labels.astype(np.float64), (~labels).astype(np.float64))
-    return float((2 * true / (true + false + true[-1])).max())
+    precision, recall, _ = precision_recall_curve(scores, labels)
+    found = recall > 0
+    return float((2 * precision[found] * recall[found] / (precision[found] + recall[found])).max())
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,7 @@ def verdict_metrics(scores: np.ndarray, labels: np.ndarray, threshold: float) ->
         ShapeError: the threshold is not a number.
         UndefinedMetricError: one of the two classes is absent.
     """
-    scores, labels = _checked(scores, labels, both_classes=True)
+    scores, labels = checked(scores, labels, both_classes=True)
     if np.isnan(threshold):
         raise ShapeError(f"threshold: expected a number, got {threshold}; no score compares with it")
     rejected = scores.astype(np.float64) >= threshold  # numpy would round the threshold to float32 scores
@@ -155,65 +166,11 @@ def calibration_errors(
 
     Source: Brier 1950; Naeini, Cooper and Hauskrecht 2015 for the bins.
     """
-    probabilities, labels = _checked(probabilities, labels, both_classes=True)
+    probabilities, labels = checked(probabilities, labels, both_classes=True)
     weights = np.where(labels, rate / labels.sum(), (1 - rate) / (~labels).sum())
     bins = np.minimum((probabilities * n_bins).astype(int), n_bins - 1)
     gaps = np.bincount(bins, weights * (probabilities - labels), minlength=n_bins)
     return {"brier": float((weights * (probabilities - labels) ** 2).sum()), "ece": float(np.abs(gaps).sum())}
-
-
-def bootstrap_intervals(
-    statistics: Mapping[str, Statistic],
-    scores: np.ndarray,
-    labels: np.ndarray,
-    *,
-    groups: Sequence[str],
-    n_resamples: int,
-    confidence: float,
-    seed: int,
-) -> dict[str, tuple[float, float]]:
-    """Percentile intervals of statistics of (scores, labels), resampling groups: shots of one part are one draw.
-
-    A resample on which a statistic is undefined is left out of that statistic's distribution.
-
-    Args:
-        statistics: by name, functions of scores (n,) and labels (n,) bool.
-        groups: n group ids.
-        n_resamples: how many resamples are drawn.
-        confidence: of the two-sided interval, in (0, 1).
-        seed: of the resampling.
-
-    Raises:
-        ConfigError: `confidence` outside its range.
-        UndefinedMetricError: there is no score, or a statistic is undefined on every resample.
-
-    Source: Efron 1979; the cluster bootstrap of Davison and Hinkley 1997, section 3.8.
-    """
-    scores, labels = _checked(scores, labels, both_classes=False)
-    _require_confidence(confidence)
-    if len(groups) != len(scores):
-        raise ShapeError(f"groups: expected {len(scores)} ids, one per score, got {len(groups)}")
-    if not len(scores):
-        raise UndefinedMetricError("a bootstrap needs at least one score, got none")
-    _, group_of = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    members = [np.flatnonzero(group_of == number) for number in range(int(group_of.max()) + 1)]
-    rng = np.random.default_rng(seed)
-    drawn: dict[str, list[float]] = {name: [] for name in statistics}
-    for _ in range(n_resamples):
-        chosen = np.concatenate([members[number] for number in rng.integers(len(members), size=len(members))])
-        for name, statistic in statistics.items():
-            try:
-                drawn[name].append(statistic(scores[chosen], labels[chosen]))
-            except UndefinedMetricError:
-                continue
-    tail = (1 - confidence) / 2
-    intervals = {}
-    for name, values in drawn.items():
-        if not values:
-            raise UndefinedMetricError(f"{name} is undefined on all {n_resamples} resamples; there are too few groups")
-        low, high = np.quantile(values, [tail, 1 - tail])
-        intervals[name] = (float(low), float(high))
-    return intervals
 
 
 def binomial_interval(k: int, n: int, *, confidence: float) -> tuple[float, float]:
@@ -225,14 +182,20 @@ def binomial_interval(k: int, n: int, *, confidence: float) -> tuple[float, floa
 
     Source: Clopper and Pearson 1934.
     """
-    _require_confidence(confidence)
+    require_confidence(confidence)
     if not 0 <= k <= n or n == 0:
         raise UndefinedMetricError(f"a rate needs 0 <= k <= n and n > 0, got k = {k}, n = {n}")
     interval = stats.binomtest(k, n).proportion_ci(confidence_level=confidence, method="exact")
     return float(interval.low), float(interval.high)
 
 
-def _checked(scores: np.ndarray, labels: np.ndarray, *, both_classes: bool) -> tuple[np.ndarray, np.ndarray]:
+def checked(scores: np.ndarray, labels: np.ndarray, *, both_classes: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (n,) and labels (n,) bool.
+
+    Raises:
+        ShapeError: their shapes differ, a score is not finite, or a label is neither 0 nor 1.
+        UndefinedMetricError: `both_classes` are needed and one is absent.
+    """
     scores, labels = np.asarray(scores), np.asarray(labels)
     if scores.ndim != 1 or labels.shape != scores.shape:
         raise ShapeError(f"scores and labels: expected (n,) and (n,), got {scores.shape} and {labels.shape}")
@@ -246,32 +209,22 @@ def _checked(scores: np.ndarray, labels: np.ndarray, *, both_classes: bool) -> t
     return scores, labels
 
 
+def _unlimited() -> np.errstate:
+    """scikit-learn subtracts neighbouring scores, whose difference may exceed the largest float; it stays nonzero."""
+    return np.errstate(over="ignore", invalid="ignore")
+
+
 def _rate(scores: np.ndarray, chosen: np.ndarray, threshold: float) -> float:
     if not chosen.any():
         raise UndefinedMetricError("a rejection rate needs at least one image")
     return float((scores[chosen] >= threshold).mean())
 
 
-def _require_confidence(confidence: float) -> None:
+def require_confidence(confidence: float) -> None:
+    """Do nothing, or refuse.
+
+    Raises:
+        ConfigError: it is no share in (0, 1).
+    """
     if not 0 < confidence < 1:
         raise ConfigError(f"confidence: expected a share in (0, 1), got {confidence}")
-
-
-def _ends_of_ties(descending: np.ndarray) -> np.ndarray:
-    """Positions of the last of each run of equal values."""
-    return np.append(np.flatnonzero(descending[1:] != descending[:-1]), len(descending) - 1)
-
-
-def _counts(
-    scores: np.ndarray, positive: np.ndarray, negative: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cumulated positive and negative weight at each distinct score, descending, and those scores."""
-    order = np.argsort(scores)[::-1]
-    ends = _ends_of_ties(scores[order])
-    return np.cumsum(positive[order])[ends], np.cumsum(negative[order])[ends], scores[order][ends]
-
-
-def _area_of_steps(true: np.ndarray, false: np.ndarray) -> float:
-    """Average precision from cumulated counts."""
-    gains = np.diff(true, prepend=0.0)
-    return float((gains * true / (true + false)).sum() / true[-1])

@@ -1,22 +1,24 @@
-"""Two gauges on the same test images: how far apart they are, with intervals, and where their verdicts differ."""
+"""Two gauges on the same test images: differences of their metrics with intervals, and images with another verdict."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from gonogo.errors import UndefinedMetricError
-from gonogo.evaluation.accuracy.metrics import Statistic, bootstrap_intervals, image_statistics
+from gonogo.evaluation.accuracy.resampling import Resampled, bootstrap_intervals, resampled_metrics
+from gonogo.evaluation.metric_table import METRICS
 
-PAIRED = ("image_auroc", "image_ap", "false_alarm_rate", "recall", "f1")
+PAIRED = (*(name for name, metric in METRICS.items() if metric.has_interval), "f1")
 
 
 @dataclass(frozen=True)
-class Judged:
+class PairedImage:
     """One test image under both gauges.
 
     Attributes:
-        image: its path in the manifest.
+        image: its path in the dataset.
         label: 0 good, 1 anomalous.
         old_score, old_threshold, new_score, new_threshold: of the two gauges, each in its own unit.
     """
@@ -59,11 +61,11 @@ class Judged:
         return self.was_rejected != self.is_rejected and self.is_rejected == bool(self.label)
 
 
-def paired(old: Sequence[Mapping[str, str]], new: Sequence[Mapping[str, str]]) -> list[Judged]:
+def paired(old: Sequence[Mapping[str, str]], new: Sequence[Mapping[str, str]]) -> list[PairedImage]:
     """The test images that both sides' per-image records have, with the same label, in the order of the later ones."""
     before = {(row["image"], row["label"]): row for row in old if row["role"] == "test"}
     return [
-        Judged(
+        PairedImage(
             image=row["image"],
             label=int(row["label"]),
             defect_type=row["defect_type"],
@@ -78,40 +80,40 @@ def paired(old: Sequence[Mapping[str, str]], new: Sequence[Mapping[str, str]]) -
     ]
 
 
-def changed_verdicts(judged: Sequence[Judged]) -> list[Judged]:
-    """Those whose verdict changed: first what got wrong, then what got right."""
-    return sorted((one for one in judged if one.newly_wrong or one.newly_right), key=lambda one: one.newly_right)
+def changed_verdicts(images: Sequence[PairedImage]) -> list[PairedImage]:
+    """The images whose verdict changed: first those that are wrong now, then those that are right now."""
+    changed = [image for image in images if image.newly_wrong or image.newly_right]
+    return sorted(changed, key=lambda image: image.newly_right)
 
 
 def difference_intervals(
-    judged: Sequence[Judged], *, n_resamples: int, confidence: float, seed: int
+    images: Sequence[PairedImage], *, n_resamples: int, confidence: float, seed: int
 ) -> dict[str, tuple[float, float]]:
     """Paired bootstrap intervals of later minus earlier, by metric; each gauge at its own threshold.
 
-    Parts are drawn, and each brings its shots' scores under both gauges: what both find hard moves both, and cancels.
-    A metric that has no value on these images is absent; all are where no score moved.
+    A part that is drawn counts for both gauges, so that the difficulty of the parts drawn affects both alike and
+    cancels in the difference. A metric that has no value on these images is absent; all are absent where no score
+    changed.
 
     Source: Efron and Tibshirani 1993, chapter 16; resampling of groups as in `bootstrap_intervals`.
     """
-    if all((one.old_score, one.old_threshold) == (one.new_score, one.new_threshold) for one in judged):
+    if all((image.old_score, image.old_threshold) == (image.new_score, image.new_threshold) for image in images):
         return {}
-    old = np.array([one.old_score for one in judged])
-    new = np.array([one.new_score for one in judged])
-    before, after = image_statistics(judged[0].old_threshold), image_statistics(judged[0].new_threshold)
+    labels = np.array([image.label for image in images], dtype=bool)
+    old, new = (
+        resampled_metrics(np.array([getattr(image, side) for image in images]), labels, threshold)
+        for side, threshold in (("old_score", images[0].old_threshold), ("new_score", images[0].new_threshold))
+    )
     intervals: dict[str, tuple[float, float]] = {}
     for name in PAIRED:
-        try:
+        with suppress(UndefinedMetricError):
             intervals |= bootstrap_intervals(
-                {name: _difference(before[name], after[name], old, new)},
-                np.arange(len(judged)),
-                np.array([one.label for one in judged], dtype=bool),
-                groups=[one.group_id for one in judged],
+                {name: _difference(old[name], new[name])},
+                [image.group_id for image in images],
                 n_resamples=n_resamples,
                 confidence=confidence,
                 seed=seed,
             )
-        except UndefinedMetricError:
-            continue
     return intervals
 
 
@@ -120,10 +122,6 @@ def _relative(score: float, threshold: float) -> float:
     return score / threshold if threshold > 0 else 1 + score - threshold
 
 
-def _difference(before: Statistic, after: Statistic, old: np.ndarray, new: np.ndarray) -> Statistic:
-    """The later metric minus the earlier one, of the images at some positions."""
-
-    def of(positions: np.ndarray, labels: np.ndarray) -> float:
-        return after(new[positions], labels) - before(old[positions], labels)
-
-    return of
+def _difference(old: Resampled, new: Resampled) -> Resampled:
+    """The later metric minus the earlier one, on the same resamples."""
+    return lambda counts: new(counts) - old(counts)

@@ -1,33 +1,45 @@
-"""The headline of a run: mean and worst category, by name."""
+"""The few numbers that a person compares between runs: of each category, and of all categories together."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.errors import DataError
+from gonogo.evaluation.metric_table import HEADLINES, METRICS, SUMMARISED
 
-# Each headline metric, and whether more of it is better.
-HEADLINES = {
-    "image_auroc": True,
-    "image_ap": True,
-    "pixel_auroc": True,
-    "pixel_ap": True,
-    "aupro_30": True,
-    "aupro_05": True,
-    "seg_f1": True,
-    "pixel_false_positive_rate": False,
-    "false_alarm_rate": False,
-    "certified_false_alarm_rate": False,
-    "recall": True,
-    "precision": True,
-    "f1": True,
-    "f1_oracle": True,
-}
+
+def headline(evaluate: Mapping[str, Any], record: ThresholdRecord) -> dict[str, float]:
+    """The headline metrics of one category, by column; a metric without a value on its test images is absent.
+
+    Args:
+        evaluate: metrics of the evaluate stage.
+        record: threshold of the bundle. Its certified bound stands in the headline, which for a gauge in eight bits is
+            not the one of the evaluate stage; a bound that is a mere estimate does not.
+    """
+    values = {name: evaluate.get(name) for name in HEADLINES}
+    values["certified_false_alarm_rate"] = record.certified_false_alarm_rate if record.method == "holdout" else None
+    return {METRICS[name].column or name: float(value) for name, value in values.items() if value is not None}
+
+
+def mean_headline(headlines: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each headline metric over the categories that have it, by column.
+
+    Args:
+        headlines: `headline` by category.
+
+    Raises:
+        DataError: there is no category.
+    """
+    _require_categories(headlines)
+    columns = [metric.column or name for name, metric in HEADLINES.items()]
+    found = {name: [values[name] for values in headlines.values() if name in values] for name in columns}
+    return {name: sum(values) / len(values) for name, values in found.items() if values}
 
 
 def summarise(
     evaluated: Mapping[str, Mapping[str, Any]], parity: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, float | int | str]:
-    """Mean, worst value and worst category of each headline metric, over the categories that have it.
+    """Mean, worst value and worst category of each accuracy and of the bound, over the categories that have it.
 
     Args:
         evaluated: metrics of the evaluate stage by category.
@@ -36,8 +48,7 @@ def summarise(
     Raises:
         DataError: there is no category, one lacks its parity, or the two stages saw different data.
     """
-    if not evaluated:
-        raise DataError("categories is empty; there is nothing to summarise")
+    _require_categories(evaluated)
     for category in evaluated:
         if category not in parity:
             raise DataError(f"{category}: evaluated, but its parity is missing; run dvc repro")
@@ -50,12 +61,17 @@ def summarise(
         "n_certified": sum(bool(metrics["certified"]) for metrics in evaluated.values()),
         "n_parity_passed": sum(bool(parity[category]["passed"]) for category in evaluated),
     }
-    for name, more_is_better in HEADLINES.items():
+    for name in SUMMARISED:
         values = {category: float(metrics[name]) for category, metrics in evaluated.items() if name in metrics}
         if not values:
             continue
-        worst = (min if more_is_better else max)(values, key=lambda category: values[category])
+        worst = (min if METRICS[name].better == "more" else max)(values, key=lambda category: values[category])
         summary[f"{name}.mean"] = sum(values.values()) / len(values)
         summary[f"{name}.worst"] = values[worst]
         summary[f"{name}.worst_category"] = worst
     return summary
+
+
+def _require_categories(by_category: Mapping[str, Any]) -> None:
+    if not by_category:
+        raise DataError("categories is empty; there is nothing to summarise")

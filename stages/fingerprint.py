@@ -1,0 +1,28 @@
+"""Write down what each stage's results depend on besides its data: its code, and what each category does differently.
+
+DVC then reruns a stage where its own code or its own overrides changed, and no other.
+"""
+
+from pathlib import Path
+
+import entry_point
+import gonogo
+from gonogo.files import write_json, write_text
+from gonogo.params import Params, read_yaml
+from gonogo.project.fingerprint import fingerprint
+
+OWN_NAME = "code"
+
+
+def main() -> None:
+    folder, package = Path(__file__).parent, Path(gonogo.__file__).parent
+    stages = [name for name in read_yaml(Path("dvc.yaml"))["stages"] if (folder / f"{name}.py").is_file()]
+    for stage in stages:
+        text = fingerprint(folder / f"{stage}.py", package=package, beside=[Path("constraints.txt")])
+        write_text(entry_point.path("code", f"{stage}.txt"), text)
+    write_json(entry_point.path("code", "overrides.json"), Params(entry_point.PARAMS).overrides_by_section())
+    entry_point.say(f"fingerprints of the code of {len(stages)} stages are written")
+
+
+if __name__ == "__main__":
+    entry_point.guard(main, label=OWN_NAME)
