@@ -98,7 +98,7 @@ def test_each_stage_gives_its_own_metrics(command, stage, key, capsys):
 
 @pytest.mark.usefixtures("ran")
 def test_train_says_what_the_threshold_claims(bundle, tmp_path, capsys):
-    shutil.copytree(bundle, tmp_path / "models" / "digit_0")
+    shutil.copytree(bundle, tmp_path / "models" / "fitted" / "digit_0")
     write_metrics(tmp_path / "metrics" / "fit" / "digit_0.json", {"fit_s": 12.0, "peak_memory_mb": 345.0})
     assert main(["train", "digit_0"]) == 0
     text = capsys.readouterr().out

@@ -543,12 +543,12 @@ def test_a_summary_that_cannot_be_made_is_a_remark_since_the_gauge_is_there(pipe
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "name IMAGE ..., or --roll-back ID, or --history"),
-        (["a.png", "--history"], "name IMAGE ..., or --roll-back ID, or --history"),
+        ([], "expected IMAGE ..., or --roll-back ID, or --history"),
+        (["a.png", "--history"], "expected IMAGE ..., or --roll-back ID, or --history"),
         (["a.png", "--category", CATEGORY], "images need --category and --role"),
         (["a.png", "--category", CATEGORY, "--role", "test"], "invalid choice: 'test'"),
-        (["--roll-back", "x", "--group", "p"], "--role and --group go with images"),
-        (["--history", "--no-run"], "--history goes with --category alone"),
+        (["--roll-back", "x", "--group", "p"], "--role and --group need images"),
+        (["--history", "--no-run"], "--history takes --category only"),
     ],
 )
 def test_wrong_usage_is_status_2_and_says_what_goes_together(words, message, capsys):
