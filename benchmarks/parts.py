@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gonogo.calibration.threshold import CalibrateParams
-from gonogo.data import SOURCES
+from gonogo.data import source_class
 from gonogo.data.prepare.prepare import Prepared, prepare, prepare_params, shares_of
 from gonogo.params import build, read_yaml
 from results import ROOT
@@ -18,7 +18,7 @@ def prepare_part(
     params = read_yaml(ROOT / "params.yaml")
     dealing = prepare_params(params["prepare"])
     options = {key: value for key, value in source.items() if key != "source"}
-    samples = build(SOURCES[source["source"]], options, where=name).samples(
+    samples = build(source_class(source["source"]), options, where=name).samples(
         name, data, shares_of(dealing, params["seed"])
     )
     return prepare(

@@ -5,7 +5,8 @@ from gonogo.calibration.threshold import CalibrateParams
 from gonogo.data import SOURCES
 from gonogo.data.prepare.accepted import read_history
 from gonogo.data.prepare.card import card_facts
-from gonogo.data.prepare.prepare import PrepareParams, prepare, shares_of
+from gonogo.data.prepare.params import PrepareParams
+from gonogo.data.prepare.prepare import prepare, shares_of
 from gonogo.files import write_json, write_metrics
 from gonogo.params import Params
 
@@ -35,8 +36,8 @@ def main(category: str, params: Params) -> None:
     )
     for problem in prepared.warnings:
         entry_point.say(f"{category}: warning: {problem}")
-    if any(problem.level == "error" for problem in prepared.problems):
-        entry_point.say(f"to see these images: python stages/report.py --category {category} --data-card")
+    if prepared.has_errors:
+        entry_point.say(f"to look at the images: python stages/report.py --category {category} --data-card")
     prepared.require_no_error()
 
 

@@ -35,7 +35,7 @@ def main(category: str, params: Params) -> None:
     folder = entry_point.path("reports", category)
     write_calibration_page(folder / "calibration.html", scorer.record, category=category)
     measured = measured_record(scorer.record, rows)
-    write_operating_page(folder / "operating_points.html", ScoresByKind.of(rows), measured, category=category)
+    write_operating_page(folder / "operating_points.html", ScoresByKind.from_rows(rows), measured, category=category)
     write_json(entry_point.path("plots", "parts", f"{category}.json"), strip_of(parts, images))
     sheet = entry_point.path("plots", "sheets", f"{category}.png")
     write_sheet(sheet, parts, images, category=category, cases=values.sheet_cases)

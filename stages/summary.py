@@ -3,7 +3,7 @@
 import entry_point
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.evaluation.accuracy.summary import summarise
-from gonogo.export.model_card import Measured, card_text
+from gonogo.export.model_card import CategoryResults, card_text
 from gonogo.files import read_json, read_rows, read_sealed, write_metrics, write_text
 from gonogo.params import Params
 from gonogo.reports.report import CategoryReport, read_studies, write_report
@@ -48,7 +48,7 @@ def report_of(category: str) -> CategoryReport:
 
 def model_card_of(category: CategoryReport) -> str:
     bundle = read_sealed(entry_point.path("bundles", category.name))
-    return card_text(bundle, Measured(category.prepare, category.evaluate, category.rows), category.robustness)
+    return card_text(bundle, CategoryResults(category.prepare, category.evaluate, category.rows), category.robustness)
 
 
 if __name__ == "__main__":

@@ -167,7 +167,7 @@ class Outer:
 def test_a_mapping_inside_a_section_is_checked_as_the_section_is():
     assert build(Outer, {"inner": {"width": 3}}, where="p: s") == Outer(Inner(3))
     assert build(Outer, {"inner": None}, where="p: s") == Outer(None)
-    with pytest.raises(ConfigError, match=r"p: s\.inner: .*unknown key 'widht' = 3; allowed: width"):
+    with pytest.raises(ConfigError, match=r"p: s\.inner: .*key 'widht' = 3; did you mean width\? allowed: width"):
         build(Outer, {"inner": {"widht": 3}}, where="p: s")
     with pytest.raises(ConfigError, match=r"p: s\.inner: width is '3'"):
         build(Outer, {"inner": {"width": "3"}}, where="p: s")

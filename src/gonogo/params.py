@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, is_dataclass
 from difflib import get_close_matches
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
@@ -156,12 +157,14 @@ class Params:
         """Section `name` as a checked `kind`, a dataclass with one field per key."""
         return build(kind, self.section(name), where=f"{self.path}: {name}")
 
-    def variant(self, name: str, registry: Mapping[str, Callable[..., T]], kind: Callable[..., S]) -> "Variant[T, S]":
+    def variant(
+        self, name: str, registry: Mapping[str, str | Callable[..., Any]], kind: Callable[..., S]
+    ) -> "Variant[Any, S]":
         """The variant that section `name` picks from `registry`, and what the section says for every variant.
 
         Args:
             name: of the section.
-            registry: what makes each variant, by name.
+            registry: the dataclass of each variant's options, by name; a string "module:Class" is imported if needed.
             kind: a dataclass with one field per key that stands in the section whatever the variant.
 
         Raises:
@@ -178,23 +181,37 @@ class Params:
     def _variant(
         self,
         name: str,
-        registry: Mapping[str, Callable[..., T]],
+        registry: Mapping[str, str | Callable[..., Any]],
         choice: Any,
         options: Section,
         shared: Collection[str],
-    ) -> T:
+    ) -> Any:
         key = VARIANT_KEYS[name]
         if not isinstance(choice, str) or choice not in registry:
             raise ConfigError(f"{self.path}: {name}.{key} is {choice!r}; choose one of {', '.join(registry)}")
-        takes = {known: set(inspect.signature(kind).parameters) for known, kind in registry.items()}
-        left_over = [option for option in options if option in set.union(*takes.values()) - takes[choice]]
+        chosen = import_class(registry[choice])
+        unknown = set(options) - set(inspect.signature(chosen).parameters)
+        known = {option for other in registry.values() if unknown for option in _options_of(other)}
+        left_over = [option for option in options if option in unknown & known]
         if left_over:
             raise ConfigError(
                 f"{self.path}: {name}.{key} is {choice!r}, but {', '.join(left_over)} are options of another {key}. "
                 f"To start from the defaults of {choice!r} in one category, write under overrides "
                 f"`{self.category or 'CATEGORY'}: {{{name}: {{{key}: {choice}}}}}`; for all, replace the section"
             )
-        return build(registry[choice], options, where=f"{self.path}: {name} ({choice})", beside=shared)
+        return build(chosen, options, where=f"{self.path}: {name} ({choice})", beside=shared)
+
+
+def import_class(target: str | Callable[..., Any]) -> Any:
+    """The class that a registry names as "module:Class", after importing its module; anything else as it is."""
+    if not isinstance(target, str):
+        return target
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _options_of(target: str | Callable[..., Any]) -> Collection[str]:
+    return inspect.signature(import_class(target)).parameters
 
 
 def build(kind: Callable[..., T], values: Section, *, where: str, beside: Collection[str] = ()) -> T:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gonogo.data import SOURCES
+from gonogo.data import source_class
 from gonogo.data.sample import Sample, Shares
 from gonogo.errors import ConfigError, DataError, ImageError
 from gonogo.images.reading import read_mask
@@ -94,7 +94,7 @@ def drawn(sample: Sample) -> np.ndarray | None:
 def samples_of(layout: Layout, raw: Path, tree: Tree | None = None, **options: str) -> list[Sample]:
     raw.mkdir(exist_ok=True)
     write(raw, layout.tree if tree is None else tree)
-    return list(SOURCES[layout.source](**{**layout.options, **options}).samples(layout.category, raw, SHARES))
+    return list(source_class(layout.source)(**{**layout.options, **options}).samples(layout.category, raw, SHARES))
 
 
 def renamed(tree: Tree, old: str, new: str) -> Tree:

@@ -150,7 +150,7 @@ def test_killed_within_any_image_and_taken_up_again_it_equals_one_that_was_not(
     options = small(method, epochs=3)
     expected, facts = tuned(images, options)
     backbone, checkpoints = made(), Checkpoints(tmp_path, {"options": "the same"})
-    fresh, real, n_judged = state(backbone), gonogo.model.finetune._Tuned.judge, [0]
+    fresh, real, n_judged = state(backbone), gonogo.model.finetune._Tuned.loss_of, [0]
 
     def judge(self, batch, generator):
         n_judged[0] += torch.is_grad_enabled()
@@ -158,7 +158,7 @@ def test_killed_within_any_image_and_taken_up_again_it_equals_one_that_was_not(
             raise Killed
         return real(self, batch, generator)
 
-    monkeypatch.setattr(gonogo.model.finetune._Tuned, "judge", judge)
+    monkeypatch.setattr(gonogo.model.finetune._Tuned, "loss_of", judge)
     if die_at <= 12:  # 3 epochs of 4 images
         with pytest.raises(Killed):
             finetune(backbone, images, options, seed=17, checkpoints=checkpoints)

@@ -134,7 +134,7 @@ def test_metrics_are_in_git_and_bench_is_never_replayed():
 def test_every_override_of_the_repository_is_valid():
     from gonogo.calibration.regions import RegionParams
     from gonogo.data import SOURCES
-    from gonogo.data.prepare.prepare import PrepareParams
+    from gonogo.data.prepare.params import PrepareParams
     from gonogo.detectors.options import DETECTOR_OPTIONS
     from gonogo.model.fit_params import FitParams
 

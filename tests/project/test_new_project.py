@@ -14,7 +14,7 @@ import pytest
 from gonogo.cli.main import main
 from gonogo.data import SOURCES
 from gonogo.data.prepare.layouts import Category, categories_in
-from gonogo.data.prepare.prepare import PrepareParams
+from gonogo.data.prepare.params import PrepareParams
 from gonogo.data.sample import Shares
 from gonogo.errors import DataError, PipelineError
 from gonogo.images.reading import write_png

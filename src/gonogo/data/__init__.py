@@ -1,37 +1,37 @@
-"""Data sources by the name that `params.yaml: prepare.source` gives them. docs/data.md says what each reads."""
+"""Data sources by the name that `params.yaml: prepare.source` gives them. docs/data.md says what each reads.
 
-from gonogo.data.anomalib_folder import AnomalibFolder
-from gonogo.data.btad import BTAD
-from gonogo.data.coco import Coco
-from gonogo.data.digits import Digits
-from gonogo.data.folder import Folder
-from gonogo.data.kolektor_sdd import KolektorSDD, KolektorSDD2
-from gonogo.data.lookout import Lookout
-from gonogo.data.manifest_file import ManifestFile
-from gonogo.data.mpdd import MPDD
-from gonogo.data.mvtec_ad import MVTecAD
-from gonogo.data.mvtec_ad_2 import MVTecAD2
-from gonogo.data.mvtec_loco import MVTecLOCO
-from gonogo.data.real_iad import RealIAD
-from gonogo.data.sample import Source
-from gonogo.data.surfaces import Surfaces
-from gonogo.data.visa import VisA
+The module of a source is imported when the source is used.
+"""
 
-SOURCES: dict[str, type[Source]] = {
-    "surfaces": Surfaces,
-    "digits": Digits,
-    "folder": Folder,
-    "manifest": ManifestFile,
-    "coco": Coco,
-    "anomalib": AnomalibFolder,
-    "lookout": Lookout,
-    "mvtec_ad": MVTecAD,
-    "mvtec_ad_2": MVTecAD2,
-    "mvtec_loco": MVTecLOCO,
-    "visa": VisA,
-    "btad": BTAD,
-    "mpdd": MPDD,
-    "kolektor_sdd": KolektorSDD,
-    "kolektor_sdd_2": KolektorSDD2,
-    "real_iad": RealIAD,
+from typing import TYPE_CHECKING
+
+from gonogo.params import import_class
+
+if TYPE_CHECKING:
+    from gonogo.data.sample import Source
+
+SOURCES: dict[str, str] = {
+    "rendered": "gonogo.data.rendered:Rendered",
+    "surfaces": "gonogo.data.surfaces:Surfaces",
+    "digits": "gonogo.data.digits:Digits",
+    "folder": "gonogo.data.folder:Folder",
+    "manifest": "gonogo.data.manifest_file:ManifestFile",
+    "coco": "gonogo.data.coco:Coco",
+    "anomalib": "gonogo.data.anomalib_folder:AnomalibFolder",
+    "lookout": "gonogo.data.lookout:Lookout",
+    "mvtec_ad": "gonogo.data.mvtec_ad:MVTecAD",
+    "mvtec_ad_2": "gonogo.data.mvtec_ad_2:MVTecAD2",
+    "mvtec_loco": "gonogo.data.mvtec_loco:MVTecLOCO",
+    "visa": "gonogo.data.visa:VisA",
+    "btad": "gonogo.data.btad:BTAD",
+    "mpdd": "gonogo.data.mpdd:MPDD",
+    "kolektor_sdd": "gonogo.data.kolektor_sdd:KolektorSDD",
+    "kolektor_sdd_2": "gonogo.data.kolektor_sdd:KolektorSDD2",
+    "real_iad": "gonogo.data.real_iad:RealIAD",
 }
+
+
+def source_class(name: str) -> "type[Source]":
+    """The class that the registry names, after importing its module."""
+    kind: type[Source] = import_class(SOURCES[name])
+    return kind

@@ -4,7 +4,6 @@ The module of a detector is imported when the detector is made. The options of e
 `gonogo.detectors.options`, which needs no torch.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,8 +29,9 @@ DETECTORS: dict[str, str] = {
 
 def detector_class(name: str) -> "type[Detector]":
     """The class that the registry names, after importing its module."""
-    module, _, class_name = DETECTORS[name].partition(":")
-    kind: type[Detector] = getattr(import_module(module), class_name)
+    from gonogo.params import import_class  # where it is used: the names alone need no package
+
+    kind: type[Detector] = import_class(DETECTORS[name])
     return kind
 
 

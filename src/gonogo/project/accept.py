@@ -25,7 +25,7 @@ from gonogo.data.prepare.accepted import (
     append_roll_back,
     read_history,
 )
-from gonogo.data.prepare.prepare import PrepareParams
+from gonogo.data.prepare.params import PrepareParams
 from gonogo.errors import ConfigError, GonogoError, ImageError, PipelineError
 from gonogo.files import today
 from gonogo.images.dataset import RAW, located, read_dataset

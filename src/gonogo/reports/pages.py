@@ -17,9 +17,9 @@ def text_of(template: str, *, markup: bool, **values: Any) -> str:
         template: name of a file in `templates`; a name in it that `values` lacks is an error.
         markup: whether the text is HTML, so that a value with `<` in it has to be shown and not obeyed.
     """
-    environment = Environment(
+    environment = Environment(  # nosec B701 - pages are escaped; the README of a new project is Markdown
         loader=PackageLoader("gonogo.reports", "templates"),
-        autoescape=markup,
+        autoescape=markup,  # noqa: S701 - as above
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )

@@ -72,7 +72,7 @@ def _described(name: str) -> Answer:
 
 def _sections(name: str) -> dict[str, Any]:
     """The category's parameters by section, as its stages read them."""
-    from gonogo.data.prepare.prepare import PrepareParams
+    from gonogo.data.prepare.params import PrepareParams
     from gonogo.model.fit_params import FitParams
     from gonogo.params import VARIANT_KEYS, Params, read_yaml
 

@@ -10,7 +10,7 @@ from gonogo.cli.answer import Answer
 if TYPE_CHECKING:
     from gonogo.calibration.threshold import CalibrateParams
     from gonogo.data.prepare.layouts import Category
-    from gonogo.data.prepare.prepare import PrepareParams
+    from gonogo.data.prepare.params import PrepareParams
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gonogo.data import SOURCES
+from gonogo.data import source_class
 from gonogo.data.coco import KEYS
 from gonogo.data.sample import Sample, Shares
 from gonogo.data.tree import images_in
@@ -161,7 +161,7 @@ def _counted(name: str, source: str, options: dict[str, Any], raw: Path, shares:
     Raises:
         GonogoError: it cannot read what is there.
     """
-    samples = list(SOURCES[source](**options).samples(name, raw, shares))
+    samples = list(source_class(source)(**options).samples(name, raw, shares))
     good = [sample for sample in samples if sample.label == 0]
     if not good:
         expected = ", ".join(sorted(SUFFIXES))

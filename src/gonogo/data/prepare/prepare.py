@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from typing import Any
 
 from gonogo.calibration.threshold import CalibrateParams
 from gonogo.data.prepare.accepted import Acceptance, accepted_samples, is_copy
 from gonogo.data.prepare.examine import Examined, Reject, examine_all
+from gonogo.data.prepare.params import PrepareParams
 from gonogo.data.prepare.preflight import Problem, problems
 from gonogo.data.prepare.split import Split, split
 from gonogo.data.sample import Sample, Shares
@@ -19,34 +18,6 @@ from gonogo.errors import ConfigError, DataError
 from gonogo.images.dataset import Dataset, Record, write_dataset
 from gonogo.images.roles import SPLIT_ROLES, Role
 from gonogo.params import build
-
-Share = Annotated[float, Field(ge=0, lt=1)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrepareParams:
-    """The `prepare` section, beside the source and its options.
-
-    Attributes:
-        calibrate_share: share of the good parts outside test that calibrate gets; fit gets the rest.
-        test_share: share of the good parts that test gets where the layout has no test set.
-        split: layout keeps the layout's test set; shuffle deals every image anew.
-        group_pattern: regular expression whose first group, searched for in a raw file's name, is its group id.
-        exclude: raw files to leave alone, as patterns of their names (`*` matches any text).
-        contaminate: share of the defective test images that is moved into fit.
-        validate_share: share of the defective test images that is moved into validate: labelled images for a
-            probability or a search, which neither the threshold nor the test sees.
-        max_rejects: so many unreadable images are accepted.
-    """
-
-    calibrate_share: Share
-    test_share: Share
-    split: Literal["layout", "shuffle"]
-    group_pattern: str | None
-    exclude: list[str]
-    contaminate: Annotated[float, Field(ge=0, le=1)]
-    validate_share: Share
-    max_rejects: Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -60,6 +31,11 @@ class Prepared:
     n_excluded: int
     problems: list[Problem]
     accepted: Sequence[Acceptance]
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether a problem changes the meaning of a number, so that the pipeline must stop."""
+        return any(problem.level == "error" for problem in self.problems)
 
     def require_no_error(self) -> None:
         """Do nothing, or refuse.
