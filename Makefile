@@ -1,13 +1,14 @@
 # `make run` and `make test` do all of their own set-up. They use the virtual environment that is active, if any,
-# and make .venv otherwise. pip's own settings choose the build of torch: see README.md, "Install".
+# and make .venv otherwise. pip's own settings choose the build of torch: see docs/install.md.
 PYTHON ?= python3
 VENV ?= .venv
 ANOMALIB := .venv-anomalib
+EXTRAS ?= pipeline,dev
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test cluster anomalib peers lint format readme clean
+.PHONY: help run test cluster anomalib peers lint audit format readme docs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,7 +17,7 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	@echo "== setting up $(VENV) (a few minutes the first time)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gonogo needs Python 3.11 or newer; set PYTHON=")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[pipeline,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
 run: $(BIN)/.installed  ## run the whole pipeline: fit, certify, evaluate, export, prove, benchmark
@@ -47,10 +48,15 @@ anomalib: $(ANOMALIB)/.installed  ## set up the environment that fit.detector: a
 peers: $(BIN)/.installed $(ANOMALIB)/.installed  ## benchmark PatchCore beside anomalib's; DATA=FOLDER has parts
 	python benchmarks/anomalib_side_by_side.py $(if $(DATA),--data $(DATA))
 
-lint: $(BIN)/.installed  ## check style and types
+lint: $(BIN)/.installed  ## check style, types and what is unsafe
 	ruff check .
 	ruff format --check .
 	mypy
+	bandit --quiet --configfile pyproject.toml --recursive src stages tools
+	shellcheck .ci/run
+
+audit: $(BIN)/.installed  ## ask for known vulnerabilities of the pinned packages; AUDIT=--must-reach fails unanswered
+	python tools/audit.py $(AUDIT)
 
 format: $(BIN)/.installed  ## rewrite the code in the house's format
 	ruff check --fix .
@@ -60,5 +66,15 @@ readme: $(BIN)/.installed  ## refresh tables and numbers of README and docs from
 	python tools/readme.py table --write
 	python tools/doc_numbers.py --write
 
+$(BIN)/.installed-docs: $(BIN)/.installed
+	@echo "== adding what builds the documentation to $(VENV) (40 MB)"
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[pipeline,dev,docs]'
+	@touch $@
+
+docs: $(BIN)/.installed-docs  ## build the web site of docs/ in build/site, with the API reference; fails on a broken link
+	zensical build --clean --strict
+	@! grep -rlE --include='*.html' '<(script|link|img)[^>]+(src|href)="https?://' build/site \
+	  || { echo "these pages load something from a network; every script, style and font must be local"; exit 1; }
+
 clean:  ## remove what the pipeline and the tools made, but no experiment and no cache of DVC
-	rm -rf .pytest_cache .mypy_cache .ruff_cache dvc_plots build
+	rm -rf .cache .pytest_cache .mypy_cache .ruff_cache dvc_plots build

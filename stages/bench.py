@@ -1,4 +1,4 @@
-"""Time a bundle from encoded file to verdict on this machine."""
+"""Measure how long a bundle takes from encoded file to verdict on this machine."""
 
 import entry_point
 from gonogo.evaluation.speed.bench import BenchParams, measure

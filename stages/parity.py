@@ -1,9 +1,9 @@
-"""Prove that the ONNX file is the model, and only then write the bundle."""
+"""Check that the ONNX file computes what the model computes, and write the bundle only if it does."""
 
 import entry_point
 from gonogo.export.graph import INT8_FILE
 from gonogo.export.int8 import judge_int8
-from gonogo.export.model_card import Measured
+from gonogo.export.model_card import CategoryResults
 from gonogo.export.parity import ParityParams, check_parity
 from gonogo.export.write_bundle import write_bundle
 from gonogo.files import read_json, read_rows, write_metrics
@@ -21,20 +21,20 @@ def main(category: str, params: Params) -> None:
     parity = check_parity(model, onnx_path, dataset, values)
     int8_path = onnx_path.with_name(INT8_FILE)
     int8 = judge_int8(model, onnx_path, int8_path, dataset, values) if int8_path.is_file() else None
-    evidence = parity.metrics() | (int8.metrics() if int8 else {}) | {"data_fingerprint": dataset.fingerprint}
-    write_metrics(entry_point.path("metrics", "parity", f"{category}.json"), evidence)
-    measured = Measured(
+    metrics = parity.metrics() | (int8.metrics() if int8 else {}) | {"data_fingerprint": dataset.fingerprint}
+    write_metrics(entry_point.path("metrics", "parity", f"{category}.json"), metrics)
+    results = CategoryResults(
         prepare=read_json(entry_point.path("metrics", "prepare", f"{category}.json")),
         evaluate=read_json(entry_point.path("metrics", "evaluate", f"{category}.json")),
         rows=read_rows(entry_point.path("plots", "records", f"{category}.csv")),
     )
-    proven = onnx_path if int8 is None else int8_path
-    write_bundle(entry_point.path("bundles", category), proven, model, parity, dataset, measured, int8)
+    chosen = onnx_path if int8 is None else int8_path
+    write_bundle(entry_point.path("bundles", category), chosen, model, parity, dataset, results, int8)
     if int8 is not None:
-        entry_point.say(f"{category}: in eight bits {evidence['int8_flips']} of {len(int8.images)} test verdicts flip")
-    scores, maps = evidence["score_max_diff_e6"], evidence["map_max_diff_e6"]
+        entry_point.say(f"{category}: in eight bits {metrics['int8_flips']} of {len(int8.images)} test verdicts flip")
+    scores, maps = metrics["score_max_diff_e6"], metrics["map_max_diff_e6"]
     entry_point.say(
-        f"{category}: {evidence['n_comparisons']} comparisons, no verdict flips, "
+        f"{category}: {metrics['n_comparisons']} comparisons, no verdict flips, "
         f"scores within {scores:.3g} and maps within {maps:.3g} millionths; bundle written"
     )
 

@@ -1,14 +1,14 @@
-"""Look at every image of one category, give each its role, and freeze what was found with a manifest and a card."""
+"""Read every image of one category, give each a role, and write the dataset and the facts of its data card."""
 
 import entry_point
 from gonogo.calibration.threshold import CalibrateParams
 from gonogo.data import SOURCES
 from gonogo.data.prepare.accepted import read_history
+from gonogo.data.prepare.card import card_facts
 from gonogo.data.prepare.params import PrepareParams
 from gonogo.data.prepare.prepare import prepare, shares_of
 from gonogo.files import write_json, write_metrics
 from gonogo.params import Params
-from gonogo.reports.data_card import describe, write_page
 
 
 def main(category: str, params: Params) -> None:
@@ -25,11 +25,10 @@ def main(category: str, params: Params) -> None:
         progress=lambda n_done, n_total: entry_point.show_progress("images", n_done, n_total, {}),
         accepted=[event for event in read_history(entry_point.path("accepted")) if event.category == category],
     )
-    card = describe(prepared, category=category, source=chosen.name, options=vars(source))
+    card = card_facts(prepared, category=category, source=chosen.name, options=vars(source))
     counts = card["counts"]
     write_metrics(entry_point.path("metrics", "prepare", f"{category}.json"), counts)
     write_json(entry_point.path("cards", f"{category}.json"), card)
-    write_page(entry_point.path("cards", f"{category}.html"), card, prepared.dataset)
     entry_point.say(
         f"{category}: {counts['n_fit']} fit, {counts['n_calibrate']} calibrate, "
         f"{counts['n_test_good']} good and {counts['n_test_defective']} defective test images"
@@ -37,6 +36,8 @@ def main(category: str, params: Params) -> None:
     )
     for problem in prepared.warnings:
         entry_point.say(f"{category}: warning: {problem}")
+    if prepared.has_errors:
+        entry_point.say(f"to look at the images: python stages/report.py --category {category} --data-card")
     prepared.require_no_error()
 
 

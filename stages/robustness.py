@@ -1,4 +1,4 @@
-"""Hold a gauge and its one threshold against test images that were changed in known ways."""
+"""Measure false alarms and recall of a gauge on test images with simulated disturbances."""
 
 import entry_point
 from gonogo.evaluation.robustness.robustness import (
@@ -31,11 +31,11 @@ def main(category: str, params: Params) -> None:
     write_metrics(entry_point.path("metrics", "robustness", f"{category}.json"), metrics | fingerprint)
     write_rows(entry_point.path("plots", "robustness", f"{category}.csv"), cell_rows(cells), CELL_COLUMNS)
     if "worst_false_alarm_rate" in metrics:
-        worst, as_they_are = metrics["worst_false_alarm_rate"], metrics["false_alarm_rate.none"]
+        worst, unchanged = metrics["worst_false_alarm_rate"], metrics["false_alarm_rate.none"]
         corruption = metrics["worst_false_alarm_rate_corruption"]
         entry_point.say(
-            f"{category}: of good test parts {as_they_are:.1%} are rejected as they are, and at severity 3 of 5 at "
-            f"most {worst:.1%}, by {corruption}"
+            f"{category}: {unchanged:.1%} of good test parts are rejected unchanged, and at severity 3 of 5 at most "
+            f"{worst:.1%}, with {corruption}"
         )
 
 

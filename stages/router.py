@@ -1,4 +1,4 @@
-"""Put the proven gauges into one set, with a router that says which of them an image is for."""
+"""Write all bundles as one set, with a router that assigns an image to one of them."""
 
 import entry_point
 from gonogo.calibration.threshold import CalibrateParams

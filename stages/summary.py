@@ -3,7 +3,7 @@
 import entry_point
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.evaluation.accuracy.summary import summarise
-from gonogo.export.model_card import Measured, card_text
+from gonogo.export.model_card import CategoryResults, card_text
 from gonogo.files import read_json, read_rows, read_sealed, write_metrics, write_text
 from gonogo.params import Params
 from gonogo.reports.report import CategoryReport, read_studies, write_report
@@ -13,13 +13,15 @@ def main(params: Params) -> None:
     categories = [report_of(category) for category in params.categories]
     summary = summarise({c.name: c.evaluate for c in categories}, {c.name: c.parity for c in categories})
     write_metrics(entry_point.path("metrics", "summary.json"), summary)
-    write_report(entry_point.path("report"), summary, categories, read_studies(entry_point.path("searches")))
+    write_report(
+        entry_point.path("reports", "index.html"), summary, categories, read_studies(entry_point.path("searches"))
+    )
     for category in categories:
         write_text(entry_point.path("plots", "model_cards", f"{category.name}.md"), model_card_of(category))
     if "image_auroc.mean" in summary:
         mean, worst = summary["image_auroc.mean"], summary["image_auroc.worst"]
         entry_point.say(f"image AUROC: mean {mean:.3f}, worst {worst:.3f} ({summary['image_auroc.worst_category']})")
-    entry_point.say(f"open {entry_point.path('report')}")
+    entry_point.say(f"open {entry_point.path('reports', 'index.html')}")
 
 
 def report_of(category: str) -> CategoryReport:
@@ -39,13 +41,14 @@ def report_of(category: str) -> CategoryReport:
         sheet=entry_point.path("plots", "sheets", f"{category}.png"),
         fit_rows=read_rows(entry_point.path("plots", "left_out", f"{category}.csv")),
         fit_sheet=entry_point.path("plots", "left_out", f"{category}.png"),
-        certificate=ThresholdRecord.from_dict(read_sealed(entry_point.path("bundles", category))["threshold"]).sentence,
+        record=ThresholdRecord.from_dict(read_sealed(entry_point.path("bundles", category))["threshold"]),
+        strip=read_json(entry_point.path("plots", "parts", f"{category}.json")),
     )
 
 
 def model_card_of(category: CategoryReport) -> str:
     bundle = read_sealed(entry_point.path("bundles", category.name))
-    return card_text(bundle, Measured(category.prepare, category.evaluate, category.rows), category.robustness)
+    return card_text(bundle, CategoryResults(category.prepare, category.evaluate, category.rows), category.robustness)
 
 
 if __name__ == "__main__":

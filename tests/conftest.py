@@ -27,7 +27,7 @@ from gonogo.detectors import DETECTORS, detector_class, make_detector
 from gonogo.detectors.contract import Detector
 from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.export.graph import export_onnx
-from gonogo.export.model_card import Measured
+from gonogo.export.model_card import CategoryResults
 from gonogo.export.parity import ParityParams, check_parity
 from gonogo.export.write_bundle import write_bundle
 from gonogo.files import sha256_of
@@ -43,7 +43,7 @@ from import_closure import ROOT
 TINY: dict[str, object] = {"backbone": "test_resnet", "weights": "random"}
 
 # What a bundle's model card tells, where a test does not come by it through the pipeline.
-MEASURED = Measured(
+MEASURED = CategoryResults(
     prepare={"n_fit": 1, "n_fit_defective": 0, "n_calibrate": 1, "n_calibrate_groups": 1, "n_test_good": 0},
     evaluate={
         "data_fingerprint": "0" * 64,

@@ -1,10 +1,8 @@
 """A service in the test's own process, and what its tests share. Importing it skips them where the extra is missing."""
 
-import time
-
 import pytest
 
-for package in ("fastapi", "python_multipart", "prometheus_client", "sqlalchemy", "uvicorn", "httpx2"):
+for package in ("fastapi", "python_multipart", "prometheus_client", "sqlalchemy", "alembic", "uvicorn", "httpx2"):
     pytest.importorskip(package, reason=f"no {package}: pip install 'gonogo[serve]'")
 
 # ruff: noqa: E402
@@ -14,6 +12,7 @@ from gonogo.service.app import create_app
 from gonogo.service.security import new_key
 from gonogo.service.service import Service
 from gonogo.service.settings import Settings
+from processes import until as until
 
 
 class Running:
@@ -40,13 +39,6 @@ def inspected(running, path, **rest):
     answer = running.ask("POST", "/v1/inspect", content=path.read_bytes(), **rest)
     assert answer.status_code == 200, answer.text
     return answer.json()["inspections"][0]
-
-
-def until(holds, seconds=60):
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it did not come so far"
-        time.sleep(0.005)
 
 
 @pytest.fixture(scope="module")

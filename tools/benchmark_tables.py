@@ -23,6 +23,14 @@ PEERS = (
     ("pixel_auroc", "pixel_auroc", 4, "", "pixel AUROC", "at least theirs"),
     ("aupro_30", "aupro_30", 4, "", "AUPRO@0.30", "at least theirs"),
 )
+# The rows of the table in README.md: title, figure of gonogo, figure of anomalib, digits, unit.
+FRONT = (
+    ("fit: features and coreset", "fit_s", "fit_s", 1, "s"),
+    ("peak memory of the fit", "peak_mb", "peak_mb", 0, "MB"),
+    ("file to verdict, as documented", "verdict_onnx_ms", "verdict_engine_ms", 1, "ms"),
+    ("file to verdict, ONNX file in onnxruntime", "verdict_onnx_ms", "verdict_onnx_ms", 1, "ms"),
+    ("ONNX file", "onnx_mb", "onnx_mb", 1, "MB"),
+)
 # What a row of the ablation shows: figure, title, digits, unit.
 ABLATED = (
     ("image_auroc", "image AUROC", 3, ""),
@@ -69,12 +77,48 @@ def peers_table(read: Reader) -> str:
     return "\n".join([*parts, _origin(rows)])
 
 
+def front_table(read: Reader) -> str:
+    """The table in README.md: PatchCore of both libraries on the part with most fit images, and pixel metrics."""
+    rows = _measured(read, "benchmarks/anomalib_side_by_side.json")
+    if not rows:
+        return ABSENT
+    largest = max(row["n_fit"] for row in rows)
+    ours, theirs = ([row for row in rows if row["library"] == name] for name in ("gonogo", "anomalib"))
+    mine, other = (next(row for row in side if row["n_fit"] == largest) for side in (ours, theirs))
+    lines = [
+        (
+            what,
+            _figure(mine, key, digits, unit),
+            _figure(other, their_key, digits, unit),
+            _ratio(mine[key], other[their_key]),
+        )
+        for what, key, their_key, digits, unit in FRONT
+    ]
+    parts = " / ".join(row["part"] for row in ours)
+    for what, key in (("image AUROC", "image_auroc"), ("pixel AUROC", "pixel_auroc"), ("AUPRO@0.30", "aupro_30")):
+        ours_of_key, theirs_of_key = (" / ".join(f"{row[key]:.3f}" for row in side) for side in (ours, theirs))
+        lines.append((f"{what}: {parts}", ours_of_key, theirs_of_key, ""))
+    metrics = {row["library"]: row for row in _measured(read, "benchmarks/metrics.json")}
+    if {"gonogo", "anomalib"} <= metrics.keys():
+        mine, other = metrics["gonogo"], metrics["anomalib"]
+        maps = f"{mine['n_images']} maps of {mine['side']:,} × {mine['side']:,}"
+        for title, key, unit, digits in (
+            (f"pixel AUROC and AUPRO of {maps}", "seconds", "s", 1),
+            ("peak memory of that", "peak_mb", "MB", 0),
+        ):
+            first, second = (_figure(row, key, digits, unit) for row in (mine, other))
+            lines.append((title, first, second, _ratio(mine[key], other[key])))
+    part = next(row["part"] for row in ours if row["n_fit"] == largest)
+    head = (f"PatchCore, {part}, {largest} fit images", "gonogo", "anomalib", "anomalib / gonogo")
+    return f"{markdown(head, lines, n_names=1)}\n\n{_origin(rows)}"
+
+
 def stated_rates_table(read: Reader) -> str:
-    """What was stated of false alarms, and what came, by data and method."""
+    """Stated and observed false-alarm rates, by data and method."""
     rows = _measured(read, "benchmarks/stated_rates.json")
     if not rows:
         return ABSENT
-    head = ("good parts of", "method", "trials", "parts", "stated", "came, mean", "exceeded", "by chance alone")
+    head = ("good parts of", "method", "trials", "parts", "stated", "observed, mean", "exceeded", "by chance alone")
     lines = []
     for row in rows:
         if "refused" in row:

@@ -1,21 +1,21 @@
-"""Every number in the README and the docs says where it comes from, and is what it comes from.
+"""Every number in README.md and docs/ has a stated source and agrees with it.
 
-    python tools/doc_numbers.py            exit 1 where a number is not what its file says, or says nothing of itself
-    python tools/doc_numbers.py --write    put the files' values in their place
+    python tools/doc_numbers.py            exit 1 where a number differs from its file, or has no stated source
+    python tools/doc_numbers.py --write    replace each tied number by the value in its file
 
-A number is tied to a JSON file by a comment right behind it, which GitHub does not show:
+A number is tied to a JSON file by a comment right behind it, which is invisible on GitHub and on the web site:
 
     a recall of 74.0 %<!-- = metrics/evaluate/brick.json recall -->
     an AUPRO of 0.805<!-- = benchmarks/detectors.json part=cookie detector=padim aupro_30 -->
 
-With as many digits as it is written with, it must be the value at that key; `NAME=VALUE` picks a row of the file.
-The other numbers of a section are declared as what they are, by a sentence or a comment in it:
+It must equal the value at that key, rounded to the digits that the page has; `NAME=VALUE` selects a row of the file.
+For all other numbers of a section, a sentence or a comment in the section states what they are:
 
-    Measured once, at commit `0123abc`.    a study whose figures the pipeline does not repeat
+    Measured once, at commit `0123abc`.    a study that the pipeline does not repeat
     <!-- numbers: defined -->              parameters, definitions and examples: nothing was measured
 
-What is asked for is a fraction with two digits or more, a percentage or a figure with a unit of time or memory. Tables
-that tools/readme.py writes, code, and what stands between backquotes are left out.
+This applies to fractions with two digits or more, to percentages, and to numbers with a unit of time or memory. Tables
+that tools/readme.py writes, code blocks, and text between backquotes are exempt.
 """
 
 import argparse
@@ -43,10 +43,10 @@ Reader = Callable[[str], str]  # the text of a file of this repository
 
 
 def value_at(file: str, key: str, read: Reader) -> float:
-    """The number in a JSON file at a key, `NAME=VALUE …` before it pick the row.
+    """The number at a key of a JSON file; `NAME=VALUE …` before the key select the row.
 
     Raises:
-        LookupError: the file, the row or the key is not there, or there is no number.
+        LookupError: the file, the row or the key does not exist, or its value is no number.
     """
     *picks, name = key.split()
     try:
@@ -73,7 +73,7 @@ def written_like(value: float, number: str, *, percent: bool) -> str:
 
 
 def refreshed(text: str, read: Reader) -> str:
-    """The page with every tied number as its file has it.
+    """The page, with every tied number replaced by the value in its file.
 
     Raises:
         LookupError: a file does not have the value.
@@ -88,13 +88,13 @@ def refreshed(text: str, read: Reader) -> str:
 
 
 def complaints(page: str, text: str, read: Reader, known: Callable[[str], bool]) -> Iterator[str]:
-    """What is wrong with a page's numbers, each as a sentence.
+    """Every error in the numbers of a page, as a sentence.
 
     Args:
         page: its name, for the sentences.
         text: of the page.
         read: gives the text of a file.
-        known: whether the repository has a commit.
+        known: returns whether the repository has a commit of this hash.
     """
     for match in TIE.finditer(text):
         try:
@@ -115,11 +115,11 @@ def complaints(page: str, text: str, read: Reader, known: Callable[[str], bool])
         figures = FIGURE.findall(plain)
         if figures and once is None and DEFINED not in section:
             shown = ", ".join(figures[:5])
-            yield f"{page}, {title!r}: {len(figures)} numbers say nothing of where they come from: {shown}"
+            yield f"{page}, {title!r}: {len(figures)} numbers without a source (see tools/doc_numbers.py): {shown}"
 
 
 def _sections(text: str) -> Iterator[tuple[str, str]]:
-    """Title and text from each heading to the next; a heading in a code block is none."""
+    """Title and text from each heading to the next; lines in code blocks are not headings."""
     fenced, title, lines = False, "", list[str]()
     for line in text.splitlines(keepends=True):
         fenced ^= line.startswith("```")
@@ -131,7 +131,7 @@ def _sections(text: str) -> Iterator[tuple[str, str]]:
 
 
 def has_commit(commit: str) -> bool:
-    """Whether git has it; a shallow clone, which has few, is not asked."""
+    """Whether git has the commit; True in a shallow clone, which has only a few commits."""
 
     def git(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -162,10 +162,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, text in pages().items():
             (ROOT / name).write_text(refreshed(text, here), encoding="utf-8")
         return 0
-    found = [said for name, text in pages().items() for said in complaints(name, text, here, has_commit)]
-    for said in found:
-        print(said, file=sys.stderr)
-    return 1 if found else 0
+    errors = [error for name, text in pages().items() for error in complaints(name, text, here, has_commit)]
+    for error in errors:
+        print(error, file=sys.stderr)
+    return 1 if errors else 0
 
 
 if __name__ == "__main__":

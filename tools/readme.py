@@ -1,13 +1,14 @@
-"""README.md keeps its word: its tables are what the measured files say, and its command blocks run as written.
+"""README.md and docs/ stay true: their tables are computed from measured files, and their commands are executed.
 
-    python tools/readme.py table             exit 1 where a table is not what its files say (here or at HEAD)
-    python tools/readme.py table --write     rewrite them from the files here
-    python tools/readme.py run NAME ...      run the blocks marked so, in the current directory, in this order
+    python tools/readme.py table               exit 1 where a table differs from its files (here and at HEAD)
+    python tools/readme.py table --write       write the tables anew from the files here
+    python tools/readme.py run NAME ...        run the blocks of these names, in the current directory, in this order
+    python tools/readme.py picture [CATEGORY]  draw docs/images/front.png, see tools/front_picture.py
 
-The results are those in metrics/, the comparison of detectors that in benchmarks/detectors.json. The tables of
-docs/benchmarks.md and docs/ablation.md, from the other files of benchmarks/, are kept in the same way.
+The table of results is computed from metrics/, all other tables from the JSON files in benchmarks/.
 
-A block is marked by `<!-- run: NAME -->` on the line before its fence; lines that begin with `$ ` are its commands.
+A block of commands in README.md or in a page of docs/ has a name, `<!-- run: NAME -->` on the line before its fence;
+lines that begin with `$ ` are its commands. No two pages may use one name.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from benchmark_tables import (
     Reader,
     ablation_table,
     coreset_table,
+    front_table,
     growth_table,
     markdown,
     peers_table,
@@ -132,7 +134,9 @@ def _row(category: str, evaluate: Metrics, parity: Metrics, bench: Metrics) -> t
 
 # The tables of each page, by the name in their markers.
 TABLES: Mapping[str, Mapping[str, Callable[[Reader], str]]] = {
-    "README.md": {"results": results_table, "detectors": detectors_table},
+    "README.md": {"front": front_table},
+    "docs/results.md": {"results": results_table},
+    "docs/detectors.md": {"detectors": detectors_table},
     "docs/calibration.md": {"stated_rates": stated_rates_table},
     "docs/benchmarks.md": {
         "peers": peers_table,
@@ -175,13 +179,34 @@ def command_blocks(text: str) -> dict[str, list[str]]:
     return blocks
 
 
-def run_block(name: str, commands: Sequence[str]) -> None:
-    """Run the commands in one shell, shown as they run; the first that fails ends it.
+def pages() -> dict[str, str]:
+    """The text of README.md and of every page of docs/, by file name."""
+    names = ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))]
+    return {name: here(name) for name in names}
+
+
+def blocks_of_pages(texts: Mapping[str, str]) -> dict[str, tuple[str, list[str]]]:
+    """Of each marked block, by its name: the page that has it, and its commands.
+
+    Raises:
+        ValueError: as `command_blocks`, or two pages have a block of one name.
+    """
+    found: dict[str, tuple[str, list[str]]] = {}
+    for page, text in texts.items():
+        for name, commands in command_blocks(text).items():
+            if name in found:
+                raise ValueError(f"both {found[name][0]} and {page} have a block {name!r}; rename one of them")
+            found[name] = (page, commands)
+    return found
+
+
+def run_block(page: str, name: str, commands: Sequence[str]) -> None:
+    """Run the commands in one shell, which prints each before it runs; the first that fails ends the block.
 
     Raises:
         subprocess.CalledProcessError: a command failed.
     """
-    print(f"== README.md, block {name}", flush=True)
+    print(f"== {page}, block {name}", flush=True)
     script = "\n".join(f"printf '%s\\n' {shlex.quote('$ ' + command)}\n{command}" for command in commands)
     subprocess.run(["bash", "-euo", "pipefail", "-c", script], check=True)
 
@@ -199,19 +224,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("table").add_argument("--write", action="store_true")
     commands.add_parser("run").add_argument("names", nargs="+", metavar="NAME")
+    commands.add_parser("picture").add_argument("categories", nargs="*", metavar="CATEGORY")
     arguments = parser.parse_args(argv)
 
     if arguments.command == "run":
-        blocks = command_blocks(here("README.md"))
+        blocks = blocks_of_pages(pages())
         unknown = [name for name in arguments.names if name not in blocks]
         if unknown:
-            parser.error(f"no block {', '.join(unknown)}; README.md has {', '.join(blocks)}")
+            parser.error(f"no block {', '.join(unknown)}; README.md and docs/ have {', '.join(blocks)}")
         for name in arguments.names:
+            page, block = blocks[name]
             try:
-                run_block(name, blocks[name])
+                run_block(page, name, block)
             except subprocess.CalledProcessError as error:
-                print(f"README.md, block {name}: exit status {error.returncode}", file=sys.stderr)
+                print(f"{page}, block {name}: exit status {error.returncode}", file=sys.stderr)
                 return 1
+        return 0
+    if arguments.command == "picture":
+        import front_picture  # needs the library; blocks are run also where nothing is installed yet
+
+        print(front_picture.write(ROOT, arguments.categories).relative_to(ROOT))
         return 0
     if arguments.write:
         for page, tables in TABLES.items():

@@ -16,7 +16,7 @@ from gonogo.calibration.threshold import certified_rate, lowest_rank, threshold_
 from gonogo.data.sample import Sample
 from gonogo.errors import ConfigError, DataError
 from gonogo.model.cross_fit import cross_inspect, folds_of
-from gonogo.reports.calibration_page import write_calibration_page
+from gonogo.reports.pages import write_calibration_page
 
 PARTS = [str(number) for number in range(1000)]
 
@@ -268,7 +268,7 @@ def test_the_page_says_what_is_certified_and_from_what(tmp_path):
     record = dataclasses.replace(calibrated(np.arange(46.0)), calibrate_fingerprint="ab" * 32, date="2026-11-21")
     page = page_of(record, tmp_path)
     rate = 100 * certified_rate(46, 2, 0.95)
-    assert f"Of good parts like the 46 that were looked at, this gauge rejects at most {rate:.4g} %" in page.text
+    assert f"Of good parts like the 46 that calibrated it, this gauge rejects at most {rate:.4g} %" in page.text
     for said in ("Calibration of 2026-11-21", "ab" * 32, "46 images of 46 parts; 1 at or above", "44 to 45", "95 %"):
         assert said in page.text
     assert page.tags["svg"] == 1

@@ -14,6 +14,7 @@ from gonogo.calibration.fit_probability import fit_probability
 from gonogo.calibration.probability import ProbabilityRecord
 from gonogo.errors import DataError, UndefinedMetricError
 from gonogo.evaluation.accuracy.metrics import calibration_errors
+from gonogo.evaluation.metric_table import is_known
 from gonogo.inference.scorer import Scorer
 from import_closure import ROOT
 
@@ -170,6 +171,7 @@ def test_evaluation_reports_its_error_on_test_and_the_criterion_that_knows_no_te
     assert 0 <= metrics["probability_ece"] < 0.05
     assert 0 <= metrics["probability_brier"] < 0.05
     assert 0.9 < metrics["validation_auroc"] <= 1
+    assert all(map(is_known, metrics))
     record = json.loads((labelled_project / "models/digit_0/manifest.json").read_text(encoding="utf-8"))["threshold"]
     plain = json.loads((ROOT / "metrics/evaluate/digit_0.json").read_text(encoding="utf-8"))
     assert ThresholdRecord.from_dict(record).threshold == pytest.approx(plain["threshold"], rel=1e-5)

@@ -33,7 +33,7 @@ def endpoint(tmp_path_factory):
         )
     try:
         address = ""
-        for _ in range(200):
+        for _ in range(3000):
             said = port_file.read_text()
             if "Running on http" in said:
                 address = "http" + said.split("Running on http")[1].split()[0]
@@ -62,7 +62,7 @@ def dvc(folder, *words):
     environment = os.environ | KEYS | {"DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(folder / ".site")}
     command = [sys.executable, "-m", "dvc", *words]
     result = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=600
     )
     assert result.returncode == 0, f"dvc {' '.join(words)}: {result.stderr}"
     return result.stdout

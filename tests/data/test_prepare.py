@@ -10,12 +10,13 @@ import pytest
 from PIL import Image
 
 from conftest import CALIBRATE, PREPARE, unseen
+from gonogo.data.prepare.card import card_facts, count_metrics
 from gonogo.data.prepare.prepare import prepare
 from gonogo.data.sample import Sample
 from gonogo.errors import ConfigError, DataError
 from gonogo.images.reading import write_png
 from gonogo.images.roles import ROLES, TEST, TRAIN
-from gonogo.reports.data_card import count_metrics, describe, write_page
+from gonogo.reports.data_card import write_data_card
 
 
 def part(name, *, roles=TRAIN, group=None, label=0, seed=None, mask=None, shape=(12, 10), **more):
@@ -299,7 +300,7 @@ def test_unreadable_files_are_recorded_with_name_and_reason_and_stop_above_max_r
     lenient = prepared([*parts(), *damaged], tmp_path, max_rejects=3)
     lenient.require_no_error()
     assert count_metrics(lenient)["n_rejects"] == 3
-    rejects = describe(lenient, category="parts", source="folder", options={})["rejects"]
+    rejects = card_facts(lenient, category="parts", source="folder", options={})["rejects"]
     assert [reject["image"] for reject in rejects] == ["empty.png", "folder.png", "gone.png"]
     assert "the file is empty" in rejects[0]["reason"]
     assert "directory" in rejects[1]["reason"].lower()
@@ -358,7 +359,7 @@ def test_five_hundred_damaged_files_crash_nothing_and_each_is_recorded_or_read(t
 def test_the_page_shows_the_counts_the_problems_and_the_pictures(tmp_path):
     odd = part("<odd>", label=1, roles=TEST, mask=np.zeros((12, 10), bool))
     found = prepared([*parts(), odd], tmp_path)
-    card = describe(found, category="parts & more", source="folder", options={"folder": "x"})
+    card = card_facts(found, category="parts & more", source="folder", options={"folder": "x"})
     assert card["sizes"] == {"10 x 12": 52}
     assert card["modes"] == {"RGB": 52}
     assert card["defect_types"]["dent"] == {
@@ -368,7 +369,7 @@ def test_the_page_shows_the_counts_the_problems_and_the_pictures(tmp_path):
         "masks_at_fault": 1,
         "boxes": 0,
     }
-    write_page(tmp_path / "card.html", card, found.dataset)
+    write_data_card(tmp_path / "card.html", card, found.dataset)
     page = (tmp_path / "card.html").read_text(encoding="utf-8")
     assert "<title>parts &amp; more: data card</title>" in page
     assert "<b>24</b>" in page  # fit
@@ -376,5 +377,5 @@ def test_the_page_shows_the_counts_the_problems_and_the_pictures(tmp_path):
     assert "<odd>" not in page
     assert page.count("data:image/jpeg;base64,") == 8 + 8 + 6 + 6
     assert "http" not in page
-    write_page(tmp_path / "again.html", card, found.dataset)
+    write_data_card(tmp_path / "again.html", card, found.dataset)
     assert (tmp_path / "again.html").read_bytes() == (tmp_path / "card.html").read_bytes()

@@ -1,5 +1,4 @@
 import math
-import time
 
 import numpy as np
 import pytest
@@ -213,16 +212,3 @@ def test_a_feature_that_is_not_finite_is_refused(value):
     patches[30, 1] = value
     with pytest.raises(DataError, match="finite"):
         greedy_coreset(patches, 2)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("make", [isotropic, clusters])
-def test_one_percent_of_200_thousand_patches_takes_seconds(make):
-    patches = make(200_000, 152, 0)
-    greedy_coreset(patches[:1000], 10)  # warm-up
-    start = time.perf_counter()
-    chosen = greedy_coreset(patches, 2000)
-    seconds = time.perf_counter() - start
-    print(f"{make.__name__}: 2,000 of 200,000 x 152 in {seconds:.2f} s")
-    assert len(set(chosen.indices.tolist())) == 2000
-    assert seconds < 15

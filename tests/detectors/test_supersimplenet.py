@@ -7,15 +7,12 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from conftest import OPTIONS, fitted
+from conftest import OPTIONS, copy_pipeline, fitted, run_stages
 from gonogo.detectors.anomaly_map import positive
 from gonogo.detectors.contract import FitContext
 from gonogo.detectors.options import SuperSimpleNetOptions
@@ -31,7 +28,7 @@ from gonogo.errors import ConfigError, TrainingError
 from gonogo.evaluation.accuracy.metrics import auroc
 from gonogo.model.fit_images import FitImages
 from gonogo.model.inspector import Inspector
-from import_closure import ROOT
+from processes import command_killed, needs_kill, steps_of
 
 TINY = {"image_size": 32, "upscale": 2, "weights": "random", "noise_std": 1.0, "batch_size": 2}
 
@@ -240,44 +237,38 @@ def test_about_half_of_the_masks_are_empty_and_the_rest_are_of_many_sizes():
     assert float(area.max()) > 0.5
 
 
-def fit_stage(folder):
-    command = [sys.executable, "-B", "stages/fit.py", "--category", "digit_0"]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+VICTIM = """
+import runpy
+sys.path.insert(0, "stages")
+runpy.run_path("stages/fit.py", run_name="__main__")
+"""
 
 
+@needs_kill
 @pytest.mark.slow
 def test_a_fit_stage_killed_at_a_random_moment_leaves_no_model_and_ends_as_if_it_had_not_been(tmp_path):
     options = {"detector": "supersimplenet", **OPTIONS["supersimplenet"], "epochs": 5}
-    folder = tmp_path / "checkout"
-    for name in ("src", "stages"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    shutil.copy(ROOT / "dvc.yaml", folder)
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    ours = "fit: {detector: pca, image_size: 8, explained_variance: 0.9}"
-    assert ours in text
-    (folder / "params.yaml").write_text(text.replace(ours, f"fit: {json.dumps(options)}"), encoding="utf-8")
-    prepare = [sys.executable, "-B", "stages/prepare.py", "--category", "digit_0"]
-    subprocess.run(prepare, cwd=folder, check=True, capture_output=True)
-    shutil.copytree(folder, tmp_path / "uninterrupted")
+    ours = r"fit: \{detector: pca, image_size: 8, explained_variance: 0.9\}"
+    folder, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    folder.mkdir()
+    copy_pipeline(folder, (ours, f"fit: {json.dumps(options)}"))
+    run_stages(folder, ["prepare"])
+    shutil.copytree(folder, undisturbed)
+    _, n_steps = steps_of(lambda: run_stages(undisturbed, ["fit"]), first="Checkpoints.save")
 
-    victim = fit_stage(folder)
-    manifest = folder / "checkpoints" / "digit_0" / "manifest.json"
-    while victim.poll() is None and not manifest.is_file():
-        time.sleep(0.01)
-    time.sleep(random.Random(1).uniform(0, 0.5))
-    victim.kill()
-    assert victim.wait() == -signal.SIGKILL
-    assert manifest.is_file()
+    at = random.Random(1).randint(n_steps // 10, n_steps // 3)
+    killed = command_killed(VICTIM, "--category", "digit_0", first="Checkpoints.save", at=at)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    ended = subprocess.run(killed, cwd=folder, env=environment, capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert (folder / "checkpoints/digit_0/manifest.json").is_file()
     assert not (folder / "models").exists()
-    for checkout in (folder, tmp_path / "uninterrupted"):
-        shutil.rmtree(checkout / "plots", ignore_errors=True)  # as DVC does with outs before a stage runs
-        stage = fit_stage(checkout)
-        _, said = stage.communicate(timeout=300)
-        assert stage.returncode == 0, said.decode()
+    shutil.rmtree(folder / "plots", ignore_errors=True)  # as DVC does with outs before a stage runs
+    run_stages(folder, ["fit"])
+    for checkout in (folder, undisturbed):
         assert not (checkout / "checkpoints" / "digit_0").exists()
     files = ["models/digit_0/manifest.json", "models/digit_0/detector.safetensors"]
     files += [path.relative_to(folder).as_posix() for path in (folder / "plots").rglob("*.tsv")]
     assert len(files) == 4
     for name in files:
-        assert (folder / name).read_bytes() == (tmp_path / "uninterrupted" / Path(name)).read_bytes(), name
+        assert (folder / name).read_bytes() == (undisturbed / name).read_bytes(), name

@@ -5,8 +5,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from gonogo.detectors.training.checkpoints import Checkpoints
 from gonogo.detectors.training.training import HELD_OUT, Schedule, Training, hold_out, shuffled_passes
 from gonogo.errors import DataError, IntegrityError, TrainingError
 from gonogo.files import code_fingerprint
+from processes import command_killed, needs_kill, steps_of
 
 SCHEDULE = Schedule(epochs=12, patience=0, checkpoint_every=3)
 ORIGIN = {"data": "abc", "options": {"layers": [2, 3], "rate": 1e-4}, "seed": 17}
@@ -129,7 +128,7 @@ def test_a_checkpoint_knows_the_code_that_made_it(tmp_path, monkeypatch):
     assert len({before, one, code_fingerprint()}) == 3
 
 
-@pytest.mark.parametrize("what", ["save_file", "write_manifest"])
+@pytest.mark.parametrize("what", ["save_file", "seal"])
 def test_killed_while_a_checkpoint_is_written_the_one_before_it_is_whole(tmp_path, monkeypatch, what):
     checkpoints = Checkpoints(tmp_path, ORIGIN)
     checkpoints.save({"a": torch.arange(3)}, {"epoch": 1})
@@ -236,40 +235,33 @@ def test_images_held_out_are_never_trained_on_and_none_is_lost():
 
 
 VICTIM = """
-import sys, torch
 from pathlib import Path
-from test_training import toy, Schedule
-training, _ = toy(Path(sys.argv[1]), Schedule(epochs=200, patience=0, checkpoint_every=1))
-torch.set_printoptions(precision=9)
-print(training.best_epoch, [t.tolist() for t in training.trained.state_dict().values()])
+from test_training import LONG, toy
+toy(Path(sys.argv[1]), LONG)
 """
+LONG = Schedule(epochs=60, patience=0, checkpoint_every=1)
 
 
+@needs_kill
 @pytest.mark.slow
 def test_a_process_killed_at_random_moments_ends_with_the_numbers_of_one_that_was_not(tmp_path):
-    rng = random.Random(7)
     tests = Path(__file__).parents[1]
     environment = os.environ | {
         "PYTHONPATH": f"{tests.parent / 'src'}{os.pathsep}{tests}{os.pathsep}{tests / 'detectors'}"
     }
-
-    def started(folder):
-        command = [sys.executable, "-B", "-c", VICTIM, str(tmp_path / folder)]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
-
-    uninterrupted = started("uninterrupted").communicate(timeout=300)[0]
+    uninterrupted, n_steps = steps_of(lambda: toy(tmp_path / "uninterrupted", LONG)[0], first="Training.run")
     manifest = tmp_path / "killed" / "manifest.json"
-    reached = [0]
+    rng, reached = random.Random(7), [0]
     for _ in range(3):
-        victim = started("killed")
-        while victim.poll() is None and epochs_in(manifest) <= reached[-1]:
-            time.sleep(0.01)
-        time.sleep(rng.uniform(0, 0.3))
-        victim.send_signal(signal.SIGKILL)
-        assert victim.wait() == -signal.SIGKILL
+        at = rng.randint(n_steps // 8, n_steps // 4)
+        killed = command_killed(VICTIM, str(tmp_path / "killed"), first="Training.run", at=at)
+        assert subprocess.run(killed, env=environment).returncode == -signal.SIGKILL
         reached.append(epochs_in(manifest))
-    assert 0 < reached[1] < reached[2] < reached[3] < 200
-    assert started("killed").communicate(timeout=300)[0] == uninterrupted
+    assert 0 < reached[1] < reached[2] < reached[3] < LONG.epochs
+    taken_up, _ = toy(tmp_path / "killed", LONG)
+    assert taken_up.best_epoch == uninterrupted.best_epoch
+    for name, expected in uninterrupted.trained.state_dict().items():
+        assert torch.equal(taken_up.trained.state_dict()[name], expected), name
 
 
 def epochs_in(manifest):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gonogo.errors import ConfigError, DataError, GonogoError, IntegrityError, MissingExtraError
+from gonogo.evaluation.metric_table import is_known
 from gonogo.evaluation.speed import bench
 from gonogo.evaluation.speed.bench import BenchParams, measure, roofline_figures
 from gonogo.evaluation.speed.roofline import Work, count_work
@@ -58,7 +59,8 @@ def figures(bundle, images, tmp_path_factory):
     return measured
 
 
-def test_every_figure_is_a_finite_number_above_zero(figures):
+def test_every_figure_is_in_the_table_and_every_measured_one_a_finite_number_above_zero(figures):
+    assert all(map(is_known, figures))
     for name in MEASURED:
         assert isinstance(figures[name], float)
         assert math.isfinite(figures[name])
@@ -158,6 +160,7 @@ def test_openvino_is_timed_beside_onnxruntime_and_scores_as_it_does(bundle, imag
     assert told["onnxruntime_beside_openvino_p50_ms"] > 0
     assert told["openvino_score_max_diff_e6"] < 100
     assert told["openvino_n_flips"] == 0
+    assert all(map(is_known, told))
 
 
 def test_openvino_that_is_not_installed_is_an_error_that_names_the_extra(bundle, images, monkeypatch):

@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from gonogo.evaluation.accuracy.curves import write_curves
 from PIL import Image
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
@@ -13,15 +12,15 @@ from conftest import REGIONS, fitted, manifest_of, modelled
 from gonogo.calibration.threshold import certify
 from gonogo.data.sample import Sample
 from gonogo.errors import DataError
-from gonogo.evaluation.accuracy.evaluate import REGION_COLUMNS, EvaluateParams, evaluate, per_image_rows, region_rows
-from gonogo.evaluation.accuracy.metrics import bootstrap_intervals
+from gonogo.evaluation.accuracy.evaluate import EvaluateParams, evaluate
+from gonogo.evaluation.accuracy.records import REGION_COLUMNS, per_image_rows, region_rows, write_curves
 from gonogo.files import read_json, read_rows, sha256_of, write_metrics, write_rows
 from gonogo.images.dataset import Dataset
 from gonogo.model.fit_images import FitImages
 from gonogo.model.inspection import inspect_records
 
 LOOSE = dataclasses.replace(REGIONS, pixel_false_positive_rate=0.02)  # small maps have few pixels to let through
-PARAMS = EvaluateParams(n_resamples=100, interval_confidence=0.9, baseline_size=8, sheet_cases=1)
+PARAMS = EvaluateParams(n_resamples=100, interval_confidence=0.9, baseline_size=8)
 IMAGE_METRICS = ["image_auroc", "image_ap", "false_alarm_rate", "recall", "precision", "f1", "f1_oracle"]
 PIXEL_METRICS = ["pixel_auroc", "pixel_ap", "aupro_30", "aupro_05", "seg_f1", "pixel_false_positive_rate"]
 
@@ -302,22 +301,26 @@ def test_intervals_are_those_of_a_bootstrap_over_the_parts_of_the_records(evalua
     _, rows = written(evaluation, tmp_path)
     test = [row for row in rows if row["role"] == "test"]
     threshold = float(test[0]["threshold"])
-    expected = bootstrap_intervals(
-        {
-            "image_auroc": lambda scores, labels: sklearn_metrics.roc_auc_score(labels, scores),
-            "image_ap": lambda scores, labels: sklearn_metrics.average_precision_score(labels, scores),
-            "false_alarm_rate": lambda scores, labels: float((scores[~labels] >= threshold).mean()),
-            "recall": lambda scores, labels: float((scores[labels] >= threshold).mean()),
-        },
-        np.array([float(row["score"]) for row in test]),
-        np.array([row["label"] == "1" for row in test]),
-        groups=[row["group_id"] for row in test],
-        n_resamples=PARAMS.n_resamples,
-        confidence=PARAMS.interval_confidence,
-        seed=17,
-    )
-    for name, (low, high) in expected.items():
-        assert (evaluation.metrics[f"{name}_low"], evaluation.metrics[f"{name}_high"]) == pytest.approx((low, high))
+    scores, labels = np.array([float(row["score"]) for row in test]), np.array([row["label"] == "1" for row in test])
+    metrics = {
+        "image_auroc": lambda scores, labels: sklearn_metrics.roc_auc_score(labels, scores),
+        "image_ap": lambda scores, labels: sklearn_metrics.average_precision_score(labels, scores),
+        "false_alarm_rate": lambda scores, labels: float((scores[~labels] >= threshold).mean()),
+        "recall": lambda scores, labels: float((scores[labels] >= threshold).mean()),
+    }
+    parts = sorted({row["group_id"] for row in test})
+    members = [[place for place, row in enumerate(test) if row["group_id"] == part] for part in parts]
+    values = {name: [] for name in metrics}
+    draws = np.random.default_rng(17)
+    for _ in range(PARAMS.n_resamples):
+        chosen = [place for number in draws.integers(len(parts), size=len(parts)) for place in members[number]]
+        if len(set(labels[chosen])) == 2:
+            for name, metric in metrics.items():
+                values[name].append(metric(scores[chosen], labels[chosen]))
+    assert len(values["recall"]) == PARAMS.n_resamples
+    for name, found in values.items():
+        expected = pytest.approx(tuple(np.quantile(found, [0.05, 0.95])), abs=1e-12)
+        assert (evaluation.metrics[f"{name}_low"], evaluation.metrics[f"{name}_high"]) == expected
 
 
 def test_the_exact_limit_of_the_false_alarm_rate_is_above_zero_even_without_a_false_alarm(evaluation):

@@ -1,4 +1,4 @@
-"""Metrics against scikit-learn and against loops so plain that they can only be slow, on raw and unbounded scores."""
+"""Metrics against plain loops, and verdicts against scikit-learn, on raw and unbounded scores."""
 
 import math
 from itertools import product
@@ -9,16 +9,18 @@ from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 from gonogo.errors import ConfigError, ShapeError, UndefinedMetricError
+from gonogo.evaluation.accuracy import resampling
 from gonogo.evaluation.accuracy.metrics import (
     auroc,
     average_precision,
     binomial_interval,
-    bootstrap_intervals,
     f1_oracle,
+    image_statistics,
     precision_recall_curve,
     roc_curve,
     verdict_metrics,
 )
+from gonogo.evaluation.accuracy.resampling import bootstrap_intervals, resampled_metrics
 
 
 def drawn(kind: str, dtype: type, seed: int = 0, n: int = 80) -> tuple[np.ndarray, np.ndarray]:
@@ -37,9 +39,6 @@ def drawn(kind: str, dtype: type, seed: int = 0, n: int = 80) -> tuple[np.ndarra
     }[kind]
     return scores.astype(dtype), labels
 
-
-# scikit-learn subtracts neighbouring scores, which overflows at the ends of float32; ours must not (see errstate).
-pytestmark = pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered:RuntimeWarning")
 
 KINDS = ["random", "tied", "constant", "huge", "at the ends of float32", "tiny", "neighbouring floats"]
 every_kind = pytest.mark.parametrize(
@@ -62,18 +61,11 @@ def counts_at(scores: np.ndarray, labels: np.ndarray, threshold: float) -> tuple
 
 
 @every_kind
-def test_rank_metrics_equal_scikit_learns(scores, labels):
-    with np.errstate(all="raise"):
-        area, precision = auroc(scores, labels), average_precision(scores, labels)
-    assert area == pytest.approx(sklearn_metrics.roc_auc_score(labels, scores), abs=1e-12)
-    assert precision == pytest.approx(sklearn_metrics.average_precision_score(labels, scores), abs=1e-12)
-
-
-@every_kind
 def test_auroc_is_the_share_of_pairs_in_the_right_order(scores, labels):
     pairs = list(product(scores[labels], scores[~labels]))
     wins = sum(1.0 if bad > good else 0.5 if bad == good else 0.0 for bad, good in pairs)
-    assert auroc(scores, labels) == pytest.approx(wins / len(pairs), abs=1e-12)
+    with np.errstate(all="raise"):
+        assert auroc(scores, labels) == pytest.approx(wins / len(pairs), abs=1e-12)
 
 
 @every_kind
@@ -83,28 +75,15 @@ def test_average_precision_is_the_sum_over_each_distinct_threshold(scores, label
         true, false = counts_at(scores, labels, threshold)
         total += true / (true + false) * (true / labels.sum() - recall_before)
         recall_before = true / labels.sum()
-    assert average_precision(scores, labels) == pytest.approx(total, abs=1e-12)
-
-
-@every_kind
-def test_the_roc_curve_is_scikit_learns_at_every_threshold(scores, labels):
-    expected = sklearn_metrics.roc_curve(labels, scores, drop_intermediate=False)
-    for ours, theirs in zip(roc_curve(scores, labels), expected, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
-
-
-@every_kind
-def test_the_precision_recall_curve_is_scikit_learns_without_its_made_up_last_point(scores, labels):
-    precisions, recalls, thresholds = sklearn_metrics.precision_recall_curve(labels, scores)
-    ours = precision_recall_curve(scores, labels)
-    for mine, theirs in zip(ours, (precisions[-2::-1], recalls[-2::-1], thresholds[::-1]), strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=1e-12)
+    with np.errstate(all="raise"):
+        assert average_precision(scores, labels) == pytest.approx(total, abs=1e-12)
 
 
 @every_kind
 def test_each_point_of_both_curves_counts_scores_at_or_above_its_threshold(scores, labels):
     _, _, thresholds = precision_recall_curve(scores, labels)
     assert thresholds.tolist() == sorted(set(scores.tolist()), reverse=True)
+    assert roc_curve(scores, labels)[2].tolist() == [math.inf, *thresholds]
     for fpr, tpr, threshold in zip(*roc_curve(scores, labels), strict=True):
         true, false = counts_at(scores, labels, threshold)
         assert (fpr, tpr) == (false / (~labels).sum(), true / labels.sum())
@@ -200,21 +179,61 @@ def test_f1_oracle_is_never_below_f1_at_a_threshold():
 # Intervals
 
 
+def plain_metrics(threshold: float):
+    """The metrics that get an interval, as functions of the scores and labels of the images drawn."""
+    found = image_statistics(threshold)
+    return {name: found[name] for name in ("image_auroc", "image_ap", "false_alarm_rate", "recall", "f1")}
+
+
+@pytest.mark.parametrize("kind", ["random", "tied", "constant"])
+@pytest.mark.parametrize("n", [4, 60])
+def test_a_metric_of_a_resample_equals_the_metric_of_the_images_drawn(kind, n):
+    scores, labels = drawn(kind, np.float32, n=n)
+    counts = np.random.default_rng(8).multinomial(n, np.full(n, 1 / n), size=40).astype(float)
+    resampled = resampled_metrics(scores, labels, 0.8)
+    assert resampled.keys() == plain_metrics(0.8).keys()
+    n_undefined = 0
+    for name, metric in plain_metrics(0.8).items():
+        for value, times in zip(resampled[name](counts), counts.astype(int), strict=True):
+            try:
+                expected = metric(np.repeat(scores, times), np.repeat(labels, times))
+            except UndefinedMetricError:
+                expected, n_undefined = math.nan, n_undefined + 1
+            assert value == pytest.approx(expected, abs=1e-12, nan_ok=True)
+    assert (n_undefined > 0) is (n == 4)
+
+
+def test_counts_of_other_images_are_refused():
+    scores, labels = drawn("random", np.float64, n=9)
+    for metric in resampled_metrics(scores, labels, 0.0).values():
+        with pytest.raises(ShapeError, match=r"expected \(r, 9\), one per image, got \(2, 8\)"):
+            metric(np.ones((2, 8)))
+
+
 def recorder(statistic):
-    """A statistic that keeps the scores, labels and value of each resample."""
+    """A statistic that keeps the counts and values of all resamples."""
     calls = []
 
-    def recorded(scores, labels):
-        value = statistic(scores, labels)
-        calls.append((scores, labels, value))
-        return value
+    def recorded(counts):
+        values = statistic(counts)
+        calls.extend(zip(counts, values, strict=True))
+        return values
 
     return recorded, calls
 
 
-def intervals(statistic, scores, labels, groups, **changes):
+def image_auroc(scores, labels):
+    return resampled_metrics(scores, labels, 0.0)["image_auroc"]
+
+
+def mean_of(values):
+    """The mean of one value per image over each resample."""
+    return lambda counts: counts @ values / counts.sum(axis=1)
+
+
+def intervals(statistic, groups, **changes):
     options = {"n_resamples": 200, "confidence": 0.9, "seed": 0} | changes
-    return bootstrap_intervals({"it": statistic}, scores, labels, groups=groups, **options)["it"]
+    return bootstrap_intervals({"it": statistic}, groups, **options)["it"]
 
 
 def own_groups(scores):
@@ -223,9 +242,9 @@ def own_groups(scores):
 
 def test_an_interval_holds_the_middle_share_of_the_resampled_values():
     scores, labels = drawn("random", np.float64)
-    recorded, calls = recorder(auroc)
-    low, high = intervals(recorded, scores, labels, own_groups(scores), confidence=0.8)
-    values = sorted(value for _, _, value in calls)
+    recorded, calls = recorder(image_auroc(scores, labels))
+    low, high = intervals(recorded, own_groups(scores), confidence=0.8)
+    values = sorted(value for _, value in calls)
     assert len(values) == 200
     assert values[19] <= low <= values[20]
     assert values[179] <= high <= values[180]
@@ -234,61 +253,65 @@ def test_an_interval_holds_the_middle_share_of_the_resampled_values():
 
 def test_the_seed_decides_the_interval():
     scores, labels = drawn("random", np.float64)
-    first, again, other = (intervals(auroc, scores, labels, own_groups(scores), seed=seed) for seed in (4, 4, 5))
+    statistic = image_auroc(scores, labels)
+    first, again, other = (intervals(statistic, own_groups(scores), seed=seed) for seed in (4, 4, 5))
     assert first == again != other
 
 
 def test_one_resample_of_all_statistics_is_the_same():
     scores, labels = drawn("random", np.float64)
-    (one, calls_of_one), (other, calls_of_other) = recorder(auroc), recorder(average_precision)
-    bootstrap_intervals(
-        {"one": one, "other": other}, scores, labels, groups=own_groups(scores), n_resamples=20, confidence=0.9, seed=1
-    )
+    metrics = resampled_metrics(scores, labels, 0.0)
+    (one, calls_of_one), (other, calls_of_other) = recorder(metrics["image_auroc"]), recorder(metrics["image_ap"])
+    bootstrap_intervals({"one": one, "other": other}, own_groups(scores), n_resamples=20, confidence=0.9, seed=1)
     pairs = list(zip(calls_of_one, calls_of_other, strict=True))
     assert len(pairs) == 20
-    assert all(np.array_equal(a[0], b[0]) and np.array_equal(a[1], b[1]) for a, b in pairs)
+    assert all(np.array_equal(a[0], b[0]) for a, b in pairs)
+
+
+def test_resamples_in_several_blocks_are_those_of_one(monkeypatch):
+    scores, labels = drawn("random", np.float64)
+    at_once = intervals(image_auroc(scores, labels), own_groups(scores))
+    monkeypatch.setattr(resampling, "BLOCK", 7 * len(scores))
+    assert intervals(image_auroc(scores, labels), own_groups(scores)) == at_once
 
 
 def test_groups_are_drawn_whole_as_many_as_there_are_and_with_replacement():
     groups = ["a", "b", "c", "a", "c", "c", "d", "e"]
-    scores, labels = np.arange(8.0), np.array([0, 1, 0, 1, 1, 0, 1, 0], dtype=bool)
-    recorded, calls = recorder(lambda scores, _: float(scores.mean()))
-    intervals(recorded, scores, labels, groups)
+    recorded, calls = recorder(mean_of(np.arange(8.0)))
+    intervals(recorded, groups)
     repeated = 0
-    for drawn_scores, drawn_labels, _ in calls:
-        assert np.array_equal(drawn_labels, labels[drawn_scores.astype(int)])
-        times = [int((drawn_scores == score).sum()) for score in scores]
-        per_group = {group: {times[i] for i in range(8) if groups[i] == group} for group in set(groups)}
-        assert all(len(counts) == 1 for counts in per_group.values())
-        assert sum(counts.pop() for counts in per_group.values()) == 5
-        repeated += max(times) > 1
+    for counts, _ in calls:
+        per_group = {group: {counts[i] for i in range(8) if groups[i] == group} for group in set(groups)}
+        assert all(len(times) == 1 for times in per_group.values())
+        assert sum(times.pop() for times in per_group.values()) == 5
+        repeated += max(counts) > 1
     assert repeated > 100
 
 
 def test_a_second_shot_of_each_part_adds_no_confidence_and_counted_as_a_part_would():
     scores, labels = drawn("random", np.float64)
     parts = own_groups(scores)
-    alone = intervals(auroc, scores, labels, parts)
-    twice = intervals(auroc, np.tile(scores, 2), np.tile(labels, 2), parts * 2)
-    as_parts = intervals(auroc, np.tile(scores, 2), np.tile(labels, 2), own_groups(parts * 2))
+    doubled = image_auroc(np.tile(scores, 2), np.tile(labels, 2))
+    alone = intervals(image_auroc(scores, labels), parts)
+    twice, as_parts = intervals(doubled, parts * 2), intervals(doubled, own_groups(parts * 2))
     assert twice == pytest.approx(alone, abs=1e-12)
     assert as_parts[1] - as_parts[0] < 0.85 * (alone[1] - alone[0])
 
 
 def test_a_resample_on_which_a_statistic_is_undefined_is_left_out_of_that_statistic_alone():
     scores, labels = np.array([1.0, 2.0, 3.0]), np.array([0, 0, 1], dtype=bool)
-    ranked, ranked_calls = recorder(auroc)
-    mean, mean_calls = recorder(lambda scores, _: float(scores.mean()))
+    ranked, calls = recorder(image_auroc(scores, labels))
     both = bootstrap_intervals(
-        {"auroc": ranked, "mean": mean}, scores, labels, groups=["a", "b", "c"], n_resamples=90, confidence=0.9, seed=2
+        {"auroc": ranked, "mean": mean_of(scores)}, ["a", "b", "c"], n_resamples=90, confidence=0.9, seed=2
     )
-    assert 0 < len(ranked_calls) < len(mean_calls) == 90
+    assert 0 < sum(not math.isnan(value) for _, value in calls) < len(calls) == 90
     assert both["auroc"] == (1.0, 1.0)
+    assert both["mean"][0] < 2 < both["mean"][1]
 
 
 def test_a_statistic_without_any_resample_is_an_error_that_names_it():
     with pytest.raises(UndefinedMetricError, match="it is undefined on all 200 resamples"):
-        intervals(auroc, np.arange(4.0), np.zeros(4, dtype=bool), ["a", "b", "c", "d"])
+        intervals(image_auroc(np.arange(4.0), np.zeros(4, dtype=bool)), ["a", "b", "c", "d"])
 
 
 def test_intervals_cover_the_true_rate_about_as_often_as_they_promise():
@@ -296,14 +319,7 @@ def test_intervals_cover_the_true_rate_about_as_often_as_they_promise():
     n_draws, covered = 150, 0
     for seed in range(n_draws):
         rejected = (rng.random(60) < 0.3).astype(float)
-        low, high = intervals(
-            lambda scores, _: float(scores.mean()),
-            rejected,
-            rejected > 0,
-            own_groups(rejected),
-            seed=seed,
-            n_resamples=150,
-        )
+        low, high = intervals(mean_of(rejected), own_groups(rejected), seed=seed, n_resamples=150)
         covered += low <= 0.3 <= high
     spread = math.sqrt(n_draws * 0.9 * 0.1)
     assert 0.9 * n_draws - 4 * spread < covered < 0.9 * n_draws + 3 * spread
@@ -378,13 +394,13 @@ def test_a_rate_of_nothing_or_of_more_than_all_is_refused(k, n):
 @pytest.mark.parametrize("confidence", [0.0, 1.0, 95])
 def test_a_confidence_outside_its_range_is_refused(confidence):
     with pytest.raises(ConfigError, match=r"confidence: expected .* in \(0, 1\)"):
-        intervals(auroc, np.arange(2.0), np.array([0, 1]), ["a", "b"], confidence=confidence)
+        intervals(mean_of(np.arange(2.0)), ["a", "b"], confidence=confidence)
     with pytest.raises(ConfigError, match=r"confidence: expected .* in \(0, 1\)"):
         binomial_interval(1, 5, confidence=confidence)
 
 
 def test_a_resampling_of_nothing_is_refused():
-    with pytest.raises(UndefinedMetricError, match="needs at least one score"):
-        intervals(auroc, np.array([]), np.array([]), [])
-    with pytest.raises(ShapeError, match="groups: expected 2 ids, one per score, got 1"):
-        intervals(auroc, np.arange(2.0), np.array([0, 1]), ["a"])
+    with pytest.raises(UndefinedMetricError, match="needs at least one image"):
+        intervals(mean_of(np.array([])), [])
+    with pytest.raises(ShapeError, match="one per image"):
+        intervals(image_auroc(np.arange(2.0), np.array([0, 1])), ["a"])

@@ -1,7 +1,6 @@
 """Other thresholds: what is certified holds, for one and for all that are listed; what is measured is counted."""
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from gonogo.cli.main import main
 from gonogo.errors import ConfigError
 from gonogo.evaluation.accuracy.operating_points import ScoresByKind, operating_points
 from gonogo.files import seal, write_rows
-from gonogo.reports.operating_page import write_operating_page
 
 SCORES = ScoresByKind(good=[1.0, 2.0, 9.0], by_type={"hole": [5.0, 12.0], "stain": [3.0]})
 
@@ -89,21 +87,6 @@ def test_where_nothing_is_known_nothing_is_said():
 def test_a_threshold_that_is_no_number_is_refused(thresholds):
     with pytest.raises(ConfigError, match="expected finite numbers"):
         operating_points(SCORES, calibrated(np.arange(30.0)), thresholds)
-
-
-def test_the_page_holds_every_kind_and_step_and_loads_nothing(tmp_path):
-    record = calibrated(np.arange(1.0, 31.0))
-    write_operating_page(tmp_path / "page.html", SCORES, record, category="tile <b>")
-    text = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "tile &lt;b&gt;" in text
-    assert not re.search(r'(src|href)="(?!data:)', text)
-    data = json.loads(re.search(r"const data = (\{.*\});", text)[1])
-    assert [row["name"] for row in data["rows"]] == ["good, to calibrate", "good, test", "hole", "stain"]
-    steps = {step["at"]: step for step in data["steps"]}
-    assert data["own"] in steps
-    assert steps[5.0]["rates"]["hole"][:2] == [2, 2]
-    assert max(steps) > 30.0  # above every score: nothing is rejected
-    assert steps[max(steps)]["rates"]["all defects"][:2] == [0, 3]
 
 
 @pytest.fixture

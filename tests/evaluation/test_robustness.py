@@ -7,6 +7,7 @@ from scipy import ndimage
 from conftest import manifest_of
 from gonogo.compute.progress import no_progress
 from gonogo.data.sample import Sample
+from gonogo.evaluation.metric_table import is_known
 from gonogo.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupted
 from gonogo.evaluation.robustness.robustness import (
     CELL_COLUMNS,
@@ -164,4 +165,5 @@ def test_the_headline_is_the_worst_corruption_at_severity_3():
     assert metrics["worst_false_alarm_rate_corruption"] == "blur"
     assert (metrics["worst_recall"], metrics["worst_recall_corruption"]) == (0.7, "white balance")
     assert metrics["false_alarm_rate.white_balance_5"] == 1.0
+    assert all(map(is_known, metrics))
     assert (metrics["false_alarm_rate.none"], metrics["recall.none"]) == (0.0, 0.9)

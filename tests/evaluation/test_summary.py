@@ -1,9 +1,14 @@
-"""The headline: mean and worst category, worst in the direction that hurts."""
+"""The headline numbers of a category and of a run, and its worst categories, worst in the direction that hurts."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
+from gonogo.calibration.threshold import certify
 from gonogo.errors import DataError
-from gonogo.evaluation.accuracy.summary import HEADLINES, summarise
+from gonogo.evaluation.accuracy.summary import headline, mean_headline, summarise
+from gonogo.evaluation.metric_table import HEADLINES, SUMMARISED
 
 
 def evaluated(**changes):
@@ -27,8 +32,8 @@ def test_the_worst_auroc_is_the_lowest_and_the_worst_false_alarm_rate_the_highes
     assert summary["false_alarm_rate.mean"] == pytest.approx((0.02 + 0.3 + 0.1) / 3)
 
 
-@pytest.mark.parametrize("name", HEADLINES)
-def test_every_headline_is_worst_where_a_gauge_does_most_harm(name):
+@pytest.mark.parametrize("name", SUMMARISED)
+def test_every_summarised_metric_is_worst_where_a_gauge_does_most_harm(name):
     categories = {"low": evaluated(**{name: 0.2}), "high": evaluated(**{name: 0.6})}
     summary = summarise(categories, dict.fromkeys(categories, proven()))
     less_is_better = name in ("false_alarm_rate", "certified_false_alarm_rate", "pixel_false_positive_rate")
@@ -68,3 +73,39 @@ def test_a_category_without_parity_is_named():
 def test_stages_that_saw_different_data_are_not_summed_up():
     with pytest.raises(DataError, match="brick: evaluate saw data aaaaaaaaaaaa, parity bbbbbbbbbbbb; run dvc repro"):
         summarise({"brick": evaluated()}, {"brick": proven(data_fingerprint="b" * 64)})
+
+
+# Headline numbers
+
+
+def record(n: int = 40):
+    scores = np.linspace(1, 2, n)
+    return certify(scores, list(map(str, scores)), false_alarm_rate=0.1, confidence=0.95, margin=1e-3)
+
+
+def test_a_headline_has_the_metrics_of_the_table_under_names_that_fit_a_column():
+    metrics = dict.fromkeys([*HEADLINES, "f1", "threshold"], 0.5) | {"detector": "pca", "certified": True}
+    found = headline(metrics, record())
+    assert set(found) == {"image_auroc", "aupro_30", "recall", "false_alarm_rate", "certified_rate"}
+    assert found["certified_rate"] == record().certified_false_alarm_rate != 0.5
+
+
+def test_a_bound_that_is_no_certificate_and_a_metric_without_a_value_are_absent():
+    estimate = replace(record(), method="cross", certified=False)
+    assert headline({"recall": 0.5, "certified_false_alarm_rate": 0.1}, estimate) == {"recall": 0.5}
+
+
+def test_the_mean_headline_is_over_the_categories_that_have_the_metric():
+    headlines = {"brick": {"recall": 0.5, "aupro_30": 0.8}, "digit_8": {"recall": 1.0}}
+    assert mean_headline(headlines) == {"aupro_30": 0.8, "recall": 0.75}
+    with pytest.raises(DataError, match="categories is empty"):
+        mean_headline({})
+
+
+def test_headline_files_fit_a_terminal_of_120_columns():
+    names = headline(dict.fromkeys(HEADLINES, 0.123456), record())
+    longest_path = "metrics/headline/connector.json"
+    assert len(longest_path) + sum(4 + max(len(name), len("0.12346")) for name in names) <= 120  # dvc metrics show
+    changed = [name for name in names if name != "certified_rate"]  # fixed by the number of calibrate parts
+    experiment, parameter = "└── 471ecc8 [eerie-acne]", "overrides.brick.fit.coreset_ratio"
+    assert 2 + sum(3 + len(cell) for cell in [experiment, *changed, parameter]) <= 120  # dvc exp show

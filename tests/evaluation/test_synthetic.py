@@ -13,7 +13,7 @@ from gonogo.evaluation.accuracy.evaluate import EvaluateParams, evaluate
 from gonogo.evaluation.accuracy.synthetic import damaged, synthetic_auroc
 from gonogo.model.inspection import inspect_records
 
-PARAMS = EvaluateParams(n_resamples=100, interval_confidence=0.9, baseline_size=8, sheet_cases=1)
+PARAMS = EvaluateParams(n_resamples=100, interval_confidence=0.9, baseline_size=8)
 
 
 def parts(change_test=lambda pixels: pixels, *, flat=False):

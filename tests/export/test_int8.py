@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from conftest import MEASURED, fitted, modelled
 from gonogo.calibration.threshold import certify
 from gonogo.errors import ConfigError, ExportError, ParityError
+from gonogo.evaluation.metric_table import is_known
 from gonogo.export.graph import export_onnx
 from gonogo.export.int8 import judge_int8
 from gonogo.export.parity import Parity, ParityParams, ParityResult, check_parity
@@ -119,6 +120,7 @@ def test_flips_and_change_of_auroc_are_those_of_the_test_images(gauge, some, int
     labels = [record.label for record in records]
     flips = (before >= model.threshold.threshold) != (after >= int8.threshold.threshold)
     metrics = int8.metrics()
+    assert all(map(is_known, metrics))
     assert metrics["int8_auroc_change"] == pytest.approx(roc_auc_score(labels, after) - roc_auc_score(labels, before))
     assert (metrics["int8_flips"], metrics["int8_flip_share"]) == (flips.sum(), pytest.approx(flips.mean()))
     assert not np.array_equal(before, after)

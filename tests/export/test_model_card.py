@@ -5,7 +5,7 @@ import pytest
 
 from conftest import CALIBRATE
 from gonogo.calibration.threshold import threshold_of
-from gonogo.export.model_card import Measured, card_text
+from gonogo.export.model_card import CategoryResults, card_text
 
 RECORD = threshold_of(np.arange(1.0, 41.0), [str(number) for number in range(40)], CALIBRATE, seed=1)
 BUNDLE = {
@@ -19,7 +19,7 @@ BUNDLE = {
     "parity": {"n_comparisons": 12, "n_flips": 0, "score_max_diff_e6": 0.5},
 }
 FILES = {"files": {"gauge.onnx": "ab" * 32}}
-MEASURED = Measured(
+MEASURED = CategoryResults(
     prepare={
         "n_fit": 90,
         "n_fit_defective": 0,
@@ -63,7 +63,7 @@ ROBUSTNESS = {
 
 def text(*, evaluate=None, robustness=None, bundle=None):
     """The card beside the bundle, of measurements changed so."""
-    measured = Measured(MEASURED.prepare, {**MEASURED.evaluate, **(evaluate or {})}, MEASURED.rows)
+    measured = CategoryResults(MEASURED.prepare, {**MEASURED.evaluate, **(evaluate or {})}, MEASURED.rows)
     return card_text(BUNDLE | FILES | (bundle or {}), measured, ROBUSTNESS | (robustness or {}))
 
 

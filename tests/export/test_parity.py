@@ -13,6 +13,7 @@ import torch
 from conftest import MEASURED, modelled
 from gonogo.detectors.contract import HasMemoryBank
 from gonogo.errors import ConfigError, ParityError
+from gonogo.evaluation.metric_table import is_known
 from gonogo.export.graph import export_onnx
 from gonogo.export.model_card import card_text
 from gonogo.export.parity import Parity, ParityParams, ParityResult, check_parity
@@ -75,6 +76,7 @@ def test_parity_of_real_images_allows_the_bundle(exported, digits, tmp_path):
     write_bundle(tmp_path / "bundle", path, model, parity, digits, MEASURED)
     assert parity.metrics()["passed"] is True
     assert parity.metrics()["rank_agreement"] > 0.999
+    assert all(map(is_known, parity.metrics()))
     written = json.loads((tmp_path / "bundle" / "manifest.json").read_bytes())
     assert {"gauge.onnx", "parity.json", "model_card.md"} <= set(written["files"])
     card = (tmp_path / "bundle" / "model_card.md").read_text(encoding="utf-8")

@@ -1,5 +1,6 @@
 """The gauge on the line: a bundle scores like the reference, without torch, and a tampered one is refused."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from conftest import REGIONS, fitted, modelled
 from gonogo.calibration.regions import defect_mask, find_regions
+from gonogo.cli.main import main
 from gonogo.errors import ConfigError, ImageError, IntegrityError
 from gonogo.export.graph import export_onnx
 from gonogo.files import SCHEMA, read_sealed, seal
@@ -65,6 +67,7 @@ STARTS = {
 
 @pytest.mark.parametrize("start", STARTS)
 def test_a_process_loads_nothing_heavy(start, bundle, digits):
+    """What a start costs is what it imports; benchmarks/starts.py has the seconds."""
     body, unwanted = STARTS[start]
     body = body.replace("BUNDLE", repr(str(bundle))).replace("IMAGE", repr(str(of_label(digits, 0))))
     program = f"""
@@ -77,11 +80,11 @@ def main():
         assert stop.code == 0
 {body}
 print()
-print(*sorted(name for name in {unwanted!r} if name in sys.modules))
+print("loaded", *sorted(name for name in {unwanted!r} if name in sys.modules))
 """
     result = subprocess.run([sys.executable, "-B", "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[-1] == ""
+    assert result.stdout.splitlines()[-1] == "loaded"
 
 
 @pytest.fixture
@@ -174,7 +177,7 @@ def test_a_tampered_or_unproven_bundle_is_refused(bundle, tmp_path):
 
     shutil.copytree(bundle, tmp_path / "blind")
     seal(tmp_path / "blind", {"schema": SCHEMA, "category": "digit_0"}, ["gauge.onnx"])
-    with pytest.raises(IntegrityError, match="no threshold"):
+    with pytest.raises(IntegrityError, match=r"no valid category, threshold or regions .*'threshold'"):
         Scorer(tmp_path / "blind")
 
 
@@ -266,6 +269,20 @@ def test_a_score_on_the_threshold_is_a_reject(bundle):
     on, below = scorer.judge(np.array([scorer.threshold, np.nextafter(scorer.threshold, 0)]), np.zeros((2, 3, 3)))
     assert on.anomalous
     assert not below.anomalous
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_score_and_explain_write_the_row_of_the_verdict(label, bundle, digits, capsys):
+    path = of_label(digits, label)
+    verdict = Scorer(bundle).score_image(path)
+    row = json.loads(json.dumps(verdict.row()))
+    assert row["verdict"] == verdict.label == ("reject" if verdict.score >= verdict.threshold else "pass")
+    main(["score", str(bundle), str(path), "--json"])
+    (scored,) = json.loads(capsys.readouterr().out)["results"]
+    main(["explain", str(bundle), str(path), "--json"])
+    explained = json.loads(capsys.readouterr().out)
+    for written in (scored, explained):
+        assert {key: written.get(key) for key in row} == row
 
 
 @pytest.mark.parametrize("set_before", [None, "0"])

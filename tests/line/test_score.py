@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -26,6 +25,7 @@ from gonogo.line.inputs import Item, items
 from gonogo.line.journal import Journal
 from gonogo.line.outputs import COLUMNS, MAP_UNIT, Pictures
 from gonogo.line.score import Line, workers_and_threads
+from processes import COMMAND_LINE, command_killed, needs_kill
 
 
 def of_label(digits, label):
@@ -287,27 +287,24 @@ def test_a_file_that_was_written_anew_is_judged_anew(bundle, digits, tmp_path):
     assert [row["verdict"] for row in rows_of(out)] == ["pass", "reject"]
 
 
+@needs_kill
 def test_killed_in_the_middle_and_called_again_every_image_has_one_row(bundle, digits, tmp_path):
-    """A real kill -9 of a real process, while it writes; then a line that a kill has torn."""
+    """A real kill -9 of a real process, after the first rows that it writes; then a line that a kill has torn."""
     folder, out = tmp_path / "many", tmp_path / "rows.jsonl"
     folder.mkdir()
     pixels = read_image(of_label(digits, 0)[0])
     write_png(folder / "0000.png", pixels.repeat(40, 0).repeat(40, 1))
     for number in range(1, 400):
         os.link(folder / "0000.png", folder / f"{number:04d}.png")
-    command = [sys.executable, "-m", "gonogo.cli.main", "score", str(bundle), str(folder), "--out", str(out)]
-    process = subprocess.Popen([*command, "--workers", "1"], stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 60
-    while not (out.is_file() and out.stat().st_size) and time.monotonic() < end:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    words = ["score", str(bundle), str(folder), "--out", str(out)]
+    killed = command_killed(COMMAND_LINE, *words, "--workers", "1", first="Line._count", at=20)
+    assert subprocess.run(killed, stderr=subprocess.DEVNULL).returncode == -signal.SIGKILL
     n_before = len(rows_of(out))
     assert 0 < n_before < 400
     torn = out.read_bytes()
     out.write_bytes(torn[:-40])
 
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "gonogo.cli.main", *words], check=True, stderr=subprocess.DEVNULL)
     files = [row["file"] for row in rows_of(out)]
     assert sorted(files) == [str(folder / f"{number:04d}.png") for number in range(400)]
     assert out.read_bytes().startswith(torn[: torn.rindex(b"\n", 0, -40) + 1])

@@ -1,9 +1,8 @@
-"""Suspicious fit images: each is scored without itself, the planted defects come first, and the pictures say so."""
+"""Suspicious fit images: each is scored without itself, the planted defects come first, and the record keeps it all."""
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from sklearn.neighbors import LocalOutlierFactor as SklearnLOF
 from tests.data.test_real_parts import DATA
 
@@ -16,14 +15,11 @@ from gonogo.detectors.options import KNNOptions, LOFOptions, MeanImageOptions, P
 from gonogo.detectors.padim import PaDiM
 from gonogo.detectors.patchcore import PatchCore
 from gonogo.errors import IntegrityError, NotFittedError
-from gonogo.files import read_rows
-from gonogo.images.colours import PASS, REJECT
 from gonogo.model.fit_images import FitImages
 from gonogo.model.fit_params import Tiling
 from gonogo.model.inspection import score_fit_images
 from gonogo.model.inspector import Inspector
 from gonogo.model.left_out import LeftOutScores, load_left_out, save_left_out
-from gonogo.reports.left_out_sheet import write_left_out
 
 
 def silent(*report):
@@ -181,29 +177,26 @@ def test_the_highest_scores_are_shown_with_their_own_maps(looked):
             np.testing.assert_array_equal(anomaly_map, inspector.to_image(*given, torch.empty(1, 8, 8, 3))[1][0])
 
 
-def test_the_rows_list_every_image_from_the_most_anomalous_on(looked, digits, tmp_path):
+def test_the_rows_list_every_image_from_the_most_anomalous_on(looked):
     scores = looked[2]
     threshold = float(np.sort(scores.scores)[-3])
-    write_left_out(tmp_path, scores, digits, category="digit_0", threshold=threshold)
-    rows = read_rows(tmp_path / "digit_0.csv")
-    assert [int(row["rank"]) for row in rows] == list(range(1, 23))
-    assert [float(row["score"]) for row in rows] == sorted((float(score) for score in scores.scores), reverse=True)
-    assert [row["rejected"] for row in rows] == ["1"] * 3 + ["0"] * 19
+    rows = scores.rows(threshold)
+    assert [row["rank"] for row in rows] == list(range(1, 23))
+    assert [row["score"] for row in rows] == sorted((float(score) for score in scores.scores), reverse=True)
+    assert [row["rejected"] for row in rows] == [1] * 3 + [0] * 19
     by_path = {path: float(score) for path, score in zip(scores.images, scores.scores, strict=True)}
-    assert all(by_path[row["image"]] == float(row["score"]) for row in rows)
-    assert float(rows[0]["times_median"]) == float(rows[0]["score"]) / float(np.median(scores.scores))
+    assert all(by_path[row["image"]] == row["score"] for row in rows)
+    assert rows[0]["times_median"] == rows[0]["score"] / float(np.median(scores.scores))
     assert scores.sentence(threshold).startswith("3 of 22 fit images would be rejected")
     assert f"look first at {rows[0]['image']}" in scores.sentence(threshold)
 
 
-def test_where_none_is_to_be_shown_no_image_is_read(digits, tmp_path):
+def test_where_none_is_to_be_shown_no_image_is_read(digits):
     inspector = Inspector(MeanImage(MeanImageOptions(image_size=8)))  # not fitted: looking at one would raise
     looked = score_fit_images(
         inspector, FitImages(inspector, digits, digits.with_role("fit")), n_shown=0, progress=silent
     )
-    write_left_out(tmp_path, looked, digits, category="digit_0", threshold=1.0)
-    assert read_rows(tmp_path / "digit_0.csv") == []
-    assert Image.open(tmp_path / "digit_0.png").size[1] < 60
+    assert looked.rows(1.0) == []
     assert "fit.left_out is 0" in looked.sentence(1.0)
 
 
@@ -263,38 +256,3 @@ def test_an_object_in_a_record_is_not_unpickled(tmp_path):
     np.savez(tmp_path / "digit_0.npz", images=np.array([{"any": "object"}], dtype=object))
     with pytest.raises(IntegrityError, match="allow_pickle"):
         load_left_out(tmp_path / "digit_0.npz")
-
-
-# The sheet
-
-
-def colours_in(picture):
-    return {tuple(colour) for colour in np.asarray(picture).reshape(-1, 3)}
-
-
-def test_the_sheet_says_of_each_image_whether_the_gauge_would_reject_it(looked, digits, tmp_path):
-    scores = looked[2]
-    for threshold, seen, unseen in ((0.0 + scores.scores.max() * 2, PASS, REJECT), (scores.scores.min(), REJECT, PASS)):
-        write_left_out(tmp_path, scores, digits, category="digit_0", threshold=float(threshold))
-        colours = colours_in(Image.open(tmp_path / "digit_0.png"))
-        assert seen in colours
-        assert unseen not in colours
-
-
-def test_the_same_scores_are_drawn_to_the_same_bytes(looked, digits, tmp_path):
-    for name in "ab":
-        write_left_out(tmp_path / name, looked[2], digits, category="digit_0", threshold=20.0)
-    for kind in ("csv", "png"):
-        assert (tmp_path / "a" / f"digit_0.{kind}").read_bytes() == (tmp_path / "b" / f"digit_0.{kind}").read_bytes()
-
-
-def test_images_of_a_detector_that_does_not_localise_stand_without_maps(digits, tmp_path):
-    inspector = Inspector(made("mahalanobis", **OPTIONS["mahalanobis"]))
-    images = FitImages(inspector, digits, digits.with_role("fit")[:20])
-    inspector.detector.fit(images, seed=0)
-    looked = score_fit_images(inspector, images, n_shown=3, progress=silent)
-    assert len(looked.shown) == 3
-    assert looked.maps == []
-    write_left_out(tmp_path, looked, digits, category="digit_0", threshold=5.0)
-    saturated = [c for c in colours_in(Image.open(tmp_path / "digit_0.png")) if max(c) - min(c) > 60]
-    assert all(c[0] > c[2] or c[1] > c[2] for c in saturated)  # captions alone: no blue of a map

@@ -1,4 +1,4 @@
-"""A number in the docs is what its file says, or says what else it is."""
+"""A number in the docs agrees with its file, or its section states what else it is."""
 
 import json
 
@@ -19,7 +19,7 @@ def read(name: str) -> str:
         raise FileNotFoundError(name) from error
 
 
-def said(text: str) -> list[str]:
+def errors_in(text: str) -> list[str]:
     return list(doc_numbers.complaints("page.md", text, read, lambda commit: commit == "0123abc"))
 
 
@@ -43,7 +43,7 @@ def test_every_number_of_the_projects_own_pages_holds():
     ],
 )
 def test_a_tied_number_must_be_the_files_with_as_many_digits(text, right):
-    assert (said(text) == []) is right
+    assert (errors_in(text) == []) is right
 
 
 def test_writing_puts_the_files_values_in_place_and_nothing_else():
@@ -63,27 +63,27 @@ def test_writing_puts_the_files_values_in_place_and_nothing_else():
         ("benchmarks/b.json part=bolt s", "has 0 rows with part=bolt"),
     ],
 )
-def test_a_tie_to_what_is_not_there_is_told(tie, message):
-    assert [message in sentence for sentence in said(f"0.5<!-- = {tie} -->")] == [True]
+def test_a_tie_to_a_missing_value_is_an_error(tie, message):
+    assert [message in sentence for sentence in errors_in(f"0.5<!-- = {tie} -->")] == [True]
 
 
 @pytest.mark.parametrize("figure", ["0.95", "12 %", "3.5 ms", "4 s", "1,100 MB", "5.8 TB"])
-def test_a_figure_that_says_nothing_of_itself_is_named_with_its_section(figure):
+def test_a_figure_without_a_source_is_named_with_its_section(figure):
     text = f"# A\n\nfine\n\n## B\n\nIt takes {figure} here.\n"
-    assert ["'B': 1 numbers say nothing" in sentence for sentence in said(text)] == [True]
-    assert said(f"{text}\nMeasured once, at commit `0123abc`.\n") == []
-    assert said(f"{text}\n<!-- numbers: defined -->\n") == []
+    assert ["'B': 1 numbers without a source" in sentence for sentence in errors_in(text)] == [True]
+    assert errors_in(f"{text}\nMeasured once, at commit `0123abc`.\n") == []
+    assert errors_in(f"{text}\n<!-- numbers: defined -->\n") == []
 
 
 def test_a_declaration_reaches_no_further_than_its_section():
     text = "## A\n\nMeasured once, at commit `0123abc`. 0.95\n\n## B\n\n0.96\n"
-    assert ["'B'" in sentence for sentence in said(text)] == [True]
+    assert ["'B'" in sentence for sentence in errors_in(text)] == [True]
 
 
-def test_a_study_names_a_commit_that_is_there():
-    assert "which this repository does not have" in said("0.95. Measured once, at commit `fffffff`.")[0]
+def test_a_study_must_name_an_existing_commit():
+    assert "which this repository does not have" in errors_in("0.95. Measured once, at commit `fffffff`.")[0]
 
 
 def test_code_and_written_tables_are_left_out():
     text = "`0.95` [x](a/0.95) \n\n```yaml\n# 0.95\nrate: 0.95\n```\n\n<!-- t: begin -->\n| 0.95 |\n<!-- t: end -->\n"
-    assert said(text) == []
+    assert errors_in(text) == []

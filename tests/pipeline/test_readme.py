@@ -1,11 +1,22 @@
-"""README.md shows the numbers of this commit, and its marked commands are the ones that are run."""
+"""README.md and docs/ show the numbers of this commit, their links lead somewhere, and CI runs their commands."""
 
 import json
+import re
 import subprocess
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+import front_picture
 import readme
+from gonogo.calibration.regions import PixelThreshold, RegionParams, RegionRule
+from gonogo.errors import ConfigError
+from gonogo.images.colours import OUTLINE
+from gonogo.inference.scorer import Verdict
+
+LINK = re.compile(r"(?<!`)!?\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+CODE = re.compile(r"^ *```.*?^ *```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 
 
 def test_the_readmes_tables_are_what_the_measured_files_say():
@@ -46,12 +57,12 @@ def test_a_mark_that_marks_nothing_is_an_error():
 
 def test_a_block_stops_at_its_first_failing_command(tmp_path):
     with pytest.raises(subprocess.CalledProcessError):
-        readme.run_block("failing", ["false | cat", f"touch {tmp_path / 'reached'}"])
+        readme.run_block("page.md", "failing", ["false | cat", f"touch {tmp_path / 'reached'}"])
     assert not (tmp_path / "reached").exists()
 
 
 def test_commands_of_a_block_share_one_shell(tmp_path):
-    readme.run_block("shared", [f"cd {tmp_path}", "touch here"])
+    readme.run_block("page.md", "shared", [f"cd {tmp_path}", "touch here"])
     assert (tmp_path / "here").exists()
 
 
@@ -67,3 +78,99 @@ def test_the_comparison_has_a_table_per_part_and_a_dash_where_a_figure_does_not_
     assert lines[0] == "**left**: 4 good and 6 defective test images"
     assert lines.count("| `knn` | 0.500 | – | – | 25.0% | 100.0% | 2.5 s | 7.0 ms | 0.2 MB |") == 2
     assert lines[-1] == "Measured on abacus, 2 threads, commit 0123456789."
+
+
+def test_the_readme_is_at_most_150_lines_long():
+    assert len(readme.here("README.md").splitlines()) <= 150
+
+
+def test_two_pages_with_a_block_of_one_name_are_an_error():
+    text = "<!-- run: one -->\n```console\n$ echo a\n```\n"
+    assert readme.blocks_of_pages({"a.md": text}) == {"one": ("a.md", ["echo a"])}
+    with pytest.raises(ValueError, match=r"both a\.md and b\.md"):
+        readme.blocks_of_pages({"a.md": text, "b.md": text})
+
+
+def test_ci_runs_every_marked_block_of_readme_and_docs():
+    script = readme.here(".ci/run")
+    calls = re.findall(r"tools/readme\.py run ((?:[\w-]+ ?)+)", script)
+    assert sorted(" ".join(calls).split()) == sorted(readme.blocks_of_pages(readme.pages()))
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that GitHub and the web site give to a page's headings."""
+    headings = re.findall(
+        r"^#+ (.*)$", CODE.sub(lambda code: code[0] if "\n" not in code[0] else "", text), re.MULTILINE
+    )
+    plain = (re.sub(r"[^\w\s-]", "", heading).strip().lower() for heading in headings)
+    return {re.sub(r"\s", "-", heading) for heading in plain}
+
+
+def broken_links(page: Path) -> list[str]:
+    """The links of a page to a file or to a heading that does not exist; addresses on the web are left out."""
+    broken = []
+    for match in LINK.finditer(CODE.sub("", page.read_text(encoding="utf-8"))):
+        name, _, anchor = match["target"].partition("#")
+        if re.match(r"\w+:", name):
+            continue
+        target = page.parent / name if name else page
+        if not target.exists() or (anchor and anchor not in anchors(target.read_text(encoding="utf-8"))):
+            broken.append(match["target"])
+    return broken
+
+
+def test_every_link_in_readme_and_docs_leads_to_a_file_and_a_heading():
+    pages = [readme.ROOT / "README.md", readme.ROOT / "AGENTS.md", *(readme.ROOT / "docs").rglob("*.md")]
+    assert {page.name: links for page in pages if (links := broken_links(page))} == {}
+
+
+def test_the_index_links_every_page_of_the_docs():
+    docs = readme.ROOT / "docs"
+    linked = {match["target"].partition("#")[0] for match in LINK.finditer((docs / "index.md").read_text("utf-8"))}
+    pages = {path.name for path in docs.glob("*.md")} - {"index.md"}
+    assert pages - linked == set()
+
+
+@pytest.mark.parametrize("link", ["none.md", "b.md#nothing", "#nothing"])
+def test_a_link_to_nothing_is_found(tmp_path, link):
+    (tmp_path / "a.md").write_text(f"# A title: of two\n\n[x](b.md#what-it-costs) [y](#a-title-of-two) [z]({link})\n")
+    (tmp_path / "b.md").write_text("# B\n\n## What it costs\n")
+    assert broken_links(tmp_path / "a.md") == [link]
+
+
+def record(defect_type: str, score: float, role: str = "test") -> dict[str, str]:
+    return {"role": role, "defect_type": defect_type, "score": str(score), "image": f"{defect_type}{score}"}
+
+
+def test_the_picture_shows_the_middle_images_by_score_and_no_best_ones():
+    rows = [record("good", score) for score in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)]
+    rows += [record("dent", score) for score in (2.0, 9.0, 4.0)] + [record("stain", score) for score in (7.0, 8.0, 6.0)]
+    rows.append(record("good", 99.0, role="calibrate"))
+    assert [row["image"] for row in front_picture.choose(rows, 2)] == ["good4.0", "stain7.0"]
+    assert [row["image"] for row in front_picture.choose(rows, 6)] == ["good2.0", "good5.0", "stain7.0", "dent4.0"]
+
+
+def test_the_picture_shows_no_images_from_a_folder(tmp_path):
+    (tmp_path / "params.yaml").write_text(
+        "categories: [zero, mine, listed]\nprepare: {source: digits}\n"
+        "overrides: {zero: {}, mine: {prepare: {source: folder}}, listed: {prepare: {source: manifest}}}\n"
+    )
+    assert front_picture.built_in(tmp_path) == ["zero"]
+    with pytest.raises(ConfigError, match="built-in categories alone"):
+        front_picture.read_parts(tmp_path, ["mine"])
+
+
+def test_the_picture_draws_a_line_around_regions_alone():
+    params = RegionParams("quantile", 1e-3, 3.0, 1.0, 0, 0, 1, None, 0.0)
+    rule = RegionRule(params, PixelThreshold(1.0, "quantile", 1e-3, 1e-3, 1000, 1))
+    maps = np.zeros((2, 40, 60), dtype=np.float32)
+    maps[1, 10:20, 30:40] = 2.0
+    parts = [
+        front_picture.Part("tile", bool(peak), np.full((40, 60, 3), 128, dtype=np.uint8),
+                           Verdict(peak, 1.0, peak >= 1.0, 0.5, None, False, one, rule))
+        for one, peak in zip(maps, (0.0, 2.0), strict=True)
+    ]  # fmt: skip
+    columns = (np.asarray(front_picture.draw(parts)) == OUTLINE).all(axis=2).any(axis=0)
+    middle = front_picture.LABEL + front_picture.SIDE + front_picture.GAP
+    assert not columns[:middle].any()
+    assert columns[middle:].any()

@@ -30,6 +30,7 @@ from gonogo.data.prepare.accepted import (
     is_copy,
     read_history,
 )
+from gonogo.data.prepare.card import card_facts, count_metrics
 from gonogo.data.prepare.prepare import Prepared, prepare
 from gonogo.data.sample import Sample
 from gonogo.errors import ConfigError, DataError, PipelineError
@@ -41,7 +42,7 @@ from gonogo.images.roles import TEST
 from gonogo.inference.scorer import ONNX_FILE, Scorer
 from gonogo.params import read_yaml
 from gonogo.project.dvc import run_dvc
-from gonogo.reports.data_card import count_metrics, describe, write_page
+from gonogo.reports.data_card import write_data_card
 from import_closure import ROOT
 
 CATEGORY = "digit_0"
@@ -284,17 +285,17 @@ def test_the_card_lists_what_was_accepted_and_what_was_taken_back(tmp_path, file
     judged = replace(judged, images=(replace(judged.images[0], score=9.5, threshold=7.25, verdict="reject"),))
     back = replace(acceptance(tmp_path / "raw", files[1:2], role="fit", id_="bbbb"), rolled_back=TAKEN_BACK)
     found = prepared(tmp_path / "prepared", tmp_path / "raw", judged, back)
-    card = describe(found, category=CATEGORY, source="digits", options={})
+    card = card_facts(found, category=CATEGORY, source="digits", options={})
     assert [event["id"] for event in card["accepted"]] == ["aaaa", "bbbb"]
     assert json.loads(json.dumps(card))["accepted"][1]["rolled_back"]["by"] == "Bob"
-    write_page(tmp_path / "card.html", card, found.dataset)
+    write_data_card(tmp_path / "card.html", card, found.dataset)
     page = " ".join((tmp_path / "card.html").read_text().split())
     assert "<b>aaaa</b> accepted into calibrate 2026-11-21 by Ada: oil" in page
     assert f"{judged.images[0].path}, rejected then: score 9.5, threshold 7.25" in page
     assert "<b>bbbb</b>: <b>rolled back</b> 2026-11-22 by Bob, a dent after all; it was accepted into fit" in page
-    empty = describe(prepared(tmp_path / "b", tmp_path / "raw"), category=CATEGORY, source="digits", options={})
-    write_page(tmp_path / "empty.html", empty, found.dataset)
-    assert "accepted" not in (tmp_path / "empty.html").read_text().partition("How they look")[0]
+    empty = card_facts(prepared(tmp_path / "b", tmp_path / "raw"), category=CATEGORY, source="digits", options={})
+    write_data_card(tmp_path / "empty.html", empty, found.dataset)
+    assert "accepted" not in (tmp_path / "empty.html").read_text().partition("Sample images")[0]
 
 
 # The command, with a pipeline that looks at the images and calibrates as the real one does, but never fits

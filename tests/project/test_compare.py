@@ -12,14 +12,15 @@ import pytest
 from PIL import Image
 
 from gonogo.cli.main import main
-from gonogo.errors import ConfigError
+from gonogo.errors import ConfigError, DataError
 from gonogo.evaluation.accuracy.metrics import auroc
 from gonogo.evaluation.accuracy.paired import changed_verdicts, difference_intervals, paired
 from gonogo.files import write_json, write_rows
 from gonogo.images.dataset import Record, write_dataset
-from gonogo.project.changes import MORE_IS_BETTER, Change, changes_in
+from gonogo.project.changes import MetricChange, changes_in
 from gonogo.project.compare import Comparison, render
 from gonogo.project.gate import judge, read_tolerances
+from gonogo.project.revision import Revisions
 from import_closure import ROOT
 
 THRESHOLD = 1.0
@@ -43,7 +44,7 @@ PARAMS = {"params.yaml": {"fit.image_size": pair(128, 256)}}
 
 
 def rendered(metrics: Mapping[str, Any], params: Mapping[str, Any] = PARAMS, **more: Any) -> str:
-    facts = {"judged": {}, "intervals": {}, "other_data": [], "gate": None} | more
+    facts = {"images": {}, "intervals": {}, "other_data": [], "gate": None} | more
     return render(Comparison(("origin/main", "workspace"), changes_in(metrics), changes_in(params), **facts), {})
 
 
@@ -80,7 +81,7 @@ def test_the_first_line_counts_the_metrics_of_the_categories_by_verdict(report):
     ],
 )
 def test_a_verdict_follows_the_direction_of_its_metric(name, old, new, verdict):
-    assert Change("metrics/evaluate/brick.json", name, old, new).verdict == verdict
+    assert MetricChange("metrics/evaluate/brick.json", name, old, new).verdict == verdict
 
 
 def test_worse_stands_out_and_a_fact_has_no_verdict(report):
@@ -100,7 +101,7 @@ def test_headlines_come_first_then_categories_by_name_then_the_costs(report):
     assert report.index("| image_auroc.mean |") < report.index("### brick")
 
 
-def test_the_order_of_dvcs_answer_does_not_matter(report):
+def test_the_order_of_the_values_does_not_matter(report):
     backwards = {file: dict(reversed(values.items())) for file, values in reversed(METRICS.items())}
     assert rendered(backwards) == report
 
@@ -139,15 +140,6 @@ def test_a_new_and_a_removed_category_are_named_and_not_judged():
     assert "compare category by category" in report
 
 
-def test_a_directed_metric_is_one_that_the_pipeline_writes():
-    written = set()
-    for file in (ROOT / "metrics").rglob("*.json"):
-        written |= {name.removesuffix(".mean") for name in json.loads(file.read_text(encoding="utf-8"))}
-    if not written:
-        pytest.skip("no metrics in this checkout; `dvc repro` writes them")
-    assert set(MORE_IS_BETTER) - written == set()
-
-
 # The gate
 
 
@@ -178,7 +170,7 @@ def tolerances(folder: Path, text: str) -> Any:
 )
 def test_a_metric_may_move_for_the_worse_as_far_as_its_rule_says(tmp_path, rule, old, new, passes):
     verdict = judge(
-        [Change("metrics/evaluate/brick.json", "x", old, new)], tolerances(tmp_path, f"evaluate: {{x: {rule}}}")
+        [MetricChange("metrics/evaluate/brick.json", "x", old, new)], tolerances(tmp_path, f"evaluate: {{x: {rule}}}")
     )
     assert verdict.passed is passes
     assert ("passes" if passes else "FAILS") in verdict.sentence
@@ -361,9 +353,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     git(folder, "init", "--quiet")
     (folder / ".dvc").mkdir()
     (folder / "params.yaml").write_text("seed: 17\nraw: data/raw\ncategories: [tile]\n", encoding="utf-8")
-    (folder / "dvc.yaml").write_text(
-        "vars: [{plots: plots}, {prepared: data/prepared}]\nmetrics: [metrics/evaluate/tile.json]\n", encoding="utf-8"
-    )
+    (folder / "dvc.yaml").write_text("vars: [{plots: plots}, {prepared: data/prepared}]\n", encoding="utf-8")
     (folder / "tolerances.yaml").write_text(
         "evaluate: {image_auroc: {fall: 0.01}, recall: {fall: 0.1}}\n", encoding="utf-8"
     )
@@ -447,5 +437,35 @@ def test_without_rules_nothing_is_judged_and_an_unknown_revision_is_one_clear_se
     assert "gate" not in capsys.readouterr().err
     assert main(["compare", "nowhere"]) == 3
     said = capsys.readouterr()
-    assert "unknown Git revision 'nowhere'" in said.err
+    assert "expected a git revision or the name of one DVC experiment, got 'nowhere'" in said.err
     assert "Traceback" not in said.err
+
+
+def test_all_figures_are_compared_and_headline_files_and_other_folders_are_not(project):
+    for name, value in {"bench/tile": {"p50_ms": 1.0}, "router": {"accuracy": {"tile": 1.0}}}.items():
+        write_json(project / "metrics" / f"{name}.json", value)
+    for name in ("tile", "headline", "headline/tile", "mine/tile"):
+        write_json(project / "metrics" / f"{name}.json", {"recall": 0.1})
+    changes = Revisions(project, "HEAD", None).metric_changes()
+    assert {(change.file, change.name, change.verdict) for change in changes if change.stage != "evaluate"} == {
+        ("metrics/bench/tile.json", "p50_ms", "new"),
+        ("metrics/router.json", "accuracy.tile", "new"),
+    }
+    evaluated = {change.name: change.verdict for change in changes if change.stage == "evaluate"}
+    assert evaluated == dict.fromkeys(("image_auroc", "recall", "false_alarm_rate", "data_fingerprint"), "unchanged")
+
+
+def test_an_experiment_is_compared_by_its_name(project):
+    commit(project, BETTER)
+    git(project, "update-ref", "refs/exps/ab/cdef0123/rosy-apse", "HEAD")
+    git(project, "reset", "--quiet", "--hard", "HEAD~1")
+    sides = Revisions(project, "HEAD", "rosy-apse")
+    (recall,) = [change for change in sides.metric_changes() if change.name == "recall"]
+    assert (recall.old, recall.new) == (2 / 3, 1.0)
+    assert [row["score"] for row in sides.rows("plots/records/tile.csv")[1]] == list(map(str, BETTER.values()))
+
+
+def test_a_metrics_file_that_is_not_json_is_named(project):
+    (project / "metrics" / "evaluate" / "tile.json").write_text("<<<<<<< HEAD", encoding="utf-8")
+    with pytest.raises(DataError, match=r"metrics/evaluate/tile\.json at the workspace: expected JSON"):
+        Revisions(project, "HEAD", None).metric_changes()

@@ -98,7 +98,7 @@ def test_a_file_that_a_user_adds_is_a_recipe(project, capsys):
     assert read_yaml(project)["fit"]["image_size"] == 64
     capsys.readouterr()
     assert main(["recipes", "apply", "mine"]) == 0
-    assert capsys.readouterr().out == "params.yaml says so already\n"
+    assert capsys.readouterr().out == "params.yaml has these values already\n"
     assert main(["recipes", "apply", "mine", "--category", "bricks"]) == 3
     assert "'bricks' is not one of brick" in capsys.readouterr().err
 

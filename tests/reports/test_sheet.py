@@ -1,4 +1,4 @@
-"""The picture sheet: who stands on it and where, on one colour scale that no image can bend."""
+"""The picture sheet: which parts are on it and where, on one colour scale that no image can bend."""
 
 from dataclasses import replace
 
@@ -8,22 +8,13 @@ from PIL import Image
 
 from conftest import REGIONS, manifest_of
 from gonogo.calibration.regions import PixelThreshold, RegionRule
-from gonogo.calibration.threshold import certify
 from gonogo.data.sample import Sample
-from gonogo.evaluation.accuracy.evaluate import Evaluation
-from gonogo.images.colours import COLOURS, PAPER, map_colours
-from gonogo.model.inspection import Inspection
-from gonogo.model.saved import Model
-from gonogo.reports.drawing import GAP, TILE
-from gonogo.reports.sheet import (
-    AROUND,
-    CAPTION,
-    HEADER,
-    LABEL,
-    OUTLINE,
-    _outlined,
-    write_sheet,
-)
+from gonogo.images.colours import COLOURS, OUTLINE, PAPER, map_colours
+from gonogo.inference.scorer import Verdict
+from gonogo.reports.drawing import REGION_LINE
+from gonogo.reports.parts import Part, PartImages
+from gonogo.reports.sheet import LABEL, SIDE, write_sheet
+from gonogo.reports.sheet_layout import GAP, HEADER, LINE
 
 THRESHOLD = 4.0
 REGION_FROM = 6.0
@@ -40,6 +31,9 @@ TEST_IMAGES = {
     160: ("bent", 6.0, True),
     180: ("cut", 5.0, False),
 }
+
+
+CELL_WIDTH, CELL_HEIGHT = 3 * (SIDE + GAP) + GAP, SIDE + LINE + 2 * GAP
 
 
 def drawn(folder, *, cases=2, threshold=THRESHOLD, unit=1.0, side=30):
@@ -65,30 +59,36 @@ def drawn(folder, *, cases=2, threshold=THRESHOLD, unit=1.0, side=30):
         sample(level, "test", kind, mask if masked else None) for level, (kind, _, masked) in TEST_IMAGES.items()
     ]
     manifest = manifest_of([*samples, sample(1, "fit"), sample(2, "calibrate")], folder / "data")
-    records = manifest.with_role("test")
-    scores = np.array([TEST_IMAGES[int(record.group_id)][1] for record in records], dtype=np.float32) * unit
-    record = certify(np.array([0.0]), ["0"], false_alarm_rate=0.1, confidence=0.95, margin=0.1)
-    record = replace(record, threshold=threshold * unit)
-    evaluation = Evaluation({}, Inspection([], np.zeros(0)), Inspection(records, scores), record, None)
+    parts = [
+        Part(
+            image=record.path,
+            defective=record.label == 1,
+            defect_type=record.defect_type,
+            score=TEST_IMAGES[int(record.group_id)][1] * unit,
+            threshold=threshold * unit,
+        )
+        for record in manifest.with_role("test")
+    ]
     inside = [[0.6, 0.2], [0.8, 0.2], [0.8, 1 / 3], [0.6, 1 / 3]]
     params = replace(REGIONS, roi=inside, closing=1)  # which keeps what is found within the ROI
     rule = RegionRule(params, PixelThreshold(REGION_FROM * unit, "sigma", 3.0, 0.0, 1, 1))
-    model = Model(_Flat(unit), None, None, rule, {})
-    write_sheet(folder / "sheet.png", evaluation, model, manifest, category="parts", cases=cases)
+    images = PartImages(manifest, FlatGauge(unit, threshold * unit, rule))
+    write_sheet(folder / "sheet.png", parts, images, category="parts", cases=cases)
     with Image.open(folder / "sheet.png") as image:
         assert image.mode == "RGB"
         return np.array(image, dtype=np.int16)
 
 
-class _Flat:
-    """An inspector whose maps have the value of the image's score everywhere."""
+class FlatGauge:
+    """A gauge whose maps have the value of the image's score everywhere."""
 
-    def __init__(self, unit):
-        self.unit = unit
+    def __init__(self, unit, threshold, rule):
+        self.unit, self.threshold, self.rule = unit, threshold, rule
 
-    def inspect(self, pixels):
-        scores = np.array([TEST_IMAGES[int(image[0, 0, 0])][1] for image in pixels], dtype=np.float32) * self.unit
-        return scores, np.full(pixels.shape[:3], scores[:, None, None], dtype=np.float32)
+    def score_pixels(self, pixels):
+        score = TEST_IMAGES[int(pixels[0, 0, 0, 0])][1] * self.unit
+        anomaly_map = np.full(pixels.shape[1:3], score, dtype=np.float32)
+        return [Verdict(score, self.threshold, score >= self.threshold, 0.5, None, False, anomaly_map, self.rule)]
 
 
 @pytest.fixture(scope="module")
@@ -98,19 +98,19 @@ def sheet(tmp_path_factory):
 
 def tile(sheet, row, case, which):
     """The square of one of IMAGE, MASK and MAP of a case, columns counted from 0."""
-    top = HEADER + row * (TILE + CAPTION + 2 * GAP)
-    left = LABEL + case * (3 * TILE + 4 * GAP) + which * (TILE + GAP)
-    return sheet[top : top + TILE, left : left + TILE]
+    top = HEADER + row * CELL_HEIGHT
+    left = LABEL + GAP + case * CELL_WIDTH + which * (SIDE + GAP)
+    return sheet[top : top + SIDE, left : left + SIDE]
 
 
 def caption(sheet, row, case):
-    top = HEADER + row * (TILE + CAPTION + 2 * GAP) + TILE
-    left = LABEL + case * (3 * TILE + 4 * GAP)
-    return sheet[top : top + CAPTION, left : left + 3 * TILE]
+    top = HEADER + row * CELL_HEIGHT + SIDE
+    left = LABEL + GAP + case * CELL_WIDTH
+    return sheet[top : top + LINE, left : left + 3 * SIDE]
 
 
 def centre(square):
-    return tuple(square[TILE // 2, TILE // 2].tolist())
+    return tuple(square[SIDE // 2, SIDE // 2].tolist())
 
 
 def levels_in(sheet, row, cases):
@@ -134,8 +134,8 @@ def test_one_case_shows_the_very_worst_and_the_very_best(tmp_path):
 
 
 def test_there_is_one_row_for_good_parts_and_one_for_each_defect_type(sheet):
-    assert sheet.shape[0] == HEADER + 3 * (TILE + CAPTION + 2 * GAP) + GAP
-    assert sheet.shape[1] == LABEL + 4 * (3 * TILE + 4 * GAP) + GAP
+    assert sheet.shape[0] == HEADER + 3 * CELL_HEIGHT + GAP
+    assert sheet.shape[1] == LABEL + 4 * CELL_WIDTH + GAP
 
 
 def test_the_same_score_has_the_same_colour_in_every_row(sheet):
@@ -191,7 +191,7 @@ def test_a_mask_is_outlined_and_a_defect_without_one_is_left_blank(sheet):
     assert len(outlined(0, 0)) == 0
     assert np.unique(tile(sheet, 2, 0, MASK)).tolist() == [240]
     found = outlined(1, 0)
-    expected = [TILE * 5 // 30, TILE * 25 // 30]  # the mask's edges at the tile's size
+    expected = [SIDE * 5 // 30, SIDE * 25 // 30]  # the mask's edges at the tile's size
     assert found.min(axis=0) == pytest.approx([expected[0]] * 2, abs=1)
     assert found.max(axis=0) == pytest.approx([expected[1]] * 2, abs=1)
     assert tuple(centre(tile(sheet, 1, 0, MASK))) != OUTLINE
@@ -199,8 +199,8 @@ def test_a_mask_is_outlined_and_a_defect_without_one_is_left_blank(sheet):
 
 def assert_enclosed(square, side):
     """A line of one pixel runs around the region of `drawn`, and nothing else on the tile is black."""
-    black = (square == AROUND).all(axis=2)
-    unit = TILE / side
+    black = (square == REGION_LINE).all(axis=2)
+    unit = SIDE / side
     top, bottom = side // 5 * unit, side // 3 * unit
     left, right = side * 3 // 5 * unit, side * 4 // 5 * unit
     rows, columns = np.nonzero(black)
@@ -215,24 +215,13 @@ def test_a_thin_line_encloses_each_region_on_its_map_and_leaves_its_colours_alon
     for row, case in [(0, 0), (1, 1), (1, 2)]:  # 6, 6, 9
         assert_enclosed(tile(sheet, row, case, MAP), 30)
     for row, case in [(0, 1), (0, 2), (0, 3), (1, 0), (2, 0)]:  # below REGION_FROM
-        assert not (tile(sheet, row, case, MAP) == AROUND).all(axis=2).any()
+        assert not (tile(sheet, row, case, MAP) == REGION_LINE).all(axis=2).any()
     for which in (IMAGE, MASK):
-        assert not (tile(sheet, 1, 2, which) == AROUND).all(axis=2).any()
+        assert not (tile(sheet, 1, 2, which) == REGION_LINE).all(axis=2).any()
 
 
 def test_the_line_is_as_thin_where_the_image_is_larger_than_its_tile(tmp_path):
     assert_enclosed(tile(drawn(tmp_path, side=700), 1, 1, MAP), 700)
-
-
-def test_a_region_of_one_pixel_is_seen_on_the_tile_of_a_large_image():
-    mask = np.zeros((3000, 2000), dtype=bool)
-    mask[700, 900] = True
-    pixels = np.asarray(_outlined(Image.new("RGB", (TILE, TILE), PAPER), mask))
-    rows, columns = np.nonzero((pixels == AROUND).all(axis=2))
-    assert len(rows) >= 4
-    offset = (TILE - TILE * 2000 / 3000) / 2
-    assert rows.mean() + 0.5 == pytest.approx(700 * TILE / 3000, abs=1)
-    assert columns.mean() + 0.5 == pytest.approx(offset + 900 * TILE / 3000, abs=1)
 
 
 def test_the_caption_is_red_for_a_reject_and_green_for_a_pass(sheet):

@@ -27,7 +27,7 @@ def test_malformed_requests_of_every_kind_are_4xx_and_nothing_is_kept_of_them(st
             assert answer.json()["status"] == answer.status_code
             kinds.add(one.kind)
         assert running.ask("GET", "/v1/inspections").json()["inspections"] == []
-        assert list(running.service.store.images.glob("*/*")) == []
+        assert list(running.service.store.images.paths()) == []
     assert kinds == {maker.__name__ for maker in MAKERS}
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 

@@ -281,7 +281,7 @@ def test_every_panel_has_data_from_a_prometheus_that_scrapes_the_service(bundle,
             until(lambda: time.sleep(0.2) or value('up{job="gonogo"}') == "1")
             for panel in panels():
                 for one in panel["targets"]:
-                    until(lambda expression=one["expr"]: value(expression) not in (None, "NaN"), 30)
+                    until(lambda expression=one["expr"]: value(expression) not in (None, "NaN"))
         finally:
             scraping.terminate()
             scraping.wait()

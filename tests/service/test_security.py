@@ -66,7 +66,7 @@ def test_without_a_key_nothing_is_answered(running, method, path, authorization)
 
 
 def test_a_key_of_another_secret_and_one_that_was_revoked_let_nobody_in(start, files, monkeypatch):
-    monkeypatch.setattr(security, "SEEN_FOR", -1.0)
+    monkeypatch.setattr(security, "KEY_CACHE_SECONDS", -1.0)
     with start() as running:
         mine, other = running.keys["inspect"], running.keys["admin"]
         identifier = mine.split("_")[1]

@@ -127,7 +127,7 @@ def test_an_image_that_is_sent_twice_is_two_inspections_and_one_file(start, file
     with start() as running:
         first, second = inspected(running, files[0]), inspected(running, files[0])
         assert first["id"] != second["id"]
-        kept = [path for path in running.service.store.images.rglob("*") if path.is_file()]
+        kept = [path for path in running.service.store.images.paths() if path.is_file()]
         assert [path.read_bytes() for path in kept] == [files[0].read_bytes()]
 
 
@@ -161,10 +161,10 @@ def test_beyond_what_may_wait_is_503_that_says_when_to_come_again_and_the_rest_i
     with start(waiting=2, max_images=2) as running:
         scorer, gate = running.service.gauge.scorer, threading.Event()
         real = scorer.score_pixels
-        monkeypatch.setattr(scorer, "score_pixels", lambda pixels: gate.wait(60) and real(pixels))
+        monkeypatch.setattr(scorer, "score_pixels", lambda pixels: gate.wait(300) and real(pixels))
         with ThreadPoolExecutor(2) as pool:
             asked = [pool.submit(inspected, running, files[0]) for _ in range(2)]
-            until(lambda: running.service.inspecting.waiting == 2)
+            until(lambda: running.service.runner.waiting == 2)
             refused = running.ask("POST", "/v1/inspect", content=files[0].read_bytes())
             assert running.http.get("/readyz").status_code == 503
             gate.set()
@@ -181,32 +181,46 @@ def test_past_the_deadline_is_504_and_what_waited_for_its_turn_is_not_judged(sta
 
         def slow(pixels):
             judged.append(len(pixels))
-            gate.wait(60)
+            gate.wait(300)
             return real(pixels)
 
         monkeypatch.setattr(scorer, "score_pixels", slow)
-        parts = [("image", ("a.png", files[number].read_bytes())) for number in (0, 1)]
-        answer = running.ask("POST", "/v1/inspect", files=parts, params={"deadline_ms": 100})
-        gate.set()
-        assert (answer.status_code, answer.json()["type"]) == (504, "urn:gonogo:problem:deadline")
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(inspected, running, files[0])
+            until(lambda: judged == [1])
+            parts = [("image", ("a.png", files[number].read_bytes())) for number in (1, 3)]
+            late = running.ask("POST", "/v1/inspect", files=parts, params={"deadline_ms": 100})
+            gate.set()
+            assert first.result()["verdict"]
+        assert (late.status_code, late.json()["type"]) == (504, "urn:gonogo:problem:deadline")
         assert inspected(running, files[2])["verdict"]
         assert judged == [1, 1]
+        gate.clear()  # and one that is being judged when its time is over
+        late = running.ask("POST", "/v1/inspect", content=files[4].read_bytes(), params={"deadline_ms": 100})
+        gate.set()
+        assert (late.status_code, late.json()["type"]) == (504, "urn:gonogo:problem:deadline")
 
 
 def test_the_end_waits_for_what_was_accepted(start, files, monkeypatch):
     with start() as running:
         scorer, gate = running.service.gauge.scorer, threading.Event()
         real = scorer.score_pixels
-        monkeypatch.setattr(scorer, "score_pixels", lambda pixels: gate.wait(60) and real(pixels))
+        judging = threading.Event()
+
+        def slow(pixels):
+            judging.set()
+            gate.wait(300)
+            return real(pixels)
+
+        monkeypatch.setattr(scorer, "score_pixels", slow)
 
         async def accepted_then_closed():
-            inspecting = running.service.inspecting
-            job = asyncio.create_task(
-                inspecting.inspect(Upload(files[0].read_bytes(), "", None), Key("k", "k", "admin"))
-            )
-            await asyncio.sleep(0.1)
-            closing = asyncio.create_task(inspecting.close())
-            await asyncio.sleep(0.1)
+            runner = running.service.runner
+            job = asyncio.create_task(runner.inspect(Upload(files[0].read_bytes(), "", None), Key("k", "k", "admin")))
+            await asyncio.to_thread(judging.wait, 300)
+            closing = asyncio.create_task(runner.close())
+            while not runner._threads._shutdown:  # it has begun to close, and takes nothing more
+                await asyncio.sleep(0.001)
             assert not closing.done()
             gate.set()
             await closing
@@ -220,12 +234,12 @@ def test_things_that_wait_go_together_as_far_as_they_are_alike_and_fit_and_are_w
     calls, gate, unwanted = [], threading.Event(), set()
 
     def work(things):
-        gate.wait(60)
+        gate.wait(300)
         calls.append(things)
         return [thing * 10 if thing != 5 else ValueError("five") for thing in things]
 
     batcher = Batcher(
-        work, weight=lambda _: 1 / 3, alike=lambda thing: thing % 2, wanted=lambda thing: thing not in unwanted
+        work, weight=lambda _: 1 / 3, batch_key=lambda thing: thing % 2, wanted=lambda thing: thing not in unwanted
     )
     with ThreadPoolExecutor(9) as pool:
         asked = [pool.submit(batcher, 1)]
@@ -253,7 +267,7 @@ def test_as_many_batches_as_allowed_are_worked_on_at_once():
         calls.append(things)
         return things
 
-    batcher = Batcher(work, weight=lambda _: 1 / 8, at_once=2)
+    batcher = Batcher(work, weight=lambda _: 1 / 8, n_at_once=2)
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(batcher, (0, 1))) == [0, 1]
     assert batcher(2) == 2
@@ -279,7 +293,7 @@ def test_requests_that_come_together_go_through_the_network_together(start, file
 
         def counted(pixels):
             sizes.append(len(pixels))
-            gate.wait(60)
+            gate.wait(300)
             return real(pixels)
 
         monkeypatch.setattr(scorer, "score_pixels", counted)
@@ -287,7 +301,7 @@ def test_requests_that_come_together_go_through_the_network_together(start, file
             asked = [pool.submit(inspected, running, files[0])]
             until(lambda: sizes == [1])
             asked += [pool.submit(inspected, running, files[0]) for _ in range(5)]
-            until(lambda: running.service.inspecting._judging.n_waiting == 5)
+            until(lambda: running.service.runner._score_batched.n_waiting == 5)
             gate.set()
             scores = [one.result()["score"] for one in asked]
         assert sizes == [1, 5]

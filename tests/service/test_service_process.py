@@ -1,7 +1,6 @@
 """The service over its life: killed, given another bundle, reviewed, streamed to, cleared of images; and its client."""
 
 import asyncio
-import hashlib
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ import pytest
 
 from gonogo.cli.commands.serve import listening
 from gonogo.cli.main import main
-from gonogo.errors import DataError, IntegrityError, MissingExtraError
+from gonogo.errors import IntegrityError
 from gonogo.files import seal
 from serving import files, inspected, running, start, until  # noqa: F401  skips where the extra is missing
 
@@ -29,7 +28,7 @@ from gonogo.service import client
 from gonogo.service.client import AsyncClient, Client, ServiceError
 from gonogo.service.schemas import Review
 from gonogo.service.security import new_key
-from gonogo.store.store import SEE_IMAGES, Store
+from gonogo.store.store import Store
 
 # ruff: noqa: F811  fixtures are imported, and then named
 
@@ -192,68 +191,25 @@ def test_images_go_by_age_and_by_size_oldest_first_and_their_rows_stay(start, fi
         assert running.ask("GET", f"/v1/inspections/{told[0]['id']}").json()["score"] == told[0]["score"]
         assert store.expire(days=1e-9, n_bytes=None) == 2
         assert inspected(running, files[0])["id"]
-        assert store.path_of(told[0]["image"]["sha256"]).read_bytes() == files[0].read_bytes()
-
-
-def test_a_file_without_a_row_goes_when_it_is_old(tmp_path):
-    store = Store(tmp_path)
-    for name in ("aa", "bb"):
-        store.path_of(name * 32).write_bytes(b"x")
-    os.utime(store.path_of("aa" * 32), (0, 0))
-    store.expire(days=None, n_bytes=None)
-    assert [path.name[:2] for path in store.images.glob("*/*")] == ["bb"]
-    store.close()
+        assert store.images.path_of(told[0]["image"]["sha256"]).read_bytes() == files[0].read_bytes()
 
 
 def test_an_image_that_goes_while_it_is_judged_is_there_again_when_it_is_kept(start, files, monkeypatch):
     with start() as running:
-        store, judge = running.service.store, running.service.inspecting._judge
+        store, judge = running.service.store, running.service.runner._score
         gone = []
 
         def judge_slowly(jobs):
-            until(lambda: any(store.images.glob("??/" + "?" * 64)))  # it is written beside
-            for path in store.images.glob("*/*"):
+            until(lambda: any(store.images.folder.glob("??/" + "?" * 64)))  # it is written beside
+            for path in store.images.paths():
                 path.unlink()
                 gone.append(path)
             return judge(jobs)
 
-        monkeypatch.setattr(running.service.inspecting._judging, "_work", judge_slowly)
+        monkeypatch.setattr(running.service.runner._score_batched, "_work", judge_slowly)
         told = inspected(running, files[0])
-        assert gone == [store.path_of(told["image"]["sha256"])]
+        assert gone == [store.images.path_of(told["image"]["sha256"])]
         assert gone[0].read_bytes() == files[0].read_bytes()
-
-
-def test_an_image_that_comes_many_times_at_once_is_written_whole_and_leaves_nothing_else(tmp_path):
-    store, data = Store(tmp_path), os.urandom(300_000)
-    name = hashlib.sha256(data).hexdigest()
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: store.write(name, data), range(40)))
-    (path,) = store.images.glob("*/*")
-    assert path == store.path_of(name)
-    assert path.read_bytes() == data
-    store.close()
-
-
-def test_what_a_cut_of_power_left_of_an_image_is_written_anew(tmp_path):
-    store, data = Store(tmp_path), os.urandom(30_000)
-    name = hashlib.sha256(data).hexdigest()
-    for left in (b"", bytes(len(data))):
-        store.path_of(name).write_bytes(left)
-        store.write(name, data)
-        assert store.path_of(name).read_bytes() == data
-    store.close()
-
-
-def test_rows_are_kept_in_a_database_that_is_known_or_not_at_all(tmp_path, monkeypatch):
-    monkeypatch.delitem(SEE_IMAGES, "sqlite")
-    with pytest.raises(DataError, match="--database names sqlite; expected postgresql"):
-        Store(tmp_path)
-
-
-def test_a_database_whose_driver_is_missing_names_the_extra(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(MissingExtraError, match=r"postgresql\+psycopg: .*psycopg.*; pip install 'gonogo\[postgres\]'"):
-        Store(tmp_path, "postgresql+psycopg://me@127.0.0.1/rows")
 
 
 def test_the_client_asks_what_the_service_has(running, files):
@@ -348,7 +304,7 @@ def test_killed_under_load_it_has_lost_nothing_that_it_acknowledged_and_ends_gen
         row = store.inspection(told.id)
         assert row is not None
         assert row["score"] == told.score
-        assert store.path_of(row["image_sha256"]).read_bytes() == path.read_bytes()
+        assert store.images.path_of(row["image_sha256"]).read_bytes() == path.read_bytes()
     store.close()
 
 

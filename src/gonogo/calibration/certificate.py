@@ -1,4 +1,4 @@
-"""A threshold and what is known about it. Standard library only: the scorer reads it from the bundle."""
+"""A threshold and its certificate. Standard library only: the scorer reads it from the bundle."""
 
 import math
 from bisect import bisect_left
@@ -32,14 +32,14 @@ class Tail:
 
 @dataclass(frozen=True)
 class ThresholdRecord:
-    """A threshold and what is known about it. `score >= threshold` is anomalous.
+    """A threshold and its certificate. `score >= threshold` is anomalous.
 
     By the method `holdout`, with probability `confidence` over the draw of the calibrate images, the rate of good parts
     that score at or above `threshold` is at most `certified_false_alarm_rate`. By `cross` that rate is an estimate, and
     by `tail` there is none: a model says at which score the target lies.
 
     Attributes:
-        method: how the good scores came about, and what is made of them.
+        method: how the good scores were obtained, and how the threshold is derived from them.
         n_calibrate, n_groups: good images scored, and the parts that they show.
         rank: the threshold lies above the so-many-th largest of the parts' scores.
         margin: relative distance that it keeps from the score below.
@@ -99,7 +99,7 @@ class ThresholdRecord:
         return record
 
     def p_value(self, score: float) -> float:
-        """Of a new good part, the probability to score so high: what lies below it is rarer than that.
+        """The probability that a new good part scores at least as high.
 
         Valid where the part is exchangeable with the calibrate parts; never below 1 / (n_groups + 1).
 
@@ -119,7 +119,7 @@ class ThresholdRecord:
 
     @property
     def sentence(self) -> str:
-        """What is known, in words."""
+        """The certificate in words; for `cross` and `tail` what there is in its place."""
         if self.method == "tail":
             assert self.tail is not None
             return (

@@ -1,4 +1,4 @@
-"""From scores of labelled images, none of them a test image, to the probability of being defective."""
+"""Fit the curve from score to probability of a defect to labelled images, none of which is a test image."""
 
 import numpy as np
 
@@ -11,11 +11,12 @@ FEWEST = 5  # labelled images of either kind
 def fit_probability(
     good: np.ndarray, defective: np.ndarray, *, method: ProbabilityMethod, defect_rate: float | None
 ) -> ProbabilityRecord:
-    """The curve that labelled scores give, at the share of defects on the line.
+    """The curve fitted to labelled scores, for the given share of defective parts on the line.
 
-    Labelled images are seldom collected in the proportion in which parts come, so that the odds are multiplied by the
-    ratio of the odds there and among these images. Targets are (n + 1) / (n + 2) and 1 / (n + 2) in place of 1 and 0,
-    n the images of that kind: no finite number of images proves anything certain.
+    Labelled images are seldom collected in the proportion in which parts are produced. The odds are therefore
+    multiplied by the ratio of the odds on the line to those among these images. The targets of the fit are
+    (n + 1) / (n + 2) for defective and 1 / (n + 2) for good images in place of 1 and 0, where n is the number of images
+    of that kind, since no finite number of images proves a probability of 0 or 1.
 
     Args:
         good, defective: scores (n,), (m,) that the fit did not see.

@@ -1,4 +1,4 @@
-"""The map's own threshold, from good calibrate maps alone, which pass by one at a time."""
+"""The pixel threshold, from the maps of good calibrate images, which are added one at a time."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,15 @@ from gonogo.errors import DataError
 
 
 class GoodPixels:
-    """What a pixel threshold needs to know of good maps: their largest values, mean and variance.
+    """The largest values, the mean and the variance of good maps, from which a pixel threshold is computed.
 
-    Only inspected pixels count. Memory holds the share of the pixels that can lie at or above the threshold: the wanted
-    rate, or 1 / (1 + sigma^2), since no more than that lies sigma standard deviations above a mean (Cantelli 1928).
+    Only pixels inside the ROI count. Memory holds the share of the pixels that can lie at or above the threshold: the
+    wanted rate, or 1 / (1 + sigma^2), since at most that share lies sigma standard deviations above the mean (Cantelli
+    1928).
     """
 
     def __init__(self, params: RegionParams, sizes: Sequence[tuple[int, int]]) -> None:
-        """Prepare for as many maps as there are `sizes`, (height, width) each."""
+        """Start without maps; `sizes` has the (height, width) of each map that will be added."""
         self.params = params
         self.n_images = len(sizes)
         counts = {size: int(params.roi_mask(*size).sum()) for size in set(sizes)}
@@ -30,7 +31,7 @@ class GoodPixels:
         self._squares = 0.0  # sum of squared differences to the mean
 
     def add(self, anomaly_map: np.ndarray) -> None:
-        """See one map (h, w) float32.
+        """Take in one map (h, w) float32.
 
         Raises:
             DataError: it holds a value that is not finite.
@@ -50,14 +51,14 @@ class GoodPixels:
         self._n_seen = total
 
     def threshold(self) -> PixelThreshold:
-        """The threshold that the section asks for.
+        """The threshold by the method of the section `regions`.
 
-        By quantile, in the gap below the largest values of which the wanted rate allows so many, or higher where ties
-        would let more through; by sigma, that many standard deviations above the mean. It is a float32, as maps are:
-        every comparison with it is exact.
+        By quantile, it lies in the gap below the largest values, as many as the wanted rate allows, or higher where
+        ties would exceed the rate; by sigma, that many standard deviations above the mean. It is a float32, as maps
+        are, so that every comparison with it is exact.
 
         Raises:
-            DataError: not all of the pixels were seen.
+            DataError: maps are missing.
         """
         if not self.n_pixels or self._n_seen != self.n_pixels:
             raise DataError(f"regions: expected {self.n_pixels} calibrate pixels, saw {self._n_seen}")

@@ -1,4 +1,4 @@
-"""What a score says of being defective, as a curve in numbers: read where a verdict is made. Standard library only."""
+"""The curve from a score to the probability of a defect, which the scorer reads. Standard library only."""
 
 import math
 from bisect import bisect_right
@@ -16,7 +16,7 @@ class ProbabilityRecord:
 
     Attributes:
         method: platt, a logistic curve; isotonic, steps that are joined by lines.
-        defect_rate: the share of defective parts among those that are judged, which it takes for granted.
+        defect_rate: the share of defective parts among the inspected ones, which the probability assumes.
         scores, probabilities: of the curve. platt: two points, and the log-odds are a line through both. isotonic: the
             probability is interpolated between points and constant beyond them.
         n_good, n_defective: labelled images that it was fitted to.

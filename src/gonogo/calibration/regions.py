@@ -1,4 +1,4 @@
-"""From an anomaly map to the regions that a defect covers. Needs only numpy: evaluation and the line run these lines.
+"""From an anomaly map to the regions that a defect covers. Needs numpy alone; evaluation and the line both use it.
 
 A region explains a verdict and never changes it: the verdict is the score against the certified threshold.
 """
@@ -55,9 +55,9 @@ class RegionParams:
 
     @cached_property
     def inside(self) -> np.ndarray | None:
-        """(CELLS, CELLS) bool: True where the cell's centre is inspected; None where all of the image is.
+        """(CELLS, CELLS) bool: True where the cell's centre is inspected; None where the whole image is.
 
-        Of a polygon that crosses itself, what lies in an odd number of its loops is inside.
+        Of a polygon that crosses itself, the points that lie in an odd number of its loops are inside.
         """
         if self.roi is None and self.border == 0:
             return None
@@ -74,7 +74,7 @@ class RegionParams:
         return inside
 
     def roi_mask(self, height: int, width: int) -> np.ndarray:
-        """(height, width) bool: True where the ROI and the border let the gauge look; as in `Inspector`."""
+        """(height, width) bool: True where a pixel is inspected, by ROI and border; as in `Inspector`."""
         if self.inside is None:
             return np.ones((height, width), dtype=bool)
         rows, columns = (cell_of(np.arange(length), length) for length in (height, width))
@@ -91,7 +91,7 @@ def cell_of(position: Any, length: int) -> Any:
 
 @dataclass(frozen=True)
 class PixelThreshold:
-    """A threshold on map values, and what it was calibrated for. `value >= threshold` is anomalous.
+    """A threshold on map values, and the target it was calibrated for. `value >= threshold` is anomalous.
 
     `measured_false_positive_rate` is the share of the good calibrate pixels at or above it: measured, not certified,
     since the pixels of one image are not independent.
@@ -107,7 +107,7 @@ class PixelThreshold:
 
 @dataclass(frozen=True)
 class RegionRule:
-    """How one gauge turns maps into regions. Without a threshold, of a gauge that does not localise, it finds none."""
+    """How a gauge turns maps into regions. A gauge that does not localise has no threshold, and finds no regions."""
 
     params: RegionParams
     threshold: PixelThreshold | None
@@ -231,7 +231,7 @@ def label(mask: np.ndarray) -> tuple[np.ndarray, int]:
 def dilated(mask: np.ndarray, radius: int) -> np.ndarray:
     """A mask (h, w) bool dilated by a square of side 2 * radius + 1; `~dilated(~mask, radius)` erodes it.
 
-    Nothing is known outside the image, so nothing grows or shrinks from there.
+    Pixels outside the image neither grow a region nor shrink one.
     """
     for axis in (0, 1):
         length = mask.shape[axis]

@@ -1,4 +1,4 @@
-"""What a router says of each category, in the manifest of the set. Needs nothing of the pipeline."""
+"""The router's record of each category in the manifest of a set, and how distances decide. Needs numpy alone."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,8 +18,8 @@ class CategoryRecord:
 
     name: of the category, and of its bundle's folder.
     bundle: SHA-256 of the bundle's manifest.
-    limit: an image whose nearest good image of the category is as far away, or farther, is not of it.
-    threshold: how rarely good parts are as far away as its own threshold, which is not above the limit.
+    limit: an image is of the category only where its distance to the nearest good image is below the limit.
+    threshold: certified threshold of that distance for good parts; it is not above the limit.
     """
 
     name: str
@@ -29,7 +29,7 @@ class CategoryRecord:
 
     @property
     def sentence(self) -> str:
-        """What is certified of it."""
+        """The certificate of the category."""
         rate = self.threshold.certified_false_alarm_rate
         assert rate is not None  # by the method holdout, always
         return (
@@ -38,7 +38,7 @@ class CategoryRecord:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values, read again by `from_dict`."""
+        """The record as JSON values, which `from_dict` reads."""
         return asdict(self) | {"threshold": self.threshold.to_dict()}
 
     @classmethod
@@ -49,9 +49,10 @@ class CategoryRecord:
 
 
 def nearest(distances: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) the number of the category nearest to each image, and (n,) its distance as a part of that one's limit.
+    """(n,) the number of the category nearest to each image, and (n,) its distance divided by that category's limit.
 
-    The nearest category counts by distances (n, k) as parts of the limits (k,): what varies more may lie farther away.
+    The nearest category is the one with the smallest quotient of distance (n, k) and limit (k,), since images of a
+    category that varies more lie farther apart.
     """
     relative = distances / limits
     number = relative.argmin(axis=1)
@@ -59,6 +60,6 @@ def nearest(distances: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def routed(distances: np.ndarray, limits: np.ndarray) -> np.ndarray:
-    """(n,) the number of the category that each image is of, by `nearest`; -1 for unknown."""
+    """(n,) the number of the category that each image is assigned to, by `nearest`; -1 for unknown."""
     number, relative = nearest(distances, limits)
     return np.where(relative < 1, number, -1)

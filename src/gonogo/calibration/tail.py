@@ -1,4 +1,4 @@
-"""The tail of good scores as a generalised Pareto distribution: a model of what was not seen, never a guarantee.
+"""The tail of good scores as a generalised Pareto distribution: a model beyond the largest scores, not a guarantee.
 
 Source: Pickands 1975; Davison and Smith 1990, "Models for Exceedances over High Thresholds". Fitted by maximum
 likelihood; the goodness of fit is the Anderson-Darling statistic against draws from the fitted distribution, each
@@ -19,7 +19,7 @@ N_DRAWS = 199  # for the goodness of fit, and for the interval
 def fit_tail(
     ordered: np.ndarray, *, share: float, false_alarm_rate: float, confidence: float, seed: int
 ) -> tuple[float, Tail]:
-    """The score that `false_alarm_rate` of good parts exceed by the model, and the model.
+    """The score that a share `false_alarm_rate` of good parts exceed according to the model, and the model.
 
     Args:
         ordered: (n,) good scores, one of each part, descending.
@@ -29,7 +29,7 @@ def fit_tail(
         seed: of the draws.
 
     Raises:
-        ConfigError: `false_alarm_rate` is not below `share`: the model says nothing there, and `holdout` does.
+        ConfigError: `false_alarm_rate` is not below `share`, where the model does not apply and `holdout` does.
         DataError: fewer than 200 scores or 20 exceedances, or a tail of equal scores.
     """
     n = len(ordered)
@@ -75,5 +75,5 @@ def _fitted(exceedances: np.ndarray) -> tuple[float, float]:
 
 
 def _exceeded(share: float, shape: float, scale: float) -> float:
-    """What `share` of the exceedances exceed."""
+    """The value that a share `share` of the exceedances exceed."""
     return float(stats.genpareto.isf(min(share, 1.0), shape, scale=scale))

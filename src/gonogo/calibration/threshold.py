@@ -17,7 +17,7 @@ from gonogo.errors import ConfigError, DataError, ShapeError
 
 @dataclass(frozen=True)
 class CalibrateParams:
-    """The `calibrate` section; what its values mean is said at `certify`, of the method's own at `threshold_of`."""
+    """The `calibrate` section; `certify` explains its values, and `threshold_of` the methods."""
 
     method: Method
     folds: Annotated[int, Field(ge=2)]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gonogo.data.sample import Source
 
 SOURCES: dict[str, str] = {
+    "rendered": "gonogo.data.rendered:Rendered",
     "surfaces": "gonogo.data.surfaces:Surfaces",
     "digits": "gonogo.data.digits:Digits",
     "folder": "gonogo.data.folder:Folder",

@@ -35,14 +35,14 @@ def scratch(pixels: np.ndarray, rng: np.random.Generator, strength: float) -> Da
     y, x = np.ogrid[:height, :width]
     distance = np.sqrt((y[..., None] - curve[:, 0]) ** 2 + (x[..., None] - curve[:, 1]) ** 2)  # (h, w, n)
     coverage = np.clip(half_width + 0.5 - distance, 0, 1).max(axis=2)
-    return _damage(pixels, pixels + (_sign(rng) * strength * _contrast(pixels) * coverage)[..., None])
+    return one_region(pixels, pixels + (_sign(rng) * strength * _contrast(pixels) * coverage)[..., None])
 
 
 def stain(pixels: np.ndarray, rng: np.random.Generator, strength: float) -> Damaged:
     """A soft-edged spot, darker or brighter, through which the surface still shows."""
     spot = _smoothstep(1.5 * _blob(pixels, rng, _between(rng, 0.2, 0.38))) * (1 + 0.4 * _noise(pixels, rng, 6))
     tone = _sign(rng) * strength * 0.55 * _contrast(pixels)
-    return _damage(pixels, pixels + (tone * spot)[..., None])
+    return one_region(pixels, pixels + (tone * spot)[..., None])
 
 
 def hole(pixels: np.ndarray, rng: np.random.Generator, strength: float) -> Damaged:
@@ -51,7 +51,7 @@ def hole(pixels: np.ndarray, rng: np.random.Generator, strength: float) -> Damag
     pit = _smoothstep((field - 0.3) / 0.4)
     rim = _smoothstep(field / 0.3) * (1 - pit)
     shade = strength * _contrast(pixels) * (0.4 * rim - pit)
-    return _damage(pixels, pixels + shade[..., None])
+    return one_region(pixels, pixels + shade[..., None])
 
 
 def cut_paste(pixels: np.ndarray, rng: np.random.Generator, strength: float) -> Damaged:
@@ -70,7 +70,7 @@ def cut_paste(pixels: np.ndarray, rng: np.random.Generator, strength: float) -> 
     altered = pixels.astype(np.float64)
     target = altered[to_top : to_top + size, to_left : to_left + size]
     target += opacity * (piece - target)
-    return _damage(pixels, altered)
+    return one_region(pixels, altered)
 
 
 def blur(pixels: np.ndarray, rng: np.random.Generator, strength: float) -> Damaged:
@@ -81,7 +81,7 @@ def blur(pixels: np.ndarray, rng: np.random.Generator, strength: float) -> Damag
         rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]
         soft = (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / 16
     spot = _smoothstep(3 * _blob(pixels, rng, _between(rng, 0.15, 0.3)))[..., None]
-    return _damage(pixels, pixels + spot * (soft - pixels))
+    return one_region(pixels, pixels + spot * (soft - pixels))
 
 
 DEFECTS: dict[str, Callable[[np.ndarray, np.random.Generator, float], Damaged]] = {
@@ -106,7 +106,7 @@ def visible_defect(defect_type: str, pixels: np.ndarray, rng: np.random.Generato
     return None
 
 
-def _damage(pixels: np.ndarray, altered: np.ndarray) -> Damaged:
+def one_region(pixels: np.ndarray, altered: np.ndarray) -> Damaged:
     """Round `altered` and keep its largest region alone: a stray pixel would count as a defect of its own in AUPRO."""
     rounded = np.clip(np.rint(altered), 0, 255).astype(np.uint8)
     change = np.abs(rounded.astype(np.int16) - pixels).max(axis=2)

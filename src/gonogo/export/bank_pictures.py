@@ -26,7 +26,7 @@ Pair = tuple[float, float]  # x, y
 
 @dataclass(frozen=True)
 class Views:
-    """What the detector saw of each fit image, in the order of the fit: turned views, or tiles of them.
+    """The views of each fit image that the detector was fitted on, in order: rotated images, or tiles of them.
 
     of_tile: rows and columns of the detector's grid.
     of_image: those of the cells that cover an image, as `Inspector.score_with_nearest` has them.
@@ -39,7 +39,7 @@ class Views:
 
     @property
     def of_record(self) -> int:
-        """How many views of each image there are."""
+        """The number of views of each image."""
         return self.rotations * (1 if self.inspector.tiles is None else len(self.inspector.tiles))
 
     def place(self, view: int, cell: int, size: tuple[int, int]) -> tuple[Pair, Pair, float]:

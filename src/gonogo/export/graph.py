@@ -1,4 +1,4 @@
-"""One ONNX file for the whole gauge: uint8 pixels of any size and batch in, score and anomaly map out."""
+"""The gauge as one ONNX file, from uint8 pixels of any size and batch size to scores and anomaly maps."""
 
 import json
 import logging

@@ -1,9 +1,8 @@
-"""The gate of a gauge in eight bits: its own certificate from its own scores, and a bundle only where it judges alike.
+"""The gate of a gauge in eight bits: it has its own certificate, and a bundle only where its verdicts hardly differ.
 
-A gauge whose convolutions were rounded is another gauge: its scores lie elsewhere, mostly a little higher, so that the
-float gauge's certificate does not speak of it. It gets its threshold and its pixel threshold from the same calibrate
-images in the same way, and is then held against the float gauge on the test images. What is measured there chooses
-nothing but whether there is a bundle.
+The scores of a gauge whose convolutions were quantised differ, mostly a little higher, so that the certificate of the
+float gauge does not hold for it. Its threshold and pixel threshold are calibrated on the same images in the same way.
+It is then compared with the float gauge on the test images; that comparison decides only whether a bundle is written.
 """
 
 from collections.abc import Iterator, Sequence
@@ -45,13 +44,13 @@ class Int8:
 
     @property
     def auroc_change(self) -> float | None:
-        """Image AUROC of the eight bits less that of floats; None where the test images are all good or all not."""
+        """Image AUROC in eight bits minus that in floats; None where the test images are all good or all defective."""
         if len(set(self.labels.tolist())) < 2:
             return None
         return auroc(self.int8_scores, self.labels) - auroc(self.float_scores, self.labels)
 
     def metrics(self) -> dict[str, float | int]:
-        """What a metrics file says of it."""
+        """The metrics that the parity stage writes of it."""
         change = {} if self.auroc_change is None else {"int8_auroc_change": self.auroc_change}
         return change | {
             "int8_flips": int(self.flips.sum()),
@@ -96,7 +95,9 @@ def judge_int8(model: Model, float_path: Path, int8_path: Path, dataset: Dataset
     session = open_session(int8_path)
     calibrate, test = dataset.with_role("calibrate"), dataset.with_role("test")
     localises = model.rule.threshold is not None
-    good, rule = inspect_good(calibrate, _seen(session, dataset, calibrate), model.rule.params, localises=localises)
+    good, rule = inspect_good(
+        calibrate, _scores_and_maps(session, dataset, calibrate), model.rule.params, localises=localises
+    )
     certificate = model.threshold
     own = certify_like(certificate, good.scores, good.groups)
     return Int8(
@@ -104,14 +105,14 @@ def judge_int8(model: Model, float_path: Path, int8_path: Path, dataset: Dataset
         rule=rule,
         images=[record.path for record in test],
         labels=np.array([record.label == 1 for record in test]),
-        float_scores=np.array([score for score, _ in _seen(open_session(float_path), dataset, test)]),
-        int8_scores=np.array([score for score, _ in _seen(session, dataset, test)]),
+        float_scores=np.array([score for score, _ in _scores_and_maps(open_session(float_path), dataset, test)]),
+        int8_scores=np.array([score for score, _ in _scores_and_maps(session, dataset, test)]),
         float_threshold=certificate.threshold,
         params=params,
     )
 
 
-def _seen(
+def _scores_and_maps(
     session: onnxruntime.InferenceSession, dataset: Dataset, records: Sequence[Record]
 ) -> Iterator[tuple[float, np.ndarray]]:
     for record in records:

@@ -1,4 +1,4 @@
-"""The model card of a gauge: what it is, what it was made of, what it does, and what may not be asked of it.
+"""The model card of a gauge: its certificate, its data, its results on the test images, and its limits.
 
 Source: Mitchell et al. 2019, "Model Cards for Model Reporting", for what a card has to say.
 """
@@ -9,32 +9,21 @@ from typing import Any
 
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.evaluation.accuracy.operating_points import Rate, ScoresByKind, operating_points
+from gonogo.evaluation.metric_table import ACCURACY
 from gonogo.evaluation.tables import markdown_table, readable
 
 HEADLINE_SEVERITY = 3
-RESULTS = (
-    ("image_auroc", "image AUROC"),
-    ("image_ap", "image AP"),
-    ("pixel_auroc", "pixel AUROC"),
-    ("pixel_ap", "pixel AP"),
-    ("aupro_30", "AUPRO@0.30"),
-    ("aupro_05", "AUPRO@0.05"),
-    ("seg_f1", "F1 of marked pixels"),
-    ("recall", "recall"),
-    ("false_alarm_rate", "false-alarm rate"),
-    ("precision", "precision"),
-    ("f1", "F1"),
-)
-FEW, BAD = 30, 0.5  # test images of a kind; a recall or a false-alarm rate under changed conditions
+FEW_IMAGES = 30  # good or defective test images, below which a rate measured on them is called rough
+BAD_RATE = 0.5  # a recall at or below it, or a false-alarm rate at or above it, is named among the limits
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What the pipeline found out about one category before its bundle was written.
+class CategoryResults:
+    """The results of one category that a model card shows.
 
     Attributes:
-        prepare, evaluate: its metrics files.
-        rows: its per-image records.
+        prepare, evaluate: metrics files of these stages.
+        rows: per-image records.
     """
 
     prepare: Mapping[str, Any]
@@ -42,24 +31,24 @@ class Measured:
     rows: Sequence[Mapping[str, Any]]
 
 
-def card_text(bundle: Mapping[str, Any], measured: Measured, robustness: Mapping[str, Any] | None = None) -> str:
+def card_text(bundle: Mapping[str, Any], results: CategoryResults, robustness: Mapping[str, Any] | None = None) -> str:
     """The card as Markdown, the same text for the same gauge and metrics.
 
     Args:
         bundle: the bundle's manifest; `files` may not be there yet, as in the card that goes into the bundle.
-        robustness: the metrics file of the changed images, which are judged by the finished bundle; None before.
+        robustness: metrics of the robustness stage, which needs the finished bundle; None before that stage ran.
     """
-    return "\n".join(_lines(bundle, measured, robustness)) + "\n"
+    return "\n".join(_lines(bundle, results, robustness)) + "\n"
 
 
-def _lines(bundle: Mapping[str, Any], measured: Measured, robustness: Mapping[str, Any] | None) -> Iterator[str]:
-    category, evaluate = bundle["category"], measured.evaluate
+def _lines(bundle: Mapping[str, Any], results: CategoryResults, robustness: Mapping[str, Any] | None) -> Iterator[str]:
+    category, evaluate = bundle["category"], results.evaluate
     record = ThresholdRecord.from_dict(bundle["threshold"])
-    recall_by_type = _recall_by_type(measured, record)
+    recall_by_type = _recall_by_type(results, record)
     yield f"# {category}: model card"
     yield ""
     yield f"A go/no-go gauge: it rejects a part of the category {category} that differs from good ones. It learned"
-    yield "good parts alone. What follows was written by the pipeline from what it measured."
+    yield "from good parts alone. The pipeline wrote this card from its own measurements."
     yield from ("", "## Certificate", "")
     sentence = record.sentence
     yield f"**{sentence[0].upper()}{sentence[1:]}.**"
@@ -67,7 +56,7 @@ def _lines(bundle: Mapping[str, Any], measured: Measured, robustness: Mapping[st
     yield from ("", "## Gauge", "")
     yield from markdown_table(["", "value"], list(_gauge(bundle)))
     yield from ("", "## Data", "")
-    yield from markdown_table(["role", "images"], list(_roles(measured.prepare)))
+    yield from markdown_table(["role", "images"], list(_roles(results.prepare)))
     yield ""
     yield f"Fingerprint of images, masks, roles and groups: `{evaluate['data_fingerprint']}`."
     yield from ("", "## Results on the test images", "")
@@ -78,8 +67,8 @@ def _lines(bundle: Mapping[str, Any], measured: Measured, robustness: Mapping[st
     if "absent" in evaluate:
         yield f"Without a value on these images: {evaluate['absent']}."
     if "int8_flips" in bundle["parity"]:
-        yield "The results are those of the gauge in floats. This one computes in eight bits, by its own threshold:"
-        yield f"{bundle['parity']['int8_flips']} test images have another verdict."
+        yield "The results are those of the gauge in floating point. This one computes in eight bits, with its own"
+        yield f"threshold: the verdicts of {bundle['parity']['int8_flips']} test images differ."
     if recall_by_type:
         yield ""
         rows = [
@@ -90,10 +79,10 @@ def _lines(bundle: Mapping[str, Any], measured: Measured, robustness: Mapping[st
     yield from ("", "## When conditions change", "")
     page = f"plots/model_cards/{category}.md"
     if robustness is None:
-        yield f"That is measured with the finished bundle, which has this card: see `{page}` in the project."
+        yield f"This is measured with the finished bundle, after this card was written: see `{page}` in the project."
     else:
         changed = list(_robustness(robustness))
-        yield f"At the same threshold, test images changed in known ways, at severity {HEADLINE_SEVERITY} of 5."
+        yield f"Rates at the same threshold on test images that were changed, at severity {HEADLINE_SEVERITY} of 5."
         yield ""
         yield from markdown_table(["corruption", "false alarms", "recall"], changed) or ["Not measured."]
     yield from ("", "## Limits", "")
@@ -104,8 +93,8 @@ def _lines(bundle: Mapping[str, Any], measured: Measured, robustness: Mapping[st
     yield "```"
 
 
-def _recall_by_type(measured: Measured, record: ThresholdRecord) -> Mapping[str, Rate]:
-    (point,) = operating_points(ScoresByKind.of(measured.rows), record, [measured.evaluate["threshold"]])
+def _recall_by_type(results: CategoryResults, record: ThresholdRecord) -> Mapping[str, Rate]:
+    (point,) = operating_points(ScoresByKind.from_rows(results.rows), record, [results.evaluate["threshold"]])
     return point.recall_by_type
 
 
@@ -135,12 +124,13 @@ def _roles(counts: Mapping[str, Any]) -> Iterator[list[str]]:
 
 
 def _results(metrics: Mapping[str, Any]) -> Iterator[list[str]]:
-    for name, title in RESULTS:
+    for name, metric in ACCURACY.items():
         if name in metrics:
             limits = [metrics.get(f"{name}_{end}") for end in ("low", "high")]
-            interval = "" if None in limits else f"{limits[0]:.3f} to {limits[1]:.3f}"
+            interval = "" if None in limits else f"{limits[0]:.{metric.digits}f} to {limits[1]:.{metric.digits}f}"
             baseline = metrics.get(f"{name}_baseline")
-            yield [title, f"{metrics[name]:.3f}", interval, "" if baseline is None else f"{baseline:.3f}"]
+            shown = "" if baseline is None else f"{baseline:.{metric.digits}f}"
+            yield [metric.title, f"{metrics[name]:.{metric.digits}f}", interval, shown]
 
 
 def _robustness(metrics: Mapping[str, Any]) -> Iterator[list[str]]:
@@ -149,10 +139,10 @@ def _robustness(metrics: Mapping[str, Any]) -> Iterator[list[str]]:
     )
     for name in ("none", *names):
         suffix = name if name == "none" else f"{name}_{HEADLINE_SEVERITY}"
-        found = [metrics.get(f"{rate}.{suffix}") for rate in ("false_alarm_rate", "recall")]
-        if any(rate is not None for rate in found):
-            title = "as they are" if name == "none" else name.replace("_", " ")
-            yield [title, *("" if rate is None else f"{rate:.0%}" for rate in found)]
+        rates = [metrics.get(f"{rate}.{suffix}") for rate in ("false_alarm_rate", "recall")]
+        if any(rate is not None for rate in rates):
+            title = "unchanged" if name == "none" else name.replace("_", " ")
+            yield [title, *("" if rate is None else f"{rate:.0%}" for rate in rates)]
 
 
 def _limits(
@@ -163,33 +153,33 @@ def _limits(
     robustness: Mapping[str, Any],
 ) -> Iterator[str]:
     yield (
-        "The certificate speaks of parts drawn as the calibrate parts were. Other light, lenses, suppliers or cameras "
-        "are not covered."
+        "The certificate holds for parts that are drawn as the calibrate parts were. It does not cover other light, "
+        "lenses, suppliers or cameras."
         if record.method == "holdout"
         else "No false-alarm rate is guaranteed: the method of calibration does not give one."
     )
     if record.more_groups_needed:
-        yield f"The wanted false-alarm rate takes {record.more_groups_needed} more good parts to calibrate."
-    yield f"{evaluate['uncertain_rate']:.1%} of the test images lie where the verdict is flagged uncertain."
+        yield f"To certify the wanted false-alarm rate, {record.more_groups_needed} more calibrate parts are needed."
+    yield f"The verdict on {evaluate['uncertain_rate']:.1%} of the test images is flagged uncertain."
     for name, what in (("n_good", "good"), ("n_defective", "defective")):
-        if evaluate[name] < FEW:
-            yield f"Only {evaluate[name]} {what} test images: what was measured on them is rough."
+        if evaluate[name] < FEW_IMAGES:
+            yield f"There are only {evaluate[name]} {what} test images: the rate measured on them is rough."
     if evaluate["n_defective"]:
-        yield "Recall was measured on the defect types above; of other types nothing is known."
+        yield "Recall was measured on the defect types above; nothing is known about other types."
     for name, rate in recall_by_type.items():
-        if rate.value <= BAD:
-            yield f"Of the defect type {name}, {rate.k} of {rate.n} were found."
+        if rate.value <= BAD_RATE:
+            yield f"Only {rate.k} of {rate.n} defects of the type {name} were found."
     if not bundle["localises"]:
-        yield "The detector does not say where a part differs."
+        yield "The detector does not show where a part differs."
     false_alarms, recall = (robustness.get(f"worst_{name}") for name in ("false_alarm_rate", "recall"))
-    if false_alarms is not None and false_alarms >= BAD:
+    if false_alarms is not None and false_alarms >= BAD_RATE:
         corruption = robustness["worst_false_alarm_rate_corruption"]
-        yield f"Of good parts {false_alarms:.0%} are rejected under {corruption} of severity {HEADLINE_SEVERITY}."
-    if recall is not None and recall <= BAD:
+        yield f"{false_alarms:.0%} of good parts are rejected under {corruption} of severity {HEADLINE_SEVERITY}."
+    if recall is not None and recall <= BAD_RATE:
         corruption = robustness["worst_recall_corruption"]
-        yield f"Of defects {recall:.0%} are found under {corruption} of severity {HEADLINE_SEVERITY}."
+        yield f"Only {recall:.0%} of defects are found under {corruption} of severity {HEADLINE_SEVERITY}."
     lift = evaluate.get("image_auroc_lift")
     if lift is not None and lift <= 0:
-        yield "It does not rank images better than the distance to the mean good image."
+        yield "The gauge does not rank images better than the distance to the mean good image does."
     if bundle["detector"]["facts"].get("weights") == "random":
-        yield "The backbone's weights are random, by request: nothing here says anything about trained weights."
+        yield "The backbone's weights are random, as params.yaml asks: these results do not apply to trained weights."

@@ -1,4 +1,4 @@
-"""Parity or no export: a bundle exists only when onnxruntime and the reference agree and no verdict flips."""
+"""The parity check: a bundle is written only where onnxruntime and the reference agree and no verdict flips."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -38,10 +38,10 @@ class ParityParams:
 class ParityResult:
     """One image at one size and batch size, through both runtimes. Map differences are absolute.
 
-    nearest_difference: where the two name different good patches as the nearest, the largest difference of the
-        distances to them, both measured by the reference: rounding may choose among patches that are equally near,
-        within the tolerance, and no others. None where the detector remembers none, or sees tiles: those come from
-        the same graph, but which tile a cell's name is from is not known afterwards.
+    nearest_difference: where the two give different good patches as the nearest one, the largest difference of the
+        distances to them, both computed by the reference. Rounding may decide only among patches that are equally
+        near, within the tolerance. None where the detector has no memory bank, or inspects tiles, since it is not known
+        afterwards which tile a cell's nearest patch belongs to.
     """
 
     image: str
@@ -55,7 +55,7 @@ class ParityResult:
 
 @dataclass(frozen=True)
 class Parity:
-    """The evidence: every comparison, and what the gate says of it."""
+    """The result of a parity check: every comparison, and whether parity holds."""
 
     comparisons: list[ParityResult]
     threshold: float
@@ -93,7 +93,7 @@ class Parity:
         return np.asarray((self.differences > self.tolerance).any(axis=1))
 
     def metrics(self) -> dict[str, float | int | str | bool]:
-        """The metrics file. Differences are relative, in millionths; it is finite even where they are not."""
+        """The metrics of the stage. Differences are relative, in millionths; an infinite one becomes a large number."""
         reference = np.array([c.reference_score for c in self.comparisons])
         onnx = np.array([c.onnx_score for c in self.comparisons])
         constant = np.ptp(reference) == 0 or np.ptp(onnx) == 0 or not np.isfinite(onnx).all()
@@ -113,7 +113,7 @@ class Parity:
         }
 
     def report(self) -> bytes:
-        """The JSON file of all evidence: the summary, and a row for each comparison; the evidence must be finite."""
+        """The JSON report: the metrics, and a row for each comparison; all values must be finite."""
         columns = [field.name for field in fields(ParityResult)]
         rows = ",\n".join(json.dumps(list(astuple(one)), allow_nan=False) for one in self.comparisons)
         head = {"threshold": self.threshold, "tolerance": self.tolerance, "summary": self.metrics(), "columns": columns}
@@ -142,8 +142,8 @@ class Parity:
 def check_parity(model: Model, onnx_path: Path, dataset: Dataset, params: ParityParams) -> Parity:
     """Run the reference and the ONNX file over every calibrate and test image.
 
-    The reference sees one image at a time; onnxruntime sees each image at its own size at every batch size, and at
-    each of the other sizes at the largest one.
+    The reference inspects one image at a time. onnxruntime inspects each image at its own size in batches of every
+    size, and at each of the other sizes in batches of the largest one.
 
     Raises:
         ConfigError: the tolerance is not below the threshold's margin, so that a difference within it could flip a
@@ -155,13 +155,13 @@ def check_parity(model: Model, onnx_path: Path, dataset: Dataset, params: Parity
         )
     session = open_session(onnx_path)
     inspector = model.inspector
-    look = inspector.inspect_with_nearest if _compares_nearest(inspector) else inspector.inspect
+    inspect = inspector.inspect_with_nearest if _compares_nearest(inspector) else inspector.inspect
     records = dataset.with_role("calibrate", "test")
     comparisons: list[ParityResult] = []
     largest = max(params.batch_sizes)
     for size in [None, *((height, width) for height, width in params.other_sizes)]:
         for group, images in _batches(dataset, records, largest, size):
-            expected = [look(image[None]) for image in images]
+            expected = [inspect(image[None]) for image in images]
             expected_scores, expected_maps, *named = (np.concatenate(parts) for parts in zip(*expected, strict=True))
             for batch_size in params.batch_sizes if size is None else [largest]:
                 for start in range(0, len(images), batch_size):
@@ -225,9 +225,9 @@ def _compares_nearest(inspector: Inspector) -> bool:
 def _nearest_differences(
     inspector: Inspector, images: np.ndarray, expected: np.ndarray, named: np.ndarray | None
 ) -> list[float]:
-    """(b,) how much farther, or less far, the patches `named` are than those `expected`, both (b, gh, gw), at most.
+    """(b,) largest difference of the distances to the patches `named` and to those `expected`, both (b, gh, gw).
 
-    Infinite where a name is none.
+    Infinite where a number in `named` is that of no patch.
     """
     detector = inspector.detector
     assert isinstance(detector, HasMemoryBank)

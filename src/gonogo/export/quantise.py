@@ -1,12 +1,12 @@
-"""The network's convolutions in eight bits: faster where the processor has instructions for it, and no longer the same.
+"""The network's convolutions in eight bits: faster where the processor has instructions for it, but less exact.
 
 Static quantisation by onnxruntime: activations as unsigned bytes with one scale per tensor, from the range that the
 fit images show; weights as signed bytes of seven bits, one scale per output channel, so that no processor's sum of two
-products overflows and all of them compute the same. Quantised are convolutions, the clipping after them and the sums of
-what they give, so that numbers stay bytes from one to the next. The first FLOATS convolutions keep their floats, since
-what is rounded there costs most (docs/speed.md), and so does all that is no convolution: the distances above all.
+products overflows and all of them compute the same. Convolutions are quantised, and the clipping and the sums after
+them, so that values stay bytes from one operation to the next. The first FLOATS convolutions stay in floats, since
+rounding costs most accuracy there (docs/speed.md), and so do all other operations, above all the distances.
 
-Whether the result is fit for use is not decided here: `gonogo.export.int8` refuses one that judges otherwise.
+`gonogo.export.int8` decides whether the result may be used.
 """
 
 import logging
@@ -25,8 +25,8 @@ from gonogo.errors import ExportError
 from gonogo.images.dataset import Dataset
 
 CALIBRATION_IMAGES = 64  # of the fit images, evenly spaced, that show the range of each activation
-FLOATS = 6  # convolutions, in the graph's order
-KEPT = ("Clip", "Relu", "Add")  # that take bytes and give bytes where all their inputs are a quantised node's
+FLOATS = 6  # the first convolutions in the graph's order, which are not quantised
+KEPT = ("Clip", "Relu", "Add")  # quantised too, where all their inputs come from quantised nodes
 
 
 class _FitImages(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is untyped
@@ -56,7 +56,7 @@ def quantise(onnx_path: Path, target: Path, batches: Iterable[np.ndarray]) -> No
     """
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
-        # Silence about a graph that was prepared: the message asks for what was done.
+        # onnxruntime would advise to pre-process the graph, which was just done.
         logging.disable(logging.WARNING)
         try:
             quant_pre_process(str(onnx_path), str(prepared), skip_symbolic_shape=True)

@@ -1,8 +1,8 @@
-"""Which gauge an image is for: the category whose good images are nearest to it, or none, where all are far.
+"""The router: it assigns an image to the category whose good images are nearest, or to none where all are far away.
 
-An image is one row of numbers, the mean of a backbone's features over it. A category is a handful of its good images,
-chosen so that no other is far from all of them. What is beyond a category's limit, a distance that good images of it
-exceed as rarely as is certified, times a slack, is of no category: unknown.
+An image is described by one row of numbers, the mean of a backbone's features over it; a category by a few of its good
+images, chosen so that every other one is near to one of them. The limit of a category is a slack times a certified
+distance, which good images of the category rarely exceed. An image beyond the limits of all categories is unknown.
 
 Source: nearest neighbours with a reject option, as in Scheirer et al. 2013, "Toward Open Set Recognition" (PAMI).
 """
@@ -35,16 +35,16 @@ from gonogo.inference.bundle import MANIFEST
 from gonogo.inference.scorer import open_session
 
 DISTANCES = "distances"
-AT_ONCE = 8  # images: they take 0.6 of the time that they take one by one
-AMONG = 8  # at least so many times as many good images are looked at as are kept, where there are more
+AT_ONCE = 8  # images of a batch, which takes 0.6 of the time of eight single images
+AMONG = 8  # good images to choose from, at least, for each one that is kept, where there are so many
 
 
 @dataclass(frozen=True)
 class RouterParams:
-    """The `router` section: the features as in `fit`, and
+    """The `router` section; the backbone's options are those of `fit`.
 
-    images: good images of each category to compare with.
-    slack: how many times the certified distance of its good images an image of a category may be away.
+    images: good images of each category that an image is compared with.
+    slack: the limit of a category, as a multiple of the certified distance of its good images.
     """
 
     backbone: str
@@ -75,9 +75,9 @@ class Router(nn.Module):
         self.eval()
 
     def fit(self, datasets: Mapping[str, Dataset]) -> "Router":
-        """Remember good images of each category, `params.images` at most: those that cover the others best.
+        """Keep good images of each category, `params.images` at most: those that cover the others best.
 
-        Of very many, every second, third or so is looked at.
+        Of very many images every second, third and so on is a candidate.
         """
         assert self.features.backbone is not None
         self.features.backbone.load(self.params.weights, self.params.weights_sha256)
@@ -92,14 +92,14 @@ class Router(nn.Module):
 
     @torch.inference_mode()
     def rows(self, dataset: Dataset, records: Sequence[Record]) -> Tensor:
-        """(n, d), one for each image."""
-        found = []
+        """(n, d) mean features of the records' images."""
+        batches = []
         for start in range(0, len(records), AT_ONCE):
             pixels = (torch.from_numpy(dataset.pixels_of(one)[None]) for one in records[start : start + AT_ONCE])
-            found.append(self.features(torch.cat([self._resized(of_one) for of_one in pixels])))
-        return torch.cat(found).clone()
+            batches.append(self.features(torch.cat([self._resized(image) for image in pixels])))
+        return torch.cat(batches).clone()
 
-    def of(self, dataset: Dataset, records: Sequence[Record]) -> Tensor:
+    def distances_of(self, dataset: Dataset, records: Sequence[Record]) -> Tensor:
         """(n, k) distances of the records' images."""
         return self.distances(self.rows(dataset, records))
 
@@ -108,9 +108,9 @@ class Router(nn.Module):
         return self.distances(self.features(self._resized(pixels)))
 
     def distances(self, rows: Tensor) -> Tensor:
-        """The same of rows (n, d)."""
+        """(n, k) distances of rows (n, d)."""
         good = [self.get_buffer(f"good_{number}") for number in range(len(self.categories))]
-        return torch.stack([l2(rows, of_one).amin(dim=1) for of_one in good], dim=1)
+        return torch.stack([l2(rows, own).amin(dim=1) for own in good], dim=1)
 
     def _resized(self, pixels: Tensor) -> Tensor:
         size = self.params.image_size
@@ -118,7 +118,7 @@ class Router(nn.Module):
 
 
 def export_router(router: Router, path: Path, *, metadata: Mapping[str, Any], opset: int) -> None:
-    """Write it as ONNX: `pixels` (n, h, w, 3) uint8 in, `distances` (n, k) float32 out, metadata as JSON strings."""
+    """Write the router as ONNX, from `pixels` (n, h, w, 3) uint8 to `distances` (n, k) float32, with its metadata."""
     proto = traced(router, {PIXELS: IMAGES}, [DISTANCES], opset)
     describe(proto, metadata)
     onnx.checker.check_model(proto, full_check=True)
@@ -130,14 +130,14 @@ def require_same(expected: np.ndarray, got: np.ndarray, limits: np.ndarray, *, t
     """The largest difference of distances (n, k), relative to the largest of them.
 
     Raises:
-        ParityError: it is beyond the tolerance, or an image is of another category by `got`.
+        ParityError: it is beyond the tolerance, or an image is assigned to another category by `got`.
     """
     difference = float(np.abs(expected - got).max() / expected.max())
     flips = int((routed(expected, limits) != routed(got, limits)).sum())
     if flips or not difference <= tolerance:
         raise ParityError(
-            f"the router's ONNX file disagrees with its model: {flips} of {len(got)} images go elsewhere, distances "
-            f"differ by {difference:.3g}, tolerance {tolerance:g}; there is no set"
+            f"the router's ONNX file disagrees with its model: {flips} of {len(got)} images are assigned to "
+            f"another category, distances differ by {difference:.3g}, tolerance {tolerance:g}; no router was written"
         )
     return difference
 
@@ -145,11 +145,11 @@ def require_same(expected: np.ndarray, got: np.ndarray, limits: np.ndarray, *, t
 def routing_metrics(
     distances: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], limits: np.ndarray
 ) -> dict[str, float]:
-    """How often test images of each category, and all of them, go where they belong.
+    """Shares of the test images that are assigned correctly, by category and as the mean over the categories.
 
-    `accuracy` is the share of good images that go to their own category, `defective_accuracy` that of defective ones;
-    `wrong_rate` the share of all that go to another; `stranger_rate`: of images whose category the router does not
-    know, one left out after the other, the share that it calls unknown.
+    `accuracy` is the share of good images assigned to their own category, `defective_accuracy` that of defective ones;
+    `wrong_rate` the share of all that are assigned to another category. For `stranger_rate` each category in turn is
+    left out of the router: it is the share of that category's images that the router then calls unknown.
 
     Args:
         distances: of the test images of each category, (n, k), categories in the order of the keys.
@@ -157,20 +157,23 @@ def routing_metrics(
         limits: of each category.
     """
     names = list(distances)
-    found: dict[str, float] = {}
+    rates: dict[str, float] = {}
     shares: dict[str, list[float]] = {"accuracy": [], "defective_accuracy": [], "wrong_rate": [], "stranger_rate": []}
     for number, name in enumerate(names):
-        to = routed(distances[name], limits)
-        own = {"accuracy": to[labels[name] == 0] == number, "defective_accuracy": to[labels[name] == 1] == number}
-        own["wrong_rate"] = (to != number) & (to != -1)
+        assigned = routed(distances[name], limits)
+        own = {
+            "accuracy": assigned[labels[name] == 0] == number,
+            "defective_accuracy": assigned[labels[name] == 1] == number,
+        }
+        own["wrong_rate"] = (assigned != number) & (assigned != -1)
         others = [other for other in range(len(names)) if other != number]
         if others:
             own["stranger_rate"] = routed(distances[name][:, others], limits[others]) == -1
         for key, hits in own.items():
             if len(hits):
-                found[f"{key}.{name}"] = float(hits.mean())
-                shares[key].append(found[f"{key}.{name}"])
-    return {key: float(np.mean(values)) for key, values in shares.items() if values} | found
+                rates[f"{key}.{name}"] = float(hits.mean())
+                shares[key].append(rates[f"{key}.{name}"])
+    return {key: float(np.mean(values)) for key, values in shares.items() if values} | rates
 
 
 def write_set(
@@ -183,18 +186,16 @@ def write_set(
     tolerance: float,
     opset: int,
 ) -> tuple[list[CategoryRecord], dict[str, float]]:
-    """Write the set: a copy of each bundle, and the router with the limits that the calibrate images give it.
+    """Write the set: a copy of each bundle, and the router with limits certified on the calibrate images.
 
-    What is in the folder is removed first.
-
-    Returns what the router says of each category, and `routing_metrics` of the test images.
+    The folder is emptied first. Returns the record of each category, and `routing_metrics` of the test images.
 
     Args:
         datasets, bundles: by category.
         tolerance: of distances, relative to the largest, between the router and its ONNX file.
 
     Raises:
-        ConfigError: a category has the name that the router has in the set.
+        ConfigError: a category has the name of the router's folder in the set.
         ParityError: router and ONNX file disagree; there is no router in the folder then.
     """
     if ROUTER in datasets:
@@ -205,7 +206,7 @@ def write_set(
     for number, (name, dataset) in enumerate(datasets.items()):
         good = dataset.with_role("calibrate")
         record = certify(
-            router.of(dataset, good)[:, number].numpy(),
+            router.distances_of(dataset, good)[:, number].numpy(),
             [one.group_id for one in good],
             false_alarm_rate=calibrate.false_alarm_rate,
             confidence=calibrate.confidence,
@@ -219,7 +220,7 @@ def write_set(
     exported = folder / ROUTER / ROUTER_FILE
     export_router(router, exported, metadata=content, opset=opset)
     tests = {name: dataset.with_role("test") for name, dataset in datasets.items()}
-    expected = {name: router.of(datasets[name], images).numpy() for name, images in tests.items()}
+    expected = {name: router.distances_of(datasets[name], images).numpy() for name, images in tests.items()}
     session = open_session(exported)
     got = {name: _answers(session, datasets[name], images) for name, images in tests.items()}
     difference = require_same(

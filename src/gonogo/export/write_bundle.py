@@ -1,4 +1,4 @@
-"""Write a bundle, which only evidence allows; docs/line.md says what is in it."""
+"""Write a bundle, provided that parity holds; docs/line.md lists its files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from gonogo.compute.versions import versions
 from gonogo.export.bank_pictures import bank_files
 from gonogo.export.graph import describe
 from gonogo.export.int8 import Int8
-from gonogo.export.model_card import Measured, card_text
+from gonogo.export.model_card import CategoryResults, card_text
 from gonogo.export.parity import Parity
 from gonogo.files import seal
 from gonogo.images.dataset import Dataset
@@ -26,30 +26,30 @@ def write_bundle(
     model: Model,
     parity: Parity,
     dataset: Dataset,
-    measured: Measured,
+    results: CategoryResults,
     int8: Int8 | None = None,
 ) -> None:
-    """Write the ONNX file, what goes with it, and a manifest with hashes, the threshold and the proof.
+    """Write the ONNX file, the parity report, the model card, and a manifest with hashes, threshold and parity figures.
 
     Args:
-        onnx_path: the file that `parity` is of; with `int8` the file in eight bits, which gets its own threshold and
-            rule, both proofs, and no probability.
-        measured: what the model card tells of the data and the test images.
+        onnx_path: the file that `parity` was checked on; with `int8` the file in eight bits, whose bundle has its own
+            threshold and rule, the figures of both checks, and no probability.
+        results: for the model card.
 
     Raises:
-        ParityError: the evidence does not allow it.
-        DataError: a fit image of the model is not in the `manifest`.
-        ImageError: one cannot be read.
+        ParityError: parity does not hold, or the gauge in eight bits differs too much.
+        DataError: a fit image of the model is not in the `dataset`.
+        ImageError: a fit image cannot be read.
     """
     parity.require_agreement()
-    proof, facts, gauge = parity.metrics(), bundle_facts(model), onnx_path.read_bytes()
+    figures, facts, gauge = parity.metrics(), bundle_facts(model), onnx_path.read_bytes()
     if int8 is not None:
         int8.require_agreement()
-        proof |= int8.metrics()
+        figures |= int8.metrics()
         facts |= {"threshold": int8.threshold.to_dict(), "probability": None, "regions": int8.rule.to_dict()}
-        gauge = _described(gauge, facts)
-    content = facts | {"parity": proof, "runtime": versions("onnxruntime")}
-    files = {ONNX_FILE: gauge, REPORT: parity.report(), MODEL_CARD: card_text(content, measured).encode()}
+        gauge = _with_metadata(gauge, facts)
+    content = facts | {"parity": figures, "runtime": versions("onnxruntime")}
+    files = {ONNX_FILE: gauge, REPORT: parity.report(), MODEL_CARD: card_text(content, results).encode()}
     files |= bank_files(model, dataset)
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
@@ -57,8 +57,8 @@ def write_bundle(
     seal(folder, content, list(files))
 
 
-def _described(gauge: bytes, facts: Mapping[str, Any]) -> bytes:
-    """An ONNX file with other facts in it."""
+def _with_metadata(gauge: bytes, facts: Mapping[str, Any]) -> bytes:
+    """The bytes of an ONNX file whose metadata are replaced by `facts`."""
     proto = onnx.load_from_string(gauge)
     describe(proto, facts)
     return bytes(proto.SerializeToString())

@@ -1,7 +1,7 @@
 """A bundle: the folder that the pipeline writes, or the same files in one `.gonogo` file. Standard library only.
 
-A `.gonogo` file is a zip of the manifest and the files that it lists, stored as they are, without dates and in one
-order: the same bundle is always the same bytes, and a file with any other byte is refused.
+A `.gonogo` file is a zip of the manifest and the files that it lists, uncompressed, without dates and in a fixed order.
+So one bundle always gives the same bytes, and a file with any other byte is refused.
 """
 
 import hashlib
@@ -22,22 +22,22 @@ from gonogo.inference.signature import SIGNATURE, require_signed, signature_in, 
 ONNX_FILE = "gauge.onnx"
 MANIFEST = "manifest.json"
 SUFFIX = ".gonogo"
-MOST_FILES = 64  # in one file; the pipeline writes six at most
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip knows
+MOST_FILES = 64  # in a .gonogo file; the pipeline writes six at most
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can have
 MODE = (stat.S_IFREG | 0o644) << 16
 
-# What zipfile raises on a damaged or unusual file.
+# What zipfile raises for a damaged or unusual file.
 DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RuntimeError, EOFError, ValueError,
           OverflowError, LookupError, OSError)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose every byte was held against its manifest.
+    """A bundle whose files have the hashes of its manifest.
 
-    fingerprint: SHA-256 of the manifest's bytes, which name the bundle.
-    signer: the id of the key that it says it was signed with; None without a signature.
-    files: what the manifest lists, by name: the file, or its bytes where the bundle is one file.
+    fingerprint: SHA-256 of the manifest's bytes, which identifies the bundle.
+    signer: id of the key in its signature; None without a signature. Only `trust` of `read_bundle` checks it.
+    files: the files of the manifest, by name: a path, or the bytes if the bundle is a `.gonogo` file.
     """
 
     manifest: dict[str, Any]
@@ -51,10 +51,10 @@ class Bundle:
         return self.files[ONNX_FILE]
 
     def bytes_of(self, name: str) -> bytes:
-        """What is in a file that the manifest lists.
+        """The content of a file of the manifest.
 
         Raises:
-            IntegrityError: it is not there any more.
+            IntegrityError: it cannot be read any more.
         """
         file = self.files[name]
         try:
@@ -63,72 +63,70 @@ class Bundle:
             raise IntegrityError(f"{name} of the bundle cannot be read: {error.strerror or error}") from error
 
 
-def read_bundle(place: Path, *, trust: Path | None = None) -> Bundle:
-    """Read a bundle's manifest and verify it and all that it lists.
+def read_bundle(path: Path, *, trust: Path | None = None) -> Bundle:
+    """Read the manifest of a bundle, and check it and all files that it lists.
 
     Args:
-        place: a folder, or a `.gonogo` file.
-        trust: file of a public key with whose private half it must have been signed; None: whoever made it.
+        path: a folder, or a `.gonogo` file.
+        trust: file of a public key; the bundle must be signed with its private half. None: signatures are not checked.
 
     Raises:
-        IntegrityError: a file is missing, changed, more than the manifest lists or not what a bundle has, or the
-            signature is not there or not the one that `trust` asks for.
-        DataError: `trust` is no public key.
-        MissingExtraError: a signature is asked for and cryptography is not installed.
+        IntegrityError: a file is missing, was changed or is not in the manifest, or with `trust` the signature is
+            missing or of another key.
+        DataError: `trust` is not a public key.
+        MissingExtraError: `trust` is given, and cryptography is not installed.
     """
-    if place.is_file():
-        contents = _contents(place)
+    if path.is_file():
+        contents = _contents(path)
         signature = contents.pop(SIGNATURE, None)
-        body, manifest = parse_sealed(contents[MANIFEST], place), contents.pop(MANIFEST)
+        body, manifest = parse_sealed(contents[MANIFEST], path), contents.pop(MANIFEST)
         if set(contents) != set(body["files"]):
-            raise IntegrityError(
-                f"{place} has the files {sorted(contents)}; its manifest lists {sorted(body['files'])}"
-            )
+            raise IntegrityError(f"{path} has the files {sorted(contents)}; its manifest lists {sorted(body['files'])}")
         for name, data in contents.items():
             if hashlib.sha256(data).hexdigest() != body["files"][name]:
                 raise IntegrityError(
-                    f"{name} in {place} is not the file its manifest describes (SHA-256 differs); do not use it"
+                    f"{name} in {path} is not the file its manifest describes (SHA-256 differs); do not use it"
                 )
         files: dict[str, Path | bytes] = dict(contents)
     else:
-        body = read_sealed(place)
-        manifest = (place / MANIFEST).read_bytes()
-        signature = signature_in(place)
-        files = {name: place / name for name in body["files"]}
+        body = read_sealed(path)
+        manifest = (path / MANIFEST).read_bytes()
+        signature = signature_in(path)
+        files = {name: path / name for name in body["files"]}
     if ONNX_FILE not in files:
-        raise IntegrityError(f"{place}: its manifest does not list {ONNX_FILE}")
+        raise IntegrityError(f"{path}: its manifest does not list {ONNX_FILE}")
     if trust is not None:
-        require_signed(manifest, signature, trust, place)
-    return Bundle(body, hashlib.sha256(manifest).hexdigest(), signer_in(signature, place), files)
+        require_signed(manifest, signature, trust, path)
+    return Bundle(body, hashlib.sha256(manifest).hexdigest(), signer_in(signature, path), files)
 
 
-def sign(place: Path, key: Path) -> Bundle:
-    """Sign a bundle, a folder or a `.gonogo` file, in place of any signature that it has; the bundle as it is then.
+def sign(path: Path, key: Path) -> Bundle:
+    """Sign a bundle, a folder or a `.gonogo` file. It replaces any older signature; the signed bundle.
 
     Raises:
-        IntegrityError: the bundle cannot be trusted.
-        DataError: there is no private key in the file `key`, or the bundle cannot be written.
+        IntegrityError: the bundle is damaged.
+        DataError: the file `key` is not a private key, or the bundle cannot be written.
         MissingExtraError: cryptography is not installed.
     """
-    read_bundle(place)
-    if place.is_file():
-        contents = _contents(place)
+    read_bundle(path)
+    if path.is_file():
+        contents = _contents(path)
         contents[SIGNATURE] = signature_of(contents[MANIFEST], key)
-        _write(place, _packed(contents))
+        _write(path, _packed(contents))
     else:
-        _write(place / SIGNATURE, signature_of((place / MANIFEST).read_bytes(), key))
-    return read_bundle(place)
+        _write(path / SIGNATURE, signature_of((path / MANIFEST).read_bytes(), key))
+    return read_bundle(path)
 
 
 def pack(folder: Path, file: Path) -> None:
-    """Write the bundle in `folder` as one file, whole or not at all.
+    """Write the bundle in a folder as one `.gonogo` file, completely or not at all.
 
     Raises:
-        IntegrityError: the bundle cannot be trusted.
+        IntegrityError: the bundle is damaged.
         DataError: `file` does not end in .gonogo, or cannot be written.
     """
     if file.suffix != SUFFIX:
-        raise DataError(f"{file}: the one file of a bundle ends in {SUFFIX}")
+        raise DataError(f"{file}: the name of a packed bundle ends in {SUFFIX}")
     if not folder.is_dir():
         raise IntegrityError(f"{folder} is not a folder; expected one that the pipeline wrote")
     read = read_bundle(folder)
@@ -138,16 +136,16 @@ def pack(folder: Path, file: Path) -> None:
 
 
 def unpack(file: Path, folder: Path) -> None:
-    """Write the bundle of one file as a folder, whole or not at all.
+    """Write the bundle of a `.gonogo` file as a folder, completely or not at all.
 
     Raises:
-        IntegrityError: the file cannot be trusted.
-        DataError: the folder is there already, or cannot be written.
+        IntegrityError: the file is damaged.
+        DataError: the folder exists, or cannot be written.
     """
     if not file.is_file():
         raise IntegrityError(f"{file} is not a file; expected one that gonogo bundle pack wrote")
     if folder.exists():
-        raise DataError(f"{folder} is there already; name another folder, or remove it")
+        raise DataError(f"{folder} exists already; name another folder, or remove it")
     read_bundle(file)
     partial = folder.with_name(folder.name + ".partial")
     try:
@@ -161,18 +159,18 @@ def unpack(file: Path, folder: Path) -> None:
 
 
 def _write(file: Path, data: bytes) -> None:
-    """Write a part of a bundle, or all of it, whole or not at all.
+    """Write a signature or a `.gonogo` file, completely or not at all.
 
     Raises:
         DataError: it cannot be written.
-        IntegrityError: it is a bundle's one file, and what was written is none.
+        IntegrityError: the `.gonogo` file would not be a valid one.
     """
     partial = file.with_name(file.name + ".partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(data)
         if file.suffix == SUFFIX:
-            read_bundle(partial)  # what changed between two readings of a folder is refused here
+            read_bundle(partial)  # refuses files that changed while they were packed
         partial.replace(file)
     except OSError as error:
         raise DataError(f"{file} cannot be written: {error.strerror or error}") from error
@@ -181,7 +179,7 @@ def _write(file: Path, data: bytes) -> None:
 
 
 def _packed(contents: Mapping[str, bytes]) -> bytes:
-    """The one file that holds these: the manifest first, the others by name."""
+    """The bytes of a `.gonogo` file of these files: the manifest first, the others by name."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(contents, key=lambda name: (name != MANIFEST, name)):
@@ -192,10 +190,10 @@ def _packed(contents: Mapping[str, bytes]) -> bytes:
 
 
 def _contents(file: Path) -> dict[str, bytes]:
-    """Each file in the one file, by name; nothing is read that could be more than the file itself.
+    """The files in a `.gonogo` file, by name. They are never larger than the file itself.
 
     Raises:
-        IntegrityError: it is not what `_packed` writes.
+        IntegrityError: it is not a file that `_packed` writes.
     """
     try:
         data = file.read_bytes()
@@ -204,32 +202,32 @@ def _contents(file: Path) -> dict[str, bytes]:
             _require_plain(entries, len(data), file)
             contents = {entry.filename: archive.read(entry) for entry in entries}
     except DAMAGE as error:
-        raise IntegrityError(f"{file} is no bundle: it cannot be read as a {SUFFIX} file ({error})") from error
+        raise IntegrityError(f"{file} is not a bundle: it cannot be read as a {SUFFIX} file ({error})") from error
     if MANIFEST not in contents:
         raise IntegrityError(f"{file} has no {MANIFEST}; expected a file that gonogo bundle pack wrote")
     if _packed(contents) != data:
         raise IntegrityError(
-            f"{file} has other bytes than gonogo bundle pack writes for its content; it was changed or made otherwise: "
-            "pack the folder again"
+            f"{file} has other bytes than gonogo bundle pack writes for its content; it was changed, or made by "
+            "another program: pack the folder again"
         )
     return contents
 
 
 def _require_plain(entries: Sequence[zipfile.ZipInfo], size: int, file: Path) -> None:
-    """Refuse what could reach outside, hide a file behind another, or grow."""
+    """Refuse entries that could be written elsewhere, hide another entry, or expand to more bytes than the file has."""
     if len(entries) > MOST_FILES:
         raise IntegrityError(f"{file} has {len(entries)} entries; a bundle has {MOST_FILES} at most")
     if sum(entry.file_size for entry in entries) > size:
-        raise IntegrityError(f"{file} claims to hold more bytes than it has; a bundle's files are stored as they are")
+        raise IntegrityError(f"{file} declares more bytes than it has; the files of a bundle are not compressed")
     seen: set[str] = set()
     for entry in entries:
         name, mode = entry.filename, entry.external_attr >> 16
         if not PLAIN_NAME.fullmatch(name):
             raise IntegrityError(f"{file} has an entry {name!r}; expected names of files, without a folder")
         if name.lower() in seen:
-            raise IntegrityError(f"{file} has {name} twice; which is meant cannot be known")
+            raise IntegrityError(f"{file} has {name} twice; expected each name once")
         seen.add(name.lower())
         if not stat.S_ISREG(mode):
-            raise IntegrityError(f"{file}: {name} is a link or otherwise no plain file")
+            raise IntegrityError(f"{file}: {name} is a link or another special file; expected plain files")
         if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
-            raise IntegrityError(f"{file}: {name} is compressed or encrypted; a bundle's files are stored as they are")
+            raise IntegrityError(f"{file}: {name} is compressed or encrypted; the files of a bundle are neither")

@@ -31,7 +31,7 @@ NO_NETWORK = (runtime.Fail, runtime.InvalidProtobuf, runtime.InvalidGraph, runti
               runtime.NotImplemented, runtime.RuntimeException, runtime.EPFail, RuntimeError, ValueError)  # fmt: skip
 
 
-PASS: Literal["pass"] = "pass"
+PASS: Literal["pass"] = "pass"  # noqa: S105 - a verdict
 REJECT: Literal["reject"] = "reject"
 UNKNOWN = "unknown"  # the label of an image that belongs to no category of a set of bundles; it has no score
 ERROR = "error"  # counts an image that cannot be read; its row has the key `error` and no `verdict`
@@ -118,7 +118,7 @@ class Scorer:
             self.rule = RegionRule.from_dict(self.manifest["regions"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise IntegrityError(
-                f"{bundle}: the manifest has no valid threshold ({error!r}); export the bundle again"
+                f"{bundle}: the manifest has no valid category, threshold or regions ({error!r}); export again"
             ) from error
         try:
             self._session = open_session(read.gauge, threads=threads)

@@ -146,7 +146,8 @@ class Webhook:
                 "X-Gonogo-Timestamp": timestamp,
                 "X-Gonogo-Signature": f"sha256={signature(self._secret, timestamp, body)}",
             }
-            request = urllib.request.Request(self.url, body, headers, method="POST")
+            # The constructor accepts http and https alone: S310 and bandit's B310 ask for that.
+            request = urllib.request.Request(self.url, body, headers, method="POST")  # noqa: S310
             with self._opener.open(request, timeout=TIMEOUT) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:

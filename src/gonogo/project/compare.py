@@ -1,4 +1,4 @@
-"""What a change did: metrics before and after with intervals, the verdicts that changed, and the gate's own verdict."""
+"""The comparison of two revisions: metrics with intervals, changed verdicts of images, and the verdict of the gate."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,8 +20,8 @@ SUMMARY = "metrics/summary.json"
 FINGERPRINT = "data_fingerprint"
 N_RESAMPLES, CONFIDENCE, SEED = 2000, 0.95, 17
 VALUES = ("before", "after", "difference")
-DERIVED = ("_low", "_high", "_baseline", "_lift")  # what a table of changes can do without
-SHOWN = 12  # changed images of a category that the report names
+DERIVED = ("_low", "_high", "_baseline", "_lift")  # endings of metrics that the table of a category leaves out
+IMAGES_SHOWN = 12  # changed images of a category that the report lists
 
 Interval = tuple[float, float]
 
@@ -32,9 +32,10 @@ class Comparison:
 
     Attributes:
         names: of the two sides, for people.
-        metrics, params: every metric; the parameters that differ.
-        judged: by category, the test images that both sides scored.
-        intervals: by category and metric, of later minus earlier.
+        metrics: every metric, unchanged ones too.
+        params: the parameters that differ.
+        images: by category, the test images that both sides scored.
+        intervals: by category and metric, of the later value minus the earlier one.
         other_data: the categories whose data differ.
         gate: None where there is no tolerances file.
     """
@@ -42,13 +43,13 @@ class Comparison:
     names: tuple[str, str]
     metrics: Sequence[MetricChange]
     params: Sequence[MetricChange]
-    judged: Mapping[str, Sequence[PairedImage]]
+    images: Mapping[str, Sequence[PairedImage]]
     intervals: Mapping[str, Mapping[str, Interval]]
     other_data: Sequence[str]
     gate: GateVerdict | None
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON values; of the images those whose verdict changed."""
+        """The comparison as JSON values; of the images only those whose verdict changed."""
         return {
             "old": self.names[0],
             "new": self.names[1],
@@ -60,24 +61,24 @@ class Comparison:
             "metrics": [asdict(change) | {"verdict": change.verdict} for change in self.metrics],
             "intervals": {category: dict(intervals) for category, intervals in self.intervals.items()},
             "changed_images": {
-                category: [asdict(one) | {"newly_wrong": one.newly_wrong} for one in changed_verdicts(judged)]
-                for category, judged in self.judged.items()
+                category: [asdict(image) | {"newly_wrong": image.newly_wrong} for image in changed_verdicts(images)]
+                for category, images in self.images.items()
             },
         }
 
 
 def compare(revisions: Revisions, *, records: str, tolerances: Path | None, other_data: bool) -> Comparison:
-    """Compare the two sides: what DVC knows of their metrics, and their per-image records in pairs.
+    """Compare the metrics and parameters of the two sides, and their per-image records image by image.
 
     Args:
         revisions: the two sides.
         records: the project's folder of per-image records, one CSV file for each category.
-        tolerances: the file of the gate's rules; None: nothing is judged.
-        other_data: go on where a category's data differ, whose numbers then need not mean the same.
+        tolerances: the file with the gate's rules; None: there is no gate.
+        other_data: compare a category even where its data differ, so that its numbers may not be comparable.
 
     Raises:
-        DataError: a side has no metrics, or the data of a category differ and `other_data` is False.
-        ConfigError: a tolerance cannot be read or is about nothing.
+        DataError: neither side has metrics, or the data of a category differ and `other_data` is False.
+        ConfigError: a tolerance cannot be read, or neither side has its metric.
     """
     metrics = revisions.metric_changes()
     differing = [
@@ -86,22 +87,22 @@ def compare(revisions: Revisions, *, records: str, tolerances: Path | None, othe
         if change.stage == "evaluate" and change.name == FINGERPRINT and change.verdict == CHANGED
     ]
     if differing and not other_data:
-        said = "; ".join(f"{one.category} from {one.old[:12]} to {one.new[:12]}" for one in differing)
+        listed = "; ".join(f"{one.category} from {one.old[:12]} to {one.new[:12]}" for one in differing)
         raise DataError(
-            f"{' and '.join(revisions.names)} are of different data: {said}. Numbers of different images do not "
-            "compare; --other-data compares them all the same"
+            f"{' and '.join(revisions.names)} are of different data: {listed}. Metrics of different images are not "
+            "comparable; --other-data compares them all the same"
         )
-    judged = {}
+    images = {}
     for category in sorted({change.category for change in metrics if change.stage == "evaluate"}):
-        judged[category] = paired(*revisions.rows(f"{records}/{category}.csv"))
+        images[category] = paired(*revisions.rows(f"{records}/{category}.csv"))
     return Comparison(
         names=revisions.names,
         metrics=metrics,
         params=revisions.param_changes(),
-        judged=judged,
+        images=images,
         intervals={
-            category: difference_intervals(images, n_resamples=N_RESAMPLES, confidence=CONFIDENCE, seed=SEED)
-            for category, images in judged.items()
+            category: difference_intervals(own, n_resamples=N_RESAMPLES, confidence=CONFIDENCE, seed=SEED)
+            for category, own in images.items()
         },
         other_data=[one.category for one in differing],
         gate=None if tolerances is None else judge(metrics, read_tolerances(tolerances)),
@@ -109,14 +110,14 @@ def compare(revisions: Revisions, *, records: str, tolerances: Path | None, othe
 
 
 def render(comparison: Comparison, pictures: Mapping[str, str]) -> str:
-    """The comparison as Markdown that a reviewer reads, and GitHub shows.
+    """The comparison as Markdown, for a terminal and for a pull request alike.
 
-    `dvc metrics diff` alone exits 0 on a regression, prints 1.2e-07 as 0.0 and changes its row order between calls.
-    Here the order is fixed, small numbers stay visible and each metric knows which direction is better.
+    Unlike that of `dvc metrics diff`, the order of the rows is fixed, small numbers stay visible, and each change of a
+    metric with a direction is marked better or worse.
 
     Args:
-        comparison: what is shown.
-        pictures: by category, where the picture of its scores and changed images lies, if there is one.
+        comparison: of the two sides.
+        pictures: by category, the path or address of the picture of its scores and changed images, if there is one.
     """
     metrics = comparison.metrics
     bench = [change for change in metrics if change.stage in ("bench", "fit") and change.verdict not in (NEW, GONE)]
@@ -190,15 +191,17 @@ def _category(comparison: Comparison, category: str, own: Sequence[MetricChange]
         return
     yield from ["", f"### {category}", ""]
     yield from markdown_table(["Metric", *VALUES, f"{CONFIDENCE:.0%} interval", ""], rows)
-    changed = changed_verdicts(comparison.judged.get(category, ()))
+    changed = changed_verdicts(comparison.images.get(category, ()))
     if changed:
         n_wrong = sum(one.newly_wrong for one in changed)
-        of = len(comparison.judged[category])
-        yield from ["", f"Of {of} test images {n_wrong} are judged wrong now that were right, {len(changed) - n_wrong}"]
-        yield from ["the other way round.", ""]
-        yield from markdown_table(["Image", "defect", "before", "after", ""], [_image(one) for one in changed[:SHOWN]])
-        if len(changed) > SHOWN:
-            yield from ["", f"And {len(changed) - SHOWN} more."]
+        n_images = len(comparison.images[category])
+        yield from ["", f"Of {n_images} test images {n_wrong} have a wrong verdict now and had the right one before;"]
+        yield from [f"{len(changed) - n_wrong} have the right verdict now and had a wrong one before.", ""]
+        yield from markdown_table(
+            ["Image", "defect", "before", "after", ""], [_image(one) for one in changed[:IMAGES_SHOWN]]
+        )
+        if len(changed) > IMAGES_SHOWN:
+            yield from ["", f"And {len(changed) - IMAGES_SHOWN} more."]
     if picture is not None:
         yield from ["", f"![Scores before and after, and changed images, of {category}]({picture})"]
 
@@ -213,24 +216,24 @@ def _image(one: PairedImage) -> list[str]:
     return [f"`{one.image}`", one.defect_type, before, after, "**wrong**" if one.newly_wrong else "right"]
 
 
-def write_comparison(folder: Path, comparison: Comparison, manifests: Callable[[str], Dataset], url: str) -> Path:
+def write_comparison(folder: Path, comparison: Comparison, datasets: Callable[[str], Dataset], url: str) -> Path:
     """Write report.md and a picture for each category whose scores changed to `folder`; the path of the report.
 
     Args:
-        folder: made where it is missing.
-        comparison: what is shown.
-        manifests: of a category, for its images; where it fails, they are blank.
-        url: what the pictures' names begin with in the report: nothing where they lie beside it.
+        folder: created where it is missing.
+        comparison: of the two sides.
+        datasets: reads the dataset of a category; where it fails, the category's images are drawn blank.
+        url: prefix of the pictures' names in the report; empty where they lie beside it.
     """
     pictures = {}
     old, new = comparison.names
-    for category, judged in comparison.judged.items():
-        if comparison.intervals[category] or changed_verdicts(judged):
+    for category, images in comparison.images.items():
+        if comparison.intervals[category] or changed_verdicts(images):
             try:
-                dataset = manifests(category)
+                dataset = datasets(category)
             except GonogoError:
                 dataset = None
-            write_picture(folder / f"{category}.png", judged, dataset, title=f"{category}: {new} against {old}")
+            write_picture(folder / f"{category}.png", images, dataset, title=f"{category}: {new} against {old}")
             pictures[category] = f"{url}{category}.png"
     report = folder / "report.md"
     write_text(report, render(comparison, pictures))

@@ -1,4 +1,4 @@
-"""The gate between two revisions: which metrics may move by how much for the worse, and the verdict on what moved."""
+"""The gate between two revisions: how far each metric may change for the worse, and which metrics changed further."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -27,11 +27,11 @@ class Tolerance:
 
     @property
     def sentence(self) -> str:
-        """The rule in words."""
+        """The rule as a phrase, such as `may fall by 0.01`."""
         return f"may {self.direction} by {f'{self.amount:.4g} of itself' if self.relative else f'{self.amount:.4g}'}"
 
     def breaks(self, old: float, new: float) -> bool:
-        """Whether the metric moved further than it may."""
+        """Whether the change from `old` to `new` is larger than the rule allows."""
         moved = old - new if self.direction == "fall" else new - old
         allowed = self.amount * abs(old) if self.relative else self.amount
         return moved - allowed > DIGITS * max(abs(old), abs(new))
@@ -39,7 +39,7 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Tolerances:
-    """The rules of a tolerances file, and the categories that a change may drop."""
+    """The rules of a tolerances file, and the categories that may be removed."""
 
     rules: tuple[Tolerance, ...]
     may_go: frozenset[str]
@@ -47,7 +47,7 @@ class Tolerances:
 
 @dataclass(frozen=True)
 class Breach:
-    """One rule that does not hold. `new` is None where the metric is gone, with its category or alone."""
+    """One rule that is broken. `new` is None where the metric no longer exists, alone or with its category."""
 
     stage: str
     category: str
@@ -58,7 +58,7 @@ class Breach:
 
     @property
     def sentence(self) -> str:
-        """What moved, and what was allowed."""
+        """The change, and what the rule allows."""
         name = f"{self.category}: {self.stage}.{self.metric}"
         if self.new is None:
             return f"{name} is gone, it was {readable(self.old)}"
@@ -67,7 +67,7 @@ class Breach:
 
 @dataclass(frozen=True)
 class GateVerdict:
-    """What the gate says: nothing broke, or what did. `n_checked` values were held against a rule."""
+    """The rules that are broken, and how many metrics were checked against a rule (`n_checked`)."""
 
     breaches: tuple[Breach, ...]
     n_checked: int
@@ -88,7 +88,7 @@ def read_tolerances(path: Path) -> Tolerances:
     """Read a tolerances file: by stage and metric {fall: AMOUNT} or {rise: AMOUNT}, a number or a share as `10%`.
 
     Raises:
-        ConfigError: the file is missing, has no rule, or has one that cannot be read; it is named.
+        ConfigError: the file is missing or has no rule, or a rule cannot be read; the message names it.
     """
     content = read_yaml(path)
     may_go = content.pop("may_go", [])
@@ -106,10 +106,10 @@ def read_tolerances(path: Path) -> Tolerances:
 
 
 def judge(changes: Sequence[MetricChange], tolerances: Tolerances) -> GateVerdict:
-    """Hold every metric before and after against its rules. What is new passes; what is gone breaks its rules.
+    """Check every metric against its rules. A new metric passes; one that no longer exists breaks its rules.
 
     Raises:
-        ConfigError: a rule is about a metric that neither side has in any category: it could never fail.
+        ConfigError: neither side has the metric of a rule in any category: such a rule could never fail.
     """
     known = {(change.stage, change.name) for change in changes}
     for rule in tolerances.rules:
@@ -134,7 +134,9 @@ def judge(changes: Sequence[MetricChange], tolerances: Tolerances) -> GateVerdic
 
 def _number(change: MetricChange, value: Any) -> float:
     if not isinstance(value, bool | int | float):
-        raise ConfigError(f"tolerances: {change.stage}.{change.name} is {value!r}, not a number that could move")
+        raise ConfigError(
+            f"tolerances: {change.stage}.{change.name} is {value!r}, not a number that could rise or fall"
+        )
     return float(value)
 
 

@@ -1,4 +1,4 @@
-"""A gauge in the few numbers that more good images change, before and after."""
+"""The few numbers of a gauge that accepting more good images can change, for a comparison of before and after."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from gonogo.inference.scorer import Scorer, Verdict
 
 @dataclass(frozen=True)
 class Figures:
-    """What the pipeline says of a gauge; None where it says nothing.
+    """The numbers of a gauge; None where the pipeline has no value.
 
     Attributes:
         n_fit, n_groups: images fitted on, parts calibrated on.
@@ -33,7 +33,7 @@ class Figures:
 
     @property
     def shown(self) -> dict[str, str]:
-        """Each figure by what it is called, for people."""
+        """Each number as text, by its name for people."""
         rate = self.certified_false_alarm_rate
         kind = {"cross": ", estimated", "tail": "a model"}.get(self.method, "" if self.certified else ", off target")
         return {
@@ -48,10 +48,10 @@ class Figures:
 
 
 def figures(bundle: Path, metrics: Path, category: str, accepted: Sequence[Path]) -> Figures | None:
-    """The gauge as the pipeline left it, and how many of the `accepted` images it rejects; None where there is none.
+    """The numbers of the gauge in a bundle, and how many of the `accepted` images it rejects; None without a bundle.
 
     Raises:
-        IntegrityError: the bundle is not the one that the pipeline wrote.
+        IntegrityError: a file of the bundle is not the one that the pipeline wrote.
     """
     prepared, evaluated = (metrics / stage / f"{category}.json" for stage in ("prepare", "evaluate"))
     if not all(path.is_file() for path in (bundle / "manifest.json", prepared, evaluated)):

@@ -13,7 +13,7 @@ def git(folder: Path, *words: str) -> str:
         PipelineError: it failed, and the message is git's own, or git is not installed.
     """
     try:
-        result = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False)
+        result = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False)  # noqa: S607 - the git of PATH
     except FileNotFoundError as error:
         raise PipelineError(f"git {words[0]} in {folder}: {error.strerror}: {error.filename}; DVC needs git") from error
     if result.returncode:

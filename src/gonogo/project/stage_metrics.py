@@ -1,4 +1,4 @@
-"""What the pipeline's stages measured of a category, as the files of metrics/ have it."""
+"""The metrics of a category that a stage wrote, from the files in metrics/."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from gonogo.params import project_path
 
 
 def measured(stage: str, category: str) -> dict[str, Any] | None:
-    """The metrics that a stage left, None where it left none; of `fit` with the threshold and what it claims."""
+    """The metrics of a stage, None where it has not run; for `fit` also the threshold and what is certified of it."""
     path = project_path("metrics", stage, f"{category}.json")
     if not path.is_file():
         return None

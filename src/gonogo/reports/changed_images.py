@@ -1,25 +1,25 @@
-"""A picture of what a change did to one category: scores before and after, and the images whose verdict changed."""
+"""A picture of how a change affected one category: scores before and after, and the images whose verdict changed."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import ImageDraw, ImageFont
 
 from gonogo.errors import GonogoError
 from gonogo.evaluation.accuracy.paired import PairedImage, changed_verdicts
-from gonogo.images.colours import FAINT, INK, PAPER, PASS, REJECT, RULE
-from gonogo.images.dataset import Dataset
-from gonogo.reports.drawing import GAP, TILE, fitted_text, outlined, scaled
+from gonogo.images.colours import FAINT, INK, PAPER, RULE
+from gonogo.images.dataset import Dataset, Record
+from gonogo.reports.drawing import Size, image_tile, tile_size
+from gonogo.reports.sheet_layout import GAP, HEADER, Sheet, verdict_text
 
-HEADER, CAPTION = 46, 48
-PLOT, MARGIN = 360, 44
+SIDE, PLOT, MARGIN = 112, 360, 44  # pixels: of a square tile, of the plot's sides, around the plot
 COLUMNS, ROWS = 6, 2
 GOOD_DOT, DEFECT_DOT = (66, 132, 178), (178, 24, 43)
 
 
 def write_picture(path: Path, judged: Sequence[PairedImage], dataset: Dataset | None, *, title: str) -> None:
-    """Draw the scores of all test images, over their thresholds, and beside them those whose verdict changed.
+    """Draw the scores of all test images, relative to their thresholds, and beside them those whose verdict changed.
 
     Args:
         path: of the PNG.
@@ -28,25 +28,44 @@ def write_picture(path: Path, judged: Sequence[PairedImage], dataset: Dataset | 
         title: written above.
     """
     changed = changed_verdicts(judged)[: COLUMNS * ROWS]
-    width = MARGIN + PLOT + 2 * GAP + (max(2, min(len(changed), COLUMNS)) * (TILE + GAP) + GAP if changed else GAP)
-    height = HEADER + max(PLOT + MARGIN, ROWS * (TILE + CAPTION + GAP))
-    canvas = Image.new("RGB", (width, height), PAPER)
-    draw = ImageDraw.Draw(canvas)
-    draw.text((GAP, 5), title, fill=INK, font=ImageFont.load_default(15))
-    _draw_scores(draw, judged)
+    records = {} if dataset is None else {record.path: record for record in dataset.records}
+    shown = [records[one.image] for one in changed if one.image in records]
+    sheet = Sheet(
+        title=title,
+        tile=tile_size(((record.width, record.height) for record in shown), SIDE),
+        lines=3,
+        columns=max(2, min(len(changed), COLUMNS)) if changed else 0,
+        rows=-(-len(changed) // COLUMNS),
+        left=MARGIN + PLOT + GAP,
+        least=(0, HEADER + PLOT + MARGIN),
+    )
+    _draw_scores(sheet.draw, judged)
     if changed:
-        left = MARGIN + PLOT + 2 * GAP
-        draw.text((left, 27), "verdict changed; the wrong ones first", fill=FAINT, font=ImageFont.load_default(12))
-        for number, one in enumerate(changed):
-            row, column = divmod(number, COLUMNS)
-            corner = (left + column * (TILE + GAP), HEADER + row * (TILE + CAPTION + GAP))
-            _draw_image(canvas, draw, corner, one, dataset)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    canvas.save(path, format="PNG", optimize=True)
+        sheet.note("verdict changed; the wrong ones first")
+    for number, one in enumerate(changed):
+        row, column = divmod(number, COLUMNS)
+        sheet.put(row, column, _tile(dataset, records.get(one.image), sheet.tile))
+        sheet.caption(row, column, 0, one.defect_type)
+        for line, (when, rejected, relative) in enumerate(
+            (("was", one.was_rejected, one.old_relative), ("now", one.is_rejected, one.new_relative)), start=1
+        ):
+            word, colour = verdict_text(rejected)
+            sheet.caption(row, column, line, f"{when} {word} {relative:.3f}", colour)
+    sheet.save(path)
+
+
+def _tile(dataset: Dataset | None, record: Record | None, tile: Size) -> np.ndarray:
+    """The image with the outline of its mask; grey paper where there is no record of it or it cannot be read."""
+    try:
+        if dataset is not None and record is not None:
+            return image_tile(dataset.pixels_of(record), tile, dataset.mask_of(record) if record.label else None)
+    except GonogoError:
+        pass
+    return np.full((tile[1], tile[0], 3), 240, dtype=np.uint8)
 
 
 def _draw_scores(draw: ImageDraw.ImageDraw, judged: Sequence[PairedImage]) -> None:
-    """A dot for each image, score over threshold before and after; what changed sides lies in the two marked fields."""
+    """Draw a dot for each image, score over threshold before and after; the two shaded fields hold changed verdicts."""
     small = ImageFont.load_default(12)
     before = np.array([one.old_relative for one in judged])
     after = np.array([one.new_relative for one in judged])
@@ -80,29 +99,3 @@ def _draw_scores(draw: ImageDraw.ImageDraw, judged: Sequence[PairedImage]) -> No
     for text, colour, offset in (("good", GOOD_DOT, 110), ("defective", DEFECT_DOT, 58)):
         draw.ellipse((right - offset - 10, HEADER + PLOT + 8, right - offset - 4, HEADER + PLOT + 14), fill=colour)
         draw.text((right - offset, HEADER + PLOT + 4), text, fill=FAINT, font=small)
-
-
-def _draw_image(
-    canvas: Image.Image, draw: ImageDraw.ImageDraw, corner: tuple[int, int], one: PairedImage, dataset: Dataset | None
-) -> None:
-    left, top = corner
-    small = ImageFont.load_default(12)
-    canvas.paste(_tile(one, dataset), (left, top))
-    draw.text((left, top + TILE + 2), fitted_text(draw, one.defect_type, small, TILE), fill=INK, font=small)
-    for line, (word, rejected, relative) in enumerate(
-        (("was", one.was_rejected, one.old_relative), ("now", one.is_rejected, one.new_relative))
-    ):
-        verdict, colour = ("reject", REJECT) if rejected else ("pass", PASS)
-        text = f"{word} {verdict} {relative:.3f}"
-        draw.text((left, top + TILE + 16 + 14 * line), text, fill=colour, font=small)
-
-
-def _tile(one: PairedImage, dataset: Dataset | None) -> Image.Image:
-    records = [] if dataset is None else [record for record in dataset.records if record.path == one.image]
-    try:
-        if dataset is None or not records:
-            raise LookupError
-        mask = dataset.mask_of(records[0]) if one.label else None
-        return scaled(outlined(dataset.pixels_of(records[0]), mask, TILE))
-    except (GonogoError, LookupError):
-        return scaled(np.full((TILE, TILE, 3), 240, dtype=np.uint8))

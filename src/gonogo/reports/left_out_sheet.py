@@ -1,56 +1,48 @@
-"""A picture of the fit images that look least like the others."""
+"""A picture of the fit images that are least like the others."""
 
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
-
-from gonogo.files import write_rows
-from gonogo.images.colours import FAINT, INK, PAPER, PASS, REJECT, RULE, map_colours
 from gonogo.images.dataset import Dataset
-from gonogo.model.left_out import COLUMNS, LeftOutScores
-from gonogo.reports.drawing import GAP, draw_scale, fitted_text, scaled
+from gonogo.model.left_out import LeftOutScores
+from gonogo.reports.drawing import image_tile, map_tile, tile_size
+from gonogo.reports.sheet_layout import Sheet, verdict_text
 
-SIDE, HEADER, CAPTION = 150, 50, 36
+SIDE = 150  # pixels of a square tile
 
 
-def left_out_sheet(looked: LeftOutScores, dataset: Dataset, title: str, threshold: float) -> Image.Image:
-    """The images with the highest scores, each beside its map, on the colour scale of the picture sheet."""
-    bold, small = ImageFont.load_default(15), ImageFont.load_default(12)
-    n_tiles, columns = (2, 3) if looked.maps else (1, 6)
-    case_width, case_height = n_tiles * (SIDE + GAP), SIDE + CAPTION + GAP
-    rows = -(-len(looked.shown) // columns)
-    width = GAP + columns * (case_width + GAP)
-    canvas = Image.new("RGB", (width, HEADER + rows * case_height), PAPER)
-    draw = ImageDraw.Draw(canvas)
-    draw.text((GAP, 5), title, fill=INK, font=bold)
-    said = looked.sentence(threshold)
-    if looked.shown:
-        n_rejected = looked.n_rejected(threshold)
-        said = f"scored without themselves: {n_rejected} of {len(looked.images)} at or above the threshold"
-    draw.text((GAP, 27), said, fill=FAINT, font=small)
-    if looked.maps:
-        draw_scale(canvas, draw, small, width, threshold)
-    by_path = {record.path: record for record in dataset.records}
-    for number, position in enumerate(looked.shown):
+def write_left_out_sheet(
+    path: Path, left_out: LeftOutScores, dataset: Dataset, *, category: str, threshold: float
+) -> None:
+    """Draw the fit images with the highest scores, each beside its map, on the colour scale of the picture sheet."""
+    records = {record.path: record for record in dataset.records}
+    shown = [records[left_out.images[position]] for position in left_out.shown]
+    columns = 3 if left_out.maps else 6
+    sheet = Sheet(
+        title=f"{category}: fit images to look at",
+        tile=tile_size(((record.width, record.height) for record in shown), SIDE),
+        tiles_per_cell=2 if left_out.maps else 1,
+        lines=2,
+        columns=columns,
+        rows=-(-len(shown) // columns),
+    )
+    if not shown:
+        sheet.note(left_out.sentence(threshold))
+    else:
+        n_rejected = left_out.n_rejected(threshold)
+        sheet.note(f"scored without themselves: {n_rejected} of {len(left_out.images)} at or above the threshold")
+    if left_out.maps:
+        sheet.draw_scale(threshold)
+    for number, (position, record) in enumerate(zip(left_out.shown, shown, strict=True)):
         row, column = divmod(number, columns)
-        left, top = GAP + column * (case_width + GAP), HEADER + row * case_height
         if column == 0:
-            draw.line((GAP, top - GAP // 2, width - GAP, top - GAP // 2), fill=RULE)
-        record, score = by_path[looked.images[position]], float(looked.scores[position])
-        canvas.paste(scaled(dataset.pixels_of(record), SIDE), (left, top))
-        if looked.maps:
-            colours = map_colours(looked.maps[number], threshold)
-            canvas.paste(scaled(colours, SIDE), (left + SIDE + GAP, top))
-        name = fitted_text(draw, record.path, small, case_width - GAP, keep_end=True)
-        draw.text((left, top + SIDE + 2), name, fill=INK, font=small)
-        times = f" ({score / looked.median:.2f} x median)" if looked.median > 0 else ""
-        verdict, colour = ("reject", REJECT) if score >= threshold else ("pass", PASS)
-        draw.text((left, top + SIDE + 17), f"{verdict}  {score:.4g}{times}", fill=colour, font=small)
-    return canvas
-
-
-def write_left_out(folder: Path, looked: LeftOutScores, dataset: Dataset, *, category: str, threshold: float) -> None:
-    """Write all scores to `category`.csv in the folder, and draw the highest to `category`.png."""
-    write_rows(folder / f"{category}.csv", looked.rows(threshold), COLUMNS)
-    sheet = left_out_sheet(looked, dataset, f"{category}: fit images to look at", threshold)
-    sheet.save(folder / f"{category}.png", format="PNG", optimize=True)
+            sheet.start_row(row)
+        tiles = [image_tile(dataset.pixels_of(record), sheet.tile)]
+        if left_out.maps:
+            tiles.append(map_tile(left_out.maps[number], threshold, sheet.tile))
+        sheet.put(row, column, *tiles)
+        score = float(left_out.scores[position])
+        word, colour = verdict_text(score >= threshold)
+        times = f" ({score / left_out.median:.2f} x median)" if left_out.median > 0 else ""
+        sheet.caption(row, column, 0, record.path, keep_end=True)
+        sheet.caption(row, column, 1, f"{word}  {score:.4g}{times}", colour)
+    sheet.save(path)

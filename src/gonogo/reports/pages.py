@@ -1,18 +1,25 @@
-"""Pages from templates beside this file: one HTML file that holds everything it shows."""
+"""Pages from the templates of this room: each is one HTML file that holds everything it shows."""
 
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.files import write_text
+from gonogo.reports.histogram import histogram
 
 
 def text_of(template: str, *, markup: bool, **values: Any) -> str:
-    """What `template` makes of the values; a name that it lacks is an error. With `markup`, theirs is shown as text."""
-    environment = Environment(
+    """The text of a template, filled with the values.
+
+    Args:
+        template: name of a file in `templates`; a name in it that `values` lacks is an error.
+        markup: whether the text is HTML, so that a value with `<` in it has to be shown and not obeyed.
+    """
+    environment = Environment(  # nosec B701 - pages are escaped; the README of a new project is Markdown
         loader=PackageLoader("gonogo.reports", "templates"),
-        autoescape=markup,
+        autoescape=markup,  # noqa: S701 - as above
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
@@ -20,5 +27,17 @@ def text_of(template: str, *, markup: bool, **values: Any) -> str:
 
 
 def render(path: Path, template: str, **values: Any) -> None:
-    """Write the page that `template` makes of the values."""
+    """Write the HTML page of a template, filled with the values."""
     write_text(path, text_of(template, markup=True, **values))
+
+
+def write_calibration_page(path: Path, record: ThresholdRecord, *, category: str) -> None:
+    """Write the calibration page: the scores of good parts, the threshold, and what is certified about it."""
+    render(
+        path,
+        "calibration.html.j2",
+        category=category,
+        record=record,
+        chart=histogram(record.good_scores, [], record.threshold, band=(record.band_low, record.band_high)),
+        n_above=sum(score >= record.threshold for score in record.good_scores),
+    )

@@ -1,4 +1,4 @@
-"""The report: one HTML page that holds everything it shows, so that it can be mailed and opened offline."""
+"""The report: one HTML page that holds everything it shows, so that it can be mailed, printed and opened offline."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gonogo.calibration.certificate import ThresholdRecord
+from gonogo.evaluation.metric_table import ACCURACY
 from gonogo.files import read_json
 from gonogo.reports.histogram import histogram
 from gonogo.reports.pages import render
@@ -16,10 +18,16 @@ RATES = ("false_alarm_rate", "recall")
 
 @dataclass(frozen=True)
 class CategoryReport:
-    """What the page says of one category: its metrics files, per-image rows, picture sheets and certificate.
+    """What the page shows of one category.
 
-    `fit_rows` and `fit_sheet` are those of the fit images that are unlike the others; `robustness_rows` those of images
-    that were changed.
+    Attributes:
+        prepare, evaluate, parity, bench, robustness: the metrics file of each stage.
+        rows: the per-image records.
+        robustness_rows: the rates on changed images.
+        sheet: file of the picture sheet.
+        fit_rows, fit_sheet: the scores of the fit images, each as if it had not been fitted on, and their sheet.
+        record: the bundle's threshold record.
+        strip: the parts of the first screen, `strip_of` in the report stage.
     """
 
     name: str
@@ -33,7 +41,14 @@ class CategoryReport:
     sheet: Path
     fit_rows: Sequence[Mapping[str, str]]
     fit_sheet: Path
-    certificate: str
+    record: ThresholdRecord
+    strip: Mapping[str, Any]
+
+    @property
+    def certificate(self) -> str:
+        """The certificate as one sentence."""
+        sentence = self.record.sentence
+        return f"{sentence[0].upper()}{sentence[1:]}."
 
     @property
     def sheet_uri(self) -> str:
@@ -47,16 +62,16 @@ class CategoryReport:
 
     @property
     def n_fit_rejected(self) -> int:
-        """How many fit images the gauge would reject, had the fit not seen them."""
+        """How many fit images the gauge would reject if the fit had not seen them."""
         return sum(row["rejected"] == "1" for row in self.fit_rows)
 
     @property
     def robustness_card(self) -> list[dict[str, Any]]:
-        """Of each corruption its rates by severity, from 0, the images as they are; None where there is no rate."""
-        as_they_are, *changed = self.robustness_rows
+        """Rates by severity of each corruption, from 0, the unchanged images; None where there is no rate."""
+        unchanged, *changed = self.robustness_rows
         card = []
         for name in dict.fromkeys(row["corruption"] for row in changed):
-            rows = [as_they_are, *(row for row in changed if row["corruption"] == name)]
+            rows = [unchanged, *(row for row in changed if row["corruption"] == name)]
             rates = {key: [float(row[key]) if row[key] else None for row in rows] for key in RATES}
             card.append({"name": name, **rates})
         return card
@@ -73,7 +88,7 @@ class CategoryReport:
 
 @dataclass(frozen=True)
 class StudyReport:
-    """What the page says of one search: the table that tools/search.py wrote, and its picture."""
+    """What the page shows of one search: the table that tools/search.py wrote, and its picture."""
 
     results: Mapping[str, Any]
     picture: Path
@@ -85,16 +100,16 @@ class StudyReport:
 
     @property
     def best(self) -> list[Mapping[str, Any]]:
-        """The best trials, each of its kind once, best first."""
+        """The best trials, the best first; of trials with the same parameters only the first."""
         return ranked(self.results)[:N_BEST]
 
     def n_in_state(self, state: str) -> int:
-        """How many trials are done, failed or stopped."""
+        """How many trials are in this state: done, failed or stopped."""
         return sum(row["state"] == state for row in self.results["trials"])
 
 
 def ranked(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The trials of a search that have a value, each of its kind once, best first."""
+    """The trials of a search that have a value, the best first; of trials with the same parameters only the first."""
     done = [row for row in results["trials"] if row["state"] == "done" and "same_as" not in row]
     return sorted(done, key=lambda row: float(row["value"]), reverse=results["direction"] == "maximize")
 
@@ -107,12 +122,12 @@ def read_studies(folder: Path) -> list[StudyReport]:
 
 
 def data_uri(picture: Path, kind: str = "png") -> str:
-    """A picture of that kind as text that a page can hold."""
+    """A picture file of that kind as text that a page can hold."""
     return f"data:image/{kind};base64," + base64.b64encode(picture.read_bytes()).decode()
 
 
 def write_report(
     path: Path, summary: Mapping[str, Any], categories: Sequence[CategoryReport], studies: Sequence[StudyReport] = ()
 ) -> None:
-    """Write the page."""
-    render(path, "report.html.j2", summary=summary, categories=categories, studies=studies)
+    """Write the page. Its links to each category's pages lead to a folder of the category's name beside it."""
+    render(path, "report.html.j2", accuracy=ACCURACY, summary=summary, categories=categories, studies=studies)

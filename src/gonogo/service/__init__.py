@@ -1,1 +1,1 @@
-"""The gauge as a service: HTTP before a bundle, and every inspection kept before it is answered. Extra `serve`."""
+"""The gauge as an HTTP service, which stores every inspection before it answers. Needs the extra `serve`."""

@@ -1,4 +1,4 @@
-"""The ASGI application: what uvicorn runs."""
+"""The ASGI application that uvicorn runs."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,16 +10,16 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 import gonogo
-from gonogo.service.metrics import Measured
-from gonogo.service.problems import Problem, tell_http, tell_internal, tell_invalid, tell_problem
-from gonogo.service.routes import router
+from gonogo.service.metrics import MetricsMiddleware
+from gonogo.service.problems import Problem, http_response, internal_response, invalid_response, problem_response
+from gonogo.service.routes.router import router
 from gonogo.service.schemas import ProblemDocument
 from gonogo.service.security import LimitsMiddleware
 from gonogo.service.service import Service
 
 
 def create_app(service: Service) -> Any:
-    """The application of a service, which it closes at its end; every answer goes through `LimitsMiddleware`."""
+    """The ASGI application of a service; when the application ends, it closes the service."""
 
     @asynccontextmanager
     async def running(_: Any) -> AsyncIterator[None]:
@@ -35,14 +35,14 @@ def create_app(service: Service) -> Any:
         version=gonogo.__version__,
         summary="A go/no-go gauge for images, as a service.",
         lifespan=running,
-        docs_url=None,  # its page would load scripts from elsewhere
+        docs_url=None,  # its page would load scripts from another host
         redoc_url=None,
     )
     app.state.service = service
     app.include_router(router())
-    app.add_exception_handler(Problem, tell_problem)
-    app.add_exception_handler(HTTPException, tell_http)
-    app.add_exception_handler(RequestValidationError, tell_invalid)
-    app.add_exception_handler(Exception, tell_internal)
-    app.openapi()["components"]["schemas"]["ProblemDocument"] = ProblemDocument.model_json_schema()  # made once
-    return Measured(LimitsMiddleware(app, service.settings), service.metrics)
+    app.add_exception_handler(Problem, problem_response)
+    app.add_exception_handler(HTTPException, http_response)
+    app.add_exception_handler(RequestValidationError, invalid_response)
+    app.add_exception_handler(Exception, internal_response)
+    app.openapi()["components"]["schemas"]["ProblemDocument"] = ProblemDocument.model_json_schema()  # FastAPI caches it
+    return MetricsMiddleware(LimitsMiddleware(app, service.settings), service.metrics)

@@ -1,7 +1,8 @@
-"""Micro-batching among threads: who comes while nobody works does the work, for itself and for all who came meanwhile.
+"""Batches calls that many threads make at the same time, without a thread of its own and without a delay.
 
-Nobody waits for a batch to fill, and alone nobody waits for another thread: a thing is worked on by the thread that
-brought it. Under load, batches grow by themselves.
+A call that finds nothing in progress is worked on at once, by the thread that made it. Calls that arrive meanwhile
+wait; the first of them then works on a batch of all that are compatible, for itself and for the others. Batches
+therefore grow with the load.
 """
 
 import threading
@@ -9,82 +10,86 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-Thing = TypeVar("Thing")
+Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 ROUNDING = 1e-9  # of a sum of weights
 
 
 class UnwantedError(Exception):
-    """Nobody wanted a thing any more when its turn came."""
+    """An item was not wanted any more when its turn came."""
 
 
-class _Place(Generic[Thing, Outcome]):
-    """A thing that waits, and later what came of it; `woken` then, or when it is this one's turn to work."""
+class _Call(Generic[Item, Outcome]):
+    """An item that waits, and later its outcome. `event` is set then, or when its thread has to work on a batch."""
 
-    def __init__(self, thing: Thing) -> None:
-        self.thing, self.woken = thing, threading.Event()
+    def __init__(self, item: Item) -> None:
+        self.item, self.event = item, threading.Event()
         self.outcome: Outcome | Exception | None = None
-        self.done = False
+        self.finished = False
 
-    def end(self, outcome: Outcome | Exception) -> None:
-        self.outcome, self.done = outcome, True
-        self.woken.set()
+    def finish(self, outcome: Outcome | Exception) -> None:
+        self.outcome, self.finished = outcome, True
+        self.event.set()
 
 
-class Batcher(Generic[Thing, Outcome]):
-    """Called with a thing by many threads at once, it returns what `work` gives for it, or raises that.
+class Batcher(Generic[Item, Outcome]):
+    """Called with an item by many threads at once, it returns the outcome that `work` gives for the item, or raises it.
 
-    `work` takes things that are `alike`, in the order in which they came, and returns an outcome for each, or the
-    exception that its bringer is to get. The weights of the things of one batch add up to at most 1, except for one
-    thing alone. So many batches are worked on `at_once`. A thing that is not `wanted` when its turn comes is left out.
+    Args:
+        work: takes items in the order in which they arrived, and returns for each an outcome, or an exception for its
+            caller.
+        weight: of an item. The weights of a batch add up to at most 1, unless the batch is one heavy item.
+        batch_key: only items with equal keys go into one batch.
+        wanted: asked when an item's turn comes; an item that is not wanted any more is left out.
+        n_at_once: number of batches that are worked on at the same time.
     """
 
     def __init__(
         self,
-        work: Callable[[list[Thing]], list[Outcome | Exception]],
+        work: Callable[[list[Item]], list[Outcome | Exception]],
         *,
-        weight: Callable[[Thing], float],
-        alike: Callable[[Thing], Hashable] = lambda _: None,
-        wanted: Callable[[Thing], bool] = lambda _: True,
-        at_once: int = 1,
+        weight: Callable[[Item], float],
+        batch_key: Callable[[Item], Hashable] = lambda _: None,
+        wanted: Callable[[Item], bool] = lambda _: True,
+        n_at_once: int = 1,
     ) -> None:
-        self._work, self._weight, self._alike, self._wanted = work, weight, alike, wanted
-        self._lock, self._n_free = threading.Lock(), at_once
-        self._waiting: deque[_Place[Thing, Outcome]] = deque()
+        self._work, self._weight, self._batch_key, self._wanted = work, weight, batch_key, wanted
+        self._lock, self._n_free = threading.Lock(), n_at_once
+        self._waiting: deque[_Call[Item, Outcome]] = deque()
 
     @property
     def n_waiting(self) -> int:
-        """Things whose turn has not come."""
+        """Number of items whose turn has not come."""
         return len(self._waiting)
 
-    def __call__(self, thing: Thing) -> Outcome:
-        """The outcome of `thing`.
+    def __call__(self, item: Item) -> Outcome:
+        """The outcome of `item`.
 
         Raises:
             UnwantedError: it was not wanted any more.
-            Exception: what `work` raised or gave for it.
+            Exception: the one that `work` raised, or gave for this item.
         """
-        own: _Place[Thing, Outcome] = _Place(thing)
+        own: _Call[Item, Outcome] = _Call(item)
         with self._lock:
             free = self._n_free > 0
             self._n_free -= free
             if not free:
                 self._waiting.append(own)
         if not free:
-            own.woken.wait()
-        if not own.done:
-            self._work_from(own)
+            own.event.wait()
+        if not own.finished:
+            self._work_on_batch(own)
         if isinstance(own.outcome, Exception):
             raise own.outcome
         return own.outcome  # type: ignore[return-value]  # None only where Outcome may be
 
-    def _work_from(self, first: _Place[Thing, Outcome]) -> None:
-        """One batch; then it is the turn of the first who waits."""
+    def _work_on_batch(self, first: _Call[Item, Outcome]) -> None:
+        """Work on one batch, then let the thread of the first waiting call work on the next one."""
         with self._lock:
-            batch = self._with_alike(first)
+            batch = self._take_batch(first)
         outcomes: list[Outcome | Exception]
         try:
-            outcomes = self._work([place.thing for place in batch])
+            outcomes = self._work([call.item for call in batch])
         except Exception as error:
             outcomes = [error] * len(batch)
         with self._lock:
@@ -93,22 +98,22 @@ class Batcher(Generic[Thing, Outcome]):
                 self._n_free += 1
             else:
                 self._waiting.popleft()
-                successor.woken.set()
-        for place, outcome in zip(batch, outcomes, strict=True):
-            place.end(outcome)
+                successor.event.set()
+        for call, outcome in zip(batch, outcomes, strict=True):
+            call.finish(outcome)
 
-    def _with_alike(self, first: _Place[Thing, Outcome]) -> list[_Place[Thing, Outcome]]:
-        batch, room = [first], 1 - self._weight(first.thing)
-        while (place := self._first_wanted()) is not None:
-            room -= self._weight(place.thing)
-            if room < -ROUNDING or self._alike(first.thing) != self._alike(place.thing):
+    def _take_batch(self, first: _Call[Item, Outcome]) -> list[_Call[Item, Outcome]]:
+        batch, remaining = [first], 1 - self._weight(first.item)
+        while (call := self._first_wanted()) is not None:
+            remaining -= self._weight(call.item)
+            if remaining < -ROUNDING or self._batch_key(first.item) != self._batch_key(call.item):
                 break
             batch.append(self._waiting.popleft())
         return batch
 
-    def _first_wanted(self) -> _Place[Thing, Outcome] | None:
+    def _first_wanted(self) -> _Call[Item, Outcome] | None:
         while self._waiting:
-            if self._wanted(self._waiting[0].thing):
+            if self._wanted(self._waiting[0].item):
                 return self._waiting[0]
-            self._waiting.popleft().end(UnwantedError())
+            self._waiting.popleft().finish(UnwantedError())
         return None

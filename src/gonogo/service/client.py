@@ -1,4 +1,6 @@
-"""A client of the service, typed: what to ask is a value, and whoever asks it waits or awaits.
+"""A typed client of the service, for use with and without asyncio.
+
+Functions such as `inspect` make a `Call`; `Client` sends it and waits, `AsyncClient` is awaited:
 
 with Client("http://127.0.0.1:8484", key) as client:
     (inspection,) = client(inspect(Path("part.png").read_bytes())).inspections
@@ -21,7 +23,7 @@ Answer = TypeVar("Answer", bound=BaseModel)
 
 
 class ServiceError(GonogoError, RuntimeError):
-    """The service refused; `problem` is what it said. `retry_after`: seconds, where it makes sense to come again."""
+    """The service refused a request with a problem document; `retry_after` is in seconds, or None."""
 
     def __init__(self, problem: schemas.ProblemDocument, retry_after: float | None) -> None:
         super().__init__(f"{problem.status} {problem.title}: {problem.detail}")
@@ -30,7 +32,7 @@ class ServiceError(GonogoError, RuntimeError):
 
 @dataclass(frozen=True)
 class Call(Generic[Answer]):
-    """One request, and what its answer is read as."""
+    """One request, and the type of its response."""
 
     answer: type[Answer]
     method: str
@@ -39,16 +41,16 @@ class Call(Generic[Answer]):
     body: Mapping[str, Any] = field(default_factory=dict)
 
     def read(self, response: httpx2.Response) -> Answer:
-        """The answer in a response.
+        """The content of a response.
 
         Raises:
-            ServiceError: it is a problem.
+            ServiceError: the service refused the request.
         """
         if response.is_success:
             return self.answer.model_validate_json(response.content)
         try:
             problem = schemas.ProblemDocument.model_validate_json(response.content)
-        except ValueError:  # a proxy's page, say
+        except ValueError:  # a proxy's error page, for example
             problem = schemas.ProblemDocument(
                 type="about:blank",
                 title=response.reason_phrase,
@@ -63,7 +65,7 @@ class Call(Generic[Answer]):
 def inspect(
     *images: bytes | Path, include: Sequence[Literal["map", "overlay"]] = (), deadline_ms: int | None = None
 ) -> Call[schemas.Inspections]:
-    """Judge encoded images, or files; the answer has them in this order."""
+    """Inspect encoded images (bytes) or files (paths); the response has them in this order."""
     files = [
         ("image", (image.name, image.read_bytes()) if isinstance(image, Path) else (None, image)) for image in images
     ]
@@ -84,7 +86,7 @@ def inspections(
     before: str | None = None,
     limit: int = 50,
 ) -> Call[schemas.Page]:
-    """A page of inspections, newest first; `before` is the last page's."""
+    """One page of the inspections that match, newest first; for the next page, give `before` of the last one."""
     request = {
         "verdict": verdict,
         "uncertain": uncertain,
@@ -101,40 +103,40 @@ def inspections(
 
 
 def inspection(identifier: str) -> Call[schemas.Inspection]:
-    """One inspection."""
+    """One inspection by its id."""
     return Call(schemas.Inspection, "GET", f"/v1/inspections/{identifier}")
 
 
 def review(identifier: str, given: schemas.Review) -> Call[schemas.Inspection]:
-    """Say what the part really is; the inspection with all its reviews."""
+    """Add a review, which says whether the part is really good; the response has all reviews of the inspection."""
     return Call(
         schemas.Inspection, "POST", f"/v1/inspections/{identifier}/review", body={"json": given.model_dump(mode="json")}
     )
 
 
 def bundles() -> Call[schemas.Bundles]:
-    """What may be activated."""
+    """The bundles that may be activated."""
     return Call(schemas.Bundles, "GET", "/v1/bundles")
 
 
 def activate(fingerprint: str) -> Call[schemas.BundleFacts]:
-    """Use another bundle from now on."""
+    """Activate the bundle with this fingerprint."""
     return Call(schemas.BundleFacts, "POST", "/v1/bundles:activate", body={"json": {"fingerprint": fingerprint}})
 
 
 class Client:
-    """Asks and waits. Several threads may share one."""
+    """Sends a call and waits for its response. Several threads may share a client."""
 
     def __init__(self, url: str, key: str, *, timeout: float = 30.0, transport: Any = None) -> None:
         """`timeout` is in seconds; `transport` is httpx's."""
         self._http = httpx2.Client(base_url=url, headers=_headers(key), timeout=timeout, transport=transport)
 
     def __call__(self, call: Call[Answer]) -> Answer:
-        """The answer.
+        """The response to a call.
 
         Raises:
             ServiceError: the service refused.
-            httpx2.HTTPError: it cannot be reached, or did not answer in time.
+            httpx2.HTTPError: the service cannot be reached, or did not answer in time.
         """
         return call.read(self._http.request(call.method, call.path, params=call.query, **call.body))
 
@@ -148,14 +150,14 @@ class Client:
 
 
 class AsyncClient:
-    """As `Client`, to be awaited."""
+    """The same as `Client`, for asyncio."""
 
     def __init__(self, url: str, key: str, *, timeout: float = 30.0, transport: Any = None) -> None:
         """`timeout` is in seconds; `transport` is httpx's."""
         self._http = httpx2.AsyncClient(base_url=url, headers=_headers(key), timeout=timeout, transport=transport)
 
     async def __call__(self, call: Call[Answer]) -> Answer:
-        """The answer; raises as `Client` does."""
+        """The response to a call; raises the same errors as `Client`."""
         return call.read(await self._http.request(call.method, call.path, params=call.query, **call.body))
 
     async def __aenter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""The gauge in use, and those that it may be exchanged for. A bundle is found by its fingerprint, never by a path."""
+"""The bundle in use, and the bundles that may replace it. Requests name bundles by fingerprint, never by path."""
 
 import threading
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from gonogo.inference.scorer import Scorer
 from gonogo.service.problems import Problem
 from gonogo.service.settings import Settings
 
-TRIED = (64, 64)  # pixels of the image that a gauge must score before it is used
+TRIAL_SIZE = (64, 64)  # height and width in pixels of the black image that a bundle must score before it is used
 
 
 @dataclass(frozen=True)
-class Offered:
-    """A bundle that may be activated, or why it may not."""
+class AvailableBundle:
+    """A bundle that may be activated, or one that is refused, with the `error` that says why."""
 
     name: str
     path: Path
@@ -28,7 +28,11 @@ class Offered:
 
 
 class Gauge:
-    """The scorer in use. Whoever takes `scorer` keeps it, so that an exchange loses no image that is being judged."""
+    """Holds the scorer in use.
+
+    Code that scores reads `scorer` once and keeps that object, so that a change of the bundle affects no image which is
+    being scored.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """Load `settings.bundle`.
@@ -37,57 +41,60 @@ class Gauge:
             IntegrityError: it cannot be trusted, or does not score.
         """
         self._settings = settings
-        self._exchanging = threading.Lock()
-        self.scorer = self._loaded(settings.bundle)
+        self._exchange_lock = threading.Lock()
+        self.scorer = self._load(settings.bundle)
         self.started_with = self.scorer.fingerprint
 
-    def offered(self) -> list[Offered]:
-        """The bundle of the start and those in the folder of bundles, by name, each held against its manifest."""
+    def available(self) -> list[AvailableBundle]:
+        """The bundle of the start and those in the folder of bundles, sorted by name, each verified now."""
         folder = self._settings.bundles
-        found = [] if folder is None else sorted(folder.iterdir())
-        places = [place for place in found if place.suffix == SUFFIX or (place / MANIFEST).is_file()]
+        paths = [] if folder is None else sorted(folder.iterdir())
+        bundles = [path for path in paths if path.suffix == SUFFIX or (path / MANIFEST).is_file()]
         start = self._settings.bundle
-        if not any(place.resolve() == start.resolve() for place in places):
-            places.insert(0, start)
-        return [self._offered(place) for place in places]
+        if not any(path.resolve() == start.resolve() for path in bundles):
+            bundles.insert(0, start)
+        return [self._verify(path) for path in bundles]
 
     def exchange(self, fingerprint: str) -> Scorer:
         """Use the bundle with this fingerprint from now on, once it is verified and has scored an image.
 
         Raises:
-            Problem: there is none, or it is refused; the one in use stays.
+            Problem: there is no such bundle, or it is refused; the one in use stays.
         """
-        with self._exchanging:
+        with self._exchange_lock:
             if fingerprint == self.scorer.fingerprint:
                 return self.scorer
-            found = self.offered()
-            for offered in found:
-                if offered.fingerprint == fingerprint:
+            bundles = self.available()
+            for bundle in bundles:
+                if bundle.fingerprint == fingerprint:
                     try:
-                        scorer = self._loaded(offered.path)
+                        scorer = self._load(bundle.path)
                     except (GonogoError, OSError) as error:
-                        raise Problem("bundle-refused", f"{offered.name} is refused; the one in use stays") from error
+                        raise Problem("bundle-refused", f"{bundle.name} is refused; the one in use stays") from error
                     if scorer.fingerprint != fingerprint:
-                        raise Problem("bundle-refused", f"{offered.name} changed meanwhile; the one in use stays")
+                        raise Problem("bundle-refused", f"{bundle.name} changed meanwhile; the one in use stays")
                     self.scorer = scorer
                     return scorer
-            if any(one.error for one in found):  # it may be one of those
+            if any(bundle.error for bundle in bundles):  # it may be a refused one, whose fingerprint is not known
                 raise Problem(
                     "bundle-refused", "no bundle that can be trusted has this fingerprint; the one in use stays"
                 )
             raise Problem("not-found", "no bundle here has this fingerprint; the one in use stays")
 
-    def _loaded(self, place: Path) -> Scorer:
-        scorer = Scorer(place, threads=self._settings.threads, trust=self._settings.trust)
+    def _load(self, path: Path) -> Scorer:
+        scorer = Scorer(path, threads=self._settings.threads, trust=self._settings.trust)
         try:
-            scorer.score_pixels(np.zeros((1, *TRIED, 3), dtype=np.uint8))
-        except Exception as error:  # whatever onnxruntime raises: a gauge that cannot score is never in use
-            raise IntegrityError(f"{place} does not score {TRIED[1]} x {TRIED[0]} pixels: {error}") from error
+            scorer.score_pixels(np.zeros((1, *TRIAL_SIZE, 3), dtype=np.uint8))
+        except Exception as error:  # whatever onnxruntime raises: a bundle that cannot score is never used
+            raise IntegrityError(
+                f"{path} does not score an image of {TRIAL_SIZE[1]} x {TRIAL_SIZE[0]} pixels: {error}"
+            ) from error
         return scorer
 
-    def _offered(self, place: Path) -> Offered:
+    def _verify(self, path: Path) -> AvailableBundle:
         try:
-            read = read_bundle(place, trust=self._settings.trust)
+            read = read_bundle(path, trust=self._settings.trust)
         except (GonogoError, OSError):
-            return Offered(place.name, place, None, None, None, "refused: damaged, unsigned or of another format")
-        return Offered(place.name, place, read.fingerprint, str(read.manifest.get("category")), read.signer, None)
+            error = "refused: damaged, unsigned or of another format"
+            return AvailableBundle(path.name, path, None, None, None, error)
+        return AvailableBundle(path.name, path, read.fingerprint, str(read.manifest.get("category")), read.signer, None)

@@ -1,7 +1,7 @@
-"""From an upload to an inspection: decoded, judged with what else is waiting, written, and only then told.
+"""From an uploaded image to an inspection: decode it, score it, store it, and only then return it.
 
-Each image has a thread from its upload to its answer, which waits where another works for it too. To go from one thread
-to the next by way of the event loop, for each step, took longer than most steps.
+Each image has one thread from its upload to its response, also while another thread scores it in a batch. Handing an
+image from thread to thread through the event loop, once for each step, took longer than most of the steps.
 """
 
 import asyncio
@@ -26,21 +26,22 @@ from gonogo.service.batcher import Batcher
 from gonogo.service.gauge import Gauge
 from gonogo.service.metrics import Metrics
 from gonogo.service.problems import Problem
-from gonogo.service.schemas import Inspection, Judged
+from gonogo.service.schemas import Inspection, InspectionWithPictures
 from gonogo.service.security import Key
 from gonogo.service.settings import Settings
-from gonogo.service.uploads import Upload, decoded
-from gonogo.store.store import Kept, Row, Store, new_id
+from gonogo.service.uploads import Upload, decode_upload
+from gonogo.store.schema import Row
+from gonogo.store.store import NewInspection, Store, new_id
 
-DECODERS, WRITERS = 2, 4  # at once
-BATCHES = 3  # of each worker: one is being decoded, one judged and one kept
-KEEP_TOGETHER = 64  # inspections that are written in one transaction
-T = TypeVar("T")
+N_DECODERS, N_WRITERS = 2, 4  # images that are decoded, and files that are written, at the same time
+BATCHES_PER_WORKER = 3  # one is being decoded, one scored and one stored
+MAX_STORED_TOGETHER = 64  # inspections in one transaction
+Result = TypeVar("Result")
 
 
 @dataclass
-class Asked:
-    """Whoever waits for an image, and since when; `cancelled` once the deadline has passed."""
+class PendingRequest:
+    """A request for one image: when it came, on the clock `time.perf_counter`, and whether it was cancelled since."""
 
     since: float
     cancelled: bool = False
@@ -48,159 +49,182 @@ class Asked:
 
 @dataclass(frozen=True)
 class Job:
-    """Pixels (h, w, 3) uint8 to judge, and for whom."""
+    """Pixels (h, w, 3) uint8 RGB to score, and the request that they are from."""
 
     pixels: np.ndarray
-    request: Asked
+    request: PendingRequest
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict, whose it is, and how long it took, in seconds."""
+    """A verdict, the scorer that gave it, and the seconds that its batch took."""
 
     verdict: Verdict
     scorer: Scorer
-    took: float
+    seconds: float
 
 
-class Inspecting:
-    """Judges images and keeps what came of it."""
+class InspectionRunner:
+    """Scores images and stores the inspections."""
 
     def __init__(self, settings: Settings, gauge: Gauge, store: Store, metrics: Metrics) -> None:
         self._settings, self._gauge, self._store, self._metrics = settings, gauge, store, metrics
-        n_threads = BATCHES * settings.batch * settings.workers  # and so many images' pixels are in memory
-        self._threads, self._writing = ThreadPoolExecutor(n_threads), ThreadPoolExecutor(WRITERS)
-        self._decoders = threading.Semaphore(DECODERS)
-        self._judging: Batcher[Job, Judgement] = Batcher(
-            self._judge,
+        n_threads = BATCHES_PER_WORKER * settings.batch * settings.workers  # also the most decoded images in memory
+        self._threads, self._writers = ThreadPoolExecutor(n_threads), ThreadPoolExecutor(N_WRITERS)
+        self._decoder_slots = threading.Semaphore(N_DECODERS)
+        self._score_batched: Batcher[Job, Judgement] = Batcher(
+            self._score,
             weight=lambda job: max(1 / settings.batch, job.pixels[..., 0].size / BATCH_PIXELS),
-            alike=lambda job: job.pixels.shape,
+            batch_key=lambda job: job.pixels.shape,
             wanted=lambda job: not job.request.cancelled,
-            at_once=settings.workers,
+            n_at_once=settings.workers,
         )
-        self._keeping: Batcher[Kept, None] = Batcher(self._keep, weight=lambda _: 1 / KEEP_TOGETHER)
-        self.waiting = 0
-        self._pace = 0.05  # seconds an image takes, lately
+        self._store_batched: Batcher[NewInspection, None] = Batcher(
+            self._add_to_store, weight=lambda _: 1 / MAX_STORED_TOGETHER
+        )
+        self.waiting = 0  # images that were accepted and are not answered yet
+        self._seconds_per_image = 0.05  # a moving average
 
     async def close(self) -> None:
-        """Finish what was accepted."""
-        for threads in (self._threads, self._writing):
+        """Finish all images that were accepted."""
+        for threads in (self._threads, self._writers):
             await asyncio.to_thread(threads.shutdown)
 
     @contextmanager
     def reserve_slot(self, n_images: int = 1) -> Iterator[None]:
-        """Room for so many images among those that wait.
+        """Count `n_images` among those that wait, for as long as the context lasts.
 
         Raises:
-            Problem: there is not so much; it says when to come again.
+            Problem: too many wait already; its header Retry-After says how many seconds to wait.
         """
         if self.waiting + n_images > self._settings.waiting:
-            wait = max(1, math.ceil(self.waiting * self._pace))
+            wait = max(1, math.ceil(self.waiting * self._seconds_per_image))
             raise Problem(
                 "busy",
-                f"{self.waiting} images are waiting, at most {self._settings.waiting} may; come again in {wait} s",
+                f"{self.waiting} images are waiting, and at most {self._settings.waiting} may; try again in {wait} s",
                 headers={"Retry-After": str(wait)},
             )
-        self._wait(n_images)
+        self._change_waiting(n_images)
         try:
             yield
         finally:
-            self._wait(-n_images)
+            self._change_waiting(-n_images)
 
-    async def inspect(self, upload: Upload, key: Key, pictures: Sequence[str] = ()) -> Judged:
-        """The inspection of one image, when it is on the disk; `pictures` of map and overlay.
+    async def inspect(self, upload: Upload, key: Key, pictures: Sequence[str] = ()) -> InspectionWithPictures:
+        """Score and store one image; returns when the inspection is on the disk.
 
-        Cancelled, it goes on, but for an image that is not being judged yet.
+        When the caller is cancelled, the inspection is still completed, unless its scoring has not begun.
+
+        Args:
+            upload: the image.
+            key: the key of the request.
+            pictures: "map", "overlay", both or none.
 
         Raises:
             Problem: the image is refused.
         """
         return await self._in_thread(lambda request: self._inspect(upload, key, pictures, request))
 
-    async def drawn(self, data: bytes, name: str, *, bundle: str) -> bytes:
-        """The map or the overlay of an image that was kept, as PNG.
+    async def draw(self, data: bytes, name: str, *, bundle: str) -> bytes:
+        """The map or the overlay of a stored image, as PNG.
+
+        Args:
+            data: the image's file.
+            name: "map" or "overlay".
+            bundle: fingerprint of the bundle that scored the image.
 
         Raises:
-            Problem: the bundle that judged it is not the one in use.
+            Problem: that bundle is not the one in use.
         """
-        return await self._in_thread(lambda request: self._drawn(data, name, bundle, request))
+        return await self._in_thread(lambda request: self._draw(data, name, bundle, request))
 
-    async def _in_thread(self, work: Callable[[Asked], T]) -> T:
-        request = Asked(time.perf_counter())
+    async def _in_thread(self, work: Callable[[PendingRequest], Result]) -> Result:
+        request = PendingRequest(time.perf_counter())
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work, request)
         except asyncio.CancelledError:
             request.cancelled = True
             raise
 
-    def _inspect(self, upload: Upload, key: Key, pictures: Sequence[str], request: Asked) -> Judged:
+    def _inspect(
+        self, upload: Upload, key: Key, pictures: Sequence[str], request: PendingRequest
+    ) -> InspectionWithPictures:
         began = time.perf_counter()
         sha256 = upload.sha256
-        pixels, found = self._decoded(upload)
-        ready = time.perf_counter()
-        written = self._writing.submit(self._store.write, sha256, upload.data)
-        judgement = self._judging(Job(pixels, request))
-        waited = began - request.since + time.perf_counter() - ready - judgement.took
-        timings = {"decode": ready - began, "queue": waited, "score": judgement.took}
+        pixels, image_format = self._decode(upload)
+        decoded_at = time.perf_counter()
+        file_written = self._writers.submit(self._store.images.write, sha256, upload.data)
+        judgement = self._score_batched(Job(pixels, request))
+        queued = began - request.since + time.perf_counter() - decoded_at - judgement.seconds
+        timings = {"decode": decoded_at - began, "queue": queued, "score": judgement.seconds}
         height, width = pixels.shape[:2]
         now = time.time()
-        image = {"sha256": sha256, "format": found, "n_bytes": len(upload.data), "width": width, "height": height}
+        image = {
+            "sha256": sha256,
+            "format": image_format,
+            "n_bytes": len(upload.data),
+            "width": width,
+            "height": height,
+        }
         row = row_of(judgement) | {"id": new_id(), "at": now, "image": sha256, "name": upload.name, "key": key.id}
         row["timings_ms"] = _milliseconds(timings)
-        drawn: dict[str, Any] = {f"{name}_png": _base64(drawing(name, pixels, judgement.verdict)) for name in pictures}
-        writing = time.perf_counter()
-        written.result()
-        self._keeping(Kept(row, image | {"last_seen": now, "kept": True}, upload.data))
-        timings["keep"] = time.perf_counter() - writing
+        drawn: dict[str, Any] = {
+            f"{name}_png": _base64(draw_picture(name, pixels, judgement.verdict)) for name in pictures
+        }
+        storing_began = time.perf_counter()
+        file_written.result()
+        self._store_batched(NewInspection(row, image | {"last_seen": now, "kept": True}, upload.data))
+        timings["keep"] = time.perf_counter() - storing_began
         for stage, seconds in timings.items():
             self._metrics.stages.labels(stage).observe(seconds)
-        self._metrics.judged(judgement.scorer.category, judgement.verdict)
-        told = told_of(row | {f"image_{name}": value for name, value in image.items()} | {"reviews": []})
-        told["timings_ms"] = _milliseconds(timings | {"total": time.perf_counter() - request.since})
-        return Judged(**told, **drawn)
+        self._metrics.count_verdict(judgement.scorer.category, judgement.verdict)
+        fields = inspection_fields(row | {f"image_{name}": value for name, value in image.items()} | {"reviews": []})
+        fields["timings_ms"] = _milliseconds(timings | {"total": time.perf_counter() - request.since})
+        return InspectionWithPictures(**fields, **drawn)
 
-    def _drawn(self, data: bytes, name: str, bundle: str, request: Asked) -> bytes:
-        pixels, _ = self._decoded(Upload(data, "", None))
-        judgement = self._judging(Job(pixels, request))
+    def _draw(self, data: bytes, name: str, bundle: str, request: PendingRequest) -> bytes:
+        pixels, _ = self._decode(Upload(data, "", None))
+        judgement = self._score_batched(Job(pixels, request))
         if judgement.scorer.fingerprint != bundle:
             raise Problem(
-                "other-bundle", f"the bundle {bundle[:12]} judged it, {judgement.scorer.fingerprint[:12]} is in use"
+                "other-bundle",
+                f"the bundle {bundle[:12]} scored this image, and {judgement.scorer.fingerprint[:12]} is in use",
             )
-        return drawing(name, pixels, judgement.verdict)
+        return draw_picture(name, pixels, judgement.verdict)
 
-    def _decoded(self, upload: Upload) -> tuple[np.ndarray, str]:
-        with self._decoders:
-            return decoded(upload, self._settings)
+    def _decode(self, upload: Upload) -> tuple[np.ndarray, str]:
+        with self._decoder_slots:
+            return decode_upload(upload, self._settings)
 
-    def _wait(self, n_images: int) -> None:
+    def _change_waiting(self, n_images: int) -> None:
         self.waiting += n_images
         self._metrics.waiting.set(self.waiting)
 
-    def _judge(self, jobs: list[Job]) -> list[Judgement | Exception]:
+    def _score(self, jobs: list[Job]) -> list[Judgement | Exception]:
         scorer, began = self._gauge.scorer, time.perf_counter()
         try:
             verdicts = scorer.score_pixels(np.stack([job.pixels for job in jobs]))
             for verdict in verdicts:
-                assert verdict.regions is not None  # found here, in this thread
+                assert verdict.regions is not None  # computed now, in this thread, and cached
         except Exception as error:
-            if len(jobs) > 1:  # one of them is to blame, and the others are not
-                return [outcome for job in jobs for outcome in self._judge([job])]
+            if len(jobs) > 1:  # score each by itself, so that only the image that caused the error is refused
+                return [outcome for job in jobs for outcome in self._score([job])]
             if isinstance(error, NO_NETWORK) and not isinstance(error, GonogoError):
                 height, width = jobs[0].pixels.shape[:2]
-                return [Problem("unreadable-image", f"the gauge cannot judge an image of {width} x {height} pixels")]
+                return [Problem("unreadable-image", f"the gauge cannot score an image of {width} x {height} pixels")]
             return [error]
-        took = time.perf_counter() - began
+        seconds = time.perf_counter() - began
         self._metrics.batch.observe(len(jobs))
-        self._pace += 0.1 * (took / len(jobs) - self._pace)
-        return [Judgement(verdict, scorer, took) for verdict in verdicts]
+        self._seconds_per_image += 0.1 * (seconds / len(jobs) - self._seconds_per_image)
+        return [Judgement(verdict, scorer, seconds) for verdict in verdicts]
 
-    def _keep(self, kept: list[Kept]) -> list[Exception | None]:
-        self._store.keep(kept)
-        return [None] * len(kept)
+    def _add_to_store(self, new: list[NewInspection]) -> list[Exception | None]:
+        self._store.add_inspections(new)
+        return [None] * len(new)
 
 
 def row_of(judgement: Judgement) -> Row:
-    """What a judgement gives to the row of an inspection."""
+    """The columns of an inspection's row that a judgement gives."""
     record = judgement.scorer.record
     return {
         **judgement.verdict.row(),
@@ -217,27 +241,32 @@ def row_of(judgement: Judgement) -> Row:
     }
 
 
-def told_of(row: Row) -> dict[str, Any]:
-    """What `Inspection` takes, of a row of the store."""
+def inspection_fields(row: Row) -> dict[str, Any]:
+    """The fields of `Inspection` from a row of the store."""
     image = {name: row[f"image_{name}"] for name in ("sha256", "format", "width", "height", "n_bytes")}
-    known = {name: row[name] for name in Inspection.model_fields if name in row}
-    return known | {"image": image | {"name": row["name"]}}
+    fields = {name: row[name] for name in Inspection.model_fields if name in row}
+    return fields | {"image": image | {"name": row["name"]}}
 
 
-def drawing(name: str, pixels: np.ndarray, verdict: Verdict) -> bytes:
-    """A PNG of the map, of 16 bits where 10,000 is the threshold, or of the image with its map and regions.
+def draw_picture(name: str, pixels: np.ndarray, verdict: Verdict) -> bytes:
+    """A PNG of the map or of the overlay.
+
+    Args:
+        name: "map", of 16 bits, where 10,000 is the threshold; or "overlay", the image with its map and regions.
+        pixels: (h, w, 3) uint8 RGB, the image.
+        verdict: its verdict.
 
     Raises:
-        Problem: the map's unit is the threshold, and that is not above 0.
+        Problem: the map cannot be drawn, because the threshold is not above 0.
     """
     if name == "overlay":
-        drawn = overlay(pixels, verdict)
+        picture = overlay(pixels, verdict)
     elif verdict.threshold > 0:
-        drawn = map_16_bit(verdict)
+        picture = map_16_bit(verdict)
     else:
-        raise Problem("invalid-request", f"maps are in parts of the threshold, which is {verdict.threshold:g}")
+        raise Problem("invalid-request", f"a map is in units of the threshold, which is {verdict.threshold:g}")
     file = io.BytesIO()
-    Image.fromarray(drawn).save(file, format="PNG")
+    Image.fromarray(picture).save(file, format="PNG")
     return file.getvalue()
 
 

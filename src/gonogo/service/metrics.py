@@ -1,4 +1,4 @@
-"""What Prometheus is told. One registry for each service, so that several in one process do not mix."""
+"""The metrics for Prometheus. Each service has a registry of its own, so that services in one process do not mix."""
 
 import time
 from typing import Any
@@ -12,7 +12,7 @@ RELATIVE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2,
 
 
 class Metrics:
-    """Counters and histograms; `stage` is one of decode, queue, score and keep."""
+    """Counters, gauges and histograms. The label `stage` is one of decode, queue, score and keep."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -45,16 +45,16 @@ class Metrics:
             "gonogo_active_bundle", "1 for the bundle in use.", ["fingerprint", "category"], registry=self._registry
         )
 
-    def use(self, scorer: Scorer) -> None:
-        """Tell of the bundle in use, and begin to count its verdicts."""
+    def set_bundle(self, scorer: Scorer) -> None:
+        """Show the bundle in use, and start the counters of its category at 0."""
         self._active.clear()
         self._active.labels(scorer.fingerprint, scorer.category).set(1)
-        for verdict in ("pass", "reject"):  # a counter that begins with its first event is never seen to rise by it
+        for verdict in ("pass", "reject"):  # Prometheus sees no rise where a counter first appears as 1
             self.verdicts.labels(scorer.category, verdict)
         self.uncertain.labels(scorer.category)
 
-    def judged(self, category: str, verdict: Verdict) -> None:
-        """Count a verdict that was kept."""
+    def count_verdict(self, category: str, verdict: Verdict) -> None:
+        """Count the verdict of an inspection that was stored."""
         self.verdicts.labels(category, verdict.label).inc()
         if verdict.uncertain:
             self.uncertain.labels(category).inc()
@@ -62,19 +62,19 @@ class Metrics:
             self.relative.labels(category).observe(verdict.score / verdict.threshold)
 
     def text(self) -> bytes:
-        """What a scrape reads."""
-        told: bytes = generate_latest(self._registry)
-        return told
+        """All metrics in Prometheus's text format."""
+        text: bytes = generate_latest(self._registry)
+        return text
 
 
-class Measured:
-    """ASGI around the whole service that counts and times its answers."""
+class MetricsMiddleware:
+    """ASGI middleware around the whole service that counts its responses and measures their time."""
 
     def __init__(self, app: Any, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve one connection's request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -89,7 +89,7 @@ class Measured:
         try:
             await self._app(scope, receive, send_measured)
         finally:
-            route = getattr(scope.get("route"), "path", "other")  # a client's own paths would be series without end
+            route = getattr(scope.get("route"), "path", "other")  # any path a client makes up would be a new series
             method = scope["method"] if route != "other" else "other"
             self._metrics.requests.labels(route, method, str(status)).inc()
             self._metrics.latency.labels(route).observe(time.perf_counter() - began)

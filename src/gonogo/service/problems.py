@@ -1,4 +1,4 @@
-"""How the service says no: problem documents as RFC 9457 has them. What went wrong inside stays inside."""
+"""Refusals as problem documents (RFC 9457). Details of an internal failure go to the log, never to the client."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ MEDIA_TYPE = "application/problem+json"
 URN = "urn:gonogo:problem:"
 log = logging.getLogger("gonogo.service")
 
-# The status of each kind of problem; its name is a promise to programs.
+# The HTTP status of each kind of problem. Programs rely on the names, so a name never changes.
 STATUSES = {
     "bad-request": 400,
     "unauthorized": 401,
@@ -39,10 +39,10 @@ STATUSES = {
 
 
 class Problem(GonogoError):
-    """A request is refused; `kind` is one of STATUSES, `detail` what was expected, what was got and what to do."""
+    """A refused request. `kind` is a name in STATUSES; `detail` says what was expected, what was got and what to do."""
 
     def __init__(self, kind: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any) -> None:
-        """`more`: further members of the document."""
+        """Make a problem; `headers` are added to the response, and `more` to the members of the document."""
         super().__init__(detail)
         self.kind, self.detail, self.headers, self.more = kind, detail, dict(headers or {}), more
 
@@ -62,31 +62,31 @@ class Problem(GonogoError):
         }
 
     def response(self, instance: str) -> Response:
-        """The answer to a request to the path `instance`."""
+        """The response to a request to the path `instance`."""
         return Response(json.dumps(self.document(instance)), self.status, media_type=MEDIA_TYPE, headers=self.headers)
 
 
-async def tell_problem(request: Request, problem: Any) -> Response:
-    """Answer with the problem."""
-    answer: Response = problem.response(request.url.path)
-    return answer
+async def problem_response(request: Request, problem: Any) -> Response:
+    """The response for a problem that a route raised."""
+    response: Response = problem.response(request.url.path)
+    return response
 
 
-async def tell_http(request: Request, error: Any) -> Response:
-    """Answer what Starlette refuses, as a path that is not there."""
+async def http_response(request: Request, error: Any) -> Response:
+    """The response for a request that Starlette refuses, such as one to an unknown path."""
     kind = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "bad-request")
     return Problem(kind, str(error.detail), headers=error.headers).response(request.url.path)
 
 
-async def tell_invalid(request: Request, error: Any) -> Response:
-    """Answer parameters or JSON that are not as OpenAPI says; what was sent is not sent back."""
-    errors = [{"where": ".".join(str(part) for part in one["loc"]), "what": one["msg"]} for one in error.errors()]
+async def invalid_response(request: Request, error: Any) -> Response:
+    """The response for parameters or JSON that break the OpenAPI document; it does not repeat the values."""
+    errors = [{"where": ".".join(str(part) for part in each["loc"]), "what": each["msg"]} for each in error.errors()]
     return Problem("invalid-request", "the request is not as /openapi.json says", errors=errors).response(
         request.url.path
     )
 
 
-async def tell_internal(request: Request, error: Exception) -> Response:
-    """Answer what nobody foresaw; the traceback goes to the log alone."""
+async def internal_response(request: Request, error: Exception) -> Response:
+    """The response for an unexpected error, whose traceback goes to the log alone."""
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return Problem("internal", "the service failed; its log says why").response(request.url.path)

@@ -1,4 +1,4 @@
-"""What goes in and out of the service, as JSON; OpenAPI and the client are made from it."""
+"""The JSON of requests and responses, from which the OpenAPI document and the client are made."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -15,19 +15,19 @@ Text = Annotated[
 ]
 
 
-def _dated(text: str) -> str:
-    """Pydantic would take a number for seconds since 1970."""
+def _require_date(text: str) -> str:
+    """Refuse plain numbers, which pydantic would read as seconds since 1970."""
     if not text[:1].isdigit() or "T" not in text.upper():
         raise ValueError("expected a date, a time and its offset, as 2026-11-22T06:00:00Z")
     return text
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_dated)]
-Judgement = Literal["pass", "reject"]
+Moment = Annotated[AwareDatetime, BeforeValidator(_require_date)]
+VerdictLabel = Literal["pass", "reject"]
 
 
 class Region(BaseModel):
-    """Where the part differs, in pixels of the upright image; peak and mean in the map's unit."""
+    """A region where the part differs, in pixels of the upright image; `peak` and `mean` are in the map's unit."""
 
     box: tuple[int, int, int, int] = Field(description="x, y, width, height")
     area: int
@@ -37,18 +37,20 @@ class Region(BaseModel):
 
 
 class Certificate(BaseModel):
-    """What is known about the threshold."""
+    """What is known about the false alarms at the threshold."""
 
     sentence: str
     method: str
     certified: bool
-    false_alarm_rate: float | None = Field(description="of good parts, at most; by the method tail there is none")
+    false_alarm_rate: float | None = Field(
+        description="largest share of good parts that is rejected; null by the method tail"
+    )
     confidence: float
     n_good_parts: int
 
 
 class ImageFacts(BaseModel):
-    """The image that was judged."""
+    """The image that was inspected."""
 
     sha256: Sha256
     name: str | None = Field(description="the client's name for it")
@@ -58,20 +60,20 @@ class ImageFacts(BaseModel):
     n_bytes: int
 
 
-# What pydantic cannot say of a review by its fields, for those who read the schema; `routes` holds to it.
-TYPE_OF_A_DEFECT: list[JsonValue] = [
+# A rule between two fields of `Review`, which pydantic cannot express; the route checks it.
+DEFECT_TYPE_RULE: list[JsonValue] = [
     {"properties": {"label": {"const": "good"}, "defect_type": {"type": "null"}}},
     {"properties": {"label": {"const": "defect"}, "defect_type": {"type": "string"}}, "required": ["defect_type"]},
 ]
 
 
 class Review(BaseModel):
-    """What a person says of the part. A defect has a type; a good part has none."""
+    """A person's decision about the part. A defect has a type; a good part has none."""
 
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
-            "oneOf": TYPE_OF_A_DEFECT,
+            "oneOf": DEFECT_TYPE_RULE,
             "example": {"label": "defect", "defect_type": "scratch", "reviewer": "Ana"},
         },
     )
@@ -83,7 +85,7 @@ class Review(BaseModel):
 
 
 class KeptReview(Review):
-    """A review, with when it was given and by whose key."""
+    """A stored review, with its time and the id of the key that it was sent with."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -96,23 +98,25 @@ class Inspection(BaseModel):
 
     id: InspectionId
     at: datetime
-    verdict: Judgement = Field(description="reject where score >= threshold")
+    verdict: VerdictLabel = Field(description="reject where score >= threshold")
     score: float
     threshold: float
-    p_value: float = Field(description="of a good part, the probability to score so high")
-    probability: float | None = Field(description="of being defective, where the gauge was calibrated on defects")
-    uncertain: bool = Field(description="the score lies within the threshold's own confidence band")
+    p_value: float = Field(description="probability that a good part scores at least so high")
+    probability: float | None = Field(
+        description="that the part is defective; null unless the gauge was calibrated on defects"
+    )
+    uncertain: bool = Field(description="whether the score lies within the confidence band of the threshold")
     regions: list[Region]
     category: str
-    bundle: Sha256 = Field(description="fingerprint of the bundle that judged it")
+    bundle: Sha256 = Field(description="fingerprint of the bundle that scored it")
     certificate: Certificate
     image: ImageFacts
-    timings_ms: dict[str, float] = Field(description="by stage, until the row was written")
+    timings_ms: dict[str, float] = Field(description="milliseconds of each stage")
     reviews: list[KeptReview] = []
 
 
-class Judged(Inspection):
-    """A new inspection, with pictures where they were request for."""
+class InspectionWithPictures(Inspection):
+    """A new inspection, with the pictures that were requested."""
 
     map_png: str | None = Field(None, description="base64; 16 bits, 10,000 is the threshold")
     overlay_png: str | None = Field(None, description="base64; the image with its map and regions")
@@ -121,18 +125,18 @@ class Judged(Inspection):
 class Inspections(BaseModel):
     """The inspections of one request, in the order of its images."""
 
-    inspections: list[Judged]
+    inspections: list[InspectionWithPictures]
 
 
 class Page(BaseModel):
-    """Inspections, newest first."""
+    """One page of inspections, newest first."""
 
     inspections: list[Inspection]
-    before: InspectionId | None = Field(description="ask for the next page with it; null on the last one")
+    before: InspectionId | None = Field(description="`before` for the next page; null on the last page")
 
 
 class BundleFacts(BaseModel):
-    """A bundle that may be activated, or why it may not."""
+    """A bundle that may be activated, or one that is refused, with the reason in `error`."""
 
     name: str
     fingerprint: Sha256 | None
@@ -143,13 +147,13 @@ class BundleFacts(BaseModel):
 
 
 class Bundles(BaseModel):
-    """What there is to activate."""
+    """The bundles that the service knows."""
 
     bundles: list[BundleFacts]
 
 
 class Activation(BaseModel):
-    """Which bundle to use from now on."""
+    """The bundle to activate."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"fingerprint": "0" * 64}})
 
@@ -157,14 +161,14 @@ class Activation(BaseModel):
 
 
 class Health(BaseModel):
-    """Whether the service is well."""
+    """The state of the service."""
 
     ok: bool
-    reasons: list[str] = Field(description="why not; empty where it is")
+    reasons: list[str] = Field(description="why `ok` is false; otherwise empty")
 
 
 class ProblemDocument(BaseModel):
-    """A refusal, as RFC 9457 has it; `type` is urn:gonogo:problem: and its kind."""
+    """A refusal, by RFC 9457; `type` is `urn:gonogo:problem:` followed by the kind of problem."""
 
     model_config = ConfigDict(extra="allow")
 

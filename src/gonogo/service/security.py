@@ -1,4 +1,4 @@
-"""Who may do what, how often, and what every request and answer is held to before the service looks at it."""
+"""API keys with their roles and rates, and the limits and headers of all requests and responses."""
 
 import asyncio
 import hashlib
@@ -16,11 +16,11 @@ from gonogo.service.problems import Problem
 from gonogo.service.settings import Settings
 from gonogo.store.store import Store
 
-ROLES = ("inspect", "review", "admin")  # each may what those before it may
+ROLES = ("inspect", "review", "admin")  # each includes those before it
 PREFIX = "gonogo"
-SEEN_FOR = 5.0  # seconds that a key's row is believed; a revoked key works no longer than that
-MOST_SEEN = 10_000  # keys and strangers' guesses that are remembered at once
-SMALL_BODY = 64 * 1024  # bytes of a request that is no image
+KEY_CACHE_SECONDS = 5.0  # a key works at most this long after it was revoked
+KEY_CACHE_SIZE = 10_000  # ids, unknown ones included
+SMALL_BODY = 64 * 1024  # bytes; the limit of a request without images
 IMAGE_PATHS = {"/v1/inspect": "max_body", "/v1/inspect:stream": "max_stream_body"}
 
 HEADERS = {
@@ -30,7 +30,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-INSIST_ON_TLS = {"strict-transport-security": "max-age=31536000"}
+STRICT_TRANSPORT = {"strict-transport-security": "max-age=31536000"}
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -39,7 +39,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Key:
-    """Who asks."""
+    """An API key, without its secret."""
 
     id: str
     name: str
@@ -47,28 +47,31 @@ class Key:
 
 
 def new_key(store: Store, name: str, role: str) -> tuple[Key, str]:
-    """Make a key; the key, and the text that its holder sends, which is kept nowhere.
+    """Make a key and store its hash; returns the key, and its text, which the client sends and which is not stored.
 
-    Its secret half has 256 random bits, so that a plain SHA-256 of it is as hard to turn around as a slow hash.
+    The secret part of the text has 256 random bits; a plain SHA-256 of that cannot be inverted by guessing.
     """
     key, secret = Key(secrets.token_hex(8), name, role), secrets.token_urlsafe(32)
-    store.add_key(vars(key) | {"sha256": _hashed(secret), "at": time.time()})
+    store.add_key(vars(key) | {"sha256": _hash(secret), "at": time.time()})
     return key, f"{PREFIX}_{key.id}_{secret}"
 
 
 class Keys:
-    """Tells who sends a key, and how often they may: a bucket of tokens for each, which a batch may overdraw."""
+    """Authenticates requests by their key, and limits the rate of each key by a bucket of tokens.
+
+    A batch may take more tokens than are left; the key then waits longer for its next request.
+    """
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store, self._rate, self._burst = store, settings.rate, settings.burst
-        self._seen: dict[str, tuple[float, dict[str, Any] | None]] = {}
-        self._buckets: dict[str, tuple[float, float]] = {}  # by key: when, and how many tokens there were
+        self._cache: dict[str, tuple[float, dict[str, Any] | None]] = {}
+        self._buckets: dict[str, tuple[float, float]] = {}  # by key id: a time, and the number of tokens then
 
     async def authenticate(self, authorization: str | None) -> Key:
-        """The holder of the key in an Authorization header.
+        """The key in an Authorization header.
 
         Raises:
-            Problem: there is none, or it is not one.
+            Problem: the header is missing, or its key is unknown, wrong or revoked.
         """
         scheme, _, text = (authorization or "").partition(" ")
         prefix, _, rest = text.strip().partition("_")
@@ -76,8 +79,8 @@ class Keys:
         row = None
         if scheme.lower() == "bearer" and prefix == PREFIX and len(identifier) == 16 and identifier.isalnum():
             row = await self._row(identifier)
-        expected = row["sha256"] if row is not None else _hashed("nobody's")  # a stranger's guess takes as long
-        if not hmac.compare_digest(_hashed(secret), expected) or row is None:
+        expected = row["sha256"] if row is not None else _hash("no key")  # an unknown id takes as long as a known one
+        if not hmac.compare_digest(_hash(secret), expected) or row is None:
             raise Problem(
                 "unauthorized",
                 "expected the header Authorization: Bearer KEY with a key that `gonogo serve key` made",
@@ -86,10 +89,10 @@ class Keys:
         return Key(row["id"], row["name"], row["role"])
 
     def charge(self, key: Key, cost: int, *, check: bool = True) -> None:
-        """Take tokens, one for an image or a question.
+        """Take `cost` tokens of a key; an image costs one, and so does any other request.
 
         Raises:
-            Problem: none is left and `check` is asked for; nothing is taken.
+            Problem: no token is left and `check` is true; none is taken.
         """
         now = time.monotonic()
         then, tokens = self._buckets.get(key.id, (now, float(self._burst)))
@@ -98,51 +101,51 @@ class Keys:
             wait = math.ceil((1 - tokens) / self._rate)
             raise Problem(
                 "rate-limit",
-                f"more than {self._rate:g} images or questions per second; ask again in {wait} s",
+                f"more than {self._rate:g} images or other requests per second; try again in {wait} s",
                 headers={"Retry-After": str(wait)},
             )
         self._buckets[key.id] = (now, tokens - cost)
 
     async def _row(self, identifier: str) -> dict[str, Any] | None:
         now = time.monotonic()
-        when, row = self._seen.get(identifier, (-math.inf, None))
-        if now - when > SEEN_FOR:
+        when, row = self._cache.get(identifier, (-math.inf, None))
+        if now - when > KEY_CACHE_SECONDS:
             row = await asyncio.to_thread(self._store.key, identifier)
-            if len(self._seen) >= MOST_SEEN:
-                self._seen.clear()
-            self._seen[identifier] = (now, row)
+            if len(self._cache) >= KEY_CACHE_SIZE:
+                self._cache.clear()
+            self._cache[identifier] = (now, row)
         return row
 
 
 def require_role(key: Key, role: str) -> None:
-    """Do nothing, or refuse a key whose role is below `role`.
+    """Refuse a key whose role is below `role`.
 
     Raises:
-        Problem: it is.
+        Problem: the role is too low.
     """
     if ROLES.index(key.role) < ROLES.index(role):
-        raise Problem("forbidden", f"this takes a key with the role {role}; {key.name!r} has {key.role}")
+        raise Problem("forbidden", f"this needs a key with the role {role}; {key.name!r} has the role {key.role}")
 
 
 class LimitsMiddleware:
-    """ASGI around the whole service: bodies within their limits, in their time, and headers on every answer.
+    """ASGI middleware around the whole service: limits on the size and time of bodies, and headers on every response.
 
-    A body that says it is too large is refused before it is read, one that turns out so as soon as it does. A small
-    one, which is no image, is read here; images are read where they are taken.
+    A body whose Content-Length is too large is refused before it is read, and a body without that header as soon as it
+    is too large. Bodies without images are read here, completely; routes read bodies with images by `body_of`.
     """
 
     def __init__(self, app: Any, settings: Settings) -> None:
         self._app, self._settings = app, settings
-        headers = HEADERS | (INSIST_ON_TLS if settings.tls else {})
+        headers = HEADERS | (STRICT_TRANSPORT if settings.tls else {})
         self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Serve one connection's request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
-        async def send_guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [*message.get("headers", []), *self._headers]}
             await send(message)
@@ -155,9 +158,9 @@ class LimitsMiddleware:
             if scope["path"] not in IMAGE_PATHS:
                 receive = await self._read(receive, limit)
         except Problem as problem:
-            await problem.response(scope["path"])(scope, receive, send_guarded)
+            await problem.response(scope["path"])(scope, receive, send_with_headers)
             return
-        await self._app(scope, receive, send_guarded)
+        await self._app(scope, receive, send_with_headers)
 
     async def _read(self, receive: Receive, limit: int) -> Receive:
         body, more = bytearray(), True
@@ -166,19 +169,21 @@ class LimitsMiddleware:
                 while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise _broken_off()
+                        raise _disconnected()
                     body += message.get("body", b"")
                     _require_length(str(len(body)).encode(), limit)
                     more = message.get("more_body", False)
         except TimeoutError as error:
-            raise Problem("body-timeout", f"no whole body within {self._settings.body_seconds:g} s") from error
-        told = False
+            raise Problem(
+                "body-timeout", f"the body was not complete within {self._settings.body_seconds:g} s"
+            ) from error
+        delivered = False
 
         async def receive_again() -> Message:
-            nonlocal told
-            if told:
+            nonlocal delivered
+            if delivered:
                 return await receive()
-            told = True
+            delivered = True
             return {"type": "http.request", "body": bytes(body), "more_body": False}
 
         return receive_again
@@ -188,7 +193,7 @@ async def body_of(request: Any, limit: int, seconds: float) -> Any:
     """The chunks of a request's body.
 
     Raises:
-        Problem: it has more than `limit` bytes, takes longer than `seconds`, or the client leaves before its end.
+        Problem: it has more than `limit` bytes, takes longer than `seconds`, or the client disconnects before its end.
     """
     n_bytes, chunks = 0, request.stream()
     end = asyncio.get_running_loop().time() + seconds
@@ -197,9 +202,9 @@ async def body_of(request: Any, limit: int, seconds: float) -> Any:
             async with asyncio.timeout_at(end):
                 chunk = await anext(chunks, None)
         except TimeoutError as error:
-            raise Problem("body-timeout", f"no whole body within {seconds:g} s") from error
+            raise Problem("body-timeout", f"the body was not complete within {seconds:g} s") from error
         except ClientDisconnect as error:
-            raise _broken_off() from error
+            raise _disconnected() from error
         if chunk is None:
             return
         n_bytes += len(chunk)
@@ -207,15 +212,15 @@ async def body_of(request: Any, limit: int, seconds: float) -> Any:
         yield chunk
 
 
-def _require_length(said: bytes | None, limit: int) -> None:
-    if said is not None and (not said.isdigit() or int(said) > limit):
+def _require_length(length: bytes | None, limit: int) -> None:
+    if length is not None and (not length.isdigit() or int(length) > limit):
         raise Problem("too-large", f"a body of more than {limit} bytes", headers={"Connection": "close"})
 
 
-def _broken_off() -> Problem:
-    """For the log and the figures: nobody is there to read it, and it is no failure of the service."""
-    return Problem("bad-request", "the body broke off before its end")
+def _disconnected() -> Problem:
+    """The problem of a client that disconnected; it is for the metrics, since no client is left to read it."""
+    return Problem("bad-request", "the client disconnected before the end of the body")
 
 
-def _hashed(secret: str) -> str:
+def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()

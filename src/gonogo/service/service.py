@@ -1,24 +1,23 @@
-"""The parts of the service, put together and kept running: gauge, store, keys, metrics, and what judges."""
+"""The parts of the service put together: bundle in use, store, keys, metrics, and the runner of inspections."""
 
 import asyncio
 import logging
 import shutil
-import time
 
 import sqlalchemy as sa
 
 from gonogo.errors import IntegrityError
 from gonogo.inference.scorer import Scorer
 from gonogo.service.gauge import Gauge
-from gonogo.service.inspecting import Inspecting
+from gonogo.service.inspecting import InspectionRunner
 from gonogo.service.metrics import Metrics
 from gonogo.service.problems import Problem
 from gonogo.service.security import Key, Keys
 from gonogo.service.settings import MEBIBYTE, Settings
 from gonogo.store.store import Store
 
-EXPIRE_EVERY = 600.0  # seconds
-LEAST_FREE = 256 * MEBIBYTE  # bytes of the disk, below which the service is not ready
+EXPIRE_INTERVAL = 600.0  # seconds
+MIN_FREE_DISK = 256 * MEBIBYTE  # bytes; with less the service is not ready
 log = logging.getLogger("gonogo.service")
 
 
@@ -35,68 +34,64 @@ class Service:
         self.settings = settings
         self.gauge = Gauge(settings)
         self.store = Store(settings.data, settings.database)
-        self._go_on()
+        self._resume_activated_bundle()
         self.metrics = Metrics()
-        self.metrics.use(self.gauge.scorer)
+        self.metrics.set_bundle(self.gauge.scorer)
         self.keys = Keys(self.store, settings)
-        self.inspecting = Inspecting(settings, self.gauge, self.store, self.metrics)
-        self._activating = asyncio.Lock()
-
-    def now(self) -> float:
-        """Seconds since 1970."""
-        return time.time()
+        self.runner = InspectionRunner(settings, self.gauge, self.store, self.metrics)
+        self._activation_lock = asyncio.Lock()
 
     async def activate(self, fingerprint: str, key: Key) -> tuple[Scorer, str]:
-        """Exchange the gauge, and remember it; the new one and its bundle's name.
+        """Use another bundle and record that; returns its scorer and its name.
 
         Raises:
-            Problem: it is refused; the old one stays.
+            Problem: it is refused; the one in use stays.
         """
-        async with self._activating:
+        async with self._activation_lock:
             old = self.gauge.scorer
             scorer = await asyncio.to_thread(self.gauge.exchange, fingerprint)
             try:
                 started_with = self.gauge.started_with
-                await asyncio.to_thread(self.store.activated, fingerprint, started_with=started_with, key=key.id)
+                await asyncio.to_thread(self.store.add_activation, fingerprint, started_with=started_with, key=key.id)
             except sa.exc.SQLAlchemyError as error:
                 self.gauge.scorer = old
-                raise Problem("bundle-refused", "it cannot be written down; the one in use stays") from error
-            self.metrics.use(scorer)
-        offered = await asyncio.to_thread(self.gauge.offered)
-        return scorer, next((one.name for one in offered if one.fingerprint == fingerprint), "")
+                raise Problem("bundle-refused", "the activation cannot be stored; the one in use stays") from error
+            self.metrics.set_bundle(scorer)
+        bundles = await asyncio.to_thread(self.gauge.available)
+        return scorer, next((bundle.name for bundle in bundles if bundle.fingerprint == fingerprint), "")
 
-    async def reasons(self) -> list[str]:
-        """Why no image can be taken now; none where it can."""
-        found = []
-        if self.inspecting.waiting >= self.settings.waiting:
-            found.append(f"{self.inspecting.waiting} images are waiting, as many as may")
-        if shutil.disk_usage(self.settings.data).free < LEAST_FREE:
-            found.append(f"less than {LEAST_FREE // MEBIBYTE} MiB are free where images are kept")
+    async def reasons_not_ready(self) -> list[str]:
+        """Why the service cannot accept an image now; empty where it can."""
+        reasons = []
+        if self.runner.waiting >= self.settings.waiting:
+            reasons.append(f"{self.runner.waiting} images are waiting, and no more may")
+        if shutil.disk_usage(self.settings.data).free < MIN_FREE_DISK:
+            reasons.append(f"the disk for the images has less than {MIN_FREE_DISK // MEBIBYTE} MiB free")
         try:
             await asyncio.to_thread(self.store.ping)
         except sa.exc.SQLAlchemyError:
-            found.append("the database does not answer")
-        return found
+            reasons.append("the database does not answer")
+        return reasons
 
     async def expire(self) -> None:
-        """Remove old images, now and again, until it is cancelled."""
+        """Remove old images every EXPIRE_INTERVAL seconds, until the task is cancelled."""
         while True:
             try:
                 days, n_bytes = self.settings.keep_days, self.settings.keep_bytes
-                n_gone = await asyncio.to_thread(self.store.expire, days=days, n_bytes=n_bytes)
-                if n_gone:
-                    log.info("%d images removed", n_gone)
+                n_removed = await asyncio.to_thread(self.store.expire, days=days, n_bytes=n_bytes)
+                if n_removed:
+                    log.info("%d images removed", n_removed)
             except (OSError, sa.exc.SQLAlchemyError):
                 log.exception("old images could not be removed")
-            await asyncio.sleep(EXPIRE_EVERY)
+            await asyncio.sleep(EXPIRE_INTERVAL)
 
     async def close(self) -> None:
-        """Finish what was accepted, and let go."""
-        await self.inspecting.close()
+        """Finish all images that were accepted, then close the store."""
+        await self.runner.close()
         await asyncio.to_thread(self.store.close)
 
-    def _go_on(self) -> None:
-        """Use the bundle that was activated last, unless the service is started with another one than it was then."""
+    def _resume_activated_bundle(self) -> None:
+        """Use the bundle that was activated last, unless the service is now started with another bundle than then."""
         last = self.store.last_activated(started_with=self.gauge.started_with)
         if last is None or last == self.gauge.scorer.fingerprint:
             return

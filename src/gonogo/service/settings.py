@@ -1,4 +1,4 @@
-"""What the service is told when it starts. Every limit that it holds stands here, with its unit."""
+"""The settings of the service, which include all its limits with their units."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from gonogo.errors import ConfigError
 
 MEBIBYTE = 1 << 20
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # that may be allowed; a TIFF's end is not known, see `uploads`
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # that can be allowed; `uploads` says why TIFF is not by default
 
 
 @dataclass(frozen=True)
@@ -14,23 +14,25 @@ class Settings:
     """The service's settings.
 
     Attributes:
-        bundle: the gauge that it starts with, a folder or a `.gonogo` file.
-        data: folder of the images and, unless `database` says otherwise, of the rows.
+        bundle: the bundle that it starts with, a folder or a `.gonogo` file.
+        data: folder of the images and, unless `database` is given, of the SQLite file.
         bundles: folder of the bundles that may be activated; None: `bundle` alone.
-        trust: file of a public key with which bundles must be signed; None: whoever made them.
+        trust: file of the public key that bundles must be signed with; None: any bundle is accepted.
         database: URL as SQLAlchemy reads it; None: a SQLite file in `data`.
-        threads: of onnxruntime, for each of `workers` that judge at once; None leaves the choice to it.
-        formats: of images that are taken, Pillow's names.
-        max_body: bytes of a request's body; `max_stream_body` of one to inspect:stream.
-        max_images: of one request; `max_stream_images` of one to inspect:stream.
-        max_image: bytes of an encoded image; `max_pixels` of a decoded one.
-        waiting: images that may be accepted and unanswered; one more is answered with 503.
-        batch: images that go through the network together at most.
-        deadline: seconds from a request to its answer; 504 after it.
-        body_seconds: that a client may take to send a body; 408 after it.
-        rate: images per second and key, as a mean; `burst` at once. What reads costs as much as an image.
-        keep_days: age of images that are kept, `keep_bytes` their size altogether; None: no limit. Rows are kept.
-        tls: whether clients come by TLS, which they are then told to insist on.
+        threads: number of threads of onnxruntime for each worker; None: onnxruntime decides.
+        workers: number of batches that are scored at the same time.
+        formats: of images that are accepted, in Pillow's names.
+        max_body: largest body of a request, in bytes; `max_stream_body` for inspect:stream.
+        max_images: most images in one request; `max_stream_images` for inspect:stream.
+        max_image: largest encoded image, in bytes; `max_pixels` is for the decoded image.
+        waiting: most images that may be accepted and not yet answered; one more is refused with 503.
+        batch: most images that go through the network together.
+        deadline: most seconds from a request to its response; then 504.
+        body_seconds: most seconds that a client may take to send a body; then 408.
+        rate: mean number of images and other requests per second and key; `burst` is the most at once.
+        keep_days: age in days at which images are removed; None: no limit. Rows are never removed.
+        keep_bytes: total size above which the oldest images are removed; None: no limit.
+        tls: whether clients connect by TLS; responses then have Strict-Transport-Security.
     """
 
     bundle: Path
@@ -58,10 +60,10 @@ class Settings:
     tls: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense.
+        """Check the values.
 
         Raises:
-            ConfigError: a limit is not above 0, or a format is none of FORMATS.
+            ConfigError: a limit is not above 0, a format is not one of FORMATS, or `waiting` is below `max_images`.
         """
         for name, value in vars(self).items():
             if isinstance(value, int | float) and not isinstance(value, bool) and not value > 0:

@@ -1,8 +1,8 @@
-"""What a client sends: an image or several, read part by part within limits, and decoded only if nothing is odd.
+"""Reads the images of a request within limits, and decodes them after checks against disguised files.
 
-A file that is an image and something else besides is refused, as far as that can be seen: its content must be of the
-type that it is declared as, and end where the image ends. The end of a TIFF is not known, since its parts may lie
-anywhere; TIFF is therefore taken only where the settings say so.
+A file may be a valid image and a valid file of another type at the same time. It is refused where that can be seen: its
+content must have the declared type, and must end where the image ends. The end of a TIFF cannot be told, since its
+parts may lie anywhere in the file; TIFF is therefore accepted only where the settings allow it.
 """
 
 import hashlib
@@ -27,13 +27,16 @@ from gonogo.service.settings import Settings
 MEDIA_TYPES = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP", "image/bmp": "BMP", "image/tiff": "TIFF"}
 UNDECLARED = ("application/octet-stream", "")
 NAME = re.compile(r"[\w.()+=@, -]{1,128}", re.ASCII)
-MAX_HEADERS = 4096  # bytes of one part's
+MAX_HEADERS = 4096  # bytes of the headers of one part
 ZIP_END = b"PK\x05\x06"
 
 
 @dataclass(frozen=True)
 class Upload:
-    """An encoded image as it came; `declared` is its media type, `name` the client's own for it, never a path here."""
+    """An encoded image as it was sent.
+
+    `declared` is its media type; `name` is the client's name for it, which is never used as a path.
+    """
 
     data: bytes
     declared: str
@@ -46,12 +49,13 @@ class Upload:
 
 
 async def uploads(
-    body: AsyncIterator[bytes], content_type: str, name: str | None, settings: Settings, *, most: int
+    body: AsyncIterator[bytes], content_type: str, name: str | None, settings: Settings, *, max_images: int
 ) -> AsyncIterator[Upload]:
-    """The images of a body, raw or multipart/form-data, each as soon as it is there.
+    """The images of a body, raw or multipart/form-data, each as soon as it was read.
 
     Raises:
-        Problem: another media type, more than `most` images, one too large, no image, or damaged multipart.
+        Problem: the body has another media type, more than `max_images` images, one that is too large or none, or its
+            multipart format is damaged.
     """
     media_type, options = parse_options_header(content_type)
     declared = media_type.decode("latin-1").lower()
@@ -59,9 +63,9 @@ async def uploads(
         boundary = options.get(b"boundary", b"")
         if not 1 <= len(boundary) <= 70:
             raise Problem("bad-request", "multipart/form-data without a boundary of 1 to 70 bytes")
-        found = _parts(body, boundary, settings, most)
+        images = _parts(body, boundary, settings, max_images)
     elif declared in MEDIA_TYPES or declared in UNDECLARED:
-        found = _raw(body, declared, name, settings)
+        images = _raw(body, declared, name, settings)
     else:
         raise Problem(
             "unsupported-media-type",
@@ -69,9 +73,9 @@ async def uploads(
             + ", ".join(MEDIA_TYPES),
         )
     n_images = 0
-    async for upload in found:
+    async for upload in images:
         n_images += 1
-        _require_plain(upload.name)
+        _require_plain_name(upload.name)
         yield upload
     if not n_images:
         raise Problem("unreadable-image", "the body has no image")
@@ -88,8 +92,10 @@ async def _raw(
         yield Upload(bytes(data), declared, name)
 
 
-async def _parts(body: AsyncIterator[bytes], boundary: bytes, settings: Settings, most: int) -> AsyncIterator[Upload]:
-    reader = _PartReader(settings, most)
+async def _parts(
+    body: AsyncIterator[bytes], boundary: bytes, settings: Settings, max_images: int
+) -> AsyncIterator[Upload]:
+    reader = _PartReader(settings, max_images)
     try:
         parser = MultipartParser(boundary, reader.callbacks())
         async for chunk in body:
@@ -98,23 +104,23 @@ async def _parts(body: AsyncIterator[bytes], boundary: bytes, settings: Settings
                 yield upload
         parser.finalize()
     except ValueError as error:  # python-multipart's own errors are ValueErrors too
-        raise Problem("bad-request", f"multipart/form-data that cannot be read: {error}") from error
+        raise Problem("bad-request", f"the multipart/form-data cannot be read: {error}") from error
     if not reader.ended:
-        raise Problem("bad-request", "multipart/form-data ends before its last boundary")
+        raise Problem("bad-request", "the multipart/form-data ends before its last boundary")
 
 
 class _PartReader:
-    """Collects what python-multipart tells of, one part at a time."""
+    """Collects the parts of a multipart body from the callbacks of python-multipart."""
 
-    def __init__(self, settings: Settings, most: int) -> None:
+    def __init__(self, settings: Settings, max_images: int) -> None:
         self.ended = False
-        self._settings, self._most, self._n_parts = settings, most, 0
+        self._settings, self._max_images, self._n_parts = settings, max_images, 0
         self._data, self._field, self._value = bytearray(), bytearray(), bytearray()
         self._headers: dict[bytes, bytes] = {}
         self._ready: list[Upload] = []
 
     def callbacks(self) -> Any:
-        """By python-multipart's names."""
+        """The callbacks by the names that python-multipart gives them."""
         return {
             "on_part_begin": self._begin,
             "on_header_field": lambda data, start, end: self._add(self._field, data[start:end]),
@@ -126,20 +132,20 @@ class _PartReader:
         }
 
     def take(self) -> list[Upload]:
-        """The parts that are whole and were not taken yet."""
+        """The complete parts that were not taken yet."""
         ready, self._ready = self._ready, []
         return ready
 
     def _begin(self) -> None:
         self._n_parts += 1
-        if self._n_parts > self._most:
-            raise Problem("too-large", f"more than {self._most} images in one request")
+        if self._n_parts > self._max_images:
+            raise Problem("too-large", f"more than {self._max_images} images in one request")
         self._data, self._headers = bytearray(), {}
 
     def _add(self, to: bytearray, data: bytes) -> None:
         to += data
         if len(to) > MAX_HEADERS or len(self._headers) > 8:
-            raise Problem("bad-request", "a part of the body has more headers than images have")
+            raise Problem("bad-request", "a part of the body has too many or too long headers")
 
     def _header(self) -> None:
         self._headers[bytes(self._field).lower()] = bytes(self._value)
@@ -153,7 +159,7 @@ class _PartReader:
         media_type, _ = parse_options_header(self._headers.get(b"content-type", b""))
         _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
         if options.get(b"name") != b"image":
-            raise Problem("bad-request", "a part of the body is not called image")
+            raise Problem("bad-request", "a part of the body has another name than image")
         name = options.get(b"filename")
         self._ready.append(
             Upload(
@@ -167,49 +173,55 @@ class _PartReader:
         self.ended = True
 
 
-def decoded(upload: Upload, settings: Settings) -> tuple[np.ndarray, str]:
-    """Pixels (h, w, 3) uint8 RGB of an image, upright, and the name of its format.
+def decode_upload(upload: Upload, settings: Settings) -> tuple[np.ndarray, str]:
+    """The pixels of an image, (h, w, 3) uint8 RGB, upright, and Pillow's name of its format.
 
     Raises:
-        Problem: it is of another format than declared or allowed, has too many pixels or frames, is damaged, or is
-            something else besides an image.
+        Problem: the image has another format than declared or allowed, too many pixels or frames, is damaged, or has
+            other content after its end.
     """
     try:
-        with Image.open(io.BytesIO(upload.data), formats=settings.formats) as image:  # its header alone
-            found, n_pixels, n_frames = str(image.format), image.width * image.height, getattr(image, "n_frames", 1)
+        with Image.open(io.BytesIO(upload.data), formats=settings.formats) as image:  # reads the header alone
+            image_format, n_pixels, n_frames = (
+                str(image.format),
+                image.width * image.height,
+                getattr(image, "n_frames", 1),
+            )
     except DAMAGE as error:
         raise Problem("unreadable-image", f"not an image of {', '.join(settings.formats)}") from error
-    if upload.declared not in UNDECLARED and MEDIA_TYPES.get(upload.declared) != found:
-        raise Problem("unreadable-image", f"declared as {upload.declared[:80]!r}, and is {found}")
+    if upload.declared not in UNDECLARED and MEDIA_TYPES.get(upload.declared) != image_format:
+        raise Problem("unreadable-image", f"declared as {upload.declared[:80]!r}, but is {image_format}")
     if n_pixels > settings.max_pixels:
-        raise Problem("too-large", f"{n_pixels} pixels; at most {settings.max_pixels} are decoded")
+        raise Problem("too-large", f"the image has {n_pixels} pixels, and at most {settings.max_pixels} are accepted")
     if n_frames != 1:
-        raise Problem("unreadable-image", f"{n_frames} frames in one file; send each by itself")
+        raise Problem("unreadable-image", f"the file has {n_frames} frames; send each as an image of its own")
     try:
-        if not _ends_as_image(upload.data, found) or _is_zip(upload.data):
-            raise Problem("unreadable-image", f"a {found} with something else behind its end; save it anew")
+        if not _ends_as_image(upload.data, image_format) or _is_zip(upload.data):
+            raise Problem(
+                "unreadable-image", f"the {image_format} has other content after its end; save it again as an image"
+            )
         pixels, _ = decode(upload.data, Path("the image"))
     except (IndexError, struct.error) as error:
-        raise Problem("unreadable-image", f"a {found} that ends too early") from error
+        raise Problem("unreadable-image", f"the {image_format} ends too early") from error
     except ImageError as error:
         raise Problem("unreadable-image", str(error)) from error
-    return pixels, found
+    return pixels, image_format
 
 
-def _ends_as_image(data: bytes, found: str) -> bool:
-    """Whether nothing but zeros stands behind the image's end.
+def _ends_as_image(data: bytes, image_format: str) -> bool:
+    """Whether only zeros follow the end of the image.
 
     Raises:
-        IndexError, struct.error: its end is not there.
-        Problem: it is a PNG with a wrong checksum, which Pillow overlooks in most places.
+        IndexError, struct.error: the image has no end.
+        Problem: the checksum of a PNG's chunk is wrong; Pillow checks only some of them.
     """
-    if found == "PNG":
+    if image_format == "PNG":
         end = _png_end(data)
-    elif found == "JPEG":
+    elif image_format == "JPEG":
         end = _jpeg_end(data)
-    elif found == "WEBP":
+    elif image_format == "WEBP":
         end = 8 + struct.unpack_from("<I", data, 4)[0]
-    elif found == "BMP":
+    elif image_format == "BMP":
         end = struct.unpack_from("<I", data, 2)[0] or len(data)
     else:
         end = len(data)
@@ -219,47 +231,50 @@ def _ends_as_image(data: bytes, found: str) -> bool:
 
 
 def _is_zip(data: bytes) -> bool:
-    """Whether a zip's last record is there, with a comment that ends where the data do: others would open it as one."""
-    place = data.find(ZIP_END, max(0, len(data) - 22 - 0xFFFF))
-    while place >= 0:
-        if data[place + 20 : place + 22] == struct.pack("<H", (len(data) - place - 22) & 0xFFFF):
+    """Whether the data end with the last record of a zip archive and its comment, so that programs open them as one."""
+    position = data.find(ZIP_END, max(0, len(data) - 22 - 0xFFFF))
+    while position >= 0:
+        if data[position + 20 : position + 22] == struct.pack("<H", (len(data) - position - 22) & 0xFFFF):
             return True
-        place = data.find(ZIP_END, place + 1)
+        position = data.find(ZIP_END, position + 1)
     return False
 
 
 def _png_end(data: bytes) -> int:
-    """Where a PNG's last chunk ends; all before it are whole."""
-    place, kind = 8, b""
+    """The position after the last chunk of a PNG, whose chunks are all complete."""
+    position, kind = 8, b""
     while kind != b"IEND":
-        end = place + 8 + struct.unpack_from(">I", data, place)[0]
-        kind, checksum = data[place + 4 : place + 8], struct.unpack_from(">I", data, end)[0]
-        if zlib.crc32(memoryview(data)[place + 4 : end]) != checksum:
-            raise Problem("unreadable-image", f"a PNG that was damaged: the checksum of {kind!r} is wrong")
-        place = end + 4
-    return place
+        end = position + 8 + struct.unpack_from(">I", data, position)[0]
+        kind, checksum = data[position + 4 : position + 8], struct.unpack_from(">I", data, end)[0]
+        if zlib.crc32(memoryview(data)[position + 4 : end]) != checksum:
+            raise Problem("unreadable-image", f"the PNG is damaged: the checksum of {kind!r} is wrong")
+        position = end + 4
+    return position
 
 
 def _jpeg_end(data: bytes) -> int:
-    """Where a JPEG's end marker ends. Markers are followed, so that one in a thumbnail's data is not taken for it."""
-    place = 2
+    """The position after the end marker of a JPEG.
+
+    Markers are followed one by one, since a thumbnail inside has an end marker too.
+    """
+    position = 2
     while True:
-        if data[place] != 0xFF:
+        if data[position] != 0xFF:
             raise IndexError
-        marker = data[place + 1]
-        if marker == 0xFF:  # fill
-            place += 1
+        marker = data[position + 1]
+        if marker == 0xFF:  # a fill byte
+            position += 1
         elif marker == 0xD9:
-            return place + 2
+            return position + 2
         elif marker == 0x01 or 0xD0 <= marker <= 0xD7:
-            place += 2
+            position += 2
         else:
-            place += 2 + struct.unpack_from(">H", data, place + 2)[0]
-            if marker == 0xDA:  # a scan: its data go on to the next marker that is neither a stuffed byte nor a restart
-                found = SCAN_END.search(data, place)
-                if found is None:
+            position += 2 + struct.unpack_from(">H", data, position + 2)[0]
+            if marker == 0xDA:  # a scan, which ends at the next marker that is no stuffed byte and no restart
+                marker_after = SCAN_END.search(data, position)
+                if marker_after is None:
                     raise IndexError
-                place = found.start()
+                position = marker_after.start()
 
 
 SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
@@ -267,10 +282,10 @@ SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 
 def _require_size(data: bytearray, settings: Settings) -> None:
     if len(data) > settings.max_image:
-        raise Problem("too-large", f"an image of more than {settings.max_image} bytes")
+        raise Problem("too-large", f"an image has more than {settings.max_image} bytes")
 
 
-def _require_plain(name: str | None) -> None:
+def _require_plain_name(name: str | None) -> None:
     if name is not None and (not NAME.fullmatch(name) or name.strip(". ") == "" or ".." in name):
         raise Problem(
             "invalid-request", "an image's name is 1 to 128 letters, digits, spaces and . ( ) + = @ , - _, without '..'"

@@ -1,1 +1,1 @@
-"""What the service remembers."""
+"""What the service remembers: images, inspections, reviews, keys and activations, with the upgrades of its tables."""

@@ -23,5 +23,5 @@ def run(arguments: argparse.Namespace) -> Answer:
         for action in command._actions:
             if action.type is Path or action.metavar in ("FILE", "FOLDER"):
                 action.complete = shtab.FILE
-    script = shtab.complete(parser, shell=arguments.shell)
+    script = shtab.complete(parser, shell=arguments.shell)  # nosec B604 - the name of a shell, which runs nothing
     return Answer({"ok": True, "shell": arguments.shell, "script": script}, script.rstrip())

@@ -195,6 +195,6 @@ def _revoke(arguments: argparse.Namespace) -> Answer:
     was_valid = store.revoke(arguments.id)
     store.close()
     if not was_valid:
-        raise DataError(f"there is no valid key {arguments.id}; `gonogo serve keys` lists the keys")
+        raise DataError(f"there is no key {arguments.id}, or it is revoked already; `gonogo serve keys` lists the keys")
     text = f"{arguments.id} is revoked; a running service refuses it within 5 s"
     return Answer({"ok": True, "id": arguments.id}, text)

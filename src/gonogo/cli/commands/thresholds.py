@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     Params(Path("params.yaml"), category)  # refuses a category that the project does not have
     rows = read_rows(project_path("plots", "records", f"{category}.csv"))
     record = ThresholdRecord.from_dict(read_sealed(project_path("models", category))["threshold"])
-    scores = ScoresByKind.of(rows)
+    scores = ScoresByKind.from_rows(rows)
     points = operating_points(scores, record, arguments.at)
     if arguments.page is not None:
         write_operating_page(arguments.page, scores, record, category=category)

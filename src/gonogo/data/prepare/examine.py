@@ -83,7 +83,7 @@ def examine(sample: Sample, folder: Path, raw: Path) -> Examined | Reject:
                 raise ImageError(f"{sample.image} is another file than the one recorded: its SHA-256 differs")
         else:
             path, pixels, mode = f"images/{sample.name}.png", sample.image, "RGB"
-            write_png(folder / path, pixels)
+            write_png(folder / path, pixels, compress_level=2)
             sha256 = content_of(pixels)
     except ImageError as error:
         return Reject(sample, str(error))

@@ -32,6 +32,11 @@ class Prepared:
     problems: list[Problem]
     accepted: Sequence[Acceptance]
 
+    @property
+    def has_errors(self) -> bool:
+        """Whether a problem changes the meaning of a number, so that the pipeline must stop."""
+        return any(problem.level == "error" for problem in self.problems)
+
     def require_no_error(self) -> None:
         """Do nothing, or refuse.
 

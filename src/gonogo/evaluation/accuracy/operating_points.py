@@ -1,4 +1,4 @@
-"""What a gauge would do at other thresholds: certified from good parts, and measured on the test images."""
+"""Operating points of a gauge: other thresholds, each with its certified bound and the rates on the test images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -34,14 +34,15 @@ class Rate:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """One threshold and what is known about it.
+    """One threshold with its certified bounds and its rates on the test images.
 
     Attributes:
         certified: at most this share of good parts is rejected, with the record's confidence, if this threshold was
             chosen before the calibrate scores were seen; None where the method certifies nothing.
         certified_for_all: the same for all listed thresholds at once, so that one may be chosen among them afterwards.
-        false_alarms: of good test images; None where there is none.
-        recall: of defective test images, of all and by defect type.
+        false_alarms: rate on the good test images; None where there are none.
+        recall: rate on the defective test images; None where there are none.
+        recall_by_type: the same for each defect type.
     """
 
     threshold: float
@@ -58,14 +59,14 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class ScoresByKind:
-    """Scores of the test images: of good parts, and of defective ones by type."""
+    """Scores of the test images: of the good ones, and of the defective ones by defect type."""
 
     good: Sequence[float]
     by_type: Mapping[str, Sequence[float]]
 
     @classmethod
-    def of(cls, rows: Sequence[Mapping[str, Any]]) -> Self:
-        """From per-image records, as the evaluate stage makes them or as read from its file."""
+    def from_rows(cls, rows: Sequence[Mapping[str, Any]]) -> Self:
+        """The scores in per-image records, as the evaluate stage makes them or as read from its file."""
         tested = [row for row in rows if row["role"] == "test"]
         good = [float(row["score"]) for row in tested if not int(row["label"])]
         by_type: dict[str, list[float]] = {}
@@ -75,20 +76,20 @@ class ScoresByKind:
 
     @property
     def defective(self) -> list[float]:
-        """Of all types."""
+        """The scores of all defective images."""
         return [score for scores in self.by_type.values() for score in scores]
 
 
 def operating_points(
     scores: ScoresByKind, record: ThresholdRecord, thresholds: Sequence[float] | None = None
 ) -> list[OperatingPoint]:
-    """What is known of each threshold, the lowest first.
+    """The operating point at each threshold, the lowest first.
 
     Args:
         scores: of the test images.
-        record: of the gauge, with the good scores that certify.
-        thresholds: None: the gauge's own, and one in each gap between good scores that is wide enough for one; of more
-            than `LISTED` gaps the highest, and ever fewer below.
+        record: threshold record of the gauge, with the good scores that the certified bounds come from.
+        thresholds: None: the gauge's own, and one in each gap between good scores that is wide enough for one. Of more
+            than `LISTED` gaps, all of the highest are listed, and an ever smaller share of the lower ones.
 
     Raises:
         ConfigError: a threshold is not a finite number.
@@ -119,7 +120,7 @@ def _listed(record: ThresholdRecord) -> list[float]:
 
 
 def _rank(record: ThresholdRecord, threshold: float) -> int:
-    """The threshold lies above the so-many-th largest good score; one more than there are, below all."""
+    """The rank of the largest good score below the threshold; 1 is the largest; n + 1 where none of n lies below."""
     return 1 + sum(score >= threshold for score in record.good_scores)
 
 
@@ -130,9 +131,9 @@ def _point(scores: ScoresByKind, record: ThresholdRecord, threshold: float, n_cl
         rank = _rank(record, threshold)
         return certified_rate(record.n_groups, rank, confidence) if rank <= record.n_groups else 1.0
 
-    def rate(of: Sequence[float]) -> Rate:
-        k = sum(score >= threshold for score in of)
-        return Rate(k, len(of), *_limits(k, len(of), record.confidence))
+    def rate(rated: Sequence[float]) -> Rate:
+        k = sum(score >= threshold for score in rated)
+        return Rate(k, len(rated), *_limits(k, len(rated), record.confidence))
 
     return OperatingPoint(
         threshold=threshold,
@@ -140,5 +141,5 @@ def _point(scores: ScoresByKind, record: ThresholdRecord, threshold: float, n_cl
         certified_for_all=certified(1 - (1 - record.confidence) / n_claims),
         false_alarms=rate(scores.good) if scores.good else None,
         recall=rate(scores.defective) if scores.by_type else None,
-        recall_by_type={name: rate(of) for name, of in scores.by_type.items()},
+        recall_by_type={name: rate(own) for name, own in scores.by_type.items()},
     )

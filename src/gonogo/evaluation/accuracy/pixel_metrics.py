@@ -1,11 +1,11 @@
-"""Metrics of maps against masks, exactly, from maps that pass by one at a time.
+"""Exact metrics of maps against masks, from maps that are added one at a time.
 
 Maps: higher is more anomalous, any unit; only the order of their values matters, and ties count exactly. Masks: True is
 anomalous.
 
-Each of the metrics is a mean over defect pixels of a function of how many pixels lie above that one, so nothing has
-to be sorted but runs of pixels that fit in memory. Runs wait in a temporary file, and none is there while all pixels
-fit into one.
+Each metric is a mean over the defect pixels of a function of the number of pixels with a higher value. It is therefore
+enough to sort runs of pixels that fit in memory, and to keep them in a temporary file until the end; where all pixels
+fit in one run, no file is written.
 """
 
 import os
@@ -36,7 +36,7 @@ class PixelMetrics:
 
 def pixel_metrics(anomaly_maps: Iterable[np.ndarray], masks: Iterable[np.ndarray]) -> PixelMetrics:
     """All four of n maps (h, w) and their masks; see `PixelTally`, which takes them one by one."""
-    return _seen(anomaly_maps, masks).metrics()
+    return _tally(anomaly_maps, masks).metrics()
 
 
 def aupro(anomaly_maps: Iterable[np.ndarray], masks: Iterable[np.ndarray], *, fpr_limit: float) -> float:
@@ -59,10 +59,10 @@ def aupro(anomaly_maps: Iterable[np.ndarray], masks: Iterable[np.ndarray], *, fp
     """
     if not 0 < fpr_limit <= 1:
         raise ConfigError(f"fpr_limit: expected a rate in (0, 1], got {fpr_limit}")
-    return _seen(anomaly_maps, masks).areas([fpr_limit])[2][0]
+    return _tally(anomaly_maps, masks).areas([fpr_limit])[2][0]
 
 
-def _seen(anomaly_maps: Iterable[np.ndarray], masks: Iterable[np.ndarray]) -> "PixelTally":
+def _tally(anomaly_maps: Iterable[np.ndarray], masks: Iterable[np.ndarray]) -> "PixelTally":
     tally = PixelTally()
     for anomaly_map, mask in zip(anomaly_maps, masks, strict=True):
         tally.add(anomaly_map, mask)
@@ -73,18 +73,18 @@ class PixelTally:
     """Pixel metrics of maps that are added one by one, in memory that does not grow with their number."""
 
     def __init__(self, *, run_pixels: int = RUN_PIXELS) -> None:
-        """See no image yet; `run_pixels` are sorted at a time, which changes memory and speed, never a metric."""
+        """Start without images. `run_pixels` are sorted at a time, which changes memory and speed, never a metric."""
         self.n_images = 0
         self._normal = _Runs(run_pixels)
         self._defective = _Runs(max(1, run_pixels // 8))  # whose counts need several times the memory of their values
 
     @property
     def n_defective(self) -> int:
-        """Defect pixels seen."""
+        """Defect pixels of the images added."""
         return self._defective.n_values
 
     def add(self, anomaly_map: np.ndarray, mask: np.ndarray) -> None:
-        """See the map (h, w) of one image and its mask (h, w) bool.
+        """Take in the map (h, w) of one image and its mask (h, w) bool.
 
         Raises:
             ShapeError: the mask does not fit, or a value is not finite.
@@ -108,7 +108,7 @@ class PixelTally:
         self._defective.add(anomaly_map[mask], 1 / np.bincount(region)[region])
 
     def metrics(self) -> PixelMetrics:
-        """Of all images seen so far.
+        """The metrics of all images added so far.
 
         Raises:
             UndefinedMetricError: no defect pixel, or no normal one.
@@ -149,9 +149,10 @@ class PixelTally:
 
 
 def _within(limit: float, above: np.ndarray, equal: np.ndarray) -> np.ndarray:
-    """The share of [0, limit] false positives at which a defect pixel is found, with its ties found one by one.
+    """For each defect pixel, the share of the range of 0 to `limit` false positives over which it is found.
 
-    PartState from `above` false positives on, and where others are equal, from somewhere between there and their last.
+    A pixel is found from `above` false positives on. Where normal pixels have the same value, it counts as found with a
+    share that grows linearly from there until all `equal` of them are false positives too.
     """
     on_the_way = np.clip(limit - above, 0, equal)
     found = on_the_way**2 / (2 * np.maximum(equal, 1)) + np.maximum(limit - above - equal, 0)
@@ -159,7 +160,7 @@ def _within(limit: float, above: np.ndarray, equal: np.ndarray) -> np.ndarray:
 
 
 class _Runs:
-    """Values, with a weight each where they are given, as sorted runs; all but the last wait in a temporary file."""
+    """Values as sorted runs, each value with a weight where weights are given; all but the last run are in a file."""
 
     def __init__(self, length: int) -> None:
         self.length = length
@@ -225,14 +226,14 @@ class _Runs:
 
 
 class MaskOverlap:
-    """How well the pixels that a gauge marks are those of the truth, over all images together."""
+    """The agreement of the pixels that a gauge marks with the masks, over all images together."""
 
     def __init__(self) -> None:
         self.n_images = 0
         self._hits, self._errors, self._n_defective = 0, 0, 0
 
     def add(self, marked: np.ndarray, mask: np.ndarray) -> None:
-        """See the marked pixels of one image, (h, w) bool, and the truth of the same size.
+        """Take in the marked pixels of one image, (h, w) bool, and its mask of the same shape.
 
         Raises:
             ShapeError: one does not fit the other.
@@ -248,10 +249,10 @@ class MaskOverlap:
         self._n_defective += int(mask.sum())
 
     def f1(self) -> float:
-        """F1 of the marked pixels: a threshold's worth, not a map's.
+        """F1 of the marked pixels. It depends on the pixel threshold, unlike the metrics of maps.
 
         Raises:
-            UndefinedMetricError: no defect pixel was seen.
+            UndefinedMetricError: no image has a defect pixel.
 
         Source: Heckler-Kram et al. 2025, "The MVTec AD 2 Dataset", where it is SegF1.
         """

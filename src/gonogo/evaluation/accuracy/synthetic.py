@@ -1,4 +1,4 @@
-"""A figure of merit from good images alone: how well a gauge tells them from themselves, damaged by CutPaste."""
+"""A metric from good images alone: how well a gauge separates them from copies of themselves damaged by CutPaste."""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from gonogo.images.dataset import Dataset, Record
 from gonogo.model.inspection import TOGETHER, Inspection
 from gonogo.model.inspector import Inspector
 
-TRIES = 20  # of damage that the gauge could see, per image
+TRIES = 20  # attempts per image to place damage inside the ROI
 SMALLEST_SIDE = 4  # pixels; a smaller image has no room for a piece and another place
 
 
@@ -25,24 +25,24 @@ def synthetic_auroc(
 ) -> float:
     """Image AUROC of good images that no fit saw against one damaged copy of each.
 
-    It needs neither a defect nor a test image, so that a search may look at it. How far it stands for real defects is
-    another question: a piece of the part itself is none of them.
+    It needs neither a defect nor a test image, so that a search may optimise it. It need not agree with the AUROC on
+    real defects, since a displaced piece of the same part is not a real defect.
 
     Args:
         inspector: the gauge.
-        dataset: of the images.
-        good: records and scores of the good images, by the gauge.
-        regions: say where the gauge looks.
-        seed: of the damage. That of an image depends on nothing else but the image's content.
+        dataset: it has the images.
+        good: records of the good images, and the gauge's scores of them.
+        regions: the ROI and border, outside of which the gauge inspects nothing.
+        seed: of the damage. The damage of an image depends on the seed and on the image's content alone.
 
     Raises:
-        UndefinedMetricError: no image could be damaged where the gauge looks, such as when all are of one colour.
+        UndefinedMetricError: no image could be damaged inside the ROI, such as when all are of one colour.
 
     Source: damage as in `gonogo.detectors.training.cut_paste`, a patch or a scar, in a square of the shorter side.
     """
-    look = partial(_score_damaged, inspector, dataset, good.records, regions, seed)
-    found = map_on(dataset.cluster, look, range(len(good.records)), together=TOGETHER)
-    bad = np.concatenate([one["score"] for one in found])
+    score = partial(_score_damaged, inspector, dataset, good.records, regions, seed)
+    scored = map_on(dataset.cluster, score, range(len(good.records)), together=TOGETHER)
+    bad = np.concatenate([image["score"] for image in scored])
     if not len(bad):
         raise UndefinedMetricError("no good image changes where the gauge looks when a piece of it is moved")
     scores = np.concatenate([good.scores, bad]).astype(np.float64)
@@ -50,9 +50,9 @@ def synthetic_auroc(
 
 
 def damaged(pixels: np.ndarray, record: Record, regions: RegionParams, *, seed: int) -> np.ndarray | None:
-    """A copy of pixels (h, w, 3) uint8 with a piece put down elsewhere, so that an inspected pixel changes.
+    """A copy of pixels (h, w, 3) uint8 with a piece pasted at another place, so that an inspected pixel changes.
 
-    None where none of TRIES pieces does that.
+    None where no inspected pixel changed in TRIES attempts.
     """
     height, width = pixels.shape[:2]
     side = min(height, width)
@@ -77,7 +77,7 @@ def damaged(pixels: np.ndarray, record: Record, regions: RegionParams, *, seed: 
 def _score_damaged(
     inspector: Inspector, dataset: Dataset, records: Sequence[Record], regions: RegionParams, seed: int, number: int
 ) -> dict[str, np.ndarray]:
-    """The score of a record's image once damaged, (1,), or (0,) where no damage would be seen."""
+    """The score (1,) of the damaged image of a record, or (0,) where no damage inside the ROI was possible."""
     record = records[number]
     changed = damaged(dataset.pixels_of(record), record, regions, seed=seed)
     return {"score": np.empty(0, np.float32) if changed is None else inspector.inspect(changed[None])[0]}

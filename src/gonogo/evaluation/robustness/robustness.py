@@ -1,4 +1,4 @@
-"""The robustness card: false alarms and recall of one gauge at its one threshold, on images changed in known ways."""
+"""Robustness: false alarms and recall of a gauge at its threshold, on test images with simulated disturbances."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass
@@ -18,7 +18,7 @@ CELL_COLUMNS = ("corruption", "severity", "false_alarm_rate", "recall")
 class RobustnessParams:
     """The `robustness` section.
 
-    images: test images of each label that are looked at, evenly spaced; all of them where they are fewer. 0: none.
+    images: test images of each label that are used, evenly spaced; all of them where they are fewer. 0: none.
     """
 
     images: Annotated[int, Field(ge=0)]
@@ -46,28 +46,37 @@ def robustness_card(
     seed: int,
     progress: Callable[[str, int, int, dict[str, float]], None],
 ) -> list[Cell]:
-    """Every corruption at every severity, each on the same test images; severity 0 is the images as they are."""
+    """Rates under every corruption at every severity, on the same test images; severity 0 is the unchanged images.
+
+    Args:
+        score: of pixels (h, w, 3) uint8, by the gauge.
+        dataset: it has the test images.
+        params: how many of them are used.
+        threshold: of the gauge.
+        seed: of random corruptions, such as noise.
+        progress: called after each image.
+    """
     chosen = chosen_images(dataset, params.images)
     kinds = [("none", 0), *((name, severity) for name in CORRUPTIONS for severity in SEVERITIES)]
     labels = np.array([record.label == 1 for record in chosen], dtype=bool)
     rejected = np.zeros((len(kinds), len(chosen)), dtype=bool)
     for number, record in enumerate(chosen):
-        pixels = dataset.pixels_of(record)  # once for all that is done to it
+        pixels = dataset.pixels_of(record)  # read once for all corruptions
         for row, (name, severity) in enumerate(kinds):
-            seen = pixels if severity == 0 else corrupted(pixels, name, severity, seed=[seed, number])
-            rejected[row, number] = score(seen) >= threshold
+            changed = pixels if severity == 0 else corrupted(pixels, name, severity, seed=[seed, number])
+            rejected[row, number] = score(changed) >= threshold
         progress("changed images", number + 1, len(chosen), {})
     return [Cell(*kind, *_rates(labels, row)) for kind, row in zip(kinds, rejected, strict=True)]
 
 
 def chosen_images(dataset: Dataset, n: int) -> list[Record]:
     """At most `n` good and `n` defective test images, evenly spaced through the dataset."""
-    found: list[Record] = []
+    chosen: list[Record] = []
     for label in (0, 1):
         of_label = [record for record in dataset.with_role("test") if record.label == label]
         places = np.linspace(0, len(of_label) - 1, min(n, len(of_label))).round().astype(int)
-        found += [of_label[place] for place in places]
-    return found
+        chosen += [of_label[place] for place in places]
+    return chosen
 
 
 def _rates(labels: np.ndarray, rejected: np.ndarray) -> tuple[float | None, float | None]:
@@ -76,7 +85,7 @@ def _rates(labels: np.ndarray, rejected: np.ndarray) -> tuple[float | None, floa
 
 
 def robustness_metrics(cells: Sequence[Cell]) -> dict[str, float | str]:
-    """A flat metrics file: the rates of each cell, and the worst ones at HEADLINE_SEVERITY."""
+    """The metrics of the stage: rates of each cell, and the worst rates at HEADLINE_SEVERITY with their corruption."""
     metrics: dict[str, float | str] = {}
     for cell in cells:
         where = cell.corruption.replace(" ", "_") + (f"_{cell.severity}" if cell.severity else "")

@@ -1,4 +1,4 @@
-"""How fast a bundle is, from an encoded file to a verdict, and how far that is from what the machine could do.
+"""How fast a bundle is, from an encoded file to a verdict, and how far that is from the machine's limits.
 
 `measure` starts `python -m gonogo.evaluation.speed.timing`, a fresh process that holds nothing but the scorer, and
 times it from outside; the child measures the rest and prints JSON. The count of the graph's work, which needs onnx, is
@@ -46,23 +46,22 @@ class BenchParams:
 
 
 def measure(bundle: Path, images: Sequence[Path], params: BenchParams) -> dict[str, float | int | str]:
-    """Latency of decode to verdict at batch 1, its roofline, images per second, what they were measured on, and the
-    bundle's size (1e6 bytes).
+    """Latency from file to verdict at batch 1 and its roofline, images per second, machine and versions, bundle size.
 
     Args:
         images: encoded files, taken in turn.
 
     Raises:
         DataError: there is no image.
-        MissingExtraError: OpenVINO is asked for and not installed.
-        IntegrityError: the bundle is not the one that was proven.
-        GonogoError: the measuring process failed; the message ends with its last words.
+        MissingExtraError: `params.openvino` is True and OpenVINO is not installed.
+        IntegrityError: a file of the bundle is not the one that the parity stage wrote.
+        GonogoError: the measuring process failed; the message ends with its last lines on stderr.
     """
     if not images:
         raise DataError("bench needs at least one image file to time, got none")
     if params.openvino and find_spec("openvino") is None:
         raise MissingExtraError("bench.openvino is true and openvino is missing; pip install 'gonogo[openvino]'")
-    read_sealed(bundle)  # before its graph is looked at
+    read_sealed(bundle)  # checks the hashes before the graph is read
     work = count_work(bundle / ONNX_FILE, *read_image(images[0]).shape[:2])
     request = {
         "bundle": str(bundle),
@@ -79,25 +78,25 @@ def measure(bundle: Path, images: Sequence[Path], params: BenchParams) -> dict[s
         | dict.fromkeys(PRODUCT_THREADS, str(params.threads))
     )
     command = [sys.executable, "-B", "-m", "gonogo.evaluation.speed.timing"]
-    # Files rather than pipes for the request and the complaints: neither process can then block or break on the other.
+    # Files rather than pipes for the request and for stderr, so that neither process can block on the other.
     with (
-        tempfile.TemporaryFile("w+", encoding="utf-8") as asked,
-        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints,
+        tempfile.TemporaryFile("w+", encoding="utf-8") as request_file,
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as error_file,
     ):
-        asked.write(json.dumps(request) + "\n")
-        asked.seek(0)
+        request_file.write(json.dumps(request) + "\n")
+        request_file.seek(0)
         started = time.perf_counter()
         with subprocess.Popen(
-            command, stdin=asked, stdout=subprocess.PIPE, stderr=complaints, text=True, env=environment
+            command, stdin=request_file, stdout=subprocess.PIPE, stderr=error_file, text=True, env=environment
         ) as child:
             assert child.stdout is not None
             first = child.stdout.readline()
             cold_start = time.perf_counter() - started
             rest = child.stdout.read()
         if child.returncode != 0 or first.strip() != "first verdict":
-            complaints.seek(0)
-            last_words = complaints.read().strip()[-500:]
-            raise GonogoError(f"the bench process failed with exit code {child.returncode}: {last_words}")
+            error_file.seek(0)
+            last_lines = error_file.read().strip()[-500:]
+            raise GonogoError(f"the bench process failed with exit code {child.returncode}: {last_lines}")
     size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
     figures: dict[str, float | int | str] = {
         "cold_start_ms": cold_start * 1e3,
@@ -114,7 +113,7 @@ def measure(bundle: Path, images: Sequence[Path], params: BenchParams) -> dict[s
 
 
 def roofline_figures(work: Work, rounds: Sequence[Sequence[float]], p50_ms: float) -> dict[str, float]:
-    """What a verdict costs at least on this machine, in milliseconds, and how many times that it takes.
+    """The least time that a verdict takes on this machine, in milliseconds, and how many times that it takes.
 
     Rates and decoding are the best of the rounds, since only other load makes them worse; the verdict is the median
     of its runs just before. On a busy machine the distance is therefore overstated.
@@ -141,7 +140,7 @@ def roofline_figures(work: Work, rounds: Sequence[Sequence[float]], p50_ms: floa
 
 
 def copied_bytes(work: Work) -> int:
-    """Read and written by the copy that is timed: as many as a verdict moves, or LEAST_COPY."""
+    """Bytes that the timed copy reads and writes: as many as a verdict does, but at least LEAST_COPY."""
     return max(work.bytes, LEAST_COPY)
 
 

@@ -1,0 +1,1 @@
+"""The routes of the service, by the things that they are about; `router` puts them together."""

@@ -1,0 +1,113 @@
+"""The routes about stored inspections: pages of them, one with its pictures, and its reviews."""
+
+import asyncio
+import time
+from typing import Annotated, Any
+
+from fastapi import Path, Query, Request
+from fastapi.responses import Response
+
+from gonogo.service import schemas
+from gonogo.service.inspecting import inspection_fields
+from gonogo.service.problems import Problem
+from gonogo.service.routes.access import ReviewerKey, service_of
+from gonogo.service.routes.inspect_images import Picture
+from gonogo.service.schemas import InspectionId, Moment, Sha256, VerdictLabel
+from gonogo.service.uploads import MEDIA_TYPES
+from gonogo.store.schema import Row
+
+Identifier = Annotated[InspectionId, Path(alias="id")]
+MEDIA_TYPE_OF_FORMAT = {image_format: media_type for media_type, image_format in MEDIA_TYPES.items()}
+
+
+async def inspections(
+    request: Request,
+    verdict: VerdictLabel | None = None,
+    uncertain: bool | None = None,
+    category: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")] = None,
+    bundle: Sha256 | None = None,
+    image: Annotated[Sha256 | None, Query(description="SHA-256 of the image's file")] = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    min_score: float | None = None,
+    max_score: float | None = None,
+    reviewed: bool | None = None,
+    before: Annotated[InspectionId | None, Query(description="`before` of the previous page")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> schemas.Page:
+    """The inspections that match all parameters, newest first."""
+    filters: dict[str, Any] = {
+        "verdict": verdict,
+        "uncertain": uncertain,
+        "category": category,
+        "bundle": bundle,
+        "image": image,
+        "since": None if since is None else since.timestamp(),
+        "until": None if until is None else until.timestamp(),
+        "min_score": min_score,
+        "max_score": max_score,
+        "reviewed": reviewed,
+    }
+    rows = await asyncio.to_thread(service_of(request).store.newest, filters, before=before, limit=limit + 1)
+    page = [schemas.Inspection(**inspection_fields(row)) for row in rows[:limit]]
+    return schemas.Page(inspections=page, before=page[-1].id if len(rows) > limit else None)
+
+
+async def inspection(request: Request, identifier: Identifier) -> schemas.Inspection:
+    """One inspection."""
+    return schemas.Inspection(**inspection_fields(await _row(request, identifier)))
+
+
+async def image(request: Request, identifier: Identifier) -> Response:
+    """The image as it was sent."""
+    row = await _row(request, identifier)
+    return Response(
+        await _image(request, row),
+        media_type=MEDIA_TYPE_OF_FORMAT[row["image_format"]],
+        headers={"Content-Disposition": f'attachment; filename="{identifier}.{row["image_format"].lower()}"'},
+    )
+
+
+async def anomaly_map(request: Request, identifier: Identifier) -> Response:
+    """The anomaly map as PNG of 16 bits, where 10,000 is the threshold; computed again by the bundle that scored it."""
+    return await _picture(request, identifier, "map")
+
+
+async def overlay(request: Request, identifier: Identifier) -> Response:
+    """The image with the colours of its map and an outline of each region, as PNG."""
+    return await _picture(request, identifier, "overlay")
+
+
+async def review(
+    request: Request, key: ReviewerKey, identifier: Identifier, given: schemas.Review
+) -> schemas.Inspection:
+    """Add a review, which says whether the part is really good. Earlier reviews stay; the last one counts."""
+    if (given.label == "defect") != (given.defect_type is not None):
+        raise Problem("invalid-request", "a defect has a defect_type, and a good part has none")
+    await _row(request, identifier)
+    row = given.model_dump() | {"at": time.time(), "key": key.id}
+    await asyncio.to_thread(service_of(request).store.add_review, identifier, row)
+    return schemas.Inspection(**inspection_fields(await _row(request, identifier)))
+
+
+async def _row(request: Request, identifier: str) -> Row:
+    row = await asyncio.to_thread(service_of(request).store.inspection, identifier)
+    if row is None:
+        raise Problem("not-found", f"there is no inspection {identifier}")
+    return row
+
+
+async def _image(request: Request, row: Row) -> bytes:
+    path = service_of(request).store.images.path_of(row["image_sha256"])
+    try:
+        return await asyncio.to_thread(path.read_bytes)
+    except FileNotFoundError as error:
+        raise Problem("image-expired", "the image was removed because of its age or the limit on disk space") from error
+
+
+async def _picture(request: Request, identifier: str, name: Picture) -> Response:
+    row = await _row(request, identifier)
+    runner = service_of(request).runner
+    with runner.reserve_slot():
+        picture = await runner.draw(await _image(request, row), name, bundle=row["bundle"])
+    return Response(picture, media_type="image/png")

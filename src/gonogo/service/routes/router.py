@@ -1,0 +1,70 @@
+"""All routes with their paths, and with what the OpenAPI document says about them."""
+
+from typing import Any
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import Response, StreamingResponse
+from fastapi.security import HTTPBearer
+
+from gonogo.service import schemas
+from gonogo.service.routes.access import inspector_key
+from gonogo.service.routes.bundles import activate, bundles
+from gonogo.service.routes.inspect_images import InspectQuery, inspect, inspect_stream
+from gonogo.service.routes.inspections import anomaly_map, image, inspection, inspections, overlay, review
+from gonogo.service.routes.openapi import (
+    IMAGE_RESPONSE,
+    IMAGES_BODY,
+    LINES_RESPONSE,
+    PNG_RESPONSE,
+    Responses,
+    problem_responses,
+)
+from gonogo.service.routes.state import healthz, metrics, readyz
+
+INSPECTION = "/v1/inspections/{id}"
+
+
+def router() -> APIRouter:
+    """A router with all routes."""
+    made = APIRouter()
+    bearer = HTTPBearer(auto_error=False)  # only for the OpenAPI document: `access` reads the header
+    own_key_check: dict[str, Any] = {"dependencies": [Depends(bearer)]}  # the route's signature names the role
+    any_key: dict[str, Any] = {"dependencies": [Depends(bearer), Depends(inspector_key)]}
+    post, get = ["POST"], ["GET"]
+    known = problem_responses("not-found")
+    drawn = problem_responses("not-found", "other-bundle", "image-expired", "busy") | PNG_RESPONSE
+    made.add_api_route(
+        "/v1/inspect",
+        inspect,
+        methods=post,
+        response_model=schemas.Inspections,
+        responses=problem_responses("bad-request", "unsupported-media-type", "busy", "deadline", "unreadable-image"),
+        openapi_extra=IMAGES_BODY | {"parameters": InspectQuery.parameters(), "security": [{bearer.scheme_name: []}]},
+    )
+    made.add_api_route(
+        "/v1/inspect:stream",
+        inspect_stream,
+        methods=post,
+        responses=problem_responses("unsupported-media-type", "unreadable-image") | LINES_RESPONSE,
+        response_class=StreamingResponse,
+        openapi_extra=IMAGES_BODY,
+        **own_key_check,
+    )
+    made.add_api_route("/v1/inspections", inspections, methods=get, responses=problem_responses(), **any_key)
+    made.add_api_route(INSPECTION, inspection, methods=get, responses=known, **any_key)
+    stored = problem_responses("not-found", "image-expired") | IMAGE_RESPONSE
+    for name, route, responses in (("image", image, stored), ("map", anomaly_map, drawn), ("overlay", overlay, drawn)):
+        made.add_api_route(
+            f"{INSPECTION}/{name}", route, methods=get, responses=responses, response_class=Response, **any_key
+        )
+    made.add_api_route(f"{INSPECTION}/review", review, methods=post, responses=known, **own_key_check)
+    made.add_api_route("/v1/bundles", bundles, methods=get, responses=problem_responses(), **any_key)
+    refused = problem_responses("bundle-refused", "not-found")
+    made.add_api_route("/v1/bundles:activate", activate, methods=post, responses=refused, **own_key_check)
+    made.add_api_route("/healthz", healthz, methods=get)
+    not_ready: Responses = {503: {"model": schemas.Health}}
+    made.add_api_route("/readyz", readyz, methods=get, responses=not_ready, response_model=schemas.Health)
+    made.add_api_route(
+        "/metrics", metrics, methods=get, responses=problem_responses(), response_class=Response, **any_key
+    )
+    return made

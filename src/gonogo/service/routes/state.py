@@ -1,0 +1,23 @@
+"""The routes for whatever watches the service: its health and its metrics."""
+
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response
+
+from gonogo.service import schemas
+from gonogo.service.routes.access import service_of
+
+
+async def healthz() -> schemas.Health:
+    """Whether the process answers."""
+    return schemas.Health(ok=True, reasons=[])
+
+
+async def readyz(request: Request) -> JSONResponse:
+    """Whether the service can accept images, and otherwise the reasons why not."""
+    reasons = await service_of(request).reasons_not_ready()
+    return JSONResponse({"ok": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+
+async def metrics(request: Request) -> Response:
+    """The metrics for Prometheus; this needs a key, as all other routes but healthz, readyz and openapi.json do."""
+    return Response(service_of(request).metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

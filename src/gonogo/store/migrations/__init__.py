@@ -1,0 +1,1 @@
+"""The revisions of the store's tables, as Alembic runs them; `gonogo.store.upgrade` calls it."""

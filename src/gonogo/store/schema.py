@@ -1,0 +1,76 @@
+"""The tables of the store as SQLAlchemy's queries see them.
+
+The database itself is made and changed by `migrations` alone. A test holds the newest revision to these tables, so a
+change here needs a new file in `migrations/versions`.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+Row = dict[str, Any]  # the values of a row by the names of its columns; JSON_COLUMNS are decoded
+JSON_COLUMNS = ("regions", "certificate", "timings_ms")  # of `inspections`, kept as text
+metadata = sa.MetaData()
+
+images = sa.Table(
+    "images",
+    metadata,
+    sa.Column("sha256", sa.String(64), primary_key=True),
+    sa.Column("format", sa.String(8), nullable=False),
+    sa.Column("n_bytes", sa.BigInteger, nullable=False),
+    sa.Column("width", sa.Integer, nullable=False),
+    sa.Column("height", sa.Integer, nullable=False),
+    sa.Column("last_seen", sa.Float, nullable=False),
+    sa.Column("kept", sa.Boolean, nullable=False),
+)
+inspections = sa.Table(
+    "inspections",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("at", sa.Float, nullable=False, index=True),
+    sa.Column("image", sa.String(64), sa.ForeignKey("images.sha256"), nullable=False, index=True),
+    sa.Column("name", sa.String(128)),
+    sa.Column("verdict", sa.String(6), nullable=False, index=True),
+    sa.Column("score", sa.Float(53), nullable=False),
+    sa.Column("threshold", sa.Float(53), nullable=False),
+    sa.Column("p_value", sa.Float(53), nullable=False),
+    sa.Column("probability", sa.Float(53)),
+    sa.Column("uncertain", sa.Boolean, nullable=False),
+    sa.Column("regions", sa.Text, nullable=False),
+    sa.Column("category", sa.String(200), nullable=False),
+    sa.Column("bundle", sa.String(64), nullable=False),
+    sa.Column("certificate", sa.Text, nullable=False),
+    sa.Column("timings_ms", sa.Text, nullable=False),
+    sa.Column("key", sa.String(16), nullable=False),
+)
+reviews = sa.Table(
+    "reviews",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("inspection", sa.String(32), sa.ForeignKey("inspections.id"), nullable=False, index=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("label", sa.String(6), nullable=False),
+    sa.Column("defect_type", sa.String(200)),
+    sa.Column("note", sa.Text),
+    sa.Column("reviewer", sa.String(200), nullable=False),
+    sa.Column("key", sa.String(16), nullable=False),
+)
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("id", sa.String(16), primary_key=True),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("role", sa.String(7), nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("revoked", sa.Float),
+)
+activations = sa.Table(
+    "activations",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("bundle", sa.String(64), nullable=False),
+    sa.Column("started_with", sa.String(64), nullable=False),
+    sa.Column("key", sa.String(16), nullable=False),
+)

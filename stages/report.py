@@ -1,0 +1,55 @@
+"""Draw one category from the records of the other stages: its data card, pages, picture sheets and strip of parts."""
+
+import argparse
+
+import entry_point
+from gonogo.evaluation.accuracy.operating_points import ScoresByKind
+from gonogo.files import read_json, read_rows, write_json
+from gonogo.images.dataset import read_dataset
+from gonogo.inference.scorer import Scorer
+from gonogo.model.left_out import load_left_out
+from gonogo.params import Params
+from gonogo.reports.data_card import write_data_card
+from gonogo.reports.left_out_sheet import write_left_out_sheet
+from gonogo.reports.operating_page import measured_record, write_operating_page
+from gonogo.reports.pages import write_calibration_page
+from gonogo.reports.parts import PartImages, parts_in_test
+from gonogo.reports.sheet import ReportParams, write_sheet
+from gonogo.reports.strip import strip_of
+
+
+def draw_data_card(category: str, params: Params) -> None:
+    dataset = read_dataset(entry_point.path("prepared", category), params.raw)
+    page = entry_point.path("reports", category, "data_card.html")
+    write_data_card(page, read_json(entry_point.path("cards", f"{category}.json")), dataset)
+    entry_point.say(f"{category}: data card in {page}")
+
+
+def main(category: str, params: Params) -> None:
+    draw_data_card(category, params)
+    values = params.values("report", ReportParams)
+    dataset = read_dataset(entry_point.path("prepared", category), params.raw)
+    scorer = Scorer(entry_point.path("bundles", category))
+    rows = read_rows(entry_point.path("plots", "records", f"{category}.csv"))
+    parts, images = parts_in_test(rows), PartImages(dataset, scorer)
+    folder = entry_point.path("reports", category)
+    write_calibration_page(folder / "calibration.html", scorer.record, category=category)
+    measured = measured_record(scorer.record, rows)
+    write_operating_page(folder / "operating_points.html", ScoresByKind.from_rows(rows), measured, category=category)
+    write_json(entry_point.path("plots", "parts", f"{category}.json"), strip_of(parts, images))
+    sheet = entry_point.path("plots", "sheets", f"{category}.png")
+    write_sheet(sheet, parts, images, category=category, cases=values.sheet_cases)
+    left_out = load_left_out(entry_point.path("left_out", f"{category}.npz"))
+    sheet = entry_point.path("plots", "left_out", f"{category}.png")
+    write_left_out_sheet(sheet, left_out, dataset, category=category, threshold=measured.threshold)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--category", required=True, help="one of the categories in params.yaml")
+    parser.add_argument("--data-card", action="store_true", help="draw the data card alone, which needs only prepare")
+    given = parser.parse_args()
+    draw = draw_data_card if given.data_card else main
+    entry_point.guard(
+        lambda: draw(given.category, Params(entry_point.PARAMS, given.category)), label=f"report@{given.category}"
+    )

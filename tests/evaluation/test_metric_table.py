@@ -1,0 +1,77 @@
+"""The table of metrics knows every metric that a stage writes, and what it says of one is consistent."""
+
+import json
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+
+from gonogo.evaluation.accuracy.metrics import image_statistics
+from gonogo.evaluation.accuracy.pixel_metrics import PixelMetrics
+from gonogo.evaluation.accuracy.resampling import resampled_metrics
+from gonogo.evaluation.metric_table import ACCURACY, HEADLINES, METRICS, SUMMARISED, is_known, metric_of
+from gonogo.export.router import routing_metrics
+from import_closure import ROOT
+
+STAGES = ("prepare", "fit", "evaluate", "parity", "robustness", "bench")
+DETECTOR_FACTS = {"bank_patches", "covering_radius", "weights"}  # of the detectors of this project's params.yaml
+
+
+@pytest.mark.parametrize("stage", [*STAGES, "."])
+def test_every_metric_that_the_project_has_is_in_the_table(stage):
+    files = sorted((ROOT / "metrics" / stage).glob("*.json"))
+    if not files:
+        pytest.skip(f"no metrics of {stage} in this checkout; `dvc repro` writes them")
+    for file in files:
+        unknown = {name for name in json.loads(file.read_text(encoding="utf-8")) if not is_known(name)}
+        assert unknown <= (DETECTOR_FACTS if stage == "evaluate" else set()), file
+
+
+def test_a_misspelt_metric_is_not_known():
+    for name in ("image_aurok", "image_auroc_lows", "recall_mean", "n_test", "images_per_second_w1", "threshold.mean"):
+        assert not is_known(name)
+
+
+def test_every_headline_and_every_accuracy_has_a_direction():
+    assert HEADLINES.keys() <= set(SUMMARISED)
+    assert [name for name in SUMMARISED if METRICS[name].better is None] == []
+
+
+def test_every_metric_has_a_title_of_its_own_kind():
+    assert all(metric.title for metric in METRICS.values())
+    titles = [metric.title for metric in ACCURACY.values()]
+    assert len(set(titles)) == len(titles)
+
+
+def test_the_accuracies_are_those_that_are_computed():
+    of_pixels = {"pixel_false_positive_rate", "seg_f1", *(field.name for field in fields(PixelMetrics))}
+    assert {name for name, metric in ACCURACY.items() if metric.kind == "pixels"} == of_pixels
+    assert ACCURACY.keys() == of_pixels | image_statistics(0).keys()
+    with_interval = {name for name, metric in METRICS.items() if metric.has_interval}
+    assert with_interval == resampled_metrics([0.0, 1.0], [0, 1], 0.5).keys() - {"f1"}
+
+
+def test_a_mean_and_a_worst_value_have_the_direction_of_their_metric_and_a_limit_has_none():
+    assert metric_of("recall.mean") is metric_of("recall.worst") is METRICS["recall"]
+    assert metric_of("recall_low") is metric_of("recall.worst_category") is None
+
+
+def test_the_router_writes_metrics_of_the_table():
+    import numpy as np
+
+    distances = {name: np.array([[1.0, 5.0], [5.0, 1.0]]) for name in ("a", "b")}
+    labels = {name: np.array([0, 1]) for name in distances}
+    assert {name for name in routing_metrics(distances, labels, np.array([2.0, 2.0])) if not is_known(name)} == set()
+
+
+def test_the_table_imports_the_standard_library_alone():
+    script = (
+        "import sys; before = set(sys.modules); import gonogo.evaluation.metric_table; "
+        "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names))"
+    )
+    environment = {"PYTHONPATH": str(ROOT / "src")}
+    printed = subprocess.run(
+        [sys.executable, "-S", "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    assert printed.stdout.split() == ["gonogo"]
