@@ -45,7 +45,7 @@ def axis_matrix(n_in: int, n_out: int) -> np.ndarray:
 
 
 def smoothed(matrix: np.ndarray, sigma: float) -> np.ndarray:
-    """(n_out, n_in): what `matrix` gives, then a Gaussian of `sigma` rows with replicated borders; 0 leaves it."""
+    """(n_out, n_in): `matrix`, followed by a Gaussian of `sigma` rows with replicated borders; 0: none."""
     if sigma == 0:
         return matrix
     radius = math.ceil(4 * sigma)

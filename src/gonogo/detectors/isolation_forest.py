@@ -1,7 +1,7 @@
 """Isolation forest on pixels: anomalies are few and different, so random splits isolate them early.
 
-Source: Liu, Ting and Zhou 2008, "Isolation Forest"; the forest is scikit-learn's. It says which image is anomalous,
-not where: the map is constant.
+Source: Liu, Ting and Zhou 2008, "Isolation Forest"; the forest is scikit-learn's. It finds anomalous images
+and not places in them: the map is constant.
 """
 
 from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""The trivial baseline: distance to the mean good image. A detector that does not beat it has learned nothing."""
+"""The trivial baseline: distance to the mean good image. A detector that is no better than it is of no use."""
 
 from collections.abc import Collection
 from typing import Self

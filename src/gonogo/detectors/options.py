@@ -82,7 +82,7 @@ class BackboneOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RowOptions(BackboneOptions):
-    """Options of every detector that knows an image as one row of numbers, as in `PooledFeatures`."""
+    """Options of every detector that describes an image by one row of numbers, as in `PooledFeatures`."""
 
     features: Annotated[
         RowKind,

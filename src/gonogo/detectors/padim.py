@@ -142,7 +142,7 @@ class PaDiM(Detector):
         """Distances to the Gaussians of the other images, by a downdate of rank one from those to the Gaussians of all.
 
         Exact where `epsilon` is small beside the variances: a Gaussian of n - 1 images has (n - 1) / (n - 2) of it
-        here. Of several images of the same part each is left out alone. Two images leave out nothing.
+        here. Of several images of the same part, each is left out alone. With two fit images, none is left out.
 
         Source: Sherman and Morrison 1950, "Adjustment of an inverse matrix corresponding to a change in one element of
         a given matrix"; as the deleted residuals of Cook and Weisberg 1982, "Residuals and Influence in Regression".
@@ -197,7 +197,7 @@ class Gaussians:
         self.mean += b / self.n * away
 
     def join(self, other: "Gaussians") -> None:
-        """Take in the images that `other` has seen: the same as having seen them, but for rounding."""
+        """Add the images of `other`: except for rounding, the same as adding them one by one."""
         away = other.mean - self.mean
         row = (self.n * other.n / (self.n + other.n)) ** 0.5 * away[:, None]  # (p, 1, d)
         self.scatter += other.scatter

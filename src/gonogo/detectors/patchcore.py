@@ -311,7 +311,7 @@ class PatchCore(Detector):
 
     def _distances(self, patches: Tensor, bank: Tensor) -> tuple[Tensor, Tensor]:
         """(n, p) l2 distances of patches (n, p, d) to a bank (m, d), and the index of the nearest."""
-        # Measured again as a difference: near zero, the product's rounding would be all that is left of it.
+        # Computed again as a difference: near zero, the product in `nearest_index` has no correct digit.
         if self.options.n_neighbors == 1:
             index = nearest_index(patches, bank)  # (n, p)
             return (patches - bank[index]).norm(dim=2), index

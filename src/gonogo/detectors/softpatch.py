@@ -1,4 +1,4 @@
-"""SoftPatch: a PatchCore whose fit images may hold defects, as outlying patches are left out or trusted less.
+"""SoftPatch: a PatchCore whose fit images may show defects, since outlying patches are left out or weigh less.
 
 Source: Xi et al. 2022, "SoftPatch: Unsupervised Anomaly Detection with Noisy Data" (NeurIPS), with the local outlier
 factor of Breunig et al. 2000 (SIGMOD) as its noise discriminator. Each patch is compared with those at its place in
@@ -149,7 +149,7 @@ class SoftPatch(Detector):
         features = self.patch_features(pixels)  # (n, gh, gw, d)
         patches = features.flatten(1, 2) - self.mean_  # (n, p, d)
         index = nearest_index(patches, bank, weights)  # (n, p)
-        # Measured again as a difference: near zero, the product's rounding would be all that is left of it.
+        # Computed again as a difference: near zero, the product in `nearest_index` has no correct digit.
         distance = (patches - bank[index]).norm(dim=2) * weights[index]
         return distance.amax(dim=1), distance.view(features.shape[:3]), index.view(features.shape[:3])
 

@@ -253,7 +253,7 @@ def _moments(layers: list[Tensor], chosen: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def truncated_l1(logits: Tensor, targets: Tensor) -> Tensor:
-    """How far good patches are above -0.5 and anomalous ones below 0.5, the mean over each kind, added."""
+    """The sum of two means: how far good patches are above -0.5, and how far anomalous ones are below 0.5."""
     good = targets == 0
     total = torch.zeros(())
     for wrong in ((logits + TRUNCATION)[good], (TRUNCATION - logits)[~good]):

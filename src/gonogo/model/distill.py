@@ -1,7 +1,7 @@
 """Distil a teacher for EfficientAD: a small network learns to give the features of a large one.
 
 Source: Batzner, Heckler and König 2024, "EfficientAD: Accurate Visual Anomaly Detection at Millisecond-Level Latencies"
-(WACV), the appendix's algorithm of distillation; nelson1425/EfficientAD where the paper leaves details open.
+(WACV), the appendix's algorithm of distillation; nelson1425/EfficientAD for details that are not in the paper.
 Deviations: the features are those of any backbone of timm, not of WideResNet-101 alone, and the images those of any
 folder, not of ImageNet alone. Each layer is averaged over 3 x 3 patches before its channels are pooled, not together
 with them. Of more layers or another stride than the paper's, the features are brought to the network's grid. Up to 64

@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         "",
         in_columns([("  option", "default", "allowed", ""), *rows], head=True),
         "",
-        f"with every detector: {', '.join(shared)}; params.yaml says what they are",
+        f"with every detector: {', '.join(shared)}; params.yaml explains them",
     ]
     return Answer({"ok": True, **report_of_one}, "\n".join(text))
 

@@ -1,6 +1,6 @@
-"""What runs in anomalib's own environment: loads a checkpoint and gives the network's raw scores and maps.
+"""The script that runs in anomalib's own environment: it loads a checkpoint and computes raw scores and maps.
 
-`gonogo.detectors.anomalib.anomalib` starts it with the name of the model and the image size as arguments. Asked with
+`gonogo.detectors.anomalib.anomalib` starts it with the name of the model and the image size as arguments. To a request
 
     checkpoint (m,) uint8           it answers version (), grid (2,): height and width of a map, 1 x 1 without one
     pixels (n, 3, s, s) float32     score (n,), anomaly_map (n, gh, gw), both float32
@@ -33,7 +33,7 @@ if __name__ == "__main__":
 
 
 class Refusal(Exception):
-    """What was asked cannot be done; the message is for the user."""
+    """The request cannot be fulfilled; the message is for the user."""
 
 
 class Raw(nn.Module):
@@ -147,30 +147,30 @@ def onnx_of(raw: Raw, image_size: int, opset: int) -> np.ndarray:
 
 
 def main(model: str, image_size: int) -> None:
-    """Answer until the questions end."""
+    """Answer requests until the input ends."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get among the answers
     import_torchvision()
-    import anomalib.models  # noqa: F401  where it is missing, the process ends and says so
+    import anomalib.models  # noqa: F401  where it is missing, the process ends with the message
 
     raw: Any = None
     while True:
         try:
-            asked = receive(sys.stdin.buffer)
+            request = receive(sys.stdin.buffer)
         except EOFError:
             return
         try:
-            if "checkpoint" in asked:
-                raw = load(asked["checkpoint"], model, image_size)
+            if "checkpoint" in request:
+                raw = load(request["checkpoint"], model, image_size)
                 answer = describe(raw, image_size)
-            elif "opset" in asked:
-                answer = {"onnx": onnx_of(raw, image_size, int(asked["opset"]))}
+            elif "opset" in request:
+                answer = {"onnx": onnx_of(raw, image_size, int(request["opset"]))}
             else:
-                answer = score(raw, asked["pixels"])
+                answer = score(raw, request["pixels"])
         except Exception as error:
             traceback.print_exc()
-            said = str(error) if isinstance(error, Refusal) else f"{type(error).__name__}: {error}"
-            answer = {"error": np.array(said)}
+            message = str(error) if isinstance(error, Refusal) else f"{type(error).__name__}: {error}"
+            answer = {"error": np.array(message)}
         send(answers, **answer)
 
 

@@ -20,8 +20,8 @@ import numpy as np
 from gonogo.errors import GonogoError, WorkerError
 
 MAGIC = b"gonogo:1"
-LAST_WORDS = 1500  # characters of the process's stderr that a message repeats
-FAREWELL = 5.0  # seconds that a process has to end after its input was closed
+LAST_CHARACTERS = 1500  # of the process's stderr, which a message repeats
+SECONDS_TO_END = 5.0  # that a process has after its input was closed
 
 
 def send(stream: IO[bytes], **arrays: np.ndarray) -> None:
@@ -88,13 +88,13 @@ class Worker:
 
         Raises:
             GonogoError: of the type `refusal`; the worker answered that it cannot, and why.
-            WorkerError: it ended, took longer than `timeout`, or said something else. It is gone then.
+            WorkerError: it ended, took longer than `timeout`, or sent something else. The process is ended then.
         """
         process, late = self._process, threading.Event()
         assert process.stdin is not None
         assert process.stdout is not None
 
-        def stop() -> None:  # knows the process and not this object, which must be free to go
+        def stop() -> None:  # refers to the process alone, so that this object can be collected
             late.set()
             process.kill()
 
@@ -106,7 +106,7 @@ class Worker:
         except (EOFError, OSError, ValueError) as error:
             self.close()
             reason = f"took longer than {self.timeout:g} s" if late.is_set() else str(error)
-            raise WorkerError(self._farewell(reason or "ended without an answer")) from error
+            raise WorkerError(self._failure(reason or "ended without an answer")) from error
         except BaseException:  # an interrupt between question and answer: the next answer would be to this question
             self.close()
             raise
@@ -116,21 +116,21 @@ class Worker:
             raise refusal(str(answer["error"]))
         return answer
 
-    def _farewell(self, reason: str) -> str:
+    def _failure(self, reason: str) -> str:
         self._stderr.seek(0)
-        said = self._stderr.read().decode(errors="replace").strip()[-LAST_WORDS:]
-        return f"{self.name}: {reason}; status {self._process.returncode}; its last words: {said or 'none'}"
+        last = self._stderr.read().decode(errors="replace").strip()[-LAST_CHARACTERS:]
+        return f"{self.name}: {reason}; status {self._process.returncode}; the end of its output: {last or 'none'}"
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Let the process end, or make it; nothing is left of it afterwards."""
+    """Wait for the process to end, and kill it if it does not."""
     assert process.stdin is not None
     assert process.stdout is not None
     with suppress(OSError):
         process.stdin.close()
     process.stdout.close()
     try:
-        process.wait(FAREWELL)
+        process.wait(SECONDS_TO_END)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -1,4 +1,4 @@
-"""One row per image, for detectors that know rows, not images: pooled backbone features, or the pixels themselves."""
+"""One row of numbers per image: pooled backbone features, or the pixels themselves."""
 
 from collections.abc import Callable, Collection
 

@@ -1,8 +1,8 @@
 """EfficientAD: a student that fails to imitate its teacher, and an autoencoder that the student fails to imitate.
 
 Source: Batzner, Heckler and König 2024, "EfficientAD: Accurate Visual Anomaly Detection at Millisecond-Level Latencies"
-(WACV), with the appendix's architectures and algorithms. The authors publish no code; details that the paper leaves
-open are those of nelson1425/EfficientAD, which reaches the paper's figures.
+(WACV), with the appendix's architectures and algorithms. The authors publish no code; details that are not in
+the paper are those of nelson1425/EfficientAD, which reaches the paper's figures.
 Deviations: without a folder of penalty images there is no penalty term, and the student may learn to imitate the
 teacher on anything; nothing is downloaded. At least one image is held out for the quantiles, however few there are. At
 another `image_size` than the paper's 256, the kernel of the encoder's last convolution and the decoder's sizes follow

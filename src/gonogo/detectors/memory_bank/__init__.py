@@ -1,1 +1,1 @@
-"""What detectors with a memory bank share: patches as a stream, coreset, foreground."""
+"""Shared by detectors with a memory bank: patches as a stream, coreset, nearest entries, foreground."""

@@ -176,4 +176,4 @@ def _check(features: Tensor, n_select: int, first: int, block: int) -> None:
     if block < 1:
         raise ConfigError(f"block is {block}; it must be at least 1")
     if not torch.isfinite(torch.stack(torch.aminmax(features))).all():
-        raise DataError("features: expected finite values, got NaN or infinity; look at the images or the backbone")
+        raise DataError("features: expected finite values, got NaN or infinity; check the images and the backbone")

@@ -1,4 +1,4 @@
-"""Which patches of an image show the part, told from patch features alone.
+"""Which patches of an image show the part and not its background, from patch features alone.
 
 Source: Damm et al. 2025, "AnomalyDINO: Boosting Patch-based Few-shot Anomaly Detection with DINOv2" (WACV), and its
 code (dammsi/AnomalyDINO): the first principal component of an image's patches against a threshold, then a dilation.
@@ -24,7 +24,7 @@ MAX_BORDER_TO_CENTRE = 0.5
 
 
 class Foreground(NamedTuple):
-    """What says which patches show the part, in tensors, which a detector saves as its buffers.
+    """The learned foreground, in tensors that a detector saves as its buffers.
 
     Attributes:
         axis: (d,) direction that grows from background to foreground; (0,) where the masking test failed, and all
@@ -47,7 +47,7 @@ class Foreground(NamedTuple):
     def weights(self, features: Tensor) -> Tensor:
         """(n, gh, gw) in [0, 1] of features (n, gh, gw, d): 0 background, 1 foreground.
 
-        An image that shows much less foreground than any fit image has no part in its place: all of it counts.
+        In an image with much less foreground than any fit image, the part is missing, and all patches count.
         """
         if not self.is_on:
             return torch.ones_like(features[..., 0])
@@ -131,7 +131,7 @@ def _border(weights: Tensor) -> Tensor:
 
 
 def _centre(weights: Tensor) -> Tensor:
-    """(gh, gw) bool of (n, gh, gw): what is left of each side without a fifth at each end."""
+    """(gh, gw) bool of (n, gh, gw): the grid without a fifth of it at each side."""
     height, width = weights.shape[1:]
     inside = torch.zeros((height, width), dtype=torch.bool, device=weights.device)
     inside[int(0.2 * height) : int(0.8 * height), int(0.2 * width) : int(0.8 * width)] = True

@@ -73,7 +73,9 @@ def plan_patches(n_patches: int, d: int, n_select: int, room: int | None, *, d_i
     part = room // 2 // selection_bytes(1, d_in_parts)
     if part < 1:
         return None
-    most_left = min(room // 2 // bytes_left, room // selection_bytes(1, d_in_parts))  # the last choice is among them
+    most_left = min(
+        room // 2 // bytes_left, room // selection_bytes(1, d_in_parts)
+    )  # of which the last selection is made
     n_parts = math.ceil(n_patches / part)
     keep = min(n_select, part, most_left // n_parts)
     if keep < 1:
@@ -182,7 +184,7 @@ def merge_parts(parts: Iterable[PartState], reduction: Reduction) -> tuple[BankC
         mean = mean + n_part / n * away
         left.append(part)
     if not left:
-        raise DataError("no patch of a fit image is left to choose from; look at the images, or at fit.foreground")
+        raise DataError("no patch of a fit image is left to select from; check the images and fit.foreground")
     centre, projection = mean.float(), None
     patches = torch.cat([part["patches"] for part in left])
     if reduction.kind == "random":

@@ -1,1 +1,1 @@
-"""What detectors that train share: the loop, checkpoints, synthetic defects, the forecast of costs."""
+"""Shared by detectors that train: the loop, checkpoints, synthetic defects, the forecast of costs."""

@@ -1,7 +1,7 @@
-"""CutPaste: a piece of an image put down elsewhere in it, as a stand-in for a defect that nobody has shown yet.
+"""CutPaste: a piece of an image pasted elsewhere in it, in place of a defect, of which there is no image yet.
 
 Source: Li et al. 2021, "CutPaste: Self-Supervised Learning for Anomaly Detection and Localization" (CVPR).
-Deviations: pieces keep their colours, where the authors may jitter them, and the image around them is left as it is,
+Deviations: pieces keep their colours, where the authors may jitter them, and the image around them is unchanged,
 where they move it and jitter its colours; a scar's sizes, given in pixels of 256 x 256 images, scale with the image.
 """
 
@@ -15,7 +15,7 @@ LARGEST_ASPECT = 10 / 3  # of a patch, either way; the authors' (0.3, 1) and (1,
 SCAR_WIDTH, SCAR_LENGTH = (2, 16), (10, 25)  # pixels of an image of SCAR_IMAGE x SCAR_IMAGE
 SCAR_IMAGE = 256
 SCAR_DEGREES = (-45, 45)
-SMALLEST_SCAR = 2  # pixels, so that some of a turned scar is left on a small image
+SMALLEST_SCAR = 2  # pixels, so that a rotated scar covers some pixels of a small image
 
 
 def paste_patch(pixels: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""Any images in a folder that the user names, read as they are needed: what a network is distilled or held back by."""
+"""All images in a folder that the user names, read as they are needed: to distil a network, or as penalty images."""
 
 import hashlib
 import json
