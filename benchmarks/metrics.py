@@ -3,11 +3,11 @@
     python benchmarks/metrics.py                          100 images of 1,024 x 1,024, three times in turn
     python benchmarks/metrics.py --images 8 --side 256    a few seconds
 
-gonogo computes pixel AUROC, pixel AP and AUPRO in one call; scikit-learn has no AUPRO; anomalib's AP is another one,
-the trapezoid's, so it is asked for AUROC and AUPRO. Each library is measured in processes of its own, anomalib's in the
-environment that `make anomalib` makes, and takes the same files, one map and one mask of an image each, whose reading
-counts for all. `peak_mb` is the largest resident size, in megabytes of 1e6 bytes, `before_mb` that with the library
-imported. The maps are synthetic, made by seed, and lie in [0, 1], since torchmetrics squashes any others.
+gonogo computes pixel AUROC, pixel AP and AUPRO in one call; scikit-learn has no AUPRO; anomalib's AP is another metric,
+the trapezoid's, so only its AUROC and AUPRO are measured. Each library is measured in processes of its own, anomalib's
+in the environment that `make anomalib` makes. All read the same files, one map and one mask of an image each, and the
+time of reading counts for all. `peak_mb` is the largest resident size, in megabytes of 1e6 bytes, `before_mb` that with
+the library imported. The maps are synthetic, made by seed, and lie in [0, 1], since torchmetrics squashes any others.
 """
 
 import argparse
@@ -35,7 +35,7 @@ Maps = Sequence[np.ndarray]
 
 
 class Saved(Sequence[np.ndarray]):
-    """Arrays in .npy files, read when asked for."""
+    """Arrays in .npy files, each read when it is used."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = paths
@@ -169,24 +169,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--libraries", nargs="+", choices=list(LIBRARIES), default=list(LIBRARIES), metavar="NAME")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--saved", type=Path, help="measure the one library given on these, and print it")
-    asked = parser.parse_args(argv)
-    if asked.saved is not None:
-        print(json.dumps(measured(asked.libraries[0], asked.saved)))
+    arguments = parser.parse_args(argv)
+    if arguments.saved is not None:
+        print(json.dumps(measured(arguments.libraries[0], arguments.saved)))
         return 0
-    if "anomalib" in asked.libraries and not ANOMALIB.exists():
+    if "anomalib" in arguments.libraries and not ANOMALIB.exists():
         print("no .venv-anomalib: `make anomalib` makes it, or leave anomalib out with --libraries", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as folder:
-        write_images(Path(folder), asked.images, asked.side)
-        taken: dict[str, list[Row]] = {library: [] for library in asked.libraries}
-        for _ in range(asked.repeats):
-            for library, rows in taken.items():
-                rows.append(_in_its_own_process(library, Path(folder), asked.threads))
+        write_images(Path(folder), arguments.images, arguments.side)
+        measurements: dict[str, list[Row]] = {library: [] for library in arguments.libraries}
+        for _ in range(arguments.repeats):
+            for library, rows in measurements.items():
+                rows.append(_in_its_own_process(library, Path(folder), arguments.threads))
                 print(f"{library}: {rows[-1]['seconds']:.1f} s, {rows[-1]['peak_mb']:,.0f} MB at the peak", flush=True)
-    for library, rows in taken.items():
+    for library, rows in measurements.items():
         medians = {name: median_of(rows, name) for name in rows[0] if name != "versions"}
-        row = {"library": library, "n_images": asked.images, "side": asked.side, "repeats": asked.repeats} | medians
-        add_row(asked.out, row | origin(asked.threads, rows[0]["versions"]), key=KEY)
+        row = {
+            "library": library,
+            "n_images": arguments.images,
+            "side": arguments.side,
+            "repeats": arguments.repeats,
+        } | medians
+        add_row(arguments.out, row | origin(arguments.threads, rows[0]["versions"]), key=KEY)
     return 0
 
 

@@ -78,7 +78,7 @@ def test_it_has_certificate_data_results_and_robustness_with_their_figures():
         "| recall | 0.700 |  |  |",
         "| hole | 2 of 2 | 15.8% to 100.0% |",
         "| white balance | 20% | 80% |",
-        "| as they are | 0% | 70% |",
+        "| unchanged | 0% | 70% |",
     ):
         assert line in card.splitlines()
     assert "`" + "f" * 64 + "`" in card
@@ -89,17 +89,17 @@ def test_it_has_certificate_data_results_and_robustness_with_their_figures():
 @pytest.mark.parametrize(
     ("changes", "limit"),
     [
-        ({}, "- Of the defect type stain, 1 of 3 were found."),
-        ({"evaluate": {"n_good": 12}}, "- Only 12 good test images"),
-        ({"evaluate": {"image_auroc_lift": -0.01}}, "- It does not rank images better than the distance to the mean"),
-        ({"robustness": {"worst_recall": 0.4}}, "- Of defects 40% are found under white balance of severity 3."),
-        ({"robustness": {"worst_false_alarm_rate": 0.9}}, "- Of good parts 90% are rejected under white balance"),
-        ({"bundle": {"localises": False}}, "- The detector does not say where a part differs."),
+        ({}, "- Only 1 of 3 defects of the type stain were found."),
+        ({"evaluate": {"n_good": 12}}, "- There are only 12 good test images"),
+        ({"evaluate": {"image_auroc_lift": -0.01}}, "- The gauge does not rank images better than the distance to the mean"),
+        ({"robustness": {"worst_recall": 0.4}}, "- Only 40% of defects are found under white balance of severity 3."),
+        ({"robustness": {"worst_false_alarm_rate": 0.9}}, "- 90% of good parts are rejected under white balance"),
+        ({"bundle": {"localises": False}}, "- The detector does not show where a part differs."),
         (
             {"bundle": {"threshold": RECORD.to_dict() | {"method": "cross", "folds": 5, "certified": False}}},
             "- No false-alarm rate is guaranteed",
         ),
-        ({"bundle": {"threshold": RECORD.to_dict() | {"more_groups_needed": 7}}}, "takes 7 more good parts"),
+        ({"bundle": {"threshold": RECORD.to_dict() | {"more_groups_needed": 7}}}, "7 more calibrate parts are needed"),
     ],
 )
 def test_a_limit_stands_there_where_the_measurements_have_it_and_only_there(changes, limit):
@@ -125,6 +125,6 @@ def test_a_gauge_in_eight_bits_says_that_its_results_are_those_in_floats():
     other = RECORD.to_dict() | {"threshold": 44.5}  # its own; of the scores in floats it would miss another stain
     parity = BUNDLE["parity"] | {"int8_flips": 3}
     card = text(bundle={"threshold": other, "parity": parity})
-    assert "3 test images have another verdict." in card
+    assert "the verdicts of 3 test images differ." in card
     assert "| stain | 1 of 3 |" in card
     assert "eight bits" not in text()

@@ -115,7 +115,7 @@ def test_metrics_count_what_goes_where():
 def test_a_network_that_sends_one_image_elsewhere_is_no_router():
     expected = np.array([[1.0, 9.0], [3.99999, 9.0]])
     assert require_same(expected, expected * (1 + 1e-7), np.array([4.0, 4.0]), tolerance=1e-4) < 1e-6
-    with pytest.raises(ParityError, match="1 of 2 images go elsewhere"):
+    with pytest.raises(ParityError, match="1 of 2 images are assigned to another category"):
         require_same(expected, expected + 2e-5, np.array([4.0, 4.0]), tolerance=1e-4)
     with pytest.raises(ParityError, match="tolerance"):
         require_same(expected, expected + 0.01, np.array([40.0, 40.0]), tolerance=1e-4)

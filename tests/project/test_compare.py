@@ -180,7 +180,7 @@ def test_a_breach_says_what_moved_and_what_was_allowed(tmp_path):
     rules = tolerances(tmp_path, "evaluate: {recall: {fall: 5%}, image_auroc: {fall: 0.01}}")
     changes = changes_in({"metrics/evaluate/brick.json": {"recall": pair(0.8, 0.7), "image_auroc": pair(0.9, None)}})
     assert [breach.sentence for breach in judge(changes, rules).breaches] == [
-        "brick: evaluate.image_auroc is gone, it was 0.9",
+        "brick: evaluate.image_auroc no longer exists; it was 0.9",
         "brick: evaluate.recall went from 0.8 to 0.7; it may fall by 0.05 of itself",
     ]
 

@@ -119,7 +119,7 @@ class ThresholdRecord:
 
     @property
     def sentence(self) -> str:
-        """The certificate in words; for `cross` and `tail` what there is in its place."""
+        """The certificate in words; for `cross` the estimate and for `tail` the model."""
         if self.method == "tail":
             assert self.tail is not None
             return (

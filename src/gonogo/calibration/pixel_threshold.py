@@ -40,7 +40,7 @@ class GoodPixels:
         if not np.isfinite(values).all():
             raise DataError("regions: a calibrate map holds values that are not finite; no pixel threshold can be set")
         self._kept.append(values)
-        if sum(map(len, self._kept)) > 2 * self._n_allowed:  # seldom enough that a value is looked at a few times only
+        if sum(map(len, self._kept)) > 2 * self._n_allowed:  # so seldom that each value is sorted a few times only
             self._kept = [self._largest()]
         mean = values.mean(dtype=np.float64) if len(values) else 0.0
         total, gap = self._n_seen + len(values), float(mean) - self._mean

@@ -39,7 +39,7 @@ class ProbabilityRecord:
 
         Raises:
             TypeError: a key is missing, unknown or of another kind.
-            ValueError: the curve has no two points, does not grow, or leaves (0, 1).
+            ValueError: the curve has fewer than two points, decreases, or has a value outside (0, 1).
         """
         scores = tuple(float(score) for score in content["scores"])
         probabilities = tuple(float(value) for value in content["probabilities"])

@@ -117,7 +117,7 @@ def certify(
 ) -> ThresholdRecord:
     """Place a threshold just above the lowest good score that still certifies `false_alarm_rate`.
 
-    A group (all shots of one part) counts once, by its largest score: the certificate then speaks of parts, and
+    A group (all shots of one part) counts once, by its largest score: the certificate then holds for parts, and
     of single images all the more. The threshold lies in a gap between scores, never on one, so that rounding
     in another runtime cannot flip a verdict: at least `margin` above the score below it (relative to that score, or
     to the median magnitude if that is larger) and half the gap's width at most. A narrower gap is passed over for the

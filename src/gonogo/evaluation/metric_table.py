@@ -1,8 +1,8 @@
 """The metrics that the stages write: what each is called, its unit, and which direction is better.
 
-Whoever lists, compares, averages or draws metrics asks this table. It imports the standard library alone. A name that
-is neither in the table nor derived from one that is belongs to a detector, which reports facts of its own, such as the
-patches in its memory bank; such a fact has no direction.
+All code that lists, compares, averages or draws metrics takes its names from this table. It imports the standard
+library alone. A metric that is neither in the table nor derived from one in it is a fact that a detector reports about
+itself, such as the number of patches in its memory bank; it has no direction.
 """
 
 import re

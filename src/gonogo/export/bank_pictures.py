@@ -17,7 +17,7 @@ from gonogo.model.inspector import Inspector
 from gonogo.model.saved import Model
 
 SIDES = (128, 96, 64, 48, 32, 16)  # pixels of a picture; whole blocks of JPEG, so that none colours its neighbour
-MOSAIC_PIXELS = 4_200_000  # the largest side is taken with which all pictures have no more
+MOSAIC_PIXELS = 4_200_000  # at most; the largest of the sides is chosen with which all pictures fit
 QUALITY = 80  # of the JPEG
 CELLS_SHOWN = 6  # along a picture, its own in the middle; more where the image has too few pixels for that
 
@@ -120,7 +120,7 @@ def bank_files(model: Model, dataset: Dataset) -> dict[str, bytes]:
 
 @torch.inference_mode()
 def views_of(inspector: Inspector, rotations: int) -> Views:
-    """The views of a fit with so many `rotations`; the detector must be one that `HasMemoryBank`."""
+    """The views of a fit with `rotations` views of each image; the detector must be one that `HasMemoryBank`."""
     detector = inspector.detector
     assert isinstance(detector, HasMemoryBank)
     nearest = detector.score_with_nearest(torch.zeros(1, 3, detector.image_size, detector.image_size))[2]  # (1, gh, gw)

@@ -21,7 +21,7 @@ from gonogo.detectors.isolation_forest import IsolationForest
 from gonogo.model.inspector import Inspector
 from gonogo.model.tiling import Tiles
 
-INT8_FILE = "gauge_int8.onnx"  # beside the float candidate, where `ExportParams.int8` asks for it
+INT8_FILE = "gauge_int8.onnx"  # beside the float file, where `ExportParams.int8` is True
 PIXELS, SCORE, MAP, NEAREST = "pixels", "score", "anomaly_map", "nearest"
 
 Shape = tuple[int | str, ...]  # a name stands for a dimension of any size
@@ -215,7 +215,7 @@ def _detector_graph(detector: Detector, opset: int) -> onnx.ModelProto:
 
 
 def _with_network(proto: onnx.ModelProto, detector: Detector, opset: int) -> onnx.ModelProto:
-    """`proto` with anomalib's network in place of the node that stands for it; any other detector's as it is.
+    """`proto` with anomalib's network in place of its placeholder node; the graph of any other detector unchanged.
 
     The network is put into a Scan over the images, since networks of anomalib are written for one image or trace for
     the batch that they see.

@@ -90,9 +90,9 @@ def quantisable(graph: GraphProto) -> Iterator[str]:
     for node in graph.node:
         if node.op_type == "Conv":
             n_convolutions += 1
-            taken = n_convolutions > FLOATS
+            chosen = n_convolutions > FLOATS
         else:
-            taken = node.op_type in KEPT and set(node.input) - constants <= in_bytes
-        if taken:
+            chosen = node.op_type in KEPT and set(node.input) - constants <= in_bytes
+        if chosen:
             in_bytes.update(node.output)
             yield node.name

@@ -1,4 +1,4 @@
-"""Images that somebody wants to accept as good, looked at before anything is written: all of them may be, or none."""
+"""Images to be accepted as good, checked before anything is written: either all of them are accepted, or none is."""
 
 import hashlib
 import shutil
@@ -21,11 +21,12 @@ class Candidate:
     """An image file that can be read.
 
     Attributes:
-        name: of the copy that an acceptance makes, below the raw folder.
+        file: the image file.
+        name: path of the copy that an acceptance makes, below the raw folder.
         sha256: of the file's bytes.
         content: of its pixels, as in `content_of`.
         size: (width, height) in pixels.
-        group_id: of the part that it shows; None: it stands alone.
+        group_id: of the part that it shows; None: no other image shows the part.
     """
 
     file: Path
@@ -48,8 +49,8 @@ def candidates_in(
     """Each file as a candidate for `role` in `category`.
 
     Args:
-        group: the part that all of them show; None: `group_pattern` reads it from each name, below `raw` or the file's
-            own, as prepare does; where there is no pattern either, each shows another part.
+        group: the part that all of them show; None: `group_pattern` reads it from each path below `raw`, or from the
+            file's name, as prepare does; where there is no pattern either, each image shows another part.
 
     Raises:
         DataError: files that cannot be read, have no group id or show the same pixels; all are in the message.
@@ -82,7 +83,7 @@ def candidates_in(
 def refuse_known(
     candidates: Sequence[Candidate], role: AcceptedRole, dataset: Dataset, waiting: Mapping[str, str]
 ) -> None:
-    """Do nothing, or refuse what the category has already, in whatever role, and what cannot be one of its images.
+    """Do nothing, or refuse images that the category already has, in any role, and those that cannot belong to it.
 
     Args:
         waiting: as in `accepted_contents`; the dataset lacks what was accepted since prepare ran.

@@ -61,7 +61,7 @@ class Breach:
         """The change, and what the rule allows."""
         name = f"{self.category}: {self.stage}.{self.metric}"
         if self.new is None:
-            return f"{name} is gone, it was {readable(self.old)}"
+            return f"{name} no longer exists; it was {readable(self.old)}"
         return f"{name} went from {readable(self.old)} to {readable(self.new)}; it {self.rule}"
 
 

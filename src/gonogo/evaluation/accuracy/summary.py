@@ -13,8 +13,8 @@ def headline(evaluate: Mapping[str, Any], record: ThresholdRecord) -> dict[str, 
 
     Args:
         evaluate: metrics of the evaluate stage.
-        record: threshold of the bundle. Its certified bound stands in the headline, which for a gauge in eight bits is
-            not the one of the evaluate stage; a bound that is a mere estimate does not.
+        record: threshold record of the bundle, which has the certified bound; for a gauge in eight bits it differs from
+            the bound of the evaluate stage. A bound that is only an estimate is left out.
     """
     values = {name: evaluate.get(name) for name in HEADLINES}
     values["certified_false_alarm_rate"] = record.certified_false_alarm_rate if record.method == "holdout" else None

@@ -1,8 +1,8 @@
-"""What light, lens and handling do to an image, in five severities: mild enough at 1 to be an ordinary day on a line.
+"""Simulated disturbances by light, lens and handling, in five severities, of which 1 is an ordinary day on a line.
 
 Lengths are shares of the image's shorter side, so that a severity means the same at any resolution. Where a change has
-two directions (brighter or darker, left or right) `rng` picks one. What a shift, a turn or a smaller scale brings into
-the image is its reflection at the border.
+two directions (brighter or darker, left or right) `rng` picks one. Pixels that a shift, a rotation or a smaller scale
+brings into the image are its reflection at the border.
 
 Source of the kinds: Hendrycks and Dietterich 2019, "Benchmarking Neural Network Robustness to Common Corruptions and
 Perturbations" (ICLR), with those of an inspection line (glare, white balance, shift, turn, scale) for its weather. The
@@ -19,18 +19,18 @@ from scipy import ndimage
 
 SEVERITIES = range(1, 6)
 
-Change = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
+PixelChange = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Corruption:
-    """One kind of change.
+    """One kind of disturbance.
 
     change: of pixels (h, w, 3) uint8, by an amount, with a generator; gives pixels of the same shape and type.
     amounts: one for each severity, ascending in effect.
     """
 
-    change: Change
+    change: PixelChange
     amounts: tuple[float, float, float, float, float]
 
     def __call__(self, pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
@@ -46,7 +46,7 @@ def _bytes(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(np.rint(np.clip(pixels, 0, 255)), dtype=np.uint8)
 
 
-def _enhanced(kind: type[ImageEnhance.Brightness | ImageEnhance.Contrast]) -> Change:
+def _enhanced(kind: type[ImageEnhance.Brightness | ImageEnhance.Contrast]) -> PixelChange:
     def change(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
         return np.array(kind(Image.fromarray(pixels)).enhance(1 + _sign(rng) * amount))
 

@@ -1,10 +1,11 @@
-"""The roofline of a verdict: what its graph must compute and move, over what the machine reaches at its plainest.
+"""The roofline of a verdict: the least time that its graph needs, from the peak rates measured on the machine.
 
 Counted are the multiply-adds of convolutions and matrix products, two operations each, and the bytes of the graph's
-constants, read once, of the pixels and of score and map. Not counted are element by element work, reductions, resizes
-and what lies between nodes: a runtime may fuse the former and keep the latter in its caches, so that no one has to pay
-for them. Nor is a node whose shapes nobody knows before it runs. What is left out lowers the roofline and none of it
-raises it; only what computes something else, as Winograd's convolutions or int8 do, is faster than the roofline.
+constants, read once, of the pixels and of score and map. Not counted are elementwise operations, reductions, resizes
+and intermediate values: a runtime may fuse the former and keep the latter in its caches, so that they cost nothing.
+Nodes whose shapes are not known before the graph runs are not counted either. Everything that is not counted makes the
+roofline lower, never higher; only an implementation that computes something else, such as Winograd's convolutions or
+int8, can be faster than the roofline.
 """
 
 from collections.abc import Iterator
@@ -15,20 +16,20 @@ from pathlib import Path
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto, inliner, shape_inference
 
-Shapes = dict[str, tuple[int, ...]]  # of values by name; of those that are known
+Shapes = dict[str, tuple[int, ...]]  # known shapes, by the name of the value
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one verdict takes: floating-point operations and bytes."""
+    """The floating-point operations and the bytes of one verdict."""
 
     operations: int
     bytes: int
 
     def milliseconds(self, matmul_gflops: float, copy_gb_per_s: float) -> float:
-        """Time of the operations at the rate of a plain product, then of the bytes at that of a plain copy."""
+        """The time of the operations at the rate of a plain product, plus that of the bytes at the rate of a copy."""
         return 1e3 * (self.operations / (matmul_gflops * 1e9) + self.bytes / (copy_gb_per_s * 1e9))
 
 
@@ -40,8 +41,8 @@ def count_work(onnx_path: Path, height: int, width: int) -> Work:
         dimension.dim_value = size
     del proto.graph.value_info[:]  # the exporter's, with names in place of sizes
     graph = shape_inference.infer_shapes(proto, data_prop=True).graph
-    seen_and_told = height * width * 3 + 4 * (1 + height * width)
-    return Work(_operations(graph, {}), _constant_bytes(graph) + seen_and_told)
+    input_and_output = height * width * 3 + 4 * (1 + height * width)
+    return Work(_operations(graph, {}), _constant_bytes(graph) + input_and_output)
 
 
 def _operations(graph: GraphProto, outer: Shapes) -> int:
@@ -74,7 +75,7 @@ def _known_shapes(graph: GraphProto) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def _constant_bytes(graph: GraphProto) -> int:
-    """Of the constants of a graph and of the graphs inside it, each counted once, however often they run."""
+    """Bytes of the constants of a graph and of the graphs inside it; each counts once, however often it is used."""
     inside = [a for node in graph.node for a in node.attribute]
     tensors = [*graph.initializer, *(a.t for a in inside if a.HasField("t"))]
     return sum(_tensor_bytes(tensor) for tensor in tensors) + sum(

@@ -1,6 +1,6 @@
-"""The process that is timed: scorer and nothing else, from its start to a verdict. It needs what the scorer needs.
+"""The process that is timed: the scorer alone, from process start to verdict. It imports only what a line needs.
 
-`python -m gonogo.evaluation.speed.timing` reads a request from standard input, scores, and prints what it measured as
+`python -m gonogo.evaluation.speed.timing` reads a request from standard input, scores, and prints its measurements as
 JSON.
 """
 
@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 SIDE = 1024  # of the matrices of a plain product
-LEAST_COPY = 2**20  # bytes; a smaller copy would time the clock
-PAUSE = 0.02  # seconds in which onnxruntime's threads fall asleep before numpy's begin
+LEAST_COPY = 2**20  # bytes; a smaller copy would be too short to time
+PAUSE = 0.02  # seconds, after which onnxruntime's threads no longer spin
 ROUNDS = 15
-BLOCK = 20  # images that one runtime scores before the other does
+BLOCK = 20  # images that one runtime scores before the other scores the same ones
 SWEEP_IMAGES = 32  # per setting
 BATCH_SIZES = (1, 8, 32)
 
@@ -91,9 +91,9 @@ def _parts(scorer: Any, path: Path) -> tuple[float, float, float, float]:
 def openvino_figures(
     bundle: Path, scorer: Any, paths: Sequence[Path], *, n_runs: int, threads: int
 ) -> dict[str, float | int | str]:
-    """File to score in OpenVINO and in onnxruntime, `BLOCK` images of one and then of the other, and what differs.
+    """Time from file to score in OpenVINO and in onnxruntime, in turn by `BLOCK` images, and how their scores differ.
 
-    OpenVINO computes in 32 bits, as it does not by itself on a CPU that is faster in 16.
+    OpenVINO is set to 32 bits, since it would choose 16 bits on a CPU that is faster with them.
     """
     import numpy as np
     import openvino
