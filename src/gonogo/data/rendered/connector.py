@@ -77,7 +77,7 @@ def render(view: View, rng: np.random.Generator, damage: Damage | None = None) -
 
     _shadow(canvas, view, outline if flash is None else np.minimum(outline, flash))
     if flash is not None and damage:
-        sheet = inside(flash, view.pixel) * inside(-outline, view.pixel) * (0.3 + 0.5 * damage.strength)
+        sheet = inside(flash, view.pixel) * inside(-outline, view.pixel) * (0.45 + 0.45 * damage.strength)
         lay(canvas, sheet, 2.2 + fine * 0.5 + soft(np.abs(flash), 0.02) * 4.0, PLASTIC)
 
     # The housing's top falls away at its edges: the outer one, the cavity's and the screw holes'.
@@ -117,7 +117,7 @@ def render(view: View, rng: np.random.Generator, damage: Damage | None = None) -
 
     if damage and kind == "stain":
         spot = blob(view, damage.rng, _anywhere(damage.rng), between(damage.rng, 0.09, 0.17))
-        film = smoothstep(spot * 2.0) * top * (0.12 + 0.5 * damage.strength) * (0.85 + 0.15 * coarse)
+        film = smoothstep(spot * 2.0) * top * (0.2 + 0.5 * damage.strength) * (0.85 + 0.15 * coarse)
         lay(canvas, film, 0.20 + 0.1 * glow, GREASE, power(mirror, 5) * 0.2)
     return canvas
 
@@ -134,10 +134,10 @@ def _pins(rng: np.random.Generator, damage: Damage | None) -> Pins:
     if damage and damage.kind in ("bent_pin", "missing_pin"):
         row, column = int(damage.rng.integers(0, ROWS)), int(damage.rng.integers(0, COLUMNS))
         if damage.kind == "missing_pin":
-            tall[row, column] = 0.55 * (1.0 - damage.strength)
+            tall[row, column] = 0.4 * (1.0 - damage.strength)
         else:
             sideways, along = between(damage.rng, -0.6, 0.6), float(damage.rng.integers(0, 2)) * 2 - 1
-            reach = 0.012 + 0.04 * damage.strength
+            reach = 0.02 + 0.05 * damage.strength
             tip_x[row, column] += along * reach
             tip_y[row, column] += sideways * reach
     return Pins(tip_x, tip_y, tall, turned)
@@ -211,7 +211,7 @@ def _flash(view: View, damage: Damage, outline: np.ndarray) -> np.ndarray:
     start, length = between(damage.rng, -0.55, 0.25), between(damage.rng, 0.16, 0.32)
     t = (view.x - start) / length
     jags = damage.rng.random(9, dtype=np.float32)
-    bulge = np.maximum(t * (1.0 - t), 0.0) * 4.0 * (0.45 + 0.55 * lookup(jags, t)) * (0.035 + 0.06 * damage.strength)
+    bulge = np.maximum(t * (1.0 - t), 0.0) * 4.0 * (0.45 + 0.55 * lookup(jags, t)) * (0.04 + 0.07 * damage.strength)
     on_side = view.y > 0 if damage.rng.random() < 0.5 else view.y < 0
     return np.where(on_side & (bulge > 0), outline - bulge, np.float32(1.0))
 

@@ -44,7 +44,7 @@ def render(view: View, rng: np.random.Generator, damage: Damage | None = None) -
     dulled: np.ndarray | float = 0.0  # where it was rubbed
     if damage and kind == "missing_print":
         rubbed = smoothstep(_over_print(view, damage, 0.10 + 0.05 * damage.strength) * 4.0)
-        ink = ink * (1.0 - rubbed * (0.25 + 0.75 * damage.strength))
+        ink = ink * (1.0 - rubbed * (0.35 + 0.65 * damage.strength))
         dulled = rubbed * 0.07
     if damage and kind == "smear":
         ink = _smeared(view, damage, ink)
@@ -96,7 +96,7 @@ def render(view: View, rng: np.random.Generator, damage: Damage | None = None) -
             between(damage.rng, 0.09, 0.17),
         )
         rim = smoothstep(spot * 6.0) * (1.0 - smoothstep((spot - 0.12) * 3.0) * 0.45)
-        film = rim * cover * (0.08 + 0.62 * damage.strength)
+        film = rim * cover * (0.2 + 0.7 * damage.strength)
         for channel, tint in zip(canvas, COFFEE, strict=True):
             channel *= 1.0 - film * (1.0 - tint)
     return canvas
@@ -107,7 +107,7 @@ def _panel(view: View, rng: np.random.Generator) -> np.ndarray:
     peel, fine = grain(view.size, rng, 3), grain(view.size, rng, 0)
     slope_x = np.roll(peel, 1, 1) - peel
     slope_y = np.roll(peel, 1, 0) - peel
-    shade = 0.9 + (slope_x + slope_y) * 0.28 + fine * 0.02 + clouds(view.size, rng, 2) * 0.05
+    shade = 0.9 + (slope_x + slope_y) * 0.17 + fine * 0.02 + clouds(view.size, rng, 2) * 0.05
     return np.asarray(shade * np.array(PANEL, dtype=np.float32)[:, None, None])
 
 
@@ -145,7 +145,7 @@ def _smeared(view: View, damage: Damage, ink: np.ndarray) -> np.ndarray:
     trail = ink * 0.0
     for step in range(1, 6):
         trail = trail + ink_at(view.x - reach * step / 3, view.y - reach * step / 12, view.size) * (0.34 - 0.04 * step)
-    film = 0.03 + np.minimum(trail, 1.0) * (0.2 + 0.6 * damage.strength)
+    film = 0.05 + np.minimum(trail, 1.0) * (0.35 + 0.6 * damage.strength)
     return np.asarray(ink + (np.maximum(ink * (1.0 - 0.35 * damage.strength), film) - ink) * spot)
 
 
@@ -154,7 +154,7 @@ def _raised(view: View, damage: Damage, slope_x: np.ndarray, slope_y: np.ndarray
     middle = between(damage.rng, -0.6, 0.6), between(damage.rng, -0.4, 0.4)
     wide = between(damage.rng, 0.09, 0.16)
     dx, dy = (view.x - middle[0]) / wide, (view.y - middle[1]) / wide
-    dome = np.maximum(1.0 - (dx * dx + dy * dy), 0.0) * (0.25 + 0.6 * damage.strength)
+    dome = np.maximum(1.0 - (dx * dx + dy * dy), 0.0) * (0.35 + 0.85 * damage.strength)
     return slope_x - dx * dome, slope_y - dy * dome
 
 
