@@ -1,8 +1,9 @@
 """Processes in tests: one that dies by `kill -9` at a step of its own, and waiting until something holds.
 
-A step is a call or a return of a Python or C function in the main thread, counted from the first call of a function
-that the test names. What dies at a step dies there on a fast machine and on a slow one; a test that slept for a while
-before it killed would find its victim elsewhere each time, or finished.
+A step is a call or a return of a Python or C function in the main thread, counted from where a function that the test
+names has first returned: what that has done, such as a file that it wrote, is there when the process dies. What dies at
+a step dies there on a fast machine and on a slow one; a test that slept for a while before it killed would find its
+victim elsewhere each time, or finished.
 """
 
 import signal
@@ -18,15 +19,15 @@ T = TypeVar("T")
 
 needs_kill = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has neither SIGKILL nor SIGTERM")
 
-# Stands before the program. argv[1] is the qualified name of the function whose first call starts the count, argv[2]
-# the step at which the process dies; both are gone from argv then.
+# Stands before the program. argv[1] is the qualified name of the function whose first return starts the count,
+# argv[2] the step at which the process dies; both are gone from argv then.
 BEFORE = """
 import os, signal, sys
 first, last = sys.argv.pop(1), int(sys.argv.pop(1))
 taken = 0
 def count(frame, event, argument):
     global taken
-    if taken or (event == "call" and frame.f_code.co_qualname == first):
+    if taken or (event == "return" and frame.f_code.co_qualname == first):
         taken += 1
         if taken == last:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -41,12 +42,12 @@ def command_killed(program: str, *words: str, first: str, at: int) -> list[str]:
 
 
 def steps_of(action: Callable[[], T], *, first: str) -> tuple[T, int]:
-    """What `action` returns, run in this process, and how many steps it took from the first call of `first` on."""
+    """What `action` returns, run in this process, and how many steps it took after `first` had first returned."""
     taken = 0
 
     def count(frame: FrameType, event: str, _: Any) -> None:
         nonlocal taken
-        if taken or (event == "call" and frame.f_code.co_qualname == first):
+        if taken or (event == "return" and frame.f_code.co_qualname == first):
             taken += 1
 
     sys.setprofile(count)

@@ -261,13 +261,13 @@ def test_a_fit_stage_killed_at_a_random_moment_leaves_no_model_and_ends_as_if_it
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     ended = subprocess.run(killed, cwd=folder, env=environment, capture_output=True, text=True)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
-    assert (folder / "checkpoints/digit_0/manifest.json").is_file()
-    assert not (folder / "models").exists()
+    assert (folder / "models/checkpoints/digit_0/manifest.json").is_file()
+    assert not (folder / "models/fitted").exists()
     shutil.rmtree(folder / "plots", ignore_errors=True)  # as DVC does with outs before a stage runs
     run_stages(folder, ["fit"])
     for checkout in (folder, undisturbed):
-        assert not (checkout / "checkpoints" / "digit_0").exists()
-    files = ["models/digit_0/manifest.json", "models/digit_0/detector.safetensors"]
+        assert not (checkout / "models/checkpoints/digit_0").exists()
+    files = ["models/fitted/digit_0/manifest.json", "models/fitted/digit_0/detector.safetensors"]
     files += [path.relative_to(folder).as_posix() for path in (folder / "plots").rglob("*.tsv")]
     assert len(files) == 4
     for name in files:

@@ -249,12 +249,12 @@ def test_a_process_killed_at_random_moments_ends_with_the_numbers_of_one_that_wa
     environment = os.environ | {
         "PYTHONPATH": f"{tests.parent / 'src'}{os.pathsep}{tests}{os.pathsep}{tests / 'detectors'}"
     }
-    uninterrupted, n_steps = steps_of(lambda: toy(tmp_path / "uninterrupted", LONG)[0], first="Training.run")
+    uninterrupted, n_steps = steps_of(lambda: toy(tmp_path / "uninterrupted", LONG)[0], first="Checkpoints.save")
     manifest = tmp_path / "killed" / "manifest.json"
     rng, reached = random.Random(7), [0]
     for _ in range(3):
         at = rng.randint(n_steps // 8, n_steps // 4)
-        killed = command_killed(VICTIM, str(tmp_path / "killed"), first="Training.run", at=at)
+        killed = command_killed(VICTIM, str(tmp_path / "killed"), first="Checkpoints.save", at=at)
         assert subprocess.run(killed, env=environment).returncode == -signal.SIGKILL
         reached.append(epochs_in(manifest))
     assert 0 < reached[1] < reached[2] < reached[3] < LONG.epochs
