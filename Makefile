@@ -52,6 +52,7 @@ lint: $(BIN)/.installed  ## check style, types and what is unsafe
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports
 	bandit --quiet --configfile pyproject.toml --recursive src stages tools
 	shellcheck .ci/run
 

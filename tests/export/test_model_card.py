@@ -91,7 +91,10 @@ def test_it_has_certificate_data_results_and_robustness_with_their_figures():
     [
         ({}, "- Only 1 of 3 defects of the type stain were found."),
         ({"evaluate": {"n_good": 12}}, "- There are only 12 good test images"),
-        ({"evaluate": {"image_auroc_lift": -0.01}}, "- The gauge does not rank images better than the distance to the mean"),
+        (
+            {"evaluate": {"image_auroc_lift": -0.01}},
+            "- The gauge does not rank images better than the distance to the mean",
+        ),
         ({"robustness": {"worst_recall": 0.4}}, "- Only 40% of defects are found under white balance of severity 3."),
         ({"robustness": {"worst_false_alarm_rate": 0.9}}, "- 90% of good parts are rejected under white balance"),
         ({"bundle": {"localises": False}}, "- The detector does not show where a part differs."),

@@ -31,7 +31,7 @@ def entry(task: str, name: str, state: str, value: float, auroc: float, log: Pat
     """One experiment as `dvc exp show --json` of DVC 3.67 lists it, cut to what is read."""
     data = {
         "params": {"params.yaml": {"data": {"seed": 17, "fit": {"coreset_ratio": value}}}},
-        "metrics": {"metrics/summary.json": {"data": {"image_auroc.mean": auroc}}},
+        "metrics": {"metrics/mean.json": {"data": {"image_auroc": auroc}}},
     }
     error = {"msg": "Experiment run failed", "type": ""} if state == "failed" else None
     local = {"task_id": task * 40, "log": str(log) if log else None}
@@ -60,7 +60,7 @@ TASKS = ["1" * 7, "2" * 7, "3" * 7]
 
 def test_only_a_finished_experiment_keeps_metrics_and_a_failed_one_gives_its_reason(shown):
     failed, queued, done = read_experiments(shown, TASKS)
-    assert (done.name, done.state, done.metrics, done.reason) == ("grid-10", DONE, {"image_auroc.mean": 0.9}, "")
+    assert (done.name, done.state, done.metrics, done.reason) == ("grid-10", DONE, {"image_auroc": 0.9}, "")
     assert (failed.name, failed.state, failed.metrics) == ("grid-2", FAILED, {})
     assert failed.reason == LOG.splitlines()[1]
     assert (queued.name, queued.state, queued.metrics) == ("grid-3", "queued", {})
@@ -69,7 +69,7 @@ def test_only_a_finished_experiment_keeps_metrics_and_a_failed_one_gives_its_rea
 def test_the_table_shows_a_failure_and_never_a_number_of_the_baseline(shown):
     text = render(read_experiments(shown, TASKS), "not finished within 5 min")
     lines = text.splitlines()
-    assert lines[0].split()[:4] == ["experiment", "state", "fit.coreset_ratio", "image_auroc.mean"]
+    assert lines[0].split()[:4] == ["experiment", "state", "fit.coreset_ratio", "image_auroc"]
     assert lines[1].split() == ["grid-2", "FAILED", "-1", *"-----"]
     assert lines[3].split()[:4] == ["grid-10", "done", "0.5", "0.9"]
     assert str(BASELINE_AUROC)[:5] not in text
@@ -117,7 +117,7 @@ x = float(pathlib.Path("params.yaml").read_text().split("x:")[1])
 if x < 0:
     sys.exit(f"train: ConfigError: x is {x}, expected 0 or more")
 pathlib.Path("metrics").mkdir(exist_ok=True)
-pathlib.Path("metrics/summary.json").write_text(json.dumps({"image_auroc.mean": x}))
+pathlib.Path("metrics/mean.json").write_text(json.dumps({"image_auroc": x}))
 """
 
 
@@ -129,7 +129,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "cmd": "python -B train.py",
         "deps": ["train.py"],
         "params": ["x"],
-        "metrics": [{"metrics/summary.json": {"cache": False}}],
+        "metrics": [{"metrics/mean.json": {"cache": False}}],
     }
     (folder / "dvc.yaml").write_text(json.dumps({"stages": {"train": stage}}))
     (folder / "train.py").write_text(TRAIN)
@@ -141,7 +141,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([*dvc, "init", "--quiet"], cwd=folder, check=True)
     subprocess.run([*dvc, "config", "core.analytics", "false"], cwd=folder, check=True)
     (folder / "metrics").mkdir()
-    (folder / "metrics" / "summary.json").write_text('{"image_auroc.mean": 0.5}')
+    (folder / "metrics" / "mean.json").write_text('{"image_auroc": 0.5}')
     subprocess.run(["git", "add", "."], cwd=folder, check=True)
     subprocess.run(["git", "commit", "--quiet", "--message", "one"], cwd=folder, check=True)
     return folder
