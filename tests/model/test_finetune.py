@@ -280,7 +280,7 @@ def test_a_detector_without_a_backbone_is_refused_with_those_that_have_one(name,
     [
         (
             {"method": "low_rank", "ranks": 4},
-            r"fit\.finetune: unknown key 'ranks' = 4; allowed: method, n_layers, rank",
+            r"fit\.finetune: unknown key 'ranks' = 4; did you mean rank\? allowed: method",
         ),
         ({"rank": 4}, "'method' is missing"),
         ({"method": "all"}, "method is 'all'"),

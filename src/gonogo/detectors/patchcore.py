@@ -5,7 +5,7 @@ Deviations: features are concatenated as they are, without the authors' adaptive
 coreset is the exact greedy one, and is chosen among the features that the bank keeps: in full dimension, or with a
 `reduction` in the reduced one, where the authors project for the choice alone and keep the bank in full; neighbours
 are exact. The bank is centred by its mean, which changes no distance and costs fewer digits in single precision.
-With `n_neighbors` above 1 the mean distance to so many neighbours is candidates, as by `anomaly_scorer_num_nn` of the
+With `n_neighbors` above 1 the mean distance to so many neighbours is taken, as by `anomaly_scorer_num_nn` of the
 authors' code (amazon-science/patchcore-inspection), for score and map alike.
 
 With a DINO backbone's patch tokens, `neighbourhood: 1` and `top_share: 0.01` it takes tokens and scores images as
