@@ -141,8 +141,8 @@ def labelled_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy_pipeline(
         folder,
         (r"validate_share: 0.0", "validate_share: 0.5"),
-        (r"probability: null", "probability: platt"),
-        (r"defect_rate: null", "defect_rate: 0.02"),
+        (r"probability: +#", "probability: platt  #"),
+        (r"defect_rate: +#", "defect_rate: 0.02  #"),
     )
     run_stages(folder, ("prepare", "fit", "evaluate", "export", "parity"))
     return folder

@@ -6,7 +6,6 @@ fitted anew (scipy.stats.goodness_of_fit); the interval is a parametric bootstra
 """
 
 import numpy as np
-from scipy import stats
 
 from gonogo.calibration.certificate import Tail
 from gonogo.errors import ConfigError, DataError
@@ -32,6 +31,8 @@ def fit_tail(
         ConfigError: `false_alarm_rate` is not below `share`, where the model does not apply and `holdout` does.
         DataError: fewer than 200 scores or 20 exceedances, or a tail of equal scores.
     """
+    from scipy import stats  # here, since it takes a second to import
+
     n = len(ordered)
     k = int(share * n)
     if n < LEAST_SCORES or k < LEAST_EXCEEDANCES:
@@ -70,10 +71,14 @@ def fit_tail(
 
 
 def _fitted(exceedances: np.ndarray) -> tuple[float, float]:
+    from scipy import stats
+
     shape, _, scale = stats.genpareto.fit(exceedances, floc=0.0)
     return float(shape), float(scale)
 
 
 def _exceeded(share: float, shape: float, scale: float) -> float:
     """The value that a share `share` of the exceedances exceed."""
+    from scipy import stats
+
     return float(stats.genpareto.isf(min(share, 1.0), shape, scale=scale))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import numpy as np
 from pydantic import Field
-from scipy import stats
+from scipy import special  # and not scipy.stats, which takes a second to import
 
 from gonogo.calibration.certificate import Method, ThresholdRecord
 from gonogo.calibration.probability import ProbabilityMethod
@@ -81,12 +81,12 @@ def certified_rate(n: int, rank: int, confidence: float) -> float:
 
     Source: Wilks 1941; the rate at which P(Bin(n, rate) <= rank - 1) = 1 - confidence (Clopper-Pearson).
     """
-    return float(stats.beta.ppf(confidence, rank, n - rank + 1))
+    return float(special.betaincinv(rank, n - rank + 1, confidence))
 
 
 def certified_rank(n: int, false_alarm_rate: float, confidence: float) -> int:
     """Largest rank that certifies `false_alarm_rate` with `n` good scores; 0 when not even the maximum does."""
-    tails = stats.binom.cdf(np.arange(n), n, false_alarm_rate)  # tails[r - 1] = P(Bin <= r - 1), grows with r
+    tails = special.bdtr(np.arange(n), n, false_alarm_rate)  # tails[r - 1] = P(Bin <= r - 1), grows with r
     return int(np.searchsorted(tails, 1.0 - confidence, side="right"))
 
 
@@ -95,7 +95,7 @@ def lowest_rank(n: int, false_alarm_rate: float, confidence: float) -> int:
 
     At most n: with few scores, not even the lowest one may be so low.
     """
-    tails = stats.binom.sf(np.arange(n), n, false_alarm_rate)  # tails[r - 1] = P(Bin >= r), falls with r
+    tails = special.bdtrc(np.arange(n), n, false_alarm_rate)  # tails[r - 1] = P(Bin >= r), falls with r
     return min(n, int(np.searchsorted(-tails, confidence - 1.0)) + 1)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from PIL import Image
 from pydantic import Field
-from scipy import stats
 
 from gonogo.detectors.contract import HasMemoryBank
 from gonogo.errors import ConfigError, ParityError
@@ -108,7 +107,7 @@ class Parity:
             "n_beyond_tolerance": int(self.beyond.sum()),
             "score_max_diff_e6": float(largest[0]),
             "map_max_diff_e6": float(largest[1]),
-            "rank_agreement": 0.0 if constant else float(stats.spearmanr(reference, onnx).statistic),
+            "rank_agreement": 0.0 if constant else rank_agreement(reference, onnx),
             "worst_image": self.comparisons[int(self.differences[:, 0].argmax())].image,
         }
 
@@ -137,6 +136,13 @@ class Parity:
                     f"{self.tolerance:.3g}; {failing.sum()} of {len(failing)} comparisons fail so; "
                     "no bundle was written"
                 )
+
+
+def rank_agreement(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Spearman's rank correlation of two lists of scores, in [-1, 1]."""
+    from scipy import stats  # here, since it takes a second to import
+
+    return float(stats.spearmanr(ours, theirs).statistic)
 
 
 def check_parity(model: Model, onnx_path: Path, dataset: Dataset, params: ParityParams) -> Parity:

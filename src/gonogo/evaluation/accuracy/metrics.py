@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from gonogo.errors import ConfigError, ShapeError, UndefinedMetricError
 
@@ -185,8 +185,11 @@ def binomial_interval(k: int, n: int, *, confidence: float) -> tuple[float, floa
     require_confidence(confidence)
     if not 0 <= k <= n or n == 0:
         raise UndefinedMetricError(f"a rate needs 0 <= k <= n and n > 0, got k = {k}, n = {n}")
-    interval = stats.binomtest(k, n).proportion_ci(confidence_level=confidence, method="exact")
-    return float(interval.low), float(interval.high)
+    low, high = (1 - confidence) / 2, (1 + confidence) / 2
+    return (
+        float(special.betaincinv(k, n - k + 1, low)) if k > 0 else 0.0,
+        float(special.betaincinv(k + 1, n - k, high)) if k < n else 1.0,
+    )
 
 
 def checked(scores: np.ndarray, labels: np.ndarray, *, both_classes: bool) -> tuple[np.ndarray, np.ndarray]:
