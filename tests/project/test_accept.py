@@ -481,7 +481,7 @@ def test_before_there_is_a_gauge_nothing_is_accepted_unseen(files, capsys):
 def test_the_part_is_read_from_the_name_where_params_say_how_and_asked_for_where_it_cannot(pipeline, files, capsys):
     pipeline.reproduce()
     text = Path("params.yaml").read_text()
-    Path("params.yaml").write_text(text.replace("group_pattern: null ", "group_pattern: 'part(.)' "))
+    Path("params.yaml").write_text(text.replace("group_pattern:    ", "group_pattern: 'part(.)' "))
     assert accept(*files[:2], no_run=True) == 0
     [event] = read_history(Path("data/accepted.jsonl"))
     assert [image.group_id for image in event.images] == ["0", "1"]

@@ -44,17 +44,22 @@ def run_stage(stage: str, categories: list[str], settings: Sequence[str], *, alo
 
     Args:
         categories: empty: all of the project.
-        settings: as `dvc exp run -S` takes them; with settings it is an experiment, without `dvc repro`.
+        settings: KEY=VALUE, as `experiment_option` takes them; with settings it is an experiment of DVC, without
+            `dvc repro`.
         alone_after: a stage that is brought up to date first; then `stage` alone runs, even if nothing has changed.
 
     Raises:
+        ConfigError: a setting names no parameter.
         PipelineError: DVC failed, or the stage wrote no metrics.
     """
     from gonogo.cli.stage_text import summary_text
-    from gonogo.params import Params
+    from gonogo.params import Params, read_yaml
     from gonogo.project.dvc import run_dvc
+    from gonogo.project.settings import experiment_option
     from gonogo.project.stage_metrics import measured
 
+    content = read_yaml(PARAMS)
+    settings = [experiment_option(setting, content) for setting in settings]
     only: list[str] = []
     if alone_after is not None:
         run_dvc("repro", *_targets(alone_after, categories))
