@@ -18,6 +18,7 @@ from gonogo.data import surfaces
 from gonogo.data.defects import DEFECTS, visible_defect
 from gonogo.data.digits import Digits
 from gonogo.data.prepare.split import split
+from gonogo.data.sample import Shares
 from gonogo.data.surfaces import PHOTOGRAPHS, Surfaces
 from gonogo.errors import ConfigError, MissingExtraError
 from gonogo.params import build
@@ -179,6 +180,16 @@ def test_calibrate_has_just_the_parts_that_certify_ten_percent():
     samples = by_name(Surfaces())
     assert len({sample.group_id for sample in good_ones(samples, "calibrate")}) == groups_needed(0.1, 0.95) == 29
     assert len(good_ones(samples, "test")) == 29
+
+
+def test_windows_of_64_pixels_suffice_to_certify_ten_percent_at_their_own_resolution():
+    dealt = Shares(seed=17, test=0.2, calibrate=0.57)
+    counts = Counter(
+        sample.roles for sample in Surfaces(window=64, fit_stride=8).samples("any", Path(), dealt) if not sample.label
+    )
+    assert counts[("calibrate",)] == groups_needed(0.1, 0.95) == 29
+    assert counts[("test",)] == 13
+    assert counts[("fit",)] > 100
 
 
 @pytest.mark.parametrize("photograph", PHOTOGRAPHS)

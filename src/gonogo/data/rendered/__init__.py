@@ -54,7 +54,7 @@ class Rendered:
     """
 
     part: str = "washer"
-    size: Annotated[int, Field(ge=64, le=1024, multiple_of=8)] = 256
+    size: Annotated[int, Field(ge=128, le=1024, multiple_of=8)] = 256
     n_good: Annotated[int, Field(ge=3)] = 480
     defects_per_type: Annotated[int, Field(ge=1)] = 10
     defect_types: Sequence[str] = ()

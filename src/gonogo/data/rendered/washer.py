@@ -86,7 +86,9 @@ def render(view: View, rng: np.random.Generator, damage: Damage | None = None) -
         wide = 0.06 + 0.05 * damage.strength
         dx, dy = (x - x0) / wide, (y - y0) / wide
         bowl = np.maximum(1.0 - (dx * dx + dy * dy), 0.0)
-        slope_x, slope_y = (slope + bowl * d * (1.4 * damage.strength) for slope, d in ((slope_x, dx), (slope_y, dy)))
+        slope_x, slope_y = (
+            slope + bowl * d * (0.3 + 1.1 * damage.strength) for slope, d in ((slope_x, dx), (slope_y, dy))
+        )
         face = face * (1.0 - smoothstep(bowl * 2.0) * 0.6 * damage.strength)
     scratched: np.ndarray | float = 0.0
     if damage and kind == "scratch":
