@@ -1,10 +1,9 @@
 """What a search varies, over which categories and by which criterion: a YAML file, checked before anything runs."""
 
 import copy
-import inspect
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -259,5 +258,6 @@ def _standing(space: Space, content: Section, name: str) -> Iterator[Any]:
     after = applied(space, content, {})
     for category in space.categories:
         section = Params(Path("params.yaml"), category, content=after).section(SEARCHED, shared=SHARED)
-        defaults = inspect.signature(DETECTOR_OPTIONS[section["detector"]]).parameters
-        yield section[name] if name in section else defaults[name].default if name in defaults else ABSENT
+        defaults = {option.name: option.default for option in fields(DETECTOR_OPTIONS[section["detector"]])}
+        value = section.get(name, defaults.get(name, ABSENT))
+        yield list(value) if isinstance(value, tuple) else value  # a list, as YAML has it

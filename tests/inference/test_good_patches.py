@@ -15,10 +15,10 @@ from PIL import Image
 
 from conftest import MEASURED, OPTIONS, TINY, fitted, modelled
 from gonogo.cli.main import main
-from gonogo.detectors import DETECTORS
 from gonogo.detectors.contract import FitContext, HasMemoryBank
 from gonogo.detectors.options import PatchCoreOptions
 from gonogo.detectors.patchcore import PatchCore
+from gonogo.detectors.softpatch import SoftPatch
 from gonogo.errors import DataError, IntegrityError, ParityError
 from gonogo.export.bank_pictures import Views, bank_files, views_of
 from gonogo.export.graph import export_onnx
@@ -49,7 +49,7 @@ def remembering(request, digits):
 
 def rows_of(detector, images):
     """(n, p, d) float64: what the bank's entries are compared with."""
-    if not isinstance(detector, (DETECTORS["patchcore"], DETECTORS["softpatch"])):
+    if not isinstance(detector, (PatchCore, SoftPatch)):
         return detector.rows(images)[:, None].double().numpy(), detector.rows_.double().numpy()
     rows = detector.patch_features(images).flatten(1, 2) - detector.mean_
     return rows.double().numpy(), detector.memory_bank_.double().numpy()
