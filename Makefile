@@ -27,7 +27,7 @@ run: $(BIN)/.installed  ## run the whole pipeline: fit, certify, evaluate, expor
 
 test: $(BIN)/.installed  ## run every test, on all cores; TESTS has pytest's options for fewer
 	@echo "== pytest"
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(TESTS)
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(TESTS)
 
 $(BIN)/.installed-cluster: $(BIN)/.installed
 	@echo "== adding Ray, and what tests buckets, to $(VENV) (0.6 GB)"

@@ -242,7 +242,7 @@ def bundled(model: Model, dataset: Dataset, folder: Path) -> Path:
     """The bundle in `folder` of a model that is proven on the dataset."""
     export_onnx(model.inspector, folder / "gauge.onnx", metadata=bundle_facts(model), opset=18)
     parity = check_parity(
-        model, folder / "gauge.onnx", dataset, ParityParams(1e-4, [1, 8], [[9, 9], [30, 20]], 0.01, 0.02)
+        model, folder / "gauge.onnx", dataset, ParityParams(1e-4, [1, 8], [[9, 9], [30, 20]], 64, 0.01, 0.02)
     )
     write_bundle(folder / "bundle", folder / "gauge.onnx", model, parity, dataset, MEASURED)
     return folder / "bundle"

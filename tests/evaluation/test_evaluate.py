@@ -20,7 +20,7 @@ from gonogo.model.fit_images import FitImages
 from gonogo.model.inspection import inspect_records
 
 LOOSE = dataclasses.replace(REGIONS, pixel_false_positive_rate=0.02)  # small maps have few pixels to let through
-PARAMS = EvaluateParams(n_resamples=100, interval_confidence=0.9, baseline_size=8)
+PARAMS = EvaluateParams(n_resamples=100, interval_confidence=0.9, baseline_size=8, synthetic_images=64)
 IMAGE_METRICS = ["image_auroc", "image_ap", "false_alarm_rate", "recall", "precision", "f1", "f1_oracle"]
 PIXEL_METRICS = ["pixel_auroc", "pixel_ap", "aupro_30", "aupro_05", "seg_f1", "pixel_false_positive_rate"]
 

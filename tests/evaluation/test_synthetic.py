@@ -13,7 +13,7 @@ from gonogo.evaluation.accuracy.evaluate import EvaluateParams, evaluate
 from gonogo.evaluation.accuracy.synthetic import damaged, synthetic_auroc
 from gonogo.model.inspection import inspect_records
 
-PARAMS = EvaluateParams(n_resamples=100, interval_confidence=0.9, baseline_size=8)
+PARAMS = EvaluateParams(n_resamples=100, interval_confidence=0.9, baseline_size=8, synthetic_images=64)
 
 
 def parts(change_test=lambda pixels: pixels, *, flat=False):
@@ -50,7 +50,7 @@ def model(manifest, tmp_path_factory):
 def test_it_is_the_auroc_of_the_calibrate_images_against_one_damaged_copy_of_each(manifest, model):
     records = manifest.with_role("calibrate")
     good = [float(model.inspector.inspect(manifest.pixels_of(record)[None])[0][0]) for record in records]
-    copies = [damaged(manifest.pixels_of(record), record, REGIONS, seed=17) for record in records]
+    copies = [damaged(manifest.pixels_of(record), record, REGIONS, seed=17, n_damaged=64) for record in records]
     bad = [float(model.inspector.inspect(copy[None])[0][0]) for copy in copies]
     found = evaluate(model, manifest, PARAMS, seed=17).metrics["synthetic_auroc"]
     assert found == pytest.approx(roc_auc_score([0] * len(good) + [1] * len(bad), good + bad), abs=1e-12)
@@ -70,7 +70,7 @@ def test_the_order_of_the_images_changes_nothing_and_another_seed_does(manifest,
 
     def found(records, seed):
         good = inspect_records(model.inspector, manifest, records)
-        return synthetic_auroc(model.inspector, manifest, good, REGIONS, seed=seed)
+        return synthetic_auroc(model.inspector, manifest, good, REGIONS, seed=seed, n_damaged=64)
 
     assert found(records, 17) == found(records[::-1], 17)
     assert len({found(records, seed) for seed in range(17, 22)}) > 1
@@ -94,7 +94,7 @@ def test_where_no_piece_can_be_seen_it_is_absent(tmp_path):
     assert "synthetic_auroc" not in evaluate(model, flat, PARAMS, seed=17).metrics
     good = inspect_records(model.inspector, flat, flat.with_role("calibrate"))
     with pytest.raises(UndefinedMetricError, match="no good image changes"):
-        synthetic_auroc(model.inspector, flat, good, REGIONS, seed=17)
+        synthetic_auroc(model.inspector, flat, good, REGIONS, seed=17, n_damaged=64)
 
 
 def test_where_the_calibrate_images_were_fitted_on_it_is_absent(manifest, model):

@@ -21,7 +21,7 @@ from gonogo.export.write_bundle import write_bundle
 from gonogo.inference.scorer import Scorer, open_session, run_session
 from gonogo.model.saved import bundle_facts
 
-ANY = ParityParams(1e-4, [1], [[9, 9], [30, 20]], int8_auroc_change=1.0, int8_flips=1.0)
+ANY = ParityParams(1e-4, [1], [[9, 9], [30, 20]], 64, int8_auroc_change=1.0, int8_flips=1.0)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,12 @@ from gonogo.inference.scorer import open_session, run_matched, run_session
 from gonogo.model.saved import bundle_facts
 
 PARAMS = ParityParams(
-    tolerance=1e-4, batch_sizes=[1, 8], other_sizes=[[37, 21], [90, 64]], int8_auroc_change=0.01, int8_flips=0.02
+    tolerance=1e-4,
+    batch_sizes=[1, 8],
+    other_sizes=[[37, 21], [90, 64]],
+    other_size_images=64,
+    int8_auroc_change=0.01,
+    int8_flips=0.02,
 )
 
 

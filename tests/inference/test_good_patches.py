@@ -38,7 +38,7 @@ from gonogo.model.inspector import Inspector
 from gonogo.model.saved import bundle_facts
 from gonogo.model.tiling import Tiles
 
-ONCE = ParityParams(1e-4, [1], [[9, 9], [30, 20]], 0.01, 0.02)
+ONCE = ParityParams(1e-4, [1], [[9, 9], [30, 20]], 64, 0.01, 0.02)
 
 
 @pytest.fixture(scope="module", params=["patchcore", "softpatch", "knn"])

@@ -215,7 +215,7 @@ def test_a_saved_model_tiles_as_before_and_its_file_agrees_at_every_size_and_bat
         np.testing.assert_array_equal(ours, theirs)
     onnx_path = tmp_path / "gauge.onnx"
     export_onnx(model.inspector, onnx_path, metadata=bundle_facts(model), opset=18)
-    parity = check_parity(model, onnx_path, some, ParityParams(1e-4, [1, 8], [[37, 21], [90, 64]], 0.01, 0.02))
+    parity = check_parity(model, onnx_path, some, ParityParams(1e-4, [1, 8], [[37, 21], [90, 64]], 64, 0.01, 0.02))
     assert {c.batch_size for c in parity.comparisons} == {1, 8}
     write_bundle(tmp_path / "bundle", onnx_path, model, parity, digits, MEASURED)
 

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from gonogo.detectors.contract import HasMemoryBank
 from gonogo.errors import ConfigError, ParityError
-from gonogo.images.dataset import Dataset, Record
+from gonogo.images.dataset import Dataset, Record, evenly_spaced
 from gonogo.inference.scorer import open_session, run_matched
 from gonogo.model.inspector import Inspector
 from gonogo.model.saved import Model
@@ -24,11 +24,20 @@ Size = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_leng
 
 @dataclass(frozen=True)
 class ParityParams:
-    """The `parity` section."""
+    """The `parity` section.
+
+    Attributes:
+        tolerance: largest difference of scores and of maps, relative to the largest score.
+        batch_sizes: with which every calibrate and test image is inspected at its own size.
+        other_sizes: [height, width] to which some of these images are resized and inspected once more.
+        other_size_images: how many of them, evenly spaced; all where there are fewer.
+        int8_auroc_change, int8_flips: how much a gauge in eight bits may lose; as in params.yaml.
+    """
 
     tolerance: Annotated[float, Field(gt=0)]
     batch_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
     other_sizes: Annotated[list[Size], Field(min_length=2)]
+    other_size_images: Annotated[int, Field(ge=1)]
     int8_auroc_change: Annotated[float, Field(ge=0, le=1)]
     int8_flips: Annotated[float, Field(ge=0, le=1)]
 
@@ -149,7 +158,7 @@ def check_parity(model: Model, onnx_path: Path, dataset: Dataset, params: Parity
     """Run the reference and the ONNX file over every calibrate and test image.
 
     The reference inspects one image at a time. onnxruntime inspects each image at its own size in batches of every
-    size, and at each of the other sizes in batches of the largest one.
+    size, and some of them at each of the other sizes in batches of the largest one.
 
     Raises:
         ConfigError: the tolerance is not below the threshold's margin, so that a difference within it could flip a
@@ -166,7 +175,8 @@ def check_parity(model: Model, onnx_path: Path, dataset: Dataset, params: Parity
     comparisons: list[ParityResult] = []
     largest = max(params.batch_sizes)
     for size in [None, *((height, width) for height, width in params.other_sizes)]:
-        for group, images in _batches(dataset, records, largest, size):
+        chosen = records if size is None else evenly_spaced(records, params.other_size_images)
+        for group, images in _batches(dataset, chosen, largest, size):
             expected = [inspect(image[None]) for image in images]
             expected_scores, expected_maps, *named = (np.concatenate(parts) for parts in zip(*expected, strict=True))
             for batch_size in params.batch_sizes if size is None else [largest]:

@@ -118,6 +118,12 @@ class Dataset:
         return read_mask(path)
 
 
+def evenly_spaced(records: Sequence[Record], n: int) -> list[Record]:
+    """At most `n` of the records, evenly spaced, the first and the last among them; all where there are fewer."""
+    places = np.linspace(0, len(records) - 1, min(n, len(records))).round().astype(int)
+    return [records[place] for place in places.tolist()]
+
+
 def located(name: str, folder: Path, raw: Path) -> Path:
     """The file that a dataset in `folder` calls `name`."""
     return raw / name.removeprefix(RAW) if name.startswith(RAW) else folder / name

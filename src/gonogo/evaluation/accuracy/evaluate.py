@@ -36,11 +36,14 @@ class EvaluateParams:
         n_resamples: of the bootstrap, over parts.
         interval_confidence: of all intervals.
         baseline_size: side of the mean good image, in pixels.
+        synthetic_images: so many calibrate images, evenly spaced, are damaged for `synthetic_auroc`; all where there
+            are fewer.
     """
 
     n_resamples: Annotated[int, Field(ge=100)]
     interval_confidence: Annotated[float, Field(gt=0, lt=1)]
     baseline_size: Annotated[int, Field(ge=4)]
+    synthetic_images: Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,12 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
     if record.method != "cross":  # then the good images were fitted on
         with suppress(UndefinedMetricError):
             metrics["synthetic_auroc"] = synthetic_auroc(
-                model.inspector, dataset, calibrate, model.rule.params, seed=seed
+                model.inspector,
+                dataset,
+                calibrate,
+                model.rule.params,
+                seed=seed,
+                n_damaged=params.synthetic_images,
             )
     if model.rule.threshold is not None:
         metrics["pixel_threshold"] = model.rule.threshold.threshold

@@ -12,7 +12,7 @@ from gonogo.compute.cluster import map_on
 from gonogo.detectors.training.cut_paste import paste_patch, paste_scar
 from gonogo.errors import UndefinedMetricError
 from gonogo.evaluation.accuracy.metrics import auroc
-from gonogo.images.dataset import Dataset, Record
+from gonogo.images.dataset import Dataset, Record, evenly_spaced
 from gonogo.model.inspection import TOGETHER, Inspection
 from gonogo.model.inspector import Inspector
 
@@ -21,9 +21,9 @@ SMALLEST_SIDE = 4  # pixels; a smaller image has no room for a piece and another
 
 
 def synthetic_auroc(
-    inspector: Inspector, dataset: Dataset, good: Inspection, regions: RegionParams, *, seed: int
+    inspector: Inspector, dataset: Dataset, good: Inspection, regions: RegionParams, *, seed: int, n_damaged: int
 ) -> float:
-    """Image AUROC of good images that no fit saw against one damaged copy of each.
+    """Image AUROC of good images that no fit saw against damaged copies of some of them, one of each.
 
     It needs neither a defect nor a test image, so that a search may optimise it. It need not agree with the AUROC on
     real defects, since a displaced piece of the same part is not a real defect.
@@ -33,6 +33,7 @@ def synthetic_auroc(
         dataset: it has the images.
         good: records of the good images, and the gauge's scores of them.
         regions: the ROI and border, outside of which the gauge inspects nothing.
+        n_damaged: how many of the good images are damaged, evenly spaced; all where there are fewer.
         seed: of the damage. The damage of an image depends on the seed and on the image's content alone.
 
     Raises:
@@ -40,8 +41,9 @@ def synthetic_auroc(
 
     Source: damage as in `gonogo.detectors.training.cut_paste`, a patch or a scar, in a square of the shorter side.
     """
-    score = partial(_score_damaged, inspector, dataset, good.records, regions, seed)
-    scored = map_on(dataset.cluster, score, range(len(good.records)), together=TOGETHER)
+    chosen = evenly_spaced(good.records, n_damaged)
+    score = partial(_score_damaged, inspector, dataset, chosen, regions, seed)
+    scored = map_on(dataset.cluster, score, range(len(chosen)), together=TOGETHER)
     bad = np.concatenate([image["score"] for image in scored])
     if not len(bad):
         raise UndefinedMetricError("no good image changes where the gauge looks when a piece of it is moved")

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from gonogo.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupted
-from gonogo.images.dataset import Dataset, Record
+from gonogo.images.dataset import Dataset, Record, evenly_spaced
 
 HEADLINE_SEVERITY = 3
 CELL_COLUMNS = ("corruption", "severity", "false_alarm_rate", "recall")
@@ -74,8 +74,7 @@ def chosen_images(dataset: Dataset, n: int) -> list[Record]:
     chosen: list[Record] = []
     for label in (0, 1):
         of_label = [record for record in dataset.with_role("test") if record.label == label]
-        places = np.linspace(0, len(of_label) - 1, min(n, len(of_label))).round().astype(int)
-        chosen += [of_label[place] for place in places]
+        chosen += evenly_spaced(of_label, n)
     return chosen
 
 
