@@ -33,7 +33,8 @@ class Surfaces:
     Attributes:
         photograph: brick, grass or gravel.
         window: side of a window and of a cell, in pixels.
-        fit_stride: pixels between neighbouring fit windows; below `window` they overlap one another.
+        fit_stride: pixels between neighbouring fit windows; below `window` they overlap one another. Where it divides
+            `window`, each fit cell is among them; elsewhere few windows keep clear of the other roles.
         defects_per_type: test windows that get each type of defect; they also stay in test as good ones.
         defect_types: any of scratch, stain, hole, cut_paste, blur.
         strength_min: strength of the faintest defect; a sample's strength is uniform up to `strength_max`.
