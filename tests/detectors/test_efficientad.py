@@ -395,7 +395,7 @@ def test_a_saved_detector_needs_its_teachers_file_no_more(tmp_path, textures):
     restored = EfficientAD(EfficientADOptions(**(TINY | options))).restore(detector.state_dict())
     assert torch.equal(restored.teacher.net[0].weight, theirs.net[0].weight)
     assert torch.equal(restored(textures[0])[1], detector(textures[0])[1])
-    assert restored.facts()["teacher"] == "file"
+    assert restored.fit_facts()["teacher"] == "file"
 
 
 # What is refused

@@ -46,7 +46,7 @@ def test_the_foreground_is_the_part_grown_by_one_cell_wherever_it_lies(good):
     weights = foreground.weights(features_of(disc(5), moved, seed=1))
     np.testing.assert_array_equal(weights[0], dilated(disc(5)))
     np.testing.assert_array_equal(weights[1], dilated(moved))
-    assert foreground.facts()["foreground"] == "pca"
+    assert foreground.fit_facts()["foreground"] == "pca"
 
 
 def test_images_in_one_batch_or_in_many_teach_the_same(good):
@@ -102,7 +102,7 @@ def test_the_masking_test_leaves_the_mask_off_where_no_part_stands_out(parts):
     features = features_of(*parts)
     foreground = learn_foreground([features])
     assert foreground.weights(features).min() == 1
-    assert foreground.facts()["foreground"] == "off, since the masking test failed"
+    assert foreground.fit_facts()["foreground"] == "off, since the masking test failed"
 
 
 def test_the_threshold_is_otsus_by_brute_force():
@@ -194,4 +194,4 @@ def test_patch_tokens_of_dino_and_their_mask_score_the_same_in_both_runtimes_and
     )
     for ours, theirs in zip(Inspector(again).inspect(pixels), expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert again.facts() == detector.fit_facts()
+    assert again.fit_facts() == detector.fit_facts()

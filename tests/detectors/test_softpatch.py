@@ -100,7 +100,8 @@ def test_a_defect_in_one_fit_image_is_still_found_where_patchcore_learned_it():
     spoilt[3, 40:52, 8:20] = [200, 30, 30]
     scores = {}
     for kind in (PatchCore, SoftPatch):
-        detector = kind(image_size=128, coreset_ratio=0.2)
+        options = SoftPatchOptions if kind is SoftPatch else PatchCoreOptions
+        detector = kind(options(image_size=128, coreset_ratio=0.2))
         inspector = Inspector(detector)
         detector.fit([inspector.resized(torch.from_numpy(spoilt[:12]))], seed=0)
         shown = np.concatenate([texture[12:], spoilt[3:4]])

@@ -70,7 +70,7 @@ def test_planted_noise_in_the_features_of_unseen_good_images_is_found_where_it_w
         adapted = detector.heads.adaptor(features)
         masks = torch.zeros(len(pixels), *adapted.shape[-2:])
         masks[:, 2:5, 3:7] = 1
-        noise = detector.noise_std * torch.randn(adapted.shape, generator=generator)
+        noise = detector.options.noise_std * torch.randn(adapted.shape, generator=generator)
         clean, _ = detector.heads.logits(adapted)
         score, grid = detector.heads.logits(adapted + noise * masks[:, None])
     assert auroc(np.r_[clean.numpy(), score.numpy()], np.repeat([False, True], len(good))) > 0.9

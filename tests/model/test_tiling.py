@@ -52,7 +52,9 @@ def test_tiles_cover_the_canvas_overlap_enough_and_begin_on_the_backbones_grid(l
     assert (np.diff(starts) <= 64 - overlap).all()
     assert length <= starts[-1] + 64 < length + stride
     assert len(starts) == 1 or length > starts[-2] + 64
-    seen = tiles.of(torch.arange(length).view(1, 1, -1, 1).expand(1, 1, length, 64), len(tiles) - 1)[0, 0, :, 0].numpy()
+    seen = tiles.tile(torch.arange(length).view(1, 1, -1, 1).expand(1, 1, length, 64), len(tiles) - 1)[
+        0, 0, :, 0
+    ].numpy()
     mirrored = np.pad(np.arange(length), (0, stride), mode="reflect")
     np.testing.assert_array_equal(seen, mirrored[starts[-1] : starts[-1] + 64])
 
@@ -61,7 +63,7 @@ def test_tiles_are_counted_row_by_row():
     tiles = Tiles(Tiling(20, 24, 0), image_size=8, stride=1, smoothing=0.0)
     canvas = torch.arange(20 * 24).view(1, 1, 20, 24)
     assert len(tiles) == 9
-    assert [int(tiles.of(canvas, number)[0, 0, 0, 0]) for number in (0, 1, 3)] == [0, 8, 6 * 24]
+    assert [int(tiles.tile(canvas, number)[0, 0, 0, 0]) for number in (0, 1, 3)] == [0, 8, 6 * 24]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,7 @@ def test_a_fit_sees_every_tile_of_every_image_and_reads_each_file_once(digits):
     canvas = inspector.resized(torch.from_numpy(digits.pixels_of(records[1]))[None])
     assert canvas.shape == (1, 3, 20, 24)
     for number in range(12):
-        np.testing.assert_array_equal(seen[12 + number], inspector.tiles.of(canvas, number))
+        np.testing.assert_array_equal(seen[12 + number], inspector.tiles.tile(canvas, number))
 
 
 # One map of many
@@ -168,7 +170,7 @@ def test_the_map_of_tiles_is_that_of_the_whole_image_within_the_stated_bound(ove
     inspector = Inspector(detector, tiling=Tiling(side, side, overlap))
     with torch.inference_mode():
         canvas = inspector.resized(torch.from_numpy(good[None]))
-        detector.fit([inspector.tiles.of(canvas, number) for number in range(4)], seed=0)
+        detector.fit([inspector.tiles.tile(canvas, number) for number in range(4)], seed=0)
         _, grid = detector(inspector.resized(torch.from_numpy(test[None])))  # convolutions take any size
     whole = resize(grid[:, None], side, side)[0, 0].numpy()
     whole = gaussian_filter(whole.astype(float), 4.0, mode="nearest", radius=16)
@@ -255,7 +257,7 @@ def test_a_defect_of_12_pixels_is_found_in_an_image_of_4096_x_3000(tmp_path):
     inspector = Inspector(detector, tiling=Tiling(3000, 4096, 64))
     with torch.inference_mode():
         canvas = inspector.resized(torch.from_numpy(plate(0)[None]))
-        detector.fit([inspector.tiles.of(canvas, number) for number in range(0, len(inspector.tiles), 3)], seed=0)
+        detector.fit([inspector.tiles.tile(canvas, number) for number in range(0, len(inspector.tiles), 3)], seed=0)
     export_onnx(inspector, tmp_path / "gauge.onnx", metadata={}, opset=18)
     session = open_session(tmp_path / "gauge.onnx")
     image = plate(1)
