@@ -172,6 +172,8 @@ def test_evaluation_reports_its_error_on_test_and_the_criterion_that_knows_no_te
     assert 0 <= metrics["probability_brier"] < 0.05
     assert 0.9 < metrics["validation_auroc"] <= 1
     assert all(map(is_known, metrics))
-    record = json.loads((labelled_project / "models/digit_0/manifest.json").read_text(encoding="utf-8"))["threshold"]
+    record = json.loads((labelled_project / "models/fitted/digit_0/manifest.json").read_text(encoding="utf-8"))[
+        "threshold"
+    ]
     plain = json.loads((ROOT / "metrics/evaluate/digit_0.json").read_text(encoding="utf-8"))
     assert ThresholdRecord.from_dict(record).threshold == pytest.approx(plain["threshold"], rel=1e-5)

@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 from gonogo.calibration.threshold import groups_needed
-from gonogo.data import SOURCES
+from gonogo.data import source_class
 from gonogo.data.defects import FAINTEST, PLAIN, PLAIN_PIXELS
 from gonogo.data.prepare.split import split
 from gonogo.data.rendered import PARTS, Rendered, defective, photograph
@@ -168,7 +168,7 @@ def test_an_angle_is_the_one_that_arctan2_gives():
 )
 def test_a_wrong_choice_in_params_yaml_names_the_right_ones(wrong, message):
     with pytest.raises(ConfigError, match=message):
-        build(SOURCES["rendered"], wrong, where="params.yaml: prepare")
+        build(source_class("rendered"), wrong, where="params.yaml: prepare")
 
 
 def test_a_defect_that_no_attempt_shows_is_an_error_that_says_what_to_raise(monkeypatch):

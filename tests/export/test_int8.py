@@ -183,7 +183,7 @@ def test_the_bundle_judges_in_eight_bits_by_its_own_threshold_and_says_so_inside
     assert scorer.rule == int8.rule
     assert scorer.manifest["parity"]["int8_flips"] == int(int8.flips.sum())
     card = (tmp_path / "bundle" / "model_card.md").read_text(encoding="utf-8")
-    assert f"{int8.flips.sum()} test images have another verdict" in card
+    assert f"the verdicts of {int8.flips.sum()} test images differ" in card
     props = onnxruntime.InferenceSession(tmp_path / "bundle" / "gauge.onnx").get_modelmeta().custom_metadata_map
     assert json.loads(props["gonogo.threshold"]) == int8.threshold.to_dict()
     assert json.loads(props["gonogo.regions"]) == int8.rule.to_dict()

@@ -183,7 +183,7 @@ def test_accepted_images_join_exactly_their_role_and_move_no_other_image(role, t
     found = prepared(tmp_path / "prepared", tmp_path / "raw", made)
     found.require_no_error()
     joined = [record for record in found.dataset.records if record.accepted]
-    assert [record for record in found.dataset.records if not record.accepted] == list(untouched.manifest.records)
+    assert [record for record in found.dataset.records if not record.accepted] == list(untouched.dataset.records)
     assert [record.path for record in joined] == sorted(image.path for image in made.images)
     assert {(record.role, record.label, record.defect_type) for record in joined} == {(role, 0, "good")}
     assert len({record.group_id for record in joined}) == 4
@@ -201,16 +201,16 @@ def test_without_an_acceptance_that_stands_the_manifest_is_the_same_to_the_byte(
     rolled_back = replace(acceptance(tmp_path / "raw", files), rolled_back=TAKEN_BACK)
     found = prepared(tmp_path / "prepared", tmp_path / "raw", rolled_back)
     text = (tmp_path / "prepared" / "manifest.jsonl").read_text()
-    assert text == (untouched.manifest.folder / "manifest.jsonl").read_text()
+    assert text == (untouched.dataset.folder / "manifest.jsonl").read_text()
     assert "accepted" not in text
     assert count_metrics(found) == count_metrics(untouched)
 
 
 def test_the_same_pixels_in_another_role_are_an_error_that_names_both_whatever_the_files_format(tmp_path, untouched):
-    twins = [next(r for r in untouched.manifest.with_role(role) if r.label == 0) for role in ("test", "fit")]
+    twins = [next(r for r in untouched.dataset.with_role(role) if r.label == 0) for role in ("test", "fit")]
     for number, twin in enumerate(twins):
         path = tmp_path / f"twin{number}.bmp"
-        Image.fromarray(untouched.manifest.pixels_of(twin)).save(path)
+        Image.fromarray(untouched.dataset.pixels_of(twin)).save(path)
         found = prepared(tmp_path / str(number), tmp_path / "raw", acceptance(tmp_path / "raw", [path]))
         with pytest.raises(DataError) as error:
             found.require_no_error()
@@ -234,14 +234,14 @@ def test_an_accepted_file_that_is_gone_or_another_one_is_an_error_however_many_r
 
 
 def test_shots_of_one_part_are_one_group_and_may_not_lie_in_two_roles(tmp_path, files, untouched):
-    groups = {role: untouched.manifest.with_role(role)[0].group_id for role in ("fit", "calibrate", "test")}
+    groups = {role: untouched.dataset.with_role(role)[0].group_id for role in ("fit", "calibrate", "test")}
     for role in ("fit", "calibrate"):
         alike = acceptance(tmp_path / "raw", files[:2], role=role, group=groups[role])
         found = prepared(tmp_path / role, tmp_path / "raw", alike)
         found.require_no_error()
         assert count_metrics(found)[f"n_{role}"] == count_metrics(untouched)[f"n_{role}"] + 2
         assert count_metrics(found)["n_calibrate_groups"] == count_metrics(untouched)["n_calibrate_groups"]
-        assert [r for r in found.dataset.records if not r.accepted] == list(untouched.manifest.records)
+        assert [r for r in found.dataset.records if not r.accepted] == list(untouched.dataset.records)
     torn = prepared(tmp_path / "b", tmp_path / "raw", acceptance(tmp_path / "raw", files[2:], group=groups["test"]))
     with pytest.raises(DataError, match="2 images accepted into another role than others of the same part") as error:
         torn.require_no_error()
@@ -269,7 +269,7 @@ def test_no_source_takes_a_copy_for_its_own_and_no_pattern_of_the_section_touche
     assert {record.role for record in found.dataset.records if record.accepted} == {"calibrate"}
     assert len(found.dataset.records) == 33
     left = prepared(tmp_path / "c", raw, replace(made, rolled_back=TAKEN_BACK), samples=found_by_source, **options)
-    assert not [record for record in left.manifest.records if "accepted" in record.path]
+    assert not [record for record in left.dataset.records if "accepted" in record.path]
 
 
 def test_an_accepted_image_that_the_data_call_defective_is_an_error(tmp_path, files):
@@ -383,7 +383,7 @@ def test_rejected_parts_that_are_accepted_raise_the_threshold_and_a_roll_back_re
     assert new["recall"] <= old["recall"]
     assert (old["n_accepted_rejected"], new["n_accepted_rejected"], new["n_accepted"]) == (2, 0, 2)
     assert "the bound on false alarms holds, on the safe side, and recall may fall" in report["remarks"][0]
-    targets = [f"{s}@{CATEGORY}" for s in ("prepare", "fit", "evaluate", "export", "parity", "robustness", "bench")]
+    targets = [f"{s}@{CATEGORY}" for s in ("prepare", "fit", "evaluate", "export", "parity", "robustness", "bench", "report")]
     gather = ("repro", "--single-item", "router", "summary")
     assert pipeline.calls == [("repro", *targets), ("repro", *targets), gather]
     assert state(files[0].parent) == before
@@ -561,7 +561,7 @@ def test_wrong_usage_is_status_2_and_says_what_goes_together(words, message, cap
 @pytest.mark.usefixtures("pipeline")
 def test_what_it_needs_and_does_not_find_is_said_by_name(files, tmp_path, monkeypatch, capsys):
     assert main(["accept", str(files[0]), "--category", "bricks", "--role", "fit", "--by", "Ada"]) == 3
-    assert "category 'bricks' is not one of brick, grass" in capsys.readouterr().err
+    assert "category 'bricks' is not one of washer, connector, brick" in capsys.readouterr().err
     assert main(["accept", "--roll-back", "x", "--by", "Ada"]) == 3
     assert "has no acceptance 'x'" in capsys.readouterr().err
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -24,7 +24,7 @@ def params(tmp_path):
 
 
 @pytest.mark.parametrize("name", recipe_names(RECIPES))
-@pytest.mark.parametrize("category", [None, "brick", "digit_0"])
+@pytest.mark.parametrize("category", [None, "washer", "digit_0"])
 def test_a_recipe_changes_params_yaml_as_it_says_and_dvc_changes_it_alike(name, category, params, tmp_path):
     made = changes(params, read_recipe(RECIPES, name), category)
     by_dvc = Path(shutil.copy(params, tmp_path / "dvc.yaml"))
@@ -33,16 +33,16 @@ def test_a_recipe_changes_params_yaml_as_it_says_and_dvc_changes_it_alike(name, 
     assert read_yaml(by_dvc) == read_yaml(params)
     assert changes(params, read_recipe(RECIPES, name), category) == []
     recipe = read_recipe(RECIPES, name)
-    for known in [category] if category else ["brick"]:
+    for known in [category] if category else ["washer"]:
         for section, values in recipe.sections.items():
             assert values.items() <= Params(params, known).section(section).items()
 
 
 def test_a_recipe_for_one_category_leaves_the_others_as_they_were(params):
-    before = {name: Params(params, name).section("fit") for name in ("grass", "digit_0")}
-    write_changes(params, changes(params, read_recipe(RECIPES, "digits-pca"), "brick"))
+    before = {name: Params(params, name).section("fit") for name in ("connector", "digit_0")}
+    write_changes(params, changes(params, read_recipe(RECIPES, "digits-pca"), "washer"))
     assert {name: Params(params, name).section("fit") for name in before} == before
-    assert type(Params(params, "brick").variant("fit", DETECTOR_OPTIONS, FitParams).made).__name__ == "PCAOptions"
+    assert type(Params(params, "washer").variant("fit", DETECTOR_OPTIONS, FitParams).made).__name__ == "PCAOptions"
 
 
 def test_what_stays_keeps_its_comments(params):
@@ -99,18 +99,18 @@ def test_a_file_that_a_user_adds_is_a_recipe(project, capsys):
     capsys.readouterr()
     assert main(["recipes", "apply", "mine"]) == 0
     assert capsys.readouterr().out == "params.yaml has these values already\n"
-    assert main(["recipes", "apply", "mine", "--category", "bricks"]) == 3
-    assert "'bricks' is not one of brick" in capsys.readouterr().err
+    assert main(["recipes", "apply", "mine", "--category", "washers"]) == 3
+    assert "'washers' is not one of washer" in capsys.readouterr().err
 
 
 def test_a_program_reads_what_a_recipe_changes_and_whether_it_is_written(project, capsys):
-    assert main(["recipes", "apply", "mine", "--category", "brick", "--json"]) == 0
+    assert main(["recipes", "apply", "mine", "--category", "washer", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["changes"] == [{"path": "overrides.brick.fit.image_size", "new": 64}]
+    assert report["changes"] == [{"path": "overrides.washer.fit.image_size", "new": 64}]
     assert report["written"] is False
-    assert main(["recipes", "apply", "mine", "--category", "brick", "--write", "--json"]) == 0
+    assert main(["recipes", "apply", "mine", "--category", "washer", "--write", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["written"] is True
-    assert Params(project, "brick").section("fit")["image_size"] == 64
+    assert Params(project, "washer").section("fit")["image_size"] == 64
 
 
 def test_a_recipe_that_is_run_is_an_experiment_of_dvc_and_writes_nothing_itself(project, monkeypatch):

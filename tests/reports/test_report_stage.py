@@ -15,7 +15,7 @@ from gonogo.model.left_out import LeftOutScores, save_left_out
 from import_closure import ROOT, import_closure
 
 CATEGORY = "digit_0"
-VARS = ("prepared", "cards", "bundles", "left_out", "plots", "reports")
+VARS = ("prepared", "cards", "bundles", "left_out", "plots", "reports", "metrics")
 # Runs the stage as DVC does, and prints which of some packages were imported by then.
 RUN = """
 import json, runpy, sys

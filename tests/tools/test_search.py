@@ -4,17 +4,18 @@ import json
 import math
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 import search
 import search_study
 from gonogo.errors import ConfigError, MissingExtraError
-from gonogo.params import read_yaml
 from gonogo.project.recipes import Change
 from import_closure import ROOT
 from search_plot import study_svg
@@ -36,7 +37,13 @@ params:
   fit.n_neighbors: {low: 1, high: 4}
 fixed: {fit.left_out: 0}
 """
-CONTENT = read_yaml(ROOT / "params.yaml")
+# As in the repository, but for brick's own options, so that it takes those of the section.
+TEXT = re.sub(
+    r"(  brick:\n    prepare:\n(?:      .*\n)+)    fit:\n(?:      .*\n)+",
+    r"\1",
+    (ROOT / "params.yaml").read_text(encoding="utf-8"),
+)
+CONTENT = YAML(typ="safe", pure=True).load(TEXT)
 CODE = {"src": "0" * 40}
 
 
@@ -331,7 +338,7 @@ def project(tmp_path_factory):
     }
     (folder / "dvc.yaml").write_text(json.dumps({"stages": {"evaluate": stage}}))
     (folder / "evaluate.py").write_text(TRAIN)
-    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (folder / "params.yaml").write_text(TEXT)
     (folder / "metrics" / "bench").mkdir(parents=True)
     (folder / "metrics" / "bench" / "brick.json").write_text("{}")
     dvc = [sys.executable, "-m", "dvc"]

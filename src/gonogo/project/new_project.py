@@ -135,7 +135,7 @@ def _params(text: str, raw: str, found: Sequence[Category]) -> str:
     text = re.sub(r"^categories:\n(?:- .*\n)+", lambda _: f"categories:\n{names}", text, flags=re.M)
     text = re.sub(r"^raw: \S+", lambda _: f"raw: {json.dumps(raw, ensure_ascii=False)}", text, flags=re.M)
     text = re.sub(r"(?<=^  source: ).*?(?= *#)", lambda was: found[0].source.ljust(len(was[0])), text, flags=re.M)
-    text = re.sub(r"^  window: .*\n", "", text, flags=re.M)
+    text = re.sub(r"^  part: .*\n", "", text, flags=re.M)
     overrides = []
     for one in found:
         own = {} if one.source == found[0].source else {"source": one.source}
