@@ -21,6 +21,7 @@ PLAN = {
     }
 }
 CONTENT = read_yaml(ROOT / "params.yaml")
+del CONTENT["overrides"]["brick"]["fit"]  # so that brick takes the options of the section
 MACHINE = {"cpu": "abacus", "cores": 2, "memory_mb": 25000, "threads": 2}
 ABOUT = {"machine": MACHINE, "versions": {"torch": "2"}, "commit": "0123456789ab"}
 

@@ -162,7 +162,7 @@ def test_dvc_knows_every_stage_of_it_and_needs_no_file_of_the_library(project):
     for name, stage in read_yaml(project / "dvc.yaml")["stages"].items():
         own = [place for place in stage["deps"] if "$" not in place and not place.startswith("data/")]
         assert own == (["constraints.txt", "stages"] if name == "code" else [])
-        assert all((project / place).is_file() for place in own)
+        assert all((project / place).exists() for place in own)
     assert list(read_yaml(project / "dvc.yaml")["artifacts"]) == ["gauge-nut", "gauge-bolt"]
 
 

@@ -71,7 +71,7 @@ class Project:
             params,
             category,
             tuple(f"{name}@{category}" for name, stage in stages.items() if "matrix" in stage),
-            tuple(name for name, stage in stages.items() if "matrix" not in stage),
+            tuple(name for name, stage in stages.items() if "matrix" not in stage and name != "code"),
         )
 
     @property
