@@ -615,7 +615,8 @@ def one_stage(pipeline):
     """dvc.yaml up to the bundle, with all that follows prepare as one stage, which imports torch once."""
     stages = pipeline["stages"]
     rest = [stages.pop(name) for name in ("fit", "evaluate", "export", "parity")]
-    outs = [out for stage in rest for key in ("outs", "plots") for out in stage.get(key, [])]
+    plots = [next(iter(plot)) for stage in rest for plot in stage.get("plots", [])]
+    outs = [*(out for stage in rest for out in stage.get("outs", [])), *plots]
     made = {out if isinstance(out, str) else next(iter(out)) for out in outs}
     deps = dict.fromkeys(dep for stage in rest for dep in stage["deps"] if dep not in made)
     plain = sorted({param for stage in rest for param in stage["params"] if isinstance(param, str)})
