@@ -3,6 +3,7 @@
 DVC then reruns a stage where its own code or its own overrides changed, and no other.
 """
 
+import re
 from pathlib import Path
 
 import entry_point
@@ -11,12 +12,13 @@ from gonogo.files import write_json, write_text
 from gonogo.params import Params, read_yaml
 from gonogo.project.fingerprint import fingerprint
 
-OWN_NAME = "code"
+FINGERPRINT = re.compile(r"\$\{code\}/(\w+)\.txt")  # a dependency on the code of a stage
 
 
 def main() -> None:
     folder, package = Path(__file__).parent, Path(gonogo.__file__).parent
-    stages = [name for name in read_yaml(Path("dvc.yaml"))["stages"] if (folder / f"{name}.py").is_file()]
+    deps = [str(dep) for stage in read_yaml(Path("dvc.yaml"))["stages"].values() for dep in stage.get("deps", [])]
+    stages = sorted({found[1] for dep in deps if (found := FINGERPRINT.fullmatch(dep))})
     for stage in stages:
         text = fingerprint(folder / f"{stage}.py", package=package, beside=[Path("constraints.txt")])
         write_text(entry_point.path("code", f"{stage}.txt"), text)
@@ -25,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    entry_point.guard(main, label=OWN_NAME)
+    entry_point.guard(main, label="code")

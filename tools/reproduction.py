@@ -20,6 +20,7 @@ TOLERANCE = 1e-4
 RANKED = ("image_auroc", "image_ap", "synthetic_auroc")  # what counts pairs of images, and bounds and lifts of it
 RANKED_TOLERANCE = 2e-3  # one pair in 500: another number of threads moves a score by a millionth, and a pair swaps
 COSTS = {"bench", "fit"}  # metrics that are facts about a machine and a moment
+INPUTS = {"code"}  # what the metrics were made with, compared by git itself
 LAST_DIGITS = {"worst_image"}  # which of many images differs most in the last digits is no result
 
 
@@ -30,7 +31,7 @@ def metric_differences(before: Path, after: Path) -> Iterator[str]:
     the images' ranks may differ by 2e-3.
     """
     names = {path.relative_to(folder) for folder in (before, after) for path in folder.rglob("*.json")}
-    for name in sorted(name for name in names if name.parts[0] not in COSTS):
+    for name in sorted(name for name in names if name.parts[0] not in COSTS | INPUTS):
         if not (before / name).is_file() or not (after / name).is_file():
             yield f"{name}: only in {before if (before / name).is_file() else after}"
             continue
