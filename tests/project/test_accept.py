@@ -615,9 +615,10 @@ def one_stage(pipeline):
     """dvc.yaml up to the bundle, with all that follows prepare as one stage, which imports torch once."""
     stages = pipeline["stages"]
     rest = [stages.pop(name) for name in ("fit", "evaluate", "export", "parity")]
-    plots = [next(iter(plot)) for stage in rest for plot in stage.get("plots", [])]
-    outs = [*(out for stage in rest for out in stage.get("outs", [])), *plots]
-    made = {out if isinstance(out, str) else next(iter(out)) for out in outs}
+    entries = [out for stage in rest for key in ("outs", "plots") for out in stage.get(key, [])]
+    made = {out if isinstance(out, str) else next(iter(out)) for out in entries}
+    outs = sorted(name for name in made if not name.startswith("${metrics}"))
+    metrics = [{name: {"cache": False}} for name in sorted(made - {*outs})]
     deps = dict.fromkeys(dep for stage in rest for dep in stage["deps"] if dep not in made)
     plain = sorted({param for stage in rest for param in stage["params"] if isinstance(param, str)})
     files = [param for stage in rest for param in stage["params"] if not isinstance(param, str)]
@@ -632,6 +633,7 @@ def one_stage(pipeline):
             "deps": ["gauge.py", *deps],
             "params": [*plain, {overrides: by_section}],
             "outs": outs,
+            "metrics": metrics,
         },
     }
     return {"vars": pipeline["vars"], "stages": stages}
