@@ -212,7 +212,7 @@ def test_fit_and_evaluate_on_a_cluster_write_the_same_bytes(fitted_here, tmp_pat
     for name in ("models", "metrics/evaluate", "plots"):
         shutil.rmtree(there / name)
     said = run_stages(there, "fit evaluate", RAY_ADDRESS=ray.get_runtime_context().gcs_address)
-    assert "digit_0: 2 workers of Ray look at the images; alone, forecast" in said
+    assert "digit_0: 2 workers of Ray process the images; without them, forecast" in said
     names = ["models/digit_0/detector.safetensors", "models/digit_0/manifest.json", "metrics/evaluate/digit_0.json"]
     names += ["plots/records/digit_0.csv", "plots/regions/digit_0.csv", "plots/left_out/digit_0.csv"]
     for name in names:
