@@ -213,7 +213,8 @@ def test_fit_and_evaluate_on_a_cluster_write_the_same_bytes(fitted_here, tmp_pat
         shutil.rmtree(there / name)
     said = run_stages(there, "fit evaluate", RAY_ADDRESS=ray.get_runtime_context().gcs_address)
     assert "digit_0: 2 workers of Ray process the images; without them, forecast" in said
-    names = ["models/digit_0/detector.safetensors", "models/digit_0/manifest.json", "metrics/evaluate/digit_0.json"]
+    names = ["models/fitted/digit_0/detector.safetensors", "models/fitted/digit_0/manifest.json"]
+    names += ["metrics/evaluate/digit_0.json", "models/left_out/digit_0.npz"]
     names += ["plots/records/digit_0.csv", "plots/regions/digit_0.csv", "plots/left_out/digit_0.csv"]
     for name in names:
         assert (there / name).read_bytes() == (fitted_here / name).read_bytes(), name
