@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from checkout import ROOT
 from gonogo.calibration.regions import RegionParams
 from gonogo.calibration.threshold import CalibrateParams, threshold_of
 from gonogo.data.digits import Digits
@@ -37,7 +38,6 @@ from gonogo.model.fit_params import Tiling
 from gonogo.model.inspection import inspect_calibrate
 from gonogo.model.inspector import Inspector
 from gonogo.model.saved import Model, bundle_facts, load_model, save_model
-from import_closure import ROOT
 
 # timm's smallest, for what does not depend on how good features are: the default backbone takes three times as long.
 TINY: dict[str, object] = {"backbone": "test_resnet", "weights": "random"}

@@ -9,9 +9,9 @@ import pytest
 import ablation
 import benchmark_tables
 from ablation_plot import FIGURES, write_plot
+from checkout import ROOT
 from gonogo.errors import ConfigError, PipelineError
 from gonogo.params import read_yaml
-from import_closure import ROOT
 from panels import HEIGHT, WIDTH, Panel, draw, scale_of
 
 PLAN = {

@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import norm
 from tests.data.test_prepare import parts, prepared, roles_of
 
+from checkout import ROOT
 from conftest import PREPARE, copy_pipeline, run_stages
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.calibration.fit_probability import fit_probability
@@ -16,7 +17,6 @@ from gonogo.errors import DataError, UndefinedMetricError
 from gonogo.evaluation.accuracy.metrics import calibration_errors
 from gonogo.evaluation.metric_table import is_known
 from gonogo.inference.scorer import Scorer
-from import_closure import ROOT
 
 METHODS = ("platt", "isotonic")
 

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from checkout import ROOT, SOURCE
 from gonogo.cli.main import main
 from gonogo.detectors import DETECTORS, detector_class
 from gonogo.detectors.backbones.torchvision_schema import import_torchvision
@@ -16,7 +17,6 @@ from gonogo.detectors.backbones.weights import LITE0
 from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.errors import ConfigError
 from gonogo.params import Params, build
-from import_closure import ROOT, SOURCE
 
 
 def told(words, capsys):

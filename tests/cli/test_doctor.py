@@ -7,9 +7,9 @@ from importlib import metadata
 
 import pytest
 
+from checkout import ROOT
 from gonogo.cli.commands import doctor
 from gonogo.cli.main import main
-from import_closure import ROOT
 
 
 @pytest.fixture

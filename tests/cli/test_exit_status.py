@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
+from checkout import ROOT, SOURCE
 from gonogo import errors
 from gonogo.cli.answer import Answer
 from gonogo.cli.exit_status import MEANINGS, failure
 from gonogo.cli.main import COMMANDS, main
-from import_closure import ROOT, SOURCE
 
 ENVIRONMENT = {"IntegrityError", "MissingExtraError", "PipelineError", "WorkerError"}
 

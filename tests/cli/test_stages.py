@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
+from checkout import ROOT
 from gonogo.cli.main import main
 from gonogo.errors import PipelineError
 from gonogo.files import read_json, write_metrics
 from gonogo.params import read_yaml
-from import_closure import ROOT
 
 METRICS = ROOT / "metrics"
 

@@ -7,12 +7,12 @@ from dataclasses import fields
 
 import pytest
 
+from checkout import ROOT
 from gonogo.evaluation.accuracy.metrics import image_statistics
 from gonogo.evaluation.accuracy.pixel_metrics import PixelMetrics
 from gonogo.evaluation.accuracy.resampling import resampled_metrics
 from gonogo.evaluation.metric_table import ACCURACY, HEADLINES, METRICS, SUMMARISED, is_known, metric_of
 from gonogo.export.router import routing_metrics
-from import_closure import ROOT
 
 STAGES = ("prepare", "fit", "evaluate", "parity", "robustness", "bench")
 DETECTOR_FACTS = {"bank_patches", "covering_radius", "weights"}  # of the detectors of this project's params.yaml

@@ -12,6 +12,7 @@ from torch.func import functional_call
 
 import conftest
 import gonogo.model.finetune
+from checkout import ROOT
 from conftest import OPTIONS, modelled
 from gonogo.detectors.backbones.backbone import LITE0, Backbone
 from gonogo.detectors.options import DETECTOR_OPTIONS, BackboneOptions
@@ -22,7 +23,6 @@ from gonogo.model.fit_images import FitImages
 from gonogo.model.fit_params import Finetune, FitParams
 from gonogo.model.inspector import Inspector
 from gonogo.params import Params, build
-from import_closure import ROOT
 
 METHODS = ["last_layers", "low_rank"]
 SMALL = Finetune(method="last_layers", n_layers=2, epochs=2, epoch_size=4, batch_size=2, patience=0)

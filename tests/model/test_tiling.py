@@ -9,6 +9,7 @@ import torch
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from skimage import data
 
+from checkout import ROOT
 from conftest import MEASURED, OPTIONS, REGIONS, fitted, modelled
 from gonogo.detectors.anomaly_map import resize
 from gonogo.detectors.mean_image import MeanImage
@@ -25,7 +26,6 @@ from gonogo.model.inspector import Inspector
 from gonogo.model.saved import bundle_facts
 from gonogo.model.tiling import Tiles
 from gonogo.params import Params, build
-from import_closure import ROOT
 
 SMALL = Tiling(height=20, width=24, overlap=2)  # of tiles of 8 pixels
 TILINGS = {"pca": SMALL, "isolation_forest": SMALL, "patchcore": Tiling(height=70, width=130, overlap=16)}

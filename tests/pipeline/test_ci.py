@@ -3,8 +3,8 @@
 import re
 import subprocess
 
+from checkout import ROOT
 from gonogo.params import read_yaml
-from import_closure import ROOT
 
 WORKFLOW = read_yaml(ROOT / ".github/workflows/ci.yml")
 

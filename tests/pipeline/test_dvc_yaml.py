@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from checkout import ROOT
 from conftest import OF_ALL, copy_pipeline, run_stage, run_stages
 from gonogo.images.dataset import read_dataset
 from gonogo.images.reading import write_png
 from gonogo.model.saved import load_model
 from gonogo.params import Params, read_yaml
 from gonogo.project.fingerprint import closure
-from import_closure import ROOT
 
 STAGES = ["prepare", "fit", "evaluate", "export", "parity", "robustness", "bench", "report", "router", "summary"]
 PIPELINE = read_yaml(ROOT / "dvc.yaml")

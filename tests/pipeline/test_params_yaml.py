@@ -6,7 +6,7 @@ import shutil
 import pytest
 from dvc.utils.hydra import apply_overrides
 
-from import_closure import ROOT
+from checkout import ROOT
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from checkout import ROOT
 from conftest import copy_pipeline
-from import_closure import ROOT
 
 pytestmark = pytest.mark.slow
 

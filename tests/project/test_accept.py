@@ -15,6 +15,7 @@ import onnx
 import pytest
 from PIL import Image
 
+from checkout import ROOT
 from conftest import CALIBRATE, PREPARE, STAGES_IN_ONE, shares, unseen
 from gonogo.calibration.threshold import certified_rank, certify
 from gonogo.cli.main import main
@@ -44,7 +45,6 @@ from gonogo.inference.scorer import ONNX_FILE, Scorer
 from gonogo.params import read_yaml
 from gonogo.project.dvc import run_dvc
 from gonogo.reports.data_card import write_data_card
-from import_closure import ROOT
 
 CATEGORY = "digit_0"
 SOURCE = Digits(normal_class=0, defects_per_class=3)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from checkout import ROOT
 from gonogo.cli.main import main
 from gonogo.errors import ConfigError, DataError
 from gonogo.evaluation.accuracy.metrics import auroc
@@ -21,7 +22,6 @@ from gonogo.project.changes import MetricChange, changes_in
 from gonogo.project.compare import Comparison, render
 from gonogo.project.gate import judge, read_tolerances
 from gonogo.project.revision import Revisions
-from import_closure import ROOT
 
 THRESHOLD = 1.0
 

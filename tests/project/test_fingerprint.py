@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from checkout import ROOT
 from gonogo.project import fingerprint as module
 from gonogo.project.fingerprint import closure, fingerprint
-from import_closure import ROOT
 
 FILES = {
     "stages/fit.py": "import entry\nfrom gonogo.fitting import fit\n",

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from checkout import ROOT
 from gonogo.cli.main import main
 from gonogo.data import SOURCES
 from gonogo.data.prepare.layouts import Category, categories_in
@@ -20,7 +21,6 @@ from gonogo.errors import DataError, PipelineError
 from gonogo.images.reading import write_png
 from gonogo.params import Params, read_yaml
 from gonogo.project.new_project import START, START_HIDDEN, starting_files, write_project
-from import_closure import ROOT
 
 SHARES = Shares(seed=1, calibrate=0.25, test=0.2)
 

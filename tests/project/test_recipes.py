@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from dvc.utils.hydra import apply_overrides
 
+from checkout import ROOT
 from gonogo.cli.main import main
 from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.errors import ConfigError
 from gonogo.model.fit_params import FitParams
 from gonogo.params import Params, read_yaml
 from gonogo.project.recipes import SHARED, changes, read_recipe, recipe_names, write_changes
-from import_closure import ROOT
 
 RECIPES = ROOT / "recipes"
 

@@ -5,10 +5,10 @@ import shutil
 import pytest
 from dvc.utils.hydra import apply_overrides
 
+from checkout import ROOT
 from gonogo.errors import ConfigError
 from gonogo.params import read_yaml
 from gonogo.project.settings import experiment_option
-from import_closure import ROOT
 
 CONTENT = read_yaml(ROOT / "params.yaml")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from checkout import ROOT
 from gonogo.params import read_yaml
-from import_closure import ROOT
 
 PAGE = ROOT / ".dvc" / "plots" / "offline.html"
 SCRIPTS = {"vega": "5.20.2", "vega-lite": "5.2.0", "vega-embed": "6.18.2"}

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from checkout import ROOT
 from gonogo.files import read_json, write_json, write_rows
 from gonogo.inference.scorer import Scorer
 from gonogo.model.left_out import LeftOutScores, save_left_out
-from import_closure import ROOT, import_closure
+from gonogo.project.fingerprint import closure
 
 CATEGORY = "digit_0"
 VARS = ("prepared", "cards", "bundles", "left_out", "plots", "reports", "metrics")
@@ -125,6 +126,6 @@ def test_only_the_report_and_the_summary_draw():
     drawing = {
         script.stem
         for script in (ROOT / "stages").glob("*.py")
-        if any("gonogo/reports/" in path for path in import_closure(script))
+        if any("gonogo/reports/" in path.as_posix() for path in closure(script, package=ROOT / "src/gonogo"))
     }
     assert drawing == {"report", "summary"}

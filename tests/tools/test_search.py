@@ -15,9 +15,9 @@ from ruamel.yaml import YAML
 
 import search
 import search_study
+from checkout import ROOT
 from gonogo.errors import ConfigError, MissingExtraError
 from gonogo.project.recipes import Change
-from import_closure import ROOT
 from search_plot import study_svg
 from search_space import Space, applied, as_it_is, changes_of, read_space, require_valid
 
