@@ -6,7 +6,7 @@ import entry_point
 from gonogo.evaluation.accuracy.operating_points import ScoresByKind
 from gonogo.evaluation.accuracy.summary import headline
 from gonogo.files import read_json, read_rows, write_json, write_metrics
-from gonogo.images.dataset import read_dataset
+from gonogo.images.dataset import Dataset, read_dataset
 from gonogo.inference.scorer import Scorer
 from gonogo.model.left_out import load_left_out
 from gonogo.params import Params
@@ -19,17 +19,18 @@ from gonogo.reports.sheet import ReportParams, write_sheet
 from gonogo.reports.strip import strip_of
 
 
-def draw_data_card(category: str, params: Params) -> None:
-    dataset = read_dataset(entry_point.path("prepared", category), params.raw)
+def draw_data_card(category: str, dataset: Dataset) -> None:
     page = entry_point.path("reports", category, "data_card.html")
     write_data_card(page, read_json(entry_point.path("cards", f"{category}.json")), dataset)
     entry_point.say(f"{category}: data card in {page}")
 
 
-def main(category: str, params: Params) -> None:
-    draw_data_card(category, params)
-    values = params.values("report", ReportParams)
+def main(category: str, params: Params, *, data_card_alone: bool) -> None:
     dataset = read_dataset(entry_point.path("prepared", category), params.raw)
+    draw_data_card(category, dataset)
+    if data_card_alone:
+        return
+    values = params.values("report", ReportParams)
     scorer = Scorer(entry_point.path("bundles", category))
     rows = read_rows(entry_point.path("plots", "records", f"{category}.csv"))
     parts, images = parts_in_test(rows), PartImages(dataset, scorer)
@@ -52,7 +53,7 @@ if __name__ == "__main__":
     parser.add_argument("--category", required=True, help="one of the categories in params.yaml")
     parser.add_argument("--data-card", action="store_true", help="draw the data card alone, which needs only prepare")
     given = parser.parse_args()
-    draw = draw_data_card if given.data_card else main
     entry_point.guard(
-        lambda: draw(given.category, Params(entry_point.PARAMS, given.category)), label=f"report@{given.category}"
+        lambda: main(given.category, Params(entry_point.PARAMS, given.category), data_card_alone=given.data_card),
+        label=f"report@{given.category}",
     )

@@ -14,6 +14,8 @@ from gonogo.calibration.regions import PixelThreshold, RegionParams, RegionRule
 from gonogo.errors import ConfigError
 from gonogo.images.colours import OUTLINE
 from gonogo.inference.scorer import Verdict
+from gonogo.params import read_yaml
+from gonogo.project.settings import experiment_option
 
 LINK = re.compile(r"(?<!`)!?\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 CODE = re.compile(r"^ *```.*?^ *```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
@@ -64,6 +66,26 @@ def test_a_block_stops_at_its_first_failing_command(tmp_path):
 def test_commands_of_a_block_share_one_shell(tmp_path):
     readme.run_block("page.md", "shared", [f"cd {tmp_path}", "touch here"])
     assert (tmp_path / "here").exists()
+
+
+SETTING = re.compile(r"(?:-S|--set-param)[ =](?P<setting>\+?[a-z_]+\.[^\s'=]+=\S+)")
+EXPERIMENTS = [
+    (page.name, found["setting"])
+    for page in [readme.ROOT / "README.md", *sorted((readme.ROOT / "docs").glob("*.md"))]
+    for line in page.read_text().splitlines()
+    if "dvc exp run" in line or "run_experiments.py" in line
+    for found in SETTING.finditer(line)
+]
+
+
+@pytest.mark.parametrize(("page", "setting"), EXPERIMENTS)
+def test_dvc_takes_each_setting_of_the_docs_with_a_plus_where_params_yaml_does_not_list_it(page, setting):
+    content = read_yaml(readme.ROOT / "params.yaml")
+    assert experiment_option(setting.removeprefix("+"), content) == setting, page
+
+
+def test_the_docs_have_settings_to_try():
+    assert len(EXPERIMENTS) > 3
 
 
 def test_the_comparison_has_a_table_per_part_and_a_dash_where_a_figure_does_not_exist():

@@ -23,22 +23,12 @@ from gonogo.errors import DataError, ImageError, IntegrityError, MissingExtraErr
 from gonogo.files import read_sealed, sha256_of
 from gonogo.images.reading import SUFFIXES, decode
 from gonogo.inference.scorer import REJECT, Scorer
+from gonogo.line.outputs import VERDICT_COLUMNS
 
 LEAST_PART, MOST_PART = 16, 1000  # images in a part
 PARTS_PER_WORKER = 8  # unless parts get too small or large; small parts lose less when a worker dies
 SUFFIX = ".parquet"
-FIELDS = {
-    "path": "string",
-    "score": "float64",
-    "threshold": "float64",
-    "verdict": "string",
-    "p_value": "float64",
-    "probability": "float64",
-    "uncertain": "bool_",
-    "n_regions": "int32",
-    "error": "string",
-    "bundle": "string",
-}
+FIELDS = {"path": "string"} | VERDICT_COLUMNS
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,7 @@ from gonogo.line.journal import Row
 
 MAP_UNIT = 10_000  # the value of the threshold in a map of 16 bits
 GROUP = 4096  # rows of a row group of Parquet
-COLUMNS = {
-    "file": "string",
-    "category": "string",
+VERDICT_COLUMNS = {  # of any table of verdicts; the columns before them say of which image
     "score": "float64",
     "threshold": "float64",
     "verdict": "string",
@@ -33,6 +31,7 @@ COLUMNS = {
     "error": "string",
     "bundle": "string",
 }
+COLUMNS = {"file": "string", "category": "string"} | VERDICT_COLUMNS
 
 
 class Sink(Protocol):

@@ -31,7 +31,7 @@ def experiment_option(setting: str, content: Section) -> str:
             raise ConfigError(f"{key}: expected overrides.CATEGORY.SECTION.OPTION=VALUE")
         _require(path[1], [*content.get("categories", []), *(content.get("overrides") or {})], f"{key}: category")
         path = path[2:]
-    _require(path[0], [*content, *sections] if len(path) == 1 else sections, f"{key}: section")
+    _require(path[0], content if len(path) == 1 else sections, f"{key}: section")
     if len(path) > 1:
         listed = content[path[0]]
         _require(path[1], [*listed, *_options(path[0])], f"{key}: option of {path[0]}")
