@@ -17,7 +17,7 @@ from PIL import Image
 from gonogo.data import source_class
 from gonogo.data.sample import Sample, Shares
 from gonogo.errors import ConfigError, DataError, ImageError
-from gonogo.images.reading import read_mask
+from gonogo.images.masks import read_mask
 from gonogo.images.roles import ROLES, TEST, TRAIN
 
 HEIGHT, WIDTH = 5, 7
@@ -88,7 +88,7 @@ def mask_of(rows: tuple[int, ...]) -> np.ndarray:
 def drawn(sample: Sample) -> np.ndarray | None:
     if sample.mask is None or isinstance(sample.mask, np.ndarray):
         return sample.mask
-    return read_mask(sample.mask) if isinstance(sample.mask, Path) else sample.mask(HEIGHT, WIDTH)
+    return read_mask(sample.mask).marked if isinstance(sample.mask, Path) else sample.mask(HEIGHT, WIDTH)
 
 
 def samples_of(layout: Layout, raw: Path, tree: Tree | None = None, **options: str) -> list[Sample]:
@@ -691,7 +691,7 @@ def test_real_iad_takes_its_images_from_the_folder_of_the_resolution(tmp_path: P
         REAL_IAD, tmp_path, renamed(REAL_IAD.tree, "realiad_1024/", "realiad_256/"), images="realiad_256"
     )
     assert [s.name for s in found] == [name.replace("_1024/", "_256/") for name, *_ in REAL_IAD.samples]
-    assert read_mask(tmp_path / REAL_IAD.mask.replace("_1024/", "_256/")).any()
+    assert read_mask(tmp_path / REAL_IAD.mask.replace("_1024/", "_256/")).marked.any()
 
 
 def test_real_iad_without_the_images_of_the_resolution_lists_those_that_are_there(tmp_path: Path):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gonogo.data.sample import Sample, Shares
-from gonogo.data.tree import check_types, defects, existing_folder, good_sample, kinds_in
+from gonogo.data.tree import check_types, defects, existing_folder, good_sample, goods, kinds_in
 from gonogo.errors import DataError
 from gonogo.images.roles import ROLES, TEST, TRAIN, Role
 
@@ -67,6 +67,6 @@ class Folder:
             raise DataError(f"{folder / MASKS} holds images; masks belong in {root / MASKS}/<defect type>")
         for kind, images in kinds.items():
             if kind == self.good:
-                yield from (good_sample(raw, path, roles) for path in images)
+                yield from goods(raw, images, roles, root / MASKS / kind)
             else:
                 yield from defects(raw, images, kind, root / MASKS / kind, roles=defect_roles)

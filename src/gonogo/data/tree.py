@@ -69,9 +69,27 @@ def name_in(raw: Path, path: Path) -> str:
     return path.relative_to(raw).as_posix()
 
 
-def good_sample(raw: Path, path: Path, roles: tuple[Role, ...], group_id: str | None = None) -> Sample:
-    """A good part in a raw file."""
-    return Sample(name=name_in(raw, path), image=path, label=0, defect_type="good", roles=roles, group_id=group_id)
+def good_sample(
+    raw: Path, path: Path, roles: tuple[Role, ...], group_id: str | None = None, mask: Path | None = None
+) -> Sample:
+    """A good part in a raw file; its mask, if it has one, should mark nothing."""
+    return Sample(
+        name=name_in(raw, path), image=path, label=0, defect_type="good", roles=roles, group_id=group_id, mask=mask
+    )
+
+
+def masks_by_stem(folder: Path | None) -> dict[str, Path]:
+    """The masks in `folder` by what their names have before the last dot; none where there is no such folder."""
+    return {path.stem: path for path in images_in(folder)} if folder is not None and folder.is_dir() else {}
+
+
+def goods(
+    raw: Path, images: Sequence[Path], roles: tuple[Role, ...], masks: Path | None, *, mask_suffix: str = "_mask"
+) -> Iterator[Sample]:
+    """Good parts, and the masks that some data sets have of them."""
+    there = masks_by_stem(masks)
+    for path in images:
+        yield good_sample(raw, path, roles, mask=there.get(path.stem + mask_suffix) or there.get(path.stem))
 
 
 def train_and_test(
@@ -110,7 +128,7 @@ def train_and_test(
         check_types(masks, category / test, {*tested, good})
     for kind, images in tested.items():
         if kind == good:
-            yield from (good_sample(raw, path, TEST) for path in images)
+            yield from goods(raw, images, TEST, masks and masks / kind, mask_suffix=mask_suffix)
         elif masks is None:
             yield from defects(raw, images, kind)
         else:
@@ -148,7 +166,7 @@ def defects(
     Raises:
         DataError: a mask matches no image, which is how a wrong naming shows.
     """
-    there = {path.stem: path for path in images_in(masks)} if masks is not None and masks.is_dir() else {}
+    there = masks_by_stem(masks)
     for image in images:
         mask = there.pop(image.stem + mask_suffix, None) or there.pop(image.stem, None)
         if mask is None and masks is not None and complete:

@@ -73,15 +73,6 @@ def decode(data: bytes, path: Path) -> tuple[np.ndarray, str]:
         raise ImageError(f"{path} cannot be read as an image: {error or type(error).__name__}") from error
 
 
-def read_mask(path: Path) -> np.ndarray:
-    """Decode a mask to (h, w) bool; any non-zero pixel is anomalous.
-
-    Raises:
-        ImageError: the file cannot be read as an image.
-    """
-    return np.asarray(read_image(path).any(axis=2))
-
-
 def require_pixels(pixels: np.ndarray) -> None:
     """Do nothing, or refuse what is no batch of images.
 

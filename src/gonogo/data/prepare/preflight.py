@@ -151,14 +151,23 @@ def _masks(images: Sequence[Examined]) -> Iterator[Problem]:
         ("missing", "{masks} missing that the layout promises"),
         ("unreadable", "{masks} that cannot be read"),
         ("size", "{masks} of another size than the image"),
+        (
+            "background",
+            "{masks} of which it cannot be told whether black or white is the defect (save all masks with 0 for good)",
+        ),
     ):
-        chosen = [image for image in images if image.mask_fault == fault]
-        yield from _problem("error", what, [f"{image.path} ({image.mask_detail})" for image in chosen])
-    empty = [image.path for image in images if image.mask_fault == "empty"]
+        chosen = [image for image in images if image.mask.fault == fault]
+        yield from _problem("error", what, [f"{image.path} ({image.mask.detail})" for image in chosen])
+    good = [f"{image.path} ({image.mask.detail})" for image in images if image.mask.fault == "good"]
+    yield from _problem("warning", "{masks} marking a defect on a good image, whose mask is not used", good)
+    for remark in sorted({image.mask.remark for image in images if image.mask.usable and image.mask.remark}):
+        said = [image.path for image in images if image.mask.usable and image.mask.remark == remark]
+        yield from _problem("warning", f"{{masks}} {remark}", said)
+    empty = [image.path for image in images if image.mask.fault == "empty"]
     yield from _problem("warning", "{masks} without a marked pixel, which pixel metrics leave out", empty)
     defective = [image for image in images if image.sample.label == 1]
     unmasked = [image.path for image in defective if image.sample.mask is None]
-    if any(image.mask for image in defective):
+    if any(image.mask.usable for image in defective):
         yield from _problem("warning", "{images} defective but without a mask, which pixel metrics leave out", unmasked)
 
 

@@ -97,7 +97,7 @@ def prepare(
     """
     own = [sample for sample in samples if not (isinstance(sample.image, Path) and is_copy(sample.name))]
     listed, n_excluded = _chosen(own, params)
-    seen = list(examine_all([*listed, *accepted_samples(accepted, raw)], folder, raw, progress))
+    seen = examine_all([*listed, *accepted_samples(accepted, raw)], folder, raw, progress)
     images = [image for image in seen if isinstance(image, Examined)]
     rejects = [image for image in seen if isinstance(image, Reject)]
     dealable = [image for image in images if image.sample.accepted is None]  # the first of `images`
@@ -166,6 +166,7 @@ def _first(samples: list[Sample]) -> str:
 
 def _record(image: Examined, role: Role, category: str) -> Record:
     sample = image.sample
+    has_mask = sample.label == 1 and image.mask.usable
     return Record(
         path=image.path,
         sha256=image.sha256,
@@ -173,8 +174,8 @@ def _record(image: Examined, role: Role, category: str) -> Record:
         role=role,
         label=sample.label,
         defect_type=sample.defect_type,
-        mask=image.mask,
-        mask_sha256=image.mask_sha256,
+        mask=image.mask.name if has_mask else None,
+        mask_sha256=image.mask.sha256 if has_mask else None,
         group_id=sample.group_id if sample.group_id is not None else sample.name,
         width=image.width,
         height=image.height,

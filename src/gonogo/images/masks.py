@@ -1,0 +1,243 @@
+"""Masks: which pixels of an image a file marks as anomalous. docs/data.md lists how each format is read.
+
+A mask is no photograph: its values are labels. 0 is good and any other value is a defect, however dark it looks.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import ExifTags, Image, ImageFilter, ImageOps, TiffImagePlugin
+
+from gonogo.images.header import header_of, opened
+from gonogo.images.reading import WIDE_MODES, file_bytes
+
+Background = Literal["black", "white", "unclear"]
+
+MOST_COLOURS = 64  # of a mask in colours, or of one whose values change everywhere; a picture has more
+LEAST_SOFT = 8  # a mask whose values are all smaller has labels, even where one lies between others
+LEAST_LOSSY = 64  # the largest value of a compressed mask; what is darker may be compression's own noise
+SOFT = "with soft edges, cut at half of the largest value (save masks as PNG, without smoothing)"
+
+NO_ZERO = "without 0 or black; the value of the whole border was taken as good"
+
+TURNS = {  # by EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """What the file of a mask shows.
+
+    Attributes:
+        marked: (h, w) bool, upright by the file's own EXIF; True where the value is not 0.
+        background: black; white where more than half of the image and its whole border are marked, so that the rest is
+            the defect; unclear where more than half of the image is marked, but only the larger part of its border.
+        turned: whether the file says by EXIF how it stands.
+        remark: how it was read where that is no matter of course, to follow "3 masks"; empty otherwise.
+    """
+
+    marked: np.ndarray
+    background: Background
+    turned: bool
+    remark: str = ""
+
+
+def read_mask(path: Path) -> MaskFile:
+    """Read a mask.
+
+    Grey levels, palette indices and labels of 1 to 32 bits mark where they are not 0, and colours where they are not
+    black. Where all that is visible has one colour, whatever is visible is marked. Soft edges, and those of a JPEG, are
+    cut at half of the largest value.
+
+    Raises:
+        ImageError: the file cannot be read as an image, or is no mask; the message names it.
+    """
+    data = file_bytes(path)
+    with opened(data, path) as image:
+        if (n_frames := header_of(image).n_frames) > 1:
+            raise ValueError(f"a mask of {n_frames} images; save one")
+        if _wide_colours(image, data):
+            raise ValueError("a mask of more than 8 bits per colour; save it as grey, or with 8 bits")
+        lossy = image.format in ("JPEG", "MPO") or (image.format == "WEBP" and b"VP8 " in data[:64])
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        marked, border, remark = _marked(_labels(image), lossy=lossy)
+        return MaskFile(marked, _background(marked, border), turned, remark)
+
+
+def orientation_of(data: bytes, path: Path) -> int:
+    """The EXIF orientation of an encoded image; 1 where it says nothing, or nothing that is defined.
+
+    Raises:
+        ImageError: it is no image; `path` names it.
+    """
+    with opened(data, path) as image:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return orientation if orientation in TURNS else 1
+
+
+def turned_like(mask: np.ndarray, orientation: int) -> np.ndarray:
+    """(h, w) bool, turned and mirrored as an image of this EXIF orientation is to stand upright."""
+    if orientation not in TURNS:
+        return mask
+    turned = Image.fromarray(mask.astype(np.uint8)).transpose(TURNS[orientation])
+    return np.asarray(turned).astype(bool)
+
+
+def _wide_colours(image: Image.Image, data: bytes) -> bool:
+    """Whether several channels have 16 bits each, of which Pillow keeps the upper eight: small labels would vanish."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        bits = image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
+        return len(bits) > 1 and max(bits) > 8
+    return image.format == "PNG" and data[24] == 16 and data[25] in (2, 4, 6)
+
+
+def _labels(image: Image.Image) -> np.ndarray:
+    """(h, w) numbers or, of a mask in colours, (h, w, 3) uint8; 0 where the image is transparent or black."""
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode in WIDE_MODES:
+        return _wide(np.asarray(upright), image)
+    if upright.mode == "F":
+        return _whole_numbers(np.asarray(upright))
+    if image.has_transparency_data and (visible := _visible(upright)) is not None:
+        return visible
+    if upright.mode in ("1", "L", "P"):
+        return np.asarray(upright).astype(np.uint8)
+    return _without_equal_channels(np.asarray(upright.convert("RGB")))
+
+
+def _visible(upright: Image.Image) -> np.ndarray | None:
+    """The labels of an image with transparency; None where nothing of it is transparent."""
+    pixels = np.asarray(upright.convert("RGBA"))
+    alpha, colours = pixels[..., 3], pixels[..., :3]
+    if alpha.min() == 255:
+        return None
+    if alpha.max() == 0:
+        raise ValueError("a mask that is transparent everywhere; save it without transparency")
+    seen = colours[alpha > 0]
+    if (seen == seen[0]).all():
+        return alpha
+    return _without_equal_channels(colours * (alpha > 0)[..., None])
+
+
+def _wide(values: np.ndarray, image: Image.Image) -> np.ndarray:
+    """Labels of 16 or 32 bits, which Pillow leaves as they are stored even where white is stored as 0."""
+    if values.min() < 0:
+        raise ValueError(f"a mask with values from {values.min()} to {values.max()}; expected 0 for good, none below")
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        tags = image.tag_v2
+        if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:
+            white = (1 << int(tags[TiffImagePlugin.BITSPERSAMPLE][0])) - 1
+            return white - values.astype(np.int64)
+    return values
+
+
+def _whole_numbers(values: np.ndarray) -> np.ndarray:
+    """Labels that were saved as floating-point numbers; those between 0 and 1 in steps of 1/255."""
+    if not np.isfinite(values).all() or values.min() < 0:
+        raise ValueError("a mask with floating-point values that are negative or no numbers; save it with 8 bits")
+    if (values == np.rint(values)).all():
+        return values.astype(np.int64)
+    return np.asarray(np.rint(values * (255 / values.max()))).astype(np.int64)
+
+
+def _without_equal_channels(colours: np.ndarray) -> np.ndarray:
+    """(h, w) of grey, which has three equal channels; (h, w, 3) as it is otherwise."""
+    return colours[..., 0] if (colours == colours[..., :1]).all() else colours
+
+
+def _marked(labels: np.ndarray, *, lossy: bool) -> tuple[np.ndarray, np.ndarray, str]:
+    """(h, w) bool, the values of the border by which its background is told, and a remark."""
+    if labels.ndim == 3:
+        codes = labels.astype(np.int64) @ (1 << 16, 1 << 8, 1)
+        n_colours = len(np.unique(codes))
+        if lossy:
+            raise ValueError("a mask in colours, which JPEG blurs; save it as PNG")
+        if n_colours <= MOST_COLOURS:
+            return _unlike_background(codes)
+        labels = labels.max(axis=2)
+    if lossy or _has_soft_edges(labels) or _is_gradual(labels):
+        marked = _cut(labels, lossy=lossy)
+        return marked, _border(marked), SOFT if marked.any() else ""
+    return _unlike_background(labels)
+
+
+def _unlike_background(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
+    """As `_marked`, of (h, w) labels: what is not 0 or, in a mask without 0, not of the border's one value."""
+    border = _border(labels)
+    if not labels.all() or (labels == labels[0, 0]).all():
+        return labels != 0, border, ""
+    others = labels != border[0]
+    if (border != border[0]).any() or others.mean() > 0.5:
+        raise ValueError("a mask without 0, in which nothing tells what is good; save 0 for good")
+    return others, _border(others), NO_ZERO
+
+
+def _has_soft_edges(labels: np.ndarray) -> bool:
+    """Whether most pixels that are neither 0 nor of the largest value lie on a slope between the two."""
+    top = int(labels.max())
+    between = (labels > 0) & (labels < top)
+    if top < LEAST_SOFT or not between.any():
+        return False
+    low, high = _around(labels)
+    grey = _grey(labels)
+    slope = (low < grey) & (grey < high)
+    return bool(np.count_nonzero(slope & between) > np.count_nonzero(between) / 2)
+
+
+def _is_gradual(labels: np.ndarray) -> bool:
+    """Whether the values change everywhere, as those of a picture do."""
+    beside = (labels[:, 1:] > 0) & (labels[:, :-1] > 0)
+    changes = np.count_nonzero(beside & (labels[:, 1:] != labels[:, :-1]))
+    return changes > np.count_nonzero(labels) / 10 and len(np.unique(labels)) > MOST_COLOURS
+
+
+def _cut(labels: np.ndarray, *, lossy: bool) -> np.ndarray:
+    """(h, w) bool: at least half of the largest value.
+
+    Raises:
+        ValueError: the largest value is too small to tell it from noise, or there are levels between.
+    """
+    top = int(labels.max())
+    if lossy and 0 < top < LEAST_LOSSY:
+        raise ValueError(f"a compressed mask whose largest value is {top}, which may be noise; save it as PNG")
+    grey = _grey(labels)
+    low, high = _around(labels)
+    between = (grey > 64) & (grey < 191)
+    level = between & (high.astype(np.int16) - low < 8)  # no edge: a level of its own, or a gradual change
+    if np.count_nonzero(between) > grey.size / 5 or np.count_nonzero(level) > np.count_nonzero(grey >= 191) / 10:
+        raise ValueError("a picture with grey levels and no mask; save 0 for good and one value for each defect")
+    return labels >= (top + 1) // 2 if top else np.zeros(labels.shape, dtype=bool)
+
+
+def _grey(labels: np.ndarray) -> np.ndarray:
+    """(h, w) uint8: the labels from 0 to 255 for the largest."""
+    return np.rint(labels * (255 / max(int(labels.max()), 1))).astype(np.uint8)
+
+
+def _around(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest grey level in the 3 x 3 pixels around each."""
+    image = Image.fromarray(_grey(labels))
+    low, high = image.filter(ImageFilter.MinFilter(3)), image.filter(ImageFilter.MaxFilter(3))
+    return np.asarray(low), np.asarray(high)
+
+
+def _border(values: np.ndarray) -> np.ndarray:
+    return np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
+
+
+def _background(marked: np.ndarray, border: np.ndarray) -> Background:
+    if marked.mean() <= 0.5 or marked.all():
+        return "black"
+    share = np.count_nonzero(border) / border.size
+    if share == 1 and (border == border[0]).all():
+        return "white"
+    return "black" if share <= 0.5 else "unclear"
