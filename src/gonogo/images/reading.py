@@ -1,23 +1,16 @@
 """Reading and writing images. Needs only numpy and Pillow: the scorer and the pipeline read through this one door."""
 
-import io
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from gonogo.errors import ImageError, ShapeError
+from gonogo.images.header import DAMAGE as DAMAGE
+from gonogo.images.header import opened
 
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})  # lower case
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
-MAX_PIXELS = 80_000_000  # a header that claims more is damaged or hostile; Pillow itself grows wary at 89 million
-
-# What Pillow's parsers raise on a damaged file, beside their own errors.
-DAMAGE = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, AttributeError, RuntimeError,
-          ArithmeticError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError)  # fmt: skip
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -53,24 +46,16 @@ def decode(data: bytes, path: Path) -> tuple[np.ndarray, str]:
     Raises:
         ImageError: it cannot be decoded.
     """
-    if not data:
-        raise ImageError(f"{path} cannot be read as an image: the file is empty")
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.width} x {image.height} pixels, at most {MAX_PIXELS} are read")
-            if isinstance(image, TiffImagePlugin.TiffImageFile):
-                _require_interleaved(image)
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode in WIDE_MODES:
-                return _eight_bits(np.asarray(upright)), image.mode
-            if upright.mode == "F":
-                raise ValueError("pixels are floating-point numbers without a known range; save 8 or 16 bits")
-            return np.array(upright.convert("RGB")), image.mode
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{path} cannot be read as an image: not one of {', '.join(FORMATS)}") from error
-    except DAMAGE as error:
-        raise ImageError(f"{path} cannot be read as an image: {error or type(error).__name__}") from error
+    with opened(data, path) as image:
+        mode = image.mode
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            _require_interleaved(image)
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode in WIDE_MODES:
+            return _eight_bits(np.asarray(upright)), mode
+        if upright.mode == "F":
+            raise ValueError("pixels are floating-point numbers without a known range; save 8 or 16 bits")
+        return np.array(upright.convert("RGB")), mode
 
 
 def require_pixels(pixels: np.ndarray) -> None:
