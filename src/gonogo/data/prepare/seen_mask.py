@@ -16,15 +16,15 @@ from gonogo.images.reading import write_png
 
 MaskFault = Literal["missing", "unreadable", "size", "background", "good", "empty"]
 
-EVERY_PIXEL = "that mark every pixel"
-TURNED = "turned with their images, whose EXIF turns them"
+EVERY_PIXEL = "marking every pixel"
+TURNED = "turned as the image is by its EXIF"
 SAME_SIZE = (
-    "of images that their EXIF turns, where both sides fit; the mask says nothing of a turn and was taken as drawn on "
-    "the upright image (mirror or turn it if a tool drew it without looking at EXIF)"
+    "of an image that its EXIF turns or mirrors, where both ways fit; taken as drawn on the upright image (turn the mask "
+    "as the EXIF says if the tool that drew it does not look at EXIF)"
 )
 INVERTED = "white along the whole border, so that black was taken as the defect"
 UNCLEAR = "most of it and of its border is marked, and no other mask tells what is good"
-MOSTLY_WHITE = "that mark more than half of the image; black was taken as good, as in the other masks"
+MOSTLY_WHITE = "marking more than half of the image; black was taken as good, as in the other masks"
 
 
 @dataclass(frozen=True, kw_only=True)
