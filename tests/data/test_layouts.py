@@ -499,7 +499,7 @@ def test_masks_of_a_type_without_images_are_an_error_that_names_it(layout: Layou
         samples_of(layout, tmp_path, renamed(layout.tree, f"{folder}/", f"{folder}_renamed/"))
 
 
-@each(*(layout for layout in (*SORTED, *FOLDERS) if layout is not MVTEC_LOCO))
+@each(*(layout for layout in (*SORTED, FOLDER) if layout is not MVTEC_LOCO))
 def test_masks_that_lie_in_no_folder_of_a_type_are_an_error_that_names_them(layout: Layout, tmp_path: Path):
     folder = Path(layout.mask).parent
     tree = renamed(layout.tree, f"{folder.as_posix()}/", f"{folder.parent.as_posix()}/")

@@ -72,6 +72,10 @@ class Coco:
             )
         return (sample for _, sample in seen.values())
 
+    def places(self, category: str, raw: Path) -> list[Path]:
+        """The folders all of whose images should be of use."""
+        return [(raw / self.folder / file).parent / self.images for file in self.annotations]
+
     def _check_classes(self, contents: Sequence[Entry]) -> None:
         there = sorted({name for content in contents for name in content["categories"].values()})
         for name in self.classes or []:

@@ -197,7 +197,7 @@ def _is_gradual(labels: np.ndarray) -> bool:
     """Whether the values change everywhere, as those of a picture do."""
     beside = (labels[:, 1:] > 0) & (labels[:, :-1] > 0)
     changes = np.count_nonzero(beside & (labels[:, 1:] != labels[:, :-1]))
-    return changes > np.count_nonzero(labels) / 10 and len(np.unique(labels)) > MOST_COLOURS
+    return bool(changes > np.count_nonzero(labels) / 10) and len(np.unique(labels)) > MOST_COLOURS
 
 
 def _cut(labels: np.ndarray, *, lossy: bool) -> np.ndarray:

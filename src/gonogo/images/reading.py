@@ -9,7 +9,10 @@ from gonogo.errors import ImageError, ShapeError
 from gonogo.images.header import DAMAGE as DAMAGE
 from gonogo.images.header import opened
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})  # lower case
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
+    | {".pgm", ".ppm", ".pbm", ".pnm"}
+)  # lower case
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 

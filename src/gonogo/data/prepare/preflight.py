@@ -14,6 +14,7 @@ from gonogo.calibration.threshold import CalibrateParams, certified_rank, certif
 from gonogo.data.prepare.examine import Examined, Reject, look_alikes
 from gonogo.data.prepare.split import Split
 from gonogo.data.sample import Sample
+from gonogo.data.unused import Unused, sentences
 
 EXAMPLES, SPOKEN = 5, 3  # of a problem: kept for the card, and named in a sentence
 
@@ -40,6 +41,7 @@ def problems(
     *,
     max_rejects: int,
     calibrate: CalibrateParams,
+    unused: Sequence[Unused] = (),
 ) -> list[Problem]:
     """All problems, errors first.
 
@@ -48,6 +50,7 @@ def problems(
         rejects: the unreadable ones.
         max_rejects: how many of those the user accepts.
         calibrate: the rate and confidence that the threshold should be certified for.
+        unused: image files beside those of the samples.
     """
     found = [
         *_rejects([reject for reject in rejects if reject.sample.accepted is None], max_rejects),
@@ -58,6 +61,7 @@ def problems(
         *_duplicates(images, assigned),
         *_look_alikes(images, assigned),
         *_certificate(images, assigned, calibrate),
+        *(Problem("warning", sentence, 0, ()) for sentence in sentences(unused)),
     ]
     return sorted(found, key=lambda problem: problem.level != "error")
 

@@ -14,6 +14,7 @@ from gonogo.data.prepare.params import PrepareParams
 from gonogo.data.prepare.preflight import Problem, problems
 from gonogo.data.prepare.split import Split, split
 from gonogo.data.sample import Sample, Shares
+from gonogo.data.unused import Unused
 from gonogo.errors import ConfigError, DataError
 from gonogo.images.dataset import Dataset, Record, write_dataset
 from gonogo.images.roles import SPLIT_ROLES, Role
@@ -83,11 +84,14 @@ def prepare(
     seed: int,
     progress: Callable[[int, int], None],
     accepted: Sequence[Acceptance] = (),
+    unused: Sequence[Unused] = (),
 ) -> Prepared:
     """Examine, split and record the samples of one category; write the dataset, and what has no file yet, to `folder`.
 
     Images that were `accepted` into a role join it beside what is assigned: they move no other image, and the section's
     patterns and split are not for them.
+
+    `unused` are image files beside those of the samples, to be named.
 
     Problems are returned, not raised, so that they can be shown together before `require_no_error`.
 
@@ -118,7 +122,7 @@ def prepare(
             if role is not None
         ),
     )
-    found = problems(images, assigned, rejects, max_rejects=params.max_rejects, calibrate=calibrate)
+    found = problems(images, assigned, rejects, max_rejects=params.max_rejects, calibrate=calibrate, unused=unused)
     return Prepared(dataset, images, assigned, rejects, n_excluded, found, accepted)
 
 

@@ -19,8 +19,8 @@ MaskFault = Literal["missing", "unreadable", "size", "background", "good", "empt
 EVERY_PIXEL = "marking every pixel"
 TURNED = "turned as the image is by its EXIF"
 SAME_SIZE = (
-    "of an image that its EXIF turns or mirrors, where both ways fit; taken as drawn on the upright image (turn the mask "
-    "as the EXIF says if the tool that drew it does not look at EXIF)"
+    "of an image that its EXIF turns or mirrors, where both ways fit; taken as drawn on the upright image (if the tool "
+    "that drew it does not look at EXIF, turn the mask as the EXIF says)"
 )
 INVERTED = "white along the whole border, so that black was taken as the defect"
 UNCLEAR = "most of it and of its border is marked, and no other mask tells what is good"
