@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
+from gonogo.data.label_files import require_unannotated
 from gonogo.data.sample import Sample, Shares
 from gonogo.data.tree import existing_folder, good_sample, images_below, name_in
 from gonogo.errors import ConfigError, DataError
@@ -55,6 +56,7 @@ class AnomalibFolder:
         }
         _check(folders)
         images = {option: _images_by_folder(option, places) for option, places in folders.items()}
+        require_unannotated([*_flat(images["normal_dir"]), *_flat(images["normal_test_dir"])])
         for path in _flat(images["normal_dir"]):
             yield good_sample(raw, path, TRAIN if folders["normal_test_dir"] else ROLES)
         for path in _flat(images["normal_test_dir"]):

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gonogo.data.label_files import require_unannotated
 from gonogo.data.names import MASK, MASK_ENDINGS, TEST, TRAIN, VALIDATION, base_of_mask, says
 from gonogo.data.pairing import masks_among, paired
 from gonogo.data.sample import Sample, Shares
@@ -110,6 +111,7 @@ class Folder:
             )
         if surplus := sorted(set(kept) - {self.good}):
             raise DataError(f"{validation} has defects, {listed(surplus)}; put them under {root / 'test'}")
+        require_unannotated([*trained[self.good], *kept.get(self.good, [])])
         # Without good parts under test, some of train's are dealt to it.
         dealt = FIT if kept else roles.TRAIN if self.good in tested else roles.ROLES
         yield from (good_sample(raw, path, dealt) for path in trained[self.good])
@@ -135,6 +137,7 @@ class Folder:
             masks = shared or matched_masks(own, own_place, place / kind, kind, MASK_ENDINGS)
             masks = masks | self._inner_masks(own, own_place, inner)
             if kind == self.good:
+                require_unannotated(own)
                 yield from goods(raw, own, good_roles, masks)
             else:
                 yield from defects(raw, own, kind, masks, defect_roles)

@@ -1,6 +1,6 @@
 """Files of images that a source passes over, by folder, so that nothing is left out without a word."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,10 +39,15 @@ def unused_files(source: Source, category: str, raw: Path, samples: Iterable[Sam
     if places is None:
         return []
     used = {path for sample in samples for path in (sample.image, sample.mask) if isinstance(path, Path)}
+    return unused_below(raw, places(category, raw), apart_from=used)
+
+
+def unused_below(raw: Path, places: Iterable[Path], *, apart_from: Collection[Path]) -> list[Unused]:
+    """The image files below `places`, apart from those given, or in one of the folders given."""
     left: dict[tuple[bool, Path], list[str]] = {}
-    for path in sorted({path for place in places(category, raw) for path in _files_below(place)}):
+    for path in sorted({path for place in places for path in _files_below(place, apart_from)}):
         suffix = path.suffix.lower()
-        if path not in used and (suffix in SUFFIXES or suffix in UNREAD_SUFFIXES):
+        if suffix in SUFFIXES or suffix in UNREAD_SUFFIXES:
             left.setdefault((suffix in SUFFIXES, path.parent), []).append(path.name)
     found = [Unused(folder.relative_to(raw).as_posix(), tuple(names), read) for (read, folder), names in left.items()]
     return sorted(found, key=lambda one: (not one.readable, one.folder))
@@ -64,8 +69,11 @@ WHAT = {
 }
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():
-        yield from (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-        for name in folders_in(folder):
-            yield from _files_below(folder / name)
+def _files_below(folder: Path, apart_from: Collection[Path]) -> Iterator[Path]:
+    if folder in apart_from or not folder.is_dir():
+        return
+    yield from (
+        path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".") and path not in apart_from
+    )
+    for name in folders_in(folder):
+        yield from _files_below(folder / name, apart_from)

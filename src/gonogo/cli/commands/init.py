@@ -28,8 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Answer:
     """Write the project; the answer is what was found and what to do next."""
     from gonogo.calibration.threshold import CalibrateParams
-    from gonogo.data.prepare.layouts import categories_in
+    from gonogo.data.prepare.layouts import categories_in, outside
     from gonogo.data.prepare.prepare import prepare_params, shares_of
+    from gonogo.data.unused import sentences
     from gonogo.params import build, read_yaml
     from gonogo.project.new_project import starting_files, write_project
 
@@ -39,6 +40,8 @@ def run(arguments: argparse.Namespace) -> Answer:
     found = categories_in(arguments.images, shares_of(prepare, params["seed"]))
     written = write_project(arguments.into, arguments.images, found)
     lines = [one.sentence for one in found]
+    lines += [f"{one.name}: {said}" for one in found for said in sentences(one.unused)]
+    lines += sentences(outside(arguments.images, found))
     lines += [hint for one in found if (hint := _hint(one, prepare, calibrate))]
     lines.append(f"{len(written)} files written to {arguments.into}; next:")
     lines += [f"  cd {arguments.into}"] if str(arguments.into) != "." else []

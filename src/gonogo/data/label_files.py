@@ -1,0 +1,107 @@
+"""Annotations of other tools beside images, which gonogo does not read: found, so that no defect is taken for good."""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from gonogo.data.listing import read_text
+from gonogo.errors import DataError
+
+LABEL_BYTES = 20_000_000  # of a file that is looked into; LabelMe's may hold the image
+YOLO_LINE = re.compile(r"\d+(?:\s+[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?\d+)?){4,}")
+XML = (("annotation", "object"), ("annotations", "box|polygon|polyline|points|mask|ellipse"))
+WHAT_TO_DO = (
+    "gonogo does not read these files, and an image with an annotation may show a defect. Move such images into a "
+    "folder for their defect type beside good/, or export the annotations as COCO"
+)
+
+
+def annotated_images(images: Iterable[Path]) -> dict[str, list[Path]]:
+    """The images that a file of the same name annotates with at least one object, by the format of that file.
+
+    A file without an object, which is how the tools mark a background, says that its image is good.
+    """
+    found: dict[str, list[Path]] = defaultdict(list)
+    by_folder: dict[Path, set[str]] = {}
+    for image in images:
+        there = by_folder.setdefault(image.parent, {path.name for path in image.parent.iterdir()})
+        for format_, names, has_objects in FORMATS:
+            beside = (name.format(stem=image.stem, name=image.name) for name in names)
+            if any(name in there and has_objects(image.with_name(name)) for name in beside):
+                found[format_].append(image)
+                break
+    return dict(found)
+
+
+def require_unannotated(images: Iterable[Path]) -> None:
+    """Do nothing, or refuse to take images for good that files beside them annotate.
+
+    Raises:
+        DataError: a LabelMe, Pascal VOC, YOLO or Supervisely file annotates one of the images.
+    """
+    for format_, some in annotated_images(images).items():
+        first = some[0]
+        count = f"{len(some)} images" if len(some) > 1 else "1 image"
+        raise DataError(f"{format_} files annotate {count} among the good ones, the first {first}; {WHAT_TO_DO}")
+
+
+def label_folders(raw: Path, folders: Iterable[Path]) -> list[str]:
+    """What a person is told of annotations that lie in folders or files of their own, as "labels/ (YOLO)"."""
+    found = []
+    for folder in folders:
+        for format_, _, has_objects in FORMATS:
+            suffix = SUFFIXES[format_]
+            files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() == suffix and path.is_file()]
+            if any(has_objects(path) for path in files[:50]):
+                found.append(f"{folder.relative_to(raw).as_posix()}/ ({format_})")
+                break
+    return found
+
+
+def _labelme(path: Path) -> bool:
+    content = _json(path)
+    return isinstance(content, dict) and isinstance(content.get("shapes"), list) and bool(content["shapes"])
+
+
+def _supervisely(path: Path) -> bool:
+    content = _json(path)
+    return isinstance(content, dict) and isinstance(content.get("objects"), list) and bool(content["objects"])
+
+
+def _voc(path: Path) -> bool:
+    """Pascal VOC's <annotation> with an <object>, or CVAT's <annotations> with a shape."""
+    text = _text(path)
+    return any(re.search(rf"<{root}[\s>]", text) and re.search(rf"<(?:{shapes})[\s>]", text) for root, shapes in XML)
+
+
+def _yolo(path: Path) -> bool:
+    lines = [line.strip() for line in _text(path).splitlines() if line.strip()]
+    return bool(lines) and all(YOLO_LINE.fullmatch(line) for line in lines)
+
+
+def _json(path: Path) -> object:
+    try:
+        return json.loads(_text(path))
+    except ValueError:
+        return None
+
+
+def _text(path: Path) -> str:
+    """The text of a file; nothing where it is very large or no text."""
+    if not path.is_file() or path.stat().st_size > LABEL_BYTES:
+        return ""
+    try:
+        return read_text(path)
+    except DataError:
+        return ""
+
+
+FORMATS: tuple[tuple[str, tuple[str, ...], Callable[[Path], bool]], ...] = (
+    ("LabelMe", ("{stem}.json",), _labelme),
+    ("Supervisely", ("{name}.json",), _supervisely),
+    ("Pascal VOC", ("{stem}.xml",), _voc),
+    ("YOLO", ("{stem}.txt",), _yolo),
+)
+SUFFIXES = {"LabelMe": ".json", "Supervisely": ".json", "Pascal VOC": ".xml", "YOLO": ".txt"}
