@@ -16,6 +16,7 @@ from gonogo.data.prepare.split import Split
 from gonogo.data.sample import Sample
 from gonogo.data.unused import Unused, sentences
 
+GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F"} | {f"I;16{end}" for end in ("", "B", "L", "N")})  # of Pillow
 EXAMPLES, SPOKEN = 5, 3  # of a problem: kept for the card, and named in a sentence
 
 
@@ -57,6 +58,7 @@ def problems(
         *_accepted(images, assigned, [reject for reject in rejects if reject.sample.accepted is not None]),
         *_conflicts(images, assigned),
         *_masks(images),
+        *_unlike(images),
         *_roles(images, assigned),
         *_duplicates(images, assigned),
         *_look_alikes(images, assigned),
@@ -180,7 +182,7 @@ def _roles(images: Sequence[Examined], assigned: Split) -> Iterator[Problem]:
         (role, image.sample.label) for image, role in zip(images, assigned.roles, strict=True) if role is not None
     )
     good = {role: counts[(role, 0)] for role in ("fit", "calibrate", "test")}
-    dealt_so = ", ".join(f"{count} to {role}" for role, count in good.items())
+    dealt_so = ", ".join(f"{count} to {role}" for role, count in good.items()) + _tied(images)
     for role in ("fit", "calibrate"):
         if not good[role]:
             what = f"no good image has the role {role} (good images: {dealt_so}); have more, or change the shares"
@@ -195,6 +197,39 @@ def _roles(images: Sequence[Examined], assigned: Split) -> Iterator[Problem]:
     yield from _problem("warning", "{images} left out, defective and of a part that fit or calibrate has", left_out)
     moved = [images[i].path for i in assigned.contaminants]
     yield from _problem("warning", "{images} defective and in fit, as prepare.contaminate asks", moved)
+
+
+def _tied(images: Sequence[Examined]) -> str:
+    """A remark where good images are fewer parts than images, which then get one role together."""
+    good = [image for image in images if image.sample.label == 0]
+    n_contents = len({image.content for image in good})
+    n_groups = len({image.sample.group_id or image.path for image in good})
+    if n_contents < len(good):
+        shown = "one image" if n_contents == 1 else f"{n_contents} images"
+        return f"; they show {shown}, and copies of one image get one role"
+    if n_groups < len(good):
+        shown = "one part" if n_groups == 1 else f"{n_groups} parts"
+        return f"; they are of {shown}, and the images of one part get one role"
+    return ""
+
+
+def _unlike(images: Sequence[Examined]) -> Iterator[Problem]:
+    """Images of another size, or grey among colour: often from another camera or export."""
+    sizes = Counter((image.width, image.height) for image in images)
+    if len(sizes) > 1:
+        (usual, n_usual), *_ = sizes.most_common()
+        others = [f"{image.path} ({image.width} x {image.height})" for image in images if _size(image) != usual]
+        what = f"{{images}} of another size than the {n_usual} of {usual[0]} x {usual[1]} pixels; all are resized to the same"
+        yield from _problem("warning", what, others)
+    grey = [image.path for image in images if image.mode in GREY_MODES]
+    colour = [image.path for image in images if image.mode not in GREY_MODES]
+    if grey and colour:
+        fewer, kind, more = (grey, "grey", "in colour") if len(grey) <= len(colour) else (colour, "in colour", "grey")
+        yield from _problem("warning", f"{{images}} {kind}, where the others are {more}", fewer)
+
+
+def _size(image: Examined) -> tuple[int, int]:
+    return image.width, image.height
 
 
 def _duplicates(images: Sequence[Examined], assigned: Split) -> Iterator[Problem]:
