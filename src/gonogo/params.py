@@ -101,10 +101,15 @@ class Params:
         self._content = read_yaml(path) if content is None else content
         categories = self._top("categories", list)
         if len(set(categories)) != len(categories) or not all(isinstance(c, str) for c in categories):
-            raise ConfigError(f"{path}: categories is {categories!r}; expected distinct names")
+            raise ConfigError(
+                f"{path}: categories is {categories!r}; expected distinct names, in quotes where YAML would take them "
+                "for something else, as '01', 'null' or '1e3'"
+            )
         if category is not None and category not in categories:
             raise ConfigError(f"{path}: category {category!r} is not one of {', '.join(categories)}")
         for name, override in (self._content.get("overrides") or {}).items():
+            if not isinstance(name, str):
+                raise ConfigError(f"{path}: overrides.{name} is {name!r} and no name for YAML; write it in quotes")
             unknown = set(override or {}) - {k for k, v in self._content.items() if isinstance(v, dict)}
             if unknown:
                 raise ConfigError(f"{path}: overrides.{name} has no section {', '.join(sorted(unknown))} to override")

@@ -72,8 +72,9 @@ def write_project(project: Path, raw: Path, found: Sequence[Category]) -> list[P
     for source, name in zip(files, names, strict=True):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         if name.name == ".gitignore" and (project / name).exists():
-            with (project / name).open("a", encoding="utf-8") as file:
-                file.write(source.read_text(encoding="utf-8"))
+            own = (project / name).read_text(encoding="utf-8")
+            ours = source.read_text(encoding="utf-8")
+            (project / name).write_text(own + ("" if own.endswith("\n") or not own else "\n") + ours, encoding="utf-8")
         else:
             shutil.copyfile(source, project / name)
     dvc_yaml = project / "dvc.yaml"
@@ -140,5 +141,5 @@ def _params(text: str, raw: str, found: Sequence[Category]) -> str:
     for one in found:
         own = {} if one.source == found[0].source else {"source": one.source}
         options = ", ".join(f"{key}: {json.dumps(value)}" for key, value in (own | one.options).items())
-        overrides.append(f"  {one.name}: {{prepare: {{{options}}}}}\n")
+        overrides.append(f"  {json.dumps(one.name)}: {{prepare: {{{options}}}}}\n")
     return text[: text.index("overrides:\n")] + "overrides:\n" + "".join(overrides)

@@ -17,6 +17,7 @@ from gonogo.data.listing import read_text
 from gonogo.data.manifest_file import read_rows
 from gonogo.data.names import GOOD, TRAIN, UNREAD_SUFFIXES, says
 from gonogo.data.pairing import masks_among
+from gonogo.data.prepare.raw_files import require_watched
 from gonogo.data.sample import Sample, Shares
 from gonogo.data.tree import folders_in, images_below, images_in, listed
 from gonogo.data.unused import Unused, unused_below, unused_files
@@ -247,6 +248,7 @@ def _counted(name: str, source: str, options: dict[str, Any], raw: Path, shares:
     """
     reader = source_class(source)(**options)
     samples = list(reader.samples(name, raw, shares))
+    require_watched(samples, raw)
     good = [sample for sample in samples if sample.label == 0]
     if not good:
         expected = ", ".join(sorted(SUFFIXES))

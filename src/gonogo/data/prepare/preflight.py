@@ -219,7 +219,7 @@ def _unlike(images: Sequence[Examined]) -> Iterator[Problem]:
     if len(sizes) > 1:
         (usual, n_usual), *_ = sizes.most_common()
         others = [f"{image.path} ({image.width} x {image.height})" for image in images if _size(image) != usual]
-        what = f"{{images}} of another size than the {n_usual} of {usual[0]} x {usual[1]} pixels; all are resized to the same"
+        what = f"{{images}} of another size than the {n_usual} of {usual[0]} x {usual[1]} pixels"
         yield from _problem("warning", what, others)
     grey = [image.path for image in images if image.mode in GREY_MODES]
     colour = [image.path for image in images if image.mode not in GREY_MODES]

@@ -12,6 +12,7 @@ from gonogo.data.prepare.accepted import Acceptance, accepted_samples, is_copy
 from gonogo.data.prepare.examine import Examined, Reject, examine_all
 from gonogo.data.prepare.params import PrepareParams
 from gonogo.data.prepare.preflight import Problem, problems
+from gonogo.data.prepare.raw_files import require_watched
 from gonogo.data.prepare.split import Split, split
 from gonogo.data.sample import Sample, Shares
 from gonogo.data.unused import Unused
@@ -97,10 +98,11 @@ def prepare(
 
     Raises:
         ConfigError: a pattern is wrong, or matches nothing.
-        DataError: two samples have one name, or there is no sample.
+        DataError: two samples have one name, there is no sample, or a file cannot be recorded or watched.
     """
     own = [sample for sample in samples if not (isinstance(sample.image, Path) and is_copy(sample.name))]
     listed, n_excluded = _chosen(own, params)
+    require_watched(listed, raw)
     seen = examine_all([*listed, *accepted_samples(accepted, raw)], folder, raw, progress)
     images = [image for image in seen if isinstance(image, Examined)]
     rejects = [image for image in seen if isinstance(image, Reject)]
