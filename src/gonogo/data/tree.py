@@ -1,5 +1,6 @@
 """What the layouts of the field share: folders of images by kind, and masks matched to them by name."""
 
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -34,12 +35,26 @@ def no_category(place: Path, name: str, there: Sequence[str]) -> ConfigError:
     return ConfigError(f"{place} has no category {name!r}{_meant(name, there)}; it holds {listed(there)}")
 
 
+def require_raw(raw: Path) -> None:
+    """Do nothing, or refuse a raw folder that is not there.
+
+    Raises:
+        ConfigError: it is not; the message says where it was looked for, and what to write.
+    """
+    if not raw.is_dir():
+        raise ConfigError(
+            f"`raw` in params.yaml is {str(raw)!r}, and there is no folder {os.path.abspath(raw)}; write there where the "
+            "images lie now, as an absolute path or as seen from the folder of params.yaml"
+        )
+
+
 def existing_folder(raw: Path, folder: str) -> Path:
     """The folder `raw`/`folder`.
 
     Raises:
         ConfigError: it is not there, or does not lie below `raw`, where its files would be nobody's dependency.
     """
+    require_raw(raw)
     root = raw / folder
     if not root.is_dir():
         above = next(path for path in root.parents if path.is_dir())

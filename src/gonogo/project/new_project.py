@@ -23,6 +23,7 @@ HEADER = """\
 # results are made with: change it there when you install another one, and DVC runs the stages whose code differs.
 """
 
+RAW_COMMENT = "your images, seen from this folder; where DVC finds no such folder, write here where they lie now"
 HISTORY = (
     '{"event": "begin", "what": "images that a person accepted as good; gonogo accept adds lines and changes none"}\n'
 )
@@ -134,7 +135,8 @@ def _params(text: str, raw: str, found: Sequence[Category]) -> str:
     """params.yaml for these images and categories. The first one's source is the section's, and others override it."""
     names = "".join(f"- {json.dumps(one.name, ensure_ascii=False)}\n" for one in found)
     text = re.sub(r"^categories:\n(?:- .*\n)+", lambda _: f"categories:\n{names}", text, flags=re.M)
-    text = re.sub(r"^raw: \S+", lambda _: f"raw: {json.dumps(raw, ensure_ascii=False)}", text, flags=re.M)
+    raw_line = f"raw: {json.dumps(raw, ensure_ascii=False)}  # {RAW_COMMENT}"
+    text = re.sub(r"^raw: .*$", lambda _: raw_line, text, flags=re.M)
     text = re.sub(r"(?<=^  source: ).*?(?= *#)", lambda was: found[0].source.ljust(len(was[0])), text, flags=re.M)
     text = re.sub(r"^  part: .*\n", "", text, flags=re.M)
     overrides = []
