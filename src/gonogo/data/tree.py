@@ -1,6 +1,5 @@
 """What the layouts of the field share: folders of images by kind, and masks matched to them by name."""
 
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -43,7 +42,7 @@ def require_raw(raw: Path) -> None:
     """
     if not raw.is_dir():
         raise ConfigError(
-            f"`raw` in params.yaml is {str(raw)!r}, and there is no folder {os.path.abspath(raw)}; write there where the "
+            f"`raw` in params.yaml is {str(raw)!r}, and there is no folder {raw.resolve()}; write there where the "
             "images lie now, as an absolute path or as seen from the folder of params.yaml"
         )
 
