@@ -8,16 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from gonogo.data.prepare.look_alikes import look_of
 from gonogo.data.prepare.seen_mask import SeenMask, see_mask, settled
 from gonogo.data.sample import Sample
 from gonogo.errors import ImageError
 from gonogo.images.dataset import RAW
 from gonogo.images.reading import decode, file_bytes, write_png
-
-HASH_SIDE = 16  # of the perceptual hash, which has HASH_SIDE ** 2 bits
-NEARLY_BITS, NEARLY_LEVELS = 10, 2.0  # of 256 bits and of 255 grey levels; at most so much apart, two look alike
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +26,7 @@ class Examined:
         sha256: of the raw file's bytes, or of the pixels that prepare wrote.
         content: SHA-256 of size and decoded pixels, by which two files are the same image.
         mode: Pillow's name for the file's pixel format.
-        look: (16, 17) uint8, as in `look_of`.
+        look: (16, 17) float32, as in `look_of`.
         mask: the image's mask, and what is wrong with it.
     """
 
@@ -104,41 +101,3 @@ def content_of(pixels: np.ndarray) -> str:
     digest = hashlib.sha256(repr(pixels.shape).encode())
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
-
-
-def look_of(pixels: np.ndarray) -> np.ndarray:
-    """(16, 17) uint8: the image's grey levels, averaged over the cells of a coarse grid."""
-    small = Image.fromarray(pixels).convert("L").resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.BOX)
-    return np.array(small)
-
-
-def look_alikes(looks: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """For each of `looks` (n, 16, 17) the number of the one of `others` (m, 16, 17) that it looks like, or -1.
-
-    Two images look alike when at most `NEARLY_BITS` of their difference hashes differ and their grey levels do by
-    `NEARLY_LEVELS` on average. Where both are the same array, an image is not compared with itself.
-
-    Source: "dHash" of N. Krawetz, 2013, at twice its usual side, since parts of one kind look alike anyway.
-    """
-    nearest = np.full(len(looks), -1)
-    if not len(others):
-        return nearest
-    ours, theirs = _signs(looks), _signs(others).T
-    for start in range(0, len(looks), 512):
-        # The product of signs is the number of equal bits minus that of different ones.
-        distance = (HASH_SIDE**2 - ours[start : start + 512] @ theirs) / 2
-        if looks is others:
-            rows = np.arange(len(distance))
-            distance[rows, rows + start] = np.inf
-        for row in np.flatnonzero(distance.min(axis=1) <= NEARLY_BITS):
-            near = np.flatnonzero(distance[row] <= NEARLY_BITS)
-            levels = np.abs(others[near].astype(np.int16) - looks[start + row]).mean(axis=(1, 2))
-            if levels.min() <= NEARLY_LEVELS:
-                nearest[start + row] = near[levels.argmin()]
-    return nearest
-
-
-def _signs(looks: np.ndarray) -> np.ndarray:
-    """(n, 256) float32: 1 where the next cell to the right is brighter, -1 elsewhere."""
-    rises = np.diff(looks.astype(np.int16), axis=2) > 0
-    return np.where(rises, np.float32(1), np.float32(-1)).reshape(len(looks), -1)

@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 
 from gonogo.calibration.threshold import CalibrateParams, certified_rank, certified_rate, groups_needed
-from gonogo.data.prepare.examine import Examined, Reject, look_alikes
+from gonogo.data.prepare.examine import Examined, Reject
+from gonogo.data.prepare.look_alikes import look_alikes, usual_look
 from gonogo.data.prepare.split import Split
 from gonogo.data.sample import Sample
 from gonogo.data.unused import Unused, sentences
@@ -264,8 +265,9 @@ def _unique(images: Sequence[Examined], positions: list[int]) -> list[int]:
 def _pairs(images: Sequence[Examined], ones: list[int], others: list[int]) -> list[str]:
     if not ones or not others:
         return []
+    usual = usual_look(np.stack([image.look for image in images if image.sample.label == 0]))
     looks = np.stack([images[i].look for i in ones])
-    nearest = look_alikes(looks, looks if ones is others else np.stack([images[i].look for i in others]))
+    nearest = look_alikes(looks, looks if ones is others else np.stack([images[i].look for i in others]), usual)
     pairs = [(images[one], images[others[near]]) for one, near in zip(ones, nearest, strict=True) if near >= 0]
     strangers = [(a, b) for a, b in pairs if a.sample.group_id is None or a.sample.group_id != b.sample.group_id]
     return list({frozenset((a.path, b.path)): f"{a.path} ~ {b.path}" for a, b in strangers}.values())
