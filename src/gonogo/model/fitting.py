@@ -31,7 +31,7 @@ from gonogo.model.cross_fit import cross_inspect, folds_of
 from gonogo.model.finetune import finetune_backbone
 from gonogo.model.fit_images import FitImages
 from gonogo.model.fit_params import FitParams
-from gonogo.model.inspection import Inspection, inspect_calibrate, inspect_records
+from gonogo.model.inspection import Inspection, inspect_calibrate, inspect_records, require_above_rounding
 from gonogo.model.inspector import Inspector
 from gonogo.model.saved import save_model
 from gonogo.params import Variant
@@ -120,6 +120,7 @@ class Fitting:
             good, rule = self._inspect_crosswise(inspector, progress)
         else:
             good, rule = inspect_calibrate(inspector, self.dataset, self.regions)
+        require_above_rounding(inspector, self.dataset, good)
         threshold = replace(
             threshold_of(good.scores, good.groups, self.calibrate, seed=self.seed),
             calibrate_fingerprint=self.dataset.fingerprint_of(good.records),
