@@ -44,7 +44,9 @@ def test_only_the_job_that_runs_no_code_of_the_pull_request_may_write():
     assert WORKFLOW["permissions"] == {"contents": "read"}
     writing = {name for name, job in WORKFLOW["jobs"].items() if "write" in job.get("permissions", {}).values()}
     assert writing == {"comment"}
-    assert not any(step.get("uses", "").startswith("actions/checkout@") for step in WORKFLOW["jobs"]["comment"]["steps"])
+    assert not any(
+        step.get("uses", "").startswith("actions/checkout@") for step in WORKFLOW["jobs"]["comment"]["steps"]
+    )
 
 
 def test_a_label_starts_the_gate_again_and_no_pushed_commit_goes_without_it():

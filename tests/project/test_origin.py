@@ -8,7 +8,10 @@ from gonogo.project.origin import installed_origin, origin_of
 
 
 def test_a_wheel_is_named_by_its_file_and_hash_and_not_by_the_folder_it_lay_in():
-    record = {"url": "file:///home/anna/my%20files/gonogo-0.2.0-py3-none-any.whl", "archive_info": {"hashes": {"sha256": "ab12"}}}
+    record = {
+        "url": "file:///home/anna/my%20files/gonogo-0.2.0-py3-none-any.whl",
+        "archive_info": {"hashes": {"sha256": "ab12"}},
+    }
     origin = origin_of(record)
     assert origin.phrase == "from gonogo-0.2.0-py3-none-any.whl, SHA-256 ab12"
     assert origin.steps == ("pip install -c constraints.txt './gonogo-0.2.0-py3-none-any.whl[pipeline]'",)
@@ -29,7 +32,8 @@ def test_a_checkout_is_named_by_its_remote_without_credentials_and_its_commit(ur
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tmp_path, check=True, capture_output=True, text=True)
     origin = origin_of({"url": tmp_path.as_uri(), "dir_info": {"editable": True}})
     assert origin.phrase == f"from {shown}, commit {commit.stdout.strip()}"
-    assert "secret" not in " ".join(origin.steps) and "token" not in " ".join(origin.steps)
+    assert "secret" not in " ".join(origin.steps)
+    assert "token" not in " ".join(origin.steps)
     assert origin.steps[0].startswith(f"git clone {shown} ../gonogo")
 
 
