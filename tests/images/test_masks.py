@@ -15,7 +15,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 from doc_tables import documented, table
 from gonogo.errors import ImageError
-from gonogo.images.masks import NO_ZERO, SOFT, orientation_of, read_mask, turned_like
+from gonogo.images.masks import NO_ZERO, SOFT, read_mask, turn_of, turned_like
 from gonogo.images.reading import write_png
 
 HEIGHT, WIDTH = 40, 56
@@ -241,7 +241,7 @@ def test_a_mask_is_turned_as_its_image_is(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = saved(image, "PNG", exif=exif)
-    assert orientation_of(data, Path("a.png")) == orientation
+    assert turn_of(data, Path("a.png")) == orientation
     upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data)))) > 0
     np.testing.assert_array_equal(turned_like(DEFECT, orientation), upright)
     (tmp_path / "a.png").write_bytes(data)

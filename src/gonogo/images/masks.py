@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFilter, ImageOps, TiffImagePlugin
+from PIL import Image, ImageFilter
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from gonogo.images.header import header_of, opened
-from gonogo.images.reading import WIDE_MODES, file_bytes
+from gonogo.images.levels import BITS, JPEG_FORMATS, PHOTOMETRIC, WHITE_IS_ZERO, WIDE_MODES, levels_of
+from gonogo.images.orientation import TURNS, orientation_of, upright
+from gonogo.images.portable import samples_of
+from gonogo.images.reading import file_bytes
 
 Background = Literal["black", "white", "unclear"]
 
@@ -21,16 +26,6 @@ LEAST_LOSSY = 64  # the largest value of a compressed mask; what is darker may b
 SOFT = "with soft edges, cut at half of the largest value (save masks as PNG, without smoothing)"
 
 NO_ZERO = "without 0 or black; the value of the whole border was taken as good"
-
-TURNS = {  # by EXIF orientation
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 @dataclass(frozen=True)
@@ -65,22 +60,22 @@ def read_mask(path: Path) -> MaskFile:
     with opened(data, path) as image:
         if (n_frames := header_of(image).n_frames) > 1:
             raise ValueError(f"a mask of {n_frames} images; save one")
-        if _wide_colours(image, data):
+        if image.mode != "F" and levels_of(image).cut:  # Pillow keeps the upper 8 of 16 bits: small labels would vanish
             raise ValueError("a mask of more than 8 bits per colour; save it as grey, or with 8 bits")
-        lossy = image.format in ("JPEG", "MPO") or (image.format == "WEBP" and b"VP8 " in data[:64])
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-        marked, border, remark = _marked(_labels(image), lossy=lossy)
+        turned = orientation_of(image) in TURNS
+        lossy = image.format in JPEG_FORMATS or (image.format == "WEBP" and b"VP8 " in data[:64])
+        marked, border, remark = _marked(_labels(image, data), lossy=lossy)
         return MaskFile(marked, _background(marked, border), turned, remark)
 
 
-def orientation_of(data: bytes, path: Path) -> int:
-    """The EXIF orientation of an encoded image; 1 where it says nothing, or nothing that is defined.
+def turn_of(data: bytes, path: Path) -> int:
+    """The EXIF orientation by which an encoded image is turned or mirrored, 2 to 8; 1 where it is not.
 
     Raises:
         ImageError: it is no image; `path` names it.
     """
     with opened(data, path) as image:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        orientation = orientation_of(image)
     return orientation if orientation in TURNS else 1
 
 
@@ -92,31 +87,26 @@ def turned_like(mask: np.ndarray, orientation: int) -> np.ndarray:
     return np.asarray(turned).astype(bool)
 
 
-def _wide_colours(image: Image.Image, data: bytes) -> bool:
-    """Whether several channels have 16 bits each, of which Pillow keeps the upper eight: small labels would vanish."""
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        bits = image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
-        return len(bits) > 1 and max(bits) > 8
-    return image.format == "PNG" and data[24] == 16 and data[25] in (2, 4, 6)
-
-
-def _labels(image: Image.Image) -> np.ndarray:
+def _labels(image: ImageFile, data: bytes) -> np.ndarray:
     """(h, w) numbers or, of a mask in colours, (h, w, 3) uint8; 0 where the image is transparent or black."""
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode in WIDE_MODES:
-        return _wide(np.asarray(upright), image)
-    if upright.mode == "F":
-        return _whole_numbers(np.asarray(upright))
-    if image.has_transparency_data and (visible := _visible(upright)) is not None:
+    if image.format == "PPM":
+        return _without_equal_channels(samples_of(data)[0])
+    image.load()
+    stands = upright(image)
+    if stands.mode in WIDE_MODES:
+        return _wide(np.asarray(stands), image)
+    if stands.mode == "F":
+        return _whole_numbers(np.asarray(stands))
+    if image.has_transparency_data and (visible := _visible(stands)) is not None:
         return visible
-    if upright.mode in ("1", "L", "P"):
-        return np.asarray(upright).astype(np.uint8)
-    return _without_equal_channels(np.asarray(upright.convert("RGB")))
+    if stands.mode in ("1", "L", "P"):
+        return np.asarray(stands).astype(np.uint8)
+    return _without_equal_channels(np.asarray(stands.convert("RGB")))
 
 
-def _visible(upright: Image.Image) -> np.ndarray | None:
+def _visible(stands: Image.Image) -> np.ndarray | None:
     """The labels of an image with transparency; None where nothing of it is transparent."""
-    pixels = np.asarray(upright.convert("RGBA"))
+    pixels = np.asarray(stands.convert("RGBA"))
     alpha, colours = pixels[..., 3], pixels[..., :3]
     if alpha.min() == 255:
         return None
@@ -132,11 +122,9 @@ def _wide(values: np.ndarray, image: Image.Image) -> np.ndarray:
     """Labels of 16 or 32 bits, which Pillow leaves as they are stored even where white is stored as 0."""
     if values.min() < 0:
         raise ValueError(f"a mask with values from {values.min()} to {values.max()}; expected 0 for good, none below")
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        tags = image.tag_v2
-        if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:
-            white = (1 << int(tags[TiffImagePlugin.BITSPERSAMPLE][0])) - 1
-            return white - values.astype(np.int64)
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+        white = (1 << int(image.tag_v2[BITS][0])) - 1
+        return white - values.astype(np.int64)
     return values
 
 
@@ -150,7 +138,9 @@ def _whole_numbers(values: np.ndarray) -> np.ndarray:
 
 
 def _without_equal_channels(colours: np.ndarray) -> np.ndarray:
-    """(h, w) of grey, which has three equal channels; (h, w, 3) as it is otherwise."""
+    """(h, w) of grey, which has one channel or three equal ones; (h, w, 3) as it is otherwise."""
+    if colours.ndim == 2:
+        return colours
     return colours[..., 0] if (colours == colours[..., :1]).all() else colours
 
 

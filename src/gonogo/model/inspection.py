@@ -103,8 +103,8 @@ def require_above_rounding(inspector: Inspector, dataset: Dataset, good: Inspect
         raise DataError(
             f"the good images' scores are all about 0 (at most {largest:.1e}, where noise of one grey level adds "
             f"{added:.2g}), so that a threshold above them would be one of rounding noise, and other in each runtime. "
-            "The images are too few or too uniform for this detector: take real photographs, more of them, or set another "
-            "fit.detector or less fit.explained_variance"
+            "The images are too few or too uniform for this detector: take real photographs, more of them, or set "
+            "another fit.detector or less fit.explained_variance"
         )
 
 

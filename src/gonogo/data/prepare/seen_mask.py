@@ -11,7 +11,7 @@ from gonogo.data.sample import Sample
 from gonogo.errors import DataError
 from gonogo.files import sha256_of
 from gonogo.images.dataset import RAW, located
-from gonogo.images.masks import Background, orientation_of, read_mask, turned_like
+from gonogo.images.masks import Background, read_mask, turn_of, turned_like
 from gonogo.images.reading import write_png
 
 MaskFault = Literal["missing", "unreadable", "size", "background", "good", "empty"]
@@ -112,7 +112,7 @@ def _seen_file(
         return SeenMask(fault="missing", detail=f"{path} is missing")
     read = read_mask(path)
     name, marked, remark = RAW + path.relative_to(raw).as_posix(), read.marked, read.remark
-    orientation = orientation_of(data, path) if data is not None and not read.turned else 1
+    orientation = turn_of(data, path) if data is not None and not read.turned else 1
     if orientation != 1:
         stored = shape[::-1] if orientation > 4 else shape
         if marked.shape == shape == stored:
