@@ -303,7 +303,7 @@ def test_unreadable_files_are_recorded_with_name_and_reason_and_stop_above_max_r
     rejects = card_facts(lenient, category="parts", source="folder", options={})["rejects"]
     assert [reject["image"] for reject in rejects] == ["empty.png", "folder.png", "gone.png"]
     assert "the file is empty" in rejects[0]["reason"]
-    assert "directory" in rejects[1]["reason"].lower()
+    assert "no regular file" in rejects[1]["reason"].lower()
     with pytest.raises(DataError, match="3 images that cannot be read"):
         prepared([*parts(), *damaged], tmp_path, max_rejects=2).require_no_error()
 
