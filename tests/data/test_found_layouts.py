@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from doc_tables import documented, table
+from doc_tables import documented, table, write
 from gonogo.data import source_class
 from gonogo.data.prepare.layouts import categories_in, outside
 from gonogo.data.sample import Shares
@@ -144,6 +144,31 @@ FOUND = [
         2,
     ),
     Found(
+        "`normal_test`, `good 2` beside `good/`",
+        "refused: would be a defect type",
+        files(GOOD, "normal_test/h{0-1}.png"),
+        words="normal_test would be a defect type beside 'good', though its name says good",
+    ),
+    Found(
+        "`not_ok/`, `NG/`, `abnormal/`",
+        "defect types",
+        files(GOOD, "not_ok/h{0-1}.png", "NG/n.png"),
+        4,
+        {"not_ok": 2, "NG": 1},
+    ),
+    Found(
+        "`dent_mask/` beside `dent/`",
+        "refused: masks belong in `ground_truth/dent`",
+        files(GOOD, "dent/d0.png", "dent_mask/d0.png"),
+        words="its name says that it holds masks",
+    ),
+    Found(
+        "`test/`, `images/`, `unsorted/`, `backup/`, … beside `good/`",
+        "refused: not the name of a defect",
+        files(GOOD, "dent/d0.png", "Unsorted/h{0-1}.png"),
+        words="its name does not say of which defect",
+    ),
+    Found(
         "`masks/` and `ground_truth/` side by side",
         "refused: which holds the masks?",
         files(GOOD, "dent/d0.png", "masks/dent/d0.png", "ground_truth/dent/d0.png"),
@@ -240,6 +265,12 @@ FOUND = [
         words="YOLO files annotate 1 image .*b.png",
     ),
     Found(
+        "one file of CVAT, VIA, Label Studio or Datumaro for many images",
+        "refused, where it names a good image and has an object",
+        files("b.png", "c.png", **{"via.json": json.dumps({"b.png9": {"filename": "b.png", "regions": [{"r": 1}]}})}),
+        words="via.json annotates images among the good ones",
+    ),
+    Found(
         "`labels/` of YOLO beside `images/`, CVAT's `annotations.xml`",
         "refused: export as COCO",
         files(
@@ -295,6 +326,18 @@ FOUND = [
         {"anomaly": 1},
     ),
     Found(
+        "a table in UTF-16 or Latin-1",
+        "refused: save it as UTF-8",
+        files("i/a.png", **{"list.csv": "UTF-16"}),
+        words="list.csv looks like a table of images, but cannot be read as one: .*save it as UTF-8",
+    ),
+    Found(
+        "a table of Excel",
+        "refused: save it as CSV",
+        files("i/a.png", **{"list.xlsx": "PK"}),
+        words="the table list.xlsx, which is to be saved as CSV",
+    ),
+    Found(
         "a table of images with other columns",
         "refused, with the column",
         files("i/a.png", "i/b.png", **{"list.csv": "picture,quality\ni/a.png,0\n"}),
@@ -309,11 +352,13 @@ FOUND = [
 ]
 
 
-def write(root: Path, names: dict[str, str]) -> None:
+def draw(root: Path, names: dict[str, str]) -> None:
     for number, (name, text) in enumerate(sorted(names.items())):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        if text or name.endswith((".txt", ".DS_Store")):
+        if text == "UTF-16":
+            path.write_bytes("path,label\ni/a.png,0\n".encode("utf-16"))
+        elif text or name.endswith((".txt", ".DS_Store")):
             path.write_bytes(text.encode())
         else:
             pixels = np.random.default_rng(number).integers(0, 256, (8, 6, 3), dtype=np.uint8)
@@ -323,7 +368,7 @@ def write(root: Path, names: dict[str, str]) -> None:
 @pytest.mark.parametrize("row", FOUND, ids=lambda row: row.what)
 def test_a_folder_is_found_to_be_what_a_person_would_say_or_refused(row, tmp_path):
     raw = tmp_path / "parts"
-    write(raw, row.files)
+    draw(raw, row.files)
     if row.n_good is None:
         with pytest.raises(DataError, match=row.words):
             categories_in(raw, SHARES)
@@ -340,7 +385,7 @@ def test_a_folder_is_found_to_be_what_a_person_would_say_or_refused(row, tmp_pat
 
 
 def test_a_validation_set_is_calibrates_and_train_is_fits(tmp_path):
-    write(tmp_path, files("train/good/g{0-3}.png", "Validation/good/v{0-1}.png", "test/good/h0.png"))
+    draw(tmp_path, files("train/good/g{0-3}.png", "Validation/good/v{0-1}.png", "test/good/h0.png"))
     samples = source_class("folder")(folder=".").samples("parts", tmp_path, SHARES)
     assert {Path(s.name).parts[0]: s.roles for s in samples} == {
         "train": ("fit",), "Validation": ("calibrate",), "test": ("test",),
@@ -349,11 +394,18 @@ def test_a_validation_set_is_calibrates_and_train_is_fits(tmp_path):
 
 def test_the_mask_of_an_image_is_found_wherever_it_lies(tmp_path):
     names = ("dent/a/d0.png", "dent/b/d0.png", "masks/dent/a/d0_mask.png", "masks/dent/b/d0_mask.png", GOOD)
-    write(tmp_path, files(*names))
+    draw(tmp_path, files(*names))
     samples = source_class("folder")(folder=".").samples("parts", tmp_path, SHARES)
     masks = {s.name: s.mask for s in samples if s.label == 1}
     assert masks == {f"dent/{lot}/d0.png": tmp_path / f"masks/dent/{lot}/d0_mask.png" for lot in "ab"}
 
 
+TABLE = table(("what lies there", "is"), [(row.what, row.said) for row in FOUND])
+
+
 def test_the_table_of_layouts_in_the_docs_is_this_one():
-    assert documented("data.md", "layouts") == table(("what lies there", "is"), [(row.what, row.said) for row in FOUND])
+    assert documented("data.md", "layouts") == TABLE
+
+
+if __name__ == "__main__":
+    write("data.md", "layouts", TABLE)

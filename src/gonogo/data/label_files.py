@@ -3,7 +3,7 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from gonogo.data.listing import read_text
@@ -11,6 +11,10 @@ from gonogo.errors import DataError
 
 LABEL_BYTES = 20_000_000  # of a file that is looked into; LabelMe's may hold the image
 YOLO_LINE = re.compile(r"\d+(?:\s+[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?\d+)?){4,}")
+CVAT_OBJECT = re.compile(r"<annotations[\s>](?s:.*)<(?:box|polygon|polyline|points|mask|ellipse)[\s>]")
+JSON_OBJECTS = re.compile(
+    r'"(?:regions|annotations|shapes|objects|items|result|bbox|boundingBox|segmentation|polygon)"\s*:\s*[\[{]\s*[^\]}\s]'
+)
 XML = (("annotation", "object"), ("annotations", "box|polygon|polyline|points|mask|ellipse"))
 WHAT_TO_DO = (
     "gonogo does not read these files, and an image with an annotation may show a defect. Move such images into a "
@@ -35,16 +39,28 @@ def annotated_images(images: Iterable[Path]) -> dict[str, list[Path]]:
     return dict(found)
 
 
-def require_unannotated(images: Iterable[Path]) -> None:
+def require_unannotated(images: Sequence[Path]) -> None:
     """Do nothing, or refuse to take images for good that files beside them annotate.
 
     Raises:
-        DataError: a LabelMe, Pascal VOC, YOLO or Supervisely file annotates one of the images.
+        DataError: a LabelMe, Pascal VOC, YOLO or Supervisely file annotates one of the images, or one file many.
     """
+    for folder in sorted({image.parent for image in images}):
+        names = [image.name for image in images if image.parent == folder]
+        if shared := [path for path in sorted(folder.iterdir()) if _annotates_many(path, names)]:
+            raise DataError(f"{shared[0]} annotates images among the good ones; {WHAT_TO_DO}")
     for format_, some in annotated_images(images).items():
         first = some[0]
         count = f"{len(some)} images" if len(some) > 1 else "1 image"
         raise DataError(f"{format_} files annotate {count} among the good ones, the first {first}; {WHAT_TO_DO}")
+
+
+def _annotates_many(path: Path, names: Sequence[str]) -> bool:
+    """Whether a file, as of CVAT, VIA or Label Studio, names one of the images and has an object of any image."""
+    if path.suffix.lower() not in (".json", ".xml") or not (text := _text(path)):
+        return False
+    objects = CVAT_OBJECT if path.suffix.lower() == ".xml" else JSON_OBJECTS
+    return objects.search(text) is not None and any(name in text for name in names)
 
 
 def label_folders(raw: Path, folders: Iterable[Path]) -> list[str]:

@@ -25,6 +25,17 @@ MASK = _words(
 )
 TRAIN, TEST, VALIDATION = _words("train training"), _words("test testing"), _words("val valid validation dev")
 
+# Of folders whose name says neither good nor what the defect is.
+UNCLEAR = _words(
+    """train training test testing val valid validation dev images image imgs img pictures photos all raw data dataset
+    unlabelled unlabeled unsorted new old backup tmp temp trash thumbs thumbnails preview previews misc archive export
+    exports results output outputs predictions heatmaps"""
+)
+# Words in a longer name, as in "good_test" and "dent masks".
+IN_GOOD_NAMES = _words("good goods ok okay normal normals nominal gut defectfree")
+IN_BAD_NAMES = BAD | _words("not no non un anomaly abnormal defect bad")
+IN_MASK_NAMES = _words("mask masks gt groundtruth segmask segmasks")
+
 # What a mask's name has more than that of its image.
 MASK_ENDINGS = (
     *("_mask", "_gt", "_label", "_labels", "_seg", "_segmentation", "_groundtruth", "_ground_truth"),
@@ -49,6 +60,16 @@ def words_of(name: str) -> str:
 def says(name: str, words: Words) -> bool:
     """Whether the name is one of `words`, whatever its case and separators."""
     return words_of(name) in words
+
+
+def suggests(name: str, inside: Words) -> bool:
+    """Whether one of the words that the name is made of is `inside`, as `good` is in "good_test 2"."""
+    return not inside.isdisjoint(re.findall(r"[^\W\d_]+", unicodedata.normalize("NFC", name).casefold()))
+
+
+def suggests_good(name: str) -> bool:
+    """Whether a longer name is that of good parts: it has such a word, and none that denies it."""
+    return says(name, GOOD) or (suggests(name, IN_GOOD_NAMES) and not suggests(name, IN_BAD_NAMES))
 
 
 def base_of_mask(path: Path) -> str | None:

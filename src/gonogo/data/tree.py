@@ -4,7 +4,17 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from gonogo.data.names import BAD, GOOD, SYSTEM_FOLDERS, says
+from gonogo.data.names import (
+    BAD,
+    GOOD,
+    IN_MASK_NAMES,
+    MASK,
+    SYSTEM_FOLDERS,
+    UNCLEAR,
+    says,
+    suggests,
+    suggests_good,
+)
 from gonogo.data.pairing import paired
 from gonogo.data.sample import Sample
 from gonogo.errors import ConfigError, DataError
@@ -121,10 +131,20 @@ def _check_kind(folder: Path, images: Sequence[Path], *, is_good: bool, good: st
             f"{folder} would be a defect type, and holds a folder {wrong[0]!r}; name {folder} in prepare.folder if it "
             "is a part of its own, or rename the folder"
         )
-    if says(folder.name, GOOD):
+    if suggests_good(folder.name):
         raise DataError(
             f"{folder} would be a defect type beside {good!r}, though its name says good; put its images into "
             f"{good!r}, or rename it"
+        )
+    if suggests(folder.name, IN_MASK_NAMES) and not says(folder.name, MASK):
+        raise DataError(
+            f"{folder} would be a defect type, though its name says that it holds masks; put them into "
+            f"{folder.parent}/ground_truth/<defect type>, or rename it"
+        )
+    if says(folder.name, UNCLEAR):
+        raise DataError(
+            f"{folder} would be a defect type, though its name does not say of which defect; rename it, or move it "
+            "away if its images are not to be used"
         )
 
 

@@ -13,10 +13,11 @@ from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from gonogo.images.header import header_of, opened
-from gonogo.images.levels import BITS, JPEG_FORMATS, PHOTOMETRIC, WHITE_IS_ZERO, WIDE_MODES, levels_of
+from gonogo.images.levels import BITS, COMPRESSION, JPEG_FORMATS, PHOTOMETRIC, WHITE_IS_ZERO, WIDE_MODES, levels_of
 from gonogo.images.orientation import TURNS, orientation_of, upright
 from gonogo.images.portable import samples_of
 from gonogo.images.reading import file_bytes
+from gonogo.images.tiff import JPEG
 
 Background = Literal["black", "white", "unclear"]
 
@@ -63,9 +64,15 @@ def read_mask(path: Path) -> MaskFile:
         if image.mode != "F" and levels_of(image).cut:  # Pillow keeps the upper 8 of 16 bits: small labels would vanish
             raise ValueError("a mask of more than 8 bits per colour; save it as grey, or with 8 bits")
         turned = orientation_of(image) in TURNS
-        lossy = image.format in JPEG_FORMATS or (image.format == "WEBP" and b"VP8 " in data[:64])
+        lossy = (
+            image.format in JPEG_FORMATS or _is_jpeg_in_tiff(image) or (image.format == "WEBP" and b"VP8 " in data[:64])
+        )
         marked, border, remark = _marked(_labels(image, data), lossy=lossy)
         return MaskFile(marked, _background(marked, border), turned, remark)
+
+
+def _is_jpeg_in_tiff(image: ImageFile) -> bool:
+    return isinstance(image, TiffImageFile) and image.tag_v2.get(COMPRESSION) in JPEG
 
 
 def turn_of(data: bytes, path: Path) -> int:
@@ -112,8 +119,8 @@ def _visible(stands: Image.Image) -> np.ndarray | None:
         return None
     if alpha.max() == 0:
         raise ValueError("a mask that is transparent everywhere; save it without transparency")
-    seen = colours[alpha > 0]
-    if (seen == seen[0]).all():
+    seen = colours[alpha > 0].astype(np.int64) @ (1 << 16, 1 << 8, 1)
+    if (n_colours := len(np.unique(seen))) == 1 or n_colours > MOST_COLOURS:  # one colour, or the picture cut out
         return alpha
     return _without_equal_channels(colours * (alpha > 0)[..., None])
 

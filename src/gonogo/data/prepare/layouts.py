@@ -27,6 +27,7 @@ from gonogo.images.roles import TEST
 
 GOOD_FOLDER = "good"  # what the source `folder` calls the folder of good parts, unless an option says otherwise
 DEPTH = 3  # folders below the one that is named, in which a category may lie
+SPREADSHEETS = (".xlsx", ".xls", ".ods")
 LOOKED_FOR = 50  # images of a COCO file, by which their folder is found
 LIST_BYTES = 100_000_000  # of a .json, .csv or .jsonl that is looked into
 
@@ -161,17 +162,18 @@ def _coco(raw: Path) -> Iterator[Candidate]:
 
 
 def _images_folder(raw: Path, path: Path, names: Sequence[str]) -> str:
-    """The folder with the images of a COCO file, relative to the file's own: the nearest that has them all.
+    """The folder with the images of a COCO file, relative to the file's own: the nearest that has most of them.
 
     Raises:
-        DataError: no folder below `raw` has them.
+        DataError: no folder below `raw` has more than half of them.
     """
     beside = [path.parent, *_all_folders(path.parent), *_all_folders(raw), raw]
-    for folder in beside:
-        if all((folder / name).is_file() for name in names):
-            return Path(os.path.relpath(folder, path.parent)).as_posix()
+    found = {folder: sum((folder / name).is_file() for name in names) for folder in beside}
+    nearest = max(beside, key=lambda folder: found[folder])
+    if found[nearest] * 2 > len(names):  # prepare reports those that are missing
+        return Path(os.path.relpath(nearest, path.parent)).as_posix()
     raise DataError(
-        f"{path} lists {names[0]!r} and others, which no folder below {raw} has all of; put the images beside the "
+        f"{path} lists {names[0]!r} and others, which lie in no folder below {raw}; put the images beside the "
         "file, or into a folder `images` beside that of the file"
     )
 
@@ -202,7 +204,7 @@ def _tables(raw: Path) -> Iterator[Candidate]:
 def _names_images(path: Path) -> bool:
     """Whether one of the first lines has the name of an image in it."""
     with path.open("rb") as file:
-        head = file.read(4096).decode("utf-8", "replace").lower()
+        head = file.read(4096).replace(b"\0", b"").decode("utf-8", "replace").lower()  # UTF-16 too
     return any(re.search(rf"\w{re.escape(suffix)}\b", head) for suffix in SUFFIXES)
 
 
@@ -231,6 +233,10 @@ def _nothing(raw: Path) -> DataError:
     found = f"images are there ({listed(there, 5)})" if there else "no image is there"
     unread = sum(path.suffix.lower() in UNREAD_SUFFIXES for folder in folders for path in folder.iterdir())
     other = f", and {unread} files of formats that are not read" if unread else ""
+    sheets = [path.name for path in raw.iterdir() if path.suffix.lower() in SPREADSHEETS]
+    other += (
+        f", and the table {sheets[0]}, which is to be saved as CSV with the columns path and label" if sheets else ""
+    )
     labels = label_folders(raw, folders)
     said = f"; {listed(labels)} annotate images in a format that is not read, export them as COCO" if labels else ""
     return DataError(
