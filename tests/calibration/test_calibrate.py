@@ -207,7 +207,7 @@ def test_the_sentence_of_a_tail_says_that_it_is_a_model_with_its_fit_and_interva
     assert of_tail.sentence == (
         "a model, not a guarantee: 2.00% of good parts are rejected if the tail of their scores is generalised Pareto "
         f"(fits with p = {of_tail.tail.goodness_p_value:.2f}); the threshold's 95% interval is {low:.4g} to "
-        f"{high:.4g}, from 80 of 400 good parts"
+        f"{high:.4g}, from 80 of 400 good parts (one image of each)"
     )
     assert low <= of_tail.threshold <= high
 

@@ -42,7 +42,10 @@ def run(arguments: argparse.Namespace) -> Answer:
     lines = [one.sentence for one in found]
     lines += [f"{one.name}: {said}" for one in found for said in sentences(one.unused)]
     lines += sentences(outside(arguments.images, found))
-    lines += [hint for one in found if (hint := _hint(one, prepare, calibrate))]
+    for one in found:
+        n_calibrate = _n_calibrate(one, prepare)
+        lines += [hint] if (hint := _hint(one, n_calibrate, calibrate)) else []
+        lines += [f"{one.name}: {one.shots.sentence(n_calibrate, calibrate.confidence)}"] if one.shots else []
     lines.append(f"{len(written)} files written to {arguments.into}; next:")
     lines += [f"  cd {arguments.into}"] if str(arguments.into) != "." else []
     lines += ["  dvc repro", "  git add --all && git commit"]
@@ -55,12 +58,16 @@ def run(arguments: argparse.Namespace) -> Answer:
     return Answer(report, "\n".join(lines))
 
 
-def _hint(one: "Category", prepare: "PrepareParams", calibrate: "CalibrateParams") -> str:
-    """What the good parts of a category can certify, if it is less than params.yaml asks for; empty otherwise."""
+def _n_calibrate(one: "Category", prepare: "PrepareParams") -> int:
+    """About how many good images prepare will deal to calibrate."""
+    dealt = one.n_open if one.n_open < one.n_good else one.n_open * (1 - prepare.test_share)
+    return round(dealt * prepare.calibrate_share)
+
+
+def _hint(one: "Category", n: int, calibrate: "CalibrateParams") -> str:
+    """What `n` good parts to calibrate can certify, if it is less than params.yaml asks for; empty otherwise."""
     from gonogo.calibration.threshold import certified_rate, groups_needed
 
-    dealt = one.n_open if one.n_open < one.n_good else one.n_open * (1 - prepare.test_share)
-    n = round(dealt * prepare.calibrate_share)
     needed = groups_needed(calibrate.false_alarm_rate, calibrate.confidence)
     if n >= needed:
         return ""

@@ -11,6 +11,7 @@ import numpy as np
 
 from gonogo.data.prepare.look_alikes import look_of
 from gonogo.data.prepare.seen_mask import SeenMask, see_mask, settled
+from gonogo.data.prepare.shots import seconds_of
 from gonogo.data.sample import Sample
 from gonogo.errors import ImageError
 from gonogo.images.dataset import RAW
@@ -28,6 +29,7 @@ class Examined:
         mode: Pillow's name for the file's pixel format.
         look: (16, 17) float32, as in `look_of`.
         mask: the image's mask, and what is wrong with it.
+        taken: when the image was taken, as in `seconds_of`; None where its file does not say so.
     """
 
     sample: Sample
@@ -39,6 +41,7 @@ class Examined:
     mode: str
     look: np.ndarray
     mask: SeenMask
+    taken: float | None
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ def examine(sample: Sample, folder: Path, raw: Path) -> Examined | Reject:
         mode=mode,
         look=look_of(pixels),
         mask=see_mask(sample, data, folder, raw, (height, width)),
+        taken=None if data is None else seconds_of(data, Path(path)),
     )
 
 

@@ -18,6 +18,7 @@ from gonogo.data.manifest_file import read_rows
 from gonogo.data.names import GOOD, TRAIN, UNREAD_SUFFIXES, says
 from gonogo.data.pairing import masks_among
 from gonogo.data.prepare.raw_files import require_watched
+from gonogo.data.prepare.shots import Shots, shots_by_name
 from gonogo.data.sample import Sample, Shares
 from gonogo.data.tree import folders_in, images_below, images_in, listed
 from gonogo.data.unused import Unused, unused_below, unused_files
@@ -44,6 +45,7 @@ class Category:
         n_masks: defective images with a mask.
         size: width and height of the first image.
         unused: image files in its folders that have no use.
+        shots: what the names say of several shots of one part; None where they say nothing.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Category:
     n_masks: int
     size: tuple[int, int]
     unused: tuple[Unused, ...] = ()
+    shots: Shots | None = None
 
     @property
     def sentence(self) -> str:
@@ -270,6 +273,7 @@ def _counted(name: str, source: str, options: dict[str, Any], raw: Path, shares:
         n_masks=sum(sample.mask is not None for sample in defective),
         size=_size(good[0]),
         unused=tuple(unused_files(reader, name, raw, samples)),
+        shots=shots_by_name(samples),
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from gonogo.calibration.threshold import CalibrateParams, certified_rank, certified_rate, groups_needed
 from gonogo.data.prepare.examine import Examined, Reject
 from gonogo.data.prepare.look_alikes import look_alikes, usual_look
+from gonogo.data.prepare.shots import shots_by_name, shots_by_time
 from gonogo.data.prepare.split import Split
 from gonogo.data.sample import Sample
 from gonogo.data.unused import Unused, sentences
@@ -64,6 +65,7 @@ def problems(
         *_duplicates(images, assigned),
         *_look_alikes(images, assigned),
         *_certificate(images, assigned, calibrate),
+        *_shots(images, assigned, calibrate),
         *(Problem("warning", sentence, 0, ()) for sentence in sentences(unused)),
     ]
     return sorted(found, key=lambda problem: problem.level != "error")
@@ -288,3 +290,10 @@ def _certificate(images: Sequence[Examined], assigned: Split, calibrate: Calibra
             f"{needed - len(groups)} more"
         )
         yield Problem("warning", what, 0, ())
+
+
+def _shots(images: Sequence[Examined], assigned: Split, calibrate: CalibrateParams) -> Iterator[Problem]:
+    samples = [image.sample for image in images]
+    shots = shots_by_name(samples) or shots_by_time(samples, [image.taken for image in images])
+    if shots is not None:
+        yield Problem("warning", shots.sentence(assigned.roles.count("calibrate"), calibrate.confidence), 0, ())
