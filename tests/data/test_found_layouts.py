@@ -17,6 +17,7 @@ from gonogo.data.sample import Shares
 from gonogo.data.unused import sentences
 from gonogo.errors import DataError
 from gonogo.images.reading import write_png
+from gonogo.params import build
 
 SHARES = Shares(seed=3, test=0.25, calibrate=0.5)
 LABELME = json.dumps(
@@ -398,6 +399,28 @@ def test_the_mask_of_an_image_is_found_wherever_it_lies(tmp_path):
     samples = source_class("folder")(folder=".").samples("parts", tmp_path, SHARES)
     masks = {s.name: s.mask for s in samples if s.label == 1}
     assert masks == {f"dent/{lot}/d0.png": tmp_path / f"masks/dent/{lot}/d0_mask.png" for lot in "ab"}
+
+
+def test_one_mask_for_two_images_is_refused_with_all_three(tmp_path):
+    draw(tmp_path, files(GOOD, "dent/d0.png", "dent/d0.jpg", "masks/dent/d0.png"))
+    with pytest.raises(DataError, match=r"masks/dent/d0.png is the mask of .*dent/d0.jpg and of .*dent/d0.png"):
+        categories_in(tmp_path, SHARES)
+
+
+def test_copies_of_accepted_images_are_no_defect_type_and_not_without_use(tmp_path):
+    draw(tmp_path, files(GOOD, "dent/d0.png", "accepted/parts/fit/0123456789ab_x.png"))
+    (one,) = found = categories_in(tmp_path, SHARES)
+    assert (one.n_good, one.defects, one.unused, outside(tmp_path, found)) == (4, {"dent": 1}, (), [])
+
+
+def test_options_that_init_writes_are_those_that_prepare_takes(tmp_path):
+    names = files("train/a.png", "train/b.png", "val/c.png", "val/d.png")
+    texts = {"annotations/train.json": coco("a.png", "b.png"), "annotations/val.json": coco("c.png", "d.png")}
+    draw(tmp_path, names | texts)
+    (one,) = categories_in(tmp_path, SHARES)
+    assert one.options["images"] == ["../train", "../val"]
+    made = build(source_class("coco"), one.options, where="prepare")
+    assert len(list(made.samples("parts", tmp_path, SHARES))) == 4
 
 
 TABLE = table(("what lies there", "is"), [(row.what, row.said) for row in FOUND])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gonogo.data.label_files import require_unannotated
-from gonogo.data.names import MASK, MASK_ENDINGS, TEST, TRAIN, VALIDATION, base_of_mask, says
+from gonogo.data.names import ACCEPTED, MASK, MASK_ENDINGS, TEST, TRAIN, VALIDATION, base_of_mask, says
 from gonogo.data.pairing import masks_among, paired
 from gonogo.data.sample import Sample, Shares
 from gonogo.data.tree import (
@@ -124,7 +124,7 @@ class Folder:
         self, raw: Path, root: Path, folder: Path, good_roles: tuple[Role, ...], defect_roles: tuple[Role, ...]
     ) -> Iterator[Sample]:
         place = self._masks(root)
-        kinds = kinds_in(folder, self.good, beside=(place,))
+        kinds = kinds_in(folder, self.good, beside=(place, raw / ACCEPTED))
         if among := [name for name in kinds if says(name, MASK)]:
             raise DataError(f"{folder / among[0]} holds images; masks belong in {root / MASKS}/<defect type>")
         heap = images_in(place) if place.is_dir() else []

@@ -45,8 +45,10 @@ def require_unannotated(images: Sequence[Path]) -> None:
     Raises:
         DataError: a LabelMe, Pascal VOC, YOLO or Supervisely file annotates one of the images, or one file many.
     """
-    for folder in sorted({image.parent for image in images}):
-        names = [image.name for image in images if image.parent == folder]
+    by_folder: dict[Path, list[str]] = defaultdict(list)
+    for image in images:
+        by_folder[image.parent].append(image.name)
+    for folder, names in sorted(by_folder.items()):
         if shared := [path for path in sorted(folder.iterdir()) if _annotates_many(path, names)]:
             raise DataError(f"{shared[0]} annotates images among the good ones; {WHAT_TO_DO}")
     for format_, some in annotated_images(images).items():

@@ -48,6 +48,8 @@ UNREAD_SUFFIXES = _words(
     .xcf .svg .eps .ico .npy .npz .mat .dcm .nii .czi .lif .mp4 .avi .mov .mkv .wmv .zip .rar .7z .tar .tgz .pdf"""
 )
 
+ACCEPTED = "accepted"  # below the raw folder: copies of images that a person accepted as good
+
 # Folders that systems put among images.
 SYSTEM_FOLDERS = frozenset({"@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
 

@@ -33,7 +33,7 @@ def paired(
     folders between must be the same too.
 
     Raises:
-        DataError: two masks are for one image.
+        DataError: two masks are for one image, or one for two images.
     """
     stems, mask_stems = Counter(path.stem for path in images), Counter(path.stem for path in masks)
     by_path = max(*stems.values(), *mask_stems.values(), 0, 0) > 1
@@ -46,6 +46,7 @@ def paired(
         if (other := there.setdefault(key(mask, masks_folder), mask)) != mask:
             raise DataError(f"{other} and {mask} are masks of one image by their names; keep one")
     found: dict[Path, Path] = {}
+    owners: dict[Path, Path] = {}
     for image in images:
         name = key(image, folder)
         fitting = [there[name + ending] for ending in dict.fromkeys((*endings, "")) if name + ending in there]
@@ -53,5 +54,7 @@ def paired(
             raise DataError(f"{fitting[0]} and {fitting[1]} are masks of one image by their names; keep one")
         if fitting:
             found[image] = fitting[0]
+            if (other := owners.setdefault(fitting[0], image)) != image:
+                raise DataError(f"{fitting[0]} is the mask of {other} and of {image} by their names; rename one image")
     used = set(found.values())
     return found, [mask for mask in masks if mask not in used]

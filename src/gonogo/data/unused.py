@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gonogo.data.names import UNREAD_SUFFIXES
+from gonogo.data.names import ACCEPTED, UNREAD_SUFFIXES
 from gonogo.data.sample import Sample, Source
 from gonogo.data.tree import folders_in, listed
 from gonogo.images.reading import SUFFIXES
@@ -39,7 +39,7 @@ def unused_files(source: Source, category: str, raw: Path, samples: Iterable[Sam
     if places is None:
         return []
     used = {path for sample in samples for path in (sample.image, sample.mask) if isinstance(path, Path)}
-    return unused_below(raw, places(category, raw), apart_from=used)
+    return unused_below(raw, places(category, raw), apart_from=used | {raw / ACCEPTED})
 
 
 def unused_below(raw: Path, places: Iterable[Path], *, apart_from: Collection[Path]) -> list[Unused]:

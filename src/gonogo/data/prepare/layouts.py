@@ -15,7 +15,7 @@ from gonogo.data.coco import KEYS
 from gonogo.data.label_files import label_folders
 from gonogo.data.listing import read_text
 from gonogo.data.manifest_file import read_rows
-from gonogo.data.names import GOOD, TRAIN, UNREAD_SUFFIXES, says
+from gonogo.data.names import ACCEPTED, GOOD, TRAIN, UNREAD_SUFFIXES, says
 from gonogo.data.pairing import masks_among
 from gonogo.data.prepare.raw_files import require_watched
 from gonogo.data.prepare.shots import Shots, shots_by_name
@@ -99,7 +99,7 @@ def categories_in(raw: Path, shares: Shares) -> list[Category]:
 def outside(raw: Path, found: Sequence[Category]) -> list[Unused]:
     """The image files below `raw` that lie in the folder of no category, where each category has a folder."""
     places = [raw / one.options["folder"] / one.options.get("name", "") for one in found if "folder" in one.options]
-    return unused_below(raw, [raw], apart_from=places) if len(places) == len(found) else []
+    return unused_below(raw, [raw], apart_from=[*places, raw / ACCEPTED]) if len(places) == len(found) else []
 
 
 Candidate = tuple[str, str, dict[str, Any]]  # name, source, options

@@ -100,6 +100,8 @@ def shots_by_time(samples: Sequence[Sample], seconds: Sequence[float | None]) ->
 
 def seconds_of(data: bytes, path: Path) -> float | None:
     """When an encoded image was taken by its EXIF data, in seconds since a fixed time; None where they do not say."""
+    if b"Exif" not in data and b"eXIf" not in data:
+        return None
     try:
         with opened(data, path) as image:
             if not image.info.get("exif"):
