@@ -29,8 +29,9 @@ def run_dvc(*arguments: str) -> None:
     """
     if find_spec("dvc") is None:
         raise MissingExtraError("this needs dvc, which is missing; pip install 'gonogo[pipeline]'")
-    if arguments[0] in RUNS:
-        require_raw(Params(Path("params.yaml")).raw)  # DVC would say no more than errno 2
+    params = Path("params.yaml")
+    if arguments[0] in RUNS and params.is_file():
+        require_raw(Params(params).raw)  # DVC would say no more than errno 2
     command, environment = dvc_call(*arguments)
     print(f"== dvc {' '.join(arguments)}", file=sys.stderr, flush=True)
     status = subprocess.run(command, env=environment, stdout=2, check=False).returncode
