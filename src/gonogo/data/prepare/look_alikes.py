@@ -12,7 +12,7 @@ from PIL import Image
 SIDE = 16  # cells of the grid
 NEARLY_LEVELS = 1.5  # of 255; root mean square of the difference of the cells
 NEARLY_SHARE = 0.75  # of the image's own structure, the difference in structure
-LEAST_LOOKS = 10  # by which to know what all images share
+LEAST_LOOKS = 3  # by which to know what all images share
 
 
 def look_of(pixels: np.ndarray) -> np.ndarray:
