@@ -339,6 +339,14 @@ FOUND = [
         words="the table list.xlsx, which is to be saved as CSV",
     ),
     Found(
+        "images that a table does not list",
+        "counted and named, unless the table has categories",
+        files("i/a.png", "i/b.png", "i/c.png", "i/d.png", **{"list.csv": "path,label\ni/a.png,0\ni/b.png,1\n"}),
+        1,
+        {"anomaly": 1},
+        words=r"2 image files without use.*: 2 in i \(c.png, d.png\)",
+    ),
+    Found(
         "a table of images with other columns",
         "refused, with the column",
         files("i/a.png", "i/b.png", **{"list.csv": "picture,quality\ni/a.png,0\n"}),

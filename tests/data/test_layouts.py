@@ -16,6 +16,7 @@ from PIL import Image
 
 from gonogo.data import source_class
 from gonogo.data.sample import Sample, Shares
+from gonogo.data.unused import unused_files
 from gonogo.errors import ConfigError, DataError, ImageError
 from gonogo.images.masks import read_mask
 from gonogo.images.roles import ROLES, TEST, TRAIN
@@ -446,6 +447,22 @@ def test_the_mask_of_a_defect_is_true_where_its_file_is_not_black(layout: Layout
     assert layout.defect in shown
     for name, mask in shown.items():
         np.testing.assert_array_equal(mask, mask_of(truth[name]), err_msg=name)
+
+
+@each(*COMPLETE, *FOLDERS)
+def test_in_a_published_tree_no_image_is_without_use(layout: Layout, tmp_path: Path):
+    samples = samples_of(layout, tmp_path)
+    source = source_class(layout.source)(**layout.options)
+    assert unused_files(source, layout.category, tmp_path, samples) == []
+
+
+@each(*(layout for layout in COMPLETE if layout.source in ("mvtec_ad", "mpdd", "btad")))
+def test_images_beside_those_of_the_layout_are_named(layout: Layout, tmp_path: Path):
+    stray = f"{layout.category}/elsewhere/a.png"
+    samples = samples_of(layout, tmp_path, {**layout.tree, stray: PART})
+    source = source_class(layout.source)(**layout.options)
+    (one,) = unused_files(source, layout.category, tmp_path, samples)
+    assert str(one) == f"1 in {layout.category}/elsewhere (a.png)"
 
 
 @each(*COMPLETE, *FOLDERS)

@@ -46,6 +46,14 @@ class ManifestFile:
     file: str
     name: str | None = None
 
+    def places(self, category: str, raw: Path) -> list[Path]:
+        """The folders of the listed images, all of which should be listed; none where the table has categories."""
+        path = existing_file(raw, raw, self.file)
+        rows = read_rows(path)
+        if any("category" in row for _, row in rows):
+            return []
+        return sorted({listed_path(raw, path.parent, row["path"], where).parent for where, row in rows})
+
     def samples(self, category: str, raw: Path, shares: Shares) -> Iterator[Sample]:
         """The rows of the category in the order of the file. A defective row without a defect type is an "anomaly"."""
         path = existing_file(raw, raw, self.file)
