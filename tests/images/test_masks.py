@@ -109,6 +109,23 @@ def black_jpeg() -> bytes:
     return grey(0, background=255, format_="JPEG")
 
 
+def red_webp() -> bytes:
+    return saved(Image.open(io.BytesIO(colours((255, 0, 0), (0, 0, 0)))), "WEBP", quality=90)
+
+
+def red_on_white_jpeg() -> bytes:
+    return saved(Image.open(io.BytesIO(colours((255, 0, 0), (255, 255, 255)))), "JPEG")
+
+
+def dark_noise() -> bytes:
+    return saved(Image.fromarray(np.random.default_rng(2).integers(0, 6, (HEIGHT, WIDTH), dtype=np.uint8)), "PNG")
+
+
+def smooth_photograph() -> bytes:
+    pixels = np.clip(np.random.default_rng(3).normal(120, 60, (HEIGHT, WIDTH)), 0, 255).astype(np.uint8)
+    return saved(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(2)), "PNG")
+
+
 def animation() -> bytes:
     frame = Image.fromarray(DEFECT.astype(np.uint8))
     return saved(frame, "TIFF", save_all=True, append_images=[frame])
@@ -186,6 +203,8 @@ MASK_FORMATS = [
     MaskFormat("JPEG", "cut at half of the largest value, with a warning", partial(grey, 255, format_="JPEG"), "soft"),
     MaskFormat("a JPEG saved again as PNG, a JPEG in a TIFF", "as JPEG", was_jpeg, "soft"),
     MaskFormat("black on white in a JPEG", "as JPEG and as black on white", black_jpeg, "soft inverted"),
+    MaskFormat("WebP with loss, a JPEG in one colour on black", "as JPEG", red_webp, "soft"),
+    MaskFormat("a JPEG in colours on white", "refused: save it as PNG", red_on_white_jpeg, "a picture in colours"),
     MaskFormat("resized with smoothing", "cut at half of the largest value, with a warning", resized, "soft"),
     MaskFormat(
         "JPEG of labels 0 and 1",
@@ -193,9 +212,11 @@ MASK_FORMATS = [
         partial(grey, 1, format_="JPEG"),
         "largest value is 1",
     ),
+    MaskFormat("nearly black noise", "refused", dark_noise, "largest value is 5"),
     MaskFormat("JPEG of three levels", "refused", levels_in_jpeg, "a picture with grey levels"),
     MaskFormat("a heat map", "refused", heat_map, "a picture with grey levels"),
-    MaskFormat("a photograph", "refused", photograph, "a picture with grey levels"),
+    MaskFormat("a photograph in grey", "refused", smooth_photograph, "a picture with grey levels"),
+    MaskFormat("a photograph", "refused", photograph, "a picture in colours"),
     MaskFormat(
         "16 bits per colour",
         "refused: small labels would vanish",

@@ -23,6 +23,7 @@ Background = Literal["black", "white", "unclear"]
 
 MOST_COLOURS = 64  # of a mask in colours, or of one whose values change everywhere; a picture has more
 LEAST_SOFT = 8  # a mask whose values are all smaller has labels, even where one lies between others
+NEARLY_GREY, NEARLY_BLACK = 48, 32  # of 255: the difference of channels, and a border, that compression leaves
 LEAST_LOSSY = 64  # the largest value of a compressed mask; what is darker may be compression's own noise
 SOFT = "with soft edges, cut at half of the largest value (save masks as PNG, without smoothing)"
 
@@ -155,14 +156,15 @@ def _marked(labels: np.ndarray, *, lossy: bool) -> tuple[np.ndarray, np.ndarray,
     """(h, w) bool, the values of the border by which its background is told, and a remark."""
     if labels.ndim == 3:
         codes = labels.astype(np.int64) @ (1 << 16, 1 << 8, 1)
-        n_colours = len(np.unique(codes))
-        if lossy:
-            raise ValueError("a mask in colours, which JPEG blurs; save it as PNG")
-        if n_colours <= MOST_COLOURS:
+        if not lossy and len(np.unique(codes)) <= MOST_COLOURS:
             return _unlike_background(codes)
-        labels = labels.max(axis=2)
-    if lossy or _has_soft_edges(labels) or _is_gradual(labels):
-        marked = _cut(labels, lossy=lossy)
+        brightest = labels.max(axis=2)
+        if int((brightest - labels.min(axis=2)).max()) > NEARLY_GREY and _border(brightest).max() > NEARLY_BLACK:
+            raise ValueError("a picture in colours, or a mask in colours that are blurred; save 0 for good, as PNG")
+        labels = brightest
+    noisy = lossy or _changes_everywhere(labels)
+    if noisy or _has_soft_edges(labels):
+        marked = _cut(labels, noisy=noisy)
         return marked, _border(marked), SOFT if marked.any() else ""
     return _unlike_background(labels)
 
@@ -190,27 +192,33 @@ def _has_soft_edges(labels: np.ndarray) -> bool:
     return bool(np.count_nonzero(slope & between) > np.count_nonzero(between) / 2)
 
 
-def _is_gradual(labels: np.ndarray) -> bool:
-    """Whether the values change everywhere, as those of a picture do."""
+def _changes_everywhere(labels: np.ndarray) -> bool:
+    """Whether the values change from pixel to pixel, as those of noise do, or have many levels, as a picture has."""
     beside = (labels[:, 1:] > 0) & (labels[:, :-1] > 0)
-    changes = np.count_nonzero(beside & (labels[:, 1:] != labels[:, :-1]))
-    return bool(changes > np.count_nonzero(labels) / 10) and len(np.unique(labels)) > MOST_COLOURS
+    share = np.count_nonzero(beside & (labels[:, 1:] != labels[:, :-1])) / max(np.count_nonzero(labels), 1)
+    n_values = len(np.unique(labels))
+    return (share > 0.1 and n_values > MOST_COLOURS) or (share > 0.3 and n_values > 3)
 
 
-def _cut(labels: np.ndarray, *, lossy: bool) -> np.ndarray:
+def _cut(labels: np.ndarray, *, noisy: bool) -> np.ndarray:
     """(h, w) bool: at least half of the largest value.
 
     Raises:
         ValueError: the largest value is too small to tell it from noise, or there are levels between.
     """
     top = int(labels.max())
-    if lossy and 0 < top < LEAST_LOSSY:
-        raise ValueError(f"a compressed mask whose largest value is {top}, which may be noise; save it as PNG")
+    if noisy and 0 < top < LEAST_LOSSY:
+        raise ValueError(f"a mask whose largest value is {top}, which may be noise of compression; save it as PNG")
     grey = _grey(labels)
     low, high = _around(labels)
     between = (grey > 64) & (grey < 191)
     level = between & (high.astype(np.int16) - low < 8)  # no edge: a level of its own, or a gradual change
-    if np.count_nonzero(between) > grey.size / 5 or np.count_nonzero(level) > np.count_nonzero(grey >= 191) / 10:
+    has_no_black = grey.min() > 64 and between.any()
+    if (
+        has_no_black
+        or np.count_nonzero(between) > grey.size / 5
+        or np.count_nonzero(level) > np.count_nonzero(grey >= 191) / 10
+    ):
         raise ValueError("a picture with grey levels and no mask; save 0 for good and one value for each defect")
     return labels >= (top + 1) // 2 if top else np.zeros(labels.shape, dtype=bool)
 
