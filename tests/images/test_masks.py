@@ -178,6 +178,13 @@ MASK_FORMATS = [
         partial(palette, [0, 0, 0, 128, 0, 0]),
         "read",
     ),
+    MaskFormat(
+        "palette whose index 0 has a colour, and another is black",
+        "what is not black",
+        partial(palette, [250, 250, 250, 0, 0, 0], index=0, other=1),
+        "read",
+    ),
+    MaskFormat("palette without black", "index 0 is good", partial(palette, [9, 9, 200, 200, 9, 9]), "read"),
     MaskFormat("palette of black alone", "index 0 is good", partial(palette, [0, 0, 0, 0, 0, 0]), "read"),
     MaskFormat("colours on black", "what is not black", partial(colours, (0, 0, 90), (0, 0, 0)), "read"),
     MaskFormat(

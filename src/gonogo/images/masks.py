@@ -107,9 +107,17 @@ def _labels(image: ImageFile, data: bytes) -> np.ndarray:
         return _whole_numbers(np.asarray(stands))
     if image.has_transparency_data and (visible := _visible(stands)) is not None:
         return visible
-    if stands.mode in ("1", "L", "P"):
+    if stands.mode in ("1", "L") or (stands.mode == "P" and _has_index_of_good(stands)):
         return np.asarray(stands).astype(np.uint8)
     return _without_equal_channels(np.asarray(stands.convert("RGB")))
+
+
+def _has_index_of_good(stands: Image.Image) -> bool:
+    """Whether index 0 of a palette is good: not where it has a colour, and another index that is used is black."""
+    used = np.unique(np.asarray(stands))
+    colours = np.array(stands.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
+    black = [index for index in used.tolist() if index >= len(colours) or not colours[index].any()]
+    return 0 not in used or 0 in black or not black
 
 
 def _visible(stands: Image.Image) -> np.ndarray | None:
@@ -197,7 +205,7 @@ def _changes_everywhere(labels: np.ndarray) -> bool:
     beside = (labels[:, 1:] > 0) & (labels[:, :-1] > 0)
     share = np.count_nonzero(beside & (labels[:, 1:] != labels[:, :-1])) / max(np.count_nonzero(labels), 1)
     n_values = len(np.unique(labels))
-    return (share > 0.1 and n_values > MOST_COLOURS) or (share > 0.3 and n_values > 3)
+    return bool((share > 0.1 and n_values > MOST_COLOURS) or (share > 0.3 and n_values > 3))
 
 
 def _cut(labels: np.ndarray, *, noisy: bool) -> np.ndarray:
@@ -213,7 +221,7 @@ def _cut(labels: np.ndarray, *, noisy: bool) -> np.ndarray:
     low, high = _around(labels)
     between = (grey > 64) & (grey < 191)
     level = between & (high.astype(np.int16) - low < 8)  # no edge: a level of its own, or a gradual change
-    has_no_black = grey.min() > 64 and between.any()
+    has_no_black = bool(grey.min() > 64 and between.any())
     if (
         has_no_black
         or np.count_nonzero(between) > grey.size / 5
