@@ -266,6 +266,16 @@ FOUND = [
         words="YOLO files annotate 1 image .*b.png",
     ),
     Found(
+        "`labels/` or `Annotations/` of such files beside or below `good/`",
+        "refused, where one of a good image has an object",
+        files(
+            GOOD,
+            "dent/d0.png",
+            **{"labels/good/g1.txt": "0 .5 .5 .1 .1", "Annotations/g2.xml": VOC.replace("b.png", "g2")},
+        ),
+        words="(Pascal VOC|YOLO) files annotate 1 image among the good ones, the first .*good/g[12].png",
+    ),
+    Found(
         "one file of CVAT, VIA, Label Studio or Datumaro for many images",
         "refused, where it names a good image and has an object",
         files("b.png", "c.png", **{"via.json": json.dumps({"b.png9": {"filename": "b.png", "regions": [{"r": 1}]}})}),

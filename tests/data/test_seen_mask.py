@@ -151,3 +151,12 @@ def test_a_mask_that_is_a_picture_is_an_error_with_its_name(raw, tmp_path):
     text = said(prepared(raw, tmp_path / "out"), "error")
     assert "1 mask that cannot be read: raw/dent/31.png" in text
     assert "31_mask.png cannot be read as an image: a picture with grey levels" in text
+
+
+def test_an_image_of_the_longest_name_has_its_mask_written_all_the_same(raw, tmp_path):
+    images(raw)
+    for number, stem in ((30, "x" * 251), (31, "y" * 251)):
+        (raw / "dent" / f"{number}.png").rename(raw / "dent" / f"{stem}.png")
+        write_png(raw / "ground_truth" / "dent" / f"{stem}.png", ~DEFECT)
+    found = prepared(raw, tmp_path / "out")
+    np.testing.assert_array_equal(marked(found, f"dent/{'x' * 251}.png"), DEFECT)

@@ -1,12 +1,15 @@
 """Annotations of other tools beside images, which gonogo does not read: found, so that no defect is taken for good."""
 
 import json
+import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from gonogo.data.listing import read_text
+from gonogo.data.names import LABEL_FOLDERS, says
+from gonogo.data.tree import folders_in
 from gonogo.errors import DataError
 
 LABEL_BYTES = 20_000_000  # of a file that is looked into; LabelMe's may hold the image
@@ -25,18 +28,29 @@ WHAT_TO_DO = (
 def annotated_images(images: Iterable[Path]) -> dict[str, list[Path]]:
     """The images that a file of the same name annotates with at least one object, by the format of that file.
 
-    A file without an object, which is how the tools mark a background, says that its image is good.
+    The file lies beside the image, or in a folder such as `labels` below or beside that of the image. A file without an
+    object, which is how the tools mark a background, says that its image is good.
     """
     found: dict[str, list[Path]] = defaultdict(list)
-    by_folder: dict[Path, set[str]] = {}
+    by_folder: dict[Path, list[tuple[Path, set[str]]]] = {}
     for image in images:
-        there = by_folder.setdefault(image.parent, {path.name for path in image.parent.iterdir()})
+        places = by_folder.get(image.parent)
+        if places is None:
+            places = [(place, {path.name for path in place.iterdir()}) for place in _places(image.parent)]
+            by_folder[image.parent] = places
         for format_, names, has_objects in FORMATS:
-            beside = (name.format(stem=image.stem, name=image.name) for name in names)
-            if any(name in there and has_objects(image.with_name(name)) for name in beside):
+            called = [name.format(stem=image.stem, name=image.name) for name in names]
+            if any(name in there and has_objects(place / name) for place, there in places for name in called):
                 found[format_].append(image)
                 break
     return dict(found)
+
+
+def _places(folder: Path) -> list[Path]:
+    """The folder of some images, and the others that may hold their annotations."""
+    readable = [place for place in (folder, folder.parent) if os.access(place, os.R_OK)]
+    named = [place / name for place in readable for name in folders_in(place) if says(name, LABEL_FOLDERS)]
+    return [folder, *named, *(inner for one in named if (inner := one / folder.name).is_dir())]
 
 
 def require_unannotated(images: Sequence[Path]) -> None:

@@ -23,6 +23,7 @@ MASK = _words(
     """mask masks gt gts groundtruth groundtruths label labels segmentation segmentations segmentationclass
     segmentationobject segmask segmasks binarymask binarymasks maskdir maske masken annotation annotations"""
 )
+LABEL_FOLDERS = _words("label labels labelme annotation annotations ann anns json jsons xml xmls txt yolo voc")
 TRAIN, TEST, VALIDATION = _words("train training"), _words("test testing"), _words("val valid validation dev")
 
 # Of folders whose name says neither good nor what the defect is.

@@ -203,7 +203,7 @@ def _has_soft_edges(labels: np.ndarray) -> bool:
 def _changes_everywhere(labels: np.ndarray) -> bool:
     """Whether the values change from pixel to pixel, as those of noise do, or have many levels, as a picture has."""
     beside = (labels[:, 1:] > 0) & (labels[:, :-1] > 0)
-    share = np.count_nonzero(beside & (labels[:, 1:] != labels[:, :-1])) / max(np.count_nonzero(labels), 1)
+    share = float(np.mean((labels[:, 1:] != labels[:, :-1])[beside])) if beside.any() else 0.0
     n_values = len(np.unique(labels))
     return bool((share > 0.1 and n_values > MOST_COLOURS) or (share > 0.3 and n_values > 3))
 

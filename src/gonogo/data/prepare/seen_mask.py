@@ -1,5 +1,6 @@
 """The mask of an image: found, read, turned like its image, and held against the other masks of the category."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from gonogo.images.reading import write_png
 
 MaskFault = Literal["missing", "unreadable", "size", "background", "good", "empty"]
 
+LONGEST_NAME = 255  # bytes, of a file on common file systems
 EVERY_PIXEL = "marking every pixel"
 TURNED = "turned as the image is by its EXIF"
 SAME_SIZE = (
@@ -154,6 +156,8 @@ def _inverted(mask: SeenMask, sample: Sample, folder: Path, raw: Path) -> SeenMa
 
 def _written(sample: Sample, marked: np.ndarray, folder: Path) -> str:
     name = f"masks/{sample.name}.png"
+    if len(Path(name).name.encode()) > LONGEST_NAME:
+        name = f"masks/{hashlib.sha256(sample.name.encode()).hexdigest()}.png"
     write_png(folder / name, marked)
     return name
 
