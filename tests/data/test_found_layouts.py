@@ -4,6 +4,7 @@ Each row of FOUND is a tree of files; docs/data.md shows the rows as a table.
 """
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -423,6 +424,14 @@ def test_one_mask_for_two_images_is_refused_with_all_three(tmp_path):
     draw(tmp_path, files(GOOD, "dent/d0.png", "dent/d0.jpg", "masks/dent/d0.png"))
     with pytest.raises(DataError, match=r"masks/dent/d0.png is the mask of .*dent/d0.jpg and of .*dent/d0.png"):
         categories_in(tmp_path, SHARES)
+
+
+def test_a_file_without_use_whose_name_is_not_utf_8_is_named_with_escapes(tmp_path):
+    draw(tmp_path, files(GOOD))
+    (tmp_path / "good" / os.fsdecode(b"gr\xf6sse.gif")).write_bytes(b"GIF89a")
+    (one,) = categories_in(tmp_path, SHARES)
+    (unused,) = one.unused
+    assert str(unused).encode() == rb"1 in good (gr\xf6sse.gif)"
 
 
 def test_copies_of_accepted_images_are_no_defect_type_and_not_without_use(tmp_path):
