@@ -249,6 +249,16 @@ FOUND = [
         words="LabelMe files annotate 2 images .*good/g1.png",
     ),
     Found(
+        "LabelMe's `.json` in another encoding, DOTA's `.txt`",
+        "refused, as those",
+        files(
+            "b.png",
+            "c.png",
+            **{"b.json": "GBK" + LABELME.replace("dent", "\u5212\u75d5"), "c.txt": "1 1 9 1 9 9 1 9 dent 0\n"},
+        ),
+        words="(LabelMe|YOLO) files annotate 1 image",
+    ),
+    Found(
         "LabelMe's `.json` without a shape",
         "good",
         files(GOOD, **{"good/g1.json": json.dumps({"version": "5.5", "shapes": []})}),
@@ -376,7 +386,9 @@ def draw(root: Path, names: dict[str, str]) -> None:
     for number, (name, text) in enumerate(sorted(names.items())):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        if text == "UTF-16":
+        if text.startswith("GBK"):
+            path.write_bytes(text.removeprefix("GBK").encode("gbk"))
+        elif text == "UTF-16":
             path.write_bytes("path,label\ni/a.png,0\n".encode("utf-16"))
         elif text or name.endswith((".txt", ".DS_Store")):
             path.write_bytes(text.encode())

@@ -7,13 +7,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from gonogo.data.listing import read_text
 from gonogo.data.names import LABEL_FOLDERS, says
 from gonogo.data.tree import folders_in
 from gonogo.errors import DataError
 
-LABEL_BYTES = 20_000_000  # of a file that is looked into; LabelMe's may hold the image
-YOLO_LINE = re.compile(r"\d+(?:\s+[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?\d+)?){4,}")
+LABEL_BYTES = 500_000_000  # of a file that is looked into; LabelMe's may hold the image
+NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+CORNERS = 4  # numbers at least, in a line for one object
 CVAT_OBJECT = re.compile(r"<annotations[\s>](?s:.*)<(?:box|polygon|polyline|points|mask|ellipse)[\s>]")
 JSON_OBJECTS = re.compile(
     r'"(?:regions|annotations|shapes|objects|items|result|bbox|boundingBox|segmentation|polygon)"\s*:\s*[\[{]\s*[^\]}\s]'
@@ -109,8 +109,9 @@ def _voc(path: Path) -> bool:
 
 
 def _yolo(path: Path) -> bool:
-    lines = [line.strip() for line in _text(path).splitlines() if line.strip()]
-    return bool(lines) and all(YOLO_LINE.fullmatch(line) for line in lines)
+    """A line for each object: its class and the numbers of a box or polygon, in an order that tools differ in."""
+    lines = [line.split() for line in _text(path).splitlines() if line.strip()]
+    return bool(lines) and all(sum(NUMBER.fullmatch(word) is not None for word in line) >= CORNERS for line in lines)
 
 
 def _json(path: Path) -> object:
@@ -121,13 +122,10 @@ def _json(path: Path) -> object:
 
 
 def _text(path: Path) -> str:
-    """The text of a file; nothing where it is very large or no text."""
+    """The text of a file, whose structure is ASCII in any encoding; nothing where it is very large."""
     if not path.is_file() or path.stat().st_size > LABEL_BYTES:
         return ""
-    try:
-        return read_text(path)
-    except DataError:
-        return ""
+    return path.read_text(encoding="utf-8-sig", errors="replace")
 
 
 FORMATS: tuple[tuple[str, tuple[str, ...], Callable[[Path], bool]], ...] = (
