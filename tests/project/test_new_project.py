@@ -291,6 +291,15 @@ def test_it_says_what_so_few_good_parts_certify(tmp_path, capsys):
     assert f"  cd {tmp_path / 'own'}\n  dvc repro\n" in out
 
 
+def test_a_validation_set_calibrates_and_what_it_certifies_is_said(tmp_path, capsys):
+    for place, n_images in (("train/good", 40), ("val/good", 11), ("test/good", 2)):
+        draw(tmp_path / "raw" / place, n_images)
+    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own")]) == 0
+    assert (
+        "raw: about 11 good parts will calibrate, which certifies at most 23.8% false alarms" in capsys.readouterr().out
+    )
+
+
 def test_an_installation_has_all_that_a_project_starts_from():
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
     installed = {

@@ -10,7 +10,6 @@ from gonogo.cli.answer import Answer
 if TYPE_CHECKING:
     from gonogo.calibration.threshold import CalibrateParams
     from gonogo.data.prepare.layouts import Category
-    from gonogo.data.prepare.params import PrepareParams
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,9 +42,8 @@ def run(arguments: argparse.Namespace) -> Answer:
     lines += [f"{one.name}: {said}" for one in found for said in sentences(one.unused)]
     lines += sentences(outside(arguments.images, found))
     for one in found:
-        n_calibrate = _n_calibrate(one, prepare)
-        lines += [hint] if (hint := _hint(one, n_calibrate, calibrate)) else []
-        lines += [f"{one.name}: {one.shots.sentence(n_calibrate, calibrate.confidence)}"] if one.shots else []
+        lines += [hint] if (hint := _hint(one, calibrate)) else []
+        lines += [f"{one.name}: {one.shots.sentence(one.n_calibrate, calibrate.confidence)}"] if one.shots else []
     lines.append(f"{len(written)} files written to {arguments.into}; next:")
     lines += [f"  cd {arguments.into}"] if str(arguments.into) != "." else []
     lines += ["  dvc repro", "  git add --all && git commit"]
@@ -58,16 +56,11 @@ def run(arguments: argparse.Namespace) -> Answer:
     return Answer(report, "\n".join(lines))
 
 
-def _n_calibrate(one: "Category", prepare: "PrepareParams") -> int:
-    """About how many good images prepare will deal to calibrate."""
-    dealt = one.n_open if one.n_open < one.n_good else one.n_open * (1 - prepare.test_share)
-    return round(dealt * prepare.calibrate_share)
-
-
-def _hint(one: "Category", n: int, calibrate: "CalibrateParams") -> str:
-    """What `n` good parts to calibrate can certify, if it is less than params.yaml asks for; empty otherwise."""
+def _hint(one: "Category", calibrate: "CalibrateParams") -> str:
+    """What the good parts that calibrate can certify, if it is less than params.yaml asks for; empty otherwise."""
     from gonogo.calibration.threshold import certified_rate, groups_needed
 
+    n = one.n_calibrate
     needed = groups_needed(calibrate.false_alarm_rate, calibrate.confidence)
     if n >= needed:
         return ""

@@ -44,6 +44,7 @@ class Category:
         defects: images by defect type.
         n_masks: defective images with a mask.
         size: width and height of the first image.
+        n_calibrate: good parts that prepare will deal to calibrate, unless images turn out to be copies.
         unused: image files in its folders that have no use.
         shots: what the names say of several shots of one part; None where they say nothing.
     """
@@ -56,6 +57,7 @@ class Category:
     defects: dict[str, int]
     n_masks: int
     size: tuple[int, int]
+    n_calibrate: int = 0
     unused: tuple[Unused, ...] = ()
     shots: Shots | None = None
 
@@ -272,9 +274,15 @@ def _counted(name: str, source: str, options: dict[str, Any], raw: Path, shares:
         defects=dict(Counter(sample.defect_type for sample in defective).most_common()),
         n_masks=sum(sample.mask is not None for sample in defective),
         size=_size(good[0]),
+        n_calibrate=_n_calibrate(good, shares),
         unused=tuple(unused_files(reader, name, raw, samples)),
         shots=shots_by_name(samples),
     )
+
+
+def _n_calibrate(good: Sequence[Sample], shares: Shares) -> int:
+    open_roles = {sample.group_id or sample.name: sample.roles for sample in good}
+    return list(shares.split(open_roles).values()).count("calibrate")
 
 
 def _size(sample: Sample) -> tuple[int, int]:
