@@ -204,7 +204,9 @@ def test_only_a_regular_file_of_a_bounded_size_is_read(make, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)  # the name of a socket must be short
     path = tmp_path / "x.png"
     make(path if make is not unix_socket else path.relative_to(tmp_path))
-    with pytest.raises(ImageError, match=r"x\.png cannot be read as an image: it (is no regular file|has more than)"):
+    with pytest.raises(
+        ImageError, match=r"x\.png cannot be read as an image: it (is a \w+, no regular file|has more than)"
+    ):
         read_image(path)
 
 
