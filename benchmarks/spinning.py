@@ -4,7 +4,7 @@
 
 Each turn starts a process for each way, alone and then beside one process that keeps a core busy. A process computes
 one image again and again with all cores; a line has the medians over all turns of the wall and of the processor's
-milliseconds, and each one's ratio to the wall of threads that spin, alone. Ways: torch and onnxruntime, whose threads
+milliseconds, and the ratio of the wall: alone, to that of threads that spin; beside one, to the same way alone. Ways: torch and onnxruntime, whose threads
 spin by default, and as gonogo sets them (`gonogo/__init__.py`, `gonogo.inference.scorer.open_session`).
 """
 
@@ -54,10 +54,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                     busy.wait()
         print(f"turn {turn + 1} of {arguments.turns}", file=sys.stderr)
     for (way, beside), times in sorted(found.items()):
-        alone = found[way.partition(",")[0] + ", spins", "alone"]
+        compared = found[way.partition(",")[0] + ", spins" if beside == "alone" else way, "alone"]
         walls, processors = zip(*times, strict=True)
         wall, processor = statistics.median(walls), statistics.median(processors)
-        ratio = statistics.median(mine / other for mine, (other, _) in zip(walls, alone, strict=True))
+        ratio = statistics.median(mine / other for mine, (other, _) in zip(walls, compared, strict=True))
         print(f"{way:<20} {beside:<11} wall {wall:7.1f} ms, {ratio:5.2f} times; processor {processor:7.1f} ms")
 
 
@@ -89,7 +89,8 @@ def _backbone(size: int) -> Callable[[], object]:
     assert gonogo
     import torch
 
-    from gonogo.detectors.backbones.backbone import LITE0, Backbone
+    from gonogo.detectors.backbones.backbone import Backbone
+    from gonogo.detectors.backbones.weights import LITE0
 
     backbone = Backbone(LITE0, [2, 3], size)
     backbone.load("random")
