@@ -62,11 +62,6 @@ class CategoryReport:
         return data_uri(self.fit_sheet)
 
     @property
-    def n_fit_rejected(self) -> int:
-        """How many fit images the gauge would reject if the fit had not seen them."""
-        return sum(row["rejected"] == "1" for row in self.fit_rows)
-
-    @property
     def robustness_card(self) -> list[dict[str, Any]]:
         """Rates by severity of each corruption, from 0, the unchanged images; None where there is no rate."""
         unchanged, *changed = self.robustness_rows
