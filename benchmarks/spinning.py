@@ -4,8 +4,9 @@
 
 Each turn starts a process for each way, alone and then beside one process that keeps a core busy. A process computes
 one image again and again with all cores; a line has the medians over all turns of the wall and of the processor's
-milliseconds, and the ratio of the wall: alone, to that of threads that spin; beside one, to the same way alone. Ways: torch and onnxruntime, whose threads
-spin by default, and as gonogo sets them (`gonogo/__init__.py`, `gonogo.inference.scorer.open_session`).
+milliseconds, and the ratio of the wall: alone, to that of threads that spin; beside one, to the same way alone. The
+ways are torch and onnxruntime, whose threads spin by default, and both as gonogo sets them (`gonogo/__init__.py`,
+`gonogo.inference.scorer.open_session`).
 """
 
 import argparse
