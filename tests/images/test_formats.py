@@ -255,7 +255,7 @@ TABLE = (
     Row("BMP", "24 or 32 bits, from the top or the bottom", "as it is; a fourth channel is dropped",
         (pillow(COLOUR, "BMP"), from_the_top(COLOUR, 24), pillow(np.dstack([COLOUR, ALPHA]), "BMP")), COLOUR, off=0),
     Row("BMP", "16 bits, five for each colour", "scaled to 8 bits", (from_the_top(COLOUR, 16),), COLOUR, off=7),
-    Row("BMP", "grey, palette or runs, up to 4 MB of runs", "looked up",
+    Row("BMP", "grey, palette or runs, of runs up to 4 million bytes and pixels", "looked up",
         (runs, pillow(INK, "BMP"), pillow(Image.fromarray(INK).convert("1"), "BMP")), INK, off=0),
     Row("WebP", "lossless or lossy, with or without alpha", "alpha is dropped",
         (pillow(COLOUR, "WEBP", lossless=True), pillow(np.dstack([COLOUR, ALPHA]), "WEBP", lossless=True, exact=True),
