@@ -19,6 +19,13 @@ import gonogo
 from gonogo.errors import IntegrityError
 
 MAX_BYTES = 2**31  # of a file that is read at once; no ONNX file has more
+KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 SCHEMA = 2  # of the manifests of models and bundles; it grows when what is written needs a newer reader
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of a file that a manifest lists, beside it
 
@@ -35,16 +42,20 @@ def regular_bytes(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
     Raises:
         OSError: it is missing, is not a regular file, as a folder, a pipe and a device are, or is too large.
     """
-    if not stat.S_ISREG(path.stat().st_mode):  # to open a device may already do something
-        raise OSError("it is no regular file")
+    _require_regular(path.stat())  # to open a device may already do something
     with open(path, "rb", opener=_open_without_waiting) as file:
         status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError("it is no regular file")
+        _require_regular(status)
         data = b"" if status.st_size > max_bytes else file.read(max_bytes + 1)
     if max(status.st_size, len(data)) > max_bytes:
         raise OSError(f"it has more than {max_bytes} bytes")
     return data
+
+
+def _require_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = KINDS.get(stat.S_IFMT(status.st_mode), "something else")
+        raise OSError(f"it is {kind}, no regular file")
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

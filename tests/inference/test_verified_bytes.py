@@ -94,7 +94,7 @@ def test_a_listed_file_that_is_a_pipe_is_refused_and_does_not_hang(bundle, tmp_p
     place = shutil.copytree(bundle, tmp_path / "bundle")
     (place / "gauge.onnx").unlink()
     os.mkfifo(place / "gauge.onnx")
-    with pytest.raises(IntegrityError, match=r"gauge\.onnx cannot be read: it is no regular file"):
+    with pytest.raises(IntegrityError, match=r"gauge\.onnx cannot be read: it is a pipe, no regular file"):
         read_bundle(place)
 
 

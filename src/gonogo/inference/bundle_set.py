@@ -72,18 +72,20 @@ class BundleSet:
         """The category of an image (h, w, 3) uint8.
 
         Raises:
-            ImageError: the router fails on this image.
-            IntegrityError: the router does not give one finite distance for each category.
+            ImageError: the router fails on this image, or gives a distance that is no number.
+            IntegrityError: the router does not give one distance for each category.
         """
         try:
             (distances,) = self._session.run(["distances"], {"pixels": np.ascontiguousarray(pixels[None])})
         except FAILURES as error:
             height, width = pixels.shape[:2]
             raise ImageError(f"{self.folder}: the router fails on {width} x {height} pixels: {error}") from error
-        if distances.shape != (1, len(self.categories)) or not np.isfinite(distances).all():
+        if distances.shape != (1, len(self.categories)):
             raise IntegrityError(
-                f"{self.folder}: the router gave {distances.tolist()}; expected one finite distance for each category"
+                f"{self.folder}: the router gave {distances.tolist()}; expected one distance for each category"
             )
+        if not np.isfinite(distances).all():
+            raise ImageError(f"{self.folder}: the router gave {distances.tolist()}; expected finite distances")
         (number,), (relative,) = nearest(distances, self._limits)
         (to,) = routed(distances, self._limits)
         name = self.categories[number].name
