@@ -23,7 +23,7 @@ import numpy as np
 
 WARMUP, RUNS = 3, 12
 WAYS = {
-    "torch, spins": {"OMP_WAIT_POLICY": "ACTIVE"},
+    "torch, spins": {"GOMP_SPINCOUNT": "300000"},  # what GNU's OpenMP does by itself
     "torch, gonogo": {},
     "onnxruntime, spins": {},
     "onnxruntime, gonogo": {},
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _measured(way: str, arguments: argparse.Namespace) -> tuple[float, float]:
     bundle = [] if arguments.bundle is None else [str(arguments.bundle)]
     command = [sys.executable, __file__, *bundle, "--way", way, "--size", str(arguments.size)]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("OMP_")} | WAYS[way]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP_"))} | WAYS[way]
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     wall, processor = json.loads(ran.stdout)
     return wall, processor
