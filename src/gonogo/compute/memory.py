@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 STATUS = Path("/proc/self/status")  # Linux, whose getrusage also counts what the parent held when it started this one
 
 
@@ -25,10 +26,19 @@ def resident_bytes() -> int:
 
 
 def machine_bytes() -> int:
-    """Memory that the machine has; 0 where the system does not say."""
+    """Memory that the machine has, or the container where its limit is lower; 0 where the system does not say."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):  # Windows; a name that the system lacks
+        return 0
+    return min([installed, *(limit for limit in map(_limit_in, CONTAINER_LIMITS) if limit)])
+
+
+def _limit_in(file: Path) -> int:
+    """The number in a file of the control groups; 0 without a limit."""
+    try:
+        return int(file.read_text(encoding="ascii"))
+    except (OSError, ValueError):  # there is no such file, or it says "max"
         return 0
 
 

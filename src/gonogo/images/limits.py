@@ -4,6 +4,8 @@ Three limits hold everywhere: pixels, side and aspect. They bound memory, since 
 a number of bytes for each pixel, and the resize in a gauge's graph a number of bytes for each row.
 """
 
+import io
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +14,11 @@ from gonogo.errors import ImageError
 MAX_PIXELS = 80_000_000  # a header that claims more is damaged or hostile; Pillow itself grows wary at 89 million
 MAX_SIDE = 65_535  # the longest that a JPEG can have
 MAX_ASPECT = 250  # resized to a few hundred pixels, nothing would be left of the shorter side
-DECODING_BYTES = 24  # for each pixel, at the peak of decoding: 32 bit pixels that are scaled to 8 bits need the most
-SECONDS, SECONDS_PER_MEGAPIXEL = 1.0, 0.2  # of CPU for decoding; honest images of 80 megapixels take less than a third
+MAX_BYTES = (
+    512_000_000  # of an encoded image; 80 million pixels of three times 16 bits, not compressed, have 480 million
+)
+DECODING_BYTES = 30  # for each pixel, at the peak of decoding: a WebP, which needs the most, takes 27
+SECONDS, SECONDS_PER_MEGAPIXEL = 1.0, 0.2  # of decoding; honest images of 80 megapixels take a third of it
 
 Clock = Callable[[], float]
 
@@ -52,3 +57,39 @@ def decoding_bytes(height: int, width: int) -> int:
 def decoding_seconds(height: int, width: int) -> float:
     """The seconds of CPU after which decoding an image is given up."""
     return SECONDS + SECONDS_PER_MEGAPIXEL * height * width / 1e6
+
+
+class TimedReader(io.BytesIO):
+    """The bytes of an encoded image, for as long as its decoding may take.
+
+    Pillow's parsers, and most of its decoders, read piece by piece; they end at the first piece that they ask for too
+    late. A decoder of TIFF or WebP gets all bytes at once, and is bounded by the size of the image alone.
+    """
+
+    def __init__(self, data: bytes, clock: Clock = time.thread_time) -> None:
+        """Begin with the time that any image may take.
+
+        Args:
+            data: the whole file.
+            clock: seconds, from any beginning. Those that the thread has computed leave out what other work on a busy
+                machine takes.
+        """
+        super().__init__(data)
+        self._clock, self._began, self._seconds = clock, clock(), SECONDS
+
+    def allow(self, width: int, height: int) -> None:
+        """Give an image of this size its time, from the beginning on."""
+        self._seconds = decoding_seconds(height, width)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next bytes.
+
+        Raises:
+            TimeoutError: the time is over.
+        """
+        if self._clock() - self._began > self._seconds:
+            raise TimeoutError(
+                f"decoding takes more than {self._seconds:.3g} s of computing, which no honest image of this size "
+                "does; save it again, as PNG"
+            )
+        return super().read(size)
