@@ -153,7 +153,7 @@ def test_what_is_no_regular_file_is_one_error_and_is_never_opened(tmp_path):
     now, hot = watching(tmp_path)
     errors = given(hot, now)
     assert [name for name, _ in errors] == ["broken.png", "fifo.png", "zero.png"]
-    assert all("is not a regular file" in error for _, error in errors)
+    assert all("is no regular file" in error for _, error in errors)
     assert given(hot, now, 2) == [("a.jpg", None), ("link.png", None)]
     assert [given(hot, now, 9) for _ in range(3)] == [[], [], []]
 

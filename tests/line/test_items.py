@@ -76,7 +76,7 @@ def test_what_an_item_raises_is_its_error_row(raised, bundle, folder, monkeypatc
     assert main(["score", str(bundle), str(folder), "--json"]) == 3
     rows = json.loads(capsys.readouterr().out)["results"]
     assert kinds(rows) == FOUND
-    assert f"2.png cannot be judged: {type(raised).__name__}: " in rows[1]["error"]
+    assert f"{folder / '2.png'} cannot be " in rows[1]["error"]
 
 
 MODES = {
@@ -231,9 +231,9 @@ def test_of_a_folder_what_cannot_be_read_is_an_error_in_its_place(bundle, good, 
     assert {Path(row["file"]).name: row.get("error") for row in rows} == {
         "a_secret": f"{tmp_path / 'a_secret'} cannot be listed: Permission denied",
         "g.png": None,
-        "fifo.png": f"{tmp_path / 'fifo.png'} cannot be read as an image: it is not a regular file",
+        "fifo.png": f"{tmp_path / 'fifo.png'} cannot be read as an image: it is no regular file",
         "z.png": None,
-        "zero.png": f"{tmp_path / 'zero.png'} cannot be read as an image: it is not a regular file",
+        "zero.png": f"{tmp_path / 'zero.png'} cannot be read as an image: it is no regular file",
     }
 
 

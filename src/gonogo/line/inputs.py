@@ -154,7 +154,7 @@ def list_folder(folder: Path, skipped: set[str]) -> Listing:
 
 def no_file(path: Path, within: Path) -> Item:
     """The item of what is called like an image and is no regular file, such as a pipe, a device or a broken link."""
-    return Item(str(path), None, within, error=f"{path} cannot be read as an image: it is not a regular file")
+    return Item(str(path), None, within, error=f"{path} cannot be read as an image: it is no regular file")
 
 
 def not_listed(folder: Path, error: OSError) -> Item:

@@ -134,7 +134,7 @@ class _Scoring:
         try:
             if isinstance(data, ImageError):
                 raise data
-            (verdict,) = scorer.score_pixels(decode(data, Path(name))[0][None])
+            verdict = scorer.score_one(decode(data, Path(name))[0], name)
             return verdict.row() | {"n_regions": len(verdict.regions)}
         except ImageError as error:
             said = str(error)

@@ -191,7 +191,7 @@ class Line:
         selection = self.gauges.select(pixels)
         if selection.scorer is None:
             return {**selection.row, "verdict": UNKNOWN}
-        (verdict,) = selection.scorer.score_pixels(pixels[None])
+        verdict = selection.scorer.score_one(pixels, item.name)
         return {**selection.row, **verdict.row(), **self.pictures.draw(item, pixels, verdict)}
 
     def _commit(self, batch: list[tuple[Item, Row]]) -> None:
