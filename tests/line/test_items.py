@@ -254,6 +254,14 @@ def test_names_on_standard_input_end_with_a_line_end_and_may_have_any_other_byte
     assert [os.fsencode(item.name) for item in items(["-"])] == names
 
 
+@pytest.mark.parametrize("place", ["/dev/full", "/dev/zero", "fifo", "folder"])
+def test_a_journal_that_is_no_regular_file_is_refused_and_not_read(place, bundle, folder, tmp_path, capsys):
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "folder").mkdir()
+    assert main(["score", str(bundle), str(folder), "--out", str(tmp_path / place)]) == 3
+    assert "is no regular file" in capsys.readouterr().err
+
+
 def test_a_video_that_breaks_off_gives_the_frames_before_and_an_error(monkeypatch):
     fake = type(sys)("cv2")
     fake.error = type("error", (Exception,), {})

@@ -39,13 +39,16 @@ class Journal:
             fingerprint: of the bundle or set of bundles, which every row must name.
 
         Raises:
-            DataError: it has rows of another bundle, another process is writing it, or it cannot be opened.
+            DataError: it has rows of another bundle, another process is writing it, or it cannot be opened or is no
+                regular file.
             IntegrityError: a line before the last is not a row.
         """
         self.path = path
         self.verdicts: dict[bytes, str] = {}
         self.uncertain: set[bytes] = set()
         self.unmoved: dict[str, Row] = {}
+        if os.path.lexists(path) and not path.is_file():
+            raise DataError(f"{path} is no regular file; rows are kept in one, which is read again at each start")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("a+b")

@@ -45,6 +45,7 @@ LOOK_AGAIN = 10.0  # seconds after which the folder is looked into for deliverie
 JITTER = random.SystemRandom()
 SECRET_PREFIX = "whsec_"  # noqa: S105  of Standard Webhooks, before the base64 of a secret
 SECRET_BYTES = range(24, 65)
+MOST_SECRET_BYTES = 1 << 16  # of the file
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -231,7 +232,8 @@ def read_secrets(path: Path) -> list[bytes]:
         ConfigError: it cannot be read, has no key, or one that begins with `whsec_` is not base64 of 24 to 64 bytes.
     """
     try:
-        lines = [line.strip() for line in path.read_bytes().splitlines() if line.strip()]
+        with path.open("rb") as file:  # which may be a pipe, and must not be a device that never ends
+            lines = [line.strip() for line in file.read(MOST_SECRET_BYTES).splitlines() if line.strip()]
     except OSError as error:
         raise ConfigError(f"the webhook's secret {path} cannot be read: {error.strerror or error}") from error
     if not lines:
