@@ -74,14 +74,12 @@ class Begun:
                 self._rewrite([*self._ended.elements(), *self._open])
 
     def close(self) -> None:
-        """The start ends in an orderly way: only what earlier ones left is kept."""
+        """The start ends in an orderly way: no item is suspected any more."""
         if self._file is not None:
-            self._rewrite(self._ended.elements())
             os.close(self._file)
             self._file = None
-        if not self._ended:
-            with suppress(OSError):  # the folder was never made, or is gone
-                self.path.unlink()
+        with suppress(OSError):  # it was never made, or its folder is gone
+            self.path.unlink()
 
     def _write(self, lines: str) -> None:
         try:
