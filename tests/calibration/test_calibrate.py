@@ -11,6 +11,7 @@ from scipy import stats
 import gonogo.calibration.tail
 from conftest import CALIBRATE, REGIONS, fitted, manifest_of
 from gonogo.calibration.certificate import ThresholdRecord
+from gonogo.calibration.highest_parts import highest_parts
 from gonogo.calibration.tail import fit_tail
 from gonogo.calibration.threshold import certified_rate, lowest_rank, threshold_of
 from gonogo.data.sample import Sample
@@ -260,7 +261,9 @@ class Page(HTMLParser):
 
 
 def page_of(record, folder, category="brick"):
-    write_calibration_page(folder / "page.html", record, category=category)
+    names = [str(number) for number in range(len(record.good_scores))]
+    highest = highest_parts(names, names, np.array(record.good_scores), record)
+    write_calibration_page(folder / "page.html", record, category=category, highest=highest)
     return Page((folder / "page.html").read_text(encoding="utf-8"))
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.calibration.fit_probability import fit_probability
+from gonogo.calibration.highest_parts import HighestParts, highest_parts
 from gonogo.calibration.probability import ProbabilityRecord
 from gonogo.calibration.regions import RegionParams, RegionRule
 from gonogo.calibration.threshold import CalibrateParams, threshold_of
@@ -53,6 +54,12 @@ class Calibration:
     good: Inspection
     validated: Inspection
     probability: ProbabilityRecord | None
+
+    @property
+    def highest(self) -> HighestParts:
+        """The highest of the good parts that the threshold comes from."""
+        images = [record.path for record in self.good.records]
+        return highest_parts(images, self.good.groups, self.good.scores, self.threshold)
 
 
 @dataclass(frozen=True)

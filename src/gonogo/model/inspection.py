@@ -53,16 +53,33 @@ def score_images(
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Score, and map (h, w) float32 at the image's own size, of each record's image, which is read only then.
 
-    On a cluster, its workers read and inspect; the order is the same.
+    Consecutive images of one size are inspected together, a few at once. On a cluster, its workers read and inspect the
+    same groups; the order is the same.
     """
-    inspect_one = partial(_inspect, inspector, dataset, records)
-    for one in map_on(dataset.cluster, inspect_one, range(len(records)), together=TOGETHER):
-        yield float(one["score"]), one["anomaly_map"]
+    groups = alike(records, inspector.at_once)
+    inspect_group = partial(_inspect, inspector, dataset, groups)
+    for one in map_on(dataset.cluster, inspect_group, range(len(groups)), together=1):
+        yield from zip(one["scores"].tolist(), one["maps"], strict=True)
 
 
-def _inspect(inspector: Inspector, dataset: Dataset, records: Sequence[Record], number: int) -> dict[str, np.ndarray]:
-    scores, anomaly_maps = inspector.inspect(dataset.pixels_of(records[number])[None])
-    return {"score": scores[0], "anomaly_map": anomaly_maps[0]}
+def alike(records: Sequence[Record], at_once: Callable[[int, int], int]) -> list[list[Record]]:
+    """Consecutive records whose images have one size, at most `at_once(height, width)` in a group."""
+    groups: list[list[Record]] = []
+    for record in records:
+        size = (record.height, record.width)
+        last = groups[-1] if groups else []
+        if last and (last[0].height, last[0].width) == size and len(last) < at_once(*size):
+            last.append(record)
+        else:
+            groups.append([record])
+    return groups
+
+
+def _inspect(
+    inspector: Inspector, dataset: Dataset, groups: Sequence[Sequence[Record]], number: int
+) -> dict[str, np.ndarray]:
+    scores, maps = inspector.inspect(np.stack([dataset.pixels_of(record) for record in groups[number]]))
+    return {"scores": scores, "maps": maps}
 
 
 def inspect_records(

@@ -13,6 +13,7 @@ from gonogo.data.prepare.layouts import Category
 from gonogo.errors import ConfigError, PipelineError
 from gonogo.project.dvc import run_dvc
 from gonogo.project.git import git
+from gonogo.project.origin import installed_origin
 from gonogo.reports.pages import text_of
 
 START = ("constraints.txt", "dvc.yaml", "params.yaml", "tolerances.yaml", "stages/*.py", "recipes/*.yaml")
@@ -88,7 +89,8 @@ def write_project(project: Path, raw: Path, found: Sequence[Category]) -> list[P
     (project / "data/accepted.jsonl").write_text(HISTORY, encoding="utf-8")
     (project / "searches").mkdir(exist_ok=True)
     (project / "searches/README.md").write_text("Searches of the fit's parameters; the report shows them.\n", "utf-8")
-    text = text_of("project.md.j2", markup=False, found=found, version=gonogo.__version__)
+    known = {"found": found, "version": gonogo.__version__, "origin": installed_origin()}
+    text = text_of("project.md.j2", markup=False, **known)
     (project / "README.md").write_text(text, encoding="utf-8")
     if _asked(project, "rev-parse", "--verify", "HEAD") is None:
         _commit(project, written)
