@@ -328,6 +328,17 @@ def test_keys_are_made_listed_and_revoked_by_commands(tmp_path, capsys):
     assert f"no key {made['id']}" in capsys.readouterr().err
 
 
+def test_a_name_of_a_key_forges_no_line_of_the_list(tmp_path, capsys):
+    name = "x\n0123456789abcdef  admin    root\x1b[1A\r\u202e"
+    store = Store(tmp_path)
+    key, _ = new_key(store, name, "inspect")
+    store.close()
+    assert main(["serve", "keys", "--data", str(tmp_path)]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{key.id}  inspect  x\\n0123456789abcdef  admin    root\\x1b[1A\\r\\u202e")
+    assert line.isprintable()
+
+
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gonogo.cli.answer import Answer
 from gonogo.cli.arguments import BUNDLE, add_json, count, positive
 from gonogo.errors import ConfigError, DataError, UsageError
+from gonogo.text import printable
 
 if TYPE_CHECKING:
     from gonogo.service.settings import Settings
@@ -184,7 +185,9 @@ def _keys(arguments: argparse.Namespace) -> Answer:
     store = Store(arguments.data, arguments.database)
     rows = [{name: row[name] for name in ("id", "name", "role", "at", "revoked")} for row in store.all_keys()]
     store.close()
-    lines = [f"{row['id']}  {row['role']:7}  {row['name']}{'  revoked' if row['revoked'] else ''}" for row in rows]
+    lines = [
+        f"{row['id']}  {row['role']:7}  {printable(row['name'])}{'  revoked' if row['revoked'] else ''}" for row in rows
+    ]
     return Answer({"ok": True, "keys": rows}, "\n".join(lines) or "there are no keys")
 
 

@@ -1,0 +1,13 @@
+"""Text of others, such as names of files and of keys, as it may stand in a line that a person reads."""
+
+
+def printable(text: str) -> str:
+    r"""`text` on one line, with every character that `str.isprintable` refuses written as an escape, as `\n` or `\x1b`.
+
+    Line ends, escape sequences of a terminal, marks that reverse the direction of writing and bytes that are not UTF-8
+    (surrogates, in names of files) can then forge no line, and the text can be encoded. Letters of all languages stay,
+    and so does a backslash: the result is to be read, not to be turned back.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

@@ -1,0 +1,32 @@
+"""Names of others are shown on one line, without anything that acts on a terminal, and are otherwise as they are."""
+
+import sys
+
+import pytest
+
+from gonogo.text import printable
+
+
+@pytest.mark.parametrize("text", ["part 1.png", "größe.png", "部品.png", "a\\b & 'c' \"d\" #1", "", "=1+1"])
+def test_what_can_be_read_stays_as_it_is(text):
+    assert printable(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\nPASS b.png", "a\\nPASS b.png"),
+        ("\x1b[2K\rb", "\\x1b[2K\\rb"),
+        ("a\u202egnp.exe", "a\\u202egnp.exe"),
+        ("a\u2028b\x85c", "a\\u2028b\\x85c"),
+        (b"a\xff.png".decode("utf-8", "surrogateescape"), "a\\udcff.png"),
+    ],
+)
+def test_what_acts_on_a_terminal_or_ends_a_line_is_an_escape(text, shown):
+    assert printable(text) == shown
+
+
+def test_every_character_becomes_one_line_that_can_be_encoded():
+    shown = printable("".join(map(chr, range(sys.maxunicode + 1))))
+    assert shown.isprintable()
+    assert shown.encode("utf-8").decode("utf-8") == shown
