@@ -31,7 +31,7 @@ from gonogo.service.security import Key
 from gonogo.service.settings import Settings
 from gonogo.service.uploads import Upload, decode_upload
 from gonogo.store.schema import Row
-from gonogo.store.store import NewInspection, Store, new_id
+from gonogo.store.store import NewInspection, Store
 
 N_DECODERS, N_WRITERS = 2, 4  # images that are decoded, and files that are written, at the same time
 BATCHES_PER_WORKER = 3  # one is being decoded, one scored and one stored
@@ -79,7 +79,7 @@ class InspectionRunner:
             wanted=lambda job: not job.request.cancelled,
             n_at_once=settings.workers,
         )
-        self._store_batched: Batcher[NewInspection, None] = Batcher(
+        self._store_batched: Batcher[NewInspection, str] = Batcher(
             self._add_to_store, weight=lambda _: 1 / MAX_STORED_TOGETHER
         )
         self.waiting = 0  # images that were accepted and are not answered yet
@@ -166,14 +166,14 @@ class InspectionRunner:
             "width": width,
             "height": height,
         }
-        row = row_of(judgement) | {"id": new_id(), "at": now, "image": sha256, "name": upload.name, "key": key.id}
+        row = row_of(judgement) | {"at": now, "image": sha256, "name": upload.name, "key": key.id}
         row["timings_ms"] = _milliseconds(timings)
         drawn: dict[str, Any] = {
             f"{name}_png": _base64(draw_picture(name, pixels, judgement.verdict)) for name in pictures
         }
         storing_began = time.perf_counter()
         file_written.result()
-        self._store_batched(NewInspection(row, image | {"last_seen": now, "kept": True}, upload.data))
+        row["id"] = self._store_batched(NewInspection(row, image, upload.data))
         timings["keep"] = time.perf_counter() - storing_began
         for stage, seconds in timings.items():
             self._metrics.stages.labels(stage).observe(seconds)
@@ -218,9 +218,8 @@ class InspectionRunner:
         self._seconds_per_image += 0.1 * (seconds / len(jobs) - self._seconds_per_image)
         return [Judgement(verdict, scorer, seconds) for verdict in verdicts]
 
-    def _add_to_store(self, new: list[NewInspection]) -> list[Exception | None]:
-        self._store.add_inspections(new)
-        return [None] * len(new)
+    def _add_to_store(self, new: list[NewInspection]) -> list[str | Exception]:
+        return list(self._store.add_inspections(new))
 
 
 def row_of(judgement: Judgement) -> Row:
