@@ -128,8 +128,8 @@ def test_files_are_asked_for_as_they_are_needed_and_not_all_at_once(bundle, digi
 
 
 def test_images_that_are_large_together_go_through_the_network_alone(bundle, digits, monkeypatch):
-    monkeypatch.setattr(scorer_module, "BATCH_PIXELS", 3 * 8 * 8)
     scorer = Scorer(bundle)
+    monkeypatch.setattr(scorer_module, "BATCH_BYTES", 3 * scorer.working_bytes(8, 8))
     seen, real = [], scorer.run
     monkeypatch.setattr(scorer, "run", lambda pixels: seen.append(len(pixels)) or real(pixels))
     paths = [digits.path_of(record) for record in digits.with_role("test")][:8]
@@ -177,7 +177,7 @@ def test_a_tampered_or_unproven_bundle_is_refused(bundle, tmp_path):
 
     shutil.copytree(bundle, tmp_path / "blind")
     seal(tmp_path / "blind", {"schema": SCHEMA, "category": "digit_0"}, ["gauge.onnx"])
-    with pytest.raises(IntegrityError, match=r"no valid category, threshold or regions .*'threshold'"):
+    with pytest.raises(IntegrityError, match=r"no valid category, threshold, regions or preprocessing .*'threshold'"):
         Scorer(tmp_path / "blind")
 
 

@@ -1,76 +1,89 @@
 """Reading and writing images. Needs only numpy and Pillow: the scorer and the pipeline read through this one door."""
 
-import io
-import struct
-import zlib
+import os
+import stat
+import time
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image
 
 from gonogo.errors import ImageError, ShapeError
+from gonogo.images.header import DAMAGE as DAMAGE
+from gonogo.images.header import header_of, opened
+from gonogo.images.levels import levels_of, rgb_of, rgb_of_pillow
+from gonogo.images.limits import MAX_BYTES, Clock
+from gonogo.images.orientation import upright
+from gonogo.images.portable import samples_of
 
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM")
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})  # lower case
-WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
-MAX_PIXELS = 80_000_000  # a header that claims more is damaged or hostile; Pillow itself grows wary at 89 million
-
-# What Pillow's parsers raise on a damaged file, beside their own errors.
-DAMAGE = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, AttributeError, RuntimeError,
-          ArithmeticError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError)  # fmt: skip
+SUFFIXES = frozenset(  # lower case
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
+    | {".pbm", ".pgm", ".ppm", ".pnm"}
+)
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Decode `path` to (h, w, 3) uint8 RGB, upright by its EXIF orientation.
-
-    Grey is repeated over the channels, 16 bits are scaled to 8, an alpha channel is dropped, CMYK is converted.
+    """Decode `path` to (h, w, 3) uint8 RGB, upright by its EXIF orientation; see `decode`.
 
     Raises:
-        ImageError: the file is missing, truncated, too large or not an image; the message names it.
+        ImageError: the file is missing, damaged, too large, not an image, or cannot be read as a person would expect;
+            the message names it.
     """
     return decode(file_bytes(path), path)[0]
 
 
-def file_bytes(path: Path) -> bytes:
+def file_bytes(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
     """The whole file.
 
     Raises:
-        ImageError: it is missing, a directory or otherwise out of reach.
+        ImageError: it is missing, is not a regular file, as a folder, a pipe and a device are, has more than
+            `max_bytes`, or is otherwise out of reach.
     """
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"{path} cannot be read as an image: {error.strerror or error}") from error
+        if not stat.S_ISREG(path.stat().st_mode):  # to open a device may already do something
+            raise ImageError(f"{path} cannot be read as an image: it is no regular file")
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError(f"{path} cannot be read as an image: it is no regular file")
+            data = b"" if status.st_size > max_bytes else file.read(max_bytes + 1)
+            if max(status.st_size, len(data)) > max_bytes:
+                raise ImageError(f"{path} cannot be read as an image: it has more than {max_bytes} bytes")
+            return data
+    except (OSError, ValueError, MemoryError) as error:
+        if isinstance(error, ImageError):
+            raise
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ImageError(f"{path} cannot be read as an image: {reason}") from error
 
 
-def decode(data: bytes, path: Path) -> tuple[np.ndarray, str]:
-    """Pixels as in `read_image`, and Pillow's name for the file's mode, of an encoded image.
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
+
+
+def decode(data: bytes, where: Path | str, *, clock: Clock = time.thread_time) -> tuple[np.ndarray, str]:
+    """Pixels (h, w, 3) uint8 RGB of an encoded image, upright, and Pillow's name for the file's mode.
+
+    Grey is repeated over the channels, 16 bits are scaled to 8, an alpha channel is dropped, a palette is looked up,
+    CMYK is converted. docs/data.md has a table of what is read, how, and of what is refused.
 
     Args:
         data: the whole file.
-        path: where it came from, for the message.
+        where: where it came from, for the message.
+        clock: of the time that decoding may take; see `TimedReader`.
 
     Raises:
-        ImageError: it cannot be decoded.
+        ImageError: as `read_header`, or it has several frames, or cannot be read as a person would expect.
     """
-    if not data:
-        raise ImageError(f"{path} cannot be read as an image: the file is empty")
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.width} x {image.height} pixels, at most {MAX_PIXELS} are read")
-            if isinstance(image, TiffImagePlugin.TiffImageFile):
-                _require_interleaved(image)
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode in WIDE_MODES:
-                return _eight_bits(np.asarray(upright)), image.mode
-            if upright.mode == "F":
-                raise ValueError("pixels are floating-point numbers without a known range; save 8 or 16 bits")
-            return np.array(upright.convert("RGB")), image.mode
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{path} cannot be read as an image: not one of {', '.join(FORMATS)}") from error
-    except DAMAGE as error:
-        raise ImageError(f"{path} cannot be read as an image: {error or type(error).__name__}") from error
+    with opened(data, where, clock=clock) as image:
+        header = header_of(image)
+        if header.n_frames > 1:
+            raise ValueError(f"{header.n_frames} frames in one file; save each as an image of its own")
+        if header.format == "PPM":
+            return rgb_of(*samples_of(data)), header.mode
+        levels = levels_of(image)
+        image.load()
+        return rgb_of_pillow(upright(image), levels), header.mode
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -103,18 +116,3 @@ def write_png(path: Path, pixels: np.ndarray, *, compress_level: int = 6) -> Non
         pixels = pixels.astype(np.uint8) * 255
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, format="PNG", compress_level=compress_level)
-
-
-def _require_interleaved(image: TiffImagePlugin.TiffImageFile) -> None:
-    """Refuse planes of 16 bits, which Pillow decodes to other values without a word."""
-    tags = image.tag_v2
-    planar = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION, 1) == 2
-    if planar and max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) > 8:
-        raise ValueError("a TIFF of separate 16 bit planes; save it interleaved or as PNG")
-
-
-def _eight_bits(wide: np.ndarray) -> np.ndarray:
-    if wide.min() < 0 or wide.max() > 65535:
-        raise ValueError(f"pixel values from {wide.min()} to {wide.max()}; expected 8 or 16 bits")
-    grey = np.rint(wide.astype(np.float32) / 257).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2)

@@ -21,8 +21,9 @@ from gonogo.images.reading import read_image, require_pixels
 from gonogo.inference.bundle import ONNX_FILE as ONNX_FILE
 from gonogo.inference.bundle import read_bundle
 from gonogo.inference.good_patches import MOSAIC, TABLE, GoodPatches
+from gonogo.inference.working_memory import working_bytes
 
-BATCH_PIXELS = 4_000_000  # of all images that go through the network together; a larger image goes alone
+BATCH_BYTES = 1_000_000_000  # that all images of a batch need, by `working_bytes`; an image that needs more goes alone
 # Facts that the manifest and the network's metadata both have, and that must be equal.
 AGREED = ("category", "data_fingerprint", "localises", "probability", "regions", "threshold")
 
@@ -116,9 +117,11 @@ class Scorer:
             self.probability = probability_in(self.manifest)
             self.category = str(self.manifest["category"])
             self.rule = RegionRule.from_dict(self.manifest["regions"])
+            self._input_size = _input_size(self.manifest["preprocessing"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise IntegrityError(
-                f"{bundle}: the manifest has no valid category, threshold or regions ({error!r}); export again"
+                f"{bundle}: the manifest has no valid category, threshold, regions or preprocessing ({error!r}); "
+                "export again"
             ) from error
         try:
             self._session = open_session(read.gauge, threads=threads)
@@ -130,6 +133,10 @@ class Scorer:
     def threshold(self) -> float:
         """A score at or above it is anomalous."""
         return self.record.threshold
+
+    def working_bytes(self, height: int, width: int) -> int:
+        """Upper estimate of the memory, in bytes, that one image takes at most from its file to its regions."""
+        return working_bytes(height, width, input_size=self._input_size)
 
     def score_image(self, path: Path) -> Verdict:
         """Read an image file and judge it.
@@ -150,7 +157,7 @@ class Scorer:
         Args:
             paths: consumed as they are needed, so that a generator will do.
             batch_size: files that a worker takes at once. Consecutive images of one size go through the network
-                together, up to BATCH_PIXELS pixels.
+                together, as many as need BATCH_BYTES of memory.
             workers: threads that decode and score, each with as many threads of onnxruntime as `threads` says.
 
         Raises:
@@ -180,7 +187,8 @@ class Scorer:
                 judge_alike()
                 outcomes.append(error)
                 continue
-            if alike and (alike[0].shape != pixels.shape or (len(alike) + 1) * pixels[..., 0].size > BATCH_PIXELS):
+            needed = (len(alike) + 1) * self.working_bytes(*pixels.shape[:2])
+            if alike and (alike[0].shape != pixels.shape or needed > BATCH_BYTES):
                 judge_alike()
             alike.append(pixels)
         judge_alike()
@@ -257,6 +265,12 @@ def _require_agreement(manifest: dict[str, Any], session: onnxruntime.InferenceS
             raise IntegrityError(
                 f"{bundle}: manifest and {ONNX_FILE} disagree on {key}; one of them was changed or is of another bundle"
             )
+
+
+def _input_size(preprocessing: dict[str, Any]) -> tuple[int, int]:
+    """Height and width that the graph resizes an image to."""
+    canvas, side = preprocessing["tiling"], int(preprocessing["image_size"])
+    return (side, side) if canvas is None else (int(canvas["height"]), int(canvas["width"]))
 
 
 def open_session(path: Path | bytes, *, threads: int | None = None) -> onnxruntime.InferenceSession:

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from gonogo.errors import GonogoError
-from gonogo.inference.scorer import BATCH_PIXELS, NO_NETWORK, Scorer, Verdict
+from gonogo.inference.scorer import BATCH_BYTES, NO_NETWORK, Scorer, Verdict
 from gonogo.line.outputs import map_16_bit, overlay
 from gonogo.service.batcher import Batcher
 from gonogo.service.gauge import Gauge
@@ -74,7 +74,7 @@ class InspectionRunner:
         self._decoder_slots = threading.Semaphore(N_DECODERS)
         self._score_batched: Batcher[Job, Judgement] = Batcher(
             self._score,
-            weight=lambda job: max(1 / settings.batch, job.pixels[..., 0].size / BATCH_PIXELS),
+            weight=lambda job: max(1 / settings.batch, gauge.scorer.working_bytes(*job.pixels.shape[:2]) / BATCH_BYTES),
             batch_key=lambda job: job.pixels.shape,
             wanted=lambda job: not job.request.cancelled,
             n_at_once=settings.workers,
