@@ -85,7 +85,7 @@ class ImageFiles:
         n_removed = 0
         for folder in sorted(self.folder.glob("??")):
             make_private_inside(folder)
-            names = os.listdir(folder)
+            names = [path.name for path in folder.iterdir()]
             for name in set(names) - kept(names):
                 with suppress(FileNotFoundError):  # another service removes orphans too
                     if time.time() - (folder / name).stat().st_mtime > ORPHAN_AGE:

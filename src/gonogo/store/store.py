@@ -313,9 +313,7 @@ def _make_store_private(folder: Path) -> None:
     if not others or (folder / DATABASE).is_file():
         make_private_folder(folder)
     elif folder.stat().st_mode & OTHERS:
-        log.warning(
-            "%s holds other things than inspections, and other users can list it; its images are private", folder
-        )
+        log.warning("%s holds more than inspections, and other users can list it; the images in it are private", folder)
 
 
 def _with_json_text(row: Row) -> Row:
