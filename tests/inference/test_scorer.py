@@ -161,11 +161,77 @@ def test_neither_batch_nor_workers_may_be_nothing(bundle, wrong):
         next(Scorer(bundle).score_files([], **wrong))
 
 
-def test_a_score_that_is_not_a_number_stops_a_run_over_files(bundle, digits, monkeypatch):
+@pytest.mark.parametrize(
+    "failure",
+    [
+        scorer_module.runtime.RuntimeException("no memory for the resize"),
+        scorer_module.runtime.Fail("a node failed"),
+        MemoryError(),
+        OSError("the disk of the swap is full"),
+        ZeroDivisionError("in a custom node"),
+        None,  # the network gives a number that is none
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_whatever_an_image_raises_in_the_network_is_its_own_error_and_no_other_image_waits(
+    failure, batch_size, bundle, digits, monkeypatch
+):
+    scorer = Scorer(bundle, threads=1)
+    paths = [digits.path_of(record) for record in digits.with_role("test")][:7]
+    poison, real = read_image(paths[2]), scorer.run
+
+    def run(pixels):
+        scores, maps = real(pixels)
+        hit = (pixels == poison).all(axis=(1, 2, 3))
+        if hit.any() and failure is not None:
+            raise failure
+        return np.where(hit, np.nan, scores), maps
+
+    monkeypatch.setattr(scorer, "run", run)
+    outcomes = list(scorer.score_files(paths, batch_size=batch_size))
+    assert [isinstance(outcome, ImageError) for outcome in outcomes] == [n == 2 for n in range(7)]
+    assert str(paths[2]) in str(outcomes[2])
+    with pytest.raises(ImageError, match=r"cannot be scored, 8 x 8 pixels: \w"):
+        scorer.score_one(poison, "the image")
+
+
+def test_an_image_that_needs_more_memory_than_the_machine_has_is_refused_before_it_is_scored(bundle, monkeypatch):
     scorer = Scorer(bundle)
-    monkeypatch.setattr(scorer, "run", lambda pixels: (np.full(len(pixels), np.nan), np.zeros((len(pixels), 8, 8))))
-    with pytest.raises(IntegrityError, match="gave the score nan"):
-        list(scorer.score_files([of_label(digits, 0)] * 5))
+    monkeypatch.setattr(scorer_module, "machine_bytes", lambda: int(scorer.working_bytes(600, 600)))
+    scorer.score_one(np.zeros((300, 300, 3), np.uint8), "small")
+    monkeypatch.setattr(scorer, "run", None)
+    with pytest.raises(ImageError, match=r"large cannot be scored: 700 x 600 pixels need up to .* MB of memory"):
+        scorer.score_one(np.zeros((600, 700, 3), np.uint8), "large")
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+import numpy as np
+from gonogo.compute.memory import peak_bytes, resident_bytes
+from gonogo.images.reading import decode, file_bytes
+from gonogo.inference.scorer import Scorer
+bundle, image, height, width = sys.argv[1:]
+scorer = Scorer(Path(bundle), threads=1)
+scorer.score_one(np.zeros((8, 8, 3), np.uint8), "first")
+image = Path(image)
+data, before = file_bytes(image), resident_bytes()
+scorer.score_one(decode(data, image)[0], image)
+print(peak_bytes() - before, scorer.working_bytes(int(height), int(width)))
+"""
+
+
+@pytest.mark.parametrize(("height", "width"), [(2000, 2000), (20_000, 100), (100, 20_000), (65_535, 300)])
+def test_the_estimate_of_memory_is_above_what_an_image_takes_and_below_eight_times_of_it(
+    height, width, bundle, tmp_path
+):
+    image = tmp_path / "image.png"
+    write_png(image, np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8), compress_level=1)
+    command = [sys.executable, "-c", MEASURE, bundle, image, height, width]
+    ran = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
+    taken, estimate = map(int, ran.stdout.split())
+    assert taken <= estimate <= 8 * taken
 
 
 def test_a_tampered_or_unproven_bundle_is_refused(bundle, tmp_path):

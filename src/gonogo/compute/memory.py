@@ -2,11 +2,9 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
-GROUPS, MEMBERSHIPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # Linux: limits of control groups
+CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 STATUS = Path("/proc/self/status")  # Linux, whose getrusage also counts what the parent held when it started this one
 
 
@@ -28,34 +26,20 @@ def resident_bytes() -> int:
 
 
 def machine_bytes() -> int:
-    """Memory that the machine has; 0 where the system does not say."""
+    """Memory that the machine has, or the container where its limit is lower; 0 where the system does not say."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):  # Windows; a name that the system lacks
         return 0
+    return min([installed, *(limit for limit in map(_limit_in, CONTAINER_LIMITS) if limit)])
 
 
-def available_bytes() -> int:
-    """Memory that this process may have: the machine's, or less where its control group has a limit; 0: unknown."""
-    limits = [machine_bytes(), *_group_limits()]
-    return min((limit for limit in limits if limit > 0), default=0)
-
-
-def _group_limits() -> Iterator[int]:
-    """The limits of this process's control group and of those above it, of version 2 and of version 1."""
+def _limit_in(file: Path) -> int:
+    """The number in a file of the control groups; 0 without a limit."""
     try:
-        memberships = [line.split(":", 2) for line in MEMBERSHIPS.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError):  # not Linux
-        return
-    for _, controllers, group in memberships:
-        root, name = (GROUPS, "memory.max") if not controllers else (GROUPS / "memory", "memory.limit_in_bytes")
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        place = root / group.lstrip("/")
-        for folder in (place, *place.parents):
-            if folder.is_relative_to(root):
-                with suppress(OSError, ValueError):  # it is not visible here, or "max": there is no limit
-                    yield int((folder / name).read_text(encoding="utf-8"))
+        return int(file.read_text(encoding="ascii"))
+    except (OSError, ValueError):  # there is no such file, or it says "max"
+        return 0
 
 
 def _status(field: str) -> int:

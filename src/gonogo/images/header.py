@@ -14,7 +14,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from gonogo.errors import ImageError
 from gonogo.images.limits import Clock, TimedReader, require_size
-from gonogo.images.structure import require_structure
+from gonogo.images.structure import name_of, require_structure
 
 NEW_SUBFILE_TYPE, COPY_OR_MASK = 254, 0b101  # a tag of TIFF, and two bits of its value
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM")
@@ -80,10 +80,9 @@ def opened(data: bytes, where: Path | str, *, clock: Clock = time.thread_time) -
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        expected = ", ".join(FORMATS)
-        raise ImageError(
-            f"{where} cannot be read as an image: not one of {expected}; save it as one of them"
-        ) from error
+        name = name_of(data)
+        kind = "not one of " + ", ".join(FORMATS) if name is None else f"a {name} that is damaged or of a rare kind"
+        raise ImageError(f"{where} cannot be read as an image: {kind}; save it as PNG of 8 or 16 bits") from error
     except DAMAGE as error:
         raise ImageError(f"{where} cannot be read as an image: {error or type(error).__name__}") from error
 

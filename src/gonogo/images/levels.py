@@ -14,6 +14,10 @@ from PIL.TiffImagePlugin import TiffImageFile
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 SIXTEEN_BITS = 65_535
 TOO_DARK = 4_095  # 16 bits of which no pixel is above leave 16 levels of grey, and are a camera's 12 bits most likely
+REFUSED = {  # Pillow's modes that it does not convert to RGB, or not as a person would
+    "La": "grey that is multiplied by alpha; save it without transparency",
+    "LAB": "colours of CIELAB; save it as RGB",
+}
 JPEG_FORMATS = ("JPEG", "MPO")
 # Tags of TIFF, and values of some.
 BITS, COMPRESSION, PHOTOMETRIC, PLANES, FORMAT, SUBSAMPLING = 258, 259, 262, 284, 339, 530
@@ -70,8 +74,8 @@ def rgb_of_pillow(image: Image, levels: Levels) -> np.ndarray:
         if levels.white == SIXTEEN_BITS and not levels.told:
             _require_light(int(samples.max()))
         return rgb_of(levels.white - samples if levels.inverted else samples, levels.white)
-    if image.mode in ("La", "RGBa"):
-        raise ValueError("colours multiplied by alpha; save it without transparency")
+    if image.mode in REFUSED:
+        raise ValueError(REFUSED[image.mode])
     pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))
     if levels.cut and not (levels.white == SIXTEEN_BITS and levels.told):
         _require_light(int(pixels.max()) << 8)

@@ -79,9 +79,9 @@ def decode(data: bytes, where: Path | str, *, clock: Clock = time.thread_time) -
         header = header_of(image)
         if header.n_frames > 1:
             raise ValueError(f"{header.n_frames} frames in one file; save each as an image of its own")
+        levels = levels_of(image)
         if header.format == "PPM":
             return rgb_of(*samples_of(data)), header.mode
-        levels = levels_of(image)
         image.load()
         return rgb_of_pillow(upright(image), levels), header.mode
 

@@ -10,10 +10,10 @@ import numpy as np
 import onnxruntime
 
 from gonogo.calibration.route import ROUTER, ROUTER_FILE, CategoryRecord, nearest, routed
-from gonogo.errors import IntegrityError
+from gonogo.errors import ImageError, IntegrityError
 from gonogo.files import PLAIN_NAME, read_sealed, write_text
 from gonogo.inference.bundle import MANIFEST, sign
-from gonogo.inference.scorer import NO_NETWORK, Scorer, open_session
+from gonogo.inference.scorer import FAILURES, NO_NETWORK, Scorer, open_session
 from gonogo.inference.signature import SIGNATURE, require_signed, signature_in, signature_of
 
 
@@ -69,13 +69,14 @@ class BundleSet:
         """The category of an image (h, w, 3) uint8.
 
         Raises:
+            ImageError: the router fails on this image.
             IntegrityError: the router does not give one finite distance for each category.
         """
         try:
             (distances,) = self._session.run(["distances"], {"pixels": np.ascontiguousarray(pixels[None])})
-        except NO_NETWORK as error:
+        except FAILURES as error:
             height, width = pixels.shape[:2]
-            raise IntegrityError(f"{self.folder}: the router fails on {width} x {height} pixels: {error}") from error
+            raise ImageError(f"{self.folder}: the router fails on {width} x {height} pixels: {error}") from error
         if distances.shape != (1, len(self.categories)) or not np.isfinite(distances).all():
             raise IntegrityError(
                 f"{self.folder}: the router gave {distances.tolist()}; expected one finite distance for each category"

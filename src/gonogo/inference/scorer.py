@@ -1,7 +1,9 @@
 """The gauge on the line: from an image file to a verdict. Needs only onnxruntime, numpy and Pillow."""
 
 import json
+import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
@@ -15,14 +17,16 @@ from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.calibration.probability import probability_in
 from gonogo.calibration.regions import Region, RegionRule, defect_mask, find_regions
+from gonogo.compute.memory import machine_bytes
 from gonogo.compute.read_ahead import read_ahead
 from gonogo.errors import ConfigError, ImageError, IntegrityError
 from gonogo.images.reading import read_image, require_pixels
 from gonogo.inference.bundle import ONNX_FILE as ONNX_FILE
 from gonogo.inference.bundle import read_bundle
 from gonogo.inference.good_patches import MOSAIC, TABLE, GoodPatches
-from gonogo.inference.working_memory import working_bytes
+from gonogo.inference.working_memory import GraphSize
 
+MEMORY_SHARE = 0.8  # of the machine's memory, which one image may need at most
 BATCH_BYTES = 1_000_000_000  # that all images of a batch need, by `working_bytes`; an image that needs more goes alone
 # Facts that the manifest and the network's metadata both have, and that must be equal.
 AGREED = ("category", "data_fingerprint", "localises", "probability", "regions", "threshold")
@@ -30,7 +34,7 @@ AGREED = ("category", "data_fingerprint", "localises", "probability", "regions",
 # What onnxruntime raises for a file that is not a network, or for a network that it cannot run.
 NO_NETWORK = (runtime.Fail, runtime.InvalidProtobuf, runtime.InvalidGraph, runtime.InvalidArgument, runtime.NoModel,
               runtime.NotImplemented, runtime.RuntimeException, runtime.EPFail, RuntimeError, ValueError)  # fmt: skip
-
+FAILURES = (*NO_NETWORK, MemoryError, OSError, ArithmeticError, LookupError)  # of scoring one image
 
 PASS: Literal["pass"] = "pass"  # noqa: S105 - a verdict
 REJECT: Literal["reject"] = "reject"
@@ -117,7 +121,7 @@ class Scorer:
             self.probability = probability_in(self.manifest)
             self.category = str(self.manifest["category"])
             self.rule = RegionRule.from_dict(self.manifest["regions"])
-            self._input_size = _input_size(self.manifest["preprocessing"])
+            self._graph_size = GraphSize.from_dict(self.manifest["preprocessing"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise IntegrityError(
                 f"{bundle}: the manifest has no valid category, threshold, regions or preprocessing ({error!r}); "
@@ -128,6 +132,7 @@ class Scorer:
         except NO_NETWORK as error:
             raise IntegrityError(f"{bundle}: onnxruntime cannot load {ONNX_FILE}: {error}") from error
         _require_agreement(self.manifest, self._session, bundle)
+        self._one_at_a_time = threading.Lock()
 
     @property
     def threshold(self) -> float:
@@ -136,20 +141,46 @@ class Scorer:
 
     def working_bytes(self, height: int, width: int) -> int:
         """Upper estimate of the memory, in bytes, that one image takes at most from its file to its regions."""
-        return working_bytes(height, width, input_size=self._input_size)
+        return self._graph_size.working_bytes(height, width)
 
     def score_image(self, path: Path) -> Verdict:
         """Read an image file and judge it.
 
         Raises:
-            ImageError: the file cannot be read as an image.
+            ImageError: the file cannot be read as an image, or not be scored.
         """
-        return self.score_pixels(read_image(path)[None])[0]
+        return self.score_one(read_image(path), path)
+
+    def score_one(self, pixels: np.ndarray, where: Path | str) -> Verdict:
+        """Judge an image (h, w, 3) of uint8 RGB pixels, with its regions; `where` is what a message calls it.
+
+        Whatever goes wrong is this image's error, so that no image can end the work on others. Images that need more
+        memory than a batch are judged one at a time.
+
+        Raises:
+            ImageError: the image needs more memory than MEMORY_SHARE of the machine's, the network fails on it or
+                gives no number, or memory is short.
+        """
+        height, width = pixels.shape[:2]
+        needed, room = self.working_bytes(height, width), int(MEMORY_SHARE * machine_bytes())
+        if 0 < room < needed:
+            raise ImageError(
+                f"{where} cannot be scored: {width} x {height} pixels need up to {needed / 1e6:,.0f} MB of memory, and "
+                f"at most {room / 1e6:,.0f} MB are taken on this machine"
+            )
+        try:
+            with self._one_at_a_time if needed > BATCH_BYTES else nullcontext():
+                (verdict,) = self.score_pixels(pixels[None])
+                assert verdict.regions is not None  # computed now, and cached
+        except FAILURES as error:
+            reason = str(error) or type(error).__name__
+            raise ImageError(f"{where} cannot be scored, {width} x {height} pixels: {reason}") from error
+        return verdict
 
     def score_files(
         self, paths: Iterable[Path], *, batch_size: int = 1, workers: int = 2
     ) -> Iterator[Verdict | ImageError]:
-        """Judge image files in their order: for each its verdict, or the error that says why it cannot be read.
+        """Judge image files in their order: for each its verdict, or the error that says why there is none.
 
         While one worker's images go through the network, another worker decodes its own. At most `workers + 1` batches
         with their maps are in memory, for any number of files.
@@ -162,7 +193,6 @@ class Scorer:
 
         Raises:
             ConfigError: `batch_size` or `workers` is below 1.
-            IntegrityError: a score is not a number.
         """
         if min(batch_size, workers) < 1:
             raise ConfigError(f"batch_size is {batch_size} and workers is {workers}; both must be at least 1")
@@ -173,12 +203,11 @@ class Scorer:
 
     def _score_some(self, paths: Sequence[Path]) -> list[Verdict | ImageError]:
         outcomes: list[Verdict | ImageError] = []
-        alike: list[np.ndarray] = []
+        alike: list[tuple[Path, np.ndarray]] = []
 
         def judge_alike() -> None:
-            if alike:
-                outcomes.extend(self.score_pixels(np.stack(alike)))
-                alike.clear()
+            outcomes.extend(self._score_alike(alike))
+            alike.clear()
 
         for path in paths:
             try:
@@ -188,11 +217,24 @@ class Scorer:
                 outcomes.append(error)
                 continue
             needed = (len(alike) + 1) * self.working_bytes(*pixels.shape[:2])
-            if alike and (alike[0].shape != pixels.shape or needed > BATCH_BYTES):
+            if alike and (alike[0][1].shape != pixels.shape or needed > BATCH_BYTES):
                 judge_alike()
-            alike.append(pixels)
+            alike.append((path, pixels))
         judge_alike()
         return outcomes
+
+    def _score_alike(self, images: Sequence[tuple[Path, np.ndarray]]) -> list[Verdict | ImageError]:
+        """The outcomes of images of one size, together or, where that fails, one by one."""
+        if len(images) > 1:
+            with suppress(*FAILURES):
+                return [*self.score_pixels(np.stack([pixels for _, pixels in images]))]
+        return [self._outcome(path, pixels) for path, pixels in images]
+
+    def _outcome(self, path: Path, pixels: np.ndarray) -> Verdict | ImageError:
+        try:
+            return self.score_one(pixels, path)
+        except ImageError as error:
+            return error
 
     def score_pixels(self, pixels: np.ndarray) -> list[Verdict]:
         """Judge a batch (n, h, w, 3) of uint8 RGB pixels.
@@ -267,16 +309,16 @@ def _require_agreement(manifest: dict[str, Any], session: onnxruntime.InferenceS
             )
 
 
-def _input_size(preprocessing: dict[str, Any]) -> tuple[int, int]:
-    """Height and width that the graph resizes an image to."""
-    canvas, side = preprocessing["tiling"], int(preprocessing["image_size"])
-    return (side, side) if canvas is None else (int(canvas["height"]), int(canvas["width"]))
-
-
 def open_session(path: Path | bytes, *, threads: int | None = None) -> onnxruntime.InferenceSession:
-    """An onnxruntime session on the CPU, of an ONNX file or of its bytes."""
+    """An onnxruntime session on the CPU, of an ONNX file or of its bytes.
+
+    It gives memory back after each run, where onnxruntime would keep the most that an image ever took; that costs no
+    time that could be measured. Its threads sleep while they wait, see `benchmarks/spinning.py`.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.enable_cpu_mem_arena = False
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -1,26 +1,45 @@
 """How much memory one image takes from its file to its regions, known from its size."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
 from gonogo.images.limits import decoding_bytes
 
-# For each pixel of the image. The graph holds the pixels as bytes, as floats and, with a ROI, as masked floats, and the
-# map; the regions of a map whose every pixel is marked hold some ten columns of numbers.
-GRAPH_BYTES, REGIONS_BYTES = 40, 80
+# For each pixel of the image: the graph holds it as bytes, as floats and, with a ROI, as masked floats, and the map;
+# the regions of a map whose every pixel is marked, as a map of nothing but defect has, hold columns of numbers.
+GRAPH_BYTES, REGIONS_BYTES = 36, 80
 FLOAT = 4
-# For each pixel of the graph's input: the activations of a backbone and the distances to a memory bank.
-NETWORK_BYTES = 2_000
+CANVAS_BYTES = 24  # for each pixel of what the graph resizes the image to: three colours, and the map twice
+NETWORK_BYTES = 1_000  # for each pixel that the network sees at once: activations, and distances to a memory bank
 
 
-def working_bytes(height: int, width: int, *, input_size: tuple[int, int]) -> int:
-    """Upper estimate, in bytes, of the most memory that one image needs at a time.
+@dataclass(frozen=True)
+class GraphSize:
+    """The sizes in a gauge's graph, in pixels.
 
-    The graph resizes along the width first, so that it holds three rows of floats as wide as its input for each row of
-    the image; and its map along the width first, too.
-
-    Args:
-        height, width: of the image.
-        input_size: height and width that the graph resizes an image to.
+    height, width: of what it resizes an image to.
+    side: of the square that the network sees at once, which is a tile where there are tiles.
     """
-    pixels, (input_height, input_width) = height * width, input_size
-    resized = FLOAT * (3 * height * input_width + input_height * width)
-    graph = GRAPH_BYTES * pixels + resized + NETWORK_BYTES * input_height * input_width
-    return max(decoding_bytes(height, width), graph, REGIONS_BYTES * pixels)
+
+    height: int
+    width: int
+    side: int
+
+    @classmethod
+    def from_dict(cls, preprocessing: Mapping[str, Any]) -> Self:
+        """The sizes that a manifest tells under `preprocessing`."""
+        canvas, side = preprocessing["tiling"], int(preprocessing["image_size"])
+        return cls(side, side, side) if canvas is None else cls(int(canvas["height"]), int(canvas["width"]), side)
+
+    def working_bytes(self, height: int, width: int) -> int:
+        """Upper estimate, in bytes, of the most memory that an image of this height and width needs at a time.
+
+        The graph resizes along the width first, and its map too: for each row of the image it holds three rows of
+        floats as wide as what it resizes to. So a tall image of few pixels may need more than a square one of many.
+        """
+        pixels = height * width
+        resized = FLOAT * (3 * height * self.width + self.height * width)
+        network = NETWORK_BYTES * self.side**2 + CANVAS_BYTES * self.height * self.width
+        graph = GRAPH_BYTES * pixels + resized + network
+        return max(decoding_bytes(height, width), graph, REGIONS_BYTES * pixels)
