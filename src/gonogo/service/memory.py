@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gonogo.compute.memory import available_bytes, resident_bytes
+from gonogo.compute.memory import machine_bytes, resident_bytes
 from gonogo.errors import ConfigError
 from gonogo.inference.scorer import BATCH_BYTES
 from gonogo.service.problems import Problem
@@ -87,7 +87,7 @@ class MemoryBudget:
             ConfigError: too little is left beside the bundle.
         """
         loaded = resident_bytes()
-        self.total = settings.memory or int(SHARE_OF_MACHINE * available_bytes()) or 4096 * MEBIBYTE
+        self.total = settings.memory or int(SHARE_OF_MACHINE * machine_bytes()) or 4096 * MEBIBYTE
         left = self.total - loaded
         self.batch_limit = min(BATCH_BYTES, left // 4 // settings.workers)
         self.large_limit, self.held_limit = left // 2, left // 4

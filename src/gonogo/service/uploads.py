@@ -107,9 +107,15 @@ async def _parts(body: AsyncIterator[bytes], reader: "_PartReader", boundary: by
     try:
         parser = MultipartParser(boundary, reader.callbacks())
         async for chunk in body:
-            parser.write(chunk)
+            refused: Problem | None = None
+            try:
+                parser.write(chunk)
+            except Problem as problem:  # of a later part than those that are complete
+                refused = problem
             for upload in reader.take():
                 yield upload
+            if refused is not None:
+                raise refused
         parser.finalize()
     except ValueError as error:  # python-multipart's own errors are ValueErrors too
         raise Problem("bad-request", f"the multipart/form-data cannot be read: {error}") from error

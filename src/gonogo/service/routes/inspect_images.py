@@ -97,7 +97,7 @@ def _raise_problems(outcomes: list[schemas.InspectionWithPictures | BaseExceptio
         errors = [{"image": index, "detail": problem.detail} for index, problem in problems.items()]
         index, first = next(iter(problems.items()))
         detail = f"image {index}: {first.detail}" if len(outcomes) > 1 else first.detail
-        raise Problem(first.kind, detail, errors=errors)
+        raise Problem(first.kind, detail, headers=first.headers, errors=errors)
 
 
 async def inspect_stream(request: Request, key: InspectorKey) -> StreamingResponse:
