@@ -221,9 +221,11 @@ class InspectionRunner:
         hold.join()
         future = asyncio.get_running_loop().run_in_executor(threads, work)
 
-        def end(_: object) -> None:
+        def end(ended: asyncio.Future[Result]) -> None:
             turns.end()
             hold.leave()
+            if not ended.cancelled():
+                ended.exception()  # where nobody waits any more, asyncio would log it as never retrieved
 
         future.add_done_callback(end)
         try:
