@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test cluster anomalib peers lint audit format readme docs clean
+.PHONY: help run test cluster anomalib peers lint audit format readme docs wheel clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -76,6 +76,15 @@ docs: $(BIN)/.installed-docs  ## build the web site of docs/ in build/site, with
 	zensical build --clean --strict
 	@! grep -rlE --include='*.html' '<(script|link|img)[^>]+(src|href)="https?://' build/site \
 	  || { echo "these pages load something from a network; every script, style and font must be local"; exit 1; }
+
+# From no older build, and with the commit's date: the same commit gives the same bytes.
+wheel: $(BIN)/.installed  ## build the wheel, and beside it a CycloneDX list of all that a scoring install consists of
+	rm -rf build/lib build/bdist.* build/wheel build/scoring
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	$(PYTHON) -m venv --without-pip build/scoring
+	python -m pip --python build/scoring/bin/python install --quiet -c constraints.txt build/wheel/gonogo-*.whl
+	cyclonedx-py environment --output-reproducible --output-file build/wheel/gonogo.cdx.json build/scoring/bin/python
+	@ls -l build/wheel
 
 clean:  ## remove what the pipeline and the tools made, but no experiment and no cache of DVC
 	rm -rf .cache .pytest_cache .mypy_cache .ruff_cache dvc_plots build

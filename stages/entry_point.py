@@ -12,9 +12,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 sys.dont_write_bytecode = True
-# Read when torch is loaded. Threads that wait for each other sleep: where another process has one of the cores, threads
-# that spin instead take twenty times as long.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 try:
     from gonogo.params import Params, project_path

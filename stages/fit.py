@@ -50,10 +50,14 @@ def main(category: str, params: Params) -> None:
     fitting.save(entry_point.path("models", category), inspector, calibration, category=category)
     threshold = calibration.threshold
     save_left_out(entry_point.path("left_out", f"{category}.npz"), left_out)
-    write_rows(entry_point.path("plots", "left_out", f"{category}.csv"), left_out.rows(threshold.threshold), COLUMNS)
+    write_rows(entry_point.path("plots", "left_out", f"{category}.csv"), left_out.rows(), COLUMNS)
     fitting.remove_checkpoints()
-    entry_point.say(f"{category}: {left_out.sentence(threshold.threshold)}")
+    entry_point.say(f"{category}: {left_out.sentence}")
     entry_point.say(f"{category}: threshold {threshold.threshold:.4g}, {threshold.sentence}")
+    if warning := calibration.highest.warning:
+        entry_point.say(f"{category}: WARNING: {warning}; the report's page of the calibration shows these parts")
+    if warning := calibration.highest.warning:
+        entry_point.say(f"{category}: WARNING: {warning}; look at it in the report's page of the calibration")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from gonogo.data.prepare.accepted import read_history
 from gonogo.data.prepare.card import card_facts
 from gonogo.data.prepare.params import PrepareParams
 from gonogo.data.prepare.prepare import prepare, shares_of
+from gonogo.data.unused import unused_files
 from gonogo.files import write_json, write_metrics
 from gonogo.params import Params
 
@@ -14,8 +15,9 @@ from gonogo.params import Params
 def main(category: str, params: Params) -> None:
     chosen = params.variant("prepare", SOURCES, PrepareParams)
     source, values = chosen.made, chosen.values
+    samples = list(source.samples(category, params.raw, shares_of(values, params.seed)))
     prepared = prepare(
-        source.samples(category, params.raw, shares_of(values, params.seed)),
+        samples,
         values,
         params.values("calibrate", CalibrateParams),
         category=category,
@@ -24,6 +26,7 @@ def main(category: str, params: Params) -> None:
         seed=params.seed,
         progress=lambda n_done, n_total: entry_point.show_progress("images", n_done, n_total, {}),
         accepted=[event for event in read_history(entry_point.path("accepted")) if event.category == category],
+        unused=unused_files(source, category, params.raw, samples),
     )
     card = card_facts(prepared, category=category, source=chosen.name, options=vars(source))
     counts = card["counts"]

@@ -2,7 +2,10 @@
 
 import argparse
 
+import numpy as np
+
 import entry_point
+from gonogo.calibration.highest_parts import highest_parts
 from gonogo.evaluation.accuracy.operating_points import ScoresByKind
 from gonogo.evaluation.accuracy.summary import headline
 from gonogo.files import read_json, read_rows, write_json, write_metrics
@@ -14,9 +17,9 @@ from gonogo.reports.data_card import write_data_card
 from gonogo.reports.left_out_sheet import write_left_out_sheet
 from gonogo.reports.operating_page import measured_record, write_operating_page
 from gonogo.reports.pages import write_calibration_page
-from gonogo.reports.parts import PartImages, parts_in_test
+from gonogo.reports.parts import PartImages, parts_with_role
 from gonogo.reports.sheet import ReportParams, write_sheet
-from gonogo.reports.strip import strip_of
+from gonogo.reports.strip import overlays_of, strip_of
 
 
 def draw_data_card(category: str, dataset: Dataset) -> None:
@@ -33,14 +36,25 @@ def main(category: str, params: Params, *, data_card_alone: bool) -> None:
     values = params.values("report", ReportParams)
     scorer = Scorer(entry_point.path("bundles", category))
     rows = read_rows(entry_point.path("plots", "records", f"{category}.csv"))
-    parts, images = parts_in_test(rows), PartImages(dataset, scorer)
+    parts, images = parts_with_role("test", rows), PartImages(dataset, scorer)
     folder = entry_point.path("reports", category)
-    write_calibration_page(folder / "calibration.html", scorer.record, category=category)
+    measured = measured_record(scorer.record, rows)
+    good = [row for row in rows if row["role"] == "calibrate"]
+    highest = highest_parts(
+        [row["image"] for row in good],
+        [row["group_id"] for row in good],
+        np.array([float(row["score"]) for row in good]),
+        measured,
+    )
+    pictures = overlays_of([part.image for part in highest.parts], parts_with_role("calibrate", rows), images)
+    write_calibration_page(
+        folder / "calibration.html", scorer.record, category=category, highest=highest, pictures=pictures
+    )
     evaluate = read_json(entry_point.path("metrics", "evaluate", f"{category}.json"))
     write_metrics(entry_point.path("metrics", "headline", f"{category}.json"), headline(evaluate, scorer.record))
-    measured = measured_record(scorer.record, rows)
     write_operating_page(folder / "operating_points.html", ScoresByKind.from_rows(rows), measured, category=category)
-    write_json(entry_point.path("plots", "parts", f"{category}.json"), strip_of(parts, images))
+    strip = strip_of(parts, images) | {"warning": highest.warning}
+    write_json(entry_point.path("plots", "parts", f"{category}.json"), strip)
     sheet = entry_point.path("plots", "sheets", f"{category}.png")
     write_sheet(sheet, parts, images, category=category, cases=values.sheet_cases)
     left_out = load_left_out(entry_point.path("left_out", f"{category}.npz"))

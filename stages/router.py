@@ -9,10 +9,12 @@ from gonogo.files import write_metrics
 from gonogo.images.dataset import read_dataset
 from gonogo.params import Params
 
+SAID = ("accuracy", "astray_rate", "wrong_rate", "stranger_rate")
+
 
 def main(params: Params) -> None:
     datasets = {name: read_dataset(entry_point.path("prepared", name), params.raw) for name in params.categories}
-    categories, metrics = write_set(
+    written = write_set(
         entry_point.path("set"),
         Router(params.values("router", RouterParams)).fit(datasets),
         datasets,
@@ -21,11 +23,12 @@ def main(params: Params) -> None:
         tolerance=params.values("parity", ParityParams).tolerance,
         opset=params.values("export", ExportParams).opset,
     )
-    write_metrics(entry_point.path("metrics", "router.json"), metrics)
-    for one in categories:
-        entry_point.say(one.sentence)
-    shares = [f"{name} {metrics[name]:.1%}" for name in ("accuracy", "wrong_rate", "stranger_rate") if name in metrics]
-    entry_point.say(f"router of {len(categories)} categories: {', '.join(shares)}; {entry_point.path('set')} written")
+    write_metrics(entry_point.path("metrics", "router.json"), written.metrics)
+    for sentence in [one.sentence for one in written.categories] + [one.sentence for one in written.left_out]:
+        entry_point.say(sentence)
+    shares = [f"{name} {written.metrics[name]:.1%}" for name in SAID if name in written.metrics]
+    n_categories, folder = len(written.categories), entry_point.path("set")
+    entry_point.say(f"router of {n_categories} categories: {', '.join(shares)}; {folder} written")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import entry_point
 from gonogo.calibration.certificate import ThresholdRecord
+from gonogo.calibration.route import ROUTER, LeftOut
 from gonogo.evaluation.accuracy.summary import mean_headline, summarise
 from gonogo.export.model_card import CategoryResults, card_text
 from gonogo.files import read_json, read_rows, read_sealed, write_metrics, write_text
@@ -15,9 +16,9 @@ def main(params: Params) -> None:
     write_metrics(entry_point.path("metrics", "summary.json"), summary)
     headlines = {c.name: read_json(entry_point.path("metrics", "headline", f"{c.name}.json")) for c in categories}
     write_metrics(entry_point.path("metrics", "mean.json"), mean_headline(headlines))
-    write_report(
-        entry_point.path("reports", "index.html"), summary, categories, read_studies(entry_point.path("searches"))
-    )
+    studies = read_studies(entry_point.path("searches"))
+    left_out = [LeftOut(**one) for one in read_sealed(entry_point.path("set", ROUTER))["left_out"]]
+    write_report(entry_point.path("reports", "index.html"), summary, categories, studies, left_out)
     for category in categories:
         write_text(entry_point.path("plots", "model_cards", f"{category.name}.md"), model_card_of(category))
     if "image_auroc.mean" in summary:

@@ -1,7 +1,7 @@
 """The picture at the top of README.md: test images of the built-in categories, each with map, regions and verdict.
 
     python tools/readme.py picture                      write docs/images/front.png from what the pipeline wrote
-    python tools/readme.py picture washer connector     of these categories only
+    python tools/readme.py picture washer brick     of these categories only
 
 The bundle of each category judges the images through onnxruntime, as it would beside the line. Which images are shown
 follows from the scores in plots/records alone, so that nobody picks the flattering ones: see `choose`.

@@ -7,7 +7,10 @@ import json
 import math
 import os
 import re
+import secrets
+import stat
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,14 @@ from typing import Any
 import gonogo
 from gonogo.errors import IntegrityError
 
+MAX_BYTES = 2**31  # of a file that is read at once; no ONNX file has more
+KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 SCHEMA = 2  # of the manifests of models and bundles; it grows when what is written needs a newer reader
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of a file that a manifest lists, beside it
 
@@ -25,12 +36,53 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write `text` so that a reader sees either the old file or the whole new one."""
+def regular_bytes(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
+    """The whole of a regular file, opened without waiting for another process.
+
+    Raises:
+        OSError: it is missing, is not a regular file, as a folder, a pipe and a device are, or is too large.
+    """
+    _require_regular(path.stat())  # to open a device may already do something
+    with open(path, "rb", opener=_open_without_waiting) as file:
+        status = os.fstat(file.fileno())
+        _require_regular(status)
+        data = b"" if status.st_size > max_bytes else file.read(max_bytes + 1)
+    if max(status.st_size, len(data)) > max_bytes:
+        raise OSError(f"it has more than {max_bytes} bytes")
+    return data
+
+
+def _require_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = KINDS.get(stat.S_IFMT(status.st_mode), "something else")
+        raise OSError(f"it is {kind}, no regular file")
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` so that a reader sees either the old file or the whole new one.
+
+    The new one is written beside it under a name that nobody else has, so that neither a link nor what an earlier
+    start left can take its place.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    partial.replace(path)
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    with partial.open("xb") as file:
+        try:
+            file.write(data)
+            file.close()
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as `write_bytes` writes."""
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -98,8 +150,22 @@ def seal(folder: Path, content: Mapping[str, Any], files: Iterable[str]) -> None
     write_json(folder / "manifest.json", body | {"manifest_sha256": _digest(body)})
 
 
-def read_sealed(folder: Path) -> dict[str, Any]:
-    """Read `folder/manifest.json` and verify it and every file that it lists.
+@dataclass(frozen=True)
+class Sealed:
+    """A folder whose manifest and files were read once and checked. What is used of them must be these bytes.
+
+    content: what the manifest says.
+    manifest: its bytes.
+    files: the bytes of the files that it lists, by name.
+    """
+
+    content: dict[str, Any]
+    manifest: bytes
+    files: Mapping[str, bytes]
+
+
+def open_sealed(folder: Path) -> Sealed:
+    """Read `folder/manifest.json` and every file that it lists, and no other file.
 
     Raises:
         IntegrityError: the manifest or a file is missing, is not the one that was written, or was written by another
@@ -107,14 +173,29 @@ def read_sealed(folder: Path) -> dict[str, Any]:
     """
     if not (folder / "manifest.json").is_file():
         raise IntegrityError(f"{folder} has no manifest.json; expected a folder that the pipeline wrote")
-    body = parse_sealed((folder / "manifest.json").read_bytes(), folder)
-    for name, expected in body["files"].items():
+    manifest = _bytes_of(folder / "manifest.json")
+    content = parse_sealed(manifest, folder)
+    files = {}
+    for name, expected in content["files"].items():
         path = folder / name
-        if not path.is_file():
+        if not path.exists():
             raise IntegrityError(f"{path} is missing; its manifest lists it")
-        if sha256_of(path) != expected:
+        files[name] = _bytes_of(path)
+        if hashlib.sha256(files[name]).hexdigest() != expected:
             raise IntegrityError(f"{path} is not the file its manifest describes (SHA-256 differs); do not use it")
-    return body
+    return Sealed(content, manifest, files)
+
+
+def read_sealed(folder: Path) -> dict[str, Any]:
+    """What the manifest of a folder says, once it and every file that it lists were verified; see `open_sealed`."""
+    return open_sealed(folder).content
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return regular_bytes(path)
+    except OSError as error:
+        raise IntegrityError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def parse_sealed(data: bytes, folder: Path) -> dict[str, Any]:

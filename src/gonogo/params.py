@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
-from pydantic import ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -101,10 +101,15 @@ class Params:
         self._content = read_yaml(path) if content is None else content
         categories = self._top("categories", list)
         if len(set(categories)) != len(categories) or not all(isinstance(c, str) for c in categories):
-            raise ConfigError(f"{path}: categories is {categories!r}; expected distinct names")
+            raise ConfigError(
+                f"{path}: categories is {categories!r}; expected distinct names, in quotes where YAML would take them "
+                "for something else, as '01', 'null' or '1e3'"
+            )
         if category is not None and category not in categories:
             raise ConfigError(f"{path}: category {category!r} is not one of {', '.join(categories)}")
         for name, override in (self._content.get("overrides") or {}).items():
+            if not isinstance(name, str):
+                raise ConfigError(f"{path}: overrides.{name} is {name!r} and no name for YAML; write it in quotes")
             unknown = set(override or {}) - {k for k, v in self._content.items() if isinstance(v, dict)}
             if unknown:
                 raise ConfigError(f"{path}: overrides.{name} has no section {', '.join(sorted(unknown))} to override")
@@ -223,6 +228,26 @@ def build(kind: Callable[..., T], values: Section, *, where: str, beside: Collec
     Raises:
         ConfigError: an unknown, missing, mistyped or out-of-range key; each is named with what is allowed.
     """
+    model, nested = _model_of(kind)
+    fields = list(model.model_fields)
+    values = {
+        key: build(nested[key], value, where=f"{where}.{key}") if key in nested and isinstance(value, dict) else value
+        for key, value in values.items()
+    }
+    try:
+        checked = model.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(_sentence(problem, [*fields, *beside]) for problem in error.errors())
+        raise ConfigError(f"{where}: {problems}") from error
+    return kind(**{name: getattr(checked, name) for name in fields})
+
+
+@lru_cache(maxsize=256)
+def _model_of(kind: Callable[..., Any]) -> tuple[type[BaseModel], dict[str, Any]]:
+    """The model that checks the arguments of `kind`, and those of them that are dataclasses.
+
+    To make one takes 3 ms, and a file of many categories asks for the same few once per category.
+    """
     target = kind.__init__ if inspect.isclass(kind) else kind
     hints = get_type_hints(target, include_extras=True)
     fields: dict[str, Any] = {
@@ -230,17 +255,7 @@ def build(kind: Callable[..., T], values: Section, *, where: str, beside: Collec
         for parameter in inspect.signature(kind).parameters.values()
     }
     nested = {name: inner for name in fields if (inner := _dataclass_in(hints[name])) is not None}
-    values = {
-        key: build(nested[key], value, where=f"{where}.{key}") if key in nested and isinstance(value, dict) else value
-        for key, value in values.items()
-    }
-    model = create_model("Options", __config__=ConfigDict(extra="forbid", strict=True), **fields)
-    try:
-        checked = model.model_validate(values)
-    except ValidationError as error:
-        problems = "; ".join(_sentence(problem, [*fields, *beside]) for problem in error.errors())
-        raise ConfigError(f"{where}: {problems}") from error
-    return kind(**{name: getattr(checked, name) for name in fields})
+    return create_model("Options", __config__=ConfigDict(extra="forbid", strict=True), **fields), nested
 
 
 def _dataclass_in(hint: Any) -> Any:

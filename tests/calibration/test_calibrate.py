@@ -11,6 +11,7 @@ from scipy import stats
 import gonogo.calibration.tail
 from conftest import CALIBRATE, REGIONS, fitted, manifest_of
 from gonogo.calibration.certificate import ThresholdRecord
+from gonogo.calibration.highest_parts import highest_parts
 from gonogo.calibration.tail import fit_tail
 from gonogo.calibration.threshold import certified_rate, lowest_rank, threshold_of
 from gonogo.data.sample import Sample
@@ -207,7 +208,7 @@ def test_the_sentence_of_a_tail_says_that_it_is_a_model_with_its_fit_and_interva
     assert of_tail.sentence == (
         "a model, not a guarantee: 2.00% of good parts are rejected if the tail of their scores is generalised Pareto "
         f"(fits with p = {of_tail.tail.goodness_p_value:.2f}); the threshold's 95% interval is {low:.4g} to "
-        f"{high:.4g}, from 80 of 400 good parts"
+        f"{high:.4g}, from 80 of 400 good parts (one image of each)"
     )
     assert low <= of_tail.threshold <= high
 
@@ -260,7 +261,9 @@ class Page(HTMLParser):
 
 
 def page_of(record, folder, category="brick"):
-    write_calibration_page(folder / "page.html", record, category=category)
+    names = [str(number) for number in range(len(record.good_scores))]
+    highest = highest_parts(names, names, np.array(record.good_scores), record)
+    write_calibration_page(folder / "page.html", record, category=category, highest=highest)
     return Page((folder / "page.html").read_text(encoding="utf-8"))
 
 

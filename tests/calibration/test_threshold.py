@@ -118,3 +118,12 @@ def test_scores_that_are_not_finite_are_refused():
 def test_rates_outside_their_range_are_refused():
     with pytest.raises(ConfigError, match="false_alarm_rate"):
         certify_all_different(np.arange(5.0), false_alarm_rate=1.0)
+
+
+def test_the_certificate_says_what_was_counted_as_one_part():
+    scores = np.linspace(0, 1, 60)
+    options = {"false_alarm_rate": 0.1, "confidence": 0.95, "margin": 1e-3}
+    alone = certify(scores, [f"image {number}" for number in range(60)], **options)
+    assert alone.sentence.endswith("from 60 good parts (one image of each)")
+    grouped = certify(scores, [f"item {number // 3}" for number in range(60)], **options)
+    assert "from 20 good parts (60 images of them); 9 more are needed" in grouped.sentence

@@ -101,6 +101,37 @@ def test_wrong_usage_is_status_2_and_one_json_object_too(words, message, command
     assert err.startswith(f"{command}: ")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["score", "bundle", "-dash.png"],
+        ["score", "bundle", "--strange.JPEG", "--json"],
+        ["score", "bundle", "a.png", "-x"],
+        ["explain", "bundle", "-1.tiff"],
+        ["verify", "bundle", "-v.png"],
+    ],
+    ids=" ".join,
+)
+def test_a_file_that_begins_with_a_dash_gets_the_hint_that_helps(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-x").touch()
+    with pytest.raises(SystemExit):
+        main(words)
+    out, err = capsys.readouterr()
+    name = next(word for word in words if word.startswith("-") and word != "--json")
+    assert f"is written as ./{name}, or stands with the others behind --" in out + err
+    with pytest.raises(SystemExit):
+        main(["score", "bundle", "a.png", "--thread", "3", "--threads", "1.5"])  # no file, and no such hint
+    assert "behind --" not in capsys.readouterr().err
+
+
+def test_a_file_that_begins_with_a_dash_is_taken_behind_two(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for words in (["--json", "bundle", "--", "-dash.png"], ["bundle", "./-dash.png", "--json"]):
+        assert main(["score", *words]) == 4  # there is no such bundle
+        assert "bundle" in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
 def test_a_file_that_is_called_as_the_option_asks_for_no_json(capsys):
     with pytest.raises(SystemExit):
         main(["version", "--", "--json"])

@@ -10,6 +10,7 @@ from gonogo.cli.main import main
 from gonogo.files import read_sealed, seal
 from gonogo.inference.scorer import Scorer
 from gonogo.line.outputs import line_of
+from gonogo.line.score import Line
 
 
 def of_label(digits, label):
@@ -162,7 +163,7 @@ def test_a_bundle_that_cannot_be_trusted_judges_nothing(name, message, files, ca
 
 
 def test_a_failure_that_nobody_foresaw_is_status_5_and_not_that_of_a_rejected_part(bundle, files, monkeypatch, capsys):
-    monkeypatch.setattr(Scorer, "run", lambda *_: 1 / 0)
+    monkeypatch.setattr(Line, "run", lambda *_: 1 / 0)
     arguments = ["score", str(bundle), str(files["good"])]
     assert main([*arguments, "--json"]) == 5
     out, err = capsys.readouterr()
@@ -188,8 +189,11 @@ def test_a_bundle_whose_scores_are_no_numbers_passes_no_part(bundle, files, tmp_
     proto.graph.node.append(onnx.helper.make_node("Add", ["true_score", "nan"], ["score"]))
     onnx.save(proto, gauge)
     seal(tmp_path / "bundle", read_sealed(bundle), ["gauge.onnx"])
-    assert main(["score", str(tmp_path / "bundle"), str(files["good"]), "--json"]) == 4
-    assert "gave the score nan" in json.loads(capsys.readouterr().out)["error"]["message"]
+    assert main(["score", str(tmp_path / "bundle"), str(files["good"]), "--json"]) == 3
+    report = json.loads(capsys.readouterr().out)
+    (row,) = report["results"]
+    assert (report["ok"], report["n_errors"], "verdict" in row) == (False, 1, False)
+    assert "gave the score nan" in row["error"]
 
 
 def test_version_and_doctor_speak_for_people_and_for_agents(capsys):

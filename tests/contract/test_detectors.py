@@ -195,20 +195,6 @@ def test_patchcore_finds_nothing_in_an_image_of_its_whole_bank(digits):
     assert scores.max() < 1e-3 * strange.max()
 
 
-def test_patchcore_reweighting_only_lowers_scores(digits, pixels):
-    plain, weighted = (
-        PatchCore(PatchCoreOptions(image_size=64)),
-        PatchCore(PatchCoreOptions(image_size=64, reweight=True)),
-    )
-    records = digits.with_role("fit")[:8]
-    for detector in (plain, weighted):
-        detector.fit(FitImages(Inspector(detector), digits, records), seed=0)
-    lower, upper = Inspector(weighted).inspect(pixels)[0], Inspector(plain).inspect(pixels)[0]
-    assert (lower <= upper).all()
-    assert (lower < upper).any()
-    assert (lower > 0).all()
-
-
 def test_patchcore_map_peaks_where_the_image_was_changed():
     rng = np.random.default_rng(0)
     texture = rng.integers(90, 110, (6, 64, 64, 3), dtype=np.uint8)

@@ -118,6 +118,21 @@ def test_a_table_saved_by_a_spreadsheet_with_a_byte_order_mark_is_read(tmp_path)
     assert [sample.name for sample in read(ManifestFile(file="parts.csv"), tmp_path)] == ["a.png"]
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        "path;label;defect_type\nteil,1.png;good;\nb.png;1;dent\n",
+        "Path\tLabel\tDefect_Type\nteil,1.png\tOK\t\nb.png\tNG\tdent\n",
+        'FILENAME,LABEL,DEFECT_TYPE\n"teil,1.png",Normal,\nb.png,defective,dent\n',
+        '"path";"label";"defect_type"\r\n"teil,1.png";"0";""\r\n"b.png";"bad";"dent"\r\n',
+    ],
+)
+def test_a_table_is_read_as_spreadsheets_of_any_country_write_it(tmp_path, table):
+    (tmp_path / "parts.csv").write_bytes(b"\xef\xbb\xbf" + table.encode())
+    found = [(s.name, s.label, s.defect_type) for s in read(ManifestFile(file="parts.csv"), tmp_path)]
+    assert found == [("teil,1.png", 0, "good"), ("b.png", 1, "dent")]
+
+
 def test_rows_of_other_categories_are_skipped_and_a_name_may_differ_from_the_gauges(tmp_path):
     write(tmp_path / "parts.csv", "path,label,category\na.png,0,valve\nb.png,0,gasket\n")
     assert [s.name for s in read(ManifestFile(file="parts.csv"), tmp_path)] == ["a.png"]
@@ -141,10 +156,12 @@ def test_listed_files_that_do_not_exist_are_yielded_for_prepare_to_report(tmp_pa
     ("rows", "line", "says"),
     [
         ("path,label,maks\na.png,1,m.png", 1, "did you mean 'mask'"),
-        ("path;label\na.png;1", 1, "separate the columns by commas"),
+        ("path|label\na.png|1", 1, "unknown column 'path|label'"),
+        ("path;label\na.png;0;1", 2, "expected 2 fields"),
+        ("filename,path,label\na.png,a.png,0", 1, "'path' stands there twice"),
         ("path,role\na.png,test", 1, "no column 'label'"),
         ("path,label,label\na.png,1,0", 1, "twice"),
-        ("path,label\na.png,0\nb.png,OK", 3, "0 or good, 1 or anomalous"),
+        ("path,label\na.png,0\nb.png,perhaps", 3, "0 or good, 1 or anomalous"),
         ("path,label\na.png,0\nb.png,", 3, "0 or good, 1 or anomalous"),
         ("path,label\n,0", 2, "path is empty"),
         ("path,label,role\na.png,0,val", 2, "train, fit, calibrate or test"),
@@ -216,7 +233,7 @@ def test_an_empty_manifest_and_one_of_another_format_are_refused(tmp_path):
     write(tmp_path / "empty.csv", "path,label\n")
     write(tmp_path / "parts.xlsx", "")
     assert "lists no image" in refusal(ManifestFile(file="empty.csv"), tmp_path)
-    assert ".csv or .jsonl" in refusal(ManifestFile(file="parts.xlsx"), tmp_path, ConfigError)
+    assert ".csv or .tsv or .jsonl" in refusal(ManifestFile(file="parts.xlsx"), tmp_path, ConfigError)
 
 
 def test_a_table_in_another_encoding_is_refused(tmp_path):

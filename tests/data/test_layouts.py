@@ -16,8 +16,9 @@ from PIL import Image
 
 from gonogo.data import source_class
 from gonogo.data.sample import Sample, Shares
+from gonogo.data.unused import unused_files
 from gonogo.errors import ConfigError, DataError, ImageError
-from gonogo.images.reading import read_mask
+from gonogo.images.masks import read_mask
 from gonogo.images.roles import ROLES, TEST, TRAIN
 
 HEIGHT, WIDTH = 5, 7
@@ -88,7 +89,7 @@ def mask_of(rows: tuple[int, ...]) -> np.ndarray:
 def drawn(sample: Sample) -> np.ndarray | None:
     if sample.mask is None or isinstance(sample.mask, np.ndarray):
         return sample.mask
-    return read_mask(sample.mask) if isinstance(sample.mask, Path) else sample.mask(HEIGHT, WIDTH)
+    return read_mask(sample.mask).marked if isinstance(sample.mask, Path) else sample.mask(HEIGHT, WIDTH)
 
 
 def samples_of(layout: Layout, raw: Path, tree: Tree | None = None, **options: str) -> list[Sample]:
@@ -449,6 +450,22 @@ def test_the_mask_of_a_defect_is_true_where_its_file_is_not_black(layout: Layout
 
 
 @each(*COMPLETE, *FOLDERS)
+def test_in_a_published_tree_no_image_is_without_use(layout: Layout, tmp_path: Path):
+    samples = samples_of(layout, tmp_path)
+    source = source_class(layout.source)(**layout.options)
+    assert unused_files(source, layout.category, tmp_path, samples) == []
+
+
+@each(*(layout for layout in COMPLETE if layout.source in ("mvtec_ad", "mpdd", "btad")))
+def test_images_beside_those_of_the_layout_are_named(layout: Layout, tmp_path: Path):
+    stray = f"{layout.category}/elsewhere/a.png"
+    samples = samples_of(layout, tmp_path, {**layout.tree, stray: PART})
+    source = source_class(layout.source)(**layout.options)
+    (one,) = unused_files(source, layout.category, tmp_path, samples)
+    assert str(one) == f"1 in {layout.category}/elsewhere (a.png)"
+
+
+@each(*COMPLETE, *FOLDERS)
 def test_a_sample_is_named_by_the_path_of_its_image_which_stays_where_it_is(layout: Layout, tmp_path: Path):
     found = samples_of(layout, tmp_path)
     assert [sample.image for sample in found] == [tmp_path / name for name, *_ in layout.samples]
@@ -499,7 +516,7 @@ def test_masks_of_a_type_without_images_are_an_error_that_names_it(layout: Layou
         samples_of(layout, tmp_path, renamed(layout.tree, f"{folder}/", f"{folder}_renamed/"))
 
 
-@each(*(layout for layout in (*SORTED, *FOLDERS) if layout is not MVTEC_LOCO))
+@each(*(layout for layout in (*SORTED, FOLDER) if layout is not MVTEC_LOCO))
 def test_masks_that_lie_in_no_folder_of_a_type_are_an_error_that_names_them(layout: Layout, tmp_path: Path):
     folder = Path(layout.mask).parent
     tree = renamed(layout.tree, f"{folder.as_posix()}/", f"{folder.parent.as_posix()}/")
@@ -691,7 +708,7 @@ def test_real_iad_takes_its_images_from_the_folder_of_the_resolution(tmp_path: P
         REAL_IAD, tmp_path, renamed(REAL_IAD.tree, "realiad_1024/", "realiad_256/"), images="realiad_256"
     )
     assert [s.name for s in found] == [name.replace("_1024/", "_256/") for name, *_ in REAL_IAD.samples]
-    assert read_mask(tmp_path / REAL_IAD.mask.replace("_1024/", "_256/")).any()
+    assert read_mask(tmp_path / REAL_IAD.mask.replace("_1024/", "_256/")).marked.any()
 
 
 def test_real_iad_without_the_images_of_the_resolution_lists_those_that_are_there(tmp_path: Path):

@@ -246,7 +246,7 @@ def test_look_alikes_across_roles_and_among_good_parts_are_counted(tmp_path):
     assert "1 pair of good images in fit and calibrate nearly alike" in text
     assert "images/other.png ~ images/one.png" in text or "images/one.png ~ images/other.png" in text
     same_part = [shot("one", group="g"), shot("other", group="g")]
-    assert prepared([*parts(n_train=80), *same_part], tmp_path / "b").problems == []
+    assert "alike" not in warned(prepared([*parts(n_train=80), *same_part], tmp_path / "b"))
 
 
 def test_too_few_parts_for_the_wanted_rate_are_a_warning_that_says_how_many_more(tmp_path):
@@ -303,7 +303,7 @@ def test_unreadable_files_are_recorded_with_name_and_reason_and_stop_above_max_r
     rejects = card_facts(lenient, category="parts", source="folder", options={})["rejects"]
     assert [reject["image"] for reject in rejects] == ["empty.png", "folder.png", "gone.png"]
     assert "the file is empty" in rejects[0]["reason"]
-    assert "directory" in rejects[1]["reason"].lower()
+    assert "no regular file" in rejects[1]["reason"].lower()
     with pytest.raises(DataError, match="3 images that cannot be read"):
         prepared([*parts(), *damaged], tmp_path, max_rejects=2).require_no_error()
 
@@ -379,3 +379,36 @@ def test_the_page_shows_the_counts_the_problems_and_the_pictures(tmp_path):
     assert "http" not in page
     write_data_card(tmp_path / "again.html", card, found.dataset)
     assert (tmp_path / "again.html").read_bytes() == (tmp_path / "card.html").read_bytes()
+
+
+def test_images_of_another_size_are_named_with_theirs(tmp_path):
+    samples = [*parts(n_train=80), part("odd", roles=TEST, shape=(8, 9))]
+    assert "1 image of another size than the 91 of 10 x 12 pixels: images/odd.png (9 x 8)" in warned(
+        prepared(samples, tmp_path)
+    )
+
+
+def test_grey_images_among_colour_are_named(tmp_path):
+    grey = []
+    for number in range(2):
+        path = tmp_path / f"g{number}.png"
+        write_png(path, np.random.default_rng(number).integers(0, 255, (12, 10), dtype=np.uint8))
+        grey.append(replace(part(path.name, roles=TEST), image=path))
+    said = warned(prepared([*parts(n_train=80), *grey], tmp_path))
+    assert "2 images grey, where the others are in colour: raw/g0.png, raw/g1.png" in said
+
+
+def test_identical_images_are_one_part_and_the_error_says_so(tmp_path):
+    samples = [part(f"same{number}", roles=ROLES, seed=1) for number in range(12)]
+    text = "".join(str(problem) for problem in prepared(samples, tmp_path).problems)
+    assert "they show one image, and copies of one image get one role" in text
+
+
+def test_images_of_one_part_get_one_role_and_the_error_says_so(tmp_path):
+    samples = [part(f"shot{number}", roles=ROLES, group="item 1") for number in range(12)]
+    text = "".join(str(problem) for problem in prepared(samples, tmp_path).problems)
+    assert "they are of one part, and the images of one part get one role" in text
+
+
+def warned(found):
+    return "\n".join(str(problem) for problem in found.warnings)

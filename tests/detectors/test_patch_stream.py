@@ -32,8 +32,8 @@ def features():
     return torch.from_numpy(rows.astype(np.float32))
 
 
-def taken(features, plan, *, kind="none", dims=None, parts=None) -> BankCandidates:
-    reduction = Reduction(kind, dims, seed=3)
+def taken(features, plan, *, kind="none", dims=None, parts=None, whitening=0.0) -> BankCandidates:
+    reduction = Reduction(kind, dims, seed=3, whitening=whitening)
     stream = PatchStream(plan, features[:1], reduction, lambda *report: None if parts is None else parts.append(report))
     for start in range(0, len(features), 3):
         stream.add(features[start : start + 3])
@@ -176,3 +176,42 @@ def test_without_a_room_or_with_enough_of_it_all_is_held_at_once():
 def test_reduced_patches_wait_in_larger_parts():
     full, reduced = (plan_patches(5000, 40, 50, 60_000, d_in_parts=d) for d in (40, 8))
     assert reduced.part > 2 * full.part
+
+
+@pytest.mark.parametrize("plan", [WHOLE, PARTS], ids=["whole", "parts"])
+@pytest.mark.parametrize(("kind", "dims"), [("none", None), ("pca", 4)])
+def test_fully_whitened_patches_vary_alike_in_all_directions_and_as_much_in_all_as_before(features, plan, kind, dims):
+    plain, white = (taken(features, plan, kind=kind, dims=dims, whitening=power) for power in (0.0, 1.0))
+    flat = features.flatten(0, 1).double()
+    before = (flat if plain.projection is None else flat @ plain.projection.double()).T.cov()
+    after = (flat @ white.projection.double()).T.cov()
+    variances = after.diagonal()
+    assert (after - torch.diag(variances)).abs().max() < 1e-3 * variances.max()
+    assert variances.max() / variances.min() < 1.3  # the shrinkage is all that is left
+    assert variances.sum() == pytest.approx(float(before.trace()), rel=0.02)
+
+
+def test_whitening_is_between_the_features_as_they_are_and_their_mahalanobis_distance(features):
+    flat = features.flatten(0, 1).double()
+    spreads = []
+    for power in (0.25, 0.5, 0.75):
+        variances = (flat @ taken(features, WHOLE, whitening=power).projection.double()).T.cov().diagonal()
+        spreads.append(float(variances.max() / variances.min()))
+    own = torch.linalg.eigvalsh(flat.T.cov())
+    assert float(own[-1] / own[0]) > spreads[0] > spreads[1] > spreads[2] > 1
+
+
+def test_patches_of_parts_are_whitened_as_those_of_one_whole_and_covered_as_closely_as_is_said(features):
+    whole, parts = (taken(features, plan, whitening=0.5) for plan in (WHOLE, PARTS))
+    assert torch.allclose(whole.projection.abs(), parts.projection.abs(), rtol=1e-2, atol=1e-3)
+    bank, last = chosen(parts, 12)
+    everything = ((features.flatten(0, 1) - parts.mean) @ parts.projection).double().numpy()
+    assert gaps(everything, bank).max() <= parts.radius + last + 1e-4
+
+
+def test_an_axis_without_any_variance_stays_finite(features):
+    flat = features.clone()
+    flat[..., 2] = 7.0
+    left = taken(flat, WHOLE, whitening=1.0)
+    assert torch.isfinite(left.patches).all()
+    assert torch.isfinite(taken(torch.full_like(flat, 3.0), WHOLE, whitening=0.5).patches).all()

@@ -89,7 +89,7 @@ def test_a_bank_smaller_than_the_neighbours_asked_for_is_refused(digits):
 @pytest.mark.parametrize(
     "options",
     [
-        {"coreset_ratio": 0.1, "n_neighbors": 4, "reweight": True},
+        {"coreset_ratio": 0.1, "n_neighbors": 4, "whitening": 0.5},
         {"coreset_ratio": 0.1, "reduction": "pca", "reduced_dims": 12},
         {"bank_patches": 30, "reduction": "random", "reduced_dims": 64, "n_neighbors": 2},
         {"bank_mb": 0.02},
@@ -162,16 +162,16 @@ def test_the_bank_has_the_size_asked_for_by_share_or_by_count(digits, options, n
     assert len(fitted(digits, **options).memory_bank_) == n
 
 
-@pytest.mark.parametrize("options", [{}, {"reduction": "pca", "reduced_dims": 10}, {"n_reweight": 3}])
+@pytest.mark.parametrize("options", [{}, {"reduction": "pca", "reduced_dims": 60}, {"whitening": 0.5}])
 def test_a_bank_sized_in_megabytes_is_filled_but_for_less_than_one_patch(digits, options):
     detector = fitted(digits, bank_mb=0.03, **options)
-    kept = (detector.memory_bank_, detector.bank_neighbours_, detector.bank_places_)
+    kept = (detector.memory_bank_, detector.bank_places_)
     taken = sum(buffer.nbytes for buffer in kept)
     assert 30_000 - taken / len(detector.memory_bank_) < taken <= 30_000
 
 
 def test_megabytes_that_two_patches_exceed_are_refused_with_what_a_patch_takes(digits):
-    with pytest.raises(ConfigError, match=r"bank_mb is 0\.001; a patch takes 688 bytes"):
+    with pytest.raises(ConfigError, match=r"bank_mb is 0\.001; a patch takes 616 bytes"):
         fitted(digits, bank_mb=0.001)
 
 
@@ -235,9 +235,9 @@ def test_a_share_of_the_worst_patches_gives_their_mean_as_score_and_leaves_the_m
     np.testing.assert_allclose(score.numpy(), worst_six.mean(axis=1), rtol=1e-6)
 
 
-def test_equation_7_and_a_share_of_the_worst_patches_exclude_each_other():
-    with pytest.raises(ConfigError, match=r"fit\.reweight is true and fit\.top_share is 0\.01"):
-        PatchCore(PatchCoreOptions(reweight=True, top_share=0.01))
+def test_whitening_and_a_random_projection_exclude_each_other():
+    with pytest.raises(ConfigError, match=r"fit\.reduction is random and fit\.whitening is 0\.5"):
+        PatchCoreOptions(reduction="random", reduced_dims=8, whitening=0.5)
 
 
 @pytest.mark.parametrize("side", [1, 3, 5])

@@ -103,7 +103,7 @@ def test_a_copy_too_small_to_time_is_made_larger_and_counted_so():
 
 
 def test_the_work_is_that_of_the_bundles_graph_for_an_image_of_the_test_set(figures, bundle):
-    work = count_work(bundle / "gauge.onnx", 8, 8)
+    work = count_work((bundle / "gauge.onnx").read_bytes(), 8, 8)
     assert figures["gflop_per_image"] == work.operations / 1e9 > 0
     assert figures["mb_per_image"] == work.bytes / 1e6
 

@@ -1,15 +1,14 @@
 """The roofline counts what a graph must do, by hand where a hand can, and nothing that could be had for less."""
 
 import numpy as np
-import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from gonogo.evaluation.speed.roofline import Work, count_work
 
 
-def saved(tmp_path, nodes, constants, path="gauge.onnx"):
-    """A gauge of nodes from `pixels` to `score` and `anomaly_map`, saved; sizes are names, as in an export."""
+def network_of(nodes, constants):
+    """The ONNX file of a gauge of nodes from `pixels` to its outputs; sizes are names, as in an export."""
     graph = helper.make_graph(
         nodes,
         "gauge",
@@ -20,8 +19,7 @@ def saved(tmp_path, nodes, constants, path="gauge.onnx"):
         ],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), tmp_path / path)
-    return tmp_path / path
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]).SerializeToString()
 
 
 def planes():
@@ -44,7 +42,7 @@ TOLD = {"places": np.array([1, 2, 3]), "channel": np.array([1])}  # 4 * 8 bytes
 SEEN_AND_TOLD = 10 * 6 * 3 + 4 + 4 * 10 * 6  # pixels, score and map of 10 x 6
 
 
-def test_a_convolution_counts_each_weight_that_each_output_is_made_with_and_groups_save_their_share(tmp_path):
+def test_a_convolution_counts_each_weight_that_each_output_is_made_with_and_groups_save_their_share():
     weights = {"w": np.ones((6, 3, 5, 5), np.float32), "deep": np.ones((6, 1, 3, 3), np.float32)}
     weights["last"] = np.ones((1, 6, 1, 1), np.float32)
     nodes = [
@@ -52,13 +50,13 @@ def test_a_convolution_counts_each_weight_that_each_output_is_made_with_and_grou
         helper.make_node("Conv", ["a", "deep"], ["b"], pads=[1, 1, 1, 1], group=6),
         helper.make_node("Conv", ["b", "last"], ["c"]),
     ]
-    work = count_work(saved(tmp_path, [*planes(), *nodes, *told("c")], weights | TOLD), 10, 6)
+    work = count_work(network_of([*planes(), *nodes, *told("c")], weights | TOLD), 10, 6)
     per_place = 6 * 3 * 5 * 5 + 6 * 3 * 3 + 6
     assert work.operations == 2 * 10 * 6 * per_place
     assert work.bytes == 4 * per_place + 4 * 8 + SEEN_AND_TOLD
 
 
-def test_products_count_an_addition_and_a_multiplication_for_each_pair_that_they_meet(tmp_path):
+def test_products_count_an_addition_and_a_multiplication_for_each_pair_that_they_meet():
     constants = {"left": np.ones((4, 10), np.float32), "square": np.ones((6, 6), np.float32)}
     nodes = [
         helper.make_node("ReduceMax", ["planes", "channel"], ["grey"]),  # (n, 1, 10, 6)
@@ -70,11 +68,11 @@ def test_products_count_an_addition_and_a_multiplication_for_each_pair_that_they
         helper.make_node("Add", ["grey", "e"], ["f"]),
     ]
     constants |= {"first": np.array([0, 1])}
-    work = count_work(saved(tmp_path, [*planes(), *nodes, *told("f")], constants | TOLD), 10, 6)
+    work = count_work(network_of([*planes(), *nodes, *told("f")], constants | TOLD), 10, 6)
     assert work.operations == 2 * (4 * 6 * 10 + 6 * 6 * 4 + 6 * 6 * 6)
 
 
-def test_what_a_scan_does_counts_once_for_each_turn_and_its_constants_are_read_once(tmp_path):
+def test_what_a_scan_does_counts_once_for_each_turn_and_its_constants_are_read_once():
     body = helper.make_graph(
         [
             helper.make_node("Gather", ["planes", "row"], ["strip"], axis=2),  # (n, 3, 6): rows are scalars here
@@ -92,12 +90,12 @@ def test_what_a_scan_does_counts_once_for_each_turn_and_its_constants_are_read_o
         helper.make_node("ReduceMax", ["planes", "channel"], ["grey"]),
         helper.make_node("Add", ["grey", "most"], ["raised"]),
     ]
-    work = count_work(saved(tmp_path, [*planes(), *nodes, *told("raised")], TOLD), 10, 6)
+    work = count_work(network_of([*planes(), *nodes, *told("raised")], TOLD), 10, 6)
     assert work.operations == 5 * 2 * 3 * 2 * 6
     assert work.bytes == 4 * 12 + 5 * 8 + 4 * 8 + SEEN_AND_TOLD
 
 
-def test_a_product_whose_sizes_are_not_known_before_it_runs_counts_nothing(tmp_path):
+def test_a_product_whose_sizes_are_not_known_before_it_runs_counts_nothing():
     nodes = [
         helper.make_node("ReduceMax", ["planes", "channel"], ["grey"]),
         helper.make_node("NonZero", ["grey"], ["where"]),  # (4, however many)
@@ -110,7 +108,7 @@ def test_a_product_whose_sizes_are_not_known_before_it_runs_counts_nothing(tmp_p
         helper.make_node("Squeeze", ["raised", "channel"], ["anomaly_map"]),
     ]
     constants = {"all": TOLD["places"], "channel": TOLD["channel"]}
-    assert count_work(saved(tmp_path, [*planes(), *nodes], constants), 10, 6).operations == 0
+    assert count_work(network_of([*planes(), *nodes], constants), 10, 6).operations == 0
 
 
 def test_time_is_that_of_the_operations_and_then_that_of_the_bytes():

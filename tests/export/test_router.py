@@ -3,23 +3,33 @@
 import csv
 import json
 import shutil
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from conftest import CALIBRATE, TINY, bundled, fitted, manifest_of, modelled
+from gonogo.calibration.route import LeftOut
 from gonogo.cli.main import main
 from gonogo.data.sample import Sample
 from gonogo.errors import ConfigError, IntegrityError, ParityError
-from gonogo.export.router import Router, RouterParams, require_same, routed, routing_metrics, write_set
+from gonogo.export.router import (
+    Router,
+    RouterParams,
+    categories_astray,
+    require_same,
+    routed,
+    routing_metrics,
+    write_set,
+)
 from gonogo.files import read_sealed, seal
 from gonogo.images.roles import SPLIT_ROLES, TEST
 from gonogo.inference.bundle_set import BundleSet, is_set
 from gonogo.inference.scorer import Scorer
 from gonogo.line.outputs import line_of
 
-PARAMS = RouterParams(**TINY, layers=[1], image_size=32, images=12, slack=1.5)
+PARAMS = RouterParams(**TINY, layers=[1], image_size=32, images=12, slack=1.5, max_astray_rate=0.05)
 
 
 def stripes(rng):
@@ -56,7 +66,7 @@ def written(striped, digits, bundle, tmp_path_factory):
     bundles = {"digit_0": bundle, "stripes": bundled(model, striped, tmp_path_factory.mktemp("gauge"))}
     folder = tmp_path_factory.mktemp("set") / "bundle_set"
     router = Router(PARAMS).fit(manifests)
-    return folder, *write_set(folder, router, manifests, bundles, CALIBRATE, tolerance=1e-4, opset=18)
+    return folder, write_set(folder, router, manifests, bundles, CALIBRATE, tolerance=1e-4, opset=18)
 
 
 @pytest.fixture
@@ -91,11 +101,12 @@ def test_an_image_goes_to_the_nearest_category_as_a_part_of_its_limit_and_to_non
 
 
 def test_good_parts_go_to_their_category_and_a_category_that_is_left_out_is_unknown(written):
-    _, records, metrics = written
-    assert metrics["accuracy"] >= 0.9
-    assert metrics["wrong_rate"] == 0
-    assert metrics["stranger_rate"] == 1
-    for record in records:
+    _, result = written
+    assert result.metrics["accuracy"] >= 0.9
+    assert result.metrics["wrong_rate"] == 0
+    assert result.metrics["stranger_rate"] == 1
+    assert result.left_out == []
+    for record in result.categories:
         assert record.limit == pytest.approx(1.5 * record.threshold.threshold)
         assert record.threshold.certified_false_alarm_rate <= CALIBRATE.false_alarm_rate
         assert "at most" in record.sentence
@@ -107,9 +118,40 @@ def test_metrics_count_what_goes_where():
     metrics = routing_metrics(distances, labels, np.array([4.0, 4.0]))
     assert metrics["accuracy.a"] == 0.5
     assert metrics["defective_accuracy.a"] == 0
+    assert metrics["astray_rate.a"] == 0
     assert metrics["wrong_rate.a"] == pytest.approx(1 / 3)
     assert metrics["stranger_rate.a"] == pytest.approx(2 / 3)
     assert metrics["accuracy"] == 0.75
+
+
+def test_a_category_whose_defective_images_go_astray_is_left_out_and_the_others_are_counted_without_it():
+    distances = {
+        "a": np.array([[1.0, 9.0, 9.0], [9.0, 1.0, 9.0], [9.0, 1.0, 9.0]]),  # both defective images go to b
+        "b": np.array([[9.0, 1.0, 9.0], [1.0, 2.0, 9.0]]),  # the defective one goes to a, without a it stays
+        "c": np.array([[9.0, 9.0, 1.0], [9.0, 9.0, 9.0]]),  # the defective one is unknown
+    }
+    labels = {"a": np.array([0, 1, 1]), "b": np.array([0, 1]), "c": np.array([0, 1])}
+    limits = np.array([4.0, 4.0, 4.0])
+    assert categories_astray(distances, labels, limits, max_astray_rate=1.0) == []
+    assert categories_astray(distances, labels, limits, max_astray_rate=0.5) == [LeftOut("a", 2, 2, "b")]
+    assert categories_astray({"c": distances["c"][:, 2:]}, labels, limits[2:], max_astray_rate=0.0) == []
+
+
+def test_a_set_without_a_category_that_goes_astray_scores_its_parts_as_unknown(digits, bundle, tmp_path):
+    """`same` is digit_0 under another name: the images of one go to the other."""
+    manifests, bundles = {"digit_0": digits, "same": digits}, {"digit_0": bundle, "same": bundle}
+    router = Router(PARAMS).fit({"same": digits, "digit_0": digits})
+    router.keep(["digit_0", "same"])
+    router.good_1 = router.good_1 + 1e-3  # nearly the same: a few images of each go to the other
+    result = write_set(tmp_path / "set", router, manifests, bundles, CALIBRATE, tolerance=1e-4, opset=18)
+    (gone,) = result.left_out
+    (kept,) = result.categories
+    assert {gone.name, kept.name} == {"digit_0", "same"}
+    assert gone.mostly_to == kept.name
+    assert router.categories == [kept.name]
+    assert not (tmp_path / "set" / gone.name).exists()
+    assert read_sealed(tmp_path / "set" / "router")["left_out"] == [asdict(gone)]
+    assert gone.sentence.startswith(f"{gone.name} is left out of the set: the router sends {gone.n_astray} of its")
 
 
 def test_a_network_that_sends_one_image_elsewhere_is_no_router():

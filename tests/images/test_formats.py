@@ -102,10 +102,26 @@ def raw(kind: int, levels: int | None, samples: bytes) -> Callable[[], bytes]:
     return lambda: f"P{kind} {WIDTH} {HEIGHT}\n".encode() + (f"{levels}\n".encode() if levels else b"") + samples
 
 
-def turned() -> bytes:
+def turned(form: str, **options: object) -> Callable[[], bytes]:
+    """A picture that lies on its side, with the orientation in its EXIF data or tags."""
     exif = Image.Exif()
     exif[0x0112] = 6
-    return pillow(np.rot90(COLOUR).copy(), "JPEG", quality=95, subsampling=0, exif=exif)()
+    return pillow(np.rot90(COLOUR).copy(), form, exif=exif, **options)
+
+
+def from_the_top(pixels: Pixels, bits: int) -> Callable[[], bytes]:
+    """A BMP whose first row is the uppermost one, of 24 bits, or of 16 with five for each colour."""
+
+    def write() -> bytes:
+        if bits == 24:
+            rows = pixels[..., ::-1].tobytes()
+        else:
+            red, green, blue = (pixels[..., channel].astype(np.uint16) >> 3 for channel in range(3))
+            rows = (red << 10 | green << 5 | blue).astype("<u2").tobytes()
+        head = struct.pack("<IiiHHIIiiII", 40, WIDTH, -HEIGHT, 1, bits, 0, len(rows), 0, 0, 0, 0)
+        return b"BM" + struct.pack("<IHHI", 54 + len(rows), 0, 0, 54) + head + rows
+
+    return write
 
 
 def without_adobe(data: bytes) -> bytes:
@@ -187,14 +203,16 @@ TABLE = (
         (pillow(COLOUR, "JPEG", quality=95, subsampling=0),
          pillow(COLOUR, "JPEG", quality=95, subsampling=0, progressive=True)), COLOUR, off=6),
     Row("JPEG", "grey", "repeated over the channels", (pillow(GREY, "JPEG", quality=95),), GREY, off=6),
-    Row("JPEG", "turned by EXIF", "upright; so are PNG, TIFF and WebP", (turned,), COLOUR, off=6),
+    Row("JPEG", "turned by EXIF", "upright; so are PNG, TIFF and WebP",
+        (turned("JPEG", quality=95, subsampling=0), turned("PNG"), turned("TIFF"),
+         turned("WEBP", lossless=True)), COLOUR, off=6),
     Row("JPEG", "CMYK with Adobe's marker", "converted to RGB",
         (pillow(CMYK, "JPEG", quality=95),), np.asarray(CMYK.convert("RGB")), off=8),
     Row("JPEG", "CMYK without Adobe's marker", "refused: it does not say whether 0 is ink or paper",
         (changed(pillow(CMYK, "JPEG"), without_adobe),), reason="CMYK JPEG without Adobe's marker.*save it as RGB"),
     Row("JPEG", "a phone's, with a preview or a second image (MPO)", "its first image",
         (two("MPO", quality=95, subsampling=0),), COLOUR, off=6),
-    Row("TIFF", "8 bits, RGB or grey; strips or tiles, BigTIFF, LZW, Deflate, PackBits, Zstandard, JPEG", "as it is",
+    Row("TIFF", "8 bits, RGB or grey; strips or tiles, BigTIFF, LZW, Deflate, PackBits, Zstandard", "as it is",
         (tiff(COLOUR, photometric="rgb"), tiff(COLOUR, photometric="rgb", planarconfig="contig", bigtiff=True),
          tiff(np.moveaxis(COLOUR, 2, 0).copy(), photometric="rgb", planarconfig="separate"),
          tiff(COLOUR, photometric="rgb", tile=(16, 32)), tiff(COLOUR, photometric="rgb", byteorder=">"),
@@ -222,6 +240,8 @@ TABLE = (
     Row("TIFF", "16 bits in separate planes", "refused: save it interleaved",
         (tiff(np.moveaxis(WIDE_COLOUR, 2, 0).copy(), photometric="rgb", planarconfig="separate"),),
         reason="separate 16 bit planes"),
+    Row("TIFF", "JPEG inside", "as it is", (pillow(COLOUR, "TIFF", compression="jpeg", quality=95),), COLOUR, off=12),
+    Row("TIFF", "CMYK", "converted to RGB", (pillow(CMYK, "TIFF"),), np.asarray(CMYK.convert("RGB")), off=0),
     Row("TIFF", "palette", "looked up",
         (pillow(PALETTE, "TIFF"),), np.asarray(PALETTE.convert("RGB")), off=0),
     Row("TIFF", "without a word whether 0 is black", "refused",
@@ -232,9 +252,10 @@ TABLE = (
         reason="CIELAB; save it as RGB|multiplied by alpha"),
     Row("TIFF", "pages that are a smaller copy or a mask of the first", "the first page", (with_thumbnail,), COLOUR,
         off=0),
-    Row("BMP", "1, 4, 8, 16, 24 or 32 bits, from the top or the bottom", "as it is; a fourth channel is dropped",
-        (pillow(COLOUR, "BMP"), pillow(np.dstack([COLOUR, ALPHA]), "BMP")), COLOUR, off=0),
-    Row("BMP", "grey, palette or runs, up to 4 MB of runs", "looked up",
+    Row("BMP", "24 or 32 bits, from the top or the bottom", "as it is; a fourth channel is dropped",
+        (pillow(COLOUR, "BMP"), from_the_top(COLOUR, 24), pillow(np.dstack([COLOUR, ALPHA]), "BMP")), COLOUR, off=0),
+    Row("BMP", "16 bits, five for each colour", "scaled to 8 bits", (from_the_top(COLOUR, 16),), COLOUR, off=7),
+    Row("BMP", "grey, palette or runs, of runs up to 4 million bytes and pixels", "looked up",
         (runs, pillow(INK, "BMP"), pillow(Image.fromarray(INK).convert("1"), "BMP")), INK, off=0),
     Row("WebP", "lossless or lossy, with or without alpha", "alpha is dropped",
         (pillow(COLOUR, "WEBP", lossless=True), pillow(np.dstack([COLOUR, ALPHA]), "WEBP", lossless=True, exact=True),

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from gonogo.errors import ImageError
-from gonogo.images.reading import decode, read_image, read_mask, write_png
+from gonogo.images.reading import decode, read_image, write_png
 
 
 def test_rgb_comes_back_in_its_channel_order(tmp_path):
@@ -121,13 +121,6 @@ def test_a_palette_and_a_grey_image_with_alpha_become_rgb(tmp_path):
     palette.save(tmp_path / "b.png")
     assert read_image(tmp_path / "a.png")[0, 0].tolist() == [50, 50, 50]
     assert read_image(tmp_path / "b.png")[0, 0].tolist() == [10, 20, 30]
-
-
-def test_a_mask_is_true_where_it_is_not_black(tmp_path):
-    mask = np.zeros((5, 5), bool)
-    mask[2, 3] = True
-    write_png(tmp_path / "mask.png", mask)
-    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), mask)
 
 
 def test_a_bad_file_is_an_error_that_names_it(tmp_path):

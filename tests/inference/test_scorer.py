@@ -351,10 +351,24 @@ def test_score_and_explain_write_the_row_of_the_verdict(label, bundle, digits, c
         assert {key: written.get(key) for key in row} == row
 
 
-@pytest.mark.parametrize("set_before", [None, "0"])
-def test_onnxruntime_does_not_call_home_unless_someone_says_so(set_before):
-    environment = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
-    environment |= {} if set_before is None else {"ORT_DISABLE_TELEMETRY": set_before}
-    code = "import gonogo.inference.scorer, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+@pytest.mark.parametrize(
+    ("name", "set_by_us", "set_before"),
+    [
+        ("ORT_DISABLE_TELEMETRY", "1", None),
+        ("ORT_DISABLE_TELEMETRY", "1", "0"),
+        ("OMP_WAIT_POLICY", "PASSIVE", None),
+        ("OMP_WAIT_POLICY", "PASSIVE", "ACTIVE"),
+    ],
+)
+def test_onnxruntime_calls_no_home_and_threads_do_not_spin_unless_someone_says_so(name, set_by_us, set_before):
+    environment = {key: value for key, value in os.environ.items() if key != name}
+    environment |= {} if set_before is None else {name: set_before}
+    code = f"import gonogo.inference.scorer, os; print(os.environ[{name!r}])"
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == (set_before or "1")
+    assert ran.stdout.strip() == (set_before or set_by_us)
+
+
+def test_a_session_keeps_no_core_busy_while_it_waits_and_no_memory_after_a_large_image(bundle):
+    options = scorer_module.open_session(bundle / "gauge.onnx").get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert not options.enable_cpu_mem_arena

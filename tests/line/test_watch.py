@@ -1,23 +1,17 @@
 """A hot folder, files sorted by verdict, and a webhook: each file once, whatever fails, whenever it is killed."""
 
-import http.server
 import json
 import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from gonogo.cli.main import main
-from gonogo.errors import ConfigError, DataError
-from gonogo.line.hot_folder import HotFolder
 from gonogo.line.sorting import Sorter
-from gonogo.line.webhook import Webhook, delivery_id, signature
 from processes import COMMAND_LINE, command_killed, needs_kill, until
 
 
@@ -34,54 +28,6 @@ def rows_of(path):
 
 def below(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-
-
-def watching(folder, **options):
-    now = [0.0]
-    return now, HotFolder(folder, settle=2.0, without=set(), clock=lambda: now[0], **options)
-
-
-def test_a_file_is_given_out_once_and_not_before_it_has_stopped_growing(tmp_path):
-    now, hot = watching(tmp_path)
-    given = []
-    for second, size in enumerate([10, 20, 30, 30, 30, 30, 30]):
-        now[0] = float(second)
-        if second < 3:
-            (tmp_path / "a.png").write_bytes(b"." * size)
-        given += [(second, item.path.name) for item in hot.complete()]
-        assert hot.waiting is (second < 4)
-    assert given == [(4, "a.png")]
-
-
-def test_a_file_that_is_written_anew_is_given_out_again_and_so_is_one_in_the_place_of_one_that_went(tmp_path):
-    now, hot = watching(tmp_path)
-    part = tmp_path / "sub" / "a.png"
-
-    def given_after(seconds):
-        list(hot.complete())
-        now[0] += seconds
-        return [item.within.as_posix() for item in hot.complete()]
-
-    part.parent.mkdir()
-    part.write_bytes(b"1")
-    assert given_after(2) == ["sub/a.png"]
-    assert given_after(2) == []
-    part.write_bytes(b"22")
-    assert given_after(1.9) == []
-    assert given_after(0.1) == ["sub/a.png"]
-    hot.forget(part)
-    assert given_after(2) == ["sub/a.png"]
-
-
-def test_hidden_files_and_other_suffixes_are_left_alone_and_a_folder_that_is_not_there_is_refused(tmp_path):
-    for name in (".a.png", "a.png.partial", "a.txt"):
-        (tmp_path / name).write_bytes(b"1")
-    now, hot = watching(tmp_path)
-    assert list(hot.complete()) == []
-    now[0] = 9.0
-    assert list(hot.complete()) == []
-    with pytest.raises(DataError, match="is not a folder"):
-        watching(tmp_path / "none")
 
 
 def watch(bundle, folder, *arguments):
@@ -178,138 +124,3 @@ def test_asked_to_stop_it_ends_well_and_says_what_it_did(bundle, parts, tmp_path
     _, said = process.communicate(timeout=300)
     assert process.returncode == 1
     assert said.startswith("0 pass, 1 reject, 0 unreadable")
-
-
-class Receiver(http.server.BaseHTTPRequestHandler):
-    """Answers with the server's statuses in turn, the last one for ever, and keeps what came."""
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.came.append((dict(self.headers), body))
-        statuses = self.server.statuses
-        status = statuses.pop(0) if len(statuses) > 1 else statuses[0]
-        if status is None:
-            self.connection.close()
-            return
-        self.send_response(status)
-        self.send_header("Location", "/elsewhere")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def receiver():
-    """A server on this machine; `statuses` are its answers, None for a connection that breaks."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    server.came, server.statuses = [], [200]
-    server.url = f"http://127.0.0.1:{server.server_port}/verdicts"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.fixture
-def secret(tmp_path):
-    (tmp_path / "secret").write_text("long and random\n")
-    return tmp_path / "secret"
-
-
-ROWS = [{"file": f"{n}.png", "key": f"{n:032x}", "bundle": "f", "verdict": "reject"} for n in range(3)]
-
-
-def test_what_fails_twice_is_sent_again_later_and_later_with_the_same_id_and_a_signature_that_holds(
-    receiver, secret, tmp_path, monkeypatch
-):
-    waits, begun = [], int(time.time())
-
-    class Waits(threading.Condition):
-        def wait_for(self, predicate, timeout=None):
-            waits.append((self, timeout))
-            return super().wait_for(predicate, timeout)
-
-    monkeypatch.setattr(threading, "Condition", Waits)
-    receiver.statuses = [500, None, 204]
-    webhook = Webhook(receiver.url, secret, tmp_path / "queue", first_wait=0.01)
-    webhook.put(ROWS[:1])
-    assert webhook.close(300) == 0
-    assert below(tmp_path / "queue") == []
-    assert [wait for condition, wait in waits if condition is webhook._changed] == [0.01, 0.02]
-    headers, bodies = zip(*receiver.came, strict=True)
-    assert len(bodies) == 3
-    assert {header["X-Gonogo-Delivery"] for header in headers} == {delivery_id(ROWS[0])}
-    for header, body in zip(headers, bodies, strict=True):
-        expected = signature(b"long and random", header["X-Gonogo-Timestamp"], body)
-        assert header["X-Gonogo-Signature"] == f"sha256={expected}"
-        assert begun <= int(header["X-Gonogo-Timestamp"]) <= time.time()
-        assert json.loads(body) == {"delivery": delivery_id(ROWS[0]), **ROWS[0]}
-
-
-def test_the_signature_is_that_of_the_standard_and_depends_on_time_body_and_secret():
-    # RFC 4231, test case 2: key "Jefe", data "what do ya want for nothing?", with a dot in place of a blank
-    import hashlib
-    import hmac
-
-    expected = hmac.digest(b"Jefe", b"what.do ya want for nothing?", hashlib.sha256).hex()
-    assert signature(b"Jefe", "what", b"do ya want for nothing?") == expected
-    others = [signature(b"jefe", "what", b"do"), signature(b"Jefe", "whet", b"do"), signature(b"Jefe", "what", b"di")]
-    assert len({expected, *others}) == 4
-
-
-def test_what_was_not_delivered_waits_for_the_next_start(receiver, secret, tmp_path):
-    receiver.statuses = [503]
-    webhook = Webhook(receiver.url, secret, tmp_path / "queue", first_wait=0.02)
-    webhook.put(ROWS)
-    assert webhook.close(0.2) == 3
-    assert len(below(tmp_path / "queue")) == 3
-    receiver.statuses, n_before = [200], len(receiver.came)
-    assert Webhook(receiver.url, secret, tmp_path / "queue").close(300) == 0
-    delivered = [json.loads(body)["file"] for _, body in receiver.came[n_before:]]
-    assert sorted(delivered) == ["0.png", "1.png", "2.png"]
-    assert below(tmp_path / "queue") == []
-
-
-@pytest.mark.parametrize("status", [302, 400, 410])
-def test_what_the_receiver_refuses_is_kept_aside_and_stops_nothing(status, receiver, secret, tmp_path):
-    receiver.statuses = [status, 200]
-    webhook = Webhook(receiver.url, secret, tmp_path / "queue")
-    webhook.put(ROWS[:2])
-    assert webhook.close(300) == 0
-    assert webhook.n_refused == 1
-    assert below(tmp_path / "queue") == [f"{delivery_id(ROWS[0])}.refused"]
-    assert [json.loads(body)["file"] for _, body in receiver.came] == ["0.png", "1.png"]
-
-
-def test_a_start_whose_webhook_cannot_work_is_refused(secret, tmp_path):
-    with pytest.raises(ConfigError, match="expected http"):
-        Webhook("file:///etc/passwd", secret, tmp_path / "queue")
-    with pytest.raises(ConfigError, match="cannot be read"):
-        Webhook("http://localhost", tmp_path / "none", tmp_path / "queue")
-    (tmp_path / "empty").write_text("\n")
-    with pytest.raises(ConfigError, match="is empty"):
-        Webhook("http://localhost", tmp_path / "empty", tmp_path / "queue")
-
-
-def test_each_verdict_of_a_run_is_posted_once_and_the_summary_says_what_was_not(
-    bundle, parts, receiver, secret, tmp_path, capsys
-):
-    (tmp_path / "in").mkdir()
-    for number, part in enumerate(parts):
-        shutil.copy(part, tmp_path / "in" / f"{number}.png")
-    arguments = ["score", str(bundle), str(tmp_path / "in"), "--out", str(tmp_path / "rows.jsonl"), "--json"]
-    arguments += ["--webhook", receiver.url, "--webhook-secret-file", str(secret)]
-    assert main(arguments) == 1
-    assert main(arguments) == 1
-    report = json.loads(capsys.readouterr().out.splitlines()[0])
-    assert (report["n_undelivered"], report["n_refused"]) == (0, 0)
-    posted = [json.loads(body) for _, body in receiver.came]
-    assert [{k: v for k, v in one.items() if k != "delivery"} for one in posted] == rows_of(tmp_path / "rows.jsonl")
-    receiver.statuses = [503]
-    shutil.copy(parts[0], tmp_path / "in" / "2.png")
-    assert main([*arguments[:-5], *arguments[-4:], "--webhook-wait", "0"]) == 1
-    assert "1 not delivered yet" in capsys.readouterr().err

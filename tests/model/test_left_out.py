@@ -179,16 +179,14 @@ def test_the_highest_scores_are_shown_with_their_own_maps(looked):
 
 def test_the_rows_list_every_image_from_the_most_anomalous_on(looked):
     scores = looked[2]
-    threshold = float(np.sort(scores.scores)[-3])
-    rows = scores.rows(threshold)
+    rows = scores.rows()
     assert [row["rank"] for row in rows] == list(range(1, 23))
     assert [row["score"] for row in rows] == sorted((float(score) for score in scores.scores), reverse=True)
-    assert [row["rejected"] for row in rows] == [1] * 3 + [0] * 19
     by_path = {path: float(score) for path, score in zip(scores.images, scores.scores, strict=True)}
     assert all(by_path[row["image"]] == row["score"] for row in rows)
     assert rows[0]["times_median"] == rows[0]["score"] / float(np.median(scores.scores))
-    assert scores.sentence(threshold).startswith("3 of 22 fit images would be rejected")
-    assert f"look first at {rows[0]['image']}" in scores.sentence(threshold)
+    assert f"of 22 fit images {rows[0]['image']} is least like the others, " in scores.sentence
+    assert f"{rows[0]['times_median']:.2f} times as far" in scores.sentence
 
 
 def test_where_none_is_to_be_shown_no_image_is_read(digits):
@@ -196,8 +194,8 @@ def test_where_none_is_to_be_shown_no_image_is_read(digits):
     looked = score_fit_images(
         inspector, FitImages(inspector, digits, digits.with_role("fit")), n_shown=0, progress=silent
     )
-    assert looked.rows(1.0) == []
-    assert "fit.left_out is 0" in looked.sentence(1.0)
+    assert looked.rows() == []
+    assert "fit.left_out is 0" in looked.sentence
 
 
 @pytest.mark.parametrize("rotations", [1, 3])
@@ -236,13 +234,13 @@ def test_scores_and_maps_are_read_as_they_were_written_and_written_to_the_same_b
     assert len(read.maps) == 4
     for ours, theirs in zip(read.maps, scores.maps, strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert read.rows(1.0) == scores.rows(1.0)
+    assert read.rows() == scores.rows()
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
 def test_scores_of_no_image_are_a_record_too(tmp_path):
     save_left_out(tmp_path / "none.npz", LeftOutScores([], np.zeros(0, np.float32), [], []))
-    assert load_left_out(tmp_path / "none.npz").rows(1.0) == []
+    assert load_left_out(tmp_path / "none.npz").rows() == []
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", b"\x93NUMPY"])

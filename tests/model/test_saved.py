@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from conftest import OPTIONS, REGIONS, fitted
+from gonogo import files
 from gonogo.calibration.regions import PixelThreshold, RegionRule
 from gonogo.calibration.threshold import certify
 from gonogo.errors import IntegrityError
@@ -48,6 +49,19 @@ def test_a_loaded_model_scores_bit_for_bit_as_the_fitted_one(saved, pixels):
     assert (model.threshold, model.rule) == (threshold, RULE)
     for loaded, original in zip(model.inspector.inspect(pixels), inspector.inspect(pixels), strict=True):
         np.testing.assert_array_equal(loaded, original)
+
+
+def test_a_model_whose_files_change_after_their_check_is_the_one_that_was_checked(saved, pixels, tmp_path, monkeypatch):
+    folder, real = shutil.copytree(saved[0], tmp_path / "model"), files.regular_bytes
+
+    def regular_bytes(path, **limits):
+        data = real(path, **limits)
+        path.write_bytes(b"changed")
+        return data
+
+    monkeypatch.setattr(files, "regular_bytes", regular_bytes)
+    scores, _ = load_model(folder).inspector.inspect(pixels)
+    np.testing.assert_array_equal(scores, saved[1].inspect(pixels)[0])
 
 
 def test_a_changed_byte_is_refused(saved, tmp_path):

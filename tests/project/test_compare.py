@@ -469,3 +469,26 @@ def test_a_metrics_file_that_is_not_json_is_named(project):
     (project / "metrics" / "evaluate" / "tile.json").write_text("<<<<<<< HEAD", encoding="utf-8")
     with pytest.raises(DataError, match=r"metrics/evaluate/tile\.json at the workspace: expected JSON"):
         Revisions(project, "HEAD", None).metric_changes()
+
+
+def test_what_git_lacks_is_said_for_what_it_is(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    (tmp_path / "dvc.yaml").write_text("vars:\n- plots: plots\n")
+    assert main(["compare", "HEAD"]) == 3
+    assert "lies in no git repository" in capsys.readouterr().err
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    assert main(["compare", "HEAD"]) == 3
+    assert "git has no commit yet" in capsys.readouterr().err
+    as_ = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for message in ("first", "second"):
+        subprocess.run(["git", *as_, "commit", "--quiet", "--allow-empty", "--message", message], check=True)
+    assert main(["compare", "v1"]) == 3
+    err = capsys.readouterr().err
+    assert "git log --oneline" in err
+    assert "shallow" not in err
+    subprocess.run(["git", "clone", "--quiet", "--depth", "1", tmp_path.as_uri(), "clone"], check=True)
+    (tmp_path / "clone" / "dvc.yaml").write_text("vars:\n- plots: plots\n")
+    monkeypatch.chdir(tmp_path / "clone")
+    assert main(["compare", "v1"]) == 3
+    assert "this clone is shallow" in capsys.readouterr().err

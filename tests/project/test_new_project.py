@@ -1,6 +1,7 @@
 """gonogo init: what it takes for a layout, and the project that it writes."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -102,6 +103,55 @@ def test_a_folder_with_images_alone_is_one_of_good_parts(tmp_path):
     assert named(categories_in(tmp_path / "line 3", SHARES)) == [("line_3", "anomalib", {"normal_dir": "."}, 2, {})]
 
 
+@pytest.mark.parametrize("name", ["01", "null", "true", "1e3", "2024-01-01", "0x1F", "off", "1_0"])
+def test_a_name_that_yaml_takes_for_something_else_stays_a_name(name, tmp_path):
+    draw(tmp_path / "raw" / name / "good", 2)
+    write_project(tmp_path / "own", tmp_path / "raw", categories_in(tmp_path / "raw", SHARES))
+    params = Params(tmp_path / "own" / "params.yaml", name)
+    assert params.categories == [name]
+    assert params.variant("prepare", SOURCES, PrepareParams).options["folder"] == name
+    assert name in params.overrides_by_section()
+
+
+@pytest.mark.parametrize(("name", "plain"), [("größe", "grosse"), ("-x-", "x"), ("a.b c", "a_b_c"), ("部品", "parts")])
+def test_a_name_is_made_plain(name, plain, tmp_path):
+    draw(tmp_path / name / "good", 1)
+    draw(tmp_path / "other" / "good", 1)
+    assert sorted(one.name for one in categories_in(tmp_path, SHARES)) == sorted([plain, "other"])
+
+
+@pytest.mark.parametrize("names", [("部品", "零件"), ("a b", "a_b"), ("Nut", "nut")])
+def test_two_names_that_are_one_when_made_plain_are_refused(names, tmp_path):
+    for name in names:
+        draw(tmp_path / name / "good", 1)
+    with pytest.raises(DataError, match=f"two categories would be called .*{names[0]!r}.*{names[1]!r}"):
+        categories_in(tmp_path, SHARES)
+
+
+def test_a_file_whose_name_is_not_utf_8_is_refused_by_name(tmp_path):
+    draw(tmp_path / "good", 2)
+    (tmp_path / "good" / "0.png").rename(tmp_path / "good" / os.fsdecode(b"gr\xf6sse.png"))
+    with pytest.raises(DataError, match=r"1 files have names that are not UTF-8.*'good/gr\\udcf6sse\.png'"):
+        categories_in(tmp_path, SHARES)
+
+
+@pytest.mark.parametrize("linked", ["good", "dent", "good/lot2"])
+def test_a_folder_that_is_a_link_out_of_the_raw_folder_is_refused(linked, tmp_path):
+    for folder in ("good", "dent") if linked == "good" else ("good", "dent", "good/lot2"):
+        draw(tmp_path / "share" / folder if folder == linked else tmp_path / "raw" / folder, 2)
+    (tmp_path / "raw" / linked).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "raw" / linked).symlink_to(tmp_path / "share" / linked)
+    with pytest.raises(DataError, match=f"raw/{linked} is a link to .*share/{linked}, outside of the raw folder"):
+        categories_in(tmp_path / "raw", SHARES)
+
+
+def test_links_that_dvc_looks_through_are_no_matter(tmp_path):
+    draw(tmp_path / "share" / "good", 2)
+    (tmp_path / "raw").symlink_to(tmp_path / "share")
+    (tmp_path / "share" / "good" / "2.png").symlink_to(tmp_path / "share" / "good" / "1.png")
+    assert [one.n_good for one in categories_in(tmp_path / "raw", SHARES)] == [3]
+
+
 def test_what_has_no_layout_is_refused_with_what_to_do(tmp_path):
     with pytest.raises(DataError, match="is no folder"):
         categories_in(tmp_path / "nowhere", SHARES)
@@ -166,6 +216,23 @@ def test_dvc_knows_every_stage_of_it_and_needs_no_file_of_the_library(project):
     assert list(read_yaml(project / "dvc.yaml")["artifacts"]) == ["gauge-nut", "gauge-bolt"]
 
 
+def test_git_ignores_what_dvc_keeps_before_any_stage_has_run(project):
+    """DVC would write these entries itself, but takes them back where a later stage fails."""
+    paths = {name: str(path) for entry in read_yaml(project / "dvc.yaml")["vars"] for name, path in entry.items()}
+    kept, tracked = [], []
+    for stage in read_yaml(project / "dvc.yaml")["stages"].values():
+        for out in (*stage.get("outs", []), *stage.get("plots", []), *stage.get("metrics", [])):
+            name, options = (out, {}) if isinstance(out, str) else next(iter(out.items()))
+            for variable, path in (*paths.items(), ("item.category", "nut")):
+                name = name.replace("${" + variable + "}", path)
+            (kept if options.get("cache", True) else tracked).append(name)
+    assert len(kept) > 8
+    assert len(tracked) > 8
+    check = ["git", "check-ignore", "--no-index", *kept, *tracked]
+    ignored = subprocess.run(check, cwd=project, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert ignored == kept
+
+
 def test_the_version_of_gonogo_is_one_of_its_pins(project):
     assert (project / "constraints.txt").read_text().startswith("gonogo==0.1.0\n")
 
@@ -204,7 +271,7 @@ def test_a_project_in_a_folder_of_another_repository_is_a_project_of_dvc_there(t
     subprocess.run(["git", *first], cwd=tmp_path / "all", check=True)
     draw(tmp_path / "raw" / "good", 40)
     (tmp_path / "all" / "own").mkdir()
-    (tmp_path / "all" / "own" / ".gitignore").write_text("notes\n")
+    (tmp_path / "all" / "own" / ".gitignore").write_text("notes")  # without a line's end
     monkeypatch.chdir(tmp_path / "all" / "own")
     assert main(["init", "../../raw", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -222,6 +289,15 @@ def test_it_says_what_so_few_good_parts_certify(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "raw: about 8 good parts will calibrate, which certifies at most 31.2% false alarms; 10% needs 29." in out
     assert f"  cd {tmp_path / 'own'}\n  dvc repro\n" in out
+
+
+def test_a_validation_set_calibrates_and_what_it_certifies_is_said(tmp_path, capsys):
+    for place, n_images in (("train/good", 40), ("val/good", 11), ("test/good", 2)):
+        draw(tmp_path / "raw" / place, n_images)
+    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own")]) == 0
+    assert (
+        "raw: about 11 good parts will calibrate, which certifies at most 23.8% false alarms" in capsys.readouterr().out
+    )
 
 
 def test_an_installation_has_all_that_a_project_starts_from():

@@ -40,7 +40,7 @@ def test_a_recipe_changes_params_yaml_as_it_says_and_dvc_changes_it_alike(name, 
 
 
 def test_a_recipe_for_one_category_leaves_the_others_as_they_were(params):
-    before = {name: Params(params, name).section("fit") for name in ("connector", "digit_0")}
+    before = {name: Params(params, name).section("fit") for name in ("brick", "digit_0")}
     write_changes(params, changes(params, read_recipe(RECIPES, "digits-pca"), "washer"))
     assert {name: Params(params, name).section("fit") for name in before} == before
     assert type(Params(params, "washer").variant("fit", DETECTOR_OPTIONS, FitParams).made).__name__ == "PCAOptions"

@@ -23,7 +23,7 @@ CONTENT = read_yaml(ROOT / "params.yaml")
         ("overrides.digit_0.fit.explained_variance=0.8", "overrides.digit_0.fit.explained_variance=0.8"),
         ("overrides.digit_0.bench.runs=3", "+overrides.digit_0.bench.runs=3"),
         ("+fit.n_neighbors=3", "+fit.n_neighbors=3"),
-        ("~fit.reweight", "~fit.reweight"),
+        ("~fit.whitening", "~fit.whitening"),
     ],
 )
 def test_an_option_that_the_file_does_not_list_is_added_without_a_plus_of_ones_own(tmp_path, setting, option):

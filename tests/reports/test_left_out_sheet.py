@@ -26,13 +26,10 @@ def drawn(path, left_out, digits, threshold):
     return path
 
 
-@pytest.mark.parametrize(("threshold", "seen", "unseen"), [(200.0, PASS, REJECT), (1.0, REJECT, PASS)])
-def test_the_sheet_shows_of_each_image_whether_the_gauge_would_reject_it(
-    threshold, seen, unseen, left_out, digits, tmp_path
-):
+@pytest.mark.parametrize("threshold", [200.0, 1.0])
+def test_the_sheet_gives_no_verdict_on_an_image_that_the_fit_has_seen(threshold, left_out, digits, tmp_path):
     colours = colours_in(drawn(tmp_path / "sheet.png", left_out, digits, threshold))
-    assert seen in colours
-    assert unseen not in colours
+    assert not {PASS, REJECT} & colours
 
 
 def test_the_same_scores_are_drawn_to_the_same_bytes(left_out, digits, tmp_path):
@@ -43,8 +40,7 @@ def test_the_same_scores_are_drawn_to_the_same_bytes(left_out, digits, tmp_path)
 def test_images_of_a_detector_that_does_not_localise_stand_without_maps(left_out, digits, tmp_path):
     without = LeftOutScores(left_out.images, left_out.scores, left_out.shown, [])
     saturated = [c for c in colours_in(drawn(tmp_path / "sheet.png", without, digits, 50.0)) if max(c) - min(c) > 60]
-    assert saturated
-    assert all(c[0] > c[2] or c[1] > c[2] for c in saturated)  # captions alone: no blue of a map
+    assert not saturated  # captions alone, in black: no colour of a map
 
 
 def test_where_no_image_was_scored_the_sheet_is_a_title_alone(digits, tmp_path):

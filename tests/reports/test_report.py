@@ -79,10 +79,11 @@ def category(tmp_path):
         },
         robustness_rows=robustness_rows(),
         sheet=tmp_path / "sheet.png",
-        fit_rows=[{"image": f"{number}.png", "score": "3.0", "rejected": str(number % 3 // 2)} for number in range(9)],
+        fit_rows=[{"image": f"{number}.png", "score": "3.0"} for number in range(9)],
         fit_sheet=tmp_path / "fit.png",
         record=record,
         strip={
+            "warning": None,
             "n_good": 7,
             "n_false_alarms": 1,
             "n_defective": 6,
@@ -188,10 +189,18 @@ def test_the_picture_sheet_is_in_the_page_byte_for_byte(category, tmp_path):
     assert pictures == [category.sheet.read_bytes(), category.fit_sheet.read_bytes()]
 
 
-def test_fit_images_to_look_at_are_shown_with_how_many_would_be_rejected(category, tmp_path):
+def test_calibrate_parts_that_lie_apart_are_warned_of_on_the_first_screen(category, tmp_path):
+    _, page = page_of(tmp_path, category)
+    assert "lets others pass" not in page.text()
+    warned = dict(category.strip) | {"warning": "a.png scores far above; a defect here lets others pass"}
+    _, page = page_of(tmp_path, dataclasses.replace(category, strip=warned))
+    assert "a defect here lets others pass." in page.text()
+
+
+def test_fit_images_to_look_at_are_shown_with_how_many_were_looked_at(category, tmp_path):
     _, page = page_of(tmp_path, category)
     assert page.texts["summary"][-1] == "Fit images to look at"
-    assert "the gauge would reject 3 of 9 fit images" in page.text()
+    assert "Each of the 9 fit images was also scored without itself." in page.text()
     _, page = page_of(tmp_path, dataclasses.replace(category, fit_rows=[]))
     assert "Fit images to look at" not in page.text()
     assert len([tag for tag, attributes in page.elements if tag == "img" and attributes.get("class")]) == 1

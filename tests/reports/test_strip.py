@@ -13,7 +13,7 @@ from gonogo.calibration.regions import PixelThreshold, RegionRule
 from gonogo.data.sample import Sample
 from gonogo.inference.scorer import Verdict
 from gonogo.reports.drawing import REGION_LINE
-from gonogo.reports.parts import Part, PartImages, parts_in_test
+from gonogo.reports.parts import Part, PartImages, parts_with_role
 from gonogo.reports.strip import N_GOOD, N_PARTS, N_WRONG, SIDE, chosen_parts, overlay_tile, strip_of
 
 RULE = RegionRule(REGIONS, PixelThreshold(1.0, "sigma", 3.0, 0.0, 1, 1))
@@ -70,7 +70,7 @@ def test_no_part_is_shown_twice_however_few_there_are(n):
 def test_parts_are_the_test_images_of_the_records():
     row = {"image": "a", "role": "test", "label": "1", "defect_type": "hole", "score": "2.5", "threshold": "2.5"}
     rows = [row, row | {"role": "calibrate"}, row | {"image": "b", "label": "0", "score": "2.4"}]
-    parts = parts_in_test(rows)
+    parts = parts_with_role("test", rows)
     assert [part.image for part in parts] == ["a", "b"]
     assert [(part.defective, part.rejected, part.missed, part.false_alarm) for part in parts] == [
         (True, True, False, False),  # a score at the threshold is rejected

@@ -118,12 +118,20 @@ def test_containers_may_write_nothing_but_their_volumes_and_gain_no_rights():
     assert instructions("USER") == ["10001:10001"]
 
 
-def test_images_have_their_versions_and_no_host():
+def test_containers_may_not_use_up_the_machine():
+    for name, service in services().items():
+        assert service["mem_limit"] == service["memswap_limit"], name
+        assert {"nofile", "core"} <= set(service["ulimits"]), name
+        assert service["pids_limit"], name
+
+
+def test_images_have_their_versions_and_digests_and_no_host():
     images = [service["image"] for service in services().values()]
     images += [f"python:{default.split('=')[1]}" for default in instructions("ARG") if default.startswith("PYTHON=")]
     assert len(images) == 5
     for image in images:
-        assert re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+[\w.-]*", image), image
+        own = image.startswith("gonogo:")
+        assert re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+[\w.-]*" + ("" if own else "@sha256:[0-9a-f]{64}"), image), image
     assert services()["gonogo"]["image"] == f"gonogo:{gonogo.__version__}"
 
 

@@ -126,20 +126,26 @@ class ThresholdRecord:
                 f"a model, not a guarantee: {self.target_false_alarm_rate:.2%} of good parts are rejected if the tail "
                 f"of their scores is generalised Pareto (fits with p = {self.tail.goodness_p_value:.2f}); the "
                 f"threshold's {self.confidence:.0%} interval is {self.tail.threshold_low:.4g} to "
-                f"{self.tail.threshold_high:.4g}, from {self.tail.n_exceedances} of {self.n_groups} good parts"
+                f"{self.tail.threshold_high:.4g}, from {self.tail.n_exceedances} of {self._parts}"
             )
         assert self.certified_false_alarm_rate is not None
         rate = f"at most {self.certified_false_alarm_rate:.2%} of good parts are rejected"
         if self.method == "cross":
             claim = (
-                f"an estimate, not a guarantee: {rate}, from {self.n_groups} good parts, each scored by one of "
+                f"an estimate, not a guarantee: {rate}, from {self._parts}, each scored by one of "
                 f"{self.folds} gauges that did not see it, if this one scores good parts as they do"
             )
             return claim if not self.more_groups_needed else f"{claim}; {self._short}"
-        claim = f"{rate}, with {self.confidence:.0%} confidence, from {self.n_groups} good parts"
+        claim = f"{rate}, with {self.confidence:.0%} confidence, from {self._parts}"
         if self.certified:
             return f"certified: {claim}"
         return f"NOT certified at the target of {self.target_false_alarm_rate:.2%}: {claim}; {self._short}"
+
+    @property
+    def _parts(self) -> str:
+        """The good parts that were counted, and how: images of one part count once."""
+        n_images = "one image of each" if self.n_calibrate == self.n_groups else f"{self.n_calibrate} images of them"
+        return f"{self.n_groups} good parts ({n_images})"
 
     @property
     def _short(self) -> str:

@@ -48,6 +48,27 @@ class CategoryRecord:
         return cls(str(values["name"]), str(values["bundle"]), float(values["limit"]), threshold)
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """A category that is not in the set, since the router sends too many of its defective test images astray.
+
+    n_astray: of the `n_defective` test images, those that it sends to another category, most of them to `mostly_to`.
+    """
+
+    name: str
+    n_defective: int
+    n_astray: int
+    mostly_to: str
+
+    @property
+    def sentence(self) -> str:
+        """What a user of the set must know."""
+        return (
+            f"{self.name} is left out of the set: the router sends {self.n_astray} of its {self.n_defective} defective "
+            f"test images to another category, most of them to {self.mostly_to}; score its parts with its own bundle"
+        )
+
+
 def nearest(distances: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(n,) the number of the category nearest to each image, and (n,) its distance divided by that category's limit.
 

@@ -4,12 +4,15 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 
+from gonogo.text import printable
+
 
 def in_columns(rows: Sequence[Sequence[str]], *, head: bool = False) -> str:
     """Rows of one length as text, each column as wide as its widest cell; with `head` the first row names the columns.
 
-    On a terminal, what is wider than it is folded within its column.
+    Cells are printed as `printable` writes them. On a terminal, what is wider than it is folded within its column.
     """
+    rows = [[printable(cell) for cell in row] for row in rows]
     if sys.__stdout__ is not None and sys.__stdout__.isatty() and find_spec("rich"):
         return _drawn(rows, head=head)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

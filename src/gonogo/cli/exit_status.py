@@ -17,6 +17,7 @@ from gonogo.errors import (
     UsageError,
     WorkerError,
 )
+from gonogo.text import printable
 
 DONE, REJECTED, USAGE, DATA, ENVIRONMENT, INTERNAL = 0, 1, 2, 3, 4, 5
 INTERRUPTED, CLOSED_PIPE = 130, 141  # 128 and the number of the signal, as in a shell
@@ -26,9 +27,9 @@ MEANINGS = {
     REJECTED: "a part was rejected or belongs to no category, or a metric changed too much",
     USAGE: "wrong usage: an unknown command, option or name",
     DATA: "an image, a parameter or a result is missing, damaged or wrong",
-    ENVIRONMENT: "a package, a bundle, a file system, git or DVC is missing or fails",
+    ENVIRONMENT: "a package, a bundle, a file system, git, DVC or a webhook is missing or fails",
     INTERNAL: "gonogo itself failed; the traceback is on standard error",
-    INTERRUPTED: "interrupted from the keyboard",
+    INTERRUPTED: "interrupted from the keyboard, or told to end while an image was still in work",
 }
 
 _ENVIRONMENT = (IntegrityError, MissingExtraError, PipelineError, WorkerError)
@@ -74,5 +75,11 @@ def report_failure(error: BaseException, *, as_json: bool) -> int:
     else:
         command = error.command if isinstance(error, UsageError) else "gonogo"
         shown_hint = f"\n{hint}" if status in (USAGE, INTERNAL) else ""  # the other messages say enough by themselves
-        print(f"{command}: {message}{shown_hint}", file=sys.stderr)
+        print(f"{command}: {_on_lines(message)}{shown_hint}", file=sys.stderr)
     return status
+
+
+def _on_lines(message: str) -> str:
+    """The message with its further lines indented, so that a name with a line end in it forges no line."""
+    first, *further = map(printable, message.split("\n"))
+    return "\n".join([first, *(line if line.startswith("  ") else f"  {line}" for line in further)])

@@ -8,6 +8,7 @@ import argparse
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext, redirect_stdout
@@ -52,6 +53,7 @@ COMMANDS = {
     "verify": Command("check a bundle, and that it scores here as where it was proven"),
     "explain": Command("explain the verdict on an image"),
     "bundle": Command("pack a bundle into one file, unpack it, or sign it"),
+    "webhook": Command("list the deliveries of a webhook that have not arrived, or send them again"),
     "serve": Command("judge images over HTTP, and keep every inspection", extra="serve"),
     "categories": Command("list the categories of the project, or describe one", extra="pipeline"),
     "detectors": Command("list the detectors, or describe one with its options", extra="pipeline"),
@@ -61,6 +63,9 @@ COMMANDS = {
     "version": Command("print the version"),
     "completion": Command("print the script with which a shell completes commands", extra="completion"),
 }
+
+
+ENDING = re.compile(r"\.[A-Za-z]\w{2,3}$")  # of a file
 
 
 class CommandModule(Protocol):
@@ -80,6 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: wrong usage, or `--help`.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: a file's name need not be UTF-8
     try:
         try:
             return _run(words, as_json="--json" in takewhile(lambda word: word != "--", words))
@@ -142,15 +149,28 @@ def parse_arguments(words: Sequence[str], *, as_json: bool = False) -> argparse.
     """
     called = next((word for word in words if not word.startswith("-")), None)
     parser = command_parser([called] if called in COMMANDS else [])
-    if not as_json:
-        return parser.parse_args(words)
     printed = io.StringIO()
     try:
-        with redirect_stdout(printed):
+        with redirect_stdout(printed) if as_json else nullcontext():
             return parser.parse_args(words)
     except SystemExit:
-        print(json.dumps({"ok": True, "help": printed.getvalue()}))
+        if as_json:
+            print(json.dumps({"ok": True, "help": printed.getvalue()}))
         raise
+    except UsageError as error:
+        if name := _like_an_option(words):
+            message = (
+                f"{error}; a name that begins with a dash is written as ./{name}, or stands with the others behind --"
+            )
+            raise UsageError(message, command=error.command) from None
+        raise
+
+
+def _like_an_option(words: Sequence[str]) -> str | None:
+    """The first word that begins with a dash and is the name of a file rather than an option."""
+    options = takewhile(lambda word: word != "--", words)
+    dashed = (word for word in options if word.startswith("-") and "=" not in word)
+    return next((word for word in dashed if os.path.lexists(word) or ENDING.search(word)), None)
 
 
 def command_parser(complete: Collection[str] = COMMANDS) -> argparse.ArgumentParser:

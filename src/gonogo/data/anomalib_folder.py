@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
+from gonogo.data.label_files import require_unannotated
 from gonogo.data.sample import Sample, Shares
-from gonogo.data.tree import existing_folder, good_sample, name_in
+from gonogo.data.tree import existing_folder, good_sample, images_below, name_in
 from gonogo.errors import ConfigError, DataError
-from gonogo.images.reading import SUFFIXES
 from gonogo.images.roles import ROLES, TEST, TRAIN
 
 Directories = str | list[str]
@@ -56,6 +56,7 @@ class AnomalibFolder:
         }
         _check(folders)
         images = {option: _images_by_folder(option, places) for option, places in folders.items()}
+        require_unannotated([*_flat(images["normal_dir"]), *_flat(images["normal_test_dir"])])
         for path in _flat(images["normal_dir"]):
             yield good_sample(raw, path, TRAIN if folders["normal_test_dir"] else ROLES)
         for path in _flat(images["normal_test_dir"]):
@@ -70,6 +71,11 @@ class AnomalibFolder:
                 roles=TEST,
                 mask=masks.get(path),
             )
+
+    def places(self, category: str, raw: Path) -> list[Path]:
+        """The folders all of whose images should be of use."""
+        named = (self.normal_dir, self.normal_test_dir, self.abnormal_dir, self.mask_dir)
+        return [raw / self.folder / name for names in named for name in _as_list(names)]
 
     def _masks(self, images: ImagesByFolder, masks: ImagesByFolder) -> dict[Path, Path]:
         """The mask of each image; where it is missing, the one that it should have, so that prepare reports it."""
@@ -121,8 +127,7 @@ def _images_by_folder(option: str, places: list[Path]) -> ImagesByFolder:
     """The images at any depth below `places`, by the folder that holds them, sorted by its name."""
     found: ImagesByFolder = {}
     for place in places:
-        below = [path for path in sorted(place.rglob("*")) if path.suffix.lower() in SUFFIXES and not path.is_dir()]
-        seen = [path for path in below if not any(part.startswith(".") for part in path.relative_to(place).parts)]
+        seen = [path for path in images_below(place) if not path.is_dir()]
         if not seen:
             raise DataError(f"{place}, named in prepare.{option}, holds no image at any depth")
         for path in seen:

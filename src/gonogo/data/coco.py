@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ class Coco:
     Attributes:
         annotations: JSON files below `folder`.
         folder: below the raw folder.
-        images: the folder of the images, relative to that of each annotation file; file_name is relative to it.
+        images: the folder of the images, relative to that of each annotation file, or a list with one for each file;
+            file_name is relative to it.
         classes: those that count as defects; annotations of others are as if absent. None: all.
 
     Source: Lin et al. 2014, "Microsoft COCO"; cocodataset.org/#format-data.
@@ -38,7 +40,7 @@ class Coco:
 
     annotations: list[str]
     folder: str = "."
-    images: str = "."
+    images: str | list[str] = "."
     classes: list[str] | None = None
 
     def samples(self, category: str, raw: Path, shares: Shares) -> Iterator[Sample]:
@@ -53,12 +55,12 @@ class Coco:
         if not self.annotations:
             raise ConfigError("prepare.annotations is empty; name the annotation files")
         paths = [existing_file(raw, root, file) for file in self.annotations]
-        contents = [_read(path) for path in paths]
+        contents = [read_coco(path) for path in paths]
         self._check_classes(contents)
         seen: dict[str, tuple[Path, Sample]] = {}
         folders: set[Path] = set()
-        for path, content in zip(paths, contents, strict=True):
-            folder = existing_folder(raw, name_in(raw, path.parent / self.images))
+        for path, content, images in zip(paths, contents, self._images(), strict=True):
+            folder = existing_folder(raw, Path(os.path.relpath(path.parent / images, raw)).as_posix())
             folders.add(folder)
             for sample in self._samples(raw, path, folder, content):
                 if sample.name in seen:
@@ -71,6 +73,25 @@ class Coco:
                 "beside them are in no list and do not count as good: list good parts under `images`"
             )
         return (sample for _, sample in seen.values())
+
+    def places(self, category: str, raw: Path) -> list[Path]:
+        """The folders all of whose images should be of use."""
+        pairs = zip(self.annotations, self._images(), strict=True)
+        return [raw / os.path.relpath((raw / self.folder / file).parent / images, raw) for file, images in pairs]
+
+    def _images(self) -> list[str]:
+        """The folder of the images for each annotation file.
+
+        Raises:
+            ConfigError: a list has another length than `annotations`.
+        """
+        folders = [self.images] * len(self.annotations) if isinstance(self.images, str) else self.images
+        if len(folders) != len(self.annotations):
+            raise ConfigError(
+                f"prepare.images names {len(folders)} folders for {len(self.annotations)} annotation files; "
+                "name one for each, in their order"
+            )
+        return folders
 
     def _check_classes(self, contents: Sequence[Entry]) -> None:
         there = sorted({name for content in contents for name in content["categories"].values()})
@@ -216,8 +237,12 @@ def _sample(name: str, image: Path, regions: Sequence[Region], size: tuple[int, 
     )
 
 
-def _read(path: Path) -> Entry:
-    """The file's annotations, images by id and names of categories by id."""
+def read_coco(path: Path) -> Entry:
+    """The file's annotations, images by id and names of categories by id.
+
+    Raises:
+        DataError: it is no COCO file, or contradicts itself.
+    """
     try:
         content = json.loads(read_text(path))
     except json.JSONDecodeError as error:

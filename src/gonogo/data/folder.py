@@ -1,20 +1,42 @@
 """A plain folder: `good/` beside one folder per defect type, or `train/`, `test/` and `ground_truth/` below it."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gonogo.data.label_files import require_unannotated
+from gonogo.data.names import ACCEPTED, MASK, MASK_ENDINGS, TEST, TRAIN, VALIDATION, base_of_mask, says
+from gonogo.data.pairing import masks_among, paired
 from gonogo.data.sample import Sample, Shares
-from gonogo.data.tree import check_types, defects, existing_folder, good_sample, kinds_in
+from gonogo.data.tree import (
+    CALIBRATE,
+    FIT,
+    check_types,
+    defects,
+    existing_folder,
+    folders_in,
+    good_sample,
+    goods,
+    images_below,
+    images_in,
+    kind_folder,
+    kinds_in,
+    listed,
+    matched_masks,
+)
 from gonogo.errors import DataError
-from gonogo.images.roles import ROLES, TEST, TRAIN, Role
+from gonogo.images import roles
+from gonogo.images.roles import Role
 
 MASKS = "ground_truth"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Folder:
-    """Images sorted into folders by a person. Masks are welcome and may be missing.
+    """Images sorted into folders by a person, at any depth below them. Masks are welcome and may be missing.
+
+    Names are compared without case. A folder called `ground_truth`, `masks`, `gt` or alike holds masks, and so does one
+    below a defect type; a file called like an image beside it, with an ending such as `_mask`, is its mask.
 
     Attributes:
         folder: of the category, below the raw folder.
@@ -27,46 +49,125 @@ class Folder:
     def samples(self, category: str, raw: Path, shares: Shares) -> Iterator[Sample]:
         """Where the folder has train/ and test/, test stays test; otherwise good parts are dealt to all roles.
 
-        Masks are ground_truth/<defect type>/<stem>.png, with or without `_mask`.
+        Good parts of a folder `val` or `validation` beside train/ are calibrate's, and all of train/ is fit's.
+
+        Raises:
+            DataError: there is no folder of good parts, a folder may be two things, or a mask matches no image.
         """
         root = existing_folder(raw, self.folder)
-        parts = {name for name in ("train", "test", self.good) if (root / name).is_dir()}
-        if "train" in parts:
-            return self._split(raw, root, parts)
-        if self.good in parts:
-            return self._kinds(raw, root, root, ROLES, ROLES)
+        good = self._one(root, (self.good.casefold(),))
+        if (train := self._one(root, TRAIN)) is not None:
+            if good is not None:
+                raise DataError(
+                    f"{root} has both {train.name}/ and {good.name}/; which are the good parts? Remove or rename one"
+                )
+            return self._split(raw, root, train)
+        if good is not None:
+            return self._kinds(raw, root, root, roles.ROLES, roles.ROLES)
         there = sorted(path.name for path in root.iterdir() if path.is_dir())
         raise DataError(
             f"{root}: expected a folder {self.good!r}, or `train` with {self.good!r} in it, among {there}; "
             "name the folder of good parts in prepare.good"
         )
 
-    def _split(self, raw: Path, root: Path, parts: set[str]) -> Iterator[Sample]:
-        if self.good in parts:
-            raise DataError(f"{root} has both train/ and {self.good}/; which are the good parts? Remove or rename one")
-        trained = kinds_in(root / "train")
+    def places(self, category: str, raw: Path) -> list[Path]:
+        """The folders all of whose images should be of use."""
+        return [raw / self.folder]
+
+    def _one(self, root: Path, words: Collection[str]) -> Path | None:
+        """The folder in `root` that is called by one of `words`, in any case.
+
+        Raises:
+            DataError: there are several with images.
+        """
+        named = [root / name for name in folders_in(root) if name.casefold() in words]
+        if len(named) > 1 and len(named := [path for path in named if images_below(path)]) > 1:
+            raise DataError(f"{root} has both {named[0].name}/ and {named[1].name}/; put both into one folder")
+        return named[0] if named else None
+
+    def _masks(self, root: Path) -> Path:
+        """The folder of masks in `root`; one that is not there where there is none.
+
+        Raises:
+            DataError: there are several.
+        """
+        named = [root / name for name in folders_in(root) if says(name, MASK) and images_below(root / name)]
+        if len(named) > 1:
+            raise DataError(f"{root} has {named[0].name}/ and {named[1].name}/; which holds the masks? Remove one")
+        return named[0] if named else root / MASKS
+
+    def _split(self, raw: Path, root: Path, train: Path) -> Iterator[Sample]:
+        test, validation = self._one(root, TEST), self._one(root, VALIDATION)
+        tested = kinds_in(test, self.good) if test is not None else {}
+        kept = kinds_in(validation, self.good) if validation is not None else {}
+        trained = kinds_in(train, self.good)
         if set(trained) != {self.good}:
-            swapped = "test" in parts and set(kinds_in(root / "test")) <= {self.good}
+            swapped = test is not None and set(tested) <= {self.good}
+            flat = images_in(train)
             raise DataError(
-                f"{root / 'train'}: expected the folder {self.good!r} alone, got {sorted(trained)}"
+                f"{train}: expected the folder {self.good!r} alone, got {sorted(trained)}"
+                + (f" and {len(flat)} images that lie in no folder of it; move good ones there" if flat else "")
                 + (" (are train and test swapped?)" if swapped else "")
             )
-        tested = kinds_in(root / "test") if "test" in parts else {}
+        if surplus := sorted(set(kept) - {self.good}):
+            raise DataError(f"{validation} has defects, {listed(surplus)}; put them under {root / 'test'}")
+        require_unannotated([*trained[self.good], *kept.get(self.good, [])])
         # Without good parts under test, some of train's are dealt to it.
-        roles = TRAIN if self.good in tested else ROLES
-        yield from (good_sample(raw, path, roles) for path in trained[self.good])
-        if tested:
-            yield from self._kinds(raw, root, root / "test", TEST, TEST if self.good in tested else ROLES)
+        dealt = FIT if kept else roles.TRAIN if self.good in tested else roles.ROLES
+        yield from (good_sample(raw, path, dealt) for path in trained[self.good])
+        yield from (good_sample(raw, path, CALIBRATE) for path in kept.get(self.good, []))
+        if test is not None and tested:
+            of_defects = roles.TEST if self.good in tested else roles.ROLES
+            yield from self._kinds(raw, root, test, roles.TEST, of_defects)
 
     def _kinds(
-        self, raw: Path, root: Path, folder: Path, roles: tuple[Role, ...], defect_roles: tuple[Role, ...]
+        self, raw: Path, root: Path, folder: Path, good_roles: tuple[Role, ...], defect_roles: tuple[Role, ...]
     ) -> Iterator[Sample]:
-        kinds = kinds_in(folder)
-        check_types(root / MASKS, folder, {*kinds, self.good})
-        if MASKS in kinds:
-            raise DataError(f"{folder / MASKS} holds images; masks belong in {root / MASKS}/<defect type>")
+        place = self._masks(root)
+        kinds = kinds_in(folder, self.good, beside=(place, raw / ACCEPTED))
+        if among := [name for name in kinds if says(name, MASK)]:
+            raise DataError(f"{folder / among[0]} holds images; masks belong in {root / MASKS}/<defect type>")
+        heap = images_in(place) if place.is_dir() else []
+        shared = self._heap_of_masks(folder, place, kinds, heap) if heap else {}
+        if not heap:
+            check_types(place, folder, {*kinds, self.good})
         for kind, images in kinds.items():
+            own_place = kind_folder(images, folder)
+            own, inner = masks_among(images, own_place)
+            masks = shared or matched_masks(own, own_place, place / kind, kind, MASK_ENDINGS)
+            masks = masks | self._inner_masks(own, own_place, inner)
             if kind == self.good:
-                yield from (good_sample(raw, path, roles) for path in images)
+                require_unannotated(own)
+                yield from goods(raw, own, good_roles, masks)
             else:
-                yield from defects(raw, images, kind, root / MASKS / kind, roles=defect_roles)
+                yield from defects(raw, own, kind, masks, defect_roles)
+
+    def _heap_of_masks(
+        self, folder: Path, place: Path, kinds: dict[str, list[Path]], heap: list[Path]
+    ) -> dict[Path, Path]:
+        """The masks of defective parts of all types, which lie in one folder.
+
+        Raises:
+            DataError: one matches no defective image, or images of two types have one name.
+        """
+        images = [image for kind, some in kinds.items() if kind != self.good for image in some]
+        matched, orphans = paired(images, folder, heap, place, MASK_ENDINGS)
+        if orphans or len({image.stem for image in images}) < len(images):
+            raise DataError(
+                f"{place}: expected a folder per defect type, got {listed([path.name for path in orphans or heap])}; "
+                "masks in one folder must each be called like one defective image, and no two of those share a name"
+            )
+        return matched
+
+    def _inner_masks(self, images: Sequence[Path], place: Path, masks: Sequence[Path]) -> dict[Path, Path]:
+        """The masks that lie among the images of a kind, or in a folder below them."""
+        by_stem = {path.stem: path for path in images}
+        found: dict[Path, Path] = {}
+        for mask in masks:
+            image = by_stem.get(base_of_mask(mask) or mask.stem) or by_stem.get(mask.stem)
+            if image is None or image in found:
+                raise DataError(
+                    f"{mask} is named like a mask, and matches no image of its own below {place}; rename it"
+                )
+            found[image] = mask
+        return found

@@ -7,7 +7,7 @@ from pathlib import Path
 from gonogo.data.sample import Sample, Shares
 from gonogo.data.tree import existing_folder, good_sample, images_in, kinds_in, listed, name_in
 from gonogo.errors import DataError, ImageError
-from gonogo.images.reading import read_mask
+from gonogo.images.masks import read_mask
 from gonogo.images.roles import ROLES, TEST, TRAIN, Role
 
 DEFECT = "defect"
@@ -95,7 +95,7 @@ def labelled(folder: Path, ending: str, suffix: str) -> list[tuple[Path, Path]]:
 def shows_defect(label: Path) -> bool | None:
     """Whether any pixel is anomalous; None where the label cannot be read."""
     try:
-        return bool(read_mask(label).any())
+        return bool(read_mask(label).marked.any())
     except ImageError:
         return None
 

@@ -29,14 +29,24 @@ def listed_path(raw: Path, folder: Path, text: str, where: str) -> Path:
     """The path `text`, relative to `folder`, as a path below `raw`; whether it exists is for prepare to report.
 
     Raises:
-        DataError: it leads outside `raw`, or separates its folders as Windows does.
+        DataError: it leads outside `raw`, separates its folders as Windows does, or is there in another case alone.
     """
     if "\\" in text:
         raise DataError(f"{where}: {text!r} has a backslash; write / between folders")
     below = Path(os.path.relpath(folder / text, raw))
     if below.parts[:1] == ("..",):
         raise DataError(f"{where}: {text!r} lies outside the raw folder {raw}; list files below it")
-    return raw / below
+    path = raw / below
+    if not path.exists() and (other := _in_other_case(path)) is not None:
+        raise DataError(f"{where}: {text!r} is not there, but {other} is; write it in the same case")
+    return path
+
+
+def _in_other_case(path: Path) -> Path | None:
+    """The file that differs from `path` in the case of letters alone."""
+    parent = path.parent if path.parent.is_dir() else _in_other_case(path.parent) if path.parent != path else None
+    there = parent.iterdir() if parent is not None and parent.is_dir() else ()
+    return next((one for one in there if one.name.casefold() == path.name.casefold()), None)
 
 
 def read_text(path: Path) -> str:

@@ -22,6 +22,10 @@ class MVTecAD:
     folder: str = "."
     name: str | None = None
 
+    def places(self, category: str, raw: Path) -> list[Path]:
+        """The folders all of whose images should be of use."""
+        return [category_folder(raw, self.folder, self.name or category)]
+
     def samples(self, category: str, raw: Path, shares: Shares) -> Iterator[Sample]:
         """Train is dealt to fit and calibrate; test is as published. Every defect has a mask."""
         place = category_folder(raw, self.folder, self.name or category)

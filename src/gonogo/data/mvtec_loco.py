@@ -12,7 +12,8 @@ import numpy as np
 from gonogo.data.sample import Sample, Shares
 from gonogo.data.tree import category_folder, images_in, listed, name_in, train_and_test
 from gonogo.errors import DataError, ImageError
-from gonogo.images.reading import read_image, read_mask
+from gonogo.images.masks import read_mask
+from gonogo.images.reading import read_image
 
 CONFIG = "defects_config.json"
 Defects = Mapping[int, Mapping[str, Any]]  # entries of the config by pixel value
@@ -81,7 +82,7 @@ def union(masks: Sequence[Path], height: int, width: int) -> np.ndarray:
     """
     drawn = np.zeros((height, width), dtype=bool)
     for path in masks:
-        part = read_mask(path)
+        part = read_mask(path).marked
         if part.shape != drawn.shape:
             raise DataError(f"{path}: expected a mask of (h, w) {drawn.shape} like its image, got {part.shape}")
         drawn |= part

@@ -13,7 +13,7 @@ from gonogo.images.roles import Role
 Key = TypeVar("Key", bound=Hashable)
 
 
-# A mask is a file in which any non-zero pixel is anomalous, an array, or what draws it at (height, width).
+# A mask is a file that `images.masks` reads, an array, or what draws it at (height, width).
 Mask = Path | np.ndarray | Callable[[int, int], np.ndarray]
 
 
@@ -28,7 +28,8 @@ class Sample:
         defect_type: "good" for good parts.
         roles: the roles that the layout leaves open; prepare deals one of them.
         group_id: shared by the samples that show the same piece of the world; None: it stands alone.
-        mask: (h, w) bool or what makes it, True where anomalous; None where no mask exists. Good parts need none.
+        mask: (h, w) bool or what makes it, True where anomalous; None where no mask exists. Good parts need none, and
+            theirs is only looked at.
         boxes: objects of the annotation, each {"x", "y", "width", "height", "label"} in pixels.
         saturation: per defect of the image {"mask", "threshold", "relative"}, as MVTec LOCO gives it for sPRO.
         size: (width, height) that the annotation was drawn at, where it says so.

@@ -1,9 +1,21 @@
 """What the layouts of the field share: folders of images by kind, and masks matched to them by name."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from gonogo.data.names import (
+    BAD,
+    GOOD,
+    IN_MASK_NAMES,
+    MASK,
+    SYSTEM_FOLDERS,
+    UNCLEAR,
+    says,
+    suggests,
+    suggests_good,
+)
+from gonogo.data.pairing import paired
 from gonogo.data.sample import Sample
 from gonogo.errors import ConfigError, DataError
 from gonogo.images.reading import SUFFIXES
@@ -21,7 +33,7 @@ def category_folder(raw: Path, folder: str, name: str) -> Path:
     """
     root = existing_folder(raw, folder)
     if not (root / name).is_dir():
-        there = _folders(root)
+        there = folders_in(root)
         above = "; it looks like a category itself: name the folder above it" if "train" in there else ""
         raise ConfigError(f"{no_category(root, name, there)}{above}")
     return root / name
@@ -32,16 +44,30 @@ def no_category(place: Path, name: str, there: Sequence[str]) -> ConfigError:
     return ConfigError(f"{place} has no category {name!r}{_meant(name, there)}; it holds {listed(there)}")
 
 
+def require_raw(raw: Path) -> None:
+    """Do nothing, or refuse a raw folder that is not there.
+
+    Raises:
+        ConfigError: it is not; the message says where it was looked for, and what to write.
+    """
+    if not raw.is_dir():
+        raise ConfigError(
+            f"`raw` in params.yaml is {str(raw)!r}, and there is no folder {raw.resolve()}; write there where the "
+            "images lie now, as an absolute path or as seen from the folder of params.yaml"
+        )
+
+
 def existing_folder(raw: Path, folder: str) -> Path:
     """The folder `raw`/`folder`.
 
     Raises:
         ConfigError: it is not there, or does not lie below `raw`, where its files would be nobody's dependency.
     """
+    require_raw(raw)
     root = raw / folder
     if not root.is_dir():
         above = next(path for path in root.parents if path.is_dir())
-        there = _folders(above)
+        there = folders_in(above)
         missing = root.relative_to(above).parts[0]
         raise ConfigError(
             f"{root} is no folder{_meant(missing, there)}; {above} holds {listed(there)}. "
@@ -59,9 +85,67 @@ def images_in(folder: Path) -> list[Path]:
     )
 
 
-def kinds_in(folder: Path) -> dict[str, list[Path]]:
-    """The images of each sub-folder of `folder` that holds any, by the sub-folder's name."""
-    return {name: images for name in _folders(folder) if (images := images_in(folder / name))}
+def images_below(folder: Path) -> list[Path]:
+    """Whatever below `folder` is named like an image, at any depth, sorted by its path; hidden folders are left out."""
+    found = images_in(folder)
+    taken = set(found)
+    for name in folders_in(folder):
+        if folder / name not in taken:
+            found += images_below(folder / name)
+    return sorted(found)
+
+
+def kinds_in(folder: Path, good: str = "", *, beside: Collection[Path] = ()) -> dict[str, list[Path]]:
+    """The images below each sub-folder of `folder` that holds any, by the sub-folder's name.
+
+    Args:
+        good: what the folder of good parts is called, in any case; it has this name among the kinds.
+        beside: folders that are no kinds.
+
+    Raises:
+        DataError: a folder's name says that its parts are good, or masks, although it would be a defect type.
+    """
+    kinds: dict[str, list[Path]] = {}
+    for name in folders_in(folder):
+        images = [] if folder / name in beside else images_below(folder / name)
+        if not images:
+            continue
+        kind = good if name.casefold() == good.casefold() else name
+        if kind in kinds:
+            raise DataError(f"{folder} has {good!r} in two spellings, one of them {name!r}; put both into one folder")
+        if good:
+            _check_kind(folder / name, images, is_good=kind == good, good=good)
+        kinds[kind] = images
+    return kinds
+
+
+def _check_kind(folder: Path, images: Sequence[Path], *, is_good: bool, good: str) -> None:
+    """Refuse a folder whose name, or that of a folder below, contradicts what its images would be taken for."""
+    inner = {part for image in images for part in image.relative_to(folder).parts[:-1]}
+    if is_good:
+        if wrong := sorted(name for name in inner if says(name, BAD)):
+            raise DataError(f"{folder} holds {wrong[0]!r} among good parts; move it beside {good!r}, or rename it")
+        return
+    if wrong := sorted(name for name in inner if says(name, GOOD)):
+        raise DataError(
+            f"{folder} would be a defect type, and holds a folder {wrong[0]!r}; name {folder} in prepare.folder if it "
+            "is a part of its own, or rename the folder"
+        )
+    if suggests_good(folder.name):
+        raise DataError(
+            f"{folder} would be a defect type beside {good!r}, though its name says good; put its images into "
+            f"{good!r}, or rename it"
+        )
+    if suggests(folder.name, IN_MASK_NAMES) and not says(folder.name, MASK):
+        raise DataError(
+            f"{folder} would be a defect type, though its name says that it holds masks; put them into "
+            f"{folder.parent}/ground_truth/<defect type>, or rename it"
+        )
+    if says(folder.name, UNCLEAR):
+        raise DataError(
+            f"{folder} would be a defect type, though its name does not say of which defect; rename it, or move it "
+            "away if its images are not to be used"
+        )
 
 
 def name_in(raw: Path, path: Path) -> str:
@@ -69,9 +153,21 @@ def name_in(raw: Path, path: Path) -> str:
     return path.relative_to(raw).as_posix()
 
 
-def good_sample(raw: Path, path: Path, roles: tuple[Role, ...], group_id: str | None = None) -> Sample:
-    """A good part in a raw file."""
-    return Sample(name=name_in(raw, path), image=path, label=0, defect_type="good", roles=roles, group_id=group_id)
+def good_sample(
+    raw: Path, path: Path, roles: tuple[Role, ...], group_id: str | None = None, mask: Path | None = None
+) -> Sample:
+    """A good part in a raw file; its mask, if it has one, should mark nothing."""
+    return Sample(
+        name=name_in(raw, path), image=path, label=0, defect_type="good", roles=roles, group_id=group_id, mask=mask
+    )
+
+
+def goods(
+    raw: Path, images: Sequence[Path], roles: tuple[Role, ...], masks: Mapping[Path, Path] | None = None
+) -> Iterator[Sample]:
+    """Good parts, and the masks that some data sets have of them."""
+    for path in images:
+        yield good_sample(raw, path, roles, mask=(masks or {}).get(path))
 
 
 def train_and_test(
@@ -94,11 +190,11 @@ def train_and_test(
         DataError: a folder is missing, train or validation holds defects, or a mask matches no image.
     """
     for part in filter(None, (train, validation, test)):
-        if not (category / part / good).is_dir():
+        if not any(name.casefold() == good.casefold() for name in folders_in(category / part)):
             raise DataError(f"{category / part} has no folder {good!r}{_instead(category / part)}")
-    tested = kinds_in(category / test)
+    tested = kinds_in(category / test, good, beside=() if masks is None else (masks,))
     for part, roles in ({train: TRAIN} if validation is None else {train: FIT, validation: CALIBRATE}).items():
-        kinds = kinds_in(category / part)
+        kinds = kinds_in(category / part, good)
         if surplus := sorted(set(kinds) - {good}):
             swapped = f" (are {part} and {test} swapped?)" if set(tested) <= {good} else ""
             raise DataError(
@@ -109,12 +205,15 @@ def train_and_test(
     if masks is not None:
         check_types(masks, category / test, {*tested, good})
     for kind, images in tested.items():
+        place = kind_folder(images, category / test)
+        matched: dict[Path, Path] = {}
+        if masks is not None:
+            matched = matched_masks(images, place, masks / kind, kind, (mask_suffix,))
         if kind == good:
-            yield from (good_sample(raw, path, TEST) for path in images)
-        elif masks is None:
-            yield from defects(raw, images, kind)
+            yield from goods(raw, images, TEST, matched)
         else:
-            yield from defects(raw, images, kind, masks / kind, mask_suffix=mask_suffix, complete=True)
+            promised = {image: masks / kind / f"{image.stem}{mask_suffix}.png" for image in images} if masks else {}
+            yield from defects(raw, images, kind, promised | matched)
 
 
 def check_types(masks: Path, images: Path, kinds: Collection[str]) -> None:
@@ -131,35 +230,37 @@ def check_types(masks: Path, images: Path, kinds: Collection[str]) -> None:
         raise DataError(f"{masks} has masks of {listed(surplus)}, but {images} has no images of that name")
 
 
-def defects(
-    raw: Path,
-    images: Sequence[Path],
-    kind: str,
-    masks: Path | None = None,
-    *,
-    mask_suffix: str = "_mask",
-    complete: bool = False,
-    roles: tuple[Role, ...] = TEST,
-) -> Iterator[Sample]:
-    """Defective parts and their masks, files in the folder `masks` called <stem><mask_suffix> or <stem>.
+def kind_folder(images: Sequence[Path], folder: Path) -> Path:
+    """The sub-folder of `folder` in which the images of one kind lie."""
+    return folder / images[0].relative_to(folder).parts[0]
 
-    With `complete`, an image without a mask is given the one that it should have, so that prepare reports it.
+
+def matched_masks(
+    images: Sequence[Path], place: Path, masks: Path, kind: str, endings: Sequence[str]
+) -> dict[Path, Path]:
+    """The masks of images below `place`: files below `masks` called <stem><ending> or <stem>.
 
     Raises:
-        DataError: a mask matches no image, which is how a wrong naming shows.
+        DataError: a mask matches no image, which is how a wrong naming shows, or two match one.
     """
-    there = {path.stem: path for path in images_in(masks)} if masks is not None and masks.is_dir() else {}
-    for image in images:
-        mask = there.pop(image.stem + mask_suffix, None) or there.pop(image.stem, None)
-        if mask is None and masks is not None and complete:
-            mask = masks / f"{image.stem}{mask_suffix}.png"
-        yield Sample(name=name_in(raw, image), image=image, label=1, defect_type=kind, roles=roles, mask=mask)
-    if there:
-        orphans = listed(sorted(path.name for path in there.values()))
-        suffix = f", with or without {mask_suffix!r}" if mask_suffix else ""
+    matched, orphans = paired(images, place, images_below(masks) if masks.is_dir() else [], masks, endings)
+    if orphans:
+        names = listed(sorted(path.name for path in orphans))
+        ending = f", with or without {endings[0]!r}" if any(endings) else ""
         raise DataError(
-            f"{masks}: {len(there)} masks match no image of {kind!r}: {orphans}; "
-            f"a mask is called like its image{suffix}"
+            f"{masks}: {len(orphans)} masks match no image of {kind!r}: {names}; "
+            f"a mask is called like its image{ending}"
+        )
+    return matched
+
+
+def defects(
+    raw: Path, images: Sequence[Path], kind: str, masks: Mapping[Path, Path], roles: tuple[Role, ...] = TEST
+) -> Iterator[Sample]:
+    """Defective parts with the masks that they have."""
+    for image in images:
+        yield Sample(
+            name=name_in(raw, image), image=image, label=1, defect_type=kind, roles=roles, mask=masks.get(image)
         )
 
 
@@ -175,8 +276,12 @@ def listed(names: Sequence[str], most: int = 12) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _folders(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+def folders_in(folder: Path) -> list[str]:
+    """The names of the folders in `folder` that are not hidden, sorted; none where it is no folder."""
+    if not folder.is_dir():
+        return []
+    there = (path for path in folder.iterdir() if path.name not in SYSTEM_FOLDERS and not path.name.startswith("."))
+    return sorted(path.name for path in there if path.is_dir())
 
 
 def _instead(folder: Path) -> str:

@@ -205,7 +205,7 @@ class PatchCoreOptions(BackboneOptions):
     ] = None
     bank_mb: Annotated[
         float | None,
-        Field(gt=0, description="megabytes (1e6 bytes) that the bank and its list of neighbours may take in the model"),
+        Field(gt=0, description="megabytes (1e6 bytes) that the bank may take in the model"),
     ] = None
     n_neighbors: Annotated[int, Field(ge=1, description="the bank's nearest patches whose mean distance is taken")] = 1
     reduction: Annotated[
@@ -241,12 +241,15 @@ class PatchCoreOptions(BackboneOptions):
             "apart, and if they cannot, the option changes nothing. none: all patches count"
         ),
     ] = "none"
-    reweight: Annotated[
-        bool, Field(description="the paper's equation 7, which lowers the score where the bank is sparse")
-    ] = False
-    n_reweight: Annotated[
-        int, Field(ge=2, description="the bank's patches around the nearest one that equation 7 takes into account")
-    ] = 9
+    whitening: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="power of their standard deviation that the principal axes of the good patches are divided by; "
+            "0: distances are those of the features as they are, 1: those of Mahalanobis",
+        ),
+    ] = 0.0
     smoothing: Smoothing = 4.0
 
     def __post_init__(self) -> None:
@@ -259,10 +262,10 @@ class PatchCoreOptions(BackboneOptions):
                 f"fit.reduction is {self.reduction!r} and fit.reduced_dims is {self.reduced_dims}; random and pca need "
                 "a number of dimensions, none takes null"
             )
-        if self.reweight and self.top_share > 0:
+        if self.reduction == "random" and self.whitening > 0:
             raise ConfigError(
-                f"fit.reweight is true and fit.top_share is {self.top_share:g}; equation 7 weighs the most anomalous "
-                "patch alone, so set one of them to its default"
+                f"fit.reduction is random and fit.whitening is {self.whitening:g}; a random projection has no "
+                "principal axes: set fit.reduction to pca or none, or fit.whitening to 0"
             )
 
 

@@ -119,6 +119,10 @@ METRICS: Mapping[str, Metric] = {
     # router, over all categories
     "accuracy": Metric("good images routed to their category", SHARE),
     "defective_accuracy": Metric("defective images routed to their category", SHARE),
+    "astray_rate": Metric("defective images routed to another category", SHARE, "less"),
+    "n_categories_left_out": Metric(
+        "categories left out of the set, since their defective images go astray", COUNT, "less"
+    ),
     "wrong_rate": Metric("images routed to another category", SHARE),
     "stranger_rate": Metric("images of an unknown category that are called unknown", SHARE),
     "distance_max_diff_e6": Metric("largest difference of the router's distances", MILLIONTHS),
@@ -181,7 +185,7 @@ DERIVED = tuple(
         r"n_test\..+",  # prepare: defective test images of a type
         r"(false_alarm_rate|recall)\.\w+",  # robustness: under a corruption, by severity
         r"images_per_second_w\d+_t\d+_b\d+",  # bench: by workers, threads of each and batch size
-        r"(accuracy|defective_accuracy|wrong_rate|stranger_rate)\..+",  # router: of a category
+        r"(accuracy|defective_accuracy|astray_rate|wrong_rate|stranger_rate)\..+",  # router: of a category
     )
 )
 

@@ -157,8 +157,9 @@ def rank_agreement(ours: np.ndarray, theirs: np.ndarray) -> float:
 def check_parity(model: Model, onnx_path: Path, dataset: Dataset, params: ParityParams) -> Parity:
     """Run the reference and the ONNX file over every calibrate and test image.
 
-    The reference inspects one image at a time. onnxruntime inspects each image at its own size in batches of every
-    size, and some of them at each of the other sizes in batches of the largest one.
+    The reference inspects a few images of one size at a time, as it does in every stage. onnxruntime inspects each
+    image at its own size in batches of every size, and some of them at each of the other sizes in batches of the
+    largest one.
 
     Raises:
         ConfigError: the tolerance is not below the threshold's margin, so that a difference within it could flip a
@@ -177,7 +178,8 @@ def check_parity(model: Model, onnx_path: Path, dataset: Dataset, params: Parity
     for size in [None, *((height, width) for height, width in params.other_sizes)]:
         chosen = records if size is None else evenly_spaced(records, params.other_size_images)
         for group, images in _batches(dataset, chosen, largest, size):
-            expected = [inspect(image[None]) for image in images]
+            at_once = inspector.at_once(*images.shape[1:3])
+            expected = [inspect(images[start : start + at_once]) for start in range(0, len(images), at_once)]
             expected_scores, expected_maps, *named = (np.concatenate(parts) for parts in zip(*expected, strict=True))
             for batch_size in params.batch_sizes if size is None else [largest]:
                 for start in range(0, len(images), batch_size):

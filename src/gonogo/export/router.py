@@ -4,12 +4,15 @@ An image is described by one row of numbers, the mean of a backbone's features o
 images, chosen so that every other one is near to one of them. The limit of a category is a slack times a certified
 distance, which good images of the category rarely exceed. An image beyond the limits of all categories is unknown.
 
+A defective part that is sent to another category meets a gauge that may pass it. A category whose defective test images
+go astray more often than `max_astray_rate` allows is therefore left out of the set.
+
 Source: nearest neighbours with a reject option, as in Scheirer et al. 2013, "Toward Open Set Recognition" (PAMI).
 """
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +23,8 @@ from onnxruntime import InferenceSession
 from pydantic import Field
 from torch import Tensor, nn
 
-from gonogo.calibration.route import ROUTER, ROUTER_FILE, CategoryRecord, routed
+from gonogo.calibration.certificate import ThresholdRecord
+from gonogo.calibration.route import ROUTER, ROUTER_FILE, CategoryRecord, LeftOut, routed
 from gonogo.calibration.threshold import CalibrateParams, certify
 from gonogo.detectors.anomaly_map import resize
 from gonogo.detectors.backbones.pooled_features import PooledFeatures
@@ -36,6 +40,7 @@ from gonogo.inference.scorer import open_session
 
 DISTANCES = "distances"
 AT_ONCE = 8  # images of a batch, which takes 0.6 of the time of eight single images
+RATES = ("accuracy", "defective_accuracy", "astray_rate", "wrong_rate", "stranger_rate")
 AMONG = 8  # good images to choose from, at least, for each one that is kept, where there are so many
 
 
@@ -45,6 +50,7 @@ class RouterParams:
 
     images: good images of each category that an image is compared with.
     slack: the limit of a category, as a multiple of the certified distance of its good images.
+    max_astray_rate: largest share of a category's defective test images that may be sent to another category.
     """
 
     backbone: str
@@ -53,7 +59,17 @@ class RouterParams:
     image_size: Annotated[int, Field(ge=32)]
     images: Annotated[int, Field(ge=1)]
     slack: Annotated[float, Field(ge=1)]
+    max_astray_rate: Annotated[float, Field(ge=0, le=1)]
     weights_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class WrittenSet:
+    """The categories of a set, those that were left out of it, and `routing_metrics` of the test images."""
+
+    categories: list[CategoryRecord]
+    left_out: list[LeftOut]
+    metrics: dict[str, float]
 
 
 class Router(nn.Module):
@@ -89,6 +105,15 @@ class Router(nn.Module):
             chosen = greedy_coreset(rows, min(self.params.images, len(rows))).indices
             self.register_buffer(f"good_{number}", rows[chosen])
         return self
+
+    def keep(self, names: Sequence[str]) -> None:
+        """Forget all categories but these."""
+        good = [self.get_buffer(f"good_{self.categories.index(name)}") for name in names]
+        for number in range(len(self.categories)):
+            delattr(self, f"good_{number}")
+        for number, rows in enumerate(good):
+            self.register_buffer(f"good_{number}", rows)
+        self.categories = list(names)
 
     @torch.inference_mode()
     def rows(self, dataset: Dataset, records: Sequence[Record]) -> Tensor:
@@ -148,8 +173,9 @@ def routing_metrics(
     """Shares of the test images that are assigned correctly, by category and as the mean over the categories.
 
     `accuracy` is the share of good images assigned to their own category, `defective_accuracy` that of defective ones;
-    `wrong_rate` the share of all that are assigned to another category. For `stranger_rate` each category in turn is
-    left out of the router: it is the share of that category's images that the router then calls unknown.
+    `astray_rate` the share of defective ones and `wrong_rate` that of all assigned to another category. For
+    `stranger_rate` each category in turn is left out of the router: it is the share of that category's images that the
+    router then calls unknown.
 
     Args:
         distances: of the test images of each category, (n, k), categories in the order of the keys.
@@ -158,14 +184,16 @@ def routing_metrics(
     """
     names = list(distances)
     rates: dict[str, float] = {}
-    shares: dict[str, list[float]] = {"accuracy": [], "defective_accuracy": [], "wrong_rate": [], "stranger_rate": []}
+    shares: dict[str, list[float]] = {name: [] for name in RATES}
     for number, name in enumerate(names):
         assigned = routed(distances[name], limits)
+        good, astray = labels[name] == 0, (assigned != number) & (assigned != -1)
         own = {
-            "accuracy": assigned[labels[name] == 0] == number,
-            "defective_accuracy": assigned[labels[name] == 1] == number,
+            "accuracy": assigned[good] == number,
+            "defective_accuracy": assigned[~good] == number,
+            "astray_rate": astray[~good],
+            "wrong_rate": astray,
         }
-        own["wrong_rate"] = (assigned != number) & (assigned != -1)
         others = [other for other in range(len(names)) if other != number]
         if others:
             own["stranger_rate"] = routed(distances[name][:, others], limits[others]) == -1
@@ -174,6 +202,38 @@ def routing_metrics(
                 rates[f"{key}.{name}"] = float(hits.mean())
                 shares[key].append(rates[f"{key}.{name}"])
     return {key: float(np.mean(values)) for key, values in shares.items() if values} | rates
+
+
+def categories_astray(
+    distances: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], limits: np.ndarray, *, max_astray_rate: float
+) -> list[LeftOut]:
+    """The categories to leave out, so that no other sends more than `max_astray_rate` of its defective images astray.
+
+    The category with the largest share is left out first; then the shares of the others are computed without it.
+
+    Args:
+        distances, labels, limits: as in `routing_metrics`.
+    """
+    names, kept = list(distances), list(range(len(distances)))
+    left_out: list[LeftOut] = []
+    while True:
+        found = [
+            _astray(names, kept, number, distances[names[number]][labels[names[number]] == 1], limits)
+            for number in kept
+        ]
+        worst = max(found, key=lambda one: one.n_astray / max(one.n_defective, 1))
+        if worst.n_astray <= max_astray_rate * worst.n_defective:
+            return left_out
+        left_out.append(worst)
+        kept.remove(names.index(worst.name))
+
+
+def _astray(names: list[str], kept: list[int], number: int, distances: np.ndarray, limits: np.ndarray) -> LeftOut:
+    """Where the defective images of the category `number` go, with distances (n, k) to all, among those kept."""
+    assigned = routed(distances[:, kept], limits[kept])
+    astray = assigned[(assigned != -1) & (assigned != kept.index(number))]
+    mostly_to = kept[np.bincount(astray).argmax()] if len(astray) else number
+    return LeftOut(names[number], len(distances), len(astray), names[mostly_to])
 
 
 def write_set(
@@ -185,10 +245,11 @@ def write_set(
     *,
     tolerance: float,
     opset: int,
-) -> tuple[list[CategoryRecord], dict[str, float]]:
+) -> WrittenSet:
     """Write the set: a copy of each bundle, and the router with limits certified on the calibrate images.
 
-    The folder is emptied first. Returns the record of each category, and `routing_metrics` of the test images.
+    The folder is emptied first. A category whose defective parts go astray is left out, see `categories_astray`; the
+    router then forgets it.
 
     Args:
         datasets, bundles: by category.
@@ -202,34 +263,55 @@ def write_set(
         raise ConfigError(f"params.yaml: a category is called {ROUTER!r}, as the router in the set is; rename it")
     if folder.exists():
         shutil.rmtree(folder)
+    thresholds = _thresholds(router, datasets, calibrate)
+    limits = np.array([router.params.slack * one.threshold for one in thresholds.values()])
+    tests = {name: dataset.with_role("test") for name, dataset in datasets.items()}
+    labels = {name: np.array([one.label for one in images]) for name, images in tests.items()}
+    distances = {name: router.distances_of(datasets[name], images).numpy() for name, images in tests.items()}
+    left_out = categories_astray(distances, labels, limits, max_astray_rate=router.params.max_astray_rate)
+
+    kept = [name for name in datasets if name not in {one.name for one in left_out}]
+    columns = [router.categories.index(name) for name in kept]
+    limits, expected = limits[columns], {name: distances[name][:, columns] for name in kept}
+    router.keep(kept)
     records = []
+    for name, limit in zip(kept, limits.tolist(), strict=True):
+        shutil.copytree(bundles[name], folder / name)
+        records.append(CategoryRecord(name, sha256_of(folder / name / MANIFEST), limit, thresholds[name]))
+    content = {
+        "kind": ROUTER,
+        "schema": SCHEMA,
+        "categories": [one.to_dict() for one in records],
+        "left_out": [asdict(one) for one in left_out],
+    }
+    exported = folder / ROUTER / ROUTER_FILE
+    export_router(router, exported, metadata=content, opset=opset)
+    session = open_session(exported)
+    got = {name: _answers(session, datasets[name], tests[name]) for name in kept}
+    difference = require_same(
+        np.concatenate(list(expected.values())), np.concatenate(list(got.values())), limits, tolerance=tolerance
+    )
+    seal(folder / ROUTER, content, [ROUTER_FILE])
+    metrics = routing_metrics(expected, {name: labels[name] for name in kept}, limits)
+    metrics |= {"n_categories_left_out": len(left_out), "distance_max_diff_e6": difference * 1e6}
+    return WrittenSet(records, left_out, metrics)
+
+
+def _thresholds(
+    router: Router, datasets: Mapping[str, Dataset], calibrate: CalibrateParams
+) -> dict[str, ThresholdRecord]:
+    """The certified threshold of each category's distance, from its calibrate images."""
+    thresholds = {}
     for number, (name, dataset) in enumerate(datasets.items()):
         good = dataset.with_role("calibrate")
-        record = certify(
+        thresholds[name] = certify(
             router.distances_of(dataset, good)[:, number].numpy(),
             [one.group_id for one in good],
             false_alarm_rate=calibrate.false_alarm_rate,
             confidence=calibrate.confidence,
             margin=calibrate.margin,
         )
-        shutil.copytree(bundles[name], folder / name)
-        limit = router.params.slack * record.threshold
-        records.append(CategoryRecord(name, sha256_of(folder / name / MANIFEST), limit, record))
-    limits = np.array([one.limit for one in records])
-    content = {"kind": ROUTER, "schema": SCHEMA, "categories": [one.to_dict() for one in records]}
-    exported = folder / ROUTER / ROUTER_FILE
-    export_router(router, exported, metadata=content, opset=opset)
-    tests = {name: dataset.with_role("test") for name, dataset in datasets.items()}
-    expected = {name: router.distances_of(datasets[name], images).numpy() for name, images in tests.items()}
-    session = open_session(exported)
-    got = {name: _answers(session, datasets[name], images) for name, images in tests.items()}
-    difference = require_same(
-        np.concatenate(list(expected.values())), np.concatenate(list(got.values())), limits, tolerance=tolerance
-    )
-    seal(folder / ROUTER, content, [ROUTER_FILE])
-    labels = {name: np.array([one.label for one in images]) for name, images in tests.items()}
-    metrics = routing_metrics(expected, labels, limits)
-    return records, metrics | {"distance_max_diff_e6": difference * 1e6}
+    return thresholds
 
 
 def _answers(session: InferenceSession, dataset: Dataset, records: Sequence[Record]) -> np.ndarray:

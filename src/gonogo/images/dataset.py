@@ -12,7 +12,8 @@ import numpy as np
 from gonogo.compute.cluster import Cluster
 from gonogo.errors import DataError, IntegrityError
 from gonogo.files import sha256_of, write_text
-from gonogo.images.reading import decode, file_bytes, read_mask
+from gonogo.images.masks import read_mask
+from gonogo.images.reading import decode, file_bytes
 from gonogo.images.roles import Role
 
 MANIFEST = "manifest.jsonl"
@@ -115,7 +116,7 @@ class Dataset:
         path = located(record.mask, self.folder, self.raw)
         if not path.is_file() or sha256_of(path) != record.mask_sha256:
             raise IntegrityError(f"{path} is not the mask that the prepare stage saw; run dvc repro")
-        return read_mask(path)
+        return read_mask(path).marked
 
 
 def evenly_spaced(records: Sequence[Record], n: int) -> list[Record]:

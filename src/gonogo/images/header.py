@@ -91,7 +91,7 @@ def header_of(image: ImageFile) -> Header:
     """The facts of an opened image.
 
     Raises:
-        TimeoutError: a TIFF has too many directories.
+        RuntimeError: a TIFF has too many directories to look at in time.
     """
     with_preview = image.format == "MPO"
     name = "JPEG" if with_preview else str(image.format)

@@ -53,7 +53,7 @@ def levels_of(image: ImageFile) -> Levels:
         raise ValueError("a CMYK JPEG without Adobe's marker does not say whether 0 is ink or paper; save it as RGB")
     if isinstance(image, TiffImageFile):
         return _levels_of_tiff(image)
-    return Levels(None if image.mode == "I" else SIXTEEN_BITS, told=False, cut=_is_cut(image))
+    return Levels(SIXTEEN_BITS, told=False, cut=_is_cut(image))
 
 
 def rgb_of_pillow(image: Image, levels: Levels) -> np.ndarray:

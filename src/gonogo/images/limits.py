@@ -85,10 +85,10 @@ class TimedReader(io.BytesIO):
         """The next bytes.
 
         Raises:
-            TimeoutError: the time is over.
+            RuntimeError: the time is over. A TimeoutError is an OSError, which Pillow takes for the end of the file.
         """
         if self._clock() - self._began > self._seconds:
-            raise TimeoutError(
+            raise RuntimeError(
                 f"decoding takes more than {self._seconds:.3g} s of computing, which no honest image of this size "
                 "does; save it again, as PNG"
             )

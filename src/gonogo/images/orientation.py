@@ -29,8 +29,19 @@ def upright(image: ImageFile) -> Image:
     """
     if isinstance(image, TiffImageFile):  # Pillow has turned it
         return image
-    turn = TURNS.get(_orientation(_exif_of(image)))
+    turn = TURNS.get(orientation_of(image))
     return image if turn is None else image.transpose(turn)
+
+
+def orientation_of(image: ImageFile) -> int:
+    """The orientation by EXIF of an image that is opened and not decoded; 1 where nothing says it.
+
+    Raises:
+        ValueError: the EXIF data have more tags than any.
+    """
+    if isinstance(image, TiffImageFile):
+        return int(image.tag_v2.get(ORIENTATION, 1))
+    return _orientation(_exif_of(image))
 
 
 def _exif_of(image: ImageFile) -> bytes:

@@ -1,7 +1,5 @@
 """Reading and writing images. Needs only numpy and Pillow: the scorer and the pipeline read through this one door."""
 
-import os
-import stat
 import time
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from gonogo.errors import ImageError, ShapeError
+from gonogo.files import regular_bytes
 from gonogo.images.header import DAMAGE as DAMAGE
 from gonogo.images.header import header_of, opened
 from gonogo.images.levels import levels_of, rgb_of, rgb_of_pillow
@@ -17,7 +16,7 @@ from gonogo.images.orientation import upright
 from gonogo.images.portable import samples_of
 
 SUFFIXES = frozenset(  # lower case
-    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
+    {".png", ".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".mpo", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
     | {".pbm", ".pgm", ".ppm", ".pnm"}
 )
 
@@ -40,25 +39,10 @@ def file_bytes(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
             `max_bytes`, or is otherwise out of reach.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # to open a device may already do something
-            raise ImageError(f"{path} cannot be read as an image: it is no regular file")
-        with open(path, "rb", opener=_open_without_waiting) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ImageError(f"{path} cannot be read as an image: it is no regular file")
-            data = b"" if status.st_size > max_bytes else file.read(max_bytes + 1)
-            if max(status.st_size, len(data)) > max_bytes:
-                raise ImageError(f"{path} cannot be read as an image: it has more than {max_bytes} bytes")
-            return data
-    except (OSError, ValueError, MemoryError) as error:
-        if isinstance(error, ImageError):
-            raise
+        return regular_bytes(path, max_bytes=max_bytes)
+    except (OSError, ValueError, MemoryError) as error:  # ValueError: of a name that no file can have
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ImageError(f"{path} cannot be read as an image: {reason}") from error
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
 
 
 def decode(data: bytes, where: Path | str, *, clock: Clock = time.thread_time) -> tuple[np.ndarray, str]:
@@ -84,15 +68,6 @@ def decode(data: bytes, where: Path | str, *, clock: Clock = time.thread_time) -
             return rgb_of(*samples_of(data)), header.mode
         image.load()
         return rgb_of_pillow(upright(image), levels), header.mode
-
-
-def read_mask(path: Path) -> np.ndarray:
-    """Decode a mask to (h, w) bool; any non-zero pixel is anomalous.
-
-    Raises:
-        ImageError: the file cannot be read as an image.
-    """
-    return np.asarray(read_image(path).any(axis=2))
 
 
 def require_pixels(pixels: np.ndarray) -> None:

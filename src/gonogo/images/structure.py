@@ -18,7 +18,7 @@ PADDING = b"\0\t\n\r "  # may follow the end of an image
 MAX_SCANS = 32  # of a JPEG; encoders write ten or fewer in a progressive one, optimisers up to twenty
 MAX_PARTS = 4_096  # markers of a JPEG, chunks of a WebP, and small chunks of a PNG
 SMALL = 256  # bytes; encoders of PNG write their data in chunks of thousands
-MAX_RUNS = 4_000_000  # bytes of a BMP of runs, which Pillow decodes one by one
+MAX_RUNS = 4_000_000  # bytes and pixels of a BMP of runs, which Pillow decodes one by one, in Python
 RUNS = (1, 2)  # values of a BMP's compression
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers of a JPEG that begin a frame, with its size
 SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
@@ -186,8 +186,8 @@ def _look_at_bmp(data: bytes) -> tuple[int, int, int]:
     told, _, start, size = struct.unpack_from("<IIII", data, 2)
     width, height, _, bits, *more = struct.unpack_from("<HHHH" if size == 12 else "<iiHHI", data, 18)
     if more and more[0] in RUNS:
-        if len(data) > MAX_RUNS:
-            raise ValueError(f"a BMP of runs with more than {MAX_RUNS} bytes; save it as PNG")
+        if max(len(data), width * abs(height)) > MAX_RUNS:
+            raise ValueError(f"a BMP of runs with more than {MAX_RUNS} bytes or pixels; save it as PNG")
         return width, abs(height), told or len(data)
     end = start + abs(height) * ((width * bits + 31) // 32 * 4)
     return width, abs(height), max(end, told) if told <= len(data) else end

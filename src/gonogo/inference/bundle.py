@@ -6,6 +6,8 @@ So one bundle always gives the same bytes, and a file with any other byte is ref
 
 import hashlib
 import io
+import secrets
+import shutil
 import stat
 import struct
 import zipfile
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gonogo.errors import DataError, IntegrityError
-from gonogo.files import PLAIN_NAME, parse_sealed, read_sealed
+from gonogo.files import PLAIN_NAME, Sealed, open_sealed, parse_sealed, regular_bytes, write_bytes
 from gonogo.inference.signature import SIGNATURE, require_signed, signature_in, signature_of, signer_in
 
 ONNX_FILE = "gauge.onnx"
@@ -33,38 +35,37 @@ DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, Run
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose files have the hashes of its manifest.
+    """A bundle whose files have the hashes of its manifest. It holds the bytes that were checked.
 
+    manifest: what the manifest says.
+    written: the bytes of the manifest.
+    signature: the bytes of the signature; None without one.
     fingerprint: SHA-256 of the manifest's bytes, which identifies the bundle.
     signer: id of the key in its signature; None without a signature. Only `trust` of `read_bundle` checks it.
-    files: the files of the manifest, by name: a path, or the bytes if the bundle is a `.gonogo` file.
+    files: the bytes of the files that the manifest lists, by name.
     """
 
     manifest: dict[str, Any]
+    written: bytes
+    signature: bytes | None
     fingerprint: str
     signer: str | None
-    files: Mapping[str, Path | bytes]
+    files: Mapping[str, bytes]
 
     @property
-    def gauge(self) -> Path | bytes:
-        """The ONNX file, or its bytes."""
+    def gauge(self) -> bytes:
+        """The ONNX file."""
         return self.files[ONNX_FILE]
 
-    def bytes_of(self, name: str) -> bytes:
-        """The content of a file of the manifest.
-
-        Raises:
-            IntegrityError: it cannot be read any more.
-        """
-        file = self.files[name]
-        try:
-            return file.read_bytes() if isinstance(file, Path) else file
-        except OSError as error:
-            raise IntegrityError(f"{name} of the bundle cannot be read: {error.strerror or error}") from error
+    @property
+    def contents(self) -> dict[str, bytes]:
+        """The files of the bundle's folder: the manifest, those that it lists, and the signature where there is one."""
+        signature = {} if self.signature is None else {SIGNATURE: self.signature}
+        return {MANIFEST: self.written, **self.files, **signature}
 
 
 def read_bundle(path: Path, *, trust: Path | None = None) -> Bundle:
-    """Read the manifest of a bundle, and check it and all files that it lists.
+    """Read a bundle once, and check its manifest and all files that it lists. No other file is opened.
 
     Args:
         path: a folder, or a `.gonogo` file.
@@ -77,27 +78,37 @@ def read_bundle(path: Path, *, trust: Path | None = None) -> Bundle:
         MissingExtraError: `trust` is given, and cryptography is not installed.
     """
     if path.is_file():
-        contents = _contents(path)
-        signature = contents.pop(SIGNATURE, None)
-        body, manifest = parse_sealed(contents[MANIFEST], path), contents.pop(MANIFEST)
-        if set(contents) != set(body["files"]):
-            raise IntegrityError(f"{path} has the files {sorted(contents)}; its manifest lists {sorted(body['files'])}")
-        for name, data in contents.items():
-            if hashlib.sha256(data).hexdigest() != body["files"][name]:
-                raise IntegrityError(
-                    f"{name} in {path} is not the file its manifest describes (SHA-256 differs); do not use it"
-                )
-        files: dict[str, Path | bytes] = dict(contents)
-    else:
-        body = read_sealed(path)
-        manifest = (path / MANIFEST).read_bytes()
-        signature = signature_in(path)
-        files = {name: path / name for name in body["files"]}
-    if ONNX_FILE not in files:
+        return bundle_in(_contents(_read(path), path), path, trust=trust)
+    sealed = open_sealed(path)
+    return _bundle(sealed, signature_in(path), path, trust)
+
+
+def bundle_in(contents: Mapping[str, bytes], path: Path, *, trust: Path | None = None) -> Bundle:
+    """The bundle of these files, its manifest and signature among them; `path` is where they came from.
+
+    Raises the errors of `read_bundle`.
+    """
+    files = {name: data for name, data in contents.items() if name not in (MANIFEST, SIGNATURE)}
+    body = parse_sealed(contents[MANIFEST], path)
+    if set(files) != set(body["files"]):
+        raise IntegrityError(f"{path} has the files {sorted(files)}; its manifest lists {sorted(body['files'])}")
+    for name, data in files.items():
+        if hashlib.sha256(data).hexdigest() != body["files"][name]:
+            raise IntegrityError(
+                f"{name} in {path} is not the file its manifest describes (SHA-256 differs); do not use it"
+            )
+    return _bundle(Sealed(body, contents[MANIFEST], files), contents.get(SIGNATURE), path, trust)
+
+
+def _bundle(sealed: Sealed, signature: bytes | None, path: Path, trust: Path | None) -> Bundle:
+    if ONNX_FILE not in sealed.files:
         raise IntegrityError(f"{path}: its manifest does not list {ONNX_FILE}")
     if trust is not None:
-        require_signed(manifest, signature, trust, path)
-    return Bundle(body, hashlib.sha256(manifest).hexdigest(), signer_in(signature, path), files)
+        require_signed(sealed.manifest, signature, trust, path)
+    fingerprint = hashlib.sha256(sealed.manifest).hexdigest()
+    return Bundle(
+        sealed.content, sealed.manifest, signature, fingerprint, signer_in(signature, path), dict(sealed.files)
+    )
 
 
 def sign(path: Path, key: Path) -> Bundle:
@@ -108,14 +119,14 @@ def sign(path: Path, key: Path) -> Bundle:
         DataError: the file `key` is not a private key, or the bundle cannot be written.
         MissingExtraError: cryptography is not installed.
     """
-    read_bundle(path)
+    read = read_bundle(path)
+    signature = signature_of(read.written, key)
+    signed = bundle_in(read.contents | {SIGNATURE: signature}, path)
     if path.is_file():
-        contents = _contents(path)
-        contents[SIGNATURE] = signature_of(contents[MANIFEST], key)
-        _write(path, _packed(contents))
+        _write(path, _packed(signed.contents))
     else:
-        _write(path / SIGNATURE, signature_of((path / MANIFEST).read_bytes(), key))
-    return read_bundle(path)
+        _write(path / SIGNATURE, signature)
+    return signed
 
 
 def pack(folder: Path, file: Path) -> None:
@@ -129,10 +140,7 @@ def pack(folder: Path, file: Path) -> None:
         raise DataError(f"{file}: the name of a packed bundle ends in {SUFFIX}")
     if not folder.is_dir():
         raise IntegrityError(f"{folder} is not a folder; expected one that the pipeline wrote")
-    read = read_bundle(folder)
-    names = [MANIFEST, *read.manifest["files"], *([SIGNATURE] if read.signer else [])]
-    data = _packed({name: (folder / name).read_bytes() for name in names})
-    _write(file, data)
+    _write(file, _packed(read_bundle(folder).contents))
 
 
 def unpack(file: Path, folder: Path) -> None:
@@ -144,18 +152,25 @@ def unpack(file: Path, folder: Path) -> None:
     """
     if not file.is_file():
         raise IntegrityError(f"{file} is not a file; expected one that gonogo bundle pack wrote")
-    if folder.exists():
+    if folder.exists() or folder.is_symlink():
         raise DataError(f"{folder} exists already; name another folder, or remove it")
-    read_bundle(file)
-    partial = folder.with_name(folder.name + ".partial")
+    read = read_bundle(file)
+    partial = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.partial")
     try:
-        partial.mkdir(parents=True, exist_ok=True)
-        for name, data in _contents(file).items():
+        partial.mkdir(parents=True)
+        for name, data in read.contents.items():
             (partial / name).write_bytes(data)
-        read_bundle(partial)
-        partial.replace(folder)
+        partial.rename(folder)
     except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
         raise DataError(f"{folder} cannot be written: {error.strerror or error}") from error
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return regular_bytes(file)
+    except OSError as error:
+        raise IntegrityError(f"{file} cannot be read: {error.strerror or error}") from error
 
 
 def _write(file: Path, data: bytes) -> None:
@@ -163,19 +178,11 @@ def _write(file: Path, data: bytes) -> None:
 
     Raises:
         DataError: it cannot be written.
-        IntegrityError: the `.gonogo` file would not be a valid one.
     """
-    partial = file.with_name(file.name + ".partial")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        if file.suffix == SUFFIX:
-            read_bundle(partial)  # refuses files that changed while they were packed
-        partial.replace(file)
+        write_bytes(file, data)
     except OSError as error:
         raise DataError(f"{file} cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _packed(contents: Mapping[str, bytes]) -> bytes:
@@ -189,14 +196,13 @@ def _packed(contents: Mapping[str, bytes]) -> bytes:
     return file.getvalue()
 
 
-def _contents(file: Path) -> dict[str, bytes]:
-    """The files in a `.gonogo` file, by name. They are never larger than the file itself.
+def _contents(data: bytes, file: Path) -> dict[str, bytes]:
+    """The files in the bytes of a `.gonogo` file, by name. They are never larger than the file itself.
 
     Raises:
         IntegrityError: it is not a file that `_packed` writes.
     """
     try:
-        data = file.read_bytes()
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
             _require_plain(entries, len(data), file)

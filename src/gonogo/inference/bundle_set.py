@@ -11,9 +11,10 @@ import onnxruntime
 
 from gonogo.calibration.route import ROUTER, ROUTER_FILE, CategoryRecord, nearest, routed
 from gonogo.errors import ImageError, IntegrityError
-from gonogo.files import PLAIN_NAME, read_sealed, write_text
+from gonogo.files import PLAIN_NAME, open_sealed, write_text
 from gonogo.inference.bundle import MANIFEST, sign
 from gonogo.inference.scorer import FAILURES, NO_NETWORK, Scorer, open_session
+from gonogo.inference.self_contained import require_self_contained
 from gonogo.inference.signature import SIGNATURE, require_signed, signature_in, signature_of
 
 
@@ -50,8 +51,8 @@ class BundleSet:
             IntegrityError: a file of the router was changed, a bundle cannot be trusted, or a bundle is not the one
                 with which the set was made.
         """
-        manifest = read_sealed(folder / ROUTER)
-        written = (folder / ROUTER / MANIFEST).read_bytes()
+        router = open_sealed(folder / ROUTER)
+        manifest, written = router.content, router.manifest
         if trust is not None:
             require_signed(written, signature_in(folder / ROUTER), trust, folder / ROUTER)
         self.folder, self.fingerprint = folder, hashlib.sha256(written).hexdigest()
@@ -61,7 +62,9 @@ class BundleSet:
             raise IntegrityError(f"{folder}: the router's manifest lists no valid categories ({error!r})") from error
         if not self.categories or ROUTER_FILE not in manifest["files"]:
             raise IntegrityError(f"{folder}: the router's manifest lists no category, or no file {ROUTER_FILE}")
-        self._session = _session(folder / ROUTER / ROUTER_FILE, manifest["categories"], threads)
+        self._session = _session(
+            router.files[ROUTER_FILE], folder / ROUTER / ROUTER_FILE, manifest["categories"], threads
+        )
         self._limits = np.array([one.limit for one in self.categories])
         self.scorers = {one.name: self._scorer(one, threads, trust) for one in self.categories}
 
@@ -69,18 +72,20 @@ class BundleSet:
         """The category of an image (h, w, 3) uint8.
 
         Raises:
-            ImageError: the router fails on this image.
-            IntegrityError: the router does not give one finite distance for each category.
+            ImageError: the router fails on this image, or gives a distance that is no number.
+            IntegrityError: the router does not give one distance for each category.
         """
         try:
             (distances,) = self._session.run(["distances"], {"pixels": np.ascontiguousarray(pixels[None])})
         except FAILURES as error:
             height, width = pixels.shape[:2]
             raise ImageError(f"{self.folder}: the router fails on {width} x {height} pixels: {error}") from error
-        if distances.shape != (1, len(self.categories)) or not np.isfinite(distances).all():
+        if distances.shape != (1, len(self.categories)):
             raise IntegrityError(
-                f"{self.folder}: the router gave {distances.tolist()}; expected one finite distance for each category"
+                f"{self.folder}: the router gave {distances.tolist()}; expected one distance for each category"
             )
+        if not np.isfinite(distances).all():
+            raise ImageError(f"{self.folder}: the router gave {distances.tolist()}; expected finite distances")
         (number,), (relative,) = nearest(distances, self._limits)
         (to,) = routed(distances, self._limits)
         name = self.categories[number].name
@@ -102,20 +107,21 @@ class BundleSet:
 
 def sign_set(folder: Path, categories: Iterable[str], key: Path) -> str:
     """Sign the router and every bundle of a set, and return the id of the key. Raises the errors of `bundle.sign`."""
-    signature = signature_of((folder / ROUTER / MANIFEST).read_bytes(), key)
+    signature = signature_of(open_sealed(folder / ROUTER).manifest, key)
     write_text(folder / ROUTER / SIGNATURE, signature.decode())
     signed = [sign(folder / name, key).signer for name in categories]
     return str(signed[0])
 
 
-def _session(file: Path, categories: object, threads: int | None) -> onnxruntime.InferenceSession:
+def _session(network: bytes, file: Path, categories: object, threads: int | None) -> onnxruntime.InferenceSession:
     """The router's network, whose metadata must list the same categories as the manifest.
 
     Raises:
         IntegrityError: they do not, or onnxruntime cannot load the network.
     """
+    require_self_contained(network, str(file))
     try:
-        session = open_session(file, threads=threads)
+        session = open_session(network, threads=threads)
         own = json.loads(session.get_modelmeta().custom_metadata_map["gonogo.categories"])
     except (*NO_NETWORK, KeyError) as error:
         raise IntegrityError(f"{file}: it cannot be loaded as the network of a router: {error}") from error

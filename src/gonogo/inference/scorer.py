@@ -20,10 +20,12 @@ from gonogo.calibration.regions import Region, RegionRule, defect_mask, find_reg
 from gonogo.compute.memory import machine_bytes
 from gonogo.compute.read_ahead import read_ahead
 from gonogo.errors import ConfigError, ImageError, IntegrityError
+from gonogo.files import regular_bytes
 from gonogo.images.reading import read_image, require_pixels
 from gonogo.inference.bundle import ONNX_FILE as ONNX_FILE
 from gonogo.inference.bundle import read_bundle
 from gonogo.inference.good_patches import MOSAIC, TABLE, GoodPatches
+from gonogo.inference.self_contained import require_self_contained
 from gonogo.inference.working_memory import GraphSize
 
 MEMORY_SHARE = 0.8  # of the machine's memory, which one image may need at most
@@ -113,8 +115,9 @@ class Scorer:
             IntegrityError: a file is missing or was changed, the bundle's format is another one, it has no threshold,
                 its network cannot be loaded, or the network's metadata contradict the manifest.
         """
-        self._bundle = read = read_bundle(bundle, trust=trust)
+        read = read_bundle(bundle, trust=trust)
         self._path = bundle
+        self._pictures = {name: read.files[name] for name in (TABLE, MOSAIC) if name in read.files}
         self.manifest, self.fingerprint, self.signer = read.manifest, read.fingerprint, read.signer
         try:
             self.record = ThresholdRecord.from_dict(self.manifest["threshold"])
@@ -127,6 +130,7 @@ class Scorer:
                 f"{bundle}: the manifest has no valid category, threshold, regions or preprocessing ({error!r}); "
                 "export again"
             ) from error
+        require_self_contained(read.gauge, str(bundle))
         try:
             self._session = open_session(read.gauge, threads=threads)
         except NO_NETWORK as error:
@@ -263,14 +267,13 @@ class Scorer:
         Raises:
             IntegrityError: the bundle's files of them are incomplete or contradict each other.
         """
-        found = {TABLE, MOSAIC} & set(self._bundle.files)
-        if not found:
+        if not self._pictures:
             return None
-        if len(found) == 1:
-            raise IntegrityError(f"{self._path}: expected both {TABLE} and {MOSAIC}, got {found.pop()} alone")
+        if len(self._pictures) == 1:
+            raise IntegrityError(f"{self._path}: expected both {TABLE} and {MOSAIC}, got {min(self._pictures)} alone")
         if not _gives_nearest(self._session):
             raise IntegrityError(f"{self._path}: it has {TABLE}, but its network gives no nearest good patches")
-        return GoodPatches(self._bundle.bytes_of(TABLE), self._bundle.bytes_of(MOSAIC), self._path)
+        return GoodPatches(self._pictures[TABLE], self._pictures[MOSAIC], self._path)
 
     def judge(self, scores: np.ndarray, maps: np.ndarray) -> list[Verdict]:
         """Verdicts of scores (n,), each with its map.
@@ -309,19 +312,27 @@ def _require_agreement(manifest: dict[str, Any], session: onnxruntime.InferenceS
             )
 
 
-def open_session(path: Path | bytes, *, threads: int | None = None) -> onnxruntime.InferenceSession:
+def open_session(network: Path | bytes, *, threads: int | None = None) -> onnxruntime.InferenceSession:
     """An onnxruntime session on the CPU, of an ONNX file or of its bytes.
 
     It gives memory back after each run, where onnxruntime would keep the most that an image ever took; that costs no
     time that could be measured. Its threads sleep while they wait, see `benchmarks/spinning.py`.
+
+    Raises:
+        IntegrityError: a tensor of the network lies in another file.
+        OSError: the file cannot be read.
+        One of NO_NETWORK: onnxruntime cannot load it.
     """
+    network = regular_bytes(network) if isinstance(network, Path) else network
+    require_self_contained(network, "the ONNX file")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     options.enable_cpu_mem_arena = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
 
 
 def run_session(session: onnxruntime.InferenceSession, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """A file of rows that survives a kill: JSON lines, appended in batches that are on the disk before what follows.
 
-A kill can leave an incomplete last line. The next start removes it, and judges that image again.
+A kill can leave an incomplete last line. The next start removes it, and judges that image again. A file whose new place
+another process took, or that was not moved at all, has a second row of the same key: the last one holds.
 """
 
 import json
@@ -12,7 +13,7 @@ from typing import Any
 from gonogo.errors import DataError, IntegrityError
 from gonogo.files import sync_folder
 from gonogo.inference.scorer import ERROR
-from gonogo.line.inputs import Item
+from gonogo.line.inputs import Item, stamp_of
 
 try:
     import fcntl
@@ -38,13 +39,16 @@ class Journal:
             fingerprint: of the bundle or set of bundles, which every row must name.
 
         Raises:
-            DataError: it has rows of another bundle, another process is writing it, or it cannot be opened.
+            DataError: it has rows of another bundle, another process is writing it, or it cannot be opened or is no
+                regular file.
             IntegrityError: a line before the last is not a row.
         """
         self.path = path
         self.verdicts: dict[bytes, str] = {}
         self.uncertain: set[bytes] = set()
         self.unmoved: dict[str, Row] = {}
+        if os.path.lexists(path) and not path.is_file():
+            raise DataError(f"{path} is no regular file; rows are kept in one, which is read again at each start")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("a+b")
@@ -90,6 +94,7 @@ class Journal:
                 )
             n_bytes += len(line)
             self._remember(row)
+            self.unmoved.pop(row["file"], None)
             if "moved_to" in row:
                 self._check_moved(row)
         if incomplete is not None:
@@ -103,10 +108,19 @@ class Journal:
             self.uncertain.add(key)
 
     def _check_moved(self, row: Row) -> None:
-        path = Path(row["file"])
-        self.unmoved.pop(row["file"], None)
-        if path.exists() and not Path(row["moved_to"]).exists() and Item(row["file"], path, path).key == row["key"]:
-            self.unmoved[row["file"]] = row
+        """Remember the row if its file is still in its old place.
+
+        A file that the new place has may be an empty one, which reserved the name for a move that a kill prevented.
+        """
+        path, target = Path(row["file"]), Path(row["moved_to"])
+        stamp, reserved = stamp_of(path), stamp_of(target)
+        if stamp is None or Item(row["file"], path, path, stamp=stamp).key != row["key"]:
+            return
+        if reserved is not None:
+            if reserved.size or not stamp.size:
+                return
+            target.unlink()
+        self.unmoved[row["file"]] = row
 
 
 def label_of(row: Row) -> str:

@@ -6,6 +6,7 @@ have a row, and scores the others.
 """
 
 import hashlib
+import json
 import math
 import os
 import tempfile
@@ -21,14 +22,16 @@ from gonogo.compute.cluster import Cluster
 from gonogo.compute.read_ahead import read_ahead
 from gonogo.errors import DataError, ImageError, IntegrityError, MissingExtraError
 from gonogo.files import read_sealed, sha256_of
-from gonogo.images.reading import SUFFIXES, decode
+from gonogo.images.reading import SUFFIXES, decode, file_bytes
 from gonogo.inference.scorer import REJECT, Scorer
-from gonogo.line.outputs import VERDICT_COLUMNS
+from gonogo.line.inputs import walk
+from gonogo.line.outputs import VERDICT_COLUMNS, in_utf8
 
 LEAST_PART, MOST_PART = 16, 1000  # images in a part
 PARTS_PER_WORKER = 8  # unless parts get too small or large; small parts lose less when a worker dies
 SUFFIX = ".parquet"
 FIELDS = {"path": "string"} | VERDICT_COLUMNS
+EXPECTED = f"expected {', '.join(sorted(SUFFIXES))}"
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ def score_many(
     A row has `FIELDS`: the values of `Verdict.row` with the number of its regions, and `bundle`, the SHA-256 of the
     bundle's manifest. The row of an image that cannot be read has `error` and of a verdict only the threshold. A score
     is that of `Scorer.score_image` with one thread.
+
+    Whatever an image raises is the error in its row. A name that is not UTF-8 is escaped in `path`, as in `in_utf8`.
 
     Args:
         places: files, folders with images at any depth, or URIs of them that pyarrow knows, such as s3://bucket/folder.
@@ -81,7 +86,8 @@ def score_many(
         named.update(_name(root, key) for key in keys)
         known.update(_name(root, key) for key in new)  # of places that overlap each image is scored once
         size = min(MOST_PART, max(LEAST_PART, math.ceil(len(new) / (PARTS_PER_WORKER * cluster.n_workers))))
-        todo += [[root, *new[start : start + size]] for start in range(0, len(new), size)]
+        sent = [json.dumps(text) for text in (root, *new)]  # in which any name can travel
+        todo += [[sent[0], *sent[start + 1 : start + 1 + size]] for start in range(0, len(new), size)]
     work = _Scoring({path.name: path.read_bytes() for path in _files(bundle)}, fingerprint, out)
     n_done = 0
     for counted in cluster.map(work, todo, together=1) if todo else ():
@@ -113,25 +119,28 @@ class _Scoring:
             return Scorer(Path(folder), threads=1)
 
     def __call__(self, part: list[str]) -> dict[str, np.ndarray]:
-        root, *keys = part
-        system = _system(root)
+        root, *keys = map(json.loads, part)
         rows: dict[str, list[Any]] = {name: [] for name in FIELDS}
-        for key, data in zip(keys, read_ahead(lambda key: _bytes(system, key), keys), strict=True):
+        for key, data in zip(keys, read_ahead(lambda key: _bytes(root, key), keys), strict=True):
             row = {"path": _name(root, key), "bundle": self.fingerprint} | self._verdict_row(_name(root, key), data)
             for name, values in rows.items():
-                values.append(row.get(name))
+                values.append(in_utf8(row.get(name)))
         name = hashlib.sha256("\n".join([self.fingerprint, *rows["path"]]).encode()).hexdigest()[:24]
         _write(self.out, f"part-{name}{SUFFIX}", rows)
         return {"n": np.array(len(keys))}
 
-    def _verdict_row(self, name: str, data: bytes | str) -> dict[str, Any]:
+    def _verdict_row(self, name: str, data: bytes | ImageError) -> dict[str, Any]:
+        scorer = self.scorer
         try:
-            if isinstance(data, str):
-                raise ImageError(f"{name} cannot be read as an image: {data}")
-            verdict = self.scorer.score_pixels(decode(data, Path(name))[0][None])[0]
+            if isinstance(data, ImageError):
+                raise data
+            verdict = scorer.score_one(decode(data, Path(name))[0], name)
+            return verdict.row() | {"n_regions": len(verdict.regions)}
         except ImageError as error:
-            return {"error": str(error), "threshold": self.scorer.threshold}
-        return verdict.row() | {"n_regions": len(verdict.regions)}
+            said = str(error)
+        except Exception as error:  # whatever it is, the other images of the part get their rows
+            said = f"{name} cannot be judged: {type(error).__name__}: {error}"
+        return {"error": said, "threshold": scorer.threshold}
 
 
 def _files(bundle: Path) -> list[Path]:
@@ -164,12 +173,24 @@ def _key(place: str) -> str:
 
 def _name(root: str, key: str) -> str:
     """The path in the row of the image `key` of the place `root`."""
-    return f"{root.partition('://')[0]}://{key}" if "://" in root else key
+    return f"{root.partition('://')[0]}://{key}" if "://" in root else str(in_utf8(key))
 
 
 def _listed(place: str) -> tuple[str, list[str]]:
-    """A place, and the keys of its images, sorted."""
-    fs, system, key = _arrow().fs, _system(place), _key(place)
+    """A place, and the keys of its images, sorted.
+
+    Of a folder on a disk, what cannot be listed or read is a key too, and becomes a row with an error.
+
+    Raises:
+        DataError: there is no such place, or no image in it.
+    """
+    fs, key = _arrow().fs, _key(place)
+    if "://" not in place and os.path.isdir(key):  # noqa: PTH112
+        keys = sorted(item.name for item in walk(Path(key), set()))
+        if keys in ([], [key]):  # the second is the folder itself, which cannot be listed
+            raise DataError(f"{place} cannot be listed or has no image in it or below; {EXPECTED}")
+        return place, keys
+    system = _system(place)
     try:
         info = system.get_file_info(key)
         if info.type == fs.FileType.File:
@@ -179,18 +200,23 @@ def _listed(place: str) -> tuple[str, list[str]]:
         raise DataError(f"{place} cannot be listed: {error}") from error
     keys = sorted(one.path for one in found if one.is_file and Path(one.path).suffix.lower() in SUFFIXES)
     if not keys:
-        raise DataError(f"{place} has no image in it or below; expected {', '.join(sorted(SUFFIXES))}")
+        raise DataError(f"{place} has no image in it or below; {EXPECTED}")
     return place, keys
 
 
-def _bytes(system: Any, key: str) -> bytes | str:
-    """The content of a file, or as text why it cannot be read."""
+def _bytes(root: str, key: str) -> bytes | ImageError:
+    """The content of a file of the place `root`, or why it cannot be read."""
     try:
-        with system.open_input_file(key) as file:
+        if "://" not in root:
+            return file_bytes(Path(key))
+        with _system(root).open_input_file(key) as file:
             data: bytes = file.read()
-    except OSError as error:
-        return os.strerror(error.errno) if error.errno else str(error)
-    return data
+            return data
+    except ImageError as error:
+        return error
+    except (OSError, MemoryError) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else repr(error)
+        return ImageError(f"{_name(root, key)} cannot be read as an image: {reason}")
 
 
 def _write(out: str, name: str, rows: dict[str, list[Any]]) -> None:

@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -17,6 +17,8 @@ from gonogo.images.reading import write_png
 from gonogo.inference.scorer import PASS, UNKNOWN, Verdict
 from gonogo.line.inputs import Item
 from gonogo.line.journal import Row
+from gonogo.line.names import as_cell, fitting
+from gonogo.text import printable
 
 MAP_UNIT = 10_000  # the value of the threshold in a map of 16 bits
 GROUP = 4096  # rows of a row group of Parquet
@@ -88,20 +90,21 @@ class RowList:
 
 
 class Csv:
-    """A CSV file with COLUMNS. Until the end of the run its name ends in `.partial`."""
+    """A CSV file with COLUMNS, texts as `as_cell` writes them. Until the end of the run its name ends in `.partial`."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._partial = path, path.with_name(path.name + ".partial")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._partial.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+            self._file = self._partial.open("w", encoding="utf-8", newline="")
         except OSError as error:
             raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
         self._writer = csv.DictWriter(self._file, list(COLUMNS), lineterminator="\n")
         self._writer.writeheader()
 
     def write(self, row: Row) -> None:
-        self._writer.writerow(_flat(row))
+        flat = _flat(row)
+        self._writer.writerow({key: as_cell(value) if isinstance(value, str) else value for key, value in flat.items()})
 
     def close(self) -> None:
         self._file.close()
@@ -109,7 +112,9 @@ class Csv:
 
 
 class Parquet:
-    """A Parquet file with COLUMNS. Until the end of the run its name ends in `.partial`.
+    r"""A Parquet file with COLUMNS. Until the end of the run its name ends in `.partial`.
+
+    Texts are exact, but for bytes that are not UTF-8, which Parquet does not have: `\udcff` stands for the byte FF.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
@@ -132,7 +137,7 @@ class Parquet:
         self._rows: list[Row] = []
 
     def write(self, row: Row) -> None:
-        self._rows.append(_flat(row))
+        self._rows.append({name: in_utf8(value) for name, value in _flat(row).items()})
         if len(self._rows) == GROUP:
             self._flush()
 
@@ -147,10 +152,20 @@ class Parquet:
             self._rows.clear()
 
 
+def warn(text: str) -> None:
+    """Print a line on standard error, beside the rows."""
+    _print(f"gonogo: {text}", sys.stderr)
+
+
+def in_utf8(value: Any) -> Any:
+    """The value; of a text, what cannot be written as UTF-8 becomes an escape."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
 def _print(text: str, stream: TextIO) -> None:
-    """Print text; characters of a file's name that the stream cannot encode are escaped."""
+    """Print one line; what a terminal would not show, or the stream cannot encode, is escaped."""
     encoding = stream.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+    print(printable(text).encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
 
 
 def _flat(row: Row) -> Row:
@@ -187,7 +202,8 @@ def _nearest(row: Row) -> str:
 class Pictures:
     """Folders into which pictures of each verdict are written as PNG; None: no such pictures.
 
-    A file is called `NAME-KEY.png`, by the image's name and twelve digits of its key, so that no two images share it.
+    A file is called `NAME-KEY.png`, by the image's name and twelve digits of its key, so that no two images share it. A
+    name that would be too long is cut off before the key.
 
     maps: as `map_16_bit` gives them.
     masks: (h, w), 255 inside regions and 0 elsewhere.
@@ -208,18 +224,26 @@ class Pictures:
             raise ConfigError(f"--maps writes multiples of the threshold, which is {threshold:g}; it must be above 0")
 
     def draw(self, item: Item, pixels: np.ndarray, verdict: Verdict) -> dict[str, str]:
-        """Write the pictures; their paths, by what they show: `map`, `mask`, `overlay`."""
-        name = f"{item.within.name}-{item.key[:12]}.png"
+        """Write the pictures; their paths, by what they show: `map`, `mask`, `overlay`.
+
+        Raises:
+            DataError: a folder cannot be written.
+        """
+        name = fitting(item.within.name, f"-{item.key[:12]}.png")
+        wanted: list[tuple[str, Path | None, Callable[[], np.ndarray]]] = [
+            ("map", self.maps, lambda: map_16_bit(verdict)),
+            ("mask", self.masks, lambda: verdict.defect_mask),
+            ("overlay", self.overlays, lambda: overlay(pixels, verdict)),
+        ]
         written = {}
-        if self.maps is not None:
-            written["map"] = str(self.maps / name)
-            write_png(self.maps / name, map_16_bit(verdict))
-        if self.masks is not None:
-            written["mask"] = str(self.masks / name)
-            write_png(self.masks / name, verdict.defect_mask)
-        if self.overlays is not None:
-            written["overlay"] = str(self.overlays / name)
-            write_png(self.overlays / name, overlay(pixels, verdict))
+        for shows, folder, drawn in wanted:
+            if folder is None:
+                continue
+            written[shows] = str(folder / name)
+            try:
+                write_png(folder / name, drawn())
+            except OSError as error:
+                raise DataError(f"{folder / name} cannot be written: {error.strerror or error}") from error
         return written
 
 

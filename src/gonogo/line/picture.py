@@ -12,6 +12,7 @@ from gonogo.images.reading import write_png
 from gonogo.inference.good_patches import Box, GoodPatch
 from gonogo.inference.scorer import Verdict
 from gonogo.line.outputs import overlay
+from gonogo.text import printable
 
 PANEL, TILE, GAP, HEADER, CAPTION = 420, 150, 14, 62, 20  # pixels
 NAMES = 300  # pixels, width of the text beside a pair
@@ -47,7 +48,7 @@ def write_picture(path: Path, name: str, pixels: np.ndarray, verdict: Verdict, p
     draw = ImageDraw.Draw(canvas)
     small, bold = ImageFont.load_default(13), ImageFont.load_default(19)
     draw.text((GAP, 8), verdict.label.upper(), fill=REJECT if verdict.anomalous else PASS, font=bold)
-    draw.text((GAP + 90, 12), name, fill=INK, font=small)
+    draw.text((GAP + 90, 12), printable(name), fill=INK, font=small)
     sign = ">=" if verdict.anomalous else "<"
     comparison = f"score {verdict.score:.4g} {sign} threshold {verdict.threshold:.4g}"
     draw.text((GAP, 36), comparison, fill=FAINT, font=small)
@@ -77,7 +78,7 @@ def write_picture(path: Path, name: str, pixels: np.ndarray, verdict: Verdict, p
         _number(draw, number, left + 3, top + 3, small)
         text = left + 2 * (TILE + GAP)
         times = f" = {pair.peak / verdict.threshold:.2f} x threshold" if verdict.threshold > 0 else ""
-        lines = [f"differs by {pair.peak:.4g}{times}", f"from {Path(pair.good.image).name}"]
+        lines = [f"differs by {pair.peak:.4g}{times}", f"from {printable(Path(pair.good.image).name)}"]
         bx, by, bw, bh = pair.good.box
         lines.append(
             f"{bw} x {bh} pixels at ({bx}, {by})" + (f", turned by {pair.good.turned:g}°" if pair.good.turned else "")

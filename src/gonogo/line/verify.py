@@ -103,7 +103,7 @@ def score_item(gauges: Gauges, item: Item) -> ImageScore:
     scorer = gauges.select(pixels).scorer
     if scorer is None:
         return ImageScore(None, None)
-    return ImageScore(scorer.category, scorer.score_pixels(pixels[None])[0].score)
+    return ImageScore(scorer.category, scorer.score_one(pixels, item.name).score)
 
 
 def read_reference(path: Path) -> dict[str, ImageScore]:

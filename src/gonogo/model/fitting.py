@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.calibration.fit_probability import fit_probability
+from gonogo.calibration.highest_parts import HighestParts, highest_parts
 from gonogo.calibration.probability import ProbabilityRecord
 from gonogo.calibration.regions import RegionParams, RegionRule
 from gonogo.calibration.threshold import CalibrateParams, threshold_of
@@ -31,7 +32,7 @@ from gonogo.model.cross_fit import cross_inspect, folds_of
 from gonogo.model.finetune import finetune_backbone
 from gonogo.model.fit_images import FitImages
 from gonogo.model.fit_params import FitParams
-from gonogo.model.inspection import Inspection, inspect_calibrate, inspect_records
+from gonogo.model.inspection import Inspection, inspect_calibrate, inspect_records, require_above_rounding
 from gonogo.model.inspector import Inspector
 from gonogo.model.saved import save_model
 from gonogo.params import Variant
@@ -53,6 +54,12 @@ class Calibration:
     good: Inspection
     validated: Inspection
     probability: ProbabilityRecord | None
+
+    @property
+    def highest(self) -> HighestParts:
+        """The highest of the good parts that the threshold comes from."""
+        images = [record.path for record in self.good.records]
+        return highest_parts(images, self.good.groups, self.good.scores, self.threshold)
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,7 @@ class Fitting:
             good, rule = self._inspect_crosswise(inspector, progress)
         else:
             good, rule = inspect_calibrate(inspector, self.dataset, self.regions)
+        require_above_rounding(inspector, self.dataset, good)
         threshold = replace(
             threshold_of(good.scores, good.groups, self.calibrate, seed=self.seed),
             calibrate_fingerprint=self.dataset.fingerprint_of(good.records),

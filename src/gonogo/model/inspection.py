@@ -11,11 +11,13 @@ from gonogo.calibration.pixel_threshold import GoodPixels
 from gonogo.calibration.regions import Region, RegionParams, RegionRule, defect_mask, find_regions
 from gonogo.compute.cluster import map_on
 from gonogo.compute.progress import Progress
+from gonogo.errors import DataError
 from gonogo.images.dataset import Dataset, Record
 from gonogo.model.fit_images import FitImages
 from gonogo.model.inspector import Inspector
 from gonogo.model.left_out import LeftOutScores, most_anomalous_first
 
+ROUNDING = 1e-4
 TOGETHER = 8  # images that a worker of a cluster takes at a time
 
 # Called as (record, its map (h, w) float32, the pixels marked in it (h, w) bool).
@@ -53,16 +55,57 @@ def score_images(
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Score, and map (h, w) float32 at the image's own size, of each record's image, which is read only then.
 
-    On a cluster, its workers read and inspect; the order is the same.
+    Consecutive images of one size are inspected together, a few at once. On a cluster, its workers read and inspect the
+    same groups; the order is the same.
     """
-    inspect_one = partial(_inspect, inspector, dataset, records)
-    for one in map_on(dataset.cluster, inspect_one, range(len(records)), together=TOGETHER):
-        yield float(one["score"]), one["anomaly_map"]
+    groups = alike(records, inspector.at_once)
+    inspect_group = partial(_inspect, inspector, dataset, groups)
+    for one in map_on(dataset.cluster, inspect_group, range(len(groups)), together=1):
+        yield from zip(one["scores"].tolist(), one["maps"], strict=True)
 
 
-def _inspect(inspector: Inspector, dataset: Dataset, records: Sequence[Record], number: int) -> dict[str, np.ndarray]:
-    scores, anomaly_maps = inspector.inspect(dataset.pixels_of(records[number])[None])
-    return {"score": scores[0], "anomaly_map": anomaly_maps[0]}
+def alike(records: Sequence[Record], at_once: Callable[[int, int], int]) -> list[list[Record]]:
+    """Consecutive records whose images have one size, at most `at_once(height, width)` in a group."""
+    groups: list[list[Record]] = []
+    for record in records:
+        size = (record.height, record.width)
+        last = groups[-1] if groups else []
+        if last and (last[0].height, last[0].width) == size and len(last) < at_once(*size):
+            last.append(record)
+        else:
+            groups.append([record])
+    return groups
+
+
+def _inspect(
+    inspector: Inspector, dataset: Dataset, groups: Sequence[Sequence[Record]], number: int
+) -> dict[str, np.ndarray]:
+    scores, maps = inspector.inspect(np.stack([dataset.pixels_of(record) for record in groups[number]]))
+    return {"scores": scores, "maps": maps}
+
+
+def require_above_rounding(inspector: Inspector, dataset: Dataset, good: Inspection) -> None:
+    """Do nothing, or refuse good scores that are no more than the rounding of floating-point numbers.
+
+    No threshold above such scores holds in another runtime, whose rounding is another. Noise of one grey level, which
+    no camera is without, tells how large a score of any meaning is.
+
+    Raises:
+        DataError: the largest good score is less than `ROUNDING` of what this noise adds to one.
+    """
+    pixels = dataset.pixels_of(good.records[0])
+    noise = np.random.default_rng(0).integers(-1, 2, pixels.shape)
+    noisy = np.clip(pixels.astype(np.int16) + noise, 0, 255).astype(np.uint8)
+    plain, with_noise = inspector.inspect(np.stack([pixels, noisy]))[0].tolist()
+    added = abs(with_noise - plain)
+    largest = float(np.abs(good.scores).max())
+    if largest < ROUNDING * added:
+        raise DataError(
+            f"the good images' scores are all about 0 (at most {largest:.1e}, where noise of one grey level adds "
+            f"{added:.2g}), so that a threshold above them would be one of rounding noise, and other in each runtime. "
+            "The images are too few or too uniform for this detector: take real photographs, more of them, or set "
+            "another fit.detector or less fit.explained_variance"
+        )
 
 
 def inspect_records(

@@ -13,6 +13,7 @@ from gonogo.images.reading import require_pixels
 from gonogo.model.fit_params import Tiling
 from gonogo.model.tiling import Tiles
 
+MOST_AT_ONCE, PIXELS_AT_ONCE = 8, 1 << 18  # of images that go through the network together
 GREY = 127.5  # replaces pixels outside the inspected region
 
 
@@ -115,6 +116,11 @@ class Inspector(nn.Module):
             anomaly_map = resize(self.tiles.blended(grids)[:, None], height, width)[:, 0]
         inspected = self.roi_mask(height, width)
         return scores, anomaly_map if inspected is None else torch.where(inspected, anomaly_map, 0.0)
+
+    def at_once(self, height: int, width: int) -> int:
+        """How many images of one size to inspect together: several small ones take less time than one by one."""
+        pixels = max(height * width, self.input_size[0] * self.input_size[1])
+        return max(1, min(MOST_AT_ONCE, PIXELS_AT_ONCE // pixels))
 
     @torch.inference_mode()
     def inspect(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,10 @@
 """Scores of the fit images, each as if it had not been fitted on: the record that the fit writes and the report reads.
 
 A high score points to a fit image that is unlike the others: a defect that was taken for a good part, a part in another
-pose, another part. This module needs numpy and no torch; `gonogo.model.inspection` computes the scores.
+pose, another part. Only the order of the scores says something. How a gauge would judge the image had it been fitted
+without it is another question: the bank that is left has a hole where the image's own patches were, which a new fit
+would fill with others, and scores come out too high. This module needs numpy and no torch; `gonogo.model.inspection`
+computes the scores.
 """
 
 from collections.abc import Sequence
@@ -14,7 +17,7 @@ import numpy as np
 
 from gonogo.errors import IntegrityError
 
-COLUMNS = ("rank", "image", "score", "times_median", "rejected")
+COLUMNS = ("rank", "image", "score", "times_median")
 
 
 @dataclass(frozen=True)
@@ -40,21 +43,16 @@ class LeftOutScores:
         """The median of the scores."""
         return float(np.median(self.scores))
 
-    def n_rejected(self, threshold: float) -> int:
-        """How many fit images a gauge with this threshold would reject."""
-        return int((self.scores >= threshold).sum())
-
-    def sentence(self, threshold: float) -> str:
-        """How many fit images a gauge with this threshold would reject, and which one to look at first."""
+    @property
+    def sentence(self) -> str:
+        """Which fit image to look at first."""
         if not self.shown:
             return "no fit image was scored without itself, since fit.left_out is 0"
         first = self.shown[0]
-        return (
-            f"{self.n_rejected(threshold)} of {len(self.images)} fit images would be rejected if the fit had not seen "
-            f"them; look first at {self.images[first]}, {float(self.scores[first]):.4g}"
-        )
+        times = f", {self.scores[first] / self.median:.2f} times as far as the median image" if self.median > 0 else ""
+        return f"of {len(self.images)} fit images {self.images[first]} is least like the others{times}: look at it"
 
-    def rows(self, threshold: float) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, Any]]:
         """One row per fit image with `COLUMNS`, the most anomalous first, with unrounded scores."""
         return [
             {
@@ -62,7 +60,6 @@ class LeftOutScores:
                 "image": self.images[position],
                 "score": float(self.scores[position]),
                 "times_median": float(self.scores[position]) / self.median if self.median > 0 else "",
-                "rejected": int(self.scores[position] >= threshold),
             }
             for rank, position in enumerate(most_anomalous_first(self.scores, range(len(self.images))), start=1)
         ]

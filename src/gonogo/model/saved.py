@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.calibration.probability import ProbabilityRecord, probability_in
@@ -14,8 +14,9 @@ from gonogo.calibration.regions import RegionRule
 from gonogo.compute.versions import versions
 from gonogo.detectors import make_detector
 from gonogo.detectors.options import DETECTOR_OPTIONS
+from gonogo.detectors.training.checkpoints import tensors_in
 from gonogo.errors import ConfigError, IntegrityError, NotFittedError
-from gonogo.files import SCHEMA, read_sealed, seal
+from gonogo.files import SCHEMA, open_sealed, seal
 from gonogo.model.fit_params import Tiling
 from gonogo.model.inspector import Inspector
 from gonogo.params import build
@@ -99,13 +100,14 @@ def load_model(folder: Path) -> Model:
     Raises:
         IntegrityError: a file is missing or changed, or was written by another version of the format.
     """
-    manifest = read_sealed(folder)
+    sealed = open_sealed(folder)
+    manifest = sealed.content
     try:
         described = manifest["detector"]
         name = described["name"]
         options = build(DETECTOR_OPTIONS[name], described["options"], where=f"{folder}: detector")
         detector = make_detector(name, options)
-        detector.restore(load_file(folder / TENSORS))
+        detector.restore(tensors_in(sealed.files[TENSORS]))
         detector.require_fitted()  # a model of an earlier version may lack buffers
         threshold = ThresholdRecord.from_dict(manifest["threshold"])
         probability = probability_in(manifest)

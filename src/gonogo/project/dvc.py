@@ -6,7 +6,11 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from gonogo.data.tree import require_raw
 from gonogo.errors import MissingExtraError, PipelineError
+from gonogo.params import Params
+
+RUNS = ("repro", "exp")  # commands of DVC that run stages
 
 
 def dvc_call(*words: str) -> tuple[list[str], dict[str, str]]:
@@ -21,9 +25,13 @@ def run_dvc(*arguments: str) -> None:
     Raises:
         MissingExtraError: it is not installed.
         PipelineError: it failed; what it said stands above.
+        ConfigError: stages would run, and the folder of the images is not there.
     """
     if find_spec("dvc") is None:
         raise MissingExtraError("this needs dvc, which is missing; pip install 'gonogo[pipeline]'")
+    params = Path("params.yaml")
+    if arguments[0] in RUNS and params.is_file():
+        require_raw(Params(params).raw)  # DVC would say no more than errno 2
     command, environment = dvc_call(*arguments)
     print(f"== dvc {' '.join(arguments)}", file=sys.stderr, flush=True)
     status = subprocess.run(command, env=environment, stdout=2, check=False).returncode

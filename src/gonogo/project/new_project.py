@@ -13,6 +13,7 @@ from gonogo.data.prepare.layouts import Category
 from gonogo.errors import ConfigError, PipelineError
 from gonogo.project.dvc import run_dvc
 from gonogo.project.git import git
+from gonogo.project.origin import installed_origin
 from gonogo.reports.pages import text_of
 
 START = ("constraints.txt", "dvc.yaml", "params.yaml", "tolerances.yaml", "stages/*.py", "recipes/*.yaml")
@@ -23,6 +24,7 @@ HEADER = """\
 # results are made with: change it there when you install another one, and DVC runs the stages whose code differs.
 """
 
+RAW_COMMENT = "your images, seen from this folder; where DVC finds no such folder, write here where they lie now"
 HISTORY = (
     '{"event": "begin", "what": "images that a person accepted as good; gonogo accept adds lines and changes none"}\n'
 )
@@ -72,8 +74,9 @@ def write_project(project: Path, raw: Path, found: Sequence[Category]) -> list[P
     for source, name in zip(files, names, strict=True):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         if name.name == ".gitignore" and (project / name).exists():
-            with (project / name).open("a", encoding="utf-8") as file:
-                file.write(source.read_text(encoding="utf-8"))
+            own = (project / name).read_text(encoding="utf-8")
+            ours = source.read_text(encoding="utf-8")
+            (project / name).write_text(own + ("" if own.endswith("\n") or not own else "\n") + ours, encoding="utf-8")
         else:
             shutil.copyfile(source, project / name)
     dvc_yaml = project / "dvc.yaml"
@@ -88,7 +91,8 @@ def write_project(project: Path, raw: Path, found: Sequence[Category]) -> list[P
     (project / "data/accepted.jsonl").write_text(HISTORY, encoding="utf-8")
     (project / "searches").mkdir(exist_ok=True)
     (project / "searches/README.md").write_text("Searches of the fit's parameters; the report shows them.\n", "utf-8")
-    text = text_of("project.md.j2", markup=False, found=found, version=gonogo.__version__)
+    known = {"found": found, "version": gonogo.__version__, "origin": installed_origin()}
+    text = text_of("project.md.j2", markup=False, **known)
     (project / "README.md").write_text(text, encoding="utf-8")
     if _asked(project, "rev-parse", "--verify", "HEAD") is None:
         _commit(project, written)
@@ -133,12 +137,13 @@ def _params(text: str, raw: str, found: Sequence[Category]) -> str:
     """params.yaml for these images and categories. The first one's source is the section's, and others override it."""
     names = "".join(f"- {json.dumps(one.name, ensure_ascii=False)}\n" for one in found)
     text = re.sub(r"^categories:\n(?:- .*\n)+", lambda _: f"categories:\n{names}", text, flags=re.M)
-    text = re.sub(r"^raw: \S+", lambda _: f"raw: {json.dumps(raw, ensure_ascii=False)}", text, flags=re.M)
+    raw_line = f"raw: {json.dumps(raw, ensure_ascii=False)}  # {RAW_COMMENT}"
+    text = re.sub(r"^raw: .*$", lambda _: raw_line, text, flags=re.M)
     text = re.sub(r"(?<=^  source: ).*?(?= *#)", lambda was: found[0].source.ljust(len(was[0])), text, flags=re.M)
     text = re.sub(r"^  part: .*\n", "", text, flags=re.M)
     overrides = []
     for one in found:
         own = {} if one.source == found[0].source else {"source": one.source}
         options = ", ".join(f"{key}: {json.dumps(value)}" for key, value in (own | one.options).items())
-        overrides.append(f"  {one.name}: {{prepare: {{{options}}}}}\n")
+        overrides.append(f"  {json.dumps(one.name)}: {{prepare: {{{options}}}}}\n")
     return text[: text.index("overrides:\n")] + "overrides:\n" + "".join(overrides)

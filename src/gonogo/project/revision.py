@@ -21,7 +21,6 @@ Row = dict[str, str]
 # repeat a few of them for `dvc metrics show`, are not among them.
 STAGES = ("prepare", "fit", "evaluate", "parity", "robustness", "bench")
 OVERALL = ("router.json", "summary.json")
-SHALLOW = "in a shallow clone it may be missing: fetch the whole history (fetch-depth: 0)"
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Revisions:
         command, environment = dvc_call("params", "diff", *sides, "--json")
         result = subprocess.run(command, cwd=self.project, env=environment, capture_output=True, text=True, check=False)
         if result.returncode:
-            raise DataError(f"dvc params diff {' '.join(sides)}: {result.stderr.strip()}\n{SHALLOW}")
+            raise DataError(f"dvc params diff {' '.join(sides)}: {result.stderr.strip()}{self._why_missing()}")
         answer: dict[str, dict[str, dict[str, object]]] = json.loads(result.stdout or "{}")
         return changes_in(answer)
 
@@ -85,7 +84,12 @@ class Revisions:
         return self._commit(self.old), None if self.new is None else self._commit(self.new)
 
     def _commit(self, revision: str) -> str:
-        """The commit of a git revision or, where git has none of that name, of a DVC experiment."""
+        """The commit of a git revision or, where git has none of that name, of a DVC experiment.
+
+        Raises:
+            DataError: there is no such revision, no commit at all, or no git repository.
+        """
+        self._require_history()
         try:
             return git(self.project, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
         except PipelineError:
@@ -95,8 +99,33 @@ class Revisions:
                 return found[0]
             raise DataError(
                 f"{self.project.resolve()}: expected a git revision or the name of one DVC experiment, got "
-                f"{revision!r}; {SHALLOW}"
+                f"{revision!r}{self._why_missing()}"
             ) from None
+
+    def _require_history(self) -> None:
+        where = self.project.resolve()
+        if not self._git_says("rev-parse", "--git-dir"):
+            raise DataError(
+                f"{where} lies in no git repository, and a revision is a commit of one; `gonogo init` makes one with a "
+                "project, and `git init` and a commit make one here"
+            )
+        if not self._git_says("rev-parse", "--verify", "HEAD"):
+            raise DataError(f"{where}: git has no commit yet; commit params.yaml, dvc.lock, metrics/ and plots/ first")
+
+    def _why_missing(self) -> str:
+        """What may be the cause where git lacks a revision."""
+        if self._git_says("rev-parse", "--is-shallow-repository") == "true":
+            return "; this clone is shallow, so that it may be missing: fetch the whole history (fetch-depth: 0)"
+        return "; `git log --oneline` and `dvc exp show` list what there is"
+
+    def _git_says(self, *words: str) -> str:
+        """The answer of git, empty where it has none. A git that is not installed is an error of its own."""
+        try:
+            return git(self.project, *words).strip()
+        except PipelineError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise
+            return ""
 
     def _metrics(self, commit: str | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Each metrics file of a side with its values."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from gonogo.images.dataset import Dataset
 from gonogo.model.left_out import LeftOutScores
 from gonogo.reports.drawing import image_tile, map_tile, tile_size
-from gonogo.reports.sheet_layout import Sheet, verdict_text
+from gonogo.reports.sheet_layout import Sheet
 
 SIDE = 150  # pixels of a square tile
 
@@ -26,10 +26,9 @@ def write_left_out_sheet(
         rows=-(-len(shown) // columns),
     )
     if not shown:
-        sheet.note(left_out.sentence(threshold))
+        sheet.note(left_out.sentence)
     else:
-        n_rejected = left_out.n_rejected(threshold)
-        sheet.note(f"scored without themselves: {n_rejected} of {len(left_out.images)} at or above the threshold")
+        sheet.note(f"the {len(shown)} of {len(left_out.images)} that are least like the others, without themselves")
     if left_out.maps:
         sheet.draw_scale(threshold)
     for number, (position, record) in enumerate(zip(left_out.shown, shown, strict=True)):
@@ -41,8 +40,7 @@ def write_left_out_sheet(
             tiles.append(map_tile(left_out.maps[number], threshold, sheet.tile))
         sheet.put(row, column, *tiles)
         score = float(left_out.scores[position])
-        word, colour = verdict_text(score >= threshold)
         times = f" ({score / left_out.median:.2f} x median)" if left_out.median > 0 else ""
         sheet.caption(row, column, 0, record.path, keep_end=True)
-        sheet.caption(row, column, 1, f"{word}  {score:.4g}{times}", colour)
+        sheet.caption(row, column, 1, f"{score:.4g}{times}")
     sheet.save(path)

@@ -1,11 +1,13 @@
 """Pages from the templates of this room: each is one HTML file that holds everything it shows."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gonogo.calibration.certificate import ThresholdRecord
+from gonogo.calibration.highest_parts import HighestParts
 from gonogo.files import write_text
 from gonogo.reports.histogram import histogram
 
@@ -31,13 +33,20 @@ def render(path: Path, template: str, **values: Any) -> None:
     write_text(path, text_of(template, markup=True, **values))
 
 
-def write_calibration_page(path: Path, record: ThresholdRecord, *, category: str) -> None:
-    """Write the calibration page: the scores of good parts, the threshold, and what is certified about it."""
+def write_calibration_page(
+    path: Path, record: ThresholdRecord, *, category: str, highest: HighestParts, pictures: Sequence[str] = ()
+) -> None:
+    """Write the calibration page: the scores of good parts, the threshold, and what is certified about it.
+
+    `pictures` are data URIs of the highest parts, in their order.
+    """
     render(
         path,
         "calibration.html.j2",
         category=category,
         record=record,
         chart=histogram(record.good_scores, [], record.threshold, band=(record.band_low, record.band_high)),
+        highest=highest,
+        pictures=pictures,
         n_above=sum(score >= record.threshold for score in record.good_scores),
     )

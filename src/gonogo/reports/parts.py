@@ -1,4 +1,4 @@
-"""Test images as the report shows them: how each was judged, and its pixels, mask and map where they are drawn."""
+"""Images of the records as the report shows them: how each was judged, and its pixels, mask and map to draw."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from gonogo.inference.scorer import Verdict
 
 @dataclass(frozen=True)
 class Part:
-    """One test image of the per-image records. `threshold` is that of the gauge that the records were measured with."""
+    """One image of the per-image records. `threshold` is that of the gauge that the records were measured with."""
 
     image: str
     defective: bool
@@ -36,12 +36,12 @@ class Part:
         return self.rejected and not self.defective
 
 
-def parts_in_test(rows: Sequence[Mapping[str, str]]) -> list[Part]:
-    """The test images of the per-image records that the evaluate stage wrote."""
+def parts_with_role(role: str, rows: Sequence[Mapping[str, str]]) -> list[Part]:
+    """The images of a role, test or calibrate, of the per-image records that the evaluate stage wrote."""
     return [
         Part(row["image"], row["label"] == "1", row["defect_type"], float(row["score"]), float(row["threshold"]))
         for row in rows
-        if row["role"] == "test"
+        if row["role"] == role
     ]
 
 

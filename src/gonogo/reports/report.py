@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gonogo.calibration.certificate import ThresholdRecord
+from gonogo.calibration.route import LeftOut
 from gonogo.evaluation.metric_table import ACCURACY
 from gonogo.files import read_json
 from gonogo.reports.histogram import histogram
@@ -59,11 +60,6 @@ class CategoryReport:
     def fit_sheet_uri(self) -> str:
         """The sheet of fit images as a data URI."""
         return data_uri(self.fit_sheet)
-
-    @property
-    def n_fit_rejected(self) -> int:
-        """How many fit images the gauge would reject if the fit had not seen them."""
-        return sum(row["rejected"] == "1" for row in self.fit_rows)
 
     @property
     def robustness_card(self) -> list[dict[str, Any]]:
@@ -127,7 +123,12 @@ def data_uri(picture: Path, kind: str = "png") -> str:
 
 
 def write_report(
-    path: Path, summary: Mapping[str, Any], categories: Sequence[CategoryReport], studies: Sequence[StudyReport] = ()
+    path: Path,
+    summary: Mapping[str, Any],
+    categories: Sequence[CategoryReport],
+    studies: Sequence[StudyReport] = (),
+    left_out: Sequence[LeftOut] = (),
 ) -> None:
     """Write the page. Its links to each category's pages lead to a folder of the category's name beside it."""
-    render(path, "report.html.j2", accuracy=ACCURACY, summary=summary, categories=categories, studies=studies)
+    content = {"summary": summary, "categories": categories, "studies": studies, "left_out": left_out}
+    render(path, "report.html.j2", accuracy=ACCURACY, **content)

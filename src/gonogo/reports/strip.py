@@ -65,6 +65,19 @@ def _evenly(ordered: Sequence[T], n: int) -> list[T]:
     return [ordered[(2 * number + 1) * len(ordered) // (2 * n)] for number in range(n)]
 
 
+def overlays_of(paths: Sequence[str], parts: Sequence[Part], images: PartImages) -> list[str]:
+    """Of the parts with these images, each with its map over it, as data URIs; without it where none is localised."""
+    by_image = {part.image: part for part in parts}
+    chosen = [by_image[path] for path in paths]
+    room = tile_size((images.size_of(part) for part in chosen), SIDE)
+    pictures = []
+    for part in chosen:
+        pixels, verdict = images.pixels_of(part), images.verdict_of(part)
+        localises = verdict.rule.threshold is not None
+        pictures.append(jpeg_uri(overlay_tile(pixels, verdict, room) if localises else image_tile(pixels, room)))
+    return pictures
+
+
 def _described(part: Part, images: PartImages, room: Size) -> dict[str, Any]:
     pixels, verdict = images.pixels_of(part), images.verdict_of(part)
     picture = image_tile(pixels, room)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gonogo.cli.answer import Answer
 from gonogo.cli.columns import in_columns
 from gonogo.errors import ConfigError, UsageError
+from gonogo.text import printable
 
 if TYPE_CHECKING:
     from gonogo.project.gauge_summary import Figures
@@ -62,7 +63,7 @@ def _history(arguments: argparse.Namespace) -> Answer:
     from gonogo.params import project_path
 
     events = [event for event in read_history(project_path("accepted")) if arguments.category in (None, event.category)]
-    text = "\n".join(event.sentence for event in events) or "nothing was accepted"
+    text = "\n".join(printable(event.sentence) for event in events) or "nothing was accepted"
     return Answer({"ok": True, "acceptances": [asdict(event) for event in events]}, text)
 
 
@@ -90,7 +91,7 @@ def _change(arguments: argparse.Namespace) -> Answer:
             raise ConfigError(f"{acceptance.id} is of {acceptance.category}, not of {arguments.category}")
         project = Project.here(acceptance.category)
         made = roll_back(project, acceptance, by=by, reason=arguments.reason, dvc=dvc)
-    lines = [made.acceptance.sentence, *made.remarks]
+    lines = [printable(line) for line in (made.acceptance.sentence, *made.remarks)]
     if dvc is not None:
         lines.insert(1, table(made.before, made.after))
     else:

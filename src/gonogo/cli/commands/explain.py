@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gonogo.cli.answer import Answer
 from gonogo.cli.arguments import GAUGES, add_trust, count
 from gonogo.errors import DataError
+from gonogo.text import printable
 
 if TYPE_CHECKING:
     from gonogo.inference.good_patches import Box, GoodPatch
@@ -73,7 +74,7 @@ def _unknown(arguments: argparse.Namespace, row: Mapping[str, Any]) -> Answer:
         raise DataError(f"{arguments.image} belongs to no category of the set; without a verdict there is no picture")
     return Answer(
         {"ok": True, "file": str(arguments.image), "verdict": UNKNOWN, **row},
-        f"{arguments.image}: {UNKNOWN}, it belongs to no category of the set; the nearest is "
+        f"{printable(str(arguments.image))}: {UNKNOWN}, it belongs to no category of the set; the nearest is "
         f"{row['nearest_category']}, at {row['relative_distance']:.3g} times its limit",
     )
 
@@ -105,7 +106,7 @@ def _lines(image: Path, scorer: "Scorer", explanation: "Explanation") -> list[st
     pairs: Sequence[Pair] = explanation.pairs or explanation.places
     sign = ">=" if verdict.anomalous else "<"
     lines = [
-        f"{image}: {verdict.label}, score {verdict.score:.6g} {sign} threshold {verdict.threshold:.6g}",
+        f"{printable(str(image))}: {verdict.label}, score {verdict.score:.6g} {sign} threshold {verdict.threshold:.6g}",
         f"p-value {verdict.p_value:.3g}: the share of good parts that score at least as high",
     ]
     if verdict.uncertain:
@@ -136,4 +137,4 @@ def _box_text(box: "Box") -> str:
 
 def _nearest_text(pair: "Pair") -> str:
     turned = f", turned by {pair.good.turned:g} degrees" if pair.good.turned else ""
-    return f"; nearest good patch: {_box_text(pair.good.box)} of {pair.good.image}{turned}"
+    return f"; nearest good patch: {_box_text(pair.good.box)} of {printable(pair.good.image)}{turned}"

@@ -10,7 +10,6 @@ from gonogo.cli.answer import Answer
 if TYPE_CHECKING:
     from gonogo.calibration.threshold import CalibrateParams
     from gonogo.data.prepare.layouts import Category
-    from gonogo.data.prepare.params import PrepareParams
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,8 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Answer:
     """Write the project; the answer is what was found and what to do next."""
     from gonogo.calibration.threshold import CalibrateParams
-    from gonogo.data.prepare.layouts import categories_in
+    from gonogo.data.prepare.layouts import categories_in, outside
     from gonogo.data.prepare.prepare import prepare_params, shares_of
+    from gonogo.data.unused import sentences
     from gonogo.params import build, read_yaml
     from gonogo.project.new_project import starting_files, write_project
 
@@ -39,7 +39,11 @@ def run(arguments: argparse.Namespace) -> Answer:
     found = categories_in(arguments.images, shares_of(prepare, params["seed"]))
     written = write_project(arguments.into, arguments.images, found)
     lines = [one.sentence for one in found]
-    lines += [hint for one in found if (hint := _hint(one, prepare, calibrate))]
+    lines += [f"{one.name}: {said}" for one in found for said in sentences(one.unused)]
+    lines += sentences(outside(arguments.images, found))
+    for one in found:
+        lines += [hint] if (hint := _hint(one, calibrate)) else []
+        lines += [f"{one.name}: {one.shots.sentence(one.n_calibrate, calibrate.confidence)}"] if one.shots else []
     lines.append(f"{len(written)} files written to {arguments.into}; next:")
     lines += [f"  cd {arguments.into}"] if str(arguments.into) != "." else []
     lines += ["  dvc repro", "  git add --all && git commit"]
@@ -52,12 +56,11 @@ def run(arguments: argparse.Namespace) -> Answer:
     return Answer(report, "\n".join(lines))
 
 
-def _hint(one: "Category", prepare: "PrepareParams", calibrate: "CalibrateParams") -> str:
-    """What the good parts of a category can certify, if it is less than params.yaml asks for; empty otherwise."""
+def _hint(one: "Category", calibrate: "CalibrateParams") -> str:
+    """What the good parts that calibrate can certify, if it is less than params.yaml asks for; empty otherwise."""
     from gonogo.calibration.threshold import certified_rate, groups_needed
 
-    dealt = one.n_open if one.n_open < one.n_good else one.n_open * (1 - prepare.test_share)
-    n = round(dealt * prepare.calibrate_share)
+    n = one.n_calibrate
     needed = groups_needed(calibrate.false_alarm_rate, calibrate.confidence)
     if n >= needed:
         return ""

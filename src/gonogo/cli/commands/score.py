@@ -1,6 +1,7 @@
 """gonogo score: judge images, and write, sort and post the verdicts."""
 
 import argparse
+import hashlib
 import os
 import sys
 from contextlib import ExitStack, nullcontext
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gonogo.cli.answer import Answer
 from gonogo.cli.arguments import GAUGES, add_trust, count, non_negative
-from gonogo.cli.exit_status import DATA, DONE, REJECTED
+from gonogo.cli.exit_status import DATA, DONE, ENVIRONMENT, REJECTED
 from gonogo.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = (
         "Judge images: files, folders, globs, - for names on standard input, videos and camera:0. Exit status 0: all "
-        "pass; 1: a part is rejected or belongs to no category; 3: an image cannot be read. docs/line.md has more."
+        "pass; 1: a part is rejected or belongs to no category; 3: an image cannot be read or moved; 4: a delivery of "
+        "the webhook has not arrived. docs/line.md has more."
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help=GAUGES)
     parser.add_argument("files", metavar="PATH", nargs="*", help="image; with --cluster also s3://bucket/folder")
@@ -55,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     line.add_argument("--idle", type=non_negative, metavar="S", help="stop watching after S seconds without a new file")
     line.add_argument("--webhook", metavar="URL", help="post each verdict to URL, signed; needs --out")
     line.add_argument("--webhook-secret-file", type=Path, metavar="FILE", help="file with the key of the signature")
+    line.add_argument("--webhook-proxy", metavar="URL", help="post through this proxy; default: none, whatever is set")
     line.add_argument(
         "--webhook-wait", type=non_negative, default=30.0, metavar="S", help="seconds to go on posting at the end; 30"
     )
@@ -107,12 +110,15 @@ def _contradiction(arguments: argparse.Namespace) -> str | None:
         return "--webhook and --webhook-secret-file need each other"
     if arguments.webhook and not arguments.out:
         return "--webhook needs --out: its queue is the folder FILE.webhook beside that file"
+    if arguments.webhook_proxy and not arguments.webhook:
+        return "--webhook-proxy needs --webhook"
     return None
 
 
 def _run_here(arguments: argparse.Namespace) -> Answer:
     """Judge the images on this machine. The rows are printed or written meanwhile; the answer is the summary."""
     from gonogo.inference.gauges import open_gauges
+    from gonogo.line.begun import Begun
     from gonogo.line.hot_folder import HotFolder
     from gonogo.line.inputs import CAMERA, items
     from gonogo.line.journal import Journal
@@ -131,7 +137,7 @@ def _run_here(arguments: argparse.Namespace) -> Answer:
     sink = _sink(arguments, gauges)
     prints_verdicts = isinstance(sink, JsonLines) or (isinstance(sink, TextLines) and sink.verdicts)
     with ExitStack() as opened:
-        journal = hot = webhook = None
+        journal = hot = webhook = begun = None
         if arguments.out:
             journal = Journal(Path(arguments.out), fingerprint=gauges.fingerprint)
             opened.callback(journal.close)
@@ -139,7 +145,15 @@ def _run_here(arguments: argparse.Namespace) -> Answer:
             without = {os.path.abspath(path) for path in own_folders}  # noqa: PTH100  links stay as they are named
             hot = HotFolder(arguments.watch, settle=arguments.settle, without=without)
         if arguments.webhook:
-            webhook = Webhook(arguments.webhook, arguments.webhook_secret_file, Path(arguments.out + ".webhook"))
+            webhook = Webhook(
+                arguments.webhook,
+                arguments.webhook_secret_file,
+                Path(arguments.out + ".webhook"),
+                proxy=arguments.webhook_proxy,
+            )
+        if arguments.out or arguments.sort is not None:
+            begun = Begun(_begun_file(arguments))
+            opened.callback(begun.close)
         line = Line(
             gauges,
             workers,
@@ -148,18 +162,30 @@ def _run_here(arguments: argparse.Namespace) -> Answer:
             journal,
             Sorter(arguments.sort) if arguments.sort is not None else None,
             webhook,
-            on_moved=None if hot is None else hot.forget,
+            begun,
+            hot,
             shows_counts=sys.stderr.isatty() and not prints_verdicts,
         )
         endless = hot is not None or any(name.startswith(CAMERA) for name in arguments.files)
+        n_undelivered = 0
         with until_stopped() if endless else nullcontext(Event()) as stopped:
             if hot is None:
                 line.run(items(arguments.files, every=arguments.every, without=own_folders), stopped)
             else:
                 watch(line, hot, stopped, idle=arguments.idle)
-        sink.close()
-        n_undelivered = webhook.close(arguments.webhook_wait) if webhook is not None else 0
+            sink.close()
+            if webhook is not None:
+                n_undelivered = webhook.close(arguments.webhook_wait, stopped=stopped)
     return _summary(arguments, line, n_undelivered)
+
+
+def _begun_file(arguments: argparse.Namespace) -> Path:
+    """Where items in work are noted: beside the journal, or else where files are sorted to, apart for each source."""
+    if arguments.out:
+        return Path(arguments.out + ".begun")
+    sources = [str(arguments.watch)] if arguments.watch is not None else arguments.files
+    name = hashlib.sha256(os.fsencode("\0".join([str(Path.cwd()), *sources]))).hexdigest()[:12]
+    return Path(arguments.sort, f".{name}.begun")
 
 
 def _sink(arguments: argparse.Namespace, gauges: "Gauges") -> "Sink":
@@ -180,6 +206,7 @@ def _sink(arguments: argparse.Namespace, gauges: "Gauges") -> "Sink":
 
 def _summary(arguments: argparse.Namespace, line: "Line", n_undelivered: int) -> Answer:
     """How many images passed, and the facts of the gauges. The text is printed on standard error, beside the rows."""
+    from gonogo.line.dead_letters import count_dead
     from gonogo.line.outputs import RowList
 
     counts, scorers = line.counts, list(line.gauges.scorers.values())
@@ -202,15 +229,21 @@ def _summary(arguments: argparse.Namespace, line: "Line", n_undelivered: int) ->
     if arguments.out:
         report["out"] = arguments.out
         text += f"; {counts.n_new} of {counts.n_files} judged now, rows in {arguments.out}"
+    n_dead = 0
     if line.webhook is not None:
-        report |= {"n_undelivered": n_undelivered, "n_refused": line.webhook.n_refused}
-        if n_undelivered or line.webhook.n_refused:
-            text += f"; webhook: {n_undelivered} not delivered yet, {line.webhook.n_refused} refused"
+        n_dead = count_dead(line.webhook.queue)
+        report |= {"n_undelivered": n_undelivered, "n_dead": n_dead}
+        if n_undelivered or n_dead:
+            text += f"; webhook: {n_undelivered} not delivered yet, {n_dead} given up"
+            text += f" (gonogo webhook list {line.webhook.queue})"
+    if counts.n_unmoved:
+        text += f"; {counts.n_unmoved} could not be moved"
     if isinstance(line.sink, RowList):
         report["results"] = line.sink.rows
     if not arguments.json:
         print(text, file=sys.stderr)
-    return Answer(report, "", _status(counts.n_errors, counts.n_rejected + counts.n_unknown))
+    n_bad = counts.n_rejected + counts.n_unknown
+    return Answer(report, "", _status(counts.n_errors + counts.n_unmoved, n_undelivered + n_dead, n_bad))
 
 
 def _facts(scorer: "Scorer") -> dict[str, Any]:
@@ -244,8 +277,9 @@ def _run_on_cluster(arguments: argparse.Namespace) -> Answer:
         f"{counts.n_new} of {counts.n_files} scored now, rows in {arguments.out}"
     )
     report = {"ok": not counts.n_errors, "out": arguments.out, **asdict(counts)}
-    return Answer(report, text, _status(counts.n_errors, counts.n_rejected))
+    return Answer(report, text, _status(counts.n_errors, 0, counts.n_rejected))
 
 
-def _status(n_errors: int, n_rejected: int) -> int:
-    return DATA if n_errors else REJECTED if n_rejected else DONE
+def _status(n_errors: int, n_undelivered: int, n_rejected: int) -> int:
+    """The exit status: what went wrong counts before what the parts are."""
+    return DATA if n_errors else ENVIRONMENT if n_undelivered else REJECTED if n_rejected else DONE

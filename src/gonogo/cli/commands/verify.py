@@ -38,6 +38,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     from gonogo.inference.gauges import open_gauges
     from gonogo.line.inputs import items
     from gonogo.line.verify import check_router, differences, read_reference, score_item
+    from gonogo.text import printable
 
     gauges = open_gauges(arguments.bundle, trust=arguments.trust)  # checks all but the network itself
     is_signed = arguments.trust is not None
@@ -75,7 +76,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         there, here = ("no score" if one is None else f"{one:.6g}" for one in (worst.expected, worst.score))
         lines.append(
             f"NO  {len(found)} of {n_images} images score otherwise than in {arguments.reference}, "
-            f"{report['n_flips']} verdicts flip; the worst is {worst.file}: {there} there, {here} here"
+            f"{report['n_flips']} verdicts flip; the worst is {printable(worst.file)}: {there} there, {here} here"
         )
     else:
         lines.append(f"ok  {n_images} images score as in {arguments.reference}, within {arguments.tolerance:g}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gonogo.data.listing import json_lines
+from gonogo.data.names import ACCEPTED
 from gonogo.data.sample import Sample
 from gonogo.errors import ConfigError, DataError
 from gonogo.images.dataset import RAW, located
@@ -20,7 +21,7 @@ from gonogo.images.dataset import RAW, located
 AcceptedRole = Literal["fit", "calibrate"]
 
 ACCEPTED_ROLES: tuple[AcceptedRole, ...] = ("fit", "calibrate")  # never test, which must not be chosen
-COPY = re.compile(r"accepted/[^/]+/(?:fit|calibrate)/[0-9a-f]{12}_[^/]+")
+COPY = re.compile(rf"{ACCEPTED}/[^/]+/(?:fit|calibrate)/[0-9a-f]{{12}}_[^/]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,7 @@ class Acceptance:
 
 def copy_name(category: str, role: AcceptedRole, sha256: str, file: Path) -> str:
     """Where the copy of `file` lies, below the raw folder."""
-    return f"accepted/{category}/{role}/{sha256[:12]}_{file.name[-100:]}"
+    return f"{ACCEPTED}/{category}/{role}/{sha256[:12]}_{file.name[-100:]}"
 
 
 def is_copy(name: str) -> bool:

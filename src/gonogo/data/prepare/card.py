@@ -47,9 +47,9 @@ def card_facts(prepared: Prepared, *, category: str, source: str, options: Mappi
         if image.sample.label == 1:
             seen = types.setdefault(image.sample.defect_type, Counter())
             seen["images"] += 1
-            seen["masks"] += image.mask is not None
+            seen["masks"] += image.mask.usable
             seen["without_mask"] += image.sample.mask is None
-            seen["masks_at_fault"] += image.mask_fault is not None
+            seen["masks_at_fault"] += image.mask.fault is not None
             seen["boxes"] += len(image.sample.boxes)
     return {
         "category": category,

@@ -1,24 +1,35 @@
 """Which layout a folder of images has: the data sources are tried on it, and what they read is counted."""
 
-import csv
 import json
+import os
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gonogo.data import source_class
+from gonogo.data import names, source_class
 from gonogo.data.coco import KEYS
+from gonogo.data.label_files import label_folders
+from gonogo.data.listing import read_text
+from gonogo.data.manifest_file import read_rows
+from gonogo.data.names import ACCEPTED, GOOD, TRAIN, UNREAD_SUFFIXES, says
+from gonogo.data.pairing import masks_among
+from gonogo.data.prepare.raw_files import require_watched
+from gonogo.data.prepare.shots import Shots, shots_by_name
 from gonogo.data.sample import Sample, Shares
-from gonogo.data.tree import images_in
-from gonogo.errors import DataError, GonogoError
+from gonogo.data.tree import folders_in, images_below, images_in, listed
+from gonogo.data.unused import Unused, unused_below, unused_files
+from gonogo.errors import ConfigError, DataError, GonogoError
 from gonogo.images.reading import SUFFIXES, read_image
 from gonogo.images.roles import TEST
 
-GOOD = ("good", "ok", "normal", "nominal", "pass", "normals", "goods")  # what folders of good parts are called
+GOOD_FOLDER = "good"  # what the source `folder` calls the folder of good parts, unless an option says otherwise
 DEPTH = 3  # folders below the one that is named, in which a category may lie
+SPREADSHEETS = (".xlsx", ".xls", ".ods")
+LOOKED_FOR = 50  # images of a COCO file, by which their folder is found
 LIST_BYTES = 100_000_000  # of a .json, .csv or .jsonl that is looked into
 
 
@@ -33,6 +44,9 @@ class Category:
         defects: images by defect type.
         n_masks: defective images with a mask.
         size: width and height of the first image.
+        n_calibrate: good parts that prepare will deal to calibrate, unless images turn out to be copies.
+        unused: image files in its folders that have no use.
+        shots: what the names say of several shots of one part; None where they say nothing.
     """
 
     name: str
@@ -43,6 +57,9 @@ class Category:
     defects: dict[str, int]
     n_masks: int
     size: tuple[int, int]
+    n_calibrate: int = 0
+    unused: tuple[Unused, ...] = ()
+    shots: Shots | None = None
 
     @property
     def sentence(self) -> str:
@@ -78,10 +95,13 @@ def categories_in(raw: Path, shares: Shares) -> list[Category]:
             raise DataError(f"{raw}: an image folder that cannot be read as it is: {'; '.join(reasons)}")
         if found:
             return _named_apart(found)
-    raise DataError(
-        f"{raw}: no layout that gonogo knows. Put good parts into a folder {GOOD[0]!r}, beside one folder per defect "
-        "type if there are any; docs/data.md lists the other layouts"
-    )
+    raise _nothing(raw)
+
+
+def outside(raw: Path, found: Sequence[Category]) -> list[Unused]:
+    """The image files below `raw` that lie in the folder of no category, where each category has a folder."""
+    places = [raw / one.options["folder"] / one.options.get("name", "") for one in found if "folder" in one.options]
+    return unused_below(raw, [raw], apart_from=[*places, raw / ACCEPTED]) if len(places) == len(found) else []
 
 
 Candidate = tuple[str, str, dict[str, Any]]  # name, source, options
@@ -95,20 +115,30 @@ def _folders(raw: Path, folder: Path, depth: int) -> Iterator[Candidate]:
         yield name, "mvtec_ad_2", {"folder": above, "name": name}
     elif above is not None and (folder / "defects_config.json").is_file():
         yield name, "mvtec_loco", {"folder": above, "name": name}
-    elif good := _good_in(folder / "train") or _good_in(folder):
-        yield name, "folder", {"folder": place} | ({} if good == GOOD[0] else {"good": good})
+    elif good := _good_in(folder):
+        yield name, "folder", {"folder": place} | ({} if good.casefold() == GOOD_FOLDER else {"good": good})
+    elif _is_split(folder):
+        yield name, "folder", {"folder": place}  # which says what train lacks
     elif depth:
-        for inner in sorted(folder.iterdir()):
-            if inner.is_dir() and not inner.name.startswith("."):
-                yield from _folders(raw, inner, depth - 1)
+        for inner in folders_in(folder):
+            yield from _folders(raw, folder / inner, depth - 1)
+
+
+def _is_split(folder: Path) -> bool:
+    """Whether the folder has images to train on, and a test with good parts, which is no category by itself."""
+    parts = {name.casefold(): folder / name for name in folders_in(folder)}
+    train, test = (next((parts[word] for word in words if word in parts), None) for words in (TRAIN, names.TEST))
+    return bool(train and test and images_below(train) and _good_in(test))
 
 
 def _good_in(folder: Path) -> str | None:
-    """The name of the folder of good parts in `folder`."""
-    if not folder.is_dir():
-        return None
-    there = {path.name.lower(): path.name for path in sorted(folder.iterdir()) if path.is_dir() and images_in(path)}
-    return next((there[name] for name in GOOD if name in there), None)
+    """The name of the folder of good parts in `folder` or in its `train`; one called good before others."""
+    places = [folder / name for name in folders_in(folder) if name.casefold() in TRAIN] + [folder]
+    for place in places:
+        named = [name for name in folders_in(place) if says(name, GOOD) and images_below(place / name)]
+        if named:
+            return min(named, key=lambda name: (name.casefold() != GOOD_FOLDER, name))
+    return None
 
 
 def _lists(raw: Path, suffixes: tuple[str, ...]) -> list[Path]:
@@ -120,39 +150,105 @@ def _lists(raw: Path, suffixes: tuple[str, ...]) -> list[Path]:
 
 def _coco(raw: Path) -> Iterator[Candidate]:
     """All COCO files below, as one category; parts may be shared between them."""
-    files = []
+    files: dict[Path, list[str]] = {}
     for path in _lists(raw, (".json",)):
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+            content = json.loads(read_text(path))
+        except (ValueError, DataError):
             continue
         if isinstance(content, dict) and set(KEYS) <= set(content) and content["images"]:
-            files.append((path, str(content["images"][0].get("file_name", ""))))
+            files[path] = [str(image.get("file_name", "")) for image in content["images"][:LOOKED_FOR]]
     if files:
-        path, first = files[0]
-        beside = [inner for inner in sorted(path.parent.iterdir()) if inner.is_dir()]
-        images = next((inner.name for inner in beside if (inner / first).is_file()), ".")
-        options: dict[str, Any] = {"annotations": [file.relative_to(raw).as_posix() for file, _ in files]}
-        yield raw.resolve().name, "coco", options | ({} if (path.parent / first).is_file() else {"images": images})
+        images = [_images_folder(raw, path, names) for path, names in files.items()]
+        options: dict[str, Any] = {"annotations": [file.relative_to(raw).as_posix() for file in files]}
+        if set(images) != {"."}:
+            options["images"] = images[0] if len(set(images)) == 1 else images
+        yield raw.resolve().name, "coco", options
+
+
+def _images_folder(raw: Path, path: Path, names: Sequence[str]) -> str:
+    """The folder with the images of a COCO file, relative to the file's own: the nearest that has most of them.
+
+    Raises:
+        DataError: no folder below `raw` has more than half of them.
+    """
+    beside = [path.parent, *_all_folders(path.parent), *_all_folders(raw), raw]
+    found = {folder: sum((folder / name).is_file() for name in names) for folder in beside}
+    nearest = max(beside, key=lambda folder: found[folder])
+    if found[nearest] * 2 > len(names):  # prepare reports those that are missing
+        return Path(os.path.relpath(nearest, path.parent)).as_posix()
+    raise DataError(
+        f"{path} lists {names[0]!r} and others, which lie in no folder below {raw}; put the images beside the "
+        "file, or into a folder `images` beside that of the file"
+    )
+
+
+def _all_folders(folder: Path, depth: int = DEPTH) -> list[Path]:
+    """The folders below `folder`, those near it first."""
+    inner = [folder / name for name in folders_in(folder)]
+    return inner + [below for one in inner if depth > 1 for below in _all_folders(one, depth - 1)]
 
 
 def _tables(raw: Path) -> Iterator[Candidate]:
-    """Each table of images, with a category for each that it names."""
-    for path in _lists(raw, (".csv", ".jsonl")):
-        with path.open(encoding="utf-8", newline="") as file:
-            try:
-                rows = list(csv.DictReader(file)) if path.suffix == ".csv" else [json.loads(line) for line in file]
-            except (ValueError, csv.Error):
-                continue
-        if rows and all(isinstance(row, dict) and {"path", "label"} <= set(row) for row in rows):
-            for name in sorted({str(row["category"]) for row in rows if row.get("category")}) or [path.stem]:
-                yield name, "manifest", {"file": path.relative_to(raw).as_posix(), "name": name}
+    """Each table of images, with a category for each that it names.
+
+    Raises:
+        DataError: a table names images, and cannot be read.
+    """
+    for path in _lists(raw, (".csv", ".tsv", ".jsonl")):
+        try:
+            rows = [row for _, row in read_rows(path)]
+        except (ConfigError, DataError) as error:
+            if _names_images(path):
+                raise DataError(f"{path} looks like a table of images, but cannot be read as one: {error}") from error
+            continue
+        for name in sorted({row["category"] for row in rows if row.get("category")}) or [path.stem]:
+            yield name, "manifest", {"file": path.relative_to(raw).as_posix(), "name": name}
+
+
+def _names_images(path: Path) -> bool:
+    """Whether one of the first lines has the name of an image in it."""
+    with path.open("rb") as file:
+        head = file.read(4096).replace(b"\0", b"").decode("utf-8", "replace").lower()  # UTF-16 too
+    return any(re.search(rf"\w{re.escape(suffix)}\b", head) for suffix in SUFFIXES)
 
 
 def _heap(raw: Path) -> Iterator[Candidate]:
-    """A folder of images without a folder of good parts, nor any other in it: all are good."""
-    if images_in(raw) and not any(path.is_dir() and not path.name.startswith(".") for path in raw.iterdir()):
+    """A folder of images without a folder of good parts, nor any other in it: all are good.
+
+    Raises:
+        DataError: files among them say that some are masks.
+    """
+    images = images_in(raw)
+    if images and not folders_in(raw):
+        _, masks = masks_among(images, raw)
+        if masks:
+            raise DataError(
+                f"{len(masks)} of {len(images)} images are named like masks of others, the first {masks[0].name}, so "
+                "that not all are good; put good parts into a folder 'good', beside one folder per defect type"
+            )
         yield raw.resolve().name, "anomalib", {"normal_dir": "."}
+
+
+def _nothing(raw: Path) -> DataError:
+    """The error for a folder without a layout: what is there, and what to do."""
+    folders = [raw, *_all_folders(raw)]
+    counts = [(folder, len(images_in(folder))) for folder in folders]
+    there = [f"{count} in {folder.relative_to(raw).as_posix()}" for folder, count in counts if count]
+    found = f"images are there ({listed(there, 5)})" if there else "no image is there"
+    unread = sum(path.suffix.lower() in UNREAD_SUFFIXES for folder in folders for path in folder.iterdir())
+    other = f", and {unread} files of formats that are not read" if unread else ""
+    sheets = [path.name for path in raw.iterdir() if path.suffix.lower() in SPREADSHEETS]
+    other += (
+        f", and the table {sheets[0]}, which is to be saved as CSV with the columns path and label" if sheets else ""
+    )
+    labels = label_folders(raw, folders)
+    said = f"; {listed(labels)} annotate images in a format that is not read, export them as COCO" if labels else ""
+    return DataError(
+        f"{raw}: no layout that gonogo knows; {found}{other}{said}. Put good parts into a folder 'good', beside one "
+        "folder per defect type if there are any, or name the folder that holds good parts alone; docs/data.md "
+        "lists the other layouts"
+    )
 
 
 def _counted(name: str, source: str, options: dict[str, Any], raw: Path, shares: Shares) -> Category:
@@ -161,14 +257,16 @@ def _counted(name: str, source: str, options: dict[str, Any], raw: Path, shares:
     Raises:
         GonogoError: it cannot read what is there.
     """
-    samples = list(source_class(source)(**options).samples(name, raw, shares))
+    reader = source_class(source)(**options)
+    samples = list(reader.samples(name, raw, shares))
+    require_watched(samples, raw)
     good = [sample for sample in samples if sample.label == 0]
     if not good:
         expected = ", ".join(sorted(SUFFIXES))
         raise DataError(f"no good image; expected files that end in {expected}")
     defective = [sample for sample in samples if sample.label == 1]
     return Category(
-        _plain(name),
+        name,
         source,
         options,
         n_good=len(good),
@@ -176,7 +274,15 @@ def _counted(name: str, source: str, options: dict[str, Any], raw: Path, shares:
         defects=dict(Counter(sample.defect_type for sample in defective).most_common()),
         n_masks=sum(sample.mask is not None for sample in defective),
         size=_size(good[0]),
+        n_calibrate=_n_calibrate(good, shares),
+        unused=tuple(unused_files(reader, name, raw, samples)),
+        shots=shots_by_name(samples),
     )
+
+
+def _n_calibrate(good: Sequence[Sample], shares: Shares) -> int:
+    open_roles = {sample.group_id or sample.name: sample.roles for sample in good}
+    return list(shares.split(open_roles).values()).count("calibrate")
 
 
 def _size(sample: Sample) -> tuple[int, int]:
@@ -185,12 +291,27 @@ def _size(sample: Sample) -> tuple[int, int]:
 
 
 def _named_apart(found: list[Category]) -> list[Category]:
-    """The categories by name; of several with one name, each has its folder's place for a name."""
-    names = Counter(one.name for one in found)
-    apart = [one if names[one.name] == 1 else replace(one, name=_plain(str(one.options["folder"]))) for one in found]
-    return sorted(apart, key=lambda one: one.name)
+    """The categories by name; of several with one name, each has its folder's place for a name.
+
+    Raises:
+        DataError: two have one name even so, since a name keeps only letters of ASCII, digits, _ and -.
+    """
+    names = Counter(_plain(one.name).casefold() for one in found)
+    apart: dict[str, Category] = {}
+    for one in found:
+        own = one.name if names[_plain(one.name).casefold()] == 1 else str(one.options.get("folder", one.name))
+        name = _plain(own)
+        if (other := apart.get(name.casefold())) is not None:
+            raise DataError(
+                f"two categories would be called {name!r}: {other.name!r} and {own!r}; a name keeps ASCII letters, "
+                "digits, _ and - alone, and case does not tell names apart: rename one"
+            )
+        apart[name.casefold()] = replace(one, name=own)
+    return sorted((replace(one, name=_plain(one.name)) for one in apart.values()), key=lambda one: one.name)
 
 
 def _plain(name: str) -> str:
-    """The name as a category may be called."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_") or "parts"
+    """The name as a category may be called: in ASCII, since DVC, file systems and bundles must all take it."""
+    decomposed = unicodedata.normalize("NFKD", name.replace("ß", "ss"))
+    ascii_only = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", ascii_only).strip("_-") or "parts"

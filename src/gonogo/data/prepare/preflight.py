@@ -11,10 +11,14 @@ from typing import Literal
 import numpy as np
 
 from gonogo.calibration.threshold import CalibrateParams, certified_rank, certified_rate, groups_needed
-from gonogo.data.prepare.examine import Examined, Reject, look_alikes
+from gonogo.data.prepare.examine import Examined, Reject
+from gonogo.data.prepare.look_alikes import look_alikes, usual_look
+from gonogo.data.prepare.shots import shots_by_name, shots_by_time
 from gonogo.data.prepare.split import Split
 from gonogo.data.sample import Sample
+from gonogo.data.unused import Unused, sentences
 
+GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F"} | {f"I;16{end}" for end in ("", "B", "L", "N")})  # of Pillow
 EXAMPLES, SPOKEN = 5, 3  # of a problem: kept for the card, and named in a sentence
 
 
@@ -40,6 +44,7 @@ def problems(
     *,
     max_rejects: int,
     calibrate: CalibrateParams,
+    unused: Sequence[Unused] = (),
 ) -> list[Problem]:
     """All problems, errors first.
 
@@ -48,16 +53,20 @@ def problems(
         rejects: the unreadable ones.
         max_rejects: how many of those the user accepts.
         calibrate: the rate and confidence that the threshold should be certified for.
+        unused: image files beside those of the samples.
     """
     found = [
         *_rejects([reject for reject in rejects if reject.sample.accepted is None], max_rejects),
         *_accepted(images, assigned, [reject for reject in rejects if reject.sample.accepted is not None]),
         *_conflicts(images, assigned),
         *_masks(images),
+        *_unlike(images),
         *_roles(images, assigned),
         *_duplicates(images, assigned),
         *_look_alikes(images, assigned),
         *_certificate(images, assigned, calibrate),
+        *_shots(images, assigned, calibrate),
+        *(Problem("warning", sentence, 0, ()) for sentence in sentences(unused)),
     ]
     return sorted(found, key=lambda problem: problem.level != "error")
 
@@ -151,14 +160,23 @@ def _masks(images: Sequence[Examined]) -> Iterator[Problem]:
         ("missing", "{masks} missing that the layout promises"),
         ("unreadable", "{masks} that cannot be read"),
         ("size", "{masks} of another size than the image"),
+        (
+            "background",
+            "{masks} of which it cannot be told whether black or white is the defect (save all masks with 0 for good)",
+        ),
     ):
-        chosen = [image for image in images if image.mask_fault == fault]
-        yield from _problem("error", what, [f"{image.path} ({image.mask_detail})" for image in chosen])
-    empty = [image.path for image in images if image.mask_fault == "empty"]
+        chosen = [image for image in images if image.mask.fault == fault]
+        yield from _problem("error", what, [f"{image.path} ({image.mask.detail})" for image in chosen])
+    good = [f"{image.path} ({image.mask.detail})" for image in images if image.mask.fault == "good"]
+    yield from _problem("warning", "{masks} marking a defect on a good image, whose mask is not used", good)
+    for remark in sorted({image.mask.remark for image in images if image.mask.usable and image.mask.remark}):
+        said = [image.path for image in images if image.mask.usable and image.mask.remark == remark]
+        yield from _problem("warning", f"{{masks}} {remark}", said)
+    empty = [image.path for image in images if image.mask.fault == "empty"]
     yield from _problem("warning", "{masks} without a marked pixel, which pixel metrics leave out", empty)
     defective = [image for image in images if image.sample.label == 1]
     unmasked = [image.path for image in defective if image.sample.mask is None]
-    if any(image.mask for image in defective):
+    if any(image.mask.usable for image in defective):
         yield from _problem("warning", "{images} defective but without a mask, which pixel metrics leave out", unmasked)
 
 
@@ -167,7 +185,7 @@ def _roles(images: Sequence[Examined], assigned: Split) -> Iterator[Problem]:
         (role, image.sample.label) for image, role in zip(images, assigned.roles, strict=True) if role is not None
     )
     good = {role: counts[(role, 0)] for role in ("fit", "calibrate", "test")}
-    dealt_so = ", ".join(f"{count} to {role}" for role, count in good.items())
+    dealt_so = ", ".join(f"{count} to {role}" for role, count in good.items()) + _tied(images)
     for role in ("fit", "calibrate"):
         if not good[role]:
             what = f"no good image has the role {role} (good images: {dealt_so}); have more, or change the shares"
@@ -182,6 +200,39 @@ def _roles(images: Sequence[Examined], assigned: Split) -> Iterator[Problem]:
     yield from _problem("warning", "{images} left out, defective and of a part that fit or calibrate has", left_out)
     moved = [images[i].path for i in assigned.contaminants]
     yield from _problem("warning", "{images} defective and in fit, as prepare.contaminate asks", moved)
+
+
+def _tied(images: Sequence[Examined]) -> str:
+    """A remark where good images are fewer parts than images, which then get one role together."""
+    good = [image for image in images if image.sample.label == 0]
+    n_contents = len({image.content for image in good})
+    n_groups = len({image.sample.group_id or image.path for image in good})
+    if n_contents < len(good):
+        shown = "one image" if n_contents == 1 else f"{n_contents} images"
+        return f"; they show {shown}, and copies of one image get one role"
+    if n_groups < len(good):
+        shown = "one part" if n_groups == 1 else f"{n_groups} parts"
+        return f"; they are of {shown}, and the images of one part get one role"
+    return ""
+
+
+def _unlike(images: Sequence[Examined]) -> Iterator[Problem]:
+    """Images of another size, or grey among colour: often from another camera or export."""
+    sizes = Counter((image.width, image.height) for image in images)
+    if len(sizes) > 1:
+        (usual, n_usual), *_ = sizes.most_common()
+        others = [f"{image.path} ({image.width} x {image.height})" for image in images if _size(image) != usual]
+        what = f"{{images}} of another size than the {n_usual} of {usual[0]} x {usual[1]} pixels"
+        yield from _problem("warning", what, others)
+    grey = [image.path for image in images if image.mode in GREY_MODES]
+    colour = [image.path for image in images if image.mode not in GREY_MODES]
+    if grey and colour:
+        fewer, kind, more = (grey, "grey", "in colour") if len(grey) <= len(colour) else (colour, "in colour", "grey")
+        yield from _problem("warning", f"{{images}} {kind}, where the others are {more}", fewer)
+
+
+def _size(image: Examined) -> tuple[int, int]:
+    return image.width, image.height
 
 
 def _duplicates(images: Sequence[Examined], assigned: Split) -> Iterator[Problem]:
@@ -216,8 +267,9 @@ def _unique(images: Sequence[Examined], positions: list[int]) -> list[int]:
 def _pairs(images: Sequence[Examined], ones: list[int], others: list[int]) -> list[str]:
     if not ones or not others:
         return []
+    usual = usual_look(np.stack([image.look for image in images if image.sample.label == 0]))
     looks = np.stack([images[i].look for i in ones])
-    nearest = look_alikes(looks, looks if ones is others else np.stack([images[i].look for i in others]))
+    nearest = look_alikes(looks, looks if ones is others else np.stack([images[i].look for i in others]), usual)
     pairs = [(images[one], images[others[near]]) for one, near in zip(ones, nearest, strict=True) if near >= 0]
     strangers = [(a, b) for a, b in pairs if a.sample.group_id is None or a.sample.group_id != b.sample.group_id]
     return list({frozenset((a.path, b.path)): f"{a.path} ~ {b.path}" for a, b in strangers}.values())
@@ -238,3 +290,10 @@ def _certificate(images: Sequence[Examined], assigned: Split, calibrate: Calibra
             f"{needed - len(groups)} more"
         )
         yield Problem("warning", what, 0, ())
+
+
+def _shots(images: Sequence[Examined], assigned: Split, calibrate: CalibrateParams) -> Iterator[Problem]:
+    samples = [image.sample for image in images]
+    shots = shots_by_name(samples) or shots_by_time(samples, [image.taken for image in images])
+    if shots is not None:
+        yield Problem("warning", shots.sentence(assigned.roles.count("calibrate"), calibrate.confidence), 0, ())

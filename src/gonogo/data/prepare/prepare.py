@@ -12,8 +12,10 @@ from gonogo.data.prepare.accepted import Acceptance, accepted_samples, is_copy
 from gonogo.data.prepare.examine import Examined, Reject, examine_all
 from gonogo.data.prepare.params import PrepareParams
 from gonogo.data.prepare.preflight import Problem, problems
+from gonogo.data.prepare.raw_files import require_watched
 from gonogo.data.prepare.split import Split, split
 from gonogo.data.sample import Sample, Shares
+from gonogo.data.unused import Unused
 from gonogo.errors import ConfigError, DataError
 from gonogo.images.dataset import Dataset, Record, write_dataset
 from gonogo.images.roles import SPLIT_ROLES, Role
@@ -83,21 +85,25 @@ def prepare(
     seed: int,
     progress: Callable[[int, int], None],
     accepted: Sequence[Acceptance] = (),
+    unused: Sequence[Unused] = (),
 ) -> Prepared:
     """Examine, split and record the samples of one category; write the dataset, and what has no file yet, to `folder`.
 
     Images that were `accepted` into a role join it beside what is assigned: they move no other image, and the section's
     patterns and split are not for them.
 
+    `unused` are image files beside those of the samples, to be named.
+
     Problems are returned, not raised, so that they can be shown together before `require_no_error`.
 
     Raises:
         ConfigError: a pattern is wrong, or matches nothing.
-        DataError: two samples have one name, or there is no sample.
+        DataError: two samples have one name, there is no sample, or a file cannot be recorded or watched.
     """
     own = [sample for sample in samples if not (isinstance(sample.image, Path) and is_copy(sample.name))]
     listed, n_excluded = _chosen(own, params)
-    seen = list(examine_all([*listed, *accepted_samples(accepted, raw)], folder, raw, progress))
+    require_watched(listed, raw)
+    seen = examine_all([*listed, *accepted_samples(accepted, raw)], folder, raw, progress)
     images = [image for image in seen if isinstance(image, Examined)]
     rejects = [image for image in seen if isinstance(image, Reject)]
     dealable = [image for image in images if image.sample.accepted is None]  # the first of `images`
@@ -118,7 +124,7 @@ def prepare(
             if role is not None
         ),
     )
-    found = problems(images, assigned, rejects, max_rejects=params.max_rejects, calibrate=calibrate)
+    found = problems(images, assigned, rejects, max_rejects=params.max_rejects, calibrate=calibrate, unused=unused)
     return Prepared(dataset, images, assigned, rejects, n_excluded, found, accepted)
 
 
@@ -166,6 +172,7 @@ def _first(samples: list[Sample]) -> str:
 
 def _record(image: Examined, role: Role, category: str) -> Record:
     sample = image.sample
+    has_mask = sample.label == 1 and image.mask.usable
     return Record(
         path=image.path,
         sha256=image.sha256,
@@ -173,8 +180,8 @@ def _record(image: Examined, role: Role, category: str) -> Record:
         role=role,
         label=sample.label,
         defect_type=sample.defect_type,
-        mask=image.mask,
-        mask_sha256=image.mask_sha256,
+        mask=image.mask.name if has_mask else None,
+        mask_sha256=image.mask.sha256 if has_mask else None,
         group_id=sample.group_id if sample.group_id is not None else sample.name,
         width=image.width,
         height=image.height,

@@ -62,8 +62,8 @@ class Anomalib(Detector):
             MissingExtraError: there is no environment of anomalib.
             DataError: there is no fit image.
         """
-        path = verified(Path(self.options.checkpoint), self.options.checkpoint_sha256, option="fit.checkpoint")
-        checkpoint = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
+        data = verified(Path(self.options.checkpoint), self.options.checkpoint_sha256, option="fit.checkpoint")
+        checkpoint = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         self._worker, grid = self._start(checkpoint)
         floor, n_images = torch.zeros(()), 0
         for number, batch in enumerate(batches, start=1):

@@ -1,9 +1,11 @@
 """Frozen timm backbones: several layers' features of an image, with the weights' own preprocessing inside."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 import torch
@@ -12,7 +14,6 @@ from torch import Tensor, nn
 from gonogo.detectors.backbones.torchvision_schema import import_torchvision
 from gonogo.detectors.backbones.weights import LITE0, LITE0_PACKAGE
 from gonogo.errors import ConfigError, WeightsError
-from gonogo.files import sha256_of
 
 LITE0_DEPTHS = (1, 2, 2, 3, 3, 4, 1)  # blocks per stage
 
@@ -110,10 +111,14 @@ class Backbone(nn.Module):
             overlay: dict[str, Any] = {"state_dict": lite0_state_dict()} if self.name == LITE0 else {}
         else:
             expected = "'pretrained', 'random' or the path of a file"
-            path = verified(Path(weights), sha256, option="fit.weights", expected=expected)
-            overlay = {"file": str(path), "custom_load": False}
+            data = verified(Path(weights), sha256, option="fit.weights", expected=expected)
+            overlay = {"file": Path(weights).name, "custom_load": False}
         try:
-            return self._create(pretrained=True, pretrained_cfg_overlay=overlay)
+            with TemporaryDirectory() as folder:
+                if "file" in overlay:  # timm reads a file: one that nobody else can change, of the verified bytes
+                    overlay["file"] = str(Path(folder, overlay["file"]))
+                    Path(overlay["file"]).write_bytes(data)
+                return self._create(pretrained=True, pretrained_cfg_overlay=overlay)
         except Exception as error:  # of any type: timm's download and checkpoint reader raise many
             if overlay:
                 raise WeightsError(f"the weights {weights!r} do not fit {self.name}: {error}") from error
@@ -185,8 +190,8 @@ def _timm_name(name: str) -> str:
     return f"blocks.{stage}.{index}.{inner[module]}.{leaf}"
 
 
-def verified(path: Path, sha256: str | None, *, option: str, expected: str = "the path of a file") -> Path:
-    """The path of a file of weights, once its SHA-256 is the one that the user trusts.
+def verified(path: Path, sha256: str | None, *, option: str, expected: str = "the path of a file") -> bytes:
+    """The bytes of a file of weights, once their SHA-256 is the one that the user trusts.
 
     Args:
         path: the file.
@@ -199,9 +204,10 @@ def verified(path: Path, sha256: str | None, *, option: str, expected: str = "th
     """
     if not path.is_file():
         raise WeightsError(f"{option} is {str(path)!r}: expected {expected}")
-    actual = sha256_of(path)
+    data = path.read_bytes()
+    actual = hashlib.sha256(data).hexdigest()
     if sha256 is None:
         raise WeightsError(f"{path}: set {option}_sha256 to the SHA-256 that you trust (this file's is {actual})")
     if actual != sha256:
         raise WeightsError(f"{path}: SHA-256 is {actual}, {option}_sha256 says {sha256}; do not use this file")
-    return path
+    return data

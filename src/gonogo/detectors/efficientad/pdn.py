@@ -5,6 +5,7 @@ Source: Batzner, Heckler and König 2024, "EfficientAD: Accurate Visual Anomaly 
 with a quarter of its hidden channels, for machines without a GPU; it takes a fifth of the time.
 """
 
+import io
 import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from gonogo.detectors.backbones.backbone import verified
@@ -74,11 +75,11 @@ class PDN(nn.Module):
         Raises:
             WeightsError: the file is missing, not the one of that hash, or holds other weights.
         """
-        verified(path, sha256, option=option, expected="'random' or the path of a file")
+        data = verified(path, sha256, option=option, expected="'random' or the path of a file")
         convolutions = [name for name, module in self.net.named_children() if isinstance(module, nn.Conv2d)]
         ours = {f"conv{number}": name for number, name in enumerate(convolutions, start=1)}
         state = {}
-        for key, tensor in _state_dict(path).items():
+        for key, tensor in _state_dict(data, path).items():
             module, _, leaf = key.rpartition(".")
             state[f"{ours.get(module, module)}.{leaf}"] = tensor
         try:
@@ -130,12 +131,12 @@ def _layers(size: PDNSize, n_channels: int, pad: int) -> list[nn.Module]:
     ]
 
 
-def _state_dict(path: Path) -> Mapping[str, Tensor]:
+def _state_dict(data: bytes, path: Path) -> Mapping[str, Tensor]:
     try:
         state: Any = (
-            load_file(path)
+            load(data)
             if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
+            else torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         )
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise WeightsError(f"{path} cannot be read as a state dict: {error}") from error

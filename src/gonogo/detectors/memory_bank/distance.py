@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _BLOCK = 64  # entries of the bank whose largest proximity is computed together
-_CHUNK_BYTES = 64 << 20  # of the distances within the bank that are computed together
 
 
 def l2(rows: Tensor, others: Tensor) -> Tensor:
@@ -16,12 +15,6 @@ def l2(rows: Tensor, others: Tensor) -> Tensor:
     It holds n * m * d numbers: 6 MB for one image against ten thousand of 152 dimensions.
     """
     return (rows[:, None] - others).square().sum(dim=2).sqrt()
-
-
-def bank_neighbours(bank: Tensor, n_neighbors: int) -> Tensor:
-    """(m, k) indices of the patches of a bank (m, d) that are nearest to each of its patches, itself included."""
-    rows = max(1, _CHUNK_BYTES // (4 * len(bank)))
-    return torch.cat([proximity(some, bank).topk(n_neighbors, dim=1).indices for some in torch.split(bank, rows)])
 
 
 def nearest_index(rows: Tensor, bank: Tensor, weights: Tensor | None = None) -> Tensor:

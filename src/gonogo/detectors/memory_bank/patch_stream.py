@@ -24,6 +24,8 @@ from gonogo.detectors.options import ReductionKind
 from gonogo.detectors.parts import PartState
 from gonogo.errors import ConfigError, DataError
 
+LEAST_VARIANCE = 1e-6  # of an axis, as a share of the largest one, when it is divided by a power of it
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -98,12 +100,21 @@ def selection_seconds(plan: Plan, d: int) -> float:
 
 @dataclass(frozen=True)
 class Reduction:
-    """How patches are reduced before the bank: not at all, by a Gaussian projection drawn by `seed`, or to principal
-    components."""
+    """What patches go through before the bank: nothing, a Gaussian projection drawn by `seed`, or their principal axes.
+
+    kind: random, pca for `dims` axes, or none.
+    whitening: power of their standard deviation that the axes are divided by; with `none` above 0, of all axes.
+    """
 
     kind: ReductionKind
     dims: int | None
     seed: int
+    whitening: float = 0.0
+
+    @property
+    def by_axes(self) -> bool:
+        """Whether the principal axes of all patches are needed."""
+        return self.kind == "pca" or self.whitening > 0
 
     def random(self, d: int) -> Tensor:
         """(d, dims), which keeps squared distances in expectation."""
@@ -111,20 +122,33 @@ class Reduction:
         gaussian = torch.randn(d, self.dims, generator=torch.Generator().manual_seed(self.seed))
         return gaussian / math.sqrt(self.dims)
 
-    def components(self, scatter: Tensor, n_patches: int) -> Tensor:
-        """(d, dims) of the scatter (d, d) of patches about their mean.
+    def axes(self, scatter: Tensor, n_patches: int) -> Tensor:
+        """(d, dims) principal axes of the scatter (d, d) of patches about their mean, divided as `whitening` says.
+
+        Variances are shrunk towards their mean, by the share d / (n + d), so that no axis is blown up that too few
+        patches determine (the idea of Ledoit and Wolf 2004). The axes are scaled together so that the variance of the
+        patches in all directions stays what it was, and so the unit of a distance.
 
         Raises:
             ConfigError: there are not so many components.
         """
         d = len(scatter)
-        if self.dims is None or self.dims > min(n_patches, d):
+        if self.kind == "pca" and (self.dims is None or self.dims > min(n_patches, d)):
             raise ConfigError(
                 f"fit.reduced_dims is {self.dims}; {n_patches} patches of {d} dimensions have {min(n_patches, d)} "
                 "components"
             )
-        axes: Tensor = torch.linalg.eigh(scatter.double()).eigenvectors  # the largest variance comes last
-        return axes[:, -self.dims :].flip(1).float().contiguous()
+        decomposed = torch.linalg.eigh(scatter.double() / n_patches)  # the largest variance comes last
+        variances, axes = decomposed.eigenvalues, decomposed.eigenvectors[:, -(self.dims or d) :].flip(1)
+        if self.whitening > 0:
+            shrinkage = d / (n_patches + d)
+            shrunk = (1 - shrinkage) * variances.clamp(min=0) + shrinkage * variances.mean()
+            if shrunk.sum() > 0:  # otherwise all patches are equal
+                kept = shrunk[-(self.dims or d) :].flip(0)
+                scales = kept.clamp(min=float(shrunk.max()) * LEAST_VARIANCE) ** (-self.whitening / 2)
+                axes = axes * scales * (kept.sum() / (kept * scales**2).sum()).sqrt()
+        projection: Tensor = axes.float().contiguous()
+        return projection
 
 
 @dataclass(frozen=True)
@@ -155,7 +179,7 @@ def select_from_part(patches: Tensor, numbers: Tensor, reduction: Reduction, kee
     precise = patches.double()
     total = precise.sum(dim=0)
     found = {"n": torch.tensor(n), "sum": total}
-    if reduction.kind == "pca":
+    if reduction.by_axes:
         away = precise - total / max(n, 1)
         found["scatter"] = away.T @ away
     indices, radius = torch.arange(0), 0.0
@@ -178,7 +202,7 @@ def merge_parts(parts: Iterable[PartState], reduction: Reduction) -> tuple[BankC
         if n_part == 0:
             continue
         away = part["sum"] / n_part - mean
-        if reduction.kind == "pca":
+        if reduction.by_axes:
             scatter = scatter + part.pop("scatter") + n * n_part / (n + n_part) * torch.outer(away, away)
         n += n_part
         mean = mean + n_part / n * away
@@ -187,15 +211,17 @@ def merge_parts(parts: Iterable[PartState], reduction: Reduction) -> tuple[BankC
         raise DataError("no patch of a fit image is left to select from; check the images and fit.foreground")
     centre, projection = mean.float(), None
     patches = torch.cat([part["patches"] for part in left])
+    radius = max(float(part["radius"]) for part in left)
     if reduction.kind == "random":
         projection = reduction.random(len(centre)).to(centre.device)
         patches -= centre @ projection
     else:
         patches -= centre
-    if reduction.kind == "pca":
-        projection = reduction.components(scatter, n)
+    if reduction.by_axes:
+        projection = reduction.axes(scatter, n)
         patches = patches @ projection
-    numbers, radius = torch.cat([part["numbers"] for part in left]), max(float(part["radius"]) for part in left)
+        radius *= float(torch.linalg.matrix_norm(projection, 2))
+    numbers = torch.cat([part["numbers"] for part in left])
     return BankCandidates(patches, numbers, centre, projection, radius), n
 
 
@@ -265,8 +291,8 @@ class PatchStream:
             projection = None
             if self.reduction.kind == "random":
                 projection = self.reduction.random(len(mean)).to(mean.device)
-            elif self.reduction.kind == "pca":
-                projection = self.reduction.components(patches.T @ patches, len(patches))
+            elif self.reduction.by_axes:
+                projection = self.reduction.axes(patches.T @ patches, len(patches))
             return BankCandidates(
                 patches if projection is None else patches @ projection, numbers, mean, projection, None
             )
@@ -275,11 +301,13 @@ class PatchStream:
         patches, numbers = self._left[: self._n_left], self._left_numbers[: self._n_left]
         del self._left
         projection = self._random
-        if self.reduction.kind == "pca":
+        radius = self.radius
+        if self.reduction.by_axes:
             scatter = self._scatter - torch.outer(self._sum, self._sum) / self._n_patches
-            projection = self.reduction.components(scatter, self._n_patches)
+            projection = self.reduction.axes(scatter, self._n_patches)
             patches = patches @ projection
-        return BankCandidates(patches, numbers, self._mean, projection, self.radius)
+            radius *= float(torch.linalg.matrix_norm(projection, 2))
+        return BankCandidates(patches, numbers, self._mean, projection, radius)
 
     def _as_held(self, patches: Tensor) -> Tensor:
         """The patches as they are held: where not all are held, centred and, with a random reduction, reduced."""
@@ -287,7 +315,7 @@ class PatchStream:
         if self._mean is None:
             return patches
         centred = patches - self._mean
-        if self.reduction.kind == "pca":
+        if self.reduction.by_axes:
             precise = centred.double()
             self._sum += precise.sum(dim=0)
             self._scatter += precise.T @ precise

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from gonogo.errors import IntegrityError
-from gonogo.files import SCHEMA, read_json, read_sealed, seal
+from gonogo.files import SCHEMA, open_sealed, read_json, seal
 
 
 class Checkpoints:
@@ -54,17 +54,26 @@ class Checkpoints:
         try:
             if read_json(self.folder / "manifest.json").get("fingerprint") != self.fingerprint:
                 return None
-            body = read_sealed(self.folder)
+            sealed = open_sealed(self.folder)
         except IntegrityError as error:
             raise IntegrityError(
                 f"{self.folder}: the checkpoint is damaged ({error}); remove the folder to train from the start"
             ) from error
-        (name,) = body["files"]
-        # Copied out of the mapped file: arithmetic on memory of another alignment may round differently.
-        tensors = {key: tensor.clone() for key, tensor in load_file(self.folder / name).items()}
-        return tensors, body["facts"]
+        (data,) = sealed.files.values()
+        return tensors_in(data), sealed.content["facts"]
 
     def remove(self) -> None:
         """Remove the state, once the trained model is saved elsewhere."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
+
+
+def tensors_in(data: bytes) -> dict[str, Tensor]:
+    """The tensors in the bytes of a safetensors file, by name.
+
+    Each has memory of its own, since arithmetic on memory of another alignment may round differently.
+
+    Raises:
+        SafetensorError: they are not the bytes of such a file.
+    """
+    return {name: tensor.clone() for name, tensor in load(data).items()}

@@ -92,11 +92,13 @@ def _moved(
     pixels: np.ndarray, *, turn: float = 0.0, scale: float = 1.0, step: tuple[float, float] = (0.0, 0.0)
 ) -> np.ndarray:
     """Turned by radians and scaled about the centre, then moved by rows and columns; cubic, so that it blurs little."""
-    back = np.eye(3)  # from a place in the result to the place in the image that it comes from
-    back[:2, :2] = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) / scale
-    middle = (np.array([*pixels.shape[:2], 1]) - 1) / 2
-    offset = middle - back @ (middle + np.array([*step, 0]))
-    return _bytes(ndimage.affine_transform(pixels.astype(np.float32), back, offset, order=3, mode="reflect"))
+    # From a place in the result to the place in the image that it comes from.
+    back = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) / scale
+    middle = (np.array(pixels.shape[:2]) - 1) / 2
+    offset = middle - back @ (middle + np.array(step))
+    planes = np.moveaxis(pixels.astype(np.float32), 2, 0)  # each by itself: together they would cost four times as much
+    moved = [ndimage.affine_transform(plane, back, offset, order=3, mode="reflect") for plane in planes]
+    return _bytes(np.stack(moved, axis=2))
 
 
 def _shift(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:

@@ -22,9 +22,8 @@ import numpy as np
 from gonogo.errors import ConfigError, DataError, GonogoError, MissingExtraError
 from gonogo.evaluation.speed.roofline import Work, count_work
 from gonogo.evaluation.speed.timing import LEAST_COPY, SIDE
-from gonogo.files import read_sealed
 from gonogo.images.reading import read_image
-from gonogo.inference.scorer import ONNX_FILE
+from gonogo.inference.bundle import read_bundle
 
 # Where the libraries that numpy may multiply with look for how many threads to use; onnxruntime has its own option.
 PRODUCT_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -61,8 +60,7 @@ def measure(bundle: Path, images: Sequence[Path], params: BenchParams) -> dict[s
         raise DataError("bench needs at least one image file to time, got none")
     if params.openvino and find_spec("openvino") is None:
         raise MissingExtraError("bench.openvino is true and openvino is missing; pip install 'gonogo[openvino]'")
-    read_sealed(bundle)  # checks the hashes before the graph is read
-    work = count_work(bundle / ONNX_FILE, *read_image(images[0]).shape[:2])
+    work = count_work(read_bundle(bundle).gauge, *read_image(images[0]).shape[:2])
     request = {
         "bundle": str(bundle),
         "images": [str(path) for path in images],

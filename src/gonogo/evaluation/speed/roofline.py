@@ -11,7 +11,6 @@ int8, can be faster than the roofline.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto, inliner, shape_inference
@@ -33,9 +32,9 @@ class Work:
         return 1e3 * (self.operations / (matmul_gflops * 1e9) + self.bytes / (copy_gb_per_s * 1e9))
 
 
-def count_work(onnx_path: Path, height: int, width: int) -> Work:
+def count_work(network: bytes, height: int, width: int) -> Work:
     """The work of a gauge's graph for one image of (height, width) pixels."""
-    proto = inliner.inline_local_functions(onnx.load(onnx_path))
+    proto = inliner.inline_local_functions(onnx.load_from_string(network))
     (pixels,) = proto.graph.input
     for dimension, size in zip(pixels.type.tensor_type.shape.dim, (1, height, width, 3), strict=True):
         dimension.dim_value = size

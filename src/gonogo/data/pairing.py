@@ -1,0 +1,60 @@
+"""Masks matched to their images by name."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from gonogo.data.names import MASK, base_of_mask, says
+from gonogo.errors import DataError
+
+
+def masks_among(images: Iterable[Path], folder: Path) -> tuple[list[Path], list[Path]]:
+    """The images below `folder`, and those files among them that are masks.
+
+    A mask lies in a folder that says so, or is called like an image beside it with an ending such as `_mask`.
+    """
+    paths = list(images)
+    there = {(path.parent, path.stem) for path in paths}
+    masks = [
+        path
+        for path in paths
+        if any(says(part, MASK) for part in path.relative_to(folder).parts[:-1])
+        or (path.parent, base_of_mask(path)) in there
+    ]
+    return [path for path in paths if path not in set(masks)], masks
+
+
+def paired(
+    images: Sequence[Path], folder: Path, masks: Sequence[Path], masks_folder: Path, endings: Sequence[str]
+) -> tuple[dict[Path, Path], list[Path]]:
+    """The mask of each image that has one, and the masks that match no image.
+
+    A mask is called like its image, or so with one of `endings`; where two images or two masks share a stem, the
+    folders between must be the same too.
+
+    Raises:
+        DataError: two masks are for one image, or one for two images.
+    """
+    stems, mask_stems = Counter(path.stem for path in images), Counter(path.stem for path in masks)
+    by_path = max(*stems.values(), *mask_stems.values(), 0, 0) > 1
+
+    def key(path: Path, root: Path) -> str:
+        return path.relative_to(root).with_suffix("").as_posix() if by_path else path.stem
+
+    there: dict[str, Path] = {}
+    for mask in masks:
+        if (other := there.setdefault(key(mask, masks_folder), mask)) != mask:
+            raise DataError(f"{other} and {mask} are masks of one image by their names; keep one")
+    found: dict[Path, Path] = {}
+    owners: dict[Path, Path] = {}
+    for image in images:
+        name = key(image, folder)
+        fitting = [there[name + ending] for ending in dict.fromkeys((*endings, "")) if name + ending in there]
+        if len(fitting) > 1:
+            raise DataError(f"{fitting[0]} and {fitting[1]} are masks of one image by their names; keep one")
+        if fitting:
+            found[image] = fitting[0]
+            if (other := owners.setdefault(fitting[0], image)) != image:
+                raise DataError(f"{fitting[0]} is the mask of {other} and of {image} by their names; rename one image")
+    used = set(found.values())
+    return found, [mask for mask in masks if mask not in used]

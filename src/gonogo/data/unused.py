@@ -1,0 +1,86 @@
+"""Files of images that a source passes over, by folder, so that nothing is left out without a word."""
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gonogo.data.names import ACCEPTED, UNREAD_SUFFIXES
+from gonogo.data.sample import Sample, Source
+from gonogo.data.tree import folders_in, listed
+from gonogo.images.reading import SUFFIXES
+
+EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Unused:
+    """Files of one folder that have no use.
+
+    Attributes:
+        folder: below the raw folder.
+        names: of the files, sorted.
+        readable: whether they are named like images that gonogo reads.
+    """
+
+    folder: str
+    names: tuple[str, ...]
+    readable: bool
+
+    def __str__(self) -> str:
+        return f"{len(self.names)} in {self.folder} ({listed(self.names, EXAMPLES)})"
+
+
+def unused_files(source: Source, category: str, raw: Path, samples: Iterable[Sample]) -> list[Unused]:
+    """The image files in the source's own folders that no sample uses, those that gonogo reads first.
+
+    A source whose folders hold the files of other categories too has no method `places`, and nothing is said of it.
+    """
+    places = getattr(source, "places", None)
+    if places is None:
+        return []
+    used = {path for sample in samples for path in (sample.image, sample.mask) if isinstance(path, Path)}
+    return unused_below(raw, places(category, raw), apart_from=used | {raw / ACCEPTED})
+
+
+def unused_below(raw: Path, places: Iterable[Path], *, apart_from: Collection[Path]) -> list[Unused]:
+    """The image files below `places`, apart from those given, or in one of the folders given."""
+    left: dict[tuple[bool, Path], list[str]] = {}
+    for path in sorted({path for place in places for path in _files_below(place, apart_from)}):
+        suffix = path.suffix.lower()
+        if suffix in SUFFIXES or suffix in UNREAD_SUFFIXES:
+            left.setdefault((suffix in SUFFIXES, path.parent), []).append(_text(path.name))
+    found = [
+        Unused(_text(folder.relative_to(raw).as_posix()), tuple(names), read) for (read, folder), names in left.items()
+    ]
+    return sorted(found, key=lambda one: (not one.readable, one.folder))
+
+
+def sentences(unused: Iterable[Unused]) -> list[str]:
+    """What is said of unused files: those that could be read, and those that could not."""
+    by_kind = {readable: [one for one in unused if one.readable == readable] for readable in (True, False)}
+    return [
+        f"{sum(len(one.names) for one in some)} {WHAT[readable]}: {listed([str(one) for one in some], 5)}"
+        for readable, some in by_kind.items()
+        if some
+    ]
+
+
+WHAT = {
+    True: "image files without use, in no folder that the layout knows",
+    False: "files of formats that are not read (save them as PNG if they are images to use)",
+}
+
+
+def _text(name: str) -> str:
+    """A name that can be printed and recorded, with escapes where it is not UTF-8."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def _files_below(folder: Path, apart_from: Collection[Path]) -> Iterator[Path]:
+    if folder in apart_from or not folder.is_dir():
+        return
+    yield from (
+        path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".") and path not in apart_from
+    )
+    for name in folders_in(folder):
+        yield from _files_below(folder / name, apart_from)

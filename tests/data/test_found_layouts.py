@@ -1,0 +1,473 @@
+"""What people's folders are found to be: each file is used as a person would, named as of no use, or refused with why.
+
+Each row of FOUND is a tree of files; docs/data.md shows the rows as a table.
+"""
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from doc_tables import documented, table, write
+from gonogo.data import source_class
+from gonogo.data.prepare.layouts import categories_in, outside
+from gonogo.data.sample import Shares
+from gonogo.data.unused import sentences
+from gonogo.errors import DataError
+from gonogo.images.reading import write_png
+from gonogo.params import build
+
+SHARES = Shares(seed=3, test=0.25, calibrate=0.5)
+LABELME = json.dumps(
+    {"version": "5.5", "shapes": [{"label": "dent", "points": [[1, 1], [3, 3]]}], "imagePath": "x.png"}
+)
+VOC = "<annotation><filename>b.png</filename><object><name>dent</name></object></annotation>"
+CVAT_XML = '<annotations><image id="0"><polygon label="dent" points="1,1;2,2"/></image></annotations>'
+
+
+def coco(*names: str) -> str:
+    images = [{"id": n, "file_name": name, "width": 6, "height": 8} for n, name in enumerate(names)]
+    square = {"id": 1, "image_id": 0, "category_id": 1, "bbox": [1, 1, 2, 2], "segmentation": [], "iscrowd": 0}
+    return json.dumps({"images": images, "annotations": [square], "categories": [{"id": 1, "name": "dent"}]})
+
+
+@dataclass(frozen=True)
+class Found:
+    """A tree, and what is found in it.
+
+    Attributes:
+        what: the tree, and `said` what is made of it, for the docs.
+        files: paths; those of images are drawn, others hold the text.
+        n_good: good images, n_defects: defective ones by type, n_masks: those with a mask; None: refused.
+        words: of the refusal, or of what is said of files without use.
+    """
+
+    what: str
+    said: str
+    files: dict[str, str] = field(default_factory=dict)
+    n_good: int | None = None
+    n_defects: dict[str, int] = field(default_factory=dict)
+    n_masks: int = 0
+    words: str = ""
+
+
+def files(*names: str, **texts: str) -> dict[str, str]:
+    """Images `names`, in which {0-3} stands for four of them."""
+    found: dict[str, str] = {}
+    for name in names:
+        head, _, rest = name.partition("{")
+        if rest:
+            span, _, tail = rest.partition("}")
+            first, last = map(int, span.split("-"))
+            found |= {f"{head}{number}{tail}": "" for number in range(first, last + 1)}
+        else:
+            found[name] = ""
+    return found | texts
+
+
+GOOD = "good/g{0-3}.png"
+FOUND = [
+    Found(
+        "`Normal/`, `Dent/`: any case, `ok`, `gut`, `pass`, ...",
+        "good parts and a defect type",
+        files("Normal/g{0-3}.png", "Dent/d{0-1}.png"),
+        4,
+        {"Dent": 2},
+    ),
+    Found(
+        "`train/GOOD`, `test/Good`, `test/dent`",
+        "one name of good parts, whatever its case",
+        files("train/GOOD/g{0-3}.png", "test/Good/h{0-1}.png", "test/dent/d{0-1}.png"),
+        6,
+        {"dent": 2},
+    ),
+    Found(
+        "`good/` and `ok/` side by side",
+        "refused: `ok` would be a defect type",
+        files(GOOD, "ok/h{0-1}.png"),
+        words="though its name says good",
+    ),
+    Found(
+        "`good/` and `Good/` side by side",
+        "refused: two spellings",
+        files(GOOD, "Good/h{0-1}.png"),
+        words="good",
+    ),
+    Found(
+        "`good/lot2/…`, `dent/monday/…`",
+        "images at any depth belong to the folder above",
+        files("good/lot1/g{0-3}.png", "good/lot2/g{0-1}.png", "dent/monday/d{0-1}.png"),
+        6,
+        {"dent": 2},
+    ),
+    Found(
+        "`good/bad/…`",
+        "refused: the two names contradict each other",
+        files(GOOD, "good/bad/d{0-1}.png"),
+        words="among good parts",
+    ),
+    Found(
+        "`dent/good/…`",
+        "refused: a part of its own, or a wrong name",
+        files(GOOD, "dent/good/h{0-1}.png"),
+        words="name .* in prepare.folder",
+    ),
+    Found(
+        "`masks/`, `gt/`, `ground_truth/`, `labels/` with a folder per defect type",
+        "masks",
+        files(GOOD, "dent/d{0-2}.png", "GT/dent/d{0-1}_mask.png"),
+        4,
+        {"dent": 3},
+        2,
+    ),
+    Found(
+        "`mask/` with one heap of masks",
+        "masks, where each is called like one defective image",
+        files(GOOD, "dent/d{0-1}.png", "hole/e{0-1}.png", "mask/d{0-1}.png", "mask/e0_gt.png"),
+        4,
+        {"dent": 2, "hole": 2},
+        3,
+    ),
+    Found(
+        "`mask/` with masks of no image",
+        "refused, with their names",
+        files(GOOD, "dent/d{0-1}.png", "mask/x{0-1}.png"),
+        words="expected a folder per defect type, got x0.png",
+    ),
+    Found(
+        "`dent/d1.png` beside `dent/d1_mask.png`, or `dent/masks/d1.png`",
+        "masks",
+        files(GOOD, "dent/d{0-2}.png", "dent/d0_mask.png", "dent/masks/d1.png"),
+        4,
+        {"dent": 3},
+        2,
+    ),
+    Found(
+        "`normal_test`, `good 2` beside `good/`",
+        "refused: would be a defect type",
+        files(GOOD, "normal_test/h{0-1}.png"),
+        words="normal_test would be a defect type beside 'good', though its name says good",
+    ),
+    Found(
+        "`not_ok/`, `NG/`, `abnormal/`",
+        "defect types",
+        files(GOOD, "not_ok/h{0-1}.png", "NG/n.png"),
+        4,
+        {"not_ok": 2, "NG": 1},
+    ),
+    Found(
+        "`dent_mask/` beside `dent/`",
+        "refused: masks belong in `ground_truth/dent`",
+        files(GOOD, "dent/d0.png", "dent_mask/d0.png"),
+        words="its name says that it holds masks",
+    ),
+    Found(
+        "`test/`, `images/`, `unsorted/`, `backup/`, … beside `good/`",
+        "refused: not the name of a defect",
+        files(GOOD, "dent/d0.png", "Unsorted/h{0-1}.png"),
+        words="its name does not say of which defect",
+    ),
+    Found(
+        "`masks/` and `ground_truth/` side by side",
+        "refused: which holds the masks?",
+        files(GOOD, "dent/d0.png", "masks/dent/d0.png", "ground_truth/dent/d0.png"),
+        words="which holds the masks",
+    ),
+    Found(
+        "`val/good` beside `train/` and `test/`",
+        "good parts to calibrate on; all of `train/` is for fit",
+        files("train/good/g{0-3}.png", "val/good/v{0-2}.png", "test/good/h0.png", "test/dent/d0.png"),
+        8,
+        {"dent": 1},
+    ),
+    Found(
+        "`val/dent`",
+        "refused: defects belong under `test/`",
+        files("train/good/g{0-3}.png", "val/dent/v{0-2}.png", "test/dent/d0.png"),
+        words="has defects, dent",
+    ),
+    Found(
+        "`train/*.png` without a folder of good parts",
+        "refused, with what to do",
+        files("train/g{0-3}.png", "test/good/h{0-3}.png", "test/dent/d0.png"),
+        words="4 images that lie in no folder of it; move good ones there",
+    ),
+    Found(
+        "`.jfif`, `.jpe`, `.dib`, `.pbm`, `.pnm`",
+        "images like others",
+        files(GOOD, "good/a.jfif", "good/b.JPE", "good/c.pnm"),
+        7,
+    ),
+    Found(
+        "`.gif`, `.heic`, `.jp2`, `.zip`, … among images",
+        "counted and named, with their folder",
+        files(GOOD, **{"good/a.gif": "GIF89a", "good/b.HEIC": "x"}),
+        4,
+        words=r"2 files of formats that are not read .*: 2 in good \(a.gif, b.HEIC\)",
+    ),
+    Found(
+        "images beside the folders `good/` and `dent/`",
+        "counted and named, with their folder",
+        files(GOOD, "dent/d0.png", "loose{0-4}.png"),
+        4,
+        {"dent": 1},
+        words=r"5 image files without use.*: 5 in \. \(loose0.png, loose1.png, loose2.png and 2 more\)",
+    ),
+    Found(
+        "images of other folders beside categories",
+        "counted and named, with their folder",
+        files("nut/good/g{0-3}.png", "sorted later/x{0-1}.png"),
+        4,
+        words=r"2 image files without use.*: 2 in sorted later \(x0.png, x1.png\)",
+    ),
+    Found(
+        "thumbnails and hidden files of systems",
+        "left out",
+        files(GOOD, **{"good/.DS_Store": "x", "good/@eaDir/g0.png/S.jpg": "x", "__MACOSX/._g0.png": "x"}),
+        4,
+    ),
+    Found("images alone in the folder that is named", "all are good", files("g{0-3}.png"), 4),
+    Found(
+        "images alone in a folder below",
+        "refused: name that folder",
+        files("images/g{0-3}.png"),
+        words=r"images are there \(4 in images\).* name the folder that holds good parts alone",
+    ),
+    Found(
+        "images with masks in one heap",
+        "refused: not all are good",
+        files("g{0-3}.png", "g2_mask.png"),
+        words="1 of 5 images are named like masks",
+    ),
+    Found(
+        "LabelMe's `.json` beside good images",
+        "refused, unless it has no shape",
+        files(GOOD, **{"good/g1.json": LABELME, "good/g2.json": LABELME}),
+        words="LabelMe files annotate 2 images .*good/g1.png",
+    ),
+    Found(
+        "LabelMe's `.json` in another encoding, DOTA's `.txt`",
+        "refused, as those",
+        files(
+            "b.png",
+            "c.png",
+            **{"b.json": "GBK" + LABELME.replace("dent", "\u5212\u75d5"), "c.txt": "1 1 9 1 9 9 1 9 dent 0\n"},
+        ),
+        words="(LabelMe|YOLO) files annotate 1 image",
+    ),
+    Found(
+        "LabelMe's `.json` without a shape",
+        "good",
+        files(GOOD, **{"good/g1.json": json.dumps({"version": "5.5", "shapes": []})}),
+        4,
+    ),
+    Found(
+        "Pascal VOC's `.xml` in a heap",
+        "refused, unless it has no object",
+        files("b.png", "c.png", **{"b.xml": VOC}),
+        words="Pascal VOC files annotate 1 image .*b.png",
+    ),
+    Found(
+        "YOLO's `.txt` in a heap, `classes.txt`",
+        "refused, unless it is empty",
+        files("b.png", "c.png", **{"b.txt": "3 0.5 0.5 1e-1 .2\n", "c.txt": "", "classes.txt": "dent\n"}),
+        words="YOLO files annotate 1 image .*b.png",
+    ),
+    Found(
+        "`labels/` or `Annotations/` of such files beside or below `good/`",
+        "refused, where one of a good image has an object",
+        files(
+            GOOD,
+            "dent/d0.png",
+            **{"labels/good/g1.txt": "0 .5 .5 .1 .1", "Annotations/g2.xml": VOC.replace("b.png", "g2")},
+        ),
+        words="(Pascal VOC|YOLO) files annotate 1 image among the good ones, the first .*good/g[12].png",
+    ),
+    Found(
+        "one file of CVAT, VIA, Label Studio or Datumaro for many images",
+        "refused, where it names a good image and has an object",
+        files("b.png", "c.png", **{"via.json": json.dumps({"b.png9": {"filename": "b.png", "regions": [{"r": 1}]}})}),
+        words="via.json annotates images among the good ones",
+    ),
+    Found(
+        "`labels/` of YOLO beside `images/`, CVAT's `annotations.xml`",
+        "refused: export as COCO",
+        files(
+            "images/train/b.png", **{"labels/train/b.txt": "0 0.5 0.5 0.1 0.1 0.2 0.2\n", "annotations.xml": CVAT_XML}
+        ),
+        words=r"\./ \(Pascal VOC\), labels/train/ \(YOLO\) annotate",
+    ),
+    Found(
+        "COCO's `annotations/` beside `images/`",
+        "found, with the folder that has the images",
+        files("images/default/a.png", "images/default/b.png", **{"annotations/instances.json": coco("a.png", "b.png")}),
+        1,
+        {"dent": 1},
+        1,
+    ),
+    Found(
+        "`annotations/` with a file for each of `train/` and `val/`",
+        "found, with a folder for each file",
+        files(
+            "train/a.png",
+            "train/b.png",
+            "val/c.png",
+            "val/d.png",
+            **{
+                "annotations/train.json": coco("a.png", "b.png"),
+                "annotations/val.json": "\ufeff" + coco("c.png", "d.png"),
+            },
+        ),
+        2,
+        {"dent": 2},
+        2,
+    ),
+    Found(
+        "COCO without its images",
+        "refused, with what to do",
+        files("images/a.png", **{"annotations/i.json": coco("a.png", "b.png")}),
+        words="put the images beside the file",
+    ),
+    Found(
+        "images that no COCO file lists",
+        "counted and named",
+        files("a.png", "b.png", "c.png", **{"i.json": coco("a.png", "b.png")}),
+        1,
+        {"dent": 1},
+        1,
+        words=r"1 image files? without use.* \(c.png\)",
+    ),
+    Found(
+        "a table with `;` or tabs, capitals, a byte-order mark, `filename`",
+        "read",
+        files("i/a.png", "i/b.png", **{"LIST.CSV": "\ufeffFileName;Label\r\ni/a.png;OK\r\ni/b.png;NG\r\n"}),
+        1,
+        {"anomaly": 1},
+    ),
+    Found(
+        "a table in UTF-16 or Latin-1",
+        "refused: save it as UTF-8",
+        files("i/a.png", **{"list.csv": "UTF-16"}),
+        words="list.csv looks like a table of images, but cannot be read as one: .*save it as UTF-8",
+    ),
+    Found(
+        "a table of Excel",
+        "refused: save it as CSV",
+        files("i/a.png", **{"list.xlsx": "PK"}),
+        words="the table list.xlsx, which is to be saved as CSV",
+    ),
+    Found(
+        "images that a table does not list",
+        "counted and named, unless the table has categories",
+        files("i/a.png", "i/b.png", "i/c.png", "i/d.png", **{"list.csv": "path,label\ni/a.png,0\ni/b.png,1\n"}),
+        1,
+        {"anomaly": 1},
+        words=r"2 image files without use.*: 2 in i \(c.png, d.png\)",
+    ),
+    Found(
+        "a table of images with other columns",
+        "refused, with the column",
+        files("i/a.png", "i/b.png", **{"list.csv": "picture,quality\ni/a.png,0\n"}),
+        words="list.csv looks like a table of images, but cannot be read as one: .*unknown column 'picture'",
+    ),
+    Found(
+        "a table whose names differ from the files in case",
+        "refused, with the file that is there",
+        files("i/A.png", **{"list.csv": "path,label\ni/a.PNG,0\n"}),
+        words="is not there, but .*i/A.png is",
+    ),
+]
+
+
+def draw(root: Path, names: dict[str, str]) -> None:
+    for number, (name, text) in enumerate(sorted(names.items())):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if text.startswith("GBK"):
+            path.write_bytes(text.removeprefix("GBK").encode("gbk"))
+        elif text == "UTF-16":
+            path.write_bytes("path,label\ni/a.png,0\n".encode("utf-16"))
+        elif text or name.endswith((".txt", ".DS_Store")):
+            path.write_bytes(text.encode())
+        else:
+            pixels = np.random.default_rng(number).integers(0, 256, (8, 6, 3), dtype=np.uint8)
+            write_png(path, pixels if "mask" not in name.lower() else pixels[..., 0] // 200)
+
+
+@pytest.mark.parametrize("row", FOUND, ids=lambda row: row.what)
+def test_a_folder_is_found_to_be_what_a_person_would_say_or_refused(row, tmp_path):
+    raw = tmp_path / "parts"
+    draw(raw, row.files)
+    if row.n_good is None:
+        with pytest.raises(DataError, match=row.words):
+            categories_in(raw, SHARES)
+        return
+    (one,) = found = categories_in(raw, SHARES)
+    assert (one.n_good, one.defects, one.n_masks) == (row.n_good, row.n_defects, row.n_masks)
+    said = sentences([*one.unused, *outside(raw, found)])
+    if row.words:
+        assert len(said) == 1
+        with pytest.raises(DataError, match=row.words):
+            raise DataError(said[0])
+    else:
+        assert said == []
+
+
+def test_a_validation_set_is_calibrates_and_train_is_fits(tmp_path):
+    draw(tmp_path, files("train/good/g{0-3}.png", "Validation/good/v{0-1}.png", "test/good/h0.png"))
+    samples = source_class("folder")(folder=".").samples("parts", tmp_path, SHARES)
+    assert {Path(s.name).parts[0]: s.roles for s in samples} == {
+        "train": ("fit",), "Validation": ("calibrate",), "test": ("test",),
+    }  # fmt: skip
+
+
+def test_the_mask_of_an_image_is_found_wherever_it_lies(tmp_path):
+    names = ("dent/a/d0.png", "dent/b/d0.png", "masks/dent/a/d0_mask.png", "masks/dent/b/d0_mask.png", GOOD)
+    draw(tmp_path, files(*names))
+    samples = source_class("folder")(folder=".").samples("parts", tmp_path, SHARES)
+    masks = {s.name: s.mask for s in samples if s.label == 1}
+    assert masks == {f"dent/{lot}/d0.png": tmp_path / f"masks/dent/{lot}/d0_mask.png" for lot in "ab"}
+
+
+def test_one_mask_for_two_images_is_refused_with_all_three(tmp_path):
+    draw(tmp_path, files(GOOD, "dent/d0.png", "dent/d0.jpg", "masks/dent/d0.png"))
+    with pytest.raises(DataError, match=r"masks/dent/d0.png is the mask of .*dent/d0.jpg and of .*dent/d0.png"):
+        categories_in(tmp_path, SHARES)
+
+
+def test_a_file_without_use_whose_name_is_not_utf_8_is_named_with_escapes(tmp_path):
+    draw(tmp_path, files(GOOD))
+    (tmp_path / "good" / os.fsdecode(b"gr\xf6sse.gif")).write_bytes(b"GIF89a")
+    (one,) = categories_in(tmp_path, SHARES)
+    (unused,) = one.unused
+    assert str(unused).encode() == rb"1 in good (gr\xf6sse.gif)"
+
+
+def test_copies_of_accepted_images_are_no_defect_type_and_not_without_use(tmp_path):
+    draw(tmp_path, files(GOOD, "dent/d0.png", "accepted/parts/fit/0123456789ab_x.png"))
+    (one,) = found = categories_in(tmp_path, SHARES)
+    assert (one.n_good, one.defects, one.unused, outside(tmp_path, found)) == (4, {"dent": 1}, (), [])
+
+
+def test_options_that_init_writes_are_those_that_prepare_takes(tmp_path):
+    names = files("train/a.png", "train/b.png", "val/c.png", "val/d.png")
+    texts = {"annotations/train.json": coco("a.png", "b.png"), "annotations/val.json": coco("c.png", "d.png")}
+    draw(tmp_path, names | texts)
+    (one,) = categories_in(tmp_path, SHARES)
+    assert one.options["images"] == ["../train", "../val"]
+    made = build(source_class("coco"), one.options, where="prepare")
+    assert len(list(made.samples("parts", tmp_path, SHARES))) == 4
+
+
+TABLE = table(("what lies there", "is"), [(row.what, row.said) for row in FOUND])
+
+
+def test_the_table_of_layouts_in_the_docs_is_this_one():
+    assert documented("data.md", "layouts") == TABLE
+
+
+if __name__ == "__main__":
+    write("data.md", "layouts", TABLE)
