@@ -39,7 +39,7 @@ from gonogo.service.uploads import Upload, checked_header, decode_upload
 from gonogo.store.schema import Row
 from gonogo.store.store import NewInspection, Store
 
-LARGE_PIXELS = 4_000_000  # an image with more is worked on alone
+LARGE_PIXELS = 1_000_000  # an image with more is worked on alone
 N_DECODERS, N_WRITERS = 2, 4  # images that are decoded, and files that are written, at the same time
 BATCHES_PER_WORKER = 3  # one is being decoded, one scored and one stored
 RGB_BYTES = 3  # of a decoded pixel

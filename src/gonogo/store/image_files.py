@@ -45,11 +45,15 @@ class ImageFiles:
         Raises:
             OSError: it cannot be written.
         """
-        path = self.path_of(sha256)
+        with suppress(FileNotFoundError):  # it was removed as an old one at this moment: it is written again
+            return self._write(self.path_of(sha256), data)
+        return self._write(self.path_of(sha256), data)
+
+    def _write(self, path: Path, data: bytes) -> None:
         if path.exists() and path.read_bytes() == data:  # a cut of power may have left the name without the bytes
             os.utime(path)  # no orphan, even if its row is still to come
         else:
-            partial = path.with_name(f"{sha256}.{secrets.token_hex(4)}.partial")
+            partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
             try:
                 write_private(partial, data)
                 partial.replace(path)

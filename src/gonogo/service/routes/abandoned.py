@@ -21,6 +21,7 @@ async def unless_abandoned(request: Request, work: Awaitable[Result], seconds: f
         Problem: the deadline is over, or no client waits any more.
     """
     working = asyncio.ensure_future(work)
+    working.add_done_callback(_retrieve)
     hung_up: asyncio.Task[None] | None = None
     try:
         done, _ = await asyncio.wait([working], timeout=min(PATIENCE, seconds))
@@ -42,3 +43,9 @@ async def unless_abandoned(request: Request, work: Awaitable[Result], seconds: f
 async def _hung_up(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _retrieve(ended: asyncio.Future[Result]) -> None:
+    """Look at the exception of work that was given up, which asyncio would otherwise log as never retrieved."""
+    if not ended.cancelled():
+        ended.exception()
