@@ -29,10 +29,8 @@ OTHER_FILES = (SVG, ENTITIES, PAGE, b"%PDF-1.7\n%%EOF", b"\x7fELF\x02\x01\x01", 
 OTHER_TYPES = ("image/svg+xml", "text/html", "application/json", "application/x-www-form-urlencoded", "image/gif",
                "multipart/mixed; boundary=b", "multipart/form-data", "image/png, image/jpeg", "image/*", "x" * 5000,
                "multipart/form-data; boundary=" + "b" * 71, "\x80\xff")  # fmt: skip
-PATHS = ("../../etc/passwd", "/etc/passwd", "a\\b.png", "..", ".", "a/../b.png", "x" * 129, "a\0b", " ", "%2e%2e%2f",
-         "C:/x", "a\tb", "\u202egnp.exe")  # fmt: skip
 QUERIES = ("include=heat", "include=map&include=map&include=map", "deadline_ms=0", "deadline_ms=-1", "deadline_ms=x",
-           "deadline_ms=" + "9" * 30, "name=a%2Fb", "name=..", "name=%00", "name=" + "x" * 200)  # fmt: skip
+           "deadline_ms=" + "9" * 30, "name=" + "x" * 256)  # fmt: skip
 LENGTHS = ("-1", "abc", "0x10", "1e3", "5, 6", str(1 << 40), "9" * 30, "+5")
 JSONS = (b"", b"{", b"[" * 30_000, b'{"a":' * 9000, b"\xff\xfe{}", b"null", b"[]", b'"x"', b"NaN", b"1e999",
          b'{"\\ud800": 1}', b'{"fingerprint": 7}', b'{"fingerprint": "../x"}', b'{"label": "good"}',
@@ -157,10 +155,11 @@ def declared_as_another(rng: random.Random) -> Made:
     return data, rng.choice([one for one in (*FORMS, *OTHER_TYPES) if one != content_type])
 
 
-def path_as_name(rng: random.Random) -> Made:
-    """An image whose name goes elsewhere."""
+def long_name(rng: random.Random) -> Made:
+    """An image whose name is longer than that of any file."""
     data, _ = any_picture(rng)
-    return form(data, f'Content-Disposition: form-data; name="image"; filename="{rng.choice(PATHS)}"'), FORM_DATA
+    name = rng.choice("xé部#").encode() * rng.randrange(256, 800)
+    return form(data, 'Content-Disposition: form-data; name="image"; filename="NAME"').replace(b"NAME", name), FORM_DATA
 
 
 def wrong_query(rng: random.Random) -> Made:
@@ -216,7 +215,7 @@ def wrong_chunks(rng: random.Random) -> tuple[bytes, dict[str, str]]:
 
 MAKERS: tuple[Callable[[random.Random], Made], ...] = (
     truncated, other_signature, flipped_png, broken_header, bomb, several_frames, polyglot, other_file, empty,
-    declared_as_another, path_as_name, wrong_query, broken_form, wrong_json,
+    declared_as_another, long_name, wrong_query, broken_form, wrong_json,
 )  # fmt: skip
 FRAMERS = (wrong_length, wrong_chunks)
 

@@ -1,5 +1,8 @@
 """A service in the test's own process, and what its tests share. Importing it skips them where the extra is missing."""
 
+import json
+import shutil
+
 import pytest
 
 for package in ("fastapi", "python_multipart", "prometheus_client", "sqlalchemy", "alembic", "uvicorn", "httpx2"):
@@ -8,6 +11,7 @@ for package in ("fastapi", "python_multipart", "prometheus_client", "sqlalchemy"
 # ruff: noqa: E402
 from starlette.testclient import TestClient
 
+from gonogo.files import seal
 from gonogo.service.app import create_app
 from gonogo.service.security import new_key
 from gonogo.service.service import Service
@@ -64,3 +68,26 @@ def start(bundle, tmp_path):
         )
 
     return started
+
+
+@pytest.fixture(scope="module")
+def bundles(bundle, tmp_path_factory):
+    """A folder with the bundle, one that judges as it does and is another, and one that was damaged."""
+    folder = tmp_path_factory.mktemp("bundles")
+    for name in ("first", "second", "damaged"):
+        shutil.copytree(bundle, folder / name)
+    content = json.loads((folder / "second/manifest.json").read_text())
+    listed = content.pop("files")
+    content.pop("manifest_sha256")
+    seal(folder / "second", content | {"note": "another"}, listed)
+    with (folder / "damaged/gauge.onnx").open("ab") as file:
+        file.write(b"x")
+    return folder
+
+
+def offered(running):
+    return {one["name"]: one for one in running.ask("GET", "/v1/bundles").json()["bundles"]}
+
+
+def activate(running, fingerprint):
+    return running.ask("POST", "/v1/bundles:activate", role="admin", json={"fingerprint": fingerprint})

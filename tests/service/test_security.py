@@ -13,6 +13,7 @@ from serving import files, inspected, running, start  # noqa: F401  skips where 
 
 # isort: split
 from gonogo.service import security
+from gonogo.service.client import Client, inspect
 from gonogo.service.security import HEADERS
 from gonogo.service.settings import FORMATS
 
@@ -198,21 +199,98 @@ def test_tiff_is_taken_where_the_settings_say_so(start):
         assert post(running, encoded("TIFF") + zipped()).status_code == 422
 
 
-PATHS = ["../../etc/passwd", "/etc/passwd", "a\\b.png", "..", ".", "a/../b", "x" * 129, "a\x00b", " "]
+NAMES = {  # by what is stored of them
+    "../../etc/passwd": "../../etc/passwd",
+    "/etc/passwd": "/etc/passwd",
+    "a\\b.png": "a\\b.png",
+    "..": "..",
+    " ": " ",
+    "x" * 255: "x" * 255,
+    "größe.png": "größe.png",
+    "部品 ①.png": "部品 ①.png",
+    "teil#1.png": "teil#1.png",
+    "a&b=c%20d+e;f.png": "a&b=c%20d+e;f.png",
+    "x[1]'\"{}.png": "x[1]'\"{}.png",
+    "👩‍🔧.png": "👩‍🔧.png",
+    "a\nb\x1b[1m\x85.png": "a\\nb\\x1b[1m\\x85.png",
+}
 
 
-@pytest.mark.parametrize("name", PATHS)
-def test_a_name_that_is_a_path_is_refused_and_no_file_is_made_of_it(running, files, name):
+@pytest.mark.parametrize(("name", "stored"), NAMES.items())
+def test_a_name_is_text_and_costs_no_verdict_and_no_file_is_made_of_it(running, files, name, stored, tmp_path):
     def kept():
         return {path for path in running.service.settings.data.rglob("*") if path.is_file()}
 
+    inspected(running, files[1])
     before = kept()
-    head = f'--b\r\nContent-Disposition: form-data; name="image"; filename="{name}"\r\n\r\n'.encode()
-    body = head + files[1].read_bytes() + b"\r\n--b--\r\n"
-    answer = post(running, body, headers={"Content-Type": "multipart/form-data; boundary=b"})
-    assert answer.status_code in (400, 422), answer.text
-    assert post(running, files[1].read_bytes(), params={"name": name}).status_code == 422
+    parts = [("image", (name, files[1].read_bytes()))]
+    answers = [
+        running.ask("POST", "/v1/inspect", files=parts),
+        post(running, files[1].read_bytes(), params={"name": name}),
+    ]
+    if "/" not in name and name not in (" ", "..") and len(name) < 100:
+        path = tmp_path / name
+        path.write_bytes(files[1].read_bytes())
+        with Client("http://testserver", running.keys["inspect"], transport=running.http._transport) as ask:
+            assert ask(inspect(path)).inspections[0].image.name == stored
+    for answer in answers:
+        assert answer.status_code == 200, answer.text
+        (told,) = answer.json()["inspections"]
+        assert told["image"]["name"] == stored
+        assert running.service.store.inspection(told["id"])["name"] == stored
     assert kept() == before
+
+
+@pytest.mark.parametrize(
+    ("parameter", "stored"),
+    [
+        ("filename*=UTF-8''gr%C3%B6%C3%9Fe%20%231.png", "größe #1.png"),
+        ("filename=\"plain.png\"; filename*=utf-8'de'%E9%83%A8.png", "部.png"),
+        ("filename*=iso-8859-1''gr%F6%DFe.png", "größe.png"),
+        ("filename*=no-charset''a.png; filename=b.png", "b.png"),
+        ('filename="=?UTF-8?B?Z3LDtsOfZS5wbmc=?="', "größe.png"),
+        ('filename="=?utf-8?q?gr=C3=B6=C3=9Fe=2Epng?="', "größe.png"),
+        ('filename="=?nonsense?="', "=?nonsense?="),
+        ('filename="say %22hi%22.png"', 'say "hi".png'),
+        ("filename=größe.png", "größe.png"),
+        ('filename="', '"'),
+    ],
+)
+def test_a_name_is_read_in_each_of_the_ways_that_clients_write_it(running, files, parameter, stored):
+    head = f'--b\r\nContent-Disposition: form-data; name="image"; {parameter}\r\n\r\n'.encode()
+    body = head + files[1].read_bytes() + b"\r\n--b--\r\n"
+    form = post(running, body, headers={"Content-Type": "multipart/form-data; boundary=b"})
+    raw = post(
+        running,
+        files[1].read_bytes(),
+        headers={"Content-Disposition": f"attachment; {parameter}".encode()},
+    )
+    assert [answer.json()["inspections"][0]["image"]["name"] for answer in (form, raw)] == [stored, stored]
+
+
+def test_bytes_that_are_not_utf_8_are_escapes_and_more_than_255_characters_are_refused(running, files):
+    for name, status in ((b"gr\xf6.png", 200), ("é".encode() * 256, 422)):
+        head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="' + name + b'"\r\n\r\n'
+        body = head + files[1].read_bytes() + b"\r\n--b--\r\n"
+        answer = post(running, body, headers={"Content-Type": "multipart/form-data; boundary=b"})
+        assert answer.status_code == status
+        if status == 200:
+            assert answer.json()["inspections"][0]["image"]["name"] == "gr\\xf6.png"
+        else:
+            assert "256 characters; at most 255" in answer.json()["detail"]
+
+
+def test_a_tiff_says_what_to_do_about_it(running):
+    detail = post(running, encoded("TIFF")).json()["detail"]
+    assert "--tiff" in detail
+    assert "PNG" in detail
+
+
+def test_no_answer_repeats_the_host_that_the_client_names(running):
+    for method, path in (("GET", "/healthz/"), ("POST", "/v1/inspect/"), ("GET", "//evil.example/"), ("GET", "/v1/")):
+        answer = running.http.request(method, path, headers={"Host": "evil.example"}, follow_redirects=False)
+        assert answer.status_code == 404
+        assert "evil.example" not in str(answer.headers)
 
 
 @pytest.mark.parametrize("identifier", ["..%2f..%2fetc%2fpasswd", "0" * 31, "G" * 32, "%00", "'%20OR%201=1"])

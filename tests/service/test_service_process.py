@@ -18,8 +18,7 @@ import pytest
 from gonogo.cli.commands.serve import listening
 from gonogo.cli.main import main
 from gonogo.errors import IntegrityError
-from gonogo.files import seal
-from serving import files, inspected, running, start, until  # noqa: F401  skips where the extra is missing
+from serving import activate, bundles, files, inspected, offered, running, start, until  # noqa: F401  skips where the extra is missing
 
 # isort: split
 import httpx2
@@ -33,29 +32,6 @@ from gonogo.store.store import Store
 # ruff: noqa: F811  fixtures are imported, and then named
 
 WAIT = 120  # seconds that a process may take to start where others want the machine too
-
-
-@pytest.fixture(scope="module")
-def bundles(bundle, tmp_path_factory):
-    """A folder with the bundle, one that judges as it does and is another, and one that was damaged."""
-    folder = tmp_path_factory.mktemp("bundles")
-    for name in ("first", "second", "damaged"):
-        shutil.copytree(bundle, folder / name)
-    content = json.loads((folder / "second/manifest.json").read_text())
-    listed = content.pop("files")
-    content.pop("manifest_sha256")
-    seal(folder / "second", content | {"note": "another"}, listed)
-    with (folder / "damaged/gauge.onnx").open("ab") as file:
-        file.write(b"x")
-    return folder
-
-
-def offered(running):
-    return {one["name"]: one for one in running.ask("GET", "/v1/bundles").json()["bundles"]}
-
-
-def activate(running, fingerprint):
-    return running.ask("POST", "/v1/bundles:activate", role="admin", json={"fingerprint": fingerprint})
 
 
 def test_a_bundle_is_exchanged_while_images_are_judged_and_the_choice_outlives_a_restart(start, bundles, files):

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,9 +21,47 @@ def test_a_file_without_a_row_is_removed_when_it_is_old(tmp_path):
     for name in ("aa", "bb"):
         store.images.path_of(name * 32).write_bytes(b"x")
     os.utime(store.images.path_of("aa" * 32), (0, 0))
-    store.expire(days=None, n_bytes=None)
+    assert store.remove_orphans() == 1
     assert [path.name[:2] for path in store.images.paths()] == ["bb"]
     store.close()
+
+
+def test_an_orphan_that_is_sent_again_is_young_again(tmp_path):
+    store, data = Store(tmp_path), b"an image"
+    path = store.images.path_of(hashlib.sha256(data).hexdigest())
+    path.write_bytes(data)
+    os.utime(path, (0, 0))
+    store.images.write(path.name, data)  # its row is still to come
+    assert store.remove_orphans() == 0
+    assert path.read_bytes() == data
+    store.close()
+
+
+def test_what_other_users_could_read_is_private_after_the_store_was_opened(tmp_path):
+    folder = tmp_path / "store"
+    Store(folder).close()
+    (folder / "images/aa/old").write_bytes(b"x")
+    paths = [folder, *folder.rglob("*")]
+    for path in paths:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    store = Store(folder)
+    sha256 = hashlib.sha256(b"new").hexdigest()
+    store.images.write(sha256, b"new")
+    store.remove_orphans()
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [folder, *folder.rglob("*")]}
+    assert {store.images.path_of(sha256), folder / "images/aa/old", folder / "inspections.sqlite"} <= set(modes)
+    assert {modes[path] for path in modes if path.is_dir()} == {0o700}
+    assert {modes[path] for path in modes if path.is_file()} == {0o600}
+    store.close()
+
+
+def test_a_folder_with_other_things_stays_as_it_is_and_the_images_in_it_are_private(tmp_path, caplog):
+    (tmp_path / "page.html").write_text("for everyone")
+    tmp_path.chmod(0o755)
+    Store(tmp_path).close()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+    assert stat.S_IMODE((tmp_path / "images").stat().st_mode) == 0o700
+    assert "other users can list it" in caplog.text
 
 
 def test_an_image_that_is_written_many_times_at_once_is_whole_and_nothing_else_is_left(tmp_path):

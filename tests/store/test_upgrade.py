@@ -25,7 +25,7 @@ from alembic.script import ScriptDirectory
 from gonogo.errors import DataError
 from gonogo.store import upgrade as upgrading
 from gonogo.store.schema import metadata
-from gonogo.store.store import NewInspection, Store, new_id
+from gonogo.store.store import NewInspection, Store
 from gonogo.store.upgrade import MIGRATIONS, revisions, upgrade
 
 ROOT = Path(__file__).parents[2]
@@ -39,16 +39,16 @@ IMAGES = [  # the files of rows.sql: BMPs of 2 x 2 pixels, red and green
 ADD_STATION = """
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision = "0002", "0001"
+revision, down_revision = "0003", "0002"
 def upgrade():
     op.add_column("inspections", sa.Column("station", sa.String(200)))
     op.execute("UPDATE inspections SET station = 'station ' || name")
 """
-# Needs the column of 0002, and on SQLite makes the table `images`, which rows refer to, anew.
+# Needs the column of 0003, and on SQLite makes the table `images`, which rows refer to, anew.
 ADD_STATIONS = """
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision = "0003", "0002"
+revision, down_revision = "0004", "0003"
 def upgrade():
     op.create_table("stations", sa.Column("name", sa.String(200), primary_key=True))
     op.execute("INSERT INTO stations SELECT DISTINCT station FROM inspections WHERE station IS NOT NULL")
@@ -153,7 +153,13 @@ def test_a_store_from_before_there_were_revisions_is_upgraded_without_loss(tmp_p
         "activations": 1,
     }
     store = Store(tmp_path, url)
-    assert contents(url) == before
+    after = contents(url)
+    assert [row["seen"] for row in after.pop("clock")] == [max(row["at"] for row in before["inspections"])]
+    assert [row.pop("newest") for row in after["images"]] == [
+        max(row["id"] for row in before["inspections"] if row["image"] == image["sha256"]) for image in before["images"]
+    ]
+    assert [row.pop("category") for row in after["activations"]] == [None]
+    assert after == before
     assert revision_in(url) == [revisions()[-1]]
 
     rows = store.newest({}, before=None, limit=10)
@@ -169,13 +175,13 @@ def test_a_store_from_before_there_were_revisions_is_upgraded_without_loss(tmp_p
         ("camera 1", True),
         ("office", False),
     ]
-    assert store.last_activated(started_with="b" * 64) == "c" * 64
+    assert store.activated(started_with="b" * 64) == [("c" * 64, None)]
 
-    image = {name: rows[0][f"image_{name}"] for name in ("sha256", "format", "n_bytes", "width", "height", "kept")}
-    row = {column.name: rows[0][column.name] for column in metadata.tables["inspections"].columns} | {"id": new_id()}
-    store.add_inspections([NewInspection(row, image | {"last_seen": 1.8e9}, IMAGES[0])])
-    store.add_review(row["id"], {"at": 1.8e9, "label": "good", "reviewer": "Ana", "key": "0123456789abcdef"})
-    assert store.inspection(row["id"])["reviews"][0]["id"] == 3
+    image = {name: rows[0][f"image_{name}"] for name in ("sha256", "format", "n_bytes", "width", "height")}
+    row = {column.name: rows[0][column.name] for column in metadata.tables["inspections"].columns}
+    (identifier,) = store.add_inspections([NewInspection(row, image, IMAGES[0])])
+    store.add_review(identifier, {"at": 1.8e9, "label": "good", "reviewer": "Ana", "key": "0123456789abcdef"})
+    assert store.inspection(identifier)["reviews"][0]["id"] == 3
     store.close()
 
 
@@ -206,9 +212,9 @@ def test_a_store_two_revisions_old_is_upgraded_through_both_in_order(tmp_path, u
     make_store_without_revisions(tmp_path, url)
     Store(tmp_path, url).close()
     before = contents(url)
-    upgrade_url(url, migrations(r0003_stations=ADD_STATIONS, r0002_station=ADD_STATION))
+    upgrade_url(url, migrations(r0004_stations=ADD_STATIONS, r0003_station=ADD_STATION))
     after = contents(url)
-    assert revision_in(url) == ["0003"]
+    assert revision_in(url) == ["0004"]
     assert [row["name"] for row in after.pop("stations")] == ["station part 1 again.bmp", "station part 1.bmp"]
     assert [row.pop("station") for row in after["inspections"]] == [
         "station part 1.bmp",
@@ -221,9 +227,9 @@ def test_a_store_two_revisions_old_is_upgraded_through_both_in_order(tmp_path, u
 def test_a_store_from_before_there_were_revisions_goes_through_all_of_them(tmp_path, url, migrations):
     make_store_without_revisions(tmp_path, url)
     before = contents(url)
-    upgrade_url(url, migrations(r0002_station=ADD_STATION, r0003_stations=ADD_STATIONS))
+    upgrade_url(url, migrations(r0003_station=ADD_STATION, r0004_stations=ADD_STATIONS))
     after = contents(url)
-    assert revision_in(url) == ["0003"]
+    assert revision_in(url) == ["0004"]
     assert {name: len(rows) for name, rows in after.items() if name in before} == {
         name: len(rows) for name, rows in before.items()
     }
@@ -231,17 +237,17 @@ def test_a_store_from_before_there_were_revisions_goes_through_all_of_them(tmp_p
 
 def test_a_store_of_a_newer_gonogo_is_refused_with_what_to_do_and_left_as_it_is(tmp_path, url, migrations):
     make_store_without_revisions(tmp_path, url)
-    upgrade_url(url, migrations(r0002_station=ADD_STATION))
+    upgrade_url(url, migrations(r0003_station=ADD_STATION))
     before = contents(url)
-    with pytest.raises(DataError, match=r"revision 0002, .* knows 0001 to 0001.*pip install.*restore the copy"):
+    with pytest.raises(DataError, match=r"revision 0003, .* knows 0001 to 0002.*pip install.*restore the copy"):
         Store(tmp_path, url)
     assert contents(url) == before
-    assert revision_in(url) == ["0002"]
+    assert revision_in(url) == ["0003"]
 
 
 def test_services_that_open_one_store_at_once_upgrade_it_once(tmp_path, url, migrations, monkeypatch):
     make_store_without_revisions(tmp_path, url)
-    folder, n_services = migrations(r0002_station=ADD_STATION, r0003_stations=ADD_STATIONS), 4
+    folder, n_services = migrations(r0003_station=ADD_STATION, r0004_stations=ADD_STATIONS), 4
     barrier, looked, look = threading.Barrier(n_services), threading.local(), upgrading._revision_of
 
     def look_together(connection):
@@ -258,7 +264,7 @@ def test_services_that_open_one_store_at_once_upgrade_it_once(tmp_path, url, mig
     with ThreadPoolExecutor(n_services) as pool:
         list(pool.map(lambda _: upgrade_url(url, folder), range(n_services)))
     assert len(n_runs) == 1
-    assert revision_in(url) == ["0003"]
+    assert revision_in(url) == ["0004"]
 
 
 def test_a_revision_that_fails_leaves_the_store_as_it_was(tmp_path, url, migrations):
@@ -267,9 +273,9 @@ def test_a_revision_that_fails_leaves_the_store_as_it_was(tmp_path, url, migrati
     before = contents(url)
     failing = ADD_STATIONS + "    raise RuntimeError('no further')\n"
     with pytest.raises(RuntimeError, match="no further"):
-        upgrade_url(url, migrations(r0002_station=ADD_STATION, r0003_stations=failing))
+        upgrade_url(url, migrations(r0003_station=ADD_STATION, r0004_stations=failing))
     assert contents(url) == before
-    assert revision_in(url) == ["0001"]
+    assert revision_in(url) == ["0002"]
     Store(tmp_path, url).close()
 
 
@@ -277,14 +283,14 @@ def test_a_service_that_is_killed_during_an_upgrade_leaves_the_store_as_it_was(t
     make_store_without_revisions(tmp_path, url)
     before = contents(url)
     killed = ADD_STATIONS + "    import os, signal\n    os.kill(os.getpid(), signal.SIGKILL)\n"
-    folder = migrations(r0002_station=ADD_STATION, r0003_stations=killed)
+    folder = migrations(r0003_station=ADD_STATION, r0004_stations=killed)
     program = "import sys, pathlib, sqlalchemy; from gonogo.store.upgrade import upgrade\n"
     program += "upgrade(sqlalchemy.create_engine(sys.argv[1]), pathlib.Path(sys.argv[2]))"
     ended = subprocess.run([sys.executable, "-c", program, url, str(folder)], capture_output=True, text=True)
     assert ended.returncode == -9, ended.stderr
     assert contents(url) == before
-    upgrade_url(url, migrations(r0002_station=ADD_STATION))
-    assert revision_in(url) == ["0002"]
+    upgrade_url(url, migrations(r0003_station=ADD_STATION))
+    assert revision_in(url) == ["0003"]
 
 
 def test_a_revision_that_loses_a_row_which_others_refer_to_is_undone(tmp_path, url, migrations):
@@ -292,7 +298,7 @@ def test_a_revision_that_loses_a_row_which_others_refer_to_is_undone(tmp_path, u
     before = contents(url)
     loses = ADD_STATION + "    op.execute(\"DELETE FROM images WHERE sha256 LIKE '7%'\")\n"
     with pytest.raises((DataError, sa.exc.IntegrityError), match=r"refers to a row|still referenced"):
-        upgrade_url(url, migrations(r0002_loses=loses))
+        upgrade_url(url, migrations(r0003_loses=loses))
     assert contents(url) == before
 
 

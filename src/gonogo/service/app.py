@@ -7,11 +7,19 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 import gonogo
 from gonogo.service.metrics import MetricsMiddleware
-from gonogo.service.problems import Problem, http_response, internal_response, invalid_response, problem_response
+from gonogo.service.problems import (
+    Problem,
+    http_response,
+    internal_response,
+    invalid_response,
+    problem_response,
+    store_response,
+)
 from gonogo.service.routes.router import router
 from gonogo.service.schemas import ProblemDocument
 from gonogo.service.security import LimitsMiddleware
@@ -37,12 +45,15 @@ def create_app(service: Service) -> Any:
         lifespan=running,
         docs_url=None,  # its page would load scripts from another host
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would repeat the host that the client named
     )
     app.state.service = service
     app.include_router(router())
     app.add_exception_handler(Problem, problem_response)
     app.add_exception_handler(HTTPException, http_response)
     app.add_exception_handler(RequestValidationError, invalid_response)
+    app.add_exception_handler(OSError, store_response)
+    app.add_exception_handler(SQLAlchemyError, store_response)
     app.add_exception_handler(Exception, internal_response)
     app.openapi()["components"]["schemas"]["ProblemDocument"] = ProblemDocument.model_json_schema()  # FastAPI caches it
     return MetricsMiddleware(LimitsMiddleware(app, service.settings), service.metrics)

@@ -119,9 +119,10 @@ def bundles() -> Call[schemas.Bundles]:
     return Call(schemas.Bundles, "GET", "/v1/bundles")
 
 
-def activate(fingerprint: str) -> Call[schemas.BundleFacts]:
-    """Activate the bundle with this fingerprint."""
-    return Call(schemas.BundleFacts, "POST", "/v1/bundles:activate", body={"json": {"fingerprint": fingerprint}})
+def activate(fingerprint: str, *, category: str | None = None) -> Call[schemas.BundleFacts]:
+    """Activate the bundle with this fingerprint; `category` is needed where it is another one than that in use."""
+    body = {"fingerprint": fingerprint} | ({} if category is None else {"category": category})
+    return Call(schemas.BundleFacts, "POST", "/v1/bundles:activate", body={"json": body})
 
 
 class Client:

@@ -1,5 +1,6 @@
 """The bundle in use, and the bundles that may replace it. Requests name bundles by fingerprint, never by path."""
 
+import json
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,31 +56,68 @@ class Gauge:
             bundles.insert(0, start)
         return [self._verify(path) for path in bundles]
 
-    def exchange(self, fingerprint: str) -> Scorer:
+    def exchange(self, fingerprint: str, category: str | None) -> Scorer:
         """Use the bundle with this fingerprint from now on, once it is verified and has scored an image.
+
+        Args:
+            fingerprint: of the bundle.
+            category: of the bundle; None: it must be the one in use.
+
+        Raises:
+            Problem: there is no such bundle, it is refused, or it has another category; the one in use stays.
+        """
+        with self._exchange_lock:
+            if fingerprint == self.scorer.fingerprint and category in (None, self.scorer.category):
+                return self.scorer
+            bundle = self._find(fingerprint)
+            self._require_category(bundle, category)
+            return self._use(bundle)
+
+    def resume(self, fingerprint: str, category: str | None) -> None:
+        """Use a bundle that was in use before; `category` is what it then had, or None where that is not known.
 
         Raises:
             Problem: there is no such bundle, or it is refused; the one in use stays.
         """
         with self._exchange_lock:
-            if fingerprint == self.scorer.fingerprint:
-                return self.scorer
-            bundles = self.available()
-            for bundle in bundles:
-                if bundle.fingerprint == fingerprint:
-                    try:
-                        scorer = self._load(bundle.path)
-                    except (GonogoError, OSError) as error:
-                        raise Problem("bundle-refused", f"{bundle.name} is refused; the one in use stays") from error
-                    if scorer.fingerprint != fingerprint:
-                        raise Problem("bundle-refused", f"{bundle.name} changed meanwhile; the one in use stays")
-                    self.scorer = scorer
-                    return scorer
-            if any(bundle.error for bundle in bundles):  # it may be a refused one, whose fingerprint is not known
-                raise Problem(
-                    "bundle-refused", "no bundle that can be trusted has this fingerprint; the one in use stays"
-                )
-            raise Problem("not-found", "no bundle here has this fingerprint; the one in use stays")
+            if fingerprint != self.scorer.fingerprint:
+                bundle = self._find(fingerprint)
+                self._require_category(bundle, bundle.category if category is None else category)
+                self._use(bundle)
+
+    def _find(self, fingerprint: str) -> AvailableBundle:
+        bundles = self.available()
+        for bundle in bundles:
+            if bundle.fingerprint == fingerprint:
+                return bundle
+        if any(bundle.error for bundle in bundles):  # it may be a refused one, whose fingerprint is not known
+            raise Problem("bundle-refused", "no bundle that can be trusted has this fingerprint; the one in use stays")
+        raise Problem("not-found", "no bundle here has this fingerprint; the one in use stays")
+
+    def _use(self, bundle: AvailableBundle) -> Scorer:
+        try:
+            scorer = self._load(bundle.path)
+        except (GonogoError, OSError) as error:
+            raise Problem("bundle-refused", f"{bundle.name} is refused; the one in use stays") from error
+        if scorer.fingerprint != bundle.fingerprint:
+            raise Problem("bundle-refused", f"{bundle.name} changed meanwhile; the one in use stays")
+        self.scorer = scorer
+        return scorer
+
+    def _require_category(self, bundle: AvailableBundle, category: str | None) -> None:
+        """Refuse a bundle of another category than asked for, by which every part would meet the wrong gauge."""
+        expected = self.scorer.category if category is None else category
+        if bundle.category == expected:
+            return
+        if category is None:
+            advice = f"to change to it, send the category too: {json.dumps({'category': bundle.category})}"
+        else:
+            advice = f"the request names {category!r}"
+        raise Problem(
+            "other-category",
+            f"{bundle.name} is for {bundle.category!r}, and {self.scorer.category!r} is in use, which stays; {advice}",
+            category=bundle.category,
+        )
 
     def _load(self, path: Path) -> Scorer:
         scorer = Scorer(path, threads=self._settings.threads, trust=self._settings.trust)

@@ -2,6 +2,9 @@
 
 Each image has one thread from its upload to its response, also while another thread scores it in a batch. Handing an
 image from thread to thread through the event loop, once for each step, took longer than most of the steps.
+
+A large image would keep small ones waiting for seconds. It is therefore worked on alone, in a thread for large images,
+beside the small ones. Who gets a thread is decided by turns of the keys, so that none waits for the queue of another.
 """
 
 import asyncio
@@ -14,27 +17,32 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from gonogo.errors import GonogoError
-from gonogo.inference.scorer import BATCH_BYTES, NO_NETWORK, Scorer, Verdict
+from gonogo.inference.scorer import NO_NETWORK, Scorer, Verdict
 from gonogo.line.outputs import map_16_bit, overlay
-from gonogo.service.batcher import Batcher
+from gonogo.service.batcher import Batcher, UnwantedError
 from gonogo.service.gauge import Gauge
+from gonogo.service.memory import Hold, MemoryBudget
 from gonogo.service.metrics import Metrics
 from gonogo.service.problems import Problem
 from gonogo.service.schemas import Inspection, InspectionWithPictures
 from gonogo.service.security import Key
-from gonogo.service.settings import Settings
-from gonogo.service.uploads import Upload, decode_upload
+from gonogo.service.settings import MEBIBYTE, Settings
+from gonogo.service.turns import Turns
+from gonogo.service.uploads import Upload, checked_header, decode_upload
 from gonogo.store.schema import Row
-from gonogo.store.store import NewInspection, Store, new_id
+from gonogo.store.store import NewInspection, Store
 
+LARGE_PIXELS = 1_000_000  # an image with more is worked on alone
 N_DECODERS, N_WRITERS = 2, 4  # images that are decoded, and files that are written, at the same time
 BATCHES_PER_WORKER = 3  # one is being decoded, one scored and one stored
+RGB_BYTES = 3  # of a decoded pixel
 MAX_STORED_TOGETHER = 64  # inspections in one transaction
 Result = TypeVar("Result")
 
@@ -45,6 +53,31 @@ class PendingRequest:
 
     since: float
     cancelled: bool = False
+
+
+@dataclass
+class Load:
+    """What waits to be worked on, in images or pixels, and a moving average of the seconds that one of these takes."""
+
+    seconds_each: float
+    waiting: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """How long all that waits will take."""
+        return self.waiting * self.seconds_each
+
+    def note(self, seconds: float, count: int) -> None:
+        """Take the time of `count` images or pixels into the average."""
+        self.seconds_each += 0.1 * (seconds / count - self.seconds_each)
+
+
+class LargeImageError(Exception):
+    """An image is for the thread of large images."""
+
+    def __init__(self, n_pixels: int) -> None:
+        super().__init__()
+        self.n_pixels = n_pixels
 
 
 @dataclass(frozen=True)
@@ -67,27 +100,34 @@ class Judgement:
 class InspectionRunner:
     """Scores images and stores the inspections."""
 
-    def __init__(self, settings: Settings, gauge: Gauge, store: Store, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, gauge: Gauge, store: Store, metrics: Metrics, memory: MemoryBudget) -> None:
         self._settings, self._gauge, self._store, self._metrics = settings, gauge, store, metrics
+        self._memory = memory
         n_threads = BATCHES_PER_WORKER * settings.batch * settings.workers  # also the most decoded images in memory
-        self._threads, self._writers = ThreadPoolExecutor(n_threads), ThreadPoolExecutor(N_WRITERS)
+        self._threads, self._large_thread = ThreadPoolExecutor(n_threads), ThreadPoolExecutor(1)
+        self._writers = ThreadPoolExecutor(N_WRITERS)
+        self._turns, self._large_turns = Turns(n_threads), Turns(1)
         self._decoder_slots = threading.Semaphore(N_DECODERS)
         self._score_batched: Batcher[Job, Judgement] = Batcher(
             self._score,
-            weight=lambda job: max(1 / settings.batch, gauge.scorer.working_bytes(*job.pixels.shape[:2]) / BATCH_BYTES),
+            weight=lambda job: max(1 / settings.batch, self._working_bytes(job.pixels) / memory.batch_limit),
             batch_key=lambda job: job.pixels.shape,
             wanted=lambda job: not job.request.cancelled,
             n_at_once=settings.workers,
         )
-        self._store_batched: Batcher[NewInspection, None] = Batcher(
+        self._store_batched: Batcher[NewInspection, str] = Batcher(
             self._add_to_store, weight=lambda _: 1 / MAX_STORED_TOGETHER
         )
-        self.waiting = 0  # images that were accepted and are not answered yet
-        self._seconds_per_image = 0.05  # a moving average
+        self._load, self._large_load = Load(0.05), Load(1e-7)  # in images, and in pixels
+
+    @property
+    def waiting(self) -> int:
+        """Images that were accepted and are not answered yet."""
+        return self._load.waiting
 
     async def close(self) -> None:
         """Finish all images that were accepted."""
-        for threads in (self._threads, self._writers):
+        for threads in (self._threads, self._large_thread, self._writers):
             await asyncio.to_thread(threads.shutdown)
 
     @contextmanager
@@ -95,15 +135,13 @@ class InspectionRunner:
         """Count `n_images` among those that wait, for as long as the context lasts.
 
         Raises:
-            Problem: too many wait already; its header Retry-After says how many seconds to wait.
+            Problem: too many wait already, or they will take longer than the deadline; its header Retry-After says how
+                many seconds to wait.
         """
         if self.waiting + n_images > self._settings.waiting:
-            wait = max(1, math.ceil(self.waiting * self._seconds_per_image))
-            raise Problem(
-                "busy",
-                f"{self.waiting} images are waiting, and at most {self._settings.waiting} may; try again in {wait} s",
-                headers={"Retry-After": str(wait)},
-            )
+            raise _busy(f"{self.waiting} images are waiting, and at most {self._settings.waiting} may", self._load)
+        if self._load.seconds / self._settings.workers > self._settings.deadline:
+            raise _busy(f"{self.waiting} images are waiting, and will take longer than the deadline", self._load)
         self._change_waiting(n_images)
         try:
             yield
@@ -113,7 +151,7 @@ class InspectionRunner:
     async def inspect(self, upload: Upload, key: Key, pictures: Sequence[str] = ()) -> InspectionWithPictures:
         """Score and store one image; returns when the inspection is on the disk.
 
-        When the caller is cancelled, the inspection is still completed, unless its scoring has not begun.
+        When the caller is cancelled, nothing more is begun: neither decoding nor scoring. What was scored is stored.
 
         Args:
             upload: the image.
@@ -123,38 +161,88 @@ class InspectionRunner:
         Raises:
             Problem: the image is refused.
         """
-        return await self._in_thread(lambda request: self._inspect(upload, key, pictures, request))
+        return await self._worked_on(
+            lambda request, large: self._inspect(upload, key, pictures, request, large=large), key, upload.hold
+        )
 
-    async def draw(self, data: bytes, name: str, *, bundle: str) -> bytes:
+    async def draw(self, data: bytes, key: Key, name: str, *, bundle: str) -> bytes:
         """The map or the overlay of a stored image, as PNG.
 
         Args:
             data: the image's file.
+            key: the key of the request.
             name: "map" or "overlay".
             bundle: fingerprint of the bundle that scored the image.
 
         Raises:
             Problem: that bundle is not the one in use.
         """
-        return await self._in_thread(lambda request: self._draw(data, name, bundle, request))
+        with self._memory.holds(key.id) as holds:
+            upload = Upload(data, "", None, holds.new())
+            upload.hold.add(len(data))
+            return await self._worked_on(
+                lambda request, large: self._draw(upload, name, bundle, request, large=large), key, upload.hold
+            )
 
-    async def _in_thread(self, work: Callable[[PendingRequest], Result]) -> Result:
+    async def _worked_on(self, work: Callable[[PendingRequest, bool], Result], key: Key, hold: Hold) -> Result:
+        """The result of `work` for an image, in a thread, or in that of large images if the image is one."""
         request = PendingRequest(time.perf_counter())
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work, request)
+            return await self._in_thread(self._threads, self._turns, partial(work, request, False), key, hold, request)
+        except LargeImageError as image:
+            n_pixels = image.n_pixels
+        load = self._large_load
+        if load.seconds > self._settings.deadline:
+            raise _busy("large images are waiting, and will take longer than the deadline", load)
+
+        def timed() -> Result:
+            began = time.perf_counter()
+            result = work(request, True)
+            load.note(time.perf_counter() - began, n_pixels)
+            return result
+
+        load.waiting += n_pixels
+        try:
+            return await self._in_thread(self._large_thread, self._large_turns, timed, key, hold, request)
+        finally:
+            load.waiting -= n_pixels
+
+    async def _in_thread(
+        self,
+        threads: ThreadPoolExecutor,
+        turns: Turns,
+        work: Callable[[], Result],
+        key: Key,
+        hold: Hold,
+        request: PendingRequest,
+    ) -> Result:
+        """The result of `work`; the turn and the bytes of the image are given back when its thread has ended."""
+        await turns.take(key.id)
+        hold.join()
+        future = asyncio.get_running_loop().run_in_executor(threads, work)
+
+        def end(ended: asyncio.Future[Result]) -> None:
+            turns.end()
+            hold.leave()
+            if not ended.cancelled():
+                ended.exception()  # where nobody waits any more, asyncio would log it as never retrieved
+
+        future.add_done_callback(end)
+        try:
+            return await asyncio.shield(future)
         except asyncio.CancelledError:
             request.cancelled = True
             raise
 
     def _inspect(
-        self, upload: Upload, key: Key, pictures: Sequence[str], request: PendingRequest
+        self, upload: Upload, key: Key, pictures: Sequence[str], request: PendingRequest, *, large: bool
     ) -> InspectionWithPictures:
         began = time.perf_counter()
         sha256 = upload.sha256
-        pixels, image_format = self._decode(upload)
+        pixels, image_format = self._decode(upload, request, large=large)
         decoded_at = time.perf_counter()
         file_written = self._writers.submit(self._store.images.write, sha256, upload.data)
-        judgement = self._score_batched(Job(pixels, request))
+        judgement = self._judge(Job(pixels, request), large=large)
         queued = began - request.since + time.perf_counter() - decoded_at - judgement.seconds
         timings = {"decode": decoded_at - began, "queue": queued, "score": judgement.seconds}
         height, width = pixels.shape[:2]
@@ -166,14 +254,14 @@ class InspectionRunner:
             "width": width,
             "height": height,
         }
-        row = row_of(judgement) | {"id": new_id(), "at": now, "image": sha256, "name": upload.name, "key": key.id}
+        row = row_of(judgement) | {"at": now, "image": sha256, "name": upload.name, "key": key.id}
         row["timings_ms"] = _milliseconds(timings)
         drawn: dict[str, Any] = {
             f"{name}_png": _base64(draw_picture(name, pixels, judgement.verdict)) for name in pictures
         }
         storing_began = time.perf_counter()
         file_written.result()
-        self._store_batched(NewInspection(row, image | {"last_seen": now, "kept": True}, upload.data))
+        row["id"] = self._store_batched(NewInspection(row, image, upload.data))
         timings["keep"] = time.perf_counter() - storing_began
         for stage, seconds in timings.items():
             self._metrics.stages.labels(stage).observe(seconds)
@@ -182,9 +270,9 @@ class InspectionRunner:
         fields["timings_ms"] = _milliseconds(timings | {"total": time.perf_counter() - request.since})
         return InspectionWithPictures(**fields, **drawn)
 
-    def _draw(self, data: bytes, name: str, bundle: str, request: PendingRequest) -> bytes:
-        pixels, _ = self._decode(Upload(data, "", None))
-        judgement = self._score_batched(Job(pixels, request))
+    def _draw(self, upload: Upload, name: str, bundle: str, request: PendingRequest, *, large: bool) -> bytes:
+        pixels, _ = self._decode(upload, request, large=large)
+        judgement = self._judge(Job(pixels, request), large=large)
         if judgement.scorer.fingerprint != bundle:
             raise Problem(
                 "other-bundle",
@@ -192,12 +280,48 @@ class InspectionRunner:
             )
         return draw_picture(name, pixels, judgement.verdict)
 
-    def _decode(self, upload: Upload) -> tuple[np.ndarray, str]:
-        with self._decoder_slots:
-            return decode_upload(upload, self._settings)
+    def _decode(self, upload: Upload, request: PendingRequest, *, large: bool) -> tuple[np.ndarray, str]:
+        """Pixels and format of an image.
+
+        Raises:
+            Problem: it is refused.
+            UnwantedError: the request was cancelled.
+            LargeImageError: it is large, and `large` is false.
+        """
+        if request.cancelled:
+            raise UnwantedError
+        header = checked_header(upload, self._settings)
+        n_pixels = header.width * header.height
+        if n_pixels <= LARGE_PIXELS:
+            upload.hold.add(RGB_BYTES * n_pixels)
+            with self._decoder_slots:
+                return decode_upload(upload), header.format
+        needed = self._gauge.scorer.working_bytes(header.height, header.width)
+        if needed > self._memory.large_limit:
+            raise Problem(
+                "too-large",
+                f"an image of {header.width} x {header.height} pixels may need {needed // MEBIBYTE} MiB of memory, and "
+                f"{self._memory.large_limit // MEBIBYTE} are set aside for one; send a smaller one, or raise --memory",
+            )
+        if not large:
+            raise LargeImageError(n_pixels)
+        return decode_upload(upload), header.format
+
+    def _judge(self, job: Job, *, large: bool) -> Judgement:
+        if not large:
+            return self._score_batched(job)
+        if job.request.cancelled:
+            raise UnwantedError
+        (judgement,) = self._score([job])
+        if isinstance(judgement, Exception):
+            raise judgement
+        return judgement
+
+    def _working_bytes(self, pixels: np.ndarray) -> int:
+        return self._gauge.scorer.working_bytes(*pixels.shape[:2])
 
     def _change_waiting(self, n_images: int) -> None:
-        self.waiting += n_images
+        self._load.waiting += n_images
         self._metrics.waiting.set(self.waiting)
 
     def _score(self, jobs: list[Job]) -> list[Judgement | Exception]:
@@ -209,18 +333,23 @@ class InspectionRunner:
         except Exception as error:
             if len(jobs) > 1:  # score each by itself, so that only the image that caused the error is refused
                 return [outcome for job in jobs for outcome in self._score([job])]
-            if isinstance(error, NO_NETWORK) and not isinstance(error, GonogoError):
+            if isinstance(error, (*NO_NETWORK, MemoryError)) and not isinstance(error, GonogoError):
                 height, width = jobs[0].pixels.shape[:2]
                 return [Problem("unreadable-image", f"the gauge cannot score an image of {width} x {height} pixels")]
             return [error]
         seconds = time.perf_counter() - began
         self._metrics.batch.observe(len(jobs))
-        self._seconds_per_image += 0.1 * (seconds / len(jobs) - self._seconds_per_image)
+        if jobs[0].pixels[..., 0].size <= LARGE_PIXELS:
+            self._load.note(seconds, len(jobs))
         return [Judgement(verdict, scorer, seconds) for verdict in verdicts]
 
-    def _add_to_store(self, new: list[NewInspection]) -> list[Exception | None]:
-        self._store.add_inspections(new)
-        return [None] * len(new)
+    def _add_to_store(self, new: list[NewInspection]) -> list[str | Exception]:
+        return list(self._store.add_inspections(new))
+
+
+def _busy(reason: str, load: Load) -> Problem:
+    wait = max(1, math.ceil(load.seconds))
+    return Problem("busy", f"{reason}; try again in {wait} s", headers={"Retry-After": str(wait)})
 
 
 def row_of(judgement: Judgement) -> Row:

@@ -41,6 +41,11 @@ class Metrics:
             "gonogo_batch_images", "Images that went together.", buckets=(1, 2, 4, 8, 16, 32), registry=self._registry
         )
         self.waiting = Gauge("gonogo_queue_depth", "Images accepted and unanswered.", registry=self._registry)
+        self.held = Gauge("gonogo_held_bytes", "Of images received or waiting.", registry=self._registry)
+        self.refused = Counter(
+            "gonogo_refused_connections", "Closed without an answer.", ["reason"], registry=self._registry
+        )
+        self.warning = Gauge("gonogo_warning", "1: a person should look at it.", ["kind"], registry=self._registry)
         self._active = Gauge(
             "gonogo_active_bundle", "1 for the bundle in use.", ["fingerprint", "category"], registry=self._registry
         )

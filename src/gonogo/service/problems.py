@@ -10,6 +10,8 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from gonogo.errors import GonogoError
+from gonogo.store.failure import failure_of, summary_of
+from gonogo.text import printable
 
 MEDIA_TYPE = "application/problem+json"
 URN = "urn:gonogo:problem:"
@@ -24,6 +26,7 @@ STATUSES = {
     "method-not-allowed": 405,
     "body-timeout": 408,
     "other-bundle": 409,
+    "other-category": 409,
     "image-expired": 410,
     "too-large": 413,
     "unsupported-media-type": 415,
@@ -34,8 +37,11 @@ STATUSES = {
     "bundle-refused": 502,
     "busy": 503,
     "not-ready": 503,
+    "store-unavailable": 503,
     "deadline": 504,
+    "store-full": 507,
 }
+RETRY_SECONDS = {"full": 60, "unavailable": 5}  # after a failure of the store
 
 
 class Problem(GonogoError):
@@ -66,6 +72,20 @@ class Problem(GonogoError):
         return Response(json.dumps(self.document(instance)), self.status, media_type=MEDIA_TYPE, headers=self.headers)
 
 
+class DisconnectedError(Problem):
+    """The client has hung up; this is for the metrics, since no client is left to read it."""
+
+    def __init__(self) -> None:
+        super().__init__("bad-request", "the client disconnected")
+
+
+def deadline_problem(seconds: float) -> Problem:
+    """The problem of an image that has no verdict in time."""
+    return Problem(
+        "deadline", f"no verdict within {seconds:g} s; /v1/inspections finds by its hash an image that was scored"
+    )
+
+
 async def problem_response(request: Request, problem: Any) -> Response:
     """The response for a problem that a route raised."""
     response: Response = problem.response(request.url.path)
@@ -84,6 +104,28 @@ async def invalid_response(request: Request, error: Any) -> Response:
     return Problem("invalid-request", "the request is not as /openapi.json says", errors=errors).response(
         request.url.path
     )
+
+
+def store_problem(error: BaseException) -> Problem | None:
+    """The problem of a request that the disk or the database failed; None where the error is of another kind.
+
+    The log gets one line, without a traceback.
+    """
+    failure = failure_of(error)
+    if failure is None:
+        return None
+    log.error("the store failed: %s", printable(summary_of(error)))
+    if failure == "full":
+        kind, detail = "store-full", "the disk is full, so that nothing can be stored; free some, or set --keep-mb"
+    else:
+        kind, detail = "store-unavailable", "the disk or the database cannot be used now; the service's log says why"
+    return Problem(kind, detail, headers={"Retry-After": str(RETRY_SECONDS[failure])})
+
+
+async def store_response(request: Request, error: Exception) -> Response:
+    """The response for an error of the disk or the database that no route expected."""
+    problem = store_problem(error)
+    return await internal_response(request, error) if problem is None else problem.response(request.url.path)
 
 
 async def internal_response(request: Request, error: Exception) -> Response:

@@ -158,6 +158,9 @@ class Activation(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"fingerprint": "0" * 64}})
 
     fingerprint: Sha256
+    category: Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00]*$")] | None = Field(
+        None, description="of the bundle; required where it is another one than that in use"
+    )
 
 
 class Health(BaseModel):
@@ -165,6 +168,14 @@ class Health(BaseModel):
 
     ok: bool
     reasons: list[str] = Field(description="why `ok` is false; otherwise empty")
+
+
+class Readiness(Health):
+    """Whether the service can accept images, and by which bundle it judges them."""
+
+    category: str = Field(description="of the bundle in use")
+    bundle: Sha256 = Field(description="its fingerprint")
+    warnings: list[str] = Field(description="what a person should look at, although images are accepted")
 
 
 class ProblemDocument(BaseModel):

@@ -6,13 +6,15 @@ import hmac
 import math
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import ClientDisconnect
 
-from gonogo.service.problems import Problem
+from gonogo.service.problems import DisconnectedError, Problem
 from gonogo.service.settings import Settings
 from gonogo.store.store import Store
 
@@ -64,6 +66,8 @@ class Keys:
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store, self._rate, self._burst = store, settings.rate, settings.burst
+        self._most_streams = settings.streams
+        self._streams: Counter[str] = Counter()  # that are open, by key id
         self._cache: dict[str, tuple[float, dict[str, Any] | None]] = {}
         self._buckets: dict[str, tuple[float, float]] = {}  # by key id: a time, and the number of tokens then
 
@@ -105,6 +109,27 @@ class Keys:
                 headers={"Retry-After": str(wait)},
             )
         self._buckets[key.id] = (now, tokens - cost)
+
+    @contextmanager
+    def stream(self, key: Key) -> Iterator[None]:
+        """Count a stream of a key, for as long as the context lasts.
+
+        Raises:
+            Problem: the key has too many open already.
+        """
+        if self._streams[key.id] >= self._most_streams:
+            raise Problem(
+                "rate-limit",
+                f"this key has {self._streams[key.id]} streams open, and at most {self._most_streams} may be",
+                headers={"Retry-After": "1", "Connection": "close"},
+            )
+        self._streams[key.id] += 1
+        try:
+            yield
+        finally:
+            self._streams[key.id] -= 1
+            if not self._streams[key.id]:
+                del self._streams[key.id]
 
     async def _row(self, identifier: str) -> dict[str, Any] | None:
         now = time.monotonic()
@@ -165,18 +190,16 @@ class LimitsMiddleware:
     async def _read(self, receive: Receive, limit: int) -> Receive:
         body, more = bytearray(), True
         try:
-            async with asyncio.timeout(self._settings.body_seconds):
+            async with asyncio.timeout(self._settings.idle_seconds):  # a small body comes with its head
                 while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise _disconnected()
+                        raise DisconnectedError
                     body += message.get("body", b"")
                     _require_length(str(len(body)).encode(), limit)
                     more = message.get("more_body", False)
         except TimeoutError as error:
-            raise Problem(
-                "body-timeout", f"the body was not complete within {self._settings.body_seconds:g} s"
-            ) from error
+            raise late(self._settings) from error
         delivered = False
 
         async def receive_again() -> Message:
@@ -189,22 +212,28 @@ class LimitsMiddleware:
         return receive_again
 
 
-async def body_of(request: Any, limit: int, seconds: float) -> Any:
+async def body_of(request: Any, limit: int, settings: Settings, *, whole: bool = True) -> Any:
     """The chunks of a request's body.
 
+    Args:
+        request: Starlette's.
+        limit: bytes.
+        settings: with the seconds that a client may take, and those that it may be silent.
+        whole: whether the body must be complete in this time; otherwise the caller limits the time of its images.
+
     Raises:
-        Problem: it has more than `limit` bytes, takes longer than `seconds`, or the client disconnects before its end.
+        Problem: it has more bytes, takes longer, or the client disconnects before its end.
     """
-    n_bytes, chunks = 0, request.stream()
-    end = asyncio.get_running_loop().time() + seconds
+    n_bytes, chunks, clock = 0, request.stream(), asyncio.get_running_loop().time
+    end = clock() + settings.body_seconds
     while True:
         try:
-            async with asyncio.timeout_at(end):
+            async with asyncio.timeout_at(min(end, clock() + settings.idle_seconds) if whole else None):
                 chunk = await anext(chunks, None)
         except TimeoutError as error:
-            raise Problem("body-timeout", f"the body was not complete within {seconds:g} s") from error
+            raise late(settings) from error
         except ClientDisconnect as error:
-            raise _disconnected() from error
+            raise DisconnectedError from error
         if chunk is None:
             return
         n_bytes += len(chunk)
@@ -212,14 +241,19 @@ async def body_of(request: Any, limit: int, seconds: float) -> Any:
         yield chunk
 
 
+def late(settings: Settings) -> Problem:
+    """The problem of a body that does not come to its end."""
+    return Problem(
+        "body-timeout",
+        f"the body was not complete within {settings.body_seconds:g} s, or nothing of it came for "
+        f"{settings.idle_seconds:g} s",
+        headers={"Connection": "close"},
+    )
+
+
 def _require_length(length: bytes | None, limit: int) -> None:
     if length is not None and (not length.isdigit() or int(length) > limit):
         raise Problem("too-large", f"a body of more than {limit} bytes", headers={"Connection": "close"})
-
-
-def _disconnected() -> Problem:
-    """The problem of a client that disconnected; it is for the metrics, since no client is left to read it."""
-    return Problem("bad-request", "the client disconnected before the end of the body")
 
 
 def _hash(secret: str) -> str:

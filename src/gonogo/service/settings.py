@@ -25,13 +25,21 @@ class Settings:
         max_body: largest body of a request, in bytes; `max_stream_body` for inspect:stream.
         max_images: most images in one request; `max_stream_images` for inspect:stream.
         max_image: largest encoded image, in bytes; `max_pixels` is for the decoded image.
+        memory: most bytes that the process may take; None: three quarters of the machine's or its control group's.
         waiting: most images that may be accepted and not yet answered; one more is refused with 503.
         batch: most images that go through the network together.
         deadline: most seconds from a request to its response; then 504.
-        body_seconds: most seconds that a client may take to send a body; then 408.
+        body_seconds: most seconds that a client may take to send a body, or in a stream one image of it; then 408.
+        idle_seconds: most seconds that a client may be silent while a request or its body is not complete, or while
+            it does not read a response.
+        connections: most connections at a time; `address_connections` is for those of one address, None: half of them.
+        streams: most streams of one key at a time; then 429.
         rate: mean number of images and other requests per second and key; `burst` is the most at once.
         keep_days: age in days at which images are removed; None: no limit. Rows are never removed.
         keep_bytes: total size above which the oldest images are removed; None: no limit.
+        expire_reviewed: whether images are removed too that a person reviewed or that wait for a review.
+        fall_back: whether the service starts with the bundle that was activated before, where the last one is damaged
+            or gone.
         tls: whether clients connect by TLS; responses then have Strict-Transport-Security.
     """
 
@@ -49,14 +57,21 @@ class Settings:
     max_stream_images: int = 10_000
     max_image: int = 32 * MEBIBYTE
     max_pixels: int = 25_000_000
+    memory: int | None = None
     waiting: int = 128
     batch: int = 8
     deadline: float = 10.0
     body_seconds: float = 30.0
+    idle_seconds: float = 10.0
+    connections: int = 1024
+    address_connections: int | None = None
+    streams: int = 8
     rate: float = 200.0
     burst: int = 1000
     keep_days: float | None = None
     keep_bytes: int | None = None
+    expire_reviewed: bool = False
+    fall_back: bool = False
     tls: bool = False
 
     def __post_init__(self) -> None:

@@ -1,46 +1,43 @@
 """Reads the images of a request within limits, and decodes them after checks against disguised files.
 
 A file may be a valid image and a valid file of another type at the same time. It is refused where that can be seen: its
-content must have the declared type, and must end where the image ends. The end of a TIFF cannot be told, since its
-parts may lie anywhere in the file; TIFF is therefore accepted only where the settings allow it.
+content must have the declared type, and `read_header` requires that it ends where the image ends. The end of a TIFF
+cannot be told, since its parts may lie anywhere in the file; TIFF is therefore accepted only where the settings allow
+it.
 """
 
 import hashlib
-import io
-import re
-import struct
-import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from gonogo.errors import ImageError
-from gonogo.images.reading import DAMAGE, decode
+from gonogo.images.header import Header, read_header
+from gonogo.images.reading import decode
+from gonogo.service.memory import Hold
+from gonogo.service.names import name_in, stored_name
 from gonogo.service.problems import Problem
 from gonogo.service.settings import Settings
 
 MEDIA_TYPES = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP", "image/bmp": "BMP", "image/tiff": "TIFF"}
 UNDECLARED = ("application/octet-stream", "")
-NAME = re.compile(r"[\w.()+=@, -]{1,128}", re.ASCII)
 MAX_HEADERS = 4096  # bytes of the headers of one part
-ZIP_END = b"PK\x05\x06"
 
 
 @dataclass(frozen=True)
 class Upload:
     """An encoded image as it was sent.
 
-    `declared` is its media type; `name` is the client's name for it, which is never used as a path.
+    `declared` is its media type; `name` is the client's name for it, as `stored_name` returns it; `hold` has its bytes.
     """
 
     data: bytes
     declared: str
     name: str | None
+    hold: Hold
 
     @property
     def sha256(self) -> str:
@@ -49,13 +46,27 @@ class Upload:
 
 
 async def uploads(
-    body: AsyncIterator[bytes], content_type: str, name: str | None, settings: Settings, *, max_images: int
+    body: AsyncIterator[bytes],
+    content_type: str,
+    name: str | None,
+    settings: Settings,
+    *,
+    max_images: int,
+    new_hold: Callable[[], Hold],
 ) -> AsyncIterator[Upload]:
     """The images of a body, raw or multipart/form-data, each as soon as it was read.
 
+    Args:
+        body: its chunks.
+        content_type: the header.
+        name: of a raw image.
+        settings: with the size of an image.
+        max_images: in one body.
+        new_hold: makes a hold, in which the bytes of an image are counted as they arrive; the caller ends all of them.
+
     Raises:
-        Problem: the body has another media type, more than `max_images` images, one that is too large or none, or its
-            multipart format is damaged.
+        Problem: the body has another media type, more than `max_images` images, one that is too large or none, its
+            multipart format is damaged, or no more bytes may be held.
     """
     media_type, options = parse_options_header(content_type)
     declared = media_type.decode("latin-1").lower()
@@ -63,9 +74,9 @@ async def uploads(
         boundary = options.get(b"boundary", b"")
         if not 1 <= len(boundary) <= 70:
             raise Problem("bad-request", "multipart/form-data without a boundary of 1 to 70 bytes")
-        images = _parts(body, boundary, settings, max_images)
+        images = _parts(body, _PartReader(settings, max_images, new_hold), boundary)
     elif declared in MEDIA_TYPES or declared in UNDECLARED:
-        images = _raw(body, declared, name, settings)
+        images = _raw(body, declared, stored_name(name), settings, new_hold())
     else:
         raise Problem(
             "unsupported-media-type",
@@ -75,33 +86,36 @@ async def uploads(
     n_images = 0
     async for upload in images:
         n_images += 1
-        _require_plain_name(upload.name)
         yield upload
     if not n_images:
         raise Problem("unreadable-image", "the body has no image")
 
 
 async def _raw(
-    body: AsyncIterator[bytes], declared: str, name: str | None, settings: Settings
+    body: AsyncIterator[bytes], declared: str, name: str | None, settings: Settings, hold: Hold
 ) -> AsyncIterator[Upload]:
     data = bytearray()
     async for chunk in body:
+        hold.add(len(chunk))
         data += chunk
         _require_size(data, settings)
     if data:
-        yield Upload(bytes(data), declared, name)
+        yield Upload(bytes(data), declared, name, hold)
 
 
-async def _parts(
-    body: AsyncIterator[bytes], boundary: bytes, settings: Settings, max_images: int
-) -> AsyncIterator[Upload]:
-    reader = _PartReader(settings, max_images)
+async def _parts(body: AsyncIterator[bytes], reader: "_PartReader", boundary: bytes) -> AsyncIterator[Upload]:
     try:
         parser = MultipartParser(boundary, reader.callbacks())
         async for chunk in body:
-            parser.write(chunk)
+            refused: Problem | None = None
+            try:
+                parser.write(chunk)
+            except Problem as problem:  # of a later part than those that are complete
+                refused = problem
             for upload in reader.take():
                 yield upload
+            if refused is not None:
+                raise refused
         parser.finalize()
     except ValueError as error:  # python-multipart's own errors are ValueErrors too
         raise Problem("bad-request", f"the multipart/form-data cannot be read: {error}") from error
@@ -112,9 +126,10 @@ async def _parts(
 class _PartReader:
     """Collects the parts of a multipart body from the callbacks of python-multipart."""
 
-    def __init__(self, settings: Settings, max_images: int) -> None:
+    def __init__(self, settings: Settings, max_images: int, new_hold: Callable[[], Hold]) -> None:
         self.ended = False
         self._settings, self._max_images, self._n_parts = settings, max_images, 0
+        self._new_hold, self._hold = new_hold, new_hold()  # the latter for data before the first part
         self._data, self._field, self._value = bytearray(), bytearray(), bytearray()
         self._headers: dict[bytes, bytes] = {}
         self._ready: list[Upload] = []
@@ -140,7 +155,7 @@ class _PartReader:
         self._n_parts += 1
         if self._n_parts > self._max_images:
             raise Problem("too-large", f"more than {self._max_images} images in one request")
-        self._data, self._headers = bytearray(), {}
+        self._data, self._headers, self._hold = bytearray(), {}, self._new_hold()
 
     def _add(self, to: bytearray, data: bytes) -> None:
         to += data
@@ -152,141 +167,66 @@ class _PartReader:
         self._field, self._value = bytearray(), bytearray()
 
     def _body(self, data: bytes, start: int, end: int) -> None:
+        self._hold.add(end - start)
         self._data += data[start:end]
         _require_size(self._data, self._settings)
 
     def _end(self) -> None:
         media_type, _ = parse_options_header(self._headers.get(b"content-type", b""))
-        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
+        disposition = self._headers.get(b"content-disposition", b"")
+        _, options = parse_options_header(disposition)
         if options.get(b"name") != b"image":
             raise Problem("bad-request", "a part of the body has another name than image")
-        name = options.get(b"filename")
-        self._ready.append(
-            Upload(
-                bytes(self._data),
-                media_type.decode("latin-1").lower(),
-                None if name is None else name.decode("utf-8", "replace"),
-            )
-        )
+        name = stored_name(name_in(disposition))
+        self._ready.append(Upload(bytes(self._data), media_type.decode("latin-1").lower(), name, self._hold))
 
     def _finish(self) -> None:
         self.ended = True
 
 
-def decode_upload(upload: Upload, settings: Settings) -> tuple[np.ndarray, str]:
-    """The pixels of an image, (h, w, 3) uint8 RGB, upright, and Pillow's name of its format.
+def checked_header(upload: Upload, settings: Settings) -> Header:
+    """What the header of an image says; nothing is decoded.
 
     Raises:
-        Problem: the image has another format than declared or allowed, too many pixels or frames, is damaged, or has
-            other content after its end.
+        Problem: the image is damaged, has another format than declared or allowed, or too many pixels or frames.
     """
     try:
-        with Image.open(io.BytesIO(upload.data), formats=settings.formats) as image:  # reads the header alone
-            image_format, n_pixels, n_frames = (
-                str(image.format),
-                image.width * image.height,
-                getattr(image, "n_frames", 1),
-            )
-    except DAMAGE as error:
-        raise Problem("unreadable-image", f"not an image of {', '.join(settings.formats)}") from error
-    if upload.declared not in UNDECLARED and MEDIA_TYPES.get(upload.declared) != image_format:
-        raise Problem("unreadable-image", f"declared as {upload.declared[:80]!r}, but is {image_format}")
-    if n_pixels > settings.max_pixels:
-        raise Problem("too-large", f"the image has {n_pixels} pixels, and at most {settings.max_pixels} are accepted")
-    if n_frames != 1:
-        raise Problem("unreadable-image", f"the file has {n_frames} frames; send each as an image of its own")
-    try:
-        if not _ends_as_image(upload.data, image_format) or _is_zip(upload.data):
-            raise Problem(
-                "unreadable-image", f"the {image_format} has other content after its end; save it again as an image"
-            )
-        pixels, _ = decode(upload.data, Path("the image"))
-    except (IndexError, struct.error) as error:
-        raise Problem("unreadable-image", f"the {image_format} ends too early") from error
+        header = read_header(upload.data, "the image")
     except ImageError as error:
         raise Problem("unreadable-image", str(error)) from error
-    return pixels, image_format
+    if header.format not in settings.formats:
+        raise Problem("unreadable-image", _not_accepted(header.format, settings))
+    if upload.declared not in UNDECLARED and MEDIA_TYPES.get(upload.declared) != header.format:
+        raise Problem("unreadable-image", f"declared as {upload.declared[:80]!r}, but is {header.format}")
+    if header.width * header.height > settings.max_pixels:
+        raise Problem(
+            "too-large",
+            f"the image has {header.width * header.height} pixels, and at most {settings.max_pixels} are accepted",
+        )
+    if header.n_frames != 1:
+        raise Problem("unreadable-image", f"the file has {header.n_frames} frames; send each as an image of its own")
+    return header
 
 
-def _ends_as_image(data: bytes, image_format: str) -> bool:
-    """Whether only zeros follow the end of the image.
+def decode_upload(upload: Upload) -> np.ndarray:
+    """The pixels of an image, (h, w, 3) uint8 RGB, upright.
 
     Raises:
-        IndexError, struct.error: the image has no end.
-        Problem: the checksum of a PNG's chunk is wrong; Pillow checks only some of them.
+        Problem: it cannot be decoded.
     """
-    if image_format == "PNG":
-        end = _png_end(data)
-    elif image_format == "JPEG":
-        end = _jpeg_end(data)
-    elif image_format == "WEBP":
-        end = 8 + struct.unpack_from("<I", data, 4)[0]
-    elif image_format == "BMP":
-        end = struct.unpack_from("<I", data, 2)[0] or len(data)
-    else:
-        end = len(data)
-    if end > len(data):
-        raise IndexError
-    return not data[end:].strip(b"\0")
+    try:
+        return decode(upload.data, "the image")[0]
+    except ImageError as error:
+        raise Problem("unreadable-image", str(error)) from error
 
 
-def _is_zip(data: bytes) -> bool:
-    """Whether the data end with the last record of a zip archive and its comment, so that programs open them as one."""
-    position = data.find(ZIP_END, max(0, len(data) - 22 - 0xFFFF))
-    while position >= 0:
-        if data[position + 20 : position + 22] == struct.pack("<H", (len(data) - position - 22) & 0xFFFF):
-            return True
-        position = data.find(ZIP_END, position + 1)
-    return False
-
-
-def _png_end(data: bytes) -> int:
-    """The position after the last chunk of a PNG, whose chunks are all complete."""
-    position, kind = 8, b""
-    while kind != b"IEND":
-        end = position + 8 + struct.unpack_from(">I", data, position)[0]
-        kind, checksum = data[position + 4 : position + 8], struct.unpack_from(">I", data, end)[0]
-        if zlib.crc32(memoryview(data)[position + 4 : end]) != checksum:
-            raise Problem("unreadable-image", f"the PNG is damaged: the checksum of {kind!r} is wrong")
-        position = end + 4
-    return position
-
-
-def _jpeg_end(data: bytes) -> int:
-    """The position after the end marker of a JPEG.
-
-    Markers are followed one by one, since a thumbnail inside has an end marker too.
-    """
-    position = 2
-    while True:
-        if data[position] != 0xFF:
-            raise IndexError
-        marker = data[position + 1]
-        if marker == 0xFF:  # a fill byte
-            position += 1
-        elif marker == 0xD9:
-            return position + 2
-        elif marker == 0x01 or 0xD0 <= marker <= 0xD7:
-            position += 2
-        else:
-            position += 2 + struct.unpack_from(">H", data, position + 2)[0]
-            if marker == 0xDA:  # a scan, which ends at the next marker that is no stuffed byte and no restart
-                marker_after = SCAN_END.search(data, position)
-                if marker_after is None:
-                    raise IndexError
-                position = marker_after.start()
-
-
-SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
+def _not_accepted(image_format: str, settings: Settings) -> str:
+    accepted = f"this service accepts {', '.join(settings.formats)}"
+    if image_format == "TIFF":
+        return f"the image is a TIFF, and {accepted}: start it with --tiff, or save the image as PNG"
+    return f"the image is a {image_format}, and {accepted}: save it as PNG"
 
 
 def _require_size(data: bytearray, settings: Settings) -> None:
     if len(data) > settings.max_image:
         raise Problem("too-large", f"an image has more than {settings.max_image} bytes")
-
-
-def _require_plain_name(name: str | None) -> None:
-    if name is not None and (not NAME.fullmatch(name) or name.strip(". ") == "" or ".." in name):
-        raise Problem(
-            "invalid-request", "an image's name is 1 to 128 letters, digits, spaces and . ( ) + = @ , - _, without '..'"
-        )

@@ -22,6 +22,7 @@ images = sa.Table(
     sa.Column("height", sa.Integer, nullable=False),
     sa.Column("last_seen", sa.Float, nullable=False),
     sa.Column("kept", sa.Boolean, nullable=False),
+    sa.Column("newest", sa.String(32), nullable=False, server_default=""),
 )
 inspections = sa.Table(
     "inspections",
@@ -29,7 +30,7 @@ inspections = sa.Table(
     sa.Column("id", sa.String(32), primary_key=True),
     sa.Column("at", sa.Float, nullable=False, index=True),
     sa.Column("image", sa.String(64), sa.ForeignKey("images.sha256"), nullable=False, index=True),
-    sa.Column("name", sa.String(128)),
+    sa.Column("name", sa.Text),
     sa.Column("verdict", sa.String(6), nullable=False, index=True),
     sa.Column("score", sa.Float(53), nullable=False),
     sa.Column("threshold", sa.Float(53), nullable=False),
@@ -73,4 +74,11 @@ activations = sa.Table(
     sa.Column("bundle", sa.String(64), nullable=False),
     sa.Column("started_with", sa.String(64), nullable=False),
     sa.Column("key", sa.String(16), nullable=False),
+    sa.Column("category", sa.String(200)),
+)
+clock = sa.Table(
+    "clock",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("seen", sa.Float(53), nullable=False),
 )

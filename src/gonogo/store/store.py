@@ -1,14 +1,16 @@
 """The store of the service: images in files, and inspections, reviews, keys and activations in a database.
 
 An image's file is on the disk before the row that names it is committed, and the row is committed before the client
-has its answer. A process that is killed leaves at most a file without a row, which `expire` removes later.
+has its answer. A process that is killed leaves at most a file without a row, which `remove_orphans` removes later.
 """
 
 import json
+import logging
 import secrets
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,35 +19,54 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gonogo.errors import DataError
-from gonogo.store.database import open_database
+from gonogo.store.clock import Clock
+from gonogo.store.database import DATABASE, open_database
 from gonogo.store.image_files import ImageFiles
-from gonogo.store.schema import JSON_COLUMNS, Row, activations, images, inspections, keys, reviews
+from gonogo.store.private import OTHERS, make_private_folder
+from gonogo.store.schema import JSON_COLUMNS, Row, activations, clock, images, inspections, keys, reviews
 
 SECONDS_PER_DAY = 86_400
-ORPHAN_AGE = 3600  # seconds; the row of a younger file may not be committed yet
+REMOVED_TOGETHER = 100  # images in one transaction of `expire`, for which other writers wait
+LOOKED_UP_TOGETHER = 500  # names in one query
+IMAGES = "images"  # the folder of the files in the store's folder
+log = logging.getLogger("gonogo.store")
+
 # The statements of every inspection, built once: building one takes longer than running it.
 UPSERT_IMAGES = {
     name: insert(images).on_conflict_do_update(
         index_elements=[images.c.sha256],
-        set_={"last_seen": insert(images).excluded.last_seen, "kept": True},
+        set_={column: insert(images).excluded[column] for column in ("last_seen", "kept", "newest")},
     )
     for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
 }
 INSERT_INSPECTIONS = sa.insert(inspections)
+NEWEST_ID = "SELECT max(id) FROM inspections"
+
+# Images that a person reviewed, or will be asked about: those with an uncertain verdict.
+OF_REVIEWERS = sa.exists().where(
+    inspections.c.image == images.c.sha256,
+    sa.or_(inspections.c.uncertain, sa.exists().where(reviews.c.inspection == inspections.c.id)),
+)
 
 
 @dataclass(frozen=True)
 class NewInspection:
-    """An inspection to add: its row, the row of its image, and the bytes of the image's file."""
+    """An inspection to add: its row without an id, the facts of its image, and the bytes of the image's file."""
 
     row: Row
     image: Row
     data: bytes
 
 
-def new_id() -> str:
-    """An id of 32 hexadecimal digits, which sorts by time and cannot be guessed."""
-    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+def new_ids(newest: str | None, count: int) -> list[str]:
+    """Ids of 32 hexadecimal digits, which cannot be guessed and sort after `newest` and in their order.
+
+    The first twelve digits are milliseconds since 1970, or one more than in the id before where the clock is behind it.
+    """
+    first = time.time_ns() // 1_000_000
+    if newest is not None:
+        first = max(first, int(newest[:12], 16) + 1)
+    return [f"{first + number:012x}{secrets.token_hex(10)}" for number in range(count)]
 
 
 class Store:
@@ -63,42 +84,52 @@ class Store:
             MissingExtraError: the database's driver is not installed.
         """
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            _make_store_private(folder)
             self._engine = open_database(folder, url)
-            self.images = ImageFiles(folder / "images")
-        except OSError as error:
+            self.images = ImageFiles(folder / IMAGES)
+            self.clock = Clock(self._engine)
+        except (OSError, sa.exc.SQLAlchemyError) as error:
             raise DataError(f"{folder}: the inspections cannot be kept here: {error}") from error
         self._write_lock = threading.Lock()
 
-    def ping(self) -> None:
-        """Do nothing, if the database answers.
+    def probe(self) -> None:
+        """Write a file and a row as an inspection would, and remove the file.
 
         Raises:
-            SQLAlchemyError: it does not.
+            OSError: no file can be written.
+            SQLAlchemyError: the database refuses.
         """
-        with self._engine.connect() as connection:
-            connection.execute(sa.select(1))
+        self.images.probe()
+        with self._writing() as connection:
+            connection.execute(sa.update(clock).values(seen=clock.c.seen))
 
     def close(self) -> None:
         """Close the connections to the database."""
         self._engine.dispose()
 
-    def add_inspections(self, new: Sequence[NewInspection]) -> None:
-        """Add inspections in one transaction, and return when they are on the disk.
+    def add_inspections(self, new: Sequence[NewInspection]) -> list[str]:
+        """Add inspections in one transaction, and return their ids when they are on the disk.
+
+        The ids sort after those of all earlier inspections, whatever the clock says.
 
         Raises:
             OSError: a file cannot be written; none is added.
             SQLAlchemyError: the database refuses; none is added.
         """
-        with self._write_lock:
-            by_image = {inspection.image["sha256"]: inspection for inspection in new}
-            for sha256, inspection in by_image.items():
+        with self._writing() as connection:
+            newest = connection.exec_driver_sql(NEWEST_ID).scalar()
+            ids, seen = new_ids(newest, len(new)), self.clock.now()
+            by_image = {
+                one.image["sha256"]: (one, one.image | {"last_seen": seen, "kept": True, "newest": identifier})
+                for one, identifier in zip(new, ids, strict=True)
+            }
+            connection.execute(UPSERT_IMAGES[self._engine.dialect.name], [image for _, image in by_image.values()])
+            for sha256, (one, _) in by_image.items():
                 if not self.images.path_of(sha256).exists():  # `expire` may have removed it since it was written
-                    self.images.write(sha256, inspection.data)
-            with self._engine.begin() as connection:
-                upsert = UPSERT_IMAGES[self._engine.dialect.name]
-                connection.execute(upsert, [inspection.image for inspection in by_image.values()])
-                connection.execute(INSERT_INSPECTIONS, [_with_json_text(inspection.row) for inspection in new])
+                    self.images.write(sha256, one.data)
+            rows = [_with_json_text(one.row | {"id": identifier}) for one, identifier in zip(new, ids, strict=True)]
+            connection.execute(INSERT_INSPECTIONS, rows)
+        return ids
 
     def inspection(self, identifier: str) -> Row | None:
         """The row of one inspection, with its image's columns as `image_…` and its `reviews`; None: there is none."""
@@ -155,58 +186,109 @@ class Store:
     def revoke(self, identifier: str) -> bool:
         """Revoke a key; False where no key with this id was in force."""
         change = sa.update(keys).where(keys.c.id == identifier, keys.c.revoked.is_(None)).values(revoked=time.time())
-        with self._write_lock, self._engine.begin() as connection:
+        with self._writing() as connection:
             return bool(connection.execute(change).rowcount)
 
-    def add_activation(self, bundle: str, *, started_with: str, key: str) -> None:
+    def add_activation(self, bundle: str, *, started_with: str, key: str, category: str) -> None:
         """Record that a bundle is in use from now on.
 
         Args:
             bundle: its fingerprint.
             started_with: fingerprint of the bundle that the service was started with.
             key: id of the key that activated it.
+            category: of the bundle.
         """
-        self._insert(activations, {"at": time.time(), "bundle": bundle, "started_with": started_with, "key": key})
+        row = {"at": time.time(), "bundle": bundle, "started_with": started_with, "key": key, "category": category}
+        self._insert(activations, row)
 
-    def last_activated(self, *, started_with: str) -> str | None:
-        """The fingerprint of the bundle that was activated last, by a service started with the bundle `started_with`.
+    def activated(self, *, started_with: str) -> list[tuple[str, str | None]]:
+        """Fingerprints and categories of the bundles that were activated, the last one first, each once.
 
-        None: none was, or the last one was activated by a service that was started with another bundle.
+        Those before the last start with another bundle than `started_with` are left out. The category is None where an
+        older gonogo did not note it.
         """
-        query = sa.select(activations.c.bundle, activations.c.started_with).order_by(activations.c.id.desc())
+        query = sa.select(activations.c.bundle, activations.c.category, activations.c.started_with)
+        found: dict[str, str | None] = {}
         with self._engine.connect() as connection:
-            last = connection.execute(query.limit(1)).first()
-        return str(last.bundle) if last is not None and last.started_with == started_with else None
+            for row in connection.execute(query.order_by(activations.c.id.desc())):
+                if row.started_with != started_with:
+                    break
+                found.setdefault(row.bundle, row.category)
+        return list(found.items())
 
-    def expire(self, *, days: float | None, n_bytes: int | None) -> int:
+    def expire(self, *, days: float | None, n_bytes: int | None, of_reviewers: bool = False) -> int:
         """Remove image files: those last seen more than `days` ago, then the oldest until `n_bytes` are left.
 
-        None is no limit. Rows stay. Files without a row are removed too. Returns the number of images removed.
+        None is no limit. Rows stay, and so do images that a person reviewed or has yet to review, unless
+        `of_reviewers` is true. Inspections go on meanwhile: images are removed in small transactions. Returns the
+        number of images removed.
+
+        Raises:
+            OSError: a file cannot be removed.
+            SQLAlchemyError: the database refuses.
         """
-        with self._write_lock:
-            with self._engine.connect() as connection:
-                kept = connection.execute(sa.select(images).where(images.c.kept).order_by(images.c.last_seen)).all()
-            total = sum(row.n_bytes for row in kept)
-            oldest = 0.0 if days is None else time.time() - days * SECONDS_PER_DAY
-            expired = set()
-            for row in kept:
-                if row.last_seen >= oldest and (n_bytes is None or total <= n_bytes):
-                    break
-                expired.add(row.sha256)
+        removable = images.c.kept if of_reviewers else sa.and_(images.c.kept, ~OF_REVIEWERS)
+        columns = (images.c.sha256, images.c.n_bytes, images.c.newest, images.c.last_seen)
+        with self._engine.connect() as connection:
+            total = connection.execute(sa.select(sa.func.sum(images.c.n_bytes)).where(images.c.kept)).scalar() or 0
+            rows = connection.execute(sa.select(*columns).where(removable).order_by(images.c.newest)).all()
+        oldest = 0.0 if days is None else self.clock.now() - days * SECONDS_PER_DAY
+        expired = []
+        for row in rows:
+            if row.last_seen < oldest or (n_bytes is not None and total > n_bytes):
+                expired.append(row)
                 total -= row.n_bytes
-            with self._engine.begin() as connection:
-                for sha256 in expired:
-                    connection.execute(sa.update(images).where(images.c.sha256 == sha256).values(kept=False))
-            remaining = {row.sha256 for row in kept} - expired
-            for path in self.images.paths():
-                orphan = path.name not in remaining and time.time() - path.stat().st_mtime > ORPHAN_AGE
-                if path.name in expired or orphan:
-                    path.unlink()
-        return len(expired)
+        if n_bytes is not None and total > n_bytes:
+            log.warning("reviewed images and those to review take %d bytes; the limit is %d", total, n_bytes)
+        n_removed = 0
+        for begin in range(0, len(expired), REMOVED_TOGETHER):
+            together = expired[begin : begin + REMOVED_TOGETHER]
+            n_removed += self._remove([row.sha256 for row in together], removable, newest=together[-1].newest)
+        return n_removed
+
+    def remove_orphans(self) -> int:
+        """Remove the files that no row keeps, such as a killed process leaves; returns how many.
+
+        Raises:
+            OSError: a file cannot be removed.
+            SQLAlchemyError: the database refuses.
+        """
+        return self.images.remove_orphans(self._kept)
+
+    def _kept(self, names: Sequence[str]) -> set[str]:
+        """Those of `names` that are the SHA-256 of an image that a row keeps."""
+        found: set[str] = set()
+        with self._engine.connect() as connection:
+            for begin in range(0, len(names), LOOKED_UP_TOGETHER):
+                together = names[begin : begin + LOOKED_UP_TOGETHER]
+                query = sa.select(images.c.sha256).where(images.c.kept, images.c.sha256.in_(together))
+                found.update(connection.execute(query).scalars())
+        return found
+
+    def _remove(self, sha256s: Sequence[str], removable: Any, *, newest: str) -> int:
+        """Remove images, but for those that have become another's or were inspected after the inspection `newest`.
+
+        The files go within the transaction: whoever inspects one of these images at this moment waits for its end, and
+        then finds that the file is not there.
+        """
+        chosen = sa.and_(images.c.sha256.in_(sha256s), images.c.newest <= newest, removable)
+        with self._writing() as connection:
+            removed = connection.execute(sa.update(images).where(chosen).values(kept=False).returning(images.c.sha256))
+            names = removed.scalars().all()
+            self.images.remove(names)
+        return len(names)
 
     def _insert(self, table: sa.Table, row: Row) -> None:
-        with self._write_lock, self._engine.begin() as connection:
+        with self._writing() as connection:
             connection.execute(sa.insert(table).values(row))
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        """A transaction that no other writer of this process interrupts, and of SQLite no other process either."""
+        with self._write_lock, self._engine.begin() as connection:
+            if self._engine.dialect.name == "sqlite":  # whose driver would lock at the first change of a row
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
 
     def _inspections(self, conditions: Sequence[Any], *, limit: int) -> list[Row]:
         query = (
@@ -223,6 +305,15 @@ class Store:
             for review in connection.execute(query_reviews):
                 by_id[review.inspection]["reviews"].append(dict(review._mapping))
         return rows
+
+
+def _make_store_private(folder: Path) -> None:
+    """Make the folder, or take it from other users if it holds nothing else than a store; otherwise the log says so."""
+    others = folder.is_dir() and any(folder.iterdir()) and not (folder / IMAGES).is_dir()
+    if not others or (folder / DATABASE).is_file():
+        make_private_folder(folder)
+    elif folder.stat().st_mode & OTHERS:
+        log.warning("%s holds more than inspections, and other users can list it; the images in it are private", folder)
 
 
 def _with_json_text(row: Row) -> Row:

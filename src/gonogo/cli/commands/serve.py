@@ -4,6 +4,7 @@ import argparse
 import logging
 import signal
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the service, and an argument for the action with the arguments of each."""
     parser.description = (
         "Judge images over HTTP; docs/service.md lists the routes. Without ACTION the service runs until SIGTERM or "
-        "Ctrl-C. The actions make, list and revoke keys, whether a service runs or not."
+        "Ctrl-C. The actions make, list and revoke keys, and confirm the time, whether a service runs or not."
     )
     parser.set_defaults(action="run")
     parser.add_argument("--bundle", type=Path, metavar="BUNDLE", help=BUNDLE)
@@ -49,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-pixels", type=count, default=25_000_000, metavar="N", help="largest image in pixels; 25,000,000"
     )
     parser.add_argument(
+        "--memory",
+        type=positive,
+        metavar="MB",
+        help="most memory of the process; beyond it the answer is 503; default: 3/4 of the machine's or container's",
+    )
+    parser.add_argument(
         "--waiting", type=count, default=128, metavar="N", help="images that may wait; beyond it the answer is 503; 128"
     )
     parser.add_argument(
@@ -59,8 +66,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="seconds to a verdict; after it the answer is 504; 10",
     )
     parser.add_argument("--rate", type=positive, default=200.0, metavar="N", help="images per second and key; 200")
+    parser.add_argument(
+        "--connections", type=count, default=1024, metavar="N", help="connections at the same time; 1,024"
+    )
+    parser.add_argument(
+        "--address-connections", type=count, metavar="N", help="connections of one address; default: half of all"
+    )
+    parser.add_argument("--streams", type=count, default=8, metavar="N", help="streams of one key at a time; 8")
     parser.add_argument("--keep-days", type=positive, metavar="DAYS", help="delete older images; their rows stay")
     parser.add_argument("--keep-mb", type=positive, metavar="MB", help="delete the oldest images above this total size")
+    parser.add_argument(
+        "--expire-reviewed",
+        action="store_true",
+        help="delete images too that a person reviewed, or whose verdict is uncertain and waits for a review",
+    )
+    parser.add_argument(
+        "--fall-back",
+        action="store_true",
+        help="start with the bundle of the same category that was active before, if the last one is damaged or gone",
+    )
 
     actions = parser.add_subparsers(metavar="ACTION")
     key = actions.add_parser("key", help="make a key, and print it this once")
@@ -69,7 +93,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     keys = actions.add_parser("keys", help="list the keys")
     revoke = actions.add_parser("revoke", help="revoke a key")
     revoke.add_argument("id", metavar="ID", help="as gonogo serve keys lists it")
-    for name, action in {"key": key, "keys": keys, "revoke": revoke}.items():
+    confirm = actions.add_parser("confirm-clock", help="go on to delete images by age after the clock has jumped ahead")
+    for name, action in {"key": key, "keys": keys, "revoke": revoke, "confirm-clock": confirm}.items():
         action.set_defaults(action=name)
         # A default here would replace the value of an option that stands before the action.
         _add_store(action, data=argparse.SUPPRESS, database=argparse.SUPPRESS)
@@ -92,7 +117,8 @@ def run(arguments: argparse.Namespace) -> Answer:
         IntegrityError: the bundle cannot be trusted.
         DataError: the folder or the database cannot be used, or there is no such key.
     """
-    return {"run": _serve, "key": _key, "keys": _keys, "revoke": _revoke}[arguments.action](arguments)
+    actions = {"run": _serve, "key": _key, "keys": _keys, "revoke": _revoke, "confirm-clock": _confirm_clock}
+    return actions[arguments.action](arguments)
 
 
 def _serve(arguments: argparse.Namespace) -> Answer:
@@ -101,6 +127,7 @@ def _serve(arguments: argparse.Namespace) -> Answer:
     import uvicorn
 
     from gonogo.service.app import create_app
+    from gonogo.service.connections import BACKLOG, FewLines, connections
     from gonogo.service.service import Service
 
     if (arguments.tls_cert is None) != (arguments.tls_key is None):
@@ -116,6 +143,9 @@ def _serve(arguments: argparse.Namespace) -> Answer:
         print("there is no key yet: `gonogo serve key NAME --role inspect` makes one")
     config = uvicorn.Config(
         create_app(service),
+        http=connections(settings, service.metrics),  # type: ignore[arg-type]  # uvicorn calls whatever is no text
+        ws="none",
+        backlog=BACKLOG,
         ssl_certfile=arguments.tls_cert,
         ssl_keyfile=arguments.tls_key,
         server_header=False,
@@ -126,6 +156,8 @@ def _serve(arguments: argparse.Namespace) -> Answer:
     for number in (signal.SIGINT, signal.SIGTERM):  # which uvicorn raises again after it has shut down
         signal.signal(number, lambda *_: None)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it logs each damaged body
+    for name in ("uvicorn.error", "asyncio", "gonogo.service", "gonogo.store"):
+        logging.getLogger(name).addFilter(FewLines())
     with listening(arguments.host, arguments.port) as listener:
         uvicorn.Server(config).run(sockets=[listener])
     return Answer({"ok": True}, "the service has ended; every image that it accepted was answered and kept")
@@ -159,11 +191,17 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
         workers=arguments.workers,
         formats=formats,
         max_pixels=arguments.max_pixels,
+        memory=None if arguments.memory is None else int(arguments.memory * MEBIBYTE),
         waiting=arguments.waiting,
         deadline=arguments.deadline,
         rate=arguments.rate,
+        connections=arguments.connections,
+        address_connections=arguments.address_connections,
+        streams=arguments.streams,
         keep_days=arguments.keep_days,
         keep_bytes=None if arguments.keep_mb is None else int(arguments.keep_mb * MEBIBYTE),
+        expire_reviewed=arguments.expire_reviewed,
+        fall_back=arguments.fall_back,
         tls=arguments.tls_cert is not None,
     )
 
@@ -201,3 +239,13 @@ def _revoke(arguments: argparse.Namespace) -> Answer:
         raise DataError(f"there is no key {arguments.id}, or it is revoked already; `gonogo serve keys` lists the keys")
     text = f"{arguments.id} is revoked; a running service refuses it within 5 s"
     return Answer({"ok": True, "id": arguments.id}, text)
+
+
+def _confirm_clock(arguments: argparse.Namespace) -> Answer:
+    from gonogo.store.store import Store
+
+    store = Store(arguments.data, arguments.database)
+    store.clock.confirm()
+    now = datetime.fromtimestamp(store.clock.now(), UTC).isoformat(timespec="seconds")
+    store.close()
+    return Answer({"ok": True, "now": now}, f"the time is {now}; images are deleted by their age from now on")

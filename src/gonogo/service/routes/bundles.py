@@ -31,9 +31,10 @@ async def bundles(request: Request) -> schemas.Bundles:
 async def activate(request: Request, key: AdminKey, wanted: schemas.Activation) -> schemas.BundleFacts:
     """Use another bundle, once it is verified and has scored an image. If it fails, the one in use stays.
 
-    Images that are being scored are finished with the bundle that they began with.
+    A bundle of another category is used only if the request names this category. Images that are being scored are
+    finished with the bundle that they began with.
     """
-    scorer, name = await service_of(request).activate(wanted.fingerprint, key)
+    scorer, name = await service_of(request).activate(wanted.fingerprint, wanted.category, key)
     return schemas.BundleFacts(
         name=name,
         fingerprint=scorer.fingerprint,

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import nullcontext
+from contextlib import ExitStack
 from typing import Any, Literal, Self
 
 from fastapi import Request
@@ -11,12 +11,17 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, Field, ValidationError
 from starlette.datastructures import QueryParams
+from starlette.types import Receive, Scope, Send
 
 from gonogo.service import schemas
-from gonogo.service.problems import Problem, log
+from gonogo.service.memory import Holds
+from gonogo.service.names import MAX_NAME, name_in
+from gonogo.service.problems import DisconnectedError, Problem, deadline_problem, log, store_problem
+from gonogo.service.routes.abandoned import unless_abandoned
 from gonogo.service.routes.access import InspectorKey, inspector_key, service_of
-from gonogo.service.security import Key, body_of
-from gonogo.service.uploads import NAME, Upload, uploads
+from gonogo.service.security import Key, body_of, late
+from gonogo.service.service import Service
+from gonogo.service.uploads import Upload, uploads
 
 Picture = Literal["map", "overlay"]
 
@@ -25,7 +30,7 @@ class InspectQuery(BaseModel):
     """The query of /v1/inspect."""
 
     include: list[Picture] = Field([], max_length=2, description="pictures to add to the response")
-    name: str | None = Field(None, pattern=f"^{NAME.pattern}$", description="name of a raw image")
+    name: str | None = Field(None, max_length=MAX_NAME, description="name of a raw image; any text")
     deadline_ms: int | None = Field(
         None, ge=1, le=600_000, description="milliseconds until a 504; the service's own deadline at most"
     )
@@ -59,28 +64,25 @@ async def inspect(request: Request) -> Response:
     service, settings = service_of(request), service_of(request).settings
     key, query = await inspector_key(request), InspectQuery.of(request.query_params)
     seconds = settings.deadline if query.deadline_ms is None else min(settings.deadline, query.deadline_ms / 1000)
-    with service.runner.reserve_slot():
-        body = body_of(request, settings.max_body, settings.body_seconds)
-        content_type = request.headers.get("content-type", "")
-        images = [
-            upload async for upload in uploads(body, content_type, query.name, settings, max_images=settings.max_images)
-        ]
+    with service.memory.holds(key.id) as holds:
+        body = body_of(request, settings.max_body, settings)
+        content_type, name = request.headers.get("content-type", ""), _name(request, query)
+        read = uploads(body, content_type, name, settings, max_images=settings.max_images, new_hold=holds.new)
+        images = [upload async for upload in read]
         service.keys.charge(key, len(images) - 1, check=False)
-        with service.runner.reserve_slot(len(images) - 1) if len(images) > 1 else nullcontext():
+        with service.runner.reserve_slot(len(images)):
             pictures = sorted(set(query.include))
             jobs = [service.runner.inspect(upload, key, pictures) for upload in images]
-            try:
-                async with asyncio.timeout(seconds):
-                    outcomes = await asyncio.gather(*jobs, return_exceptions=True)
-            except TimeoutError as error:
-                raise Problem(
-                    "deadline",
-                    f"no verdict within {seconds:g} s; /v1/inspections finds by its hash an image that was scored",
-                ) from error
+            outcomes = await unless_abandoned(request, asyncio.gather(*jobs, return_exceptions=True), seconds)
     _raise_problems(outcomes)
     inspections = [outcome for outcome in outcomes if isinstance(outcome, schemas.InspectionWithPictures)]
     # As text, since FastAPI would validate the whole model once more.
     return Response(schemas.Inspections(inspections=inspections).model_dump_json(), media_type="application/json")
+
+
+def _name(request: Request, query: InspectQuery) -> str | None:
+    """The name of a raw image: that of the query, or of a header Content-Disposition."""
+    return query.name or name_in(request.headers.get("content-disposition", "").encode("latin-1"))
 
 
 def _raise_problems(outcomes: list[schemas.InspectionWithPictures | BaseException]) -> None:
@@ -95,67 +97,126 @@ def _raise_problems(outcomes: list[schemas.InspectionWithPictures | BaseExceptio
         errors = [{"image": index, "detail": problem.detail} for index, problem in problems.items()]
         index, first = next(iter(problems.items()))
         detail = f"image {index}: {first.detail}" if len(outcomes) > 1 else first.detail
-        raise Problem(first.kind, detail, errors=errors)
+        raise Problem(first.kind, detail, headers=first.headers, errors=errors)
 
 
 async def inspect_stream(request: Request, key: InspectorKey) -> StreamingResponse:
     """Inspect many images as they arrive: a JSON line for each when it is stored, in no set order, with its `index`.
 
     A line has an `inspection` or a `problem`. The last line has the number of images, and is only there if all were
-    read. The response begins with the first image; a body without any image is refused as a whole.
+    read. The response begins with the first image; a body without any image is refused as a whole. Each image is
+    charged to the key as a request is, and ends the stream where the key was revoked.
     """
-    settings = service_of(request).settings
+    service = service_of(request)
     # With a newer version here, Starlette would wait for the client's disconnection by reading the body itself.
     request.scope["asgi"] = request.scope.get("asgi", {}) | {"spec_version": "2.4"}
-    body = body_of(request, settings.max_stream_body, settings.max_stream_images * settings.deadline)
-    content_type = request.headers.get("content-type", "")
-    images = uploads(body, content_type, None, settings, max_images=settings.max_stream_images)
-    return StreamingResponse(_lines(request, key, await anext(images), images), media_type="application/x-ndjson")
+    with ExitStack() as stack:
+        stack.enter_context(service.keys.stream(key))
+        stream = _Stream(request, service, key, stack.enter_context(service.memory.holds(key.id)))
+        return _StreamResponse(stream.lines(await stream.next_image()), stack.pop_all())
 
 
-async def _lines(request: Request, key: Key, first: Upload, others: AsyncIterator[Upload]) -> AsyncIterator[str]:
-    """The lines of a stream. The body is read also while no line is read: a client may send all before it reads any."""
-    service, settings = service_of(request), service_of(request).settings
-    lines: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-    slots = asyncio.Semaphore(2 * settings.batch)
+class _StreamResponse(StreamingResponse):
+    """The lines of a stream; when they are sent, or no client reads them any more, `ending` is closed."""
 
-    async def inspect_one(index: int, upload: Upload) -> None:
+    def __init__(self, lines: AsyncIterator[str], ending: ExitStack) -> None:
+        super().__init__(lines, media_type="application/x-ndjson")
+        self._ending = ending
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._ending:
+            await super().__call__(scope, receive, send)
+
+
+class _Stream:
+    """The images of one stream, and the lines about them.
+
+    The body is read also while no line is read: a client may send all before it reads any.
+    """
+
+    def __init__(self, request: Request, service: Service, key: Key, holds: Holds) -> None:
+        settings = service.settings
+        self._request, self._service, self._key, self._settings = request, service, key, settings
+        self._holds = holds
+        self._images = uploads(
+            body_of(request, settings.max_stream_body, settings, whole=False),
+            request.headers.get("content-type", ""),
+            None,
+            settings,
+            max_images=settings.max_stream_images,
+            new_hold=holds.new,
+        )
+        self._lines: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self._slots = asyncio.Semaphore(2 * settings.batch)
+
+    async def next_image(self) -> Upload | None:
+        """The next image of the body; None at its end.
+
+        Raises:
+            Problem: it cannot be read, or does not come to its end in time.
+        """
         try:
-            with service.runner.reserve_slot():
-                inspection = await service.runner.inspect(upload, key)
-            lines.put_nowait({"index": index, "inspection": inspection.model_dump(mode="json", exclude_none=False)})
-        except Exception as error:  # the response has begun, and can no longer become a 500
-            problem = (
-                error if isinstance(error, Problem) else Problem("internal", "the service failed; its log says why")
-            )
-            if problem is not error:
-                log.error("image %d of a stream failed", index, exc_info=error)
-            lines.put_nowait({"index": index, "problem": problem.document(request.url.path)})
+            async with asyncio.timeout(self._settings.body_seconds):
+                return await anext(self._images, None)
+        except TimeoutError as error:
+            raise late(self._settings) from error
+
+    async def lines(self, first: Upload | None) -> AsyncIterator[str]:
+        """The lines, of which the last one says how the stream ended."""
+        reading = asyncio.create_task(self._read(first))
+        try:
+            while (line := await self._lines.get()) is not None:
+                yield json.dumps(line) + "\n"
+            await reading
         finally:
-            slots.release()
+            reading.cancel()
 
-    async def read() -> None:
-        tasks: list[asyncio.Task[None]] = []
+    async def _read(self, first: Upload | None) -> None:
+        """Begin the inspection of each image; whoever cancels this, or hangs up, ends those that have not begun."""
+        n_images = 0
         try:
-            upload: Upload | None = first
-            while upload is not None:
-                await slots.acquire()
-                service.keys.charge(key, 1, check=False)
-                tasks.append(asyncio.create_task(inspect_one(len(tasks), upload)))
-                upload = await anext(others, None)
-            last: dict[str, Any] = {"n_images": len(tasks)}
-        except Problem as problem:
-            last = {"index": None, "problem": problem.document(request.url.path)}
-        try:
-            await asyncio.gather(*tasks)
-            lines.put_nowait(last)
+            async with asyncio.TaskGroup() as tasks:
+                last: dict[str, Any]
+                try:
+                    upload = first
+                    while upload is not None:
+                        await self._slots.acquire()
+                        await self._service.keys.authenticate(self._request.headers.get("authorization"))
+                        tasks.create_task(self._inspect(n_images, upload))
+                        n_images += 1
+                        upload = await self.next_image()
+                    last = {"n_images": n_images}
+                except DisconnectedError:
+                    raise
+                except Exception as error:  # the response has begun, and can no longer become another one
+                    last = {"index": None, "problem": self._document(error)}
+            self._lines.put_nowait(last)
+        except* DisconnectedError:
+            pass
         finally:
-            lines.put_nowait(None)
+            self._lines.put_nowait(None)
 
-    reading = asyncio.create_task(read())
-    try:
-        while (line := await lines.get()) is not None:
-            yield json.dumps(line) + "\n"
-        await reading
-    finally:
-        reading.cancel()
+    async def _inspect(self, index: int, upload: Upload) -> None:
+        try:
+            self._service.keys.charge(self._key, 1)
+            with self._service.runner.reserve_slot():
+                async with asyncio.timeout(self._settings.deadline):
+                    inspection = await self._service.runner.inspect(upload, self._key)
+            self._lines.put_nowait({"index": index, "inspection": inspection.model_dump(mode="json")})
+        except Exception as error:
+            self._lines.put_nowait({"index": index, "problem": self._document(error)})
+        finally:
+            self._holds.end(upload.hold)
+            self._slots.release()
+
+    def _document(self, error: Exception) -> dict[str, Any]:
+        """The problem document of what an image, or the whole stream, failed with."""
+        problem: Problem | None
+        if isinstance(error, TimeoutError):
+            problem = deadline_problem(self._settings.deadline)
+        else:
+            problem = error if isinstance(error, Problem) else store_problem(error)
+        if problem is None:
+            log.error("an image of a stream failed", exc_info=error)
+            problem = Problem("internal", "the service failed; its log says why")
+        return problem.document(self._request.url.path)

@@ -10,9 +10,11 @@ from fastapi.responses import Response
 from gonogo.service import schemas
 from gonogo.service.inspecting import inspection_fields
 from gonogo.service.problems import Problem
-from gonogo.service.routes.access import ReviewerKey, service_of
+from gonogo.service.routes.abandoned import unless_abandoned
+from gonogo.service.routes.access import InspectorKey, ReviewerKey, service_of
 from gonogo.service.routes.inspect_images import Picture
 from gonogo.service.schemas import InspectionId, Moment, Sha256, VerdictLabel
+from gonogo.service.security import Key
 from gonogo.service.uploads import MEDIA_TYPES
 from gonogo.store.schema import Row
 
@@ -68,14 +70,14 @@ async def image(request: Request, identifier: Identifier) -> Response:
     )
 
 
-async def anomaly_map(request: Request, identifier: Identifier) -> Response:
+async def anomaly_map(request: Request, key: InspectorKey, identifier: Identifier) -> Response:
     """The anomaly map as PNG of 16 bits, where 10,000 is the threshold; computed again by the bundle that scored it."""
-    return await _picture(request, identifier, "map")
+    return await _picture(request, key, identifier, "map")
 
 
-async def overlay(request: Request, identifier: Identifier) -> Response:
+async def overlay(request: Request, key: InspectorKey, identifier: Identifier) -> Response:
     """The image with the colours of its map and an outline of each region, as PNG."""
-    return await _picture(request, identifier, "overlay")
+    return await _picture(request, key, identifier, "overlay")
 
 
 async def review(
@@ -105,9 +107,10 @@ async def _image(request: Request, row: Row) -> bytes:
         raise Problem("image-expired", "the image was removed because of its age or the limit on disk space") from error
 
 
-async def _picture(request: Request, identifier: str, name: Picture) -> Response:
+async def _picture(request: Request, key: Key, identifier: str, name: Picture) -> Response:
     row = await _row(request, identifier)
-    runner = service_of(request).runner
-    with runner.reserve_slot():
-        picture = await runner.draw(await _image(request, row), name, bundle=row["bundle"])
+    service = service_of(request)
+    with service.runner.reserve_slot():
+        work = service.runner.draw(await _image(request, row), key, name, bundle=row["bundle"])
+        picture = await unless_abandoned(request, work, service.settings.deadline)
     return Response(picture, media_type="image/png")

@@ -32,6 +32,8 @@ _COMMON_PROBLEMS = (
     "invalid-request",
     "too-large",
     "body-timeout",
+    "store-unavailable",
+    "store-full",
 )
 
 

@@ -59,11 +59,11 @@ def router() -> APIRouter:
         )
     made.add_api_route(f"{INSPECTION}/review", review, methods=post, responses=known, **own_key_check)
     made.add_api_route("/v1/bundles", bundles, methods=get, responses=problem_responses(), **any_key)
-    refused = problem_responses("bundle-refused", "not-found")
+    refused = problem_responses("bundle-refused", "not-found", "other-category")
     made.add_api_route("/v1/bundles:activate", activate, methods=post, responses=refused, **own_key_check)
     made.add_api_route("/healthz", healthz, methods=get)
-    not_ready: Responses = {503: {"model": schemas.Health}}
-    made.add_api_route("/readyz", readyz, methods=get, responses=not_ready, response_model=schemas.Health)
+    not_ready: Responses = {503: {"model": schemas.Readiness}}
+    made.add_api_route("/readyz", readyz, methods=get, responses=not_ready, response_model=schemas.Readiness)
     made.add_api_route(
         "/metrics", metrics, methods=get, responses=problem_responses(), response_class=Response, **any_key
     )

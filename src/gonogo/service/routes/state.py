@@ -13,9 +13,17 @@ async def healthz() -> schemas.Health:
 
 
 async def readyz(request: Request) -> JSONResponse:
-    """Whether the service can accept images, and otherwise the reasons why not."""
-    reasons = await service_of(request).reasons_not_ready()
-    return JSONResponse({"ok": not reasons, "reasons": reasons}, 503 if reasons else 200)
+    """Whether the service can accept images, and otherwise the reasons why not; and the bundle that judges them."""
+    service = service_of(request)
+    scorer, reasons = service.gauge.scorer, await service.reasons_not_ready()
+    told = schemas.Readiness(
+        ok=not reasons,
+        reasons=reasons,
+        category=scorer.category,
+        bundle=scorer.fingerprint,
+        warnings=list(service.warnings.values()),
+    )
+    return JSONResponse(told.model_dump(), 503 if reasons else 200)
 
 
 async def metrics(request: Request) -> Response:

@@ -1,0 +1,312 @@
+"""What is accepted is bounded in memory, shared out fairly among the keys, and given up when nobody waits for it."""
+
+import asyncio
+import io
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from serving import files, inspected, running, start, until  # noqa: F401  skips where the extra is missing
+
+# isort: split
+from gonogo.compute.memory import resident_bytes
+from gonogo.errors import ConfigError
+from gonogo.service import inspecting, security
+from gonogo.service.memory import MemoryBudget
+from gonogo.service.problems import Problem
+from gonogo.service.security import new_key
+from gonogo.service.settings import MEBIBYTE, Settings
+from gonogo.service.turns import Turns
+
+# ruff: noqa: F811  fixtures are imported, and then named
+
+
+def noise(width, height):
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)).save(file, "BMP")
+    return file.getvalue()
+
+
+@pytest.fixture
+def gated(monkeypatch):
+    """Let a service score nothing until the gate is set; returns the gate, and the sizes of what was begun."""
+
+    def gate(running):
+        scorer, gate, begun = running.service.gauge.scorer, threading.Event(), []
+        real = scorer.score_pixels
+
+        def wait(pixels):
+            begun.append(pixels.shape)
+            assert gate.wait(300)
+            return real(pixels)
+
+        monkeypatch.setattr(scorer, "score_pixels", wait)
+        return gate, begun
+
+    return gate
+
+
+def budget(**settings):
+    made = MemoryBudget(Settings(bundle="b", data="d", memory=resident_bytes() + 4000 * MEBIBYTE, **settings))
+    made.held_limit, made.key_limit = 100, 60
+    return made
+
+
+def test_bytes_are_counted_for_each_key_and_in_all_and_refused_ones_are_not_held():
+    memory = budget()
+    with memory.holds("a") as of_a, memory.holds("b") as of_b:
+        first, second = of_a.new(), of_b.new()
+        first.add(60)
+        with pytest.raises(Problem, match="this key") as refused:
+            of_a.new().add(1)
+        assert (refused.value.status, refused.value.headers["Retry-After"]) == (503, "1")
+        second.add(40)
+        with pytest.raises(Problem, match="all keys"):
+            second.add(1)
+        first.join()  # a thread works on it
+        of_a.end(first)
+        assert memory.held == 100
+        first.leave()
+        assert memory.held == 40
+        second.add(20)
+    assert memory.held == 0
+
+
+def test_bytes_stay_held_as_long_as_a_thread_needs_them_though_the_request_has_ended():
+    memory = budget()
+    with memory.holds("a") as holds:
+        hold = holds.new()
+        hold.add(10)
+        hold.join()
+    assert memory.held == 10
+    hold.leave()
+    assert memory.held == 0
+
+
+def test_a_budget_that_leaves_nothing_beside_the_bundle_is_refused_with_what_is_needed():
+    settings = Settings(bundle="b", data="d", memory=resident_bytes() + 100 * MEBIBYTE)
+    with pytest.raises(ConfigError, match=r"at least \d+ MiB are needed"):
+        MemoryBudget(settings)
+
+
+def test_keys_take_turns_and_who_is_cancelled_takes_none():
+    order = []
+
+    async def work(turns, key, number):
+        await turns.take(key)
+        order.append(f"{key}{number}")
+        await asyncio.sleep(0)
+        turns.end()
+
+    async def all_of_them():
+        turns = Turns(1)
+        await turns.take("x")
+        asked = [asyncio.create_task(work(turns, "a", number)) for number in range(4)]
+        await asyncio.sleep(0)
+        asked += [asyncio.create_task(work(turns, key, number)) for key in "bc" for number in range(2)]
+        await asyncio.sleep(0)
+        asked[1].cancel()
+        await asyncio.sleep(0)
+        turns.end()
+        await asyncio.gather(*asked, return_exceptions=True)
+        await turns.take("x")  # it is free again
+
+    asyncio.run(all_of_them())
+    assert order == ["a0", "b0", "c0", "a2", "b1", "c1", "a3"]
+
+
+def test_a_body_beyond_the_budget_is_503_while_another_key_is_judged_and_all_is_given_back(start, files):
+    with start() as running:
+        running.service.memory.key_limit = 100_000
+        refused = running.ask("POST", "/v1/inspect", content=noise(400, 300))
+        assert (refused.status_code, refused.json()["type"]) == (503, "urn:gonogo:problem:busy")
+        assert int(refused.headers["retry-after"]) >= 1
+        assert inspected(running, files[0], role="admin")
+        parts = [("image", ("a.bmp", noise(100, 100)))] * 5
+        assert running.ask("POST", "/v1/inspect", files=parts).status_code == 503
+        lines = running.ask("POST", "/v1/inspect:stream", files=[parts[0], ("image", noise(400, 300))]).text
+        assert json.loads(lines.splitlines()[-1])["problem"]["type"] == "urn:gonogo:problem:busy"
+        assert running.service.memory.held == 0
+        assert running.service.runner.waiting == 0
+
+
+def test_a_decoded_image_counts_too(start):
+    with start() as running:
+        file = io.BytesIO()
+        Image.new("L", (1500, 1500)).save(file, "PNG")  # small, and 6.75 MB when it is decoded
+        running.service.memory.key_limit = 6_000_000
+        assert running.ask("POST", "/v1/inspect", content=file.getvalue()).status_code == 503
+        assert running.service.memory.held == 0
+
+
+def test_an_image_that_may_need_more_than_is_set_aside_is_refused_before_it_is_decoded(start, monkeypatch):
+    with start() as running:
+        monkeypatch.setattr(inspecting, "LARGE_PIXELS", 10_000)
+        monkeypatch.setattr(inspecting, "decode_upload", lambda *_: pytest.fail("it was decoded"))
+        running.service.memory.large_limit = running.service.gauge.scorer.working_bytes(200, 200) - 1
+        answer = running.ask("POST", "/v1/inspect", content=noise(200, 200))
+        assert (answer.status_code, answer.json()["type"]) == (413, "urn:gonogo:problem:too-large")
+        assert "--memory" in answer.json()["detail"]
+
+
+def test_a_large_image_keeps_no_small_one_waiting_and_large_ones_go_one_by_one(start, files, monkeypatch):
+    monkeypatch.setattr(inspecting, "LARGE_PIXELS", 10_000)
+    with start() as running:
+        scorer, gate, begun = running.service.gauge.scorer, threading.Event(), []
+        real = scorer.score_pixels
+
+        def wait_if_large(pixels):
+            begun.append(pixels.shape[:2])
+            assert pixels[0, ..., 0].size <= 10_000 or gate.wait(300)
+            return real(pixels)
+
+        monkeypatch.setattr(scorer, "score_pixels", wait_if_large)
+        with ThreadPoolExecutor(3) as pool:
+            large = [pool.submit(running.ask, "POST", "/v1/inspect", content=noise(200, 200 + n)) for n in range(3)]
+            until(lambda: len(begun) == 1)
+            assert inspected(running, files[0])
+            assert inspected(running, files[1])
+            assert sum(shape[1] >= 200 for shape in begun) == 1
+            gate.set()
+            assert [one.result().status_code for one in large] == [200, 200, 200]
+        assert running.service.memory.held == 0
+
+
+def test_what_would_wait_for_longer_than_the_deadline_is_refused_at_once(start, monkeypatch):
+    monkeypatch.setattr(inspecting, "LARGE_PIXELS", 10_000)
+    with start(deadline=5.0) as running:
+        load = running.service.runner._large_load
+        load.waiting, load.seconds_each = 1, 6.0
+        answer = running.ask("POST", "/v1/inspect", content=noise(200, 200))
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "6")
+        load.waiting = 0  # when nothing waits, an image is taken, however long it may take
+        assert running.ask("POST", "/v1/inspect", content=noise(200, 200)).status_code == 200
+
+
+@pytest.mark.parametrize("large_pixels", [1, 10**9])
+def test_after_the_deadline_nothing_more_is_decoded_or_scored_and_nothing_is_held(
+    start, files, gated, monkeypatch, large_pixels
+):
+    monkeypatch.setattr(inspecting, "LARGE_PIXELS", large_pixels)
+    with start(batch=1) as running:
+        gate, begun = gated(running)
+        decoded, decode = [], inspecting.decode_upload
+        monkeypatch.setattr(inspecting, "decode_upload", lambda upload: decoded.append(1) or decode(upload))
+        with ThreadPoolExecutor(8) as pool:
+            first = pool.submit(inspected, running, files[0])
+            until(lambda: len(begun) == 1)
+            query = {"params": {"deadline_ms": 50}}
+            late = [
+                pool.submit(running.ask, "POST", "/v1/inspect", content=files[1].read_bytes(), **query)
+                for _ in range(7)
+            ]
+            assert [one.result().status_code for one in late] == [504] * 7
+            gate.set()
+            assert first.result()["verdict"]
+        assert inspected(running, files[2])["verdict"]
+        until(lambda: running.service.memory.held == 0)
+        assert len(begun) == 2
+        assert large_pixels > 1 or len(decoded) == 2
+
+
+@pytest.mark.parametrize("path", ["/v1/inspect", "/v1/inspect:stream"])
+def test_what_a_client_that_hung_up_waited_for_is_given_up(start, files, gated, path):
+    hung_up = asyncio.Event()
+
+    async def ask_and_hang_up(running):
+        body = files[1].read_bytes()
+        if path.endswith("stream"):
+            body = b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\n' + body + b"\r\n--b\r\n"
+        sent = iter([{"type": "http.request", "body": body, "more_body": path.endswith("stream")}])
+
+        async def receive():
+            for message in sent:
+                return message
+            await hung_up.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(_):
+            pass
+
+        kind = b"multipart/form-data; boundary=b" if path.endswith("stream") else b"image/png"
+        headers = [(b"authorization", f"Bearer {running.keys['admin']}".encode()), (b"content-type", kind)]
+        scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "path": path}
+        scope |= {"raw_path": path.encode(), "query_string": b"", "headers": headers, "scheme": "http"}
+        asking = asyncio.create_task(running.http.app(scope | {"client": ("c", 1), "server": ("s", 2)}, receive, send))
+        until_waiting = running.service.runner._score_batched
+        while not until_waiting.n_waiting:
+            await asyncio.sleep(0.01)
+        hung_up.set()
+        await asking
+
+    with start(batch=1) as running:
+        gate, begun = gated(running)
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(inspected, running, files[0])
+            until(lambda: len(begun) == 1)
+            asyncio.run(ask_and_hang_up(running))
+            gate.set()
+            assert first.result()["verdict"]
+        assert inspected(running, files[2])["verdict"]
+        assert len(begun) == 2
+        assert [row["image_sha256"] for row in running.service.store.newest({}, before=None, limit=9)]
+        assert len(running.service.store.newest({}, before=None, limit=9)) == 2
+
+
+def stream_of(files, count):
+    return [("image", (f"{number}.png", files[number % len(files)].read_bytes())) for number in range(count)]
+
+
+def lines_of(answer):
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def test_the_images_of_a_stream_are_limited_as_requests_are(start, files):
+    with start(rate=0.01, burst=6) as running:
+        lines = lines_of(running.ask("POST", "/v1/inspect:stream", files=stream_of(files, 20)))
+        assert lines.pop() == {"n_images": 20}
+        refused = [line["problem"]["status"] for line in lines if "problem" in line]
+        assert refused == [429] * 15  # the stream itself was the first of six
+        assert running.ask("GET", "/v1/bundles").status_code == 429
+
+
+def test_a_key_that_is_revoked_ends_its_stream(start, files, monkeypatch):
+    monkeypatch.setattr(security, "KEY_CACHE_SECONDS", -1.0)
+    with start() as running:
+        key, text = new_key(running.service.store, "line", "inspect")
+        running.keys["line"] = text
+        real, n_seen = running.service.store.key, 0
+
+        def revoked_after_three(identifier):
+            nonlocal n_seen
+            n_seen += 1
+            if n_seen == 4:
+                running.service.store.revoke(key.id)
+            return real(identifier)
+
+        monkeypatch.setattr(running.service.store, "key", revoked_after_three)
+        lines = lines_of(running.ask("POST", "/v1/inspect:stream", role="line", files=stream_of(files, 20)))
+        assert lines[-1]["problem"]["type"] == "urn:gonogo:problem:unauthorized"
+        assert sorted(line["index"] for line in lines[:-1]) == [0, 1]
+
+
+def test_a_key_has_only_so_many_streams_open_and_another_key_its_own(start, files, gated):
+    with start(streams=2) as running:
+        gate, _ = gated(running)
+        parts = stream_of(files, 1)
+        with ThreadPoolExecutor(3) as pool:
+            asked = [pool.submit(running.ask, "POST", "/v1/inspect:stream", files=parts) for _ in range(2)]
+            until(lambda: running.service.keys._streams.total() == 2)
+            refused = running.ask("POST", "/v1/inspect:stream", files=parts)
+            other = pool.submit(running.ask, "POST", "/v1/inspect:stream", files=parts, role="admin")
+            until(lambda: running.service.keys._streams.total() == 3)
+            gate.set()
+            assert [lines_of(one.result())[-1] for one in (*asked, other)] == [{"n_images": 1}] * 3
+        assert (refused.status_code, refused.json()["type"]) == (429, "urn:gonogo:problem:rate-limit")
+        assert running.service.keys._streams.total() == 0
+        assert running.ask("POST", "/v1/inspect:stream", content=b"", files=None).status_code in (415, 422)
+        assert running.service.keys._streams.total() == 0
