@@ -137,8 +137,8 @@ def test_a_body_beyond_the_budget_is_503_while_another_key_is_judged_and_all_is_
 def test_a_decoded_image_counts_too(start):
     with start() as running:
         file = io.BytesIO()
-        Image.new("L", (1500, 1500)).save(file, "PNG")  # small, and 6.75 MB when it is decoded
-        running.service.memory.key_limit = 6_000_000
+        Image.new("L", (900, 900)).save(file, "PNG")  # small, and 2.43 MB when it is decoded
+        running.service.memory.key_limit = 2_000_000
         assert running.ask("POST", "/v1/inspect", content=file.getvalue()).status_code == 503
         assert running.service.memory.held == 0
 
