@@ -39,7 +39,7 @@ def main(category: str, params: Params) -> None:
 
         start = time.perf_counter()
         fitting.fit(inspector, images, log)
-    costs = fit_costs(start, expected)
+    costs = fit_costs(start)
     write_metrics(entry_point.path("metrics", "fit", f"{category}.json"), costs)
     entry_point.say(
         f"{category}: the fit took {costs['peak_memory_mb']:,.0f} MB at its peak and {costs['fit_s']:,.0f} s"

@@ -94,7 +94,6 @@ METRICS: Mapping[str, Metric] = {
     "n_warnings": Metric("warnings about the data", COUNT),
     # fit
     "fit_s": Metric("time of the fit", "s"),
-    "forecast_s": Metric("forecast time of the fit", "s"),
     # parity, also of the graph in eight bits
     "passed": Metric("parity holds", better="more"),
     "n_comparisons": Metric("comparisons", COUNT),

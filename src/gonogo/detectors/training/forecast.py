@@ -20,7 +20,8 @@ class Forecast:
     """The memory and the time of one fit.
 
     memory: bytes that it holds at its peak, on top of the process as it is once the backbone has seen an image.
-    seconds: on this machine, as it is loaded now; without those of training or a solver where `how` says so.
+    seconds: a rough figure, up to four times too low or too high, by which a benchmark leaves out what takes hours; it
+        is not told to anyone who waits: progress says how long the rest takes.
     how: what it keeps in memory, in words.
     """
 
@@ -30,9 +31,9 @@ class Forecast:
 
     @property
     def sentence(self) -> str:
-        """The forecast beside the memory of the machine, for the person who waits."""
+        """The memory beside that of the machine, for the person who waits."""
         peak = resident_bytes() + self.memory
-        sentence = f"forecast {peak / MB:,.0f} MB and {self.seconds:,.0f} s: {self.how}"
+        sentence = f"forecast {peak / MB:,.0f} MB: {self.how}"
         if 0 < machine_bytes() < peak:
             sentence += f"; this machine has {machine_bytes() / MB:,.0f} MB, so set fit.memory_budget_mb"
         return sentence
