@@ -142,10 +142,11 @@ class Reduction:
         variances, axes = decomposed.eigenvalues, decomposed.eigenvectors[:, -(self.dims or d) :].flip(1)
         if self.whitening > 0:
             shrinkage = d / (n_patches + d)
-            shrunk = (1 - shrinkage) * variances.clamp(min=0) + shrinkage * variances.mean()
-            if shrunk.sum() > 0:  # otherwise all patches are equal
-                kept = shrunk[-(self.dims or d) :].flip(0)
-                scales = kept.clamp(min=float(shrunk.max()) * LEAST_VARIANCE) ** (-self.whitening / 2)
+            shrunk = (1 - shrinkage) * variances + shrinkage * variances.mean()
+            if variances[-1] > 0:  # otherwise all patches are equal
+                kept = variances[-(self.dims or d) :].clamp(min=0).flip(0)
+                of_kept = shrunk[-(self.dims or d) :].clamp(min=float(shrunk[-1]) * LEAST_VARIANCE).flip(0)
+                scales = of_kept ** (-self.whitening / 2)
                 axes = axes * scales * (kept.sum() / (kept * scales**2).sum()).sqrt()
         projection: Tensor = axes.float().contiguous()
         return projection

@@ -27,6 +27,8 @@ from gonogo.model.saved import Model
 
 Metrics = dict[str, float | int | str | bool]
 
+ROUNDING = 1e-6  # of single precision: the score of an image varies so much with the images it is inspected with
+
 
 @dataclass(frozen=True)
 class EvaluateParams:
@@ -185,10 +187,10 @@ def _baseline_accuracy(model: Model, dataset: Dataset, params: EvaluateParams, s
 
 
 def _image_accuracy(inspection: Inspection, threshold: float) -> dict[str, float]:
-    """The image metrics that have a value; equal scores rank nothing, though ties would give a value."""
+    """The image metrics that have a value; scores that are equal but for rounding rank nothing, though they would."""
     scores, metrics = inspection.scores.astype(np.float64), {}
     for name, statistic in image_statistics(threshold).items():
-        if ACCURACY[name].kind == "ranks" and scores.min() == scores.max():
+        if ACCURACY[name].kind == "ranks" and np.ptp(scores) <= ROUNDING * np.abs(scores).max():
             continue
         with suppress(UndefinedMetricError):
             metrics[name] = statistic(scores, inspection.labels)
