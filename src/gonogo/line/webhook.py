@@ -43,7 +43,7 @@ N_THREADS = 4  # that post; a receiver that is slow to answer one delivery keeps
 LAST_SECONDS = 0.2  # for an answer that is on its way at the end
 LOOK_AGAIN = 10.0  # seconds after which the folder is looked into for deliveries that a person sends again
 JITTER = random.SystemRandom()
-SECRET_PREFIX = "whsec_"  # noqa: S105  of Standard Webhooks, before the base64 of a secret
+SECRET_PREFIX = "whsec_"  # noqa: S105  # nosec B105 - of Standard Webhooks, before the base64 of a secret
 SECRET_BYTES = range(24, 65)
 MOST_SECRET_BYTES = 1 << 16  # of the file
 
