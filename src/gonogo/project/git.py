@@ -19,3 +19,11 @@ def git(folder: Path, *words: str) -> str:
     if result.returncode:
         raise PipelineError(f"git {' '.join(words)} in {folder}: {result.stderr.strip()}")
     return result.stdout
+
+
+def git_answer(folder: Path, *words: str) -> str | None:
+    """What git answers in the folder, without the blanks around it; None where it does not know."""
+    try:
+        return git(folder, *words).strip()
+    except (OSError, PipelineError):
+        return None

@@ -12,7 +12,7 @@ import gonogo
 from gonogo.data.prepare.layouts import Category
 from gonogo.errors import ConfigError, PipelineError
 from gonogo.project.dvc import run_dvc
-from gonogo.project.git import git
+from gonogo.project.git import git, git_answer
 from gonogo.project.origin import installed_origin
 from gonogo.reports.pages import text_of
 
@@ -94,14 +94,14 @@ def write_project(project: Path, raw: Path, found: Sequence[Category]) -> list[P
     known = {"found": found, "version": gonogo.__version__, "origin": installed_origin()}
     text = text_of("project.md.j2", markup=False, **known)
     (project / "README.md").write_text(text, encoding="utf-8")
-    if _asked(project, "rev-parse", "--verify", "HEAD") is None:
+    if git_answer(project, "rev-parse", "--verify", "HEAD") is None:
         _commit(project, written)
     return written
 
 
 def _under_version_control(project: Path) -> None:
     """Make it a project of git, unless it lies in one, and of DVC."""
-    inside = _asked(project, "rev-parse", "--show-toplevel")
+    inside = git_answer(project, "rev-parse", "--show-toplevel")
     if inside is None:
         git(project, "init", "--quiet")
     root = inside or str(project.resolve())
@@ -111,18 +111,10 @@ def _under_version_control(project: Path) -> None:
 
 def _commit(project: Path, written: Sequence[Path]) -> None:
     """Commit what was written, in the name of git's user or, where git knows none, of this command."""
-    known = _asked(project, "config", "user.email")
+    known = git_answer(project, "config", "user.email")
     as_ = [] if known else ["-c", "user.name=gonogo init", "-c", "user.email=gonogo@localhost"]
     git(project, "add", ".dvc", *map(str, written))
     git(project, *as_, "commit", "--quiet", "--message", "Start a project of gonogo")
-
-
-def _asked(folder: Path, *words: str) -> str | None:
-    """What git answers in the folder; None where it does not know."""
-    try:
-        return git(folder, *words).strip()
-    except PipelineError:
-        return None
 
 
 def _pipeline(text: str, found: Sequence[Category]) -> str:

@@ -8,8 +8,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import url2pathname
 
-from gonogo.errors import PipelineError
-from gonogo.project.git import git
+from gonogo.project.git import git_answer
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def origin_of(record: dict[str, Any]) -> Origin:
         return _of_repository(urlunsplit(place), str(record["vcs_info"].get("commit_id")))
     if "dir_info" in record:
         folder = Path(url2pathname(place.path))
-        commit, remote = _asked(folder, "rev-parse", "HEAD"), _asked(folder, "remote", "get-url", "origin")
+        commit, remote = git_answer(folder, "rev-parse", "HEAD"), git_answer(folder, "remote", "get-url", "origin")
         if commit and remote:
             return _of_repository(remote, commit)
         at = f", commit {commit}" if commit else ""
@@ -73,11 +72,3 @@ def _without_credentials(url: str) -> str:
     return (
         urlunsplit(place._replace(netloc=place.netloc.rpartition("@")[2])) if place.scheme in ("http", "https") else url
     )
-
-
-def _asked(folder: Path, *words: str) -> str | None:
-    """What git answers in the folder; None where it does not know."""
-    try:
-        return git(folder, *words).strip()
-    except (OSError, PipelineError):
-        return None
