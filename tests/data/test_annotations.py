@@ -718,11 +718,17 @@ def test_malformed_json_is_refused_with_its_file(tmp_path):
     assert "a.json is no JSON" in refusal(Coco(annotations=["a.json"]), tmp_path)
 
 
-def test_a_class_called_good_does_not_count_as_a_defect(tmp_path):
-    coco_file(
-        tmp_path / "a.json", {0: "0.png", 1: "1.png"}, defect(1, [0, 0, 1, 1]), categories=[{"id": 1, "name": "good"}]
-    )
-    assert "list those that do in prepare.classes" in refusal(Coco(annotations=["a.json"]), tmp_path)
+def test_objects_of_a_class_called_good_mark_nothing(tmp_path):
+    categories = [{"id": 1, "name": "dent"}, {"id": 2, "name": "OK"}]
+    entries = [defect(1, [0, 0, 1, 1]), defect(1, [0, 0, 9, 8], category=2), defect(0, [0, 0, 9, 8], category=2)]
+    coco_file(tmp_path / "a.json", {0: "0.png", 1: "1.png"}, *entries, categories=categories)
+    samples = named(read(Coco(annotations=["a.json"]), tmp_path))
+    assert {name: (one.label, one.defect_type) for name, one in samples.items()} == {
+        "0.png": (0, "good"), "1.png": (1, "dent"),
+    }  # fmt: skip
+    assert np.array_equal(drawn(samples["1.png"]), rectangle(0, 0, 1, 1))
+    message = refusal(Coco(annotations=["a.json"], classes=["OK"]), tmp_path, ConfigError)
+    assert "names 'OK' as a defect, though its name says good" in message
 
 
 @pytest.mark.parametrize(

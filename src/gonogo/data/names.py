@@ -24,6 +24,7 @@ MASK = _words(
     segmentationobject segmask segmasks binarymask binarymasks maskdir maske masken annotation annotations"""
 )
 LABEL_FOLDERS = _words("label labels labelme annotation annotations ann anns json jsons xml xmls txt yolo voc")
+IMAGE_FOLDERS = _words("image images img imgs jpegimages pngimages jpg jpgs jpeg jpegs png pngs bmp bmps objtraindata")
 TRAIN, TEST, VALIDATION = _words("train training"), _words("test testing"), _words("val valid validation dev")
 
 # Of folders whose name says neither good nor what the defect is.

@@ -16,7 +16,7 @@ from gonogo.data.names import (
     suggests_good,
 )
 from gonogo.data.pairing import paired
-from gonogo.data.sample import Sample
+from gonogo.data.sample import Mask, Sample
 from gonogo.errors import ConfigError, DataError
 from gonogo.images.reading import SUFFIXES
 from gonogo.images.roles import TEST, TRAIN, Role
@@ -255,7 +255,7 @@ def matched_masks(
 
 
 def defects(
-    raw: Path, images: Sequence[Path], kind: str, masks: Mapping[Path, Path], roles: tuple[Role, ...] = TEST
+    raw: Path, images: Sequence[Path], kind: str, masks: Mapping[Path, Mask], roles: tuple[Role, ...] = TEST
 ) -> Iterator[Sample]:
     """Defective parts with the masks that they have."""
     for image in images:
