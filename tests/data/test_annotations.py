@@ -14,6 +14,7 @@ from gonogo.data.coco import Coco
 from gonogo.data.lookout import Lookout
 from gonogo.data.manifest_file import ManifestFile
 from gonogo.data.sample import Sample, Shares, Source
+from gonogo.data.unused import unused_files
 from gonogo.errors import ConfigError, DataError, ImageError
 from gonogo.images.roles import ROLES, TEST, TRAIN
 
@@ -416,6 +417,19 @@ def test_lookouts_manifests_give_labels_by_class_name_and_anomalies_to_test(tmp_
     ]
     assert np.array_equal(drawn(samples[1]), ANOMALOUS)
     assert [sample.mask for sample in (samples[0], samples[2], samples[3])] == [None] * 3
+
+
+def test_images_that_no_manifest_of_lookouts_lists_are_named_and_masks_are_not(tmp_path):
+    for name in ("train/a.png", "train/b.png", "train/c.png", "train/b_mask.png"):
+        picture(tmp_path / name, colour_mask())
+    lines(
+        tmp_path / "all.manifest",
+        lookout_line("train/a.png", "normal", "train/b_mask.png"),
+        lookout_line("train/b.png", "anomaly", "train/b_mask.png"),
+    )
+    source = Lookout(train="all.manifest", prefix=PREFIX)
+    [one] = unused_files(source, "valve", tmp_path, read(source, tmp_path))
+    assert str(one) == "1 in train (c.png)"
 
 
 def test_without_a_test_manifest_normal_images_are_open_to_every_role(tmp_path):

@@ -18,7 +18,7 @@ from gonogo.data.regions import (
     counts_as_defect,
     require_classes,
 )
-from gonogo.data.sample import Sample, Shares
+from gonogo.data.sample import Places, Sample, Shares
 from gonogo.data.tree import existing_folder, images_in, name_in
 from gonogo.errors import ConfigError, DataError
 
@@ -80,10 +80,12 @@ class Coco:
             )
         return (sample for _, sample in seen.values())
 
-    def places(self, category: str, raw: Path) -> list[Path]:
+    def places(self, category: str, raw: Path) -> Places:
         """The folders all of whose images should be of use."""
         pairs = zip(self.annotations, self._images(), strict=True)
-        return [raw / os.path.relpath((raw / self.folder / file).parent / images, raw) for file, images in pairs]
+        return Places(
+            [raw / os.path.relpath((raw / self.folder / file).parent / images, raw) for file, images in pairs]
+        )
 
     def _images(self) -> list[str]:
         """The folder of the images for each annotation file.

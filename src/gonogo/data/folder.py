@@ -8,7 +8,7 @@ from gonogo.data.label_files import require_unannotated
 from gonogo.data.labels import masks_by_labels
 from gonogo.data.names import ACCEPTED, MASK, MASK_ENDINGS, TEST, TRAIN, VALIDATION, base_of_mask, says
 from gonogo.data.pairing import masks_among, paired
-from gonogo.data.sample import Sample, Shares
+from gonogo.data.sample import Places, Sample, Shares
 from gonogo.data.tree import (
     CALIBRATE,
     FIT,
@@ -72,9 +72,9 @@ class Folder:
             "name the folder of good parts in prepare.good"
         )
 
-    def places(self, category: str, raw: Path) -> list[Path]:
+    def places(self, category: str, raw: Path) -> Places:
         """The folders all of whose images should be of use."""
-        return [raw / self.folder]
+        return Places([raw / self.folder])
 
     def _one(self, root: Path, words: Collection[str]) -> Path | None:
         """The folder in `root` that is called by one of `words`, in any case.

@@ -13,7 +13,7 @@ from gonogo.data.labelme import read_labelme
 from gonogo.data.names import ACCEPTED, BAD, GOOD, IMAGE_FOLDERS, LABEL_FOLDERS, says
 from gonogo.data.pairing import masks_among
 from gonogo.data.regions import RegionMask, annotated_sample, counts_as_defect, require_classes
-from gonogo.data.sample import Sample, Shares
+from gonogo.data.sample import Places, Sample, Shares
 from gonogo.data.tree import existing_folder, folders_in, good_sample, images_below, listed, name_in
 from gonogo.data.voc import read_voc
 from gonogo.data.yolo import class_names, is_name_list, read_yolo
@@ -70,9 +70,9 @@ class Labels:
             )
         return iter(sorted(samples, key=lambda sample: sample.name))
 
-    def places(self, category: str, raw: Path) -> list[Path]:
+    def places(self, category: str, raw: Path) -> Places:
         """The folders all of whose images should be of use."""
-        return [raw / self.folder]
+        return Places([raw / self.folder])
 
     def _read(
         self, root: Path, images: Mapping[Key, Sequence[Path]], labels: Mapping[Key, Path]

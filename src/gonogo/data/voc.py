@@ -1,7 +1,7 @@
 """Label files of Pascal VOC: an XML file for each image, with boxes and, of some tools, polygons."""
 
 import math
-import xml.etree.ElementTree as ET
+import xml.etree.ElementTree as ET  # nosec B405
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
@@ -50,8 +50,8 @@ def parsed(path: Path) -> ET.Element:
     text = read_text(path)
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise DataError(f"{path} declares a document type or entities, which no label file needs; remove the lines")
-    try:
-        return ET.fromstring(text)  # noqa: S314  # nosec B314  (no entity can be declared in it)
+    try:  # no entity can be declared in it
+        return ET.fromstring(text)  # noqa: S314  # nosec B314
     except ET.ParseError as error:
         raise DataError(f"{path} is no XML: {error}") from error
 
