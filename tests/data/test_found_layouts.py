@@ -205,9 +205,9 @@ FOUND = [
     Found(
         "`.gif`, `.heic`, `.jp2`, `.zip`, … among images",
         "counted and named, with their folder",
-        files(GOOD, **{"good/a.gif": "GIF89a", "good/b.HEIC": "x"}),
+        files(GOOD, **{"good/a.gif": "GIF89a", "good/b.HEIC": "x", "good/c.qoi": "x"}),
         4,
-        words=r"2 files of formats that are not read .*: 2 in good \(a.gif, b.HEIC\)",
+        words=r"3 files of formats that are not read .*: 3 in good \(a.gif, b.HEIC, c.qoi\)",
     ),
     Found(
         "images beside the folders `good/` and `dent/`",
