@@ -226,6 +226,19 @@ def test_boxes_that_leave_the_image_are_clipped_and_those_outside_are_refused(fo
     assert "has no area in the image" in message or "from 0 to 1" in message
 
 
+NO_SIZE = {
+    "labelme": [labelme(shape("rectangle", (2, 3), (6, 5)), imageWidth=None, imageHeight=None)],
+    "voc": [voc(boxed(*BOX), size=""), voc(boxed(*BOX), size="<width>0</width><height>0</height>")],
+}
+
+
+@pytest.mark.parametrize(("format_", "text"), [(key, text) for key, texts in NO_SIZE.items() for text in texts])
+def test_where_a_file_does_not_say_the_size_that_of_the_image_counts(format_, text, tmp_path):
+    [bad, _] = read(labelled(tmp_path, format_, text), format_)
+    assert bad.size == (WIDTH, HEIGHT)
+    np.testing.assert_array_equal(drawn(bad), rectangle(*BOX))
+
+
 @each_format
 def test_an_image_of_another_size_than_annotated_is_refused_when_its_mask_is_drawn(format_, tmp_path):
     [bad, _] = read(labelled(tmp_path, format_, DENT[format_]), format_)
@@ -327,7 +340,7 @@ def test_flags_that_may_mean_anything_or_contradict_the_shapes_are_refused(tmp_p
         (labelme({"label": " ", "points": [[1, 2]]}), "shape 0: expected an object with a label"),
         (labelme("dent"), "shape 0: expected an object with a label"),
         (labelme(shape("star", (2, 3), (6, 3), (6, 5))), "shape 0: a star of 3 points"),
-        (labelme(shape("rectangle", (1, 1), (2, 2)), imageWidth=None, imageHeight=None), "save it again with LabelMe"),
+        (labelme(shape("rectangle", (1, 1), (2, 2)), imageWidth=None), "expected imageWidth and imageHeight"),
         (labelme(shape("rectangle", (1, 1), (2, 2)), imageWidth="12"), "expected imageWidth and imageHeight"),
         (labelme(shape("mask", (4, 2), (9, 9), mask=bitmap(L_SHAPE))), "does not fill its box"),
         (labelme(shape("mask", (4, 2), (5, 4), mask="no image")), "no image in Base64"),
@@ -375,8 +388,7 @@ FOREIGN = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/hostname">]><annotation><
         (LAUGHS.encode("utf-16"), "not UTF-8"),
         ("<annotation><object>", "a.xml is no XML"),
         ("<annotations><image/></annotations>", "expected Pascal VOC's <annotation>, got <annotations>"),
-        (voc(boxed(2, 3, 6, 5), size=""), "expected a number as size/width, got None"),
-        (voc(boxed(2, 3, 6, 5), size="<width>0</width><height>0</height>"), "does not say the image's width"),
+        (voc(boxed(2, 3, 6, 5), size="<width>12</width>"), "expected a number as size/height, got None"),
         (voc(boxed(2, 3, "x", 5)), "object 1: expected a number as bndbox/xmax, got 'x'"),
         (voc(boxed(2, 3, "nan", 5)), "object 1: expected a number as bndbox/xmax"),
         (
@@ -463,7 +475,8 @@ def test_a_wrong_file_of_yolo_is_refused_with_what_is_wrong(file, text, says, tm
     assert says in str(caught.value)
 
 
-def test_an_image_that_cannot_be_read_is_yielded_for_prepare_to_report(tmp_path):
-    root = labelled(tmp_path, "yolo", line(*BOX))
+@each_format
+def test_an_image_that_cannot_be_read_is_yielded_for_prepare_to_report(format_, tmp_path):
+    root = labelled(tmp_path, format_, {**DENT, **{key: texts[0] for key, texts in NO_SIZE.items()}}[format_])
     (root / "a.png").write_bytes(b"no image")
-    assert [(s.name, s.label) for s in read(root, "yolo")] == [("a.png", 1), ("b.png", 0)]
+    assert [(s.name, s.label) for s in read(root, format_)] == [("a.png", 1), ("b.png", 0)]

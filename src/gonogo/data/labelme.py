@@ -11,32 +11,32 @@ import numpy as np
 from gonogo.data.annotation import Annotation
 from gonogo.data.listing import json_content
 from gonogo.data.regions import Region, are_numbers, clipped_box
-from gonogo.errors import DataError
-from gonogo.images.reading import decode
+from gonogo.errors import DataError, ImageError
+from gonogo.images.reading import decode, upright_size
 
 WITHOUT_AREA = ("line", "linestrip", "point", "points")
 CIRCLE_CORNERS = 64  # of the polygon that stands for a circle; its area is 0.2 % less
 
 
-def read_labelme(path: Path) -> Annotation:
-    """What LabelMe's file says of its image.
+def read_labelme(path: Path, image: Path) -> Annotation:
+    """What LabelMe's file says of its image, whose own size counts where the file does not say it.
 
     Raises:
         DataError: it is no file of LabelMe, or a shape is wrong; the message names it.
+        ImageError: the size is asked of an image that cannot be read.
 
     Source: labelme 5, labelme/label_file.py, and `shape_to_mask` in labelme/utils/shape.py.
     """
     content = json_content(path)
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
         raise DataError(f"{path}: expected LabelMe's object with the list `shapes`; is it of another tool?")
-    size = _size(content, path)
     shapes = [_shape(shape, f"{path}, shape {number}") for number, shape in enumerate(content["shapes"])]
-    if any(shape["type"] not in WITHOUT_AREA for shape in shapes) and size is None:
-        raise DataError(f"{path}: imageWidth and imageHeight are missing; save it again with LabelMe")
+    outlined = [shape for shape in shapes if shape["type"] not in WITHOUT_AREA]
+    size = _size(content, path) or (upright_size(image) if outlined else None)
     flags = content.get("flags") or {}
     name = content.get("imagePath")
     return Annotation(
-        regions=tuple(_region(shape, size) for shape in shapes if shape["type"] not in WITHOUT_AREA and size),
+        regions=tuple(_region(shape, size) for shape in outlined if size),
         without_area=tuple(shape["label"] for shape in shapes if shape["type"] in WITHOUT_AREA),
         flags=tuple(str(flag) for flag, is_set in flags.items() if is_set) if isinstance(flags, dict) else (),
         size=size,
@@ -102,10 +102,11 @@ def _drawn(shape: Mapping[str, Any], size: tuple[int, int]) -> Region:
     where = shape["where"]
     (x0, y0), (x1, y1) = np.rint(shape["points"]).astype(int).tolist()
     try:
-        data = base64.b64decode(shape["mask"], validate=True)
+        marked = decode(base64.b64decode(shape["mask"], validate=True), f"{where}: its mask")[0].any(axis=2)
     except (TypeError, binascii.Error) as error:
         raise DataError(f"{where}: its mask is no image in Base64") from error
-    marked = decode(data, f"{where}, mask")[0].any(axis=2)
+    except ImageError as error:
+        raise DataError(str(error)) from error  # which is not of the image itself
     if marked.shape != (y1 - y0 + 1, x1 - x0 + 1) or x0 < 0 or y0 < 0 or x1 >= size[0] or y1 >= size[1]:
         raise DataError(
             f"{where}: its mask of {marked.shape[1]} x {marked.shape[0]} pixels does not fill its box from {x0}, {y0} "

@@ -4,6 +4,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -17,14 +18,19 @@ from gonogo.data.sample import Places, Sample, Shares
 from gonogo.data.tree import existing_folder, folders_in, good_sample, images_below, listed, name_in
 from gonogo.data.voc import read_voc
 from gonogo.data.yolo import class_names, is_name_list, read_yolo
-from gonogo.errors import DataError
+from gonogo.errors import DataError, ImageError
 from gonogo.images.roles import ROLES
 
 Format = Literal["labelme", "voc", "yolo"]
 Unlabelled = Literal["good", "leave_out"]
 Key = tuple[str, ...]
 
-READERS: dict[str, Callable[[Path], Annotation]] = {"labelme": read_labelme, "voc": read_voc}  # yolo needs more
+READERS: dict[str, Callable[[Path, Path], Annotation]] = {
+    "labelme": read_labelme,
+    "voc": read_voc,
+    "yolo": read_yolo,
+}
+UNREADABLE = Annotation(without_area=("anomaly",))  # of an image that prepare reports: nobody takes it for a good one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +84,17 @@ class Labels:
         self, root: Path, images: Mapping[Key, Sequence[Path]], labels: Mapping[Key, Path]
     ) -> dict[Key, Annotation]:
         """What the label file of each image says, where it has one."""
-        pairs = {key: (path, images[key][0]) for key, path in labels.items() if key in images}
+        read = READERS[self.format]
         if self.format == "yolo":
-            names = class_names(root)
-            return {key: read_yolo(path, image, names) for key, (path, image) in pairs.items()}
-        return {key: READERS[self.format](path) for key, (path, _) in pairs.items()}
+            read = partial(read_yolo, names=class_names(root))
+        found = {}
+        for key, path in labels.items():
+            if key in images:
+                try:
+                    found[key] = read(path, images[key][0])
+                except ImageError:
+                    found[key] = UNREADABLE
+        return found
 
     def _sample(self, raw: Path, image: Path, path: Path, said: Annotation) -> Sample:
         other = image.with_name(said.image_name or image.name)
@@ -124,7 +136,10 @@ def masks_by_labels(images: Iterable[Path]) -> dict[Path, RegionMask]:
     found: dict[Path, RegionMask] = {}
     for format_, paths in annotated_images(images).items():
         for image, path in paths.items() if format_ in get_args(Format) else ():
-            said = read_yolo(path, image) if format_ == "yolo" else READERS[format_](path)
+            try:
+                said = READERS[format_](path, image)
+            except ImageError:
+                continue  # which prepare reports of the image
             regions = tuple(region for region in said.regions if counts_as_defect(region.label, None))
             if regions and not said.without_area:
                 found[image] = RegionMask(where=str(path), size=said.size, regions=regions)

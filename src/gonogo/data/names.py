@@ -49,8 +49,8 @@ MASK_ENDINGS = (
 # Of files that may hold images, and that gonogo does not read.
 UNREAD_SUFFIXES = FOREIGN_SUFFIXES | _words(
     """.hdr .psd .xcf .svg .eps .ico .icns .npy .npz .mat .nii .czi .lif .fits .fit .dds .qoi .sgi .rgb .bw .xbm .xpm
-    .msp .im .spi .ima .hobj .h5 .hdf5 .tfrecord .mp4 .avi .mov .mkv .wmv .webm .mpg .mpeg .m4v .zip .rar .7z .tar .tgz .gz
-    .xz .zst .pdf"""
+    .msp .im .spi .ima .hobj .h5 .hdf5 .tfrecord .mp4 .avi .mov .mkv .wmv .webm .mpg .mpeg .m4v .zip .rar .7z .tar .tgz
+    .gz .xz .zst .pdf"""
 )
 
 ACCEPTED = "accepted"  # below the raw folder: copies of images that a person accepted as good

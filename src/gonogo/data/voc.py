@@ -10,27 +10,28 @@ from gonogo.data.annotation import Annotation
 from gonogo.data.listing import read_text
 from gonogo.data.regions import Region, clipped_box
 from gonogo.errors import DataError
+from gonogo.images.reading import upright_size
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-def read_voc(path: Path) -> Annotation:
-    """What Pascal VOC's file says of its image. Boxes run along the edges of pixels, as tools write them today.
+def read_voc(path: Path, image: Path) -> Annotation:
+    """What Pascal VOC's file says of its image, whose own size counts where the file does not say it.
 
-    VOC's own files count pixels from 1 and include the last: of them, the first row and column of a box is left out.
+    Boxes run along the edges of pixels, as tools write them today. VOC's own files count pixels from 1 and include the
+    last: of them, the first row and column of a box is left out.
 
     Raises:
         DataError: it is no such file, or an object is wrong; the message names it.
+        ImageError: the size is asked of an image that cannot be read.
 
     Source: Everingham et al. 2010, "The PASCAL Visual Object Classes (VOC) Challenge"; its development kit.
     """
     root = parsed(path)
     if root.tag != "annotation":
         raise DataError(f"{path}: expected Pascal VOC's <annotation>, got <{root.tag}>; is it of another tool?")
-    size = _size(root, path)
     objects = list(root.iter("object"))
-    if objects and size is None:
-        raise DataError(f"{path}: <size> does not say the image's width and height; export it again")
+    size = _size(root, path) or (upright_size(image) if objects else None)
     name = (root.findtext("filename") or "").strip()
     return Annotation(
         regions=tuple(
@@ -58,7 +59,7 @@ def parsed(path: Path) -> ET.Element:
 
 def _size(root: ET.Element, path: Path) -> tuple[int, int] | None:
     """(width, height); None where they are absent or, as some tools write, 0."""
-    if root.find("size") is None:
+    if root.find("size/width") is None and root.find("size/height") is None:
         return None
     width, height = (_number(root, f"size/{side}", str(path)) for side in ("width", "height"))
     return (int(width), int(height)) if width >= 1 and height >= 1 else None

@@ -10,7 +10,7 @@ from gonogo.data.annotation import Annotation
 from gonogo.data.listing import read_text
 from gonogo.data.regions import Region, clipped_box
 from gonogo.data.tree import folders_in
-from gonogo.errors import DataError, ImageError
+from gonogo.errors import DataError
 from gonogo.images.reading import upright_size
 from gonogo.params import read_yaml
 
@@ -74,6 +74,7 @@ def read_yolo(path: Path, image: Path, names: Mapping[int, str] | None = None) -
 
     Raises:
         DataError: a line is wrong, or its class has no name; the message names it.
+        ImageError: the image cannot be read.
 
     Source: https://docs.ultralytics.com/datasets/detect/ and /segment/.
     """
@@ -81,10 +82,7 @@ def read_yolo(path: Path, image: Path, names: Mapping[int, str] | None = None) -
     objects = [_object(words, f"{path}, line {number}", names) for number, words in lines if words]
     if not objects:
         return Annotation()
-    try:
-        size = upright_size(image)
-    except ImageError:  # which prepare reports of the image
-        return Annotation(without_area=tuple(label for label, _, _ in objects))
+    size = upright_size(image)
     return Annotation(regions=tuple(_region(label, values, size, where) for label, values, where in objects), size=size)
 
 
