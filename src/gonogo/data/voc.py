@@ -30,13 +30,13 @@ def read_voc(path: Path, image: Path) -> Annotation:
     root = parsed(path)
     if root.tag != "annotation":
         raise DataError(f"{path}: expected Pascal VOC's <annotation>, got <{root.tag}>; is it of another tool?")
-    objects = list(root.iter("object"))
-    size = _size(root, path) or (upright_size(image) if objects else None)
+    objects = [(one, f"{path}, object {number}") for number, one in enumerate(root.iter("object"), start=1)]
+    boxed = [(one, where) for one, where in objects if one.find("bndbox") is not None]
+    size = _size(root, path) or (upright_size(image) if boxed else None)
     name = (root.findtext("filename") or "").strip()
     return Annotation(
-        regions=tuple(
-            _region(one, size, f"{path}, object {number}") for number, one in enumerate(objects, start=1) if size
-        ),
+        regions=tuple(_region(one, size, where) for one, where in boxed if size),
+        without_area=tuple(_label(one, where) for one, where in objects if one.find("bndbox") is None),
         size=size,
         image_name=PureWindowsPath(name).name or None,
     )
@@ -66,16 +66,20 @@ def _size(root: ET.Element, path: Path) -> tuple[int, int] | None:
 
 
 def _region(one: ET.Element, size: tuple[int, int], where: str) -> Region:
-    label = (one.findtext("name") or "").strip()
-    if not label:
-        raise DataError(f"{where}: expected a <name>, got none")
     x0, y0, x1, y1 = (_number(one, f"bndbox/{corner}", where) for corner in CORNERS)
     polygon = one.find("polygon")
     return Region(
-        label=label,
+        label=_label(one, where),
         box=clipped_box((x0, y0, x1, y1), size, where),
         polygons=() if polygon is None else (_polygon(polygon, where),),
     )
+
+
+def _label(one: ET.Element, where: str) -> str:
+    label = (one.findtext("name") or "").strip()
+    if not label:
+        raise DataError(f"{where}: expected a <name>, got none")
+    return label
 
 
 def _polygon(polygon: ET.Element, where: str) -> np.ndarray:
