@@ -367,6 +367,12 @@ def test_a_polygon_in_pascal_voc_is_the_mask(polygon, tmp_path):
     np.testing.assert_array_equal(drawn(bad), x + y < 8)
 
 
+def test_an_object_without_a_box_makes_its_image_defective_and_leaves_it_without_a_mask(tmp_path):
+    turned = "<object><name>dent</name><robndbox><cx>3</cx></robndbox></object>"
+    [bad, _] = read(labelled(tmp_path, "voc", voc(boxed(*BOX, label="scratch"), turned)), "voc")
+    assert (bad.label, bad.defect_type, bad.mask) == (1, "scratch", None)
+
+
 def test_pascal_voc_is_read_with_declarations_and_a_byte_order_mark(tmp_path):
     text = '\ufeff<?xml version="1.0" encoding="utf-8"?>\n' + voc(boxed("2.0", " 3 ", 6, 5))
     [bad, _] = read(labelled(tmp_path, "voc", text), "voc")
@@ -392,7 +398,7 @@ FOREIGN = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/hostname">]><annotation><
         (voc(boxed(2, 3, "x", 5)), "object 1: expected a number as bndbox/xmax, got 'x'"),
         (voc(boxed(2, 3, "nan", 5)), "object 1: expected a number as bndbox/xmax"),
         (
-            voc(boxed(*BOX), "<object><name>dent</name></object>"),
+            voc(boxed(*BOX), "<object><name>dent</name><bndbox/></object>"),
             "object 2: expected a number as bndbox/xmin, got None",
         ),
         (voc(boxed(*BOX, label="")), "object 1: expected a <name>"),
