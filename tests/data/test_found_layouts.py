@@ -232,6 +232,18 @@ FOUND = [
     ),
     Found("images alone in the folder that is named", "all are good", files("g{0-3}.png"), 4),
     Found(
+        "images alone beside a table of numbers or a `.json`, `.xml` of no image",
+        "all are good",
+        files("g{0-3}.png", **{"sizes.txt": "1 2 3 4 5\n", "meta.json": "{}", "log.xml": "<log/>"}),
+        4,
+    ),
+    Found(
+        "images alone, label files that are called otherwise",
+        "refused, with the names of the files",
+        files("g{0-3}.png", **{"1.json": LABELME}),
+        words="1 label files match no image: .*1.json",
+    ),
+    Found(
         "images alone in a folder below",
         "refused: name that folder",
         files("images/g{0-3}.png"),
