@@ -529,6 +529,17 @@ def test_options_that_init_writes_are_those_that_prepare_takes(tmp_path):
     assert len(list(made.samples("parts", tmp_path, SHARES))) == 4
 
 
+def test_what_a_person_says_of_images_without_a_label_file_is_an_option_of_the_source(tmp_path):
+    draw(tmp_path, files("b.png", "c.png", "d.png", **{"b.json": LABELME, "c.json": '{"shapes": []}'}))
+    (good,), (fewer,) = (categories_in(tmp_path, SHARES, said) for said in ("good", "leave_out"))
+    assert (good.n_good, good.options) == (2, {"format": "labelme", "unlabelled": "good"})
+    assert (fewer.n_good, fewer.options, [str(one) for one in fewer.unused]) == (
+        1, {"format": "labelme", "unlabelled": "leave_out"}, ["1 in . (d.png)"],
+    )  # fmt: skip
+    made = build(source_class("labels"), good.options, where="prepare")
+    assert len(list(made.samples("parts", tmp_path, SHARES))) == 3
+
+
 TABLE = table(("what lies there", "is"), [(row.what, row.said) for row in FOUND])
 
 
