@@ -300,6 +300,16 @@ FOUND = [
         1,
     ),
     Found(
+        "such images below folders of any names, `lot1/`, `lot2/`",
+        "one category; name one of the folders for a category of its own",
+        files(
+            "lot1/b.png", "lot1/c.png", "lot2/b.png", **{"lot1/b.xml": VOC, "lot1/c.xml": NO_OBJECT, "lot2/b.xml": VOC}
+        ),
+        1,
+        {"dent": 2},
+        2,
+    ),
+    Found(
         "such images, some without a label file",
         "refused: are they good? `gonogo init --unlabelled good` says it, or `leave_out`",
         files("b.png", "c.png", "d.png", **{"b.json": LABELME}),
