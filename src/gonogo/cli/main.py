@@ -48,6 +48,9 @@ COMMANDS = {
     "compare": Command("compare the metrics and verdicts of two revisions", extra="pipeline"),
     "thresholds": Command("show how a gauge would do at other thresholds", extra="pipeline"),
     "accept": Command("accept reviewed images as good, or take that back", extra="pipeline"),
+    "promote": Command("put a gauge into staging or production, through the gate", extra="pipeline"),
+    "roll-back": Command("put the gauge before it into use again", extra="pipeline"),
+    "registry": Command("list the gauges in use, or check that each passed its gate", extra="pipeline"),
     "distill": Command("train a teacher for the detector efficientad", extra="pipeline"),
     "score": Command("judge images with a bundle", streams=True),
     "verify": Command("check a bundle, and that it scores here as where it was proven"),
@@ -138,7 +141,7 @@ def _answer(arguments: argparse.Namespace) -> Answer:
 
 
 def _module(name: str) -> CommandModule:
-    return cast(CommandModule, import_module(f"gonogo.cli.commands.{name}"))
+    return cast(CommandModule, import_module(f"gonogo.cli.commands.{name.replace('-', '_')}"))
 
 
 def parse_arguments(words: Sequence[str], *, as_json: bool = False) -> argparse.Namespace:
