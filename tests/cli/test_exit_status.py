@@ -74,9 +74,11 @@ def test_every_error_of_the_library_has_its_own_name_as_code_and_the_status_of_i
     ("words", "message", "command"),
     [
         ([], "COMMAND", "gonogo"),
-        (["scorn"], "invalid choice: 'scorn'", "gonogo"),
+        (["scorn"], "there is no command 'scorn'; did you mean score?", "gonogo"),
+        (["xyzzy"], "there is no command 'xyzzy'", "gonogo"),
+        (["score", "b", "f", "--jsonll"], "unrecognized arguments: --jsonll; did you mean --jsonl?", "gonogo score"),
         (["score", "bundle"], "PATH", "gonogo score"),
-        (["version", "--js"], "unrecognized arguments: --js", "gonogo"),
+        (["version", "--js"], "unrecognized arguments: --js; did you mean --json?", "gonogo version"),
         (["score", "b", "f", "--threads", "none"], "--threads", "gonogo score"),
         (["accept", "--category", "brick"], "expected IMAGE ...", "gonogo accept"),
         (["bench", "--n", "0"], "0 is not at least 1", "gonogo bench"),
@@ -152,6 +154,21 @@ def test_help_is_readable_says_every_status_and_is_json_where_that_is_asked_for(
     with pytest.raises(SystemExit):
         main(["score", "--help", "--json"])
     assert json.loads(capsys.readouterr().out)["help"].startswith("usage: gonogo score")
+
+
+def test_commands_have_the_names_that_other_tools_give_them_too(bundle, digits, capsys):
+    part = str(digits.path_of(digits.with_role("fit")[0]))
+    main(["score", str(bundle), part, "--jsonl"])
+    row = capsys.readouterr().out
+    for name in ("infer", "predict"):
+        main([name, str(bundle), part, "--jsonl"])
+        assert capsys.readouterr().out == row
+    with pytest.raises(SystemExit):
+        main(["fit", "--help"])
+    assert capsys.readouterr().out.startswith("usage: gonogo train")
+    assert main(["--version"]) == main(["version"]) == 0
+    first, second = capsys.readouterr().out.split()
+    assert first == second
 
 
 def test_what_a_library_prints_on_the_way_is_no_part_of_the_answer(monkeypatch, capsys):
