@@ -39,7 +39,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("constraints.txt", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, folder)
     for name in ("data/raw", "searches"):
-        (folder / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / name / "README.md").write_text("Empty.\n")
     shutil.copy(ROOT / "data/accepted.jsonl", folder / "data")
     run(folder, "git", "init", "--quiet")

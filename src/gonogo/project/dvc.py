@@ -6,9 +6,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from gonogo.data.tree import require_raw
 from gonogo.errors import MissingExtraError, PipelineError
-from gonogo.params import Params
+from gonogo.params import Params, require_raw
 
 RUNS = ("repro", "exp")  # commands of DVC that run stages
 

@@ -22,6 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--into", type=Path, default=Path(), metavar="DIR", help="folder of the project; default: the current one"
     )
+    parser.add_argument(
+        "--unlabelled",
+        choices=("good", "leave_out"),
+        help="what images without a label file are, where others have one of LabelMe, Pascal VOC or YOLO",
+    )
 
 
 def run(arguments: argparse.Namespace) -> Answer:
@@ -36,7 +41,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     params = read_yaml(starting_files() / "params.yaml")
     prepare = prepare_params(params["prepare"])
     calibrate = build(CalibrateParams, params["calibrate"], where="calibrate")
-    found = categories_in(arguments.images, shares_of(prepare, params["seed"]))
+    found = categories_in(arguments.images, shares_of(prepare, params["seed"]), arguments.unlabelled)
     written = write_project(arguments.into, arguments.images, found)
     lines = [one.sentence for one in found]
     lines += [f"{one.name}: {said}" for one in found for said in sentences(one.unused)]
