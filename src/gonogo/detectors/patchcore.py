@@ -109,18 +109,16 @@ class PatchCore(Detector):
             candidates, n_select, n_cells = self._candidates_of_parts(batches, reduction, context.progress)
         else:
             candidates, n_select, n_cells = self._candidates(batches, reduction, context)
-        n_patches = len(candidates.patches)
         coreset = greedy_coreset(
             candidates.patches,
             n_select,
-            first=int(torch.randint(n_patches, (), generator=torch.Generator().manual_seed(seed))),
             on_step=lambda done, total, radius: context.progress("coreset", done, total, {"covering_radius": radius}),
         )
         bank = candidates.patches[coreset.indices]
         if len(bank) < self.options.n_neighbors:
             raise DataError(
-                f"fit.n_neighbors is {self.options.n_neighbors}, but the bank keeps {len(bank)} of {n_patches} "
-                "patches; let it keep more or take fewer neighbours"
+                f"fit.n_neighbors is {self.options.n_neighbors}, but the bank keeps {len(bank)} of "
+                f"{len(candidates.patches)} patches; let it keep more or take fewer neighbours"
             )
         radii = [coreset.covering_radius] if candidates.radius is None else [candidates.radius, coreset.covering_radius]
         numbers = candidates.numbers[coreset.indices.cpu()].to(bank.device)
