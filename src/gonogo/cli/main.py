@@ -51,6 +51,7 @@ COMMANDS = {
     "distill": Command("train a teacher for the detector efficientad", extra="pipeline"),
     "score": Command("judge images with a bundle", streams=True),
     "verify": Command("check a bundle, and that it scores here as where it was proven"),
+    "drift": Command("say whether a gauge's certificate still holds"),
     "explain": Command("explain the verdict on an image"),
     "bundle": Command("pack a bundle into one file, unpack it, or sign it"),
     "webhook": Command("list the deliveries of a webhook that have not arrived, or send them again"),
