@@ -90,7 +90,7 @@ def greedy_coreset(
 
 def _most_central(features: Tensor) -> int:
     """Index of the patch of (n, d) whose l2 distance to the mean of all is least, in float64."""
-    chunks = features.split(max(1, _CHUNK_BYTES // (8 * features.shape[1])))
+    chunks = torch.split(features, max(1, _CHUNK_BYTES // (8 * features.shape[1])))
     mean = torch.stack([chunk.double().sum(dim=0) for chunk in chunks]).sum(dim=0) / len(features)
     return int(torch.cat([(chunk.double() - mean).square().sum(dim=1) for chunk in chunks]).argmin())
 

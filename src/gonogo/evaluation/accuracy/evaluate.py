@@ -149,7 +149,7 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
     if params.seeds > 1:
         others = [refitted(model, dataset, seed=other) for other in range(seed + 1, seed + params.seeds)]
         every = [accuracy | {"threshold": record.threshold}, *(_accuracy_of(other, model, dataset) for other in others)]
-        metrics |= {"n_seeds": params.seeds} | _spread(every)
+        metrics |= {"n_seeds": params.seeds, **_spread(every)}
     if model.rule.threshold is not None:
         metrics["pixel_threshold"] = model.rule.threshold.threshold
     return Evaluation(metrics, calibrate, test, record, model.probability)
