@@ -231,7 +231,7 @@ def test_the_spread_over_seeds_stands_beside_the_interval_where_it_was_measured(
     spread = {"n_seeds": 5, "image_auroc_seeds_low": 0.8041, "image_auroc_seeds_high": 0.8253}
     _, page = page_of(tmp_path, dataclasses.replace(category, evaluate=category.evaluate | spread))
     (row,) = [row for row in page.rows if row and row[0] == "image AUROC" and len(row) == 4]
-    assert row[1].split() == "0.812 [0.701, 0.902]5 seeds: 0.804 to 0.825".split()
+    assert row[1].split() == ["0.812", "[0.701,", "0.902]5", "seeds:", "0.804", "to", "0.825"]
     assert page.text().count("seeds:") == 1
 
 
