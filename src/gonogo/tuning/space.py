@@ -1,0 +1,110 @@
+"""What a search tries: options of `PatchCore` that start from those in force."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from itertools import product
+from typing import Any
+
+from gonogo.detectors.backbones.weights import LITE0
+from gonogo.detectors.options import PatchCoreOptions
+
+SIDES = (128, 160, 192, 224, 256, 320, 384, 448, 512)
+BRIEF_SIDES = (192, 256, 320)
+LAYERS = ((2, 3), (1, 2), (2,))  # of the default backbone; of any other, those in force
+WHITENING = (0.0, 0.25, 0.5, 0.75, 1.0)
+BANKS = (0.003, 0.01, 0.03)  # share of the patches that the bank keeps
+AGGREGATION = ((1, 0.0), (3, 0.0), (1, 0.003))  # neighbours, and the share of patches whose mean is the score
+SMOOTHING = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)  # pixels at an image size of 256
+FIRST_WHITENING = (0.0, 0.5)  # of a candidate that differs in what it sees; the others follow for the best of them
+SIZES_OF_BANK = ("coreset_ratio", "bank_patches", "bank_mb")  # of which one at most is set
+
+
+def key_of(options: PatchCoreOptions) -> str:
+    """The options as text: equal for equal options, whatever kind of sequence holds the layers."""
+    return json.dumps(asdict(options) | {"layers": list(options.layers)}, sort_keys=True)
+
+
+def options_of(key: str) -> PatchCoreOptions:
+    """The options that `key_of` gave the key of."""
+    return PatchCoreOptions(**json.loads(key))
+
+
+def sight_of(options: PatchCoreOptions) -> str:
+    """What decides the features of an image: options that agree in it share them."""
+    return json.dumps([options.backbone, list(options.layers), options.image_size, options.neighbourhood])
+
+
+def ladders(base: PatchCoreOptions, *, brief: bool) -> list[list[PatchCoreOptions]]:
+    """For each set of layers the image sizes, smallest first: with each step a verdict takes longer.
+
+    In brief: the layers in force, and three sizes.
+    """
+    layers = [base.layers, *(LAYERS if base.backbone == LITE0 and not brief else ())]
+    distinct = {tuple(one): one for one in layers}
+    sides = sorted({*(BRIEF_SIDES if brief else SIDES), base.image_size})
+    return [
+        [replace(base, layers=list(some), image_size=side, smoothing=_scaled(base, side)) for side in sides]
+        for some in distinct
+    ]
+
+
+def _scaled(base: PatchCoreOptions, side: int) -> float:
+    """The smoothing in force, at another image size: the same share of the image."""
+    return round(base.smoothing * side / base.image_size, 2)
+
+
+def whitened(options: PatchCoreOptions, powers: Sequence[float] = FIRST_WHITENING) -> list[PatchCoreOptions]:
+    """The options with each of the powers; a random reduction has no principal axes."""
+    if options.reduction == "random":
+        return [options]
+    return [replace(options, whitening=power) for power in powers]
+
+
+def variants(options: PatchCoreOptions, *, brief: bool) -> list[PatchCoreOptions]:
+    """All that differ from the options in whitening, bank and aggregation, with what they see unchanged.
+
+    In brief: in whitening alone.
+    """
+    if brief:
+        return whitened(options, WHITENING)
+    found = []
+    for one, ratio, (neighbours, top) in product(whitened(options, WHITENING), BANKS, AGGREGATION):
+        bank: dict[str, Any] = {"coreset_ratio": ratio, "bank_patches": None, "bank_mb": None}
+        found.append(replace(one, n_neighbors=neighbours, top_share=top, **bank))
+    return found
+
+
+def smoothed(options: PatchCoreOptions) -> list[PatchCoreOptions]:
+    """The options with each smoothing."""
+    return [replace(options, smoothing=round(sigma * options.image_size / 256, 2)) for sigma in SMOOTHING]
+
+
+def changed(options: PatchCoreOptions, base: PatchCoreOptions) -> dict[str, Any]:
+    """The options that differ from those in force, as params.yaml has them."""
+    pairs = ((field.name, getattr(options, field.name), getattr(base, field.name)) for field in fields(options))
+    plain = ((name, *(list(one) if name == "layers" else one for one in values)) for name, *values in pairs)
+    return {name: new for name, new, old in plain if new != old}
+
+
+def sentence(options: Mapping[str, Any]) -> str:
+    """Some options in a line."""
+    return ", ".join(f"{name} {_value(value)}" for name, value in options.items()) or "as it is"
+
+
+def _value(value: Any) -> str:
+    return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def timed_as(options: PatchCoreOptions) -> PatchCoreOptions:
+    """Options that take as long and are timed in their place: with any whitening, and whatever does not take time."""
+    whitening = 0.0 if options.reduction == "random" else 0.5
+    return replace(options, whitening=whitening, top_share=0.0, smoothing=4.0, layers=list(options.layers))
+
+
+def by_sight(candidates: Sequence[PatchCoreOptions]) -> Iterator[list[PatchCoreOptions]]:
+    """The candidates in groups that share their features, in the order of the first of each."""
+    groups: dict[str, list[PatchCoreOptions]] = {}
+    for one in candidates:
+        groups.setdefault(sight_of(one), []).append(one)
+    yield from groups.values()
