@@ -273,7 +273,7 @@ def test_a_project_in_a_folder_of_another_repository_is_a_project_of_dvc_there(t
     (tmp_path / "all" / "own").mkdir()
     (tmp_path / "all" / "own" / ".gitignore").write_text("notes")  # without a line's end
     monkeypatch.chdir(tmp_path / "all" / "own")
-    assert main(["init", "../../raw", "--json"]) == 0
+    assert main(["init", "../../raw", "--no-tune", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["categories"][0]["n_good"] == 40
     assert not Path(".git").exists()
@@ -285,7 +285,7 @@ def test_a_project_in_a_folder_of_another_repository_is_a_project_of_dvc_there(t
 
 def test_it_says_what_so_few_good_parts_certify(tmp_path, capsys):
     draw(tmp_path / "raw" / "good", 40)
-    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own")]) == 0
+    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own"), "--no-tune"]) == 0
     out = capsys.readouterr().out
     assert "raw: about 8 good parts will calibrate, which certifies at most 31.2% false alarms; 10% needs 29." in out
     assert f"  cd {tmp_path / 'own'}\n  dvc repro\n" in out
@@ -294,7 +294,7 @@ def test_it_says_what_so_few_good_parts_certify(tmp_path, capsys):
 def test_a_validation_set_calibrates_and_what_it_certifies_is_said(tmp_path, capsys):
     for place, n_images in (("train/good", 40), ("val/good", 11), ("test/good", 2)):
         draw(tmp_path / "raw" / place, n_images)
-    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own")]) == 0
+    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own"), "--no-tune"]) == 0
     assert (
         "raw: about 11 good parts will calibrate, which certifies at most 23.8% false alarms" in capsys.readouterr().out
     )

@@ -138,7 +138,7 @@ class Search:
         Raises:
             ConfigError: the options in force make no gauge, or none within the budget was found.
         """
-        base = self._base_judged()
+        base = self._base_met()
         sights = self._halved(self._sights(), until=SIGHTS_SHARE)
         last = self._halved([*sights, *self._variants(sights)], until=ALL_SHARE)
         best = self._best(base, last)
@@ -153,13 +153,12 @@ class Search:
         tried = list(self._tried.values())
         return Found(self._base, base, value, options, tried, smoothing, self._measured.spent, self._complete)
 
-    def _base_judged(self) -> Tried:
-        """The options in force, timed and judged on every fold."""
+    def _base_met(self) -> Tried:
+        """The options in force, timed and judged on the first fold."""
         base = self._met(self._base)
-        if base is None or base.ms is None:
+        if base is None:
             raise ConfigError(f"the options in force make no gauge: {self._tried[key_of(self._base)].fate}")
-        for fold in range(FOLDS):
-            self._judge([base], fold)
+        self._judge([base], 0)
         return base
 
     def _sights(self) -> list[Tried]:
@@ -233,9 +232,11 @@ class Search:
         return sorted((one for one in left if one.folds), key=_rank)
 
     def _judge(self, some: Sequence[Tried], fold: int) -> None:
-        """Judge candidates that share their features on a fold."""
+        """Judge candidates that share their features on a fold, after the options in force, which all compare with."""
+        base, theirs = self._tried[key_of(self._base)], self._scores[key_of(self._base)]
+        if base.folds <= fold and base not in some:
+            self._judge([base], fold)
         found = self._measured.scores(fold, [one.options for one in some])
-        theirs = self._scores[key_of(self._base)]
         for one, scores in zip(some, found, strict=True):
             own = self._scores[key_of(one.options)]
             own.append(scores)

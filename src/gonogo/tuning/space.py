@@ -11,7 +11,7 @@ from gonogo.detectors.options import PatchCoreOptions
 
 SIDES = (128, 160, 192, 224, 256, 320, 384, 448, 512)
 BRIEF_SIDES = (192, 256, 320)
-LAYERS = ((2, 3), (1, 2), (2,))  # of the default backbone; of any other, those in force
+LAYERS = ((2, 3), (1, 2, 3), (3,))  # of the default backbone; of any other, those in force
 WHITENING = (0.0, 0.25, 0.5, 0.75, 1.0)
 BANKS = (0.003, 0.01, 0.03)  # share of the patches that the bank keeps
 AGGREGATION = ((1, 0.0), (3, 0.0), (1, 0.003))  # neighbours, and the share of patches whose mean is the score
@@ -38,9 +38,11 @@ def sight_of(options: PatchCoreOptions) -> str:
 def ladders(base: PatchCoreOptions, *, brief: bool) -> list[list[PatchCoreOptions]]:
     """For each set of layers the image sizes, smallest first: with each step a verdict takes longer.
 
-    In brief: the layers in force, and three sizes.
+    No set of layers ends before the deepest one in force: planted defects are small, and say nothing of what only a
+    deep layer sees, that a part has another form as a whole. In brief: the layers in force, and three sizes.
     """
-    layers = [base.layers, *(LAYERS if base.backbone == LITE0 and not brief else ())]
+    others = LAYERS if base.backbone == LITE0 and not brief else ()
+    layers = [base.layers, *(some for some in others if max(some) >= max(base.layers))]
     distinct = {tuple(one): one for one in layers}
     sides = sorted({*(BRIEF_SIDES if brief else SIDES), base.image_size})
     return [
