@@ -260,7 +260,7 @@ def _model_of(kind: Callable[..., Any]) -> tuple[type[BaseModel], dict[str, Any]
 
 def _dataclass_in(hint: Any) -> Any:
     """The dataclass that `hint` is or, as in `Tiling | None`, allows; None if there is none."""
-    return next((kind for kind in (hint, *get_args(hint)) if is_dataclass(kind)), None)
+    return next((kind for kind in (hint, *get_args(hint)) if isinstance(kind, type) and is_dataclass(kind)), None)
 
 
 def _sentence(problem: Any, allowed: list[str]) -> str:
@@ -271,4 +271,5 @@ def _sentence(problem: Any, allowed: list[str]) -> str:
         return f"unknown key {key!r} = {problem['input']!r}; {meant}allowed: {', '.join(allowed) or 'none'}"
     if problem["type"] == "missing":
         return f"key {key!r} is missing"
-    return f"{key} is {problem['input']!r}; {problem['msg']}"
+    reason = problem["ctx"]["error"] if problem["type"] == "value_error" else problem["msg"]  # our own words alone
+    return f"{key} is {problem['input']!r}; {reason}"

@@ -27,6 +27,7 @@ from gonogo.export.write_bundle import write_bundle
 from gonogo.files import read_sealed, seal
 from gonogo.images.dataset import Dataset, Record
 from gonogo.images.reading import read_image, write_png
+from gonogo.images.size import ImageSize
 from gonogo.inference.bundle import pack
 from gonogo.inference.good_patches import BESIDE, GoodPatches, picture_around
 from gonogo.inference.scorer import Scorer, open_session, run_matched
@@ -208,7 +209,7 @@ def test_a_picture_shows_so_large_a_share_around_its_centre_and_nothing_where_th
 
 
 def test_pieced_tiles_give_each_cell_that_of_the_tile_in_which_it_lies_deepest():
-    tiles = Tiles(Tiling(70, 130, 16), image_size=64, stride=8, smoothing=0.0)
+    tiles = Tiles(Tiling(70, 130, 16), image_size=ImageSize(64, 64), stride=8, smoothing=0.0)
     grids = torch.arange(len(tiles) * 64).view(len(tiles), 1, 8, 8)
     pieced = tiles.assembled(grids)[0]
     assert pieced.shape == (9, 16)

@@ -83,10 +83,9 @@ class PatchCore(Detector):
         """Build the backbone's architecture; `load_weights` brings its weights, or a saved model does."""
         super().__init__()
         self.options: PatchCoreOptions = options
-        self.image_size = options.image_size
         self.smoothing = options.smoothing
         self.patch_features = PatchFeatures(
-            options.backbone, options.layers, options.image_size, neighbourhood=options.neighbourhood
+            options.backbone, options.layers, self.image_size, neighbourhood=options.neighbourhood
         )
         projection = ("projection_",) if self._projects else ()
         masked = () if options.foreground == "none" else tuple(f"foreground_{field}_" for field in Foreground._fields)

@@ -20,6 +20,7 @@ from gonogo.evaluation.accuracy.resampling import bootstrap_intervals, resampled
 from gonogo.evaluation.accuracy.synthetic import synthetic_auroc
 from gonogo.evaluation.metric_table import ACCURACY
 from gonogo.images.dataset import Dataset, Record
+from gonogo.images.size import ImageSize
 from gonogo.model.fit_images import FitImages
 from gonogo.model.inspection import Inspection, inspect_calibrate, inspect_records
 from gonogo.model.inspector import Inspector
@@ -37,7 +38,8 @@ class EvaluateParams:
     Attributes:
         n_resamples: of the bootstrap, over parts.
         interval_confidence: of all intervals.
-        baseline_size: side of the mean good image, in pixels.
+        baseline_size: side of the mean good image, in pixels; where the gauge sees no square, it has about as many
+            pixels in the gauge's shape.
         synthetic_images: so many calibrate images, evenly spaced, are damaged for `synthetic_auroc`; all where there
             are fewer.
     """
@@ -176,7 +178,9 @@ def _validation_metrics(model: Model, calibrate: Inspection, test: Inspection) -
 def _baseline_accuracy(model: Model, dataset: Dataset, params: EvaluateParams, seed: int) -> dict[str, float]:
     """Accuracy of the distance to the mean good image, with thresholds by the model's own rules."""
     regions = model.rule.params
-    baseline = Inspector(MeanImage(MeanImageOptions(image_size=params.baseline_size)), regions.inside)
+    seen = model.inspector.input_size
+    size = ImageSize.of_area(params.baseline_size, seen.width / seen.height)
+    baseline = Inspector(MeanImage(MeanImageOptions(image_size=size)), regions.inside)
     baseline.detector.fit(FitImages(baseline, dataset, dataset.with_role("fit")), seed=seed)
     calibrate, rule = inspect_calibrate(baseline, dataset, regions)
     threshold = certify_like(model.threshold, calibrate.scores, calibrate.groups).threshold
