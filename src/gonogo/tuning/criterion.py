@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-RESAMPLES = 400
+RESAMPLES = 200
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def _resampled(folds: Sequence[FoldScores], seed: int) -> np.ndarray:
         names, part = np.unique(np.array(fold.groups), return_inverse=True)
         drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=RESAMPLES)
         weights = np.concatenate([np.ones((1, len(part))), drawn[:, part]])  # (1 + r, n)
-        won += np.einsum("ri,ij,rj->r", weights, share * counts, weights, optimize=True)
-        pairs += np.einsum("ri,ij,rj->r", weights, counts.astype(np.float64), weights, optimize=True)
+        won += ((weights @ (share * counts)) * weights).sum(axis=1)
+        pairs += ((weights @ counts) * weights).sum(axis=1)
     with np.errstate(invalid="ignore"):
         return np.asarray(won / pairs)

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from gonogo.calibration.regions import RegionParams
@@ -16,6 +17,7 @@ from gonogo.detectors.patchcore import PatchCore
 from gonogo.errors import DataError, UndefinedMetricError
 from gonogo.evaluation.accuracy.metrics import average_precision
 from gonogo.images.dataset import Dataset, Record, evenly_spaced
+from gonogo.images.size import ImageSize
 from gonogo.model.cross_fit import folds_of
 from gonogo.model.fit_images import FitImages
 from gonogo.model.inspector import Inspector
@@ -26,7 +28,6 @@ FOLDS = 4
 LEAST_PARTS = 2 * FOLDS
 MOST_FITTED = 120  # images that one gauge of a search is fitted on, evenly spaced among those of the other folds
 MOST_JUDGED = 16  # images of a fold that it judges, with a copy of each for every kind of defect
-MOST_CELLS = 1 << 14  # of a map whose average precision is computed
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,11 @@ class GoodParts:
         """Views that a fit on all images has: of each so many rotations."""
         return len(self.dataset.records) * self.rotations
 
+    @property
+    def aspect(self) -> float:
+        """Width by height of the images, in the median."""
+        return float(np.median([record.width / record.height for record in self.dataset.records]))
+
     def judged(self, number: int) -> list[Record]:
         """The images of a fold that gauges judge."""
         return evenly_spaced(self.folds[number], MOST_JUDGED)
@@ -83,11 +89,11 @@ class GoodParts:
         """
         good: list[list[float]] = [[] for _ in candidates]
         bad: list[list[list[float]]] = [[] for _ in candidates]
-        gauges = _Gauges(self, number, candidates)
+        gauges = Gauges(self, self._fitted(number), candidates)
         for record in self.judged(number):
             pixels = self.dataset.pixels_of(record)
             copies = [pixels, *(None if made is None else made[0] for made in self._planted(record, pixels))]
-            rows = [gauges.scores(copy) if copy is not None else [np.nan] * len(candidates) for copy in copies]
+            rows = [self._scores(gauges, copy, len(candidates)) for copy in copies]
             for place, (plain, *defective) in enumerate(zip(*rows, strict=True)):
                 good[place].append(plain)
                 bad[place].append(list(defective))
@@ -102,19 +108,31 @@ class GoodParts:
         Raises:
             UndefinedMetricError: no defect could be planted.
         """
-        gauges = _Gauges(self, number, candidates[:1])
+        gauges = Gauges(self, self._fitted(number), candidates[:1])
         found: list[list[float]] = [[] for _ in candidates]
         for record in self.judged(number):
             pixels = self.dataset.pixels_of(record)
             for made in self._planted(record, pixels):
                 if made is None:
                     continue
-                (grid,) = gauges.grids(made[0])
+                ((_, grid),) = gauges.results(made[0])
                 for place, options in enumerate(candidates):
                     found[place].append(_precision(grid, made[1], options))
         if not found[0]:
             raise UndefinedMetricError("no good image shows a planted defect, so that no map can be judged")
         return [float(np.mean(values)) for values in found]
+
+    def _fitted(self, number: int) -> list[Record]:
+        """The images that the gauges are fitted on which judge fold `number`."""
+        others = (record for fold in self.folds if fold is not self.folds[number] for record in fold)
+        return evenly_spaced(list(others), MOST_FITTED)
+
+    @staticmethod
+    def _scores(gauges: "Gauges", pixels: np.ndarray | None, n_gauges: int) -> list[float]:
+        """The score of an image by each gauge; NaN where there is no image."""
+        if pixels is None:
+            return [float("nan")] * n_gauges
+        return [float(score) for score, _ in gauges.results(pixels)]
 
     def _planted(self, record: Record, pixels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray] | None]:
         """A copy with each kind of defect, and its mask."""
@@ -125,34 +143,26 @@ class GoodParts:
             yield planted(kind, pixels, other, inspected, seed=self.seed, content=record.sha256)
 
 
-class _Gauges:
-    """A gauge of each candidate, fitted without one fold on features that are computed once for all."""
+class Gauges:
+    """A gauge of each candidate, fitted on features that are computed once for all."""
 
-    def __init__(self, parts: GoodParts, number: int, candidates: Sequence[PatchCoreOptions]) -> None:
+    def __init__(self, parts: GoodParts, fitted: Sequence[Record], candidates: Sequence[PatchCoreOptions]) -> None:
+        """Fit on `fitted`; the candidates agree in what `sight_of` tells."""
         detector = make_detector("patchcore", candidates[0])
         assert isinstance(detector, PatchCore)
         detector.load_weights()
         self._sight = detector.patch_features
         self._inspector = Inspector(detector, parts.regions.inside)
-        others = [record for fold in parts.folds if fold is not parts.folds[number] for record in fold]
-        fitted = evenly_spaced(others, MOST_FITTED)
         images = FitImages(self._inspector, parts.dataset, fitted, rotations=parts.rotations)
         with torch.inference_mode():
             features = [self._sight(batch) for batch in images]
         self._detectors = [_of_features(options).fit(features, seed=parts.seed) for options in candidates]
 
     @torch.inference_mode()
-    def _results(self, pixels: np.ndarray) -> list[tuple[Tensor, Tensor]]:
+    def results(self, pixels: np.ndarray) -> list[tuple[Tensor, Tensor]]:
+        """The score (1,) and the grid (1, gh, gw) of the image (h, w, 3), by each gauge."""
         features = self._sight(self._inspector.resized(torch.from_numpy(pixels)[None]))
         return [detector(features) for detector in self._detectors]
-
-    def scores(self, pixels: np.ndarray) -> list[float]:
-        """The score of the image (h, w, 3) by each gauge."""
-        return [float(score) for score, _ in self._results(pixels)]
-
-    def grids(self, pixels: np.ndarray) -> list[Tensor]:
-        """The grid (1, gh, gw) of patch scores of the image by each gauge."""
-        return [grid for _, grid in self._results(pixels)]
 
 
 def _of_features(options: PatchCoreOptions) -> PatchCore:
@@ -164,11 +174,8 @@ def _of_features(options: PatchCoreOptions) -> PatchCore:
 
 
 def _precision(grid: Tensor, mask: np.ndarray, options: PatchCoreOptions) -> float:
-    """Average precision of the map against the mask (h, w), at no more than MOST_CELLS pixels."""
-    height, width = mask.shape
-    step = max(1, int(np.ceil(np.sqrt(mask.size / MOST_CELLS))))
-    anomaly_map = upsample(grid, options.image_size, options.smoothing, height, width)[0].numpy()
-    seen = mask[::step, ::step]
-    if not seen.any():  # a thin one: the pixels between count as well
-        return average_precision(anomaly_map.ravel(), mask.ravel())
-    return average_precision(anomaly_map[::step, ::step].ravel(), seen.ravel())
+    """Average precision of the map against the mask (h, w), at the image size: that is how fine a map can be."""
+    size = ImageSize.of(options.image_size)
+    anomaly_map = upsample(grid, size, options.smoothing, *size)[0].numpy()
+    seen = np.asarray(Image.fromarray(mask.astype(np.float32)).resize(size[::-1], Image.Resampling.BOX)) > 0
+    return average_precision(anomaly_map.ravel(), seen.ravel())

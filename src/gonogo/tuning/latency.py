@@ -51,6 +51,18 @@ def verdict_ms(
         ConfigError: there is no gauge with such options.
     """
     inspector = Inspector(_with_random_bank(options, views), regions.inside)
+    return graph_ms(inspector, images, export, threads=threads, clock=clock)
+
+
+def graph_ms(
+    inspector: Inspector,
+    images: Sequence[Path],
+    export: ExportParams,
+    *,
+    threads: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """The same of a fitted gauge's own graph."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "gauge.onnx"
         export_onnx(inspector, path, metadata={}, opset=export.opset)
@@ -70,7 +82,7 @@ def _with_random_bank(options: PatchCoreOptions, views: int) -> PatchCore:
     detector.load_weights()
     sight = detector.patch_features
     with torch.inference_mode():
-        _, height, width, d = sight(torch.zeros(1, 3, options.image_size, options.image_size)).shape
+        _, height, width, d = sight(torch.zeros(1, 3, *detector.image_size)).shape
     rows = max(options.n_neighbors, detector.bank_size(views * height * width, options.reduced_dims or d))
     few = max(options.n_neighbors, options.reduced_dims or 0, FEW)
     patches = torch.randn(1, few, 1, d, generator=torch.Generator().manual_seed(0))

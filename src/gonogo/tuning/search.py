@@ -19,7 +19,7 @@ from gonogo.errors import ConfigError
 from gonogo.tuning.criterion import Estimate, FoldScores, criterion, difference
 from gonogo.tuning.good_parts import FOLDS
 from gonogo.tuning.measurements import Measurements
-from gonogo.tuning.space import by_sight, key_of, ladders, sight_of, smoothed, timed_as, variants, whitened
+from gonogo.tuning.space import Shape, by_sight, key_of, ladders, sight_of, smoothed, timed_as, variants, whitened
 
 RUNGS = (1, 2, FOLDS)  # folds on which candidates are judged
 KEPT = 3  # one in so many goes on to the next rung
@@ -27,6 +27,7 @@ LEAST_KEPT = 3
 SIGHTS_SHARE, ALL_SHARE = 0.55, 0.9  # of the minutes, at which the first halving ends and the second does
 OVER = "over the budget"
 FURTHER_MS = 10.0  # over the budget: looked at to say what it would buy, and never chosen
+PLAIN = Shape()
 N_SIGHTS = 2  # of which variants are tried
 
 
@@ -113,6 +114,7 @@ class Search:
         measured: Measurements,
         *,
         seed: int,
+        shape: Shape = PLAIN,
         brief: bool = False,
         progress: Progress = no_progress,
     ) -> None:
@@ -123,11 +125,12 @@ class Search:
             budget: of a verdict and of the search.
             measured: measures, or knows from before.
             seed: of the bootstrap.
+            shape: of the parts' images.
             brief: try the layers in force alone, fewer sizes and no other bank or aggregation.
             progress: called after each measurement.
         """
         self._base, self._budget, self._measured = base, budget, measured
-        self._seed, self._brief, self._progress = seed, brief, progress
+        self._seed, self._shape, self._brief, self._progress = seed, shape, brief, progress
         self._tried: dict[str, Tried] = {}
         self._scores: dict[str, list[FoldScores]] = {}
         self._complete = True
@@ -164,7 +167,7 @@ class Search:
     def _sights(self) -> list[Tried]:
         """What differs in image size and layers, within the budget and FURTHER_MS beyond it."""
         found = []
-        for ladder in ladders(self._base, brief=self._brief):
+        for ladder in ladders(self._base, self._shape, brief=self._brief):
             for options in ladder:
                 if not self._has_time(SIGHTS_SHARE / 2):
                     break

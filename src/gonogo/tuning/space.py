@@ -2,40 +2,56 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
+from math import sqrt
 from typing import Any
 
 from gonogo.detectors.backbones.weights import LITE0
 from gonogo.detectors.options import PatchCoreOptions
+from gonogo.images.size import ImageSize
 
-SIDES = (128, 160, 192, 224, 256, 320, 384, 448, 512)
+SIDES = (128, 160, 192, 224, 256, 320, 384, 448, 512)  # of squares; a size has the area of one, and the parts' shape
 BRIEF_SIDES = (192, 256, 320)
 LAYERS = ((2, 3), (1, 2, 3), (3,))  # of the default backbone; of any other, those in force
 WHITENING = (0.0, 0.25, 0.5, 0.75, 1.0)
 BANKS = (0.003, 0.01, 0.03)  # share of the patches that the bank keeps
 AGGREGATION = ((1, 0.0), (3, 0.0), (1, 0.003))  # neighbours, and the share of patches whose mean is the score
-SMOOTHING = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)  # pixels at an image size of 256
+SMOOTHING = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)  # pixels of a square of 256
 FIRST_WHITENING = (0.0, 0.5)  # of a candidate that differs in what it sees; the others follow for the best of them
 SIZES_OF_BANK = ("coreset_ratio", "bank_patches", "bank_mb")  # of which one at most is set
 
 
 def key_of(options: PatchCoreOptions) -> str:
-    """The options as text: equal for equal options, whatever kind of sequence holds the layers."""
-    return json.dumps(asdict(options) | {"layers": list(options.layers)}, sort_keys=True)
-
-
-def options_of(key: str) -> PatchCoreOptions:
-    """The options that `key_of` gave the key of."""
-    return PatchCoreOptions(**json.loads(key))
+    """The options as text: equal for equal options, however layers and size are written."""
+    size = ImageSize.of(options.image_size).written
+    return json.dumps(asdict(options) | {"layers": list(options.layers), "image_size": size}, sort_keys=True)
 
 
 def sight_of(options: PatchCoreOptions) -> str:
     """What decides the features of an image: options that agree in it share them."""
-    return json.dumps([options.backbone, list(options.layers), options.image_size, options.neighbourhood])
+    size = ImageSize.of(options.image_size)
+    return json.dumps([options.backbone, list(options.layers), size, options.neighbourhood])
 
 
-def ladders(base: PatchCoreOptions, *, brief: bool) -> list[list[PatchCoreOptions]]:
+@dataclass(frozen=True)
+class Shape:
+    """That of the parts' images.
+
+    Attributes:
+        aspect: width by height.
+        multiple: sides are multiples of so many pixels, the backbone's stride.
+    """
+
+    aspect: float = 1.0
+    multiple: int = 32
+
+    def size(self, side: int) -> ImageSize:
+        """About as many pixels as a square of `side` has, in this shape."""
+        return ImageSize.of_area(side, self.aspect, multiple=self.multiple)
+
+
+def ladders(base: PatchCoreOptions, shape: Shape, *, brief: bool) -> list[list[PatchCoreOptions]]:
     """For each set of layers the image sizes, smallest first: with each step a verdict takes longer.
 
     No set of layers ends before the deepest one in force: planted defects are small, and say nothing of what only a
@@ -44,16 +60,16 @@ def ladders(base: PatchCoreOptions, *, brief: bool) -> list[list[PatchCoreOption
     others = LAYERS if base.backbone == LITE0 and not brief else ()
     layers = [base.layers, *(some for some in others if max(some) >= max(base.layers))]
     distinct = {tuple(one): one for one in layers}
-    sides = sorted({*(BRIEF_SIDES if brief else SIDES), base.image_size})
+    sizes = {*map(shape.size, BRIEF_SIDES if brief else SIDES), ImageSize.of(base.image_size)}
     return [
-        [replace(base, layers=list(some), image_size=side, smoothing=_scaled(base, side)) for side in sides]
-        for some in distinct
+        [_seen(base, some, size) for size in sorted(sizes, key=lambda size: (size.area, size))] for some in distinct
     ]
 
 
-def _scaled(base: PatchCoreOptions, side: int) -> float:
-    """The smoothing in force, at another image size: the same share of the image."""
-    return round(base.smoothing * side / base.image_size, 2)
+def _seen(base: PatchCoreOptions, layers: Sequence[int], size: ImageSize) -> PatchCoreOptions:
+    """The options in force with other layers and size, and a smoothing over the same share of the image."""
+    smoothing = base.smoothing * sqrt(size.area / ImageSize.of(base.image_size).area)
+    return replace(base, layers=list(layers), image_size=size.written, smoothing=round(smoothing, 2))
 
 
 def whitened(options: PatchCoreOptions, powers: Sequence[float] = FIRST_WHITENING) -> list[PatchCoreOptions]:
@@ -79,14 +95,20 @@ def variants(options: PatchCoreOptions, *, brief: bool) -> list[PatchCoreOptions
 
 def smoothed(options: PatchCoreOptions) -> list[PatchCoreOptions]:
     """The options with each smoothing."""
-    return [replace(options, smoothing=round(sigma * options.image_size / 256, 2)) for sigma in SMOOTHING]
+    side = sqrt(ImageSize.of(options.image_size).area)
+    return [replace(options, smoothing=round(sigma * side / 256, 2)) for sigma in SMOOTHING]
 
 
 def changed(options: PatchCoreOptions, base: PatchCoreOptions) -> dict[str, Any]:
     """The options that differ from those in force, as params.yaml has them."""
     pairs = ((field.name, getattr(options, field.name), getattr(base, field.name)) for field in fields(options))
-    plain = ((name, *(list(one) if name == "layers" else one for one in values)) for name, *values in pairs)
+    plain = ((name, *map(_written, values)) for name, *values in pairs)
     return {name: new for name, new, old in plain if new != old}
+
+
+def _written(value: Any) -> Any:
+    """The value of an option as params.yaml has it."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def sentence(options: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from gonogo.calibration.regions import RegionParams
 from gonogo.compute.progress import Progress
 from gonogo.compute.versions import versions
+from gonogo.detectors import make_detector
 from gonogo.detectors.options import DETECTOR_OPTIONS, PatchCoreOptions
 from gonogo.errors import ConfigError
 from gonogo.evaluation.speed.bench import BenchParams, cpu_name
@@ -21,7 +22,7 @@ from gonogo.tuning.latency import verdict_ms
 from gonogo.tuning.measurements import Latency, Measurements
 from gonogo.tuning.planted import KINDS
 from gonogo.tuning.search import FURTHER_MS, Budget, Found, Search, Tried
-from gonogo.tuning.space import changed, sentence
+from gonogo.tuning.space import Shape, changed, sentence
 
 RESULTS, JOURNAL = "{category}.tune.json", "{category}.tune.jsonl"  # in the folder of searches
 
@@ -99,7 +100,9 @@ class Tuning:
         journal = Journal(folder / JOURNAL.format(category=self.category), identity)
         try:
             measured = Measurements(journal, parts, latency or measured_ms)
-            found = Search(base, budget, measured, seed=self.seed, brief=brief, progress=progress).run()
+            shape = Shape(parts.aspect, make_detector("patchcore", base).stride)
+            search = Search(base, budget, measured, seed=self.seed, shape=shape, brief=brief, progress=progress)
+            found = search.run()
         finally:
             journal.close()
         results = results_of(self, found, budget, parts, cpu=cpu_name())
