@@ -15,8 +15,8 @@ from scipy import ndimage
 
 from gonogo.data.defects import DEFECTS, PLAIN, PLAIN_PIXELS, Damaged, one_region
 
-EXTENT = (0.06, 0.35)  # side of the square that holds a defect, as a share of the image's shorter side
-STRENGTH = (0.25, 1.0)  # as `gonogo.data.defects` takes it
+EXTENT = (0.1, 0.5)  # side of the square that holds a defect, as a share of the image's shorter side
+STRENGTH = (0.5, 2.5)  # as `gonogo.data.defects` takes it; 1 is a plain defect
 SMALLEST = 16  # pixels of that square's side, or the whole image where it has fewer
 DRAWN = 64  # pixels; a defect in a larger square is drawn at this size and enlarged with it: a line stays a line
 PLACES = 8  # squares of which one is chosen, in proportion to how much of the part each shows
