@@ -98,7 +98,7 @@ def true_figures(
 
 def _resized(mask: np.ndarray, size: ImageSize) -> np.ndarray:
     rows, columns = (np.arange(to) * of // to for to, of in zip(size, mask.shape, strict=True))
-    return mask[rows][:, columns]
+    return np.asarray(mask[rows][:, columns])
 
 
 def ranks(name: str, params: Params, dataset: Dataset, seed: int) -> Row:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from checkout import ROOT
+from gonogo.cli.commands.init import MOST_TUNED, TUNE_MINUTES
 from gonogo.cli.main import main
 from gonogo.data import SOURCES
 from gonogo.data.prepare.layouts import Category, categories_in
@@ -289,6 +290,31 @@ def test_it_says_what_so_few_good_parts_certify(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "raw: about 8 good parts will calibrate, which certifies at most 31.2% false alarms; 10% needs 29." in out
     assert f"  cd {tmp_path / 'own'}\n  dvc repro\n" in out
+
+
+@pytest.mark.parametrize(("n_categories", "n_tuned"), [(2, 2), (MOST_TUNED + 1, 0)])
+def test_a_new_project_has_the_options_that_two_minutes_find(n_categories, n_tuned, tmp_path, capsys, monkeypatch):
+    given = []
+
+    def tuned(project, category, **wanted):
+        given.append((project, category, wanted))
+        if category == "b":
+            raise DataError("too few good parts")
+        return {"sentences": [f"{category}: chosen"]}, []
+
+    monkeypatch.setattr("gonogo.cli.commands.tune.tuned", tuned)
+    for name in "abcdefgh"[:n_categories]:
+        draw(tmp_path / "raw" / name / "good", 2)
+    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own")]) == 0
+    out = capsys.readouterr().out
+    assert [category for _, category, _ in given] == list("ab")[:n_tuned]
+    assert all(wanted["write"] and wanted["minutes"] * n_categories == TUNE_MINUTES for *_, wanted in given)
+    assert (
+        ("a: chosen" in out)
+        == ("b keeps the common options, since no search was possible: too few" in out)
+        == bool(n_tuned)
+    )
+    assert ("5 categories keep the common options; gonogo tune CATEGORY" in out) == (not n_tuned)
 
 
 def test_a_validation_set_calibrates_and_what_it_certifies_is_said(tmp_path, capsys):

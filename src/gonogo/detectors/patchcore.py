@@ -31,7 +31,7 @@ from itertools import islice
 from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gonogo.compute.progress import Progress
 from gonogo.detectors.backbones.patch_features import PatchFeatures
@@ -84,7 +84,7 @@ class PatchCore(Detector):
         super().__init__()
         self.options: PatchCoreOptions = options
         self.smoothing = options.smoothing
-        self.patch_features = PatchFeatures(
+        self.patch_features: nn.Module = PatchFeatures(
             options.backbone, options.layers, self.image_size, neighbourhood=options.neighbourhood
         )
         projection = ("projection_",) if self._projects else ()

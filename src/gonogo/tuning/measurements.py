@@ -38,7 +38,8 @@ class Measurements:
         key = key_of(options)
         row = self._known(kind="latency", options=key)
         if row is None:
-            started, found = self.clock(), {}
+            started = self.clock()
+            found: Row = {}
             try:
                 found = {"ms": self.latency(options)}
             except ConfigError as error:

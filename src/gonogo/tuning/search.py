@@ -180,9 +180,9 @@ class Search:
     def _variants(self, sights: Sequence[Tried]) -> list[Tried]:
         """What differs from the best sights in whitening, bank and aggregation."""
         firsts: dict[str, Tried] = {}
-        for one in sights:
-            if self._is_within(one):
-                firsts.setdefault(sight_of(one.options), one)
+        for sight in sights:
+            if self._is_within(sight):
+                firsts.setdefault(sight_of(sight.options), sight)
         found = []
         for first in list(firsts.values())[: 1 if self._brief else N_SIGHTS]:
             for options in variants(first.options, brief=self._brief):

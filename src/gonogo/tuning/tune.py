@@ -24,6 +24,7 @@ from gonogo.tuning.planted import KINDS
 from gonogo.tuning.search import FURTHER_MS, Budget, Found, Search, Tried
 from gonogo.tuning.space import Shape, changed, sentence
 
+N_SHOWN = 5  # candidates over the budget that are listed in the text; the file has all
 RESULTS, JOURNAL = "{category}.tune.json", "{category}.tune.jsonl"  # in the folder of searches
 
 
@@ -162,7 +163,10 @@ def summary(results: Section) -> list[str]:
         f"  in force: {_figures(current)}",
         f"  chosen:   {_figures(chosen)}: {sentence(chosen['changes'])}",
     ]
-    lines += [f"  over:     {row['ms']:.1f} ms: {sentence(row['changes'])}" for row in over]
+    quickest = sorted(over, key=lambda row: float(row["ms"]))
+    lines += [f"  over:     {row['ms']:.1f} ms: {sentence(row['changes'])}" for row in quickest[:N_SHOWN]]
+    if len(over) > N_SHOWN:
+        lines.append(f"  over:     {len(over) - N_SHOWN} more, which take longer")
     further = results["further"]
     if further is None:
         lines.append(f"  {results['further_ms']:g} ms more would buy nothing that was tried")
