@@ -240,12 +240,16 @@ def test_the_records_count_the_regions_that_are_listed_one_by_one(marked, marked
     _, rows = written(evaluation, tmp_path)
     write_rows(tmp_path / "regions.csv", region_rows(evaluation), REGION_COLUMNS)
     listed = read_rows(tmp_path / "regions.csv")
+    assert {region["image"] for region in listed} <= {row["image"] for row in rows if row["role"] == "test"}
     for row in rows:
         own = [region for region in listed if region["image"] == row["image"]]
+        if row["role"] == "calibrate":  # not looked for
+            assert row["n_regions"] == row["region_area"] == ""
+            continue
         assert int(row["n_regions"]) == len(own)
         assert int(row["region_area"]) == sum(int(region["area"]) for region in own)
         assert [float(region["peak"]) for region in own] == sorted((float(r["peak"]) for r in own), reverse=True)
-    assert {row["role"] for row in rows if int(row["n_regions"])} == {"calibrate", "test"}
+    assert any(row["n_regions"] not in ("", "0") for row in rows)
     record = next(r for r in marked.with_role("test") if any(region["image"] == r.path for region in listed))
     anomaly_map = marked_model.inspector.inspect(marked.pixels_of(record)[None])[1][0]
     first = next(region for region in listed if region["image"] == record.path)

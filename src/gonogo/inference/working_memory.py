@@ -8,8 +8,8 @@ from gonogo.images.limits import decoding_bytes
 from gonogo.images.size import ImageSize
 
 # For each pixel of the image: the graph holds it as bytes, as floats and, with a ROI, as masked floats, and the map;
-# the regions of a map whose every pixel is marked, as a map of nothing but defect has, hold columns of numbers.
-GRAPH_BYTES, REGIONS_BYTES = 36, 80
+# to find regions holds numbers for each run of marked pixels, of which even a map of noise has no more than this.
+GRAPH_BYTES, REGIONS_BYTES = 36, 50
 FLOAT = 4
 CANVAS_BYTES = 24  # for each pixel of what the graph resizes the image to: three colours, and the map twice
 NETWORK_BYTES = 1_000  # for each pixel that the network sees at once: activations, and distances to a memory bank

@@ -141,18 +141,13 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
 
 
 def _calibrate_inspection(model: Model, dataset: Dataset) -> Inspection:
-    """The good images that the threshold comes from, with their scores and regions.
+    """The good images that the threshold comes from, with the scores that the fit gave them, and without regions.
 
-    By the method `cross` the model was fitted on them: then their scores are those that the gauges of the other folds
-    gave them, and they have no regions, since those gauges' maps are not kept.
+    By the method `cross` these are the scores by the gauges of the other folds.
     """
-    if model.threshold.method != "cross":
-        return inspect_records(model.inspector, dataset, dataset.with_role("calibrate"), rule=model.rule)
     scores = {entry["image"]: entry["score"] for entry in model.manifest["calibrated_on"]}
     records = [record for record in dataset.records if record.path in scores]
-    return Inspection(
-        records, np.array([scores[record.path] for record in records], dtype=np.float32), [[] for _ in records]
-    )
+    return Inspection(records, np.array([scores[record.path] for record in records], dtype=np.float32))
 
 
 def _validation_metrics(model: Model, calibrate: Inspection, test: Inspection) -> dict[str, float]:
