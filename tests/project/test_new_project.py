@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from checkout import ROOT
 from gonogo.cli.commands.init import MOST_TUNED, TUNE_MINUTES
@@ -188,7 +189,7 @@ def test_its_parameters_are_those_of_the_pipeline_but_for_the_images(project):
     assert own["categories"] == ["nut", "bolt"]
     assert (project / own["raw"]).resolve() == project.parent / "raw"
     assert own["overrides"] == {
-        "nut": {"prepare": {"folder": "nut"}},
+        "nut": {"prepare": {"folder": "nut"}, "fit": {"image_size": [288, 224]}},
         "bolt": {"prepare": {"source": "manifest", "file": "it's.csv", "name": None}},
     }
     assert ours["prepare"].pop("part")
@@ -198,6 +199,62 @@ def test_its_parameters_are_those_of_the_pipeline_but_for_the_images(project):
     }
     for name in own["categories"]:
         Params(project / "params.yaml", name).variant("prepare", SOURCES, PrepareParams)
+
+
+def told(capsys) -> list[str]:
+    return capsys.readouterr().out.splitlines()
+
+
+def sizes_in(project: Path) -> dict[str, object]:
+    names = read_yaml(project / "params.yaml")["categories"]
+    return {name: Params(project / "params.yaml", name).section("fit")["image_size"] for name in names}
+
+
+def test_a_shape_that_all_images_have_is_the_sections_own(tmp_path, capsys):
+    for name in ("nut", "bolt"):
+        draw(tmp_path / "raw" / name / "good", 3, size=(50, 124))
+    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own")]) == 0
+    said = "every image is resized to 160 x 416 pixels (height x width), the shape of its images"
+    assert [line for line in told(capsys) if "resized" in line] == [f"bolt: {said}", f"nut: {said}"]
+    written = read_yaml(tmp_path / "own" / "params.yaml")
+    assert written["fit"]["image_size"] == [160, 416]
+    assert written["router"]["image_size"] == 128
+    assert sizes_in(tmp_path / "own") == {"bolt": [160, 416], "nut": [160, 416]}
+    assert all("fit" not in override for override in written["overrides"].values())
+    lines = (tmp_path / "own" / "params.yaml").read_text().splitlines()
+    assert lines[lines.index("  - 160") - 1].startswith("  image_size:                 # pixels are resized")
+
+
+def test_each_category_has_its_own_shape_and_square_ones_the_sections(tmp_path):
+    for name, size in {"long": (200, 25), "square": (30, 31), "wide": (50, 124)}.items():
+        draw(tmp_path / "raw" / name / "good", 2, size=size)
+    write_project(tmp_path / "own", tmp_path / "raw", categories_in(tmp_path / "raw", SHARES))
+    assert sizes_in(tmp_path / "own") == {"long": [736, 96], "square": 256, "wide": [160, 416]}
+
+
+def test_parts_of_many_sizes_get_the_median_shape_and_are_told_so(tmp_path, capsys):
+    for number, width in enumerate((10, 20, 20, 40, 200)):
+        draw(tmp_path / "raw" / "good" / str(number), 1, size=(20, width))
+    write_png(tmp_path / "raw" / "good" / "a.png", np.zeros((20, 40, 3), np.uint8))
+    (tmp_path / "raw" / "good" / "b.png").write_bytes(b"no image")  # prepare will say so
+    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own")]) == 0
+    (said,) = [line for line in told(capsys) if "resized" in line]
+    assert said == (
+        "raw: every image is resized to 224 x 320 pixels (height x width), the median shape of images of 4 sizes"
+    )
+    assert sizes_in(tmp_path / "own") == {"raw": [224, 320]}
+
+
+def test_the_shape_is_that_of_the_upright_image(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    (tmp_path / "good").mkdir()
+    for number, options in enumerate([{"exif": exif}, {}]):
+        stored = Image.new("RGB", (30, 60) if options else (60, 30))
+        stored.save(tmp_path / "good" / f"{number}.jpg", **options)
+    (one,) = categories_in(tmp_path, SHARES)
+    assert one.sizes == (((60, 30), 2),)
+    assert one.size == (60, 30)
 
 
 def test_dvc_knows_every_stage_of_it_and_needs_no_file_of_the_library(project):

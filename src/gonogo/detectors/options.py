@@ -4,6 +4,7 @@ Types, ranges and descriptions stand in the annotations. `gonogo.params.build` c
 `gonogo detectors NAME` lists them; a constructor called from Python checks the names alone.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -85,6 +86,15 @@ class IsolationForestOptions:
     max_samples: Annotated[
         int, Field(ge=2, description="fit images that each tree is grown from, or all of them if there are fewer")
     ] = 256
+
+
+def side_multiple(backbone: str) -> int:
+    """Pixels that both sides of an image are best multiples of: the side of a transformer's patches, or else 32.
+
+    timm's names tell the patches. 32 is the stride of the deepest level that convolutional backbones have.
+    """
+    patch = re.search(r"_patch(\d+)", backbone)
+    return int(patch[1]) if patch else 32
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,18 @@ class ImageSize(NamedTuple):
         height, width = (max(1, round(length / multiple)) * multiple for length in (side / root, side * root))
         return cls(height, width)
 
+    def has_area_of(self, side: int, *, multiple: int) -> bool:
+        """Whether `of_area` gives this size to an image of some shape, so that it would not come closer."""
+        rounding = multiple / 2
+        least = max((self.width - rounding) / side, side / (self.height + rounding))  # of the root of the aspect
+        most = min((self.width + rounding) / side, side / (self.height - rounding))
+        return self == type(self)(*(length // multiple * multiple for length in self)) and least <= most
+
+    @property
+    def aspect(self) -> float:
+        """Width by height."""
+        return self.width / self.height
+
     @property
     def written(self) -> int | list[int]:
         """The size as a parameter or a manifest has it: one number for a square."""

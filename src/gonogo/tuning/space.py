@@ -40,7 +40,7 @@ class Shape:
 
     Attributes:
         aspect: width by height.
-        multiple: sides are multiples of so many pixels, the backbone's stride.
+        multiple: sides are multiples of so many pixels, as in `side_multiple`.
     """
 
     aspect: float = 1.0
@@ -69,7 +69,8 @@ def ladders(base: PatchCoreOptions, shape: Shape, *, brief: bool) -> list[list[P
 def _seen(base: PatchCoreOptions, layers: Sequence[int], size: ImageSize) -> PatchCoreOptions:
     """The options in force with other layers and size, and a smoothing over the same share of the image."""
     smoothing = base.smoothing * sqrt(size.area / ImageSize.of(base.image_size).area)
-    return replace(base, layers=list(layers), image_size=size.written, smoothing=round(smoothing, 2))
+    written = size.written if isinstance(base.image_size, int) else list(size)  # in the form that stands already
+    return replace(base, layers=list(layers), image_size=written, smoothing=round(smoothing, 2))
 
 
 def whitened(options: PatchCoreOptions, powers: Sequence[float] = FIRST_WHITENING) -> list[PatchCoreOptions]:

@@ -7,8 +7,7 @@ from typing import Any
 from gonogo.calibration.regions import RegionParams
 from gonogo.compute.progress import Progress
 from gonogo.compute.versions import versions
-from gonogo.detectors import make_detector
-from gonogo.detectors.options import DETECTOR_OPTIONS, PatchCoreOptions
+from gonogo.detectors.options import DETECTOR_OPTIONS, PatchCoreOptions, side_multiple
 from gonogo.errors import ConfigError
 from gonogo.evaluation.speed.bench import BenchParams, cpu_name
 from gonogo.export.graph import ExportParams
@@ -101,7 +100,7 @@ class Tuning:
         journal = Journal(folder / JOURNAL.format(category=self.category), identity)
         try:
             measured = Measurements(journal, parts, latency or measured_ms)
-            shape = Shape(parts.aspect, make_detector("patchcore", base).stride)
+            shape = Shape(parts.aspect, side_multiple(base.backbone))
             search = Search(base, budget, measured, seed=self.seed, shape=shape, brief=brief, progress=progress)
             found = search.run()
         finally:

@@ -11,6 +11,7 @@ from gonogo.errors import GonogoError
 if TYPE_CHECKING:
     from gonogo.calibration.threshold import CalibrateParams
     from gonogo.data.prepare.layouts import Category
+    from gonogo.images.size import ImageSize
 
 TUNE_MINUTES = 2.0  # for all categories together
 MOST_TUNED = 4  # categories; among more, none would have the time
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     from gonogo.data.prepare.prepare import prepare_params, shares_of
     from gonogo.data.unused import sentences
     from gonogo.params import build, read_yaml
-    from gonogo.project.new_project import starting_files, write_project
+    from gonogo.project.new_project import shape_of, starting_files, write_project
 
     params = read_yaml(starting_files() / "params.yaml")
     prepare = prepare_params(params["prepare"])
@@ -47,6 +48,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     lines += [f"{one.name}: {said}" for one in found for said in sentences(one.unused)]
     lines += sentences(outside(arguments.images, found))
     for one in found:
+        lines += _shape(one, shape_of(one, params["fit"]))
         lines += [hint] if (hint := _hint(one, calibrate)) else []
         lines += [f"{one.name}: {one.shots.sentence(one.n_calibrate, calibrate.confidence)}"] if one.shots else []
     lines.append(f"{len(written)} files written to {arguments.into}")
@@ -61,7 +63,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     report: dict[str, Any] = {
         "ok": True,
         "project": str(arguments.into),
-        "categories": [asdict(one) for one in found],
+        "categories": [asdict(one) | {"image_size": shape_of(one, params["fit"]).written} for one in found],
         "written": [str(name) for name in written],
         "searches": searches,
     }
@@ -81,6 +83,14 @@ def _tuned(project: Path, categories: list[str]) -> dict[str, dict[str, Any]]:
         except GonogoError as error:  # the project is whole without it
             found[name] = {"sentences": [f"{name} keeps the common options, since no search was possible: {error}"]}
     return found
+
+
+def _shape(one: "Category", size: "ImageSize") -> list[str]:
+    """What images are resized to, where that is not a square or they have several sizes."""
+    if size.is_square and len(one.sizes) < 2:
+        return []
+    shape = f"the median shape of images of {len(one.sizes)} sizes" if len(one.sizes) > 1 else "the shape of its images"
+    return [f"{one.name}: every image is resized to {size.height} x {size.width} pixels (height x width), {shape}"]
 
 
 def _hint(one: "Category", calibrate: "CalibrateParams") -> str:

@@ -173,8 +173,7 @@ def _validation_metrics(model: Model, calibrate: Inspection, test: Inspection) -
 def _baseline_accuracy(model: Model, dataset: Dataset, params: EvaluateParams, seed: int) -> dict[str, float]:
     """Accuracy of the distance to the mean good image, with thresholds by the model's own rules."""
     regions = model.rule.params
-    seen = model.inspector.input_size
-    size = ImageSize.of_area(params.baseline_size, seen.width / seen.height)
+    size = ImageSize.of_area(params.baseline_size, model.inspector.input_size.aspect)
     baseline = Inspector(MeanImage(MeanImageOptions(image_size=size)), regions.inside)
     baseline.detector.fit(FitImages(baseline, dataset, dataset.with_role("fit")), seed=seed)
     calibrate, rule = inspect_calibrate(baseline, dataset, regions)
