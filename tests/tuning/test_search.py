@@ -114,8 +114,8 @@ def test_no_gauge_over_the_budget_is_chosen_and_each_is_listed(tmp_path):
 
 
 def test_options_in_force_that_are_too_slow_are_left_for_the_best_that_is_not(tmp_path):
-    found = searched(World(lambda options: options.image_size / 100), tmp_path, verdict_ms=10.0)
-    assert found.chosen.image_size == 160
+    found = searched(World(lambda options: options.image_size / 100), tmp_path, verdict_ms=13.0)
+    assert found.chosen.image_size == 192
     assert found.best.gain.value < 0
 
 
@@ -169,14 +169,14 @@ def test_it_ends_when_the_time_is_spent_and_goes_on_with_more_of_it(whole, tmp_p
 
 def test_a_gauge_that_cannot_be_is_listed_with_the_reason(tmp_path):
     def latency(options):
-        if options.image_size == 224:
-            raise ConfigError("224 does not fit")
+        if options.image_size == 192:
+            raise ConfigError("192 does not fit")
         return options.image_size / 16
 
     found = searched(World(best_is_whitened, ms=latency), tmp_path)
     refused = [one for one in found.tried if one.ms is None]
-    assert {one.options.image_size for one in refused} == {224}
-    assert {one.fate for one in refused} == {"refused: 224 does not fit"}
+    assert {one.options.image_size for one in refused} == {192}
+    assert {one.fate for one in refused} == {"refused: 192 does not fit"}
     assert found.chosen.image_size == 320
 
 

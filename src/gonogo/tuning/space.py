@@ -11,7 +11,7 @@ from gonogo.detectors.backbones.weights import LITE0
 from gonogo.detectors.options import PatchCoreOptions
 from gonogo.images.size import ImageSize
 
-SIDES = (128, 160, 192, 224, 256, 320, 384, 448, 512)  # of squares; a size has the area of one, and the parts' shape
+SIDES = (128, 192, 256, 320, 384, 448, 512)  # of squares; a size has the area of one, and the parts' shape
 BRIEF_SIDES = (192, 256, 320)
 LAYERS = ((2, 3), (1, 2, 3), (3,))  # of the default backbone; of any other, those in force
 WHITENING = (0.0, 0.25, 0.5, 0.75, 1.0)
