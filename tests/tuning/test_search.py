@@ -14,7 +14,7 @@ from gonogo.tuning.criterion import FoldScores
 from gonogo.tuning.good_parts import FOLDS
 from gonogo.tuning.journal import Journal
 from gonogo.tuning.measurements import Measurements
-from gonogo.tuning.search import FURTHER_MS, OVER, Budget, Search
+from gonogo.tuning.search import FURTHER_MS, OVER, UNREACHED, Budget, Search
 from gonogo.tuning.space import Shape, key_of, smoothed
 
 BASE = PatchCoreOptions(coreset_ratio=0.01, layers=[2, 3])
@@ -117,6 +117,15 @@ def test_options_in_force_that_are_too_slow_are_left_for_the_best_that_is_not(tm
     found = searched(World(lambda options: options.image_size / 100), tmp_path, verdict_ms=13.0)
     assert found.chosen.image_size == 192
     assert found.best.gain.value < 0
+    assert found.base.fate == OVER
+    assert found.further().options.image_size == 320
+
+
+def test_options_in_force_that_are_far_too_slow_are_not_what_a_little_more_time_buys(tmp_path):
+    far = replace(BASE, image_size=448)
+    found = searched(World(lambda options: options.image_size / 100), tmp_path, verdict_ms=13.0, base=far)
+    assert found.base.ms > 13 + FURTHER_MS
+    assert found.further().options.image_size == 320
 
 
 def test_where_no_gauge_is_quick_enough_the_quickest_is_named(tmp_path):
@@ -163,6 +172,7 @@ def test_it_ends_when_the_time_is_spent_and_goes_on_with_more_of_it(whole, tmp_p
     found = searched(world, tmp_path, seconds=seconds)
     assert found.seconds <= seconds + 2  # the options in force are always timed and judged
     assert not found.complete
+    assert {one.fate for one in found.tried if not one.folds and one.fate != OVER} <= {UNREACHED}
     more = searched(World(best_is_whitened), tmp_path)
     assert more.chosen == whole[1].chosen
 

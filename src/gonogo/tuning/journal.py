@@ -1,6 +1,5 @@
 """The measurements of a search, one line of JSON each: what a killed search has measured is not measured again."""
 
-import fcntl
 import json
 import os
 from pathlib import Path
@@ -8,6 +7,11 @@ from typing import Any
 
 from gonogo.errors import PipelineError
 from gonogo.files import sync_folder
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such lock: a second search of the same category is not refused there
+    fcntl = None  # type: ignore[assignment]
 
 Row = dict[str, Any]
 
@@ -32,7 +36,8 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a+b")
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl is not None:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self._file.close()
             raise PipelineError(f"another process writes {path}; wait for its end, or end it") from error

@@ -25,7 +25,7 @@ RUNGS = (1, 2, FOLDS)  # folds on which candidates are judged
 KEPT = 3  # one in so many goes on to the next rung
 LEAST_KEPT = 3
 SIGHTS_SHARE, ALL_SHARE = 0.55, 0.9  # of the minutes, at which the first halving ends and the second does
-OVER = "over the budget"
+OVER, UNREACHED = "over the budget", "not reached in these minutes"
 FURTHER_MS = 10.0  # over the budget: looked at to say what it would buy, and never chosen
 PLAIN = Shape()
 N_SIGHTS = 2  # of which variants are tried
@@ -62,7 +62,8 @@ class Found:
     """What a search tried, and what it chose.
 
     Attributes:
-        options: those in force,
+        budget: that was allowed.
+        options: those in force.
         base: judged and timed as any candidate.
         value: their criterion.
         chosen: the options of the best gauge within the budget.
@@ -71,6 +72,7 @@ class Found:
         complete: whether everything was measured before the minutes were spent.
     """
 
+    budget: Budget
     options: PatchCoreOptions
     base: Tried
     value: Estimate
@@ -100,8 +102,9 @@ class Found:
 
     def further(self) -> Tried | None:
         """The best candidate that takes up to FURTHER_MS more than the budget, if it is better than the chosen one."""
-        over = [one for one in self.timed if one.fate == OVER and _gain(one) > _gain(self.best)]
-        return max(over, key=_gain, default=None)
+        allowed = self.budget.verdict_ms + FURTHER_MS
+        near = [one for one in self.timed if one.fate == OVER and (one.ms or 0) <= allowed]
+        return max((one for one in near if _gain(one) > _gain(self.best)), key=_gain, default=None)
 
 
 class Search:
@@ -151,10 +154,12 @@ class Search:
         if smoothing:
             options = replace(options, smoothing=max(smoothing, key=lambda pair: pair[1])[0])
         for one in self._tried.values():
-            one.fate = one.fate or f"behind after {one.folds} of {FOLDS} folds"
+            one.fate = one.fate or (f"behind after {one.folds} of {FOLDS} folds" if one.folds else UNREACHED)
         value = criterion(self._scores[key_of(self._base)], seed=self._seed)
         tried = list(self._tried.values())
-        return Found(self._base, base, value, options, tried, smoothing, self._measured.spent, self._complete)
+        return Found(
+            self._budget, self._base, base, value, options, tried, smoothing, self._measured.spent, self._complete
+        )
 
     def _base_met(self) -> Tried:
         """The options in force, timed and judged on the first fold."""
