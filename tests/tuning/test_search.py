@@ -159,6 +159,17 @@ def test_a_search_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(whole, 
     assert found.seconds == expected.seconds
 
 
+@pytest.mark.parametrize("killed_at", [8, 20])
+def test_what_was_measured_before_a_kill_counts_when_it_is_used_and_no_earlier(tmp_path, killed_at):
+    whole = World(best_is_whitened)
+    expected = searched(whole, tmp_path / "whole", seconds=25)
+    assert len(whole.asked) > killed_at
+    with pytest.raises(Killed):
+        searched(World(best_is_whitened, killed_at=killed_at), tmp_path / "killed", seconds=25)
+    found = searched(World(best_is_whitened), tmp_path / "killed", seconds=25)
+    assert (found.tried, found.chosen, found.seconds) == (expected.tried, expected.chosen, expected.seconds)
+
+
 def test_a_search_that_is_done_measures_nothing_again(tmp_path):
     expected = searched(World(best_is_whitened), tmp_path)
     world = World(best_is_whitened)
