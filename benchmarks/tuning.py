@@ -58,10 +58,9 @@ PARTS: dict[str, dict[str, Any]] = {
     "digit_0": {"source": "digits", "normal_class": 0},
     "digit_8": {"source": "digits", "normal_class": 8},
 }
-SAME_DEFECTS = ("brick", "grass", "gravel")  # their test defects are drawn by the functions that plant some kinds
-SIDES, WHITENING, BANKS = (96, 160, 256), (0.0, 0.5, 1.0), (0.002, 0.02)
+SIDES, WHITENING, BANKS = (96, 160, 224), (0.0, 0.5, 1.0), (0.002, 0.01)
 SHALLOW = ((2,), (1, 2))  # layers that a search does not choose
-MOST_FITTED, MOST_TESTED = 120, 60  # images of a gauge, and of each label, whose true figures are compared
+MOST_FITTED, MOST_TESTED = 80, 60  # images of a gauge, and of each label, whose true figures are compared
 THREADS = 2
 
 

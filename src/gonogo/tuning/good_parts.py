@@ -26,7 +26,7 @@ from gonogo.tuning.planted import KINDS, planted
 
 FOLDS = 4
 LEAST_PARTS = 2 * FOLDS
-MOST_FITTED = 120  # images that one gauge of a search is fitted on, evenly spaced among those of the other folds
+MOST_FITTED = 80  # images that one gauge of a search is fitted on, evenly spaced among those of the other folds
 MOST_JUDGED = 16  # images of a fold that it judges, with a copy of each for every kind of defect
 
 
