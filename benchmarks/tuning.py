@@ -3,8 +3,8 @@
     python benchmarks/tuning.py ranks --data FOLDER       criterion against the truth, over configurations of a gauge
     python benchmarks/tuning.py gains --data FOLDER       the options of params.yaml against those that a search chooses
 
-Of `ranks`, each configuration is judged by planted defects on the fit images, and by the test images, which no search
-sees. Of `gains`, a search is followed by two gauges, fitted on all fit images, certified on the calibrate images and
+Of `ranks`, each configuration is judged by planted defects on the fit images, and by the calibrate and test images,
+which no search sees. Of `gains`, a search is followed by two gauges, fitted on all fit images, certified on the calibrate images and
 measured on the test images. Rows that are measured again replace the old ones in benchmarks/tuning.json. FOLDER holds
 the parts' folders; parts without one are built in.
 """
@@ -77,9 +77,12 @@ def configurations(base: PatchCoreOptions) -> list[PatchCoreOptions]:
 def true_figures(
     parts: GoodParts, dataset: Dataset, group: Sequence[PatchCoreOptions]
 ) -> Iterator[tuple[float, float | None]]:
-    """Image AUROC and pixel AP, at the image size, on the test images, by gauges fitted on all fit images."""
+    """Image AUROC and pixel AP, at the image size, on images that no search sees, by gauges fitted on fit images.
+
+    They are the test images, and the calibrate images as further good ones: no gauge is certified here.
+    """
     gauges = Gauges(parts, evenly_spaced(list(parts.dataset.records), MOST_FITTED), group)
-    test = dataset.with_role("test")
+    test = dataset.with_role("test", "calibrate")
     some = [record for label in (0, 1) for record in evenly_spaced([r for r in test if r.label == label], MOST_TESTED)]
     labels = np.array([record.label == 1 for record in some])
     masks = [dataset.mask_of(record) for record in some]
