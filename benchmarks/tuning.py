@@ -4,9 +4,9 @@
     python benchmarks/tuning.py gains --data FOLDER       the options of params.yaml against those that a search chooses
 
 Of `ranks`, each configuration is judged by planted defects on the fit images, and by the calibrate and test images,
-which no search sees. Of `gains`, a search is followed by two gauges, fitted on all fit images, certified on the calibrate images and
-measured on the test images. Rows that are measured again replace the old ones in benchmarks/tuning.json. FOLDER holds
-the parts' folders; parts without one are built in.
+which no search sees. Of `gains`, a search is followed by two gauges, fitted on all fit images, certified on the
+calibrate images and measured on the test images. Rows that are measured again replace the old ones in
+benchmarks/tuning.json. FOLDER holds the parts' folders; parts without one are built in.
 """
 
 import argparse
