@@ -133,6 +133,14 @@ def test_where_no_gauge_is_quick_enough_the_quickest_is_named(tmp_path):
         searched(World(lambda _: 1.0), tmp_path, verdict_ms=2.0)
 
 
+def test_of_gauges_that_are_as_good_the_one_with_the_fewest_changes_is_chosen(tmp_path):
+    """More neighbours change nothing, and neither do more pixels."""
+    found = searched(World(lambda options: 1 + (options.whitening >= 0.5)), tmp_path)
+    assert found.chosen.whitening >= 0.5
+    others = replace(found.chosen, whitening=BASE.whitening, smoothing=BASE.smoothing)
+    assert replace(others, layers=list(others.layers)) == BASE
+
+
 def test_without_a_gain_beyond_its_error_the_options_stay_as_they_are(tmp_path):
     found = searched(World(lambda _: 1.0), tmp_path)
     assert replace(found.chosen, smoothing=BASE.smoothing) == BASE

@@ -19,7 +19,18 @@ from gonogo.errors import ConfigError
 from gonogo.tuning.criterion import Estimate, FoldScores, criterion, difference
 from gonogo.tuning.good_parts import FOLDS
 from gonogo.tuning.measurements import Measurements
-from gonogo.tuning.space import Shape, by_sight, key_of, ladders, sight_of, smoothed, timed_as, variants, whitened
+from gonogo.tuning.space import (
+    Shape,
+    by_sight,
+    key_of,
+    ladders,
+    n_changed,
+    sight_of,
+    smoothed,
+    timed_as,
+    variants,
+    whitened,
+)
 
 RUNGS = (1, 2, FOLDS)  # folds on which candidates are judged
 KEPT = 3  # one in so many goes on to the next rung
@@ -45,6 +56,7 @@ class Tried:
 
     Attributes:
         ms: of a verdict; None where it was not timed.
+        n_changed: how many options differ from those in force.
         folds: on which it was judged.
         gain: its criterion less that of the options in force, on these folds.
         fate: what became of it.
@@ -52,6 +64,7 @@ class Tried:
 
     options: PatchCoreOptions
     ms: float | None
+    n_changed: int = 0
     folds: int = 0
     gain: Estimate | None = None
     fate: str = ""
@@ -183,13 +196,13 @@ class Search:
         return found
 
     def _variants(self, sights: Sequence[Tried]) -> list[Tried]:
-        """What differs from the best sights in whitening, bank and aggregation."""
+        """What differs from the best sight, and from that in force, in whitening, bank and aggregation."""
         firsts: dict[str, Tried] = {}
-        for sight in sights:
+        for sight in [*sights[:1], self._tried[key_of(self._base)], *sights[1:]]:
             if self._is_within(sight):
                 firsts.setdefault(sight_of(sight.options), sight)
         found = []
-        for first in list(firsts.values())[: 1 if self._brief else N_SIGHTS]:
+        for first in list(firsts.values())[:N_SIGHTS]:
             for options in variants(first.options, brief=self._brief):
                 if self._has_time(ALL_SHARE) and (one := self._met(options)) is not None and self._is_near(one):
                     found.append(one)
@@ -200,7 +213,8 @@ class Search:
         key = key_of(options)
         if key not in self._tried:
             ms = self._measured.verdict_ms(timed_as(options))
-            one = self._tried[key] = Tried(options, None if isinstance(ms, str) else ms)
+            n = n_changed(options, self._base)
+            one = self._tried[key] = Tried(options, None if isinstance(ms, str) else ms, n)
             self._scores[key] = []
             if isinstance(ms, str):
                 one.fate = f"refused: {ms}"
@@ -260,19 +274,29 @@ class Search:
         return [*within[: max(LEAST_KEPT, math.ceil(len(within) / KEPT))], *beyond[:1]]
 
     def _best(self, base: Tried, last: Sequence[Tried]) -> Tried:
-        """The best within the budget; the options in force where no other gauge is better by a standard error."""
-        within = [one for one in last if self._is_within(one)]
-        most = max((one.folds for one in within), default=0)
-        best = min((one for one in within if one.folds == most), key=_rank, default=None)
-        if self._is_within(base) and (best is None or best.gain is None or best.gain.value <= best.gain.error):
-            return base
-        if best is None:
+        """Of those within the budget that the best one exceeds by no more than a standard error, the nearest to `base`.
+
+        The nearest changes the fewest options; of several the quickest. So luck among many candidates changes little.
+
+        Source: the 1-SE rule of Breiman, Friedman, Olshen and Stone 1984, "Classification and Regression Trees",
+        section 3.4.3, with the standard error of the difference.
+        """
+        within = {key_of(one.options): one for one in [base, *last] if self._is_within(one)}
+        most = max((one.folds for one in within.values()), default=0)
+        compared = sorted((one for one in within.values() if one.folds == most), key=_rank)
+        if not compared:
             quickest = min((one.ms for one in self._tried.values() if one.ms is not None), default=0)
             raise ConfigError(
                 f"no gauge gives a verdict in {self._budget.verdict_ms:g} ms on this machine; the quickest that was "
                 f"tried takes {quickest:.1f} ms. Allow more milliseconds, or choose a smaller fit.backbone"
             )
-        return best
+        best = self._scores[key_of(compared[0].options)]
+
+        def is_as_good(one: Tried) -> bool:
+            behind = difference(best, self._scores[key_of(one.options)], seed=self._seed)
+            return behind.value <= behind.error
+
+        return min(filter(is_as_good, compared), key=lambda one: (one.n_changed, one.ms or 0.0))
 
     def _smoothing(self, options: PatchCoreOptions) -> list[tuple[float, float]]:
         """Each smoothing, with the precision of the maps; none where the time is spent."""
@@ -283,9 +307,9 @@ class Search:
         return [(one.smoothing, ap) for one, ap in zip(candidates, found, strict=True)]
 
 
-def _rank(one: Tried) -> tuple[float, float, str]:
-    """The better first; of equals the quicker."""
-    return -_gain(one), one.ms or 0.0, key_of(one.options)
+def _rank(one: Tried) -> tuple[float, int, float, str]:
+    """The better first; of equals the one with fewer changes, then the quicker."""
+    return -_gain(one), one.n_changed, one.ms or 0.0, key_of(one.options)
 
 
 def _gain(one: Tried) -> float:

@@ -107,6 +107,11 @@ def changed(options: PatchCoreOptions, base: PatchCoreOptions) -> dict[str, Any]
     return {name: new for name, new, old in plain if new != old}
 
 
+def n_changed(options: PatchCoreOptions, base: PatchCoreOptions) -> int:
+    """How many options differ from those in force; a smoothing over the same share of another size is none."""
+    return len(changed(options, base).keys() - {"smoothing"})
+
+
 def _written(value: Any) -> Any:
     """The value of an option as params.yaml has it."""
     return list(value) if isinstance(value, tuple) else value
