@@ -130,6 +130,30 @@ def stated_rates_table(read: Reader) -> str:
     return markdown(head, lines, n_names=2) + "\n\n" + _origin(rows)
 
 
+def drift_table(read: Reader) -> str:
+    """Withdrawals in vain and delays of the certificate's watch, by simulation."""
+    rows = _measured(read, "benchmarks/drift.json")
+    if not rows:
+        return ABSENT
+    head = (
+        "what comes", "missed share", "calibrate parts", "runs", "parts", "withdrawn in vain", "found",
+        "after parts, median",
+    )  # fmt: skip
+    lines = []
+    for row in rows:
+        changes = "found" in row
+        if changes:
+            what = f"shift of {row['shift']:+g} standard deviations" if row["shift"] else f"spread × {row['spread']:g}"
+            what += f", after {row['before']:,} parts"
+        else:
+            what = f"good parts with {row['defects']:.0%} defects" if row["defects"] else "good parts"
+        share = f"{row['share']:.1%} [{row['share_low']:.1%}, {row['share_high']:.1%}]"
+        found = (f"{row['found']:.0%}", _number(row["delay"], 0, "")) if changes else ("", "")
+        counts = [f"{row[key]:,}" for key in ("n", "valid", "parts")]
+        lines.append((what, f"{row['missed_share']:.0%}", *counts, share, *found))
+    return markdown(head, lines, n_names=2) + "\n\n" + _origin(rows)
+
+
 def coreset_table(read: Reader) -> str:
     """The coreset of many patches, exact and composable."""
     rows = _measured(read, "benchmarks/coreset.json")

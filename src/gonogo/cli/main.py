@@ -49,9 +49,13 @@ COMMANDS = {
     "compare": Command("compare the metrics and verdicts of two revisions", extra="pipeline"),
     "thresholds": Command("show how a gauge would do at other thresholds", extra="pipeline"),
     "accept": Command("accept reviewed images as good, or take that back", extra="pipeline"),
+    "promote": Command("put a gauge into staging or production, through the gate", extra="pipeline"),
+    "roll-back": Command("put the gauge before it into use again", extra="pipeline"),
+    "registry": Command("list the gauges in use, or check that each passed its gate", extra="pipeline"),
     "distill": Command("train a teacher for the detector efficientad", extra="pipeline"),
     "score": Command("judge images with a bundle", streams=True),
     "verify": Command("check a bundle, and that it scores here as where it was proven"),
+    "drift": Command("say whether a gauge's certificate still holds"),
     "explain": Command("explain the verdict on an image"),
     "bundle": Command("pack a bundle into one file, unpack it, or sign it"),
     "webhook": Command("list the deliveries of a webhook that have not arrived, or send them again"),
@@ -138,7 +142,7 @@ def _answer(arguments: argparse.Namespace) -> Answer:
 
 
 def _module(name: str) -> CommandModule:
-    return cast(CommandModule, import_module(f"gonogo.cli.commands.{name}"))
+    return cast(CommandModule, import_module(f"gonogo.cli.commands.{name.replace('-', '_')}"))
 
 
 def parse_arguments(words: Sequence[str], *, as_json: bool = False) -> argparse.Namespace:
