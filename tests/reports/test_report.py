@@ -226,6 +226,16 @@ def test_a_category_without_a_defective_test_image_shows_what_was_measured_and_s
     assert "recall" not in {row[0] for row in page.rows[2:]}
 
 
+def test_the_spread_over_seeds_stands_beside_the_interval_where_it_was_measured(category, tmp_path):
+    _, page = page_of(tmp_path, category)
+    assert "seeds" not in page.text()
+    spread = {"n_seeds": 5, "image_auroc_seeds_low": 0.8041, "image_auroc_seeds_high": 0.8253}
+    _, page = page_of(tmp_path, dataclasses.replace(category, evaluate=category.evaluate | spread))
+    (row,) = [row for row in page.rows if row and row[0] == "image AUROC" and len(row) == 4]
+    assert row[1].split() == ["0.812", "[0.701,", "0.902]5", "seeds:", "0.804", "to", "0.825"]
+    assert page.text().count("seeds:") == 1
+
+
 def test_every_link_leads_to_a_category_below_or_to_one_of_its_pages(category, tmp_path):
     _, page = page_of(tmp_path, category, uncertified(category))
     links = [attributes["href"] for tag, attributes in page.elements if tag == "a"]

@@ -2,9 +2,10 @@
 
 Source: Roth et al. 2022, "Towards Total Recall in Industrial Anomaly Detection" (CVPR).
 Deviations: features are concatenated as they are, without the authors' adaptive pooling to 1,024 dimensions; the
-coreset is the exact greedy one, and is chosen among the features that the bank keeps: in full dimension, or with a
-`reduction` in the reduced one, where the authors project for the choice alone and keep the bank in full; neighbours
-are exact. The bank is centred by its mean, which changes no distance and costs fewer digits in single precision.
+coreset is the exact greedy one, starts at the patch nearest to the mean, and is chosen among the features that the bank
+keeps: in full dimension, or with a `reduction` in the reduced one, where the authors project for the choice alone and
+keep the bank in full; neighbours are exact. The bank is centred by its mean, which changes no distance and costs fewer
+digits in single precision.
 With `n_neighbors` above 1 the mean distance to so many neighbours is taken, as by `anomaly_scorer_num_nn` of the
 authors' code (amazon-science/patchcore-inspection), for score and map alike. The paper's equation 7, which lowers a
 score where the bank is sparse, is left out, as in the authors' code: it takes the softmax of distances, which for these
@@ -109,18 +110,16 @@ class PatchCore(Detector):
             candidates, n_select, n_cells = self._candidates_of_parts(batches, reduction, context.progress)
         else:
             candidates, n_select, n_cells = self._candidates(batches, reduction, context)
-        n_patches = len(candidates.patches)
         coreset = greedy_coreset(
             candidates.patches,
             n_select,
-            first=int(torch.randint(n_patches, (), generator=torch.Generator().manual_seed(seed))),
             on_step=lambda done, total, radius: context.progress("coreset", done, total, {"covering_radius": radius}),
         )
         bank = candidates.patches[coreset.indices]
         if len(bank) < self.options.n_neighbors:
             raise DataError(
-                f"fit.n_neighbors is {self.options.n_neighbors}, but the bank keeps {len(bank)} of {n_patches} "
-                "patches; let it keep more or take fewer neighbours"
+                f"fit.n_neighbors is {self.options.n_neighbors}, but the bank keeps {len(bank)} of "
+                f"{len(candidates.patches)} patches; let it keep more or take fewer neighbours"
             )
         radii = [coreset.covering_radius] if candidates.radius is None else [candidates.radius, coreset.covering_radius]
         numbers = candidates.numbers[coreset.indices.cpu()].to(bank.device)

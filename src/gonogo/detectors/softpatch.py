@@ -87,11 +87,9 @@ class SoftPatch(Detector):
         mean = patches.mean(dim=0)
         patches -= mean
         n_select = min(max(2, math.ceil(self.options.coreset_ratio * len(factors))), n_kept)
-        first = int(torch.randint(n_kept, (), generator=torch.Generator().manual_seed(seed)))
         coreset = greedy_coreset(
             patches,
             n_select,
-            first=first,
             on_step=lambda done, total, radius: context.progress("coreset", done, total, {"covering_radius": radius}),
         )
         self.set_learned(
