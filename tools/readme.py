@@ -33,6 +33,8 @@ from benchmark_tables import (
     pixel_metrics_table,
     service_table,
     stated_rates_table,
+    tuning_gains_table,
+    tuning_ranks_table,
 )
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -148,6 +150,7 @@ TABLES: Mapping[str, Mapping[str, Callable[[Reader], str]]] = {
         "growth": growth_table,
     },
     "docs/ablation.md": {"ablation": ablation_table},
+    "docs/tuning.md": {"tuning-ranks": tuning_ranks_table, "tuning-gains": tuning_gains_table},
 }
 
 

@@ -41,6 +41,7 @@ class Command:
 
 COMMANDS = {
     "init": Command("write a project for a folder of images", extra="pipeline"),
+    "tune": Command("choose a gauge's options by good parts alone, within a verdict's milliseconds", extra="pipeline"),
     "train": Command("fit a gauge on good images and certify its threshold", extra="pipeline"),
     "eval": Command("measure a gauge on the test images, beside a trivial baseline", extra="pipeline"),
     "export": Command("export a gauge as ONNX, and write its bundle if both agree", extra="pipeline"),
