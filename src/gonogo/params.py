@@ -279,7 +279,7 @@ def _model_of(kind: Callable[..., Any]) -> tuple[type[BaseModel], dict[str, Any]
 
 def _dataclass_in(hint: Any) -> Any:
     """The dataclass that `hint` is or allows, as `Tiling | None` or `list[str | Exclusion]`; None if there is none."""
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         return hint
     return next((found for inner in get_args(hint) if (found := _dataclass_in(inner)) is not None), None)
 
@@ -292,4 +292,5 @@ def _sentence(problem: Any, allowed: list[str]) -> str:
         return f"unknown key {key!r} = {problem['input']!r}; {meant}allowed: {', '.join(allowed) or 'none'}"
     if problem["type"] == "missing":
         return f"key {key!r} is missing"
-    return f"{key} is {problem['input']!r}; {problem['msg']}"
+    reason = problem["ctx"]["error"] if problem["type"] == "value_error" else problem["msg"]  # our own words alone
+    return f"{key} is {problem['input']!r}; {reason}"

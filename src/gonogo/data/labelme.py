@@ -12,7 +12,7 @@ from gonogo.data.annotation import Annotation
 from gonogo.data.listing import json_content
 from gonogo.data.regions import Region, are_numbers, clipped_box
 from gonogo.errors import DataError, ImageError
-from gonogo.images.reading import decode, upright_size
+from gonogo.images.reading import decode, size_of
 
 WITHOUT_AREA = ("line", "linestrip", "point", "points")
 CIRCLE_CORNERS = 64  # of the polygon that stands for a circle; its area is 0.2 % less
@@ -32,7 +32,7 @@ def read_labelme(path: Path, image: Path) -> Annotation:
         raise DataError(f"{path}: expected LabelMe's object with the list `shapes`; is it of another tool?")
     shapes = [_shape(shape, f"{path}, shape {number}") for number, shape in enumerate(content["shapes"])]
     outlined = [shape for shape in shapes if shape["type"] not in WITHOUT_AREA]
-    size = _size(content, path) or (upright_size(image) if outlined else None)
+    size = _size(content, path) or (size_of(image) if outlined else None)
     flags = content.get("flags") or {}
     name = content.get("imagePath")
     return Annotation(

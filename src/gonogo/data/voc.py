@@ -10,7 +10,7 @@ from gonogo.data.annotation import Annotation
 from gonogo.data.listing import read_text
 from gonogo.data.regions import Region, clipped_box
 from gonogo.errors import DataError
-from gonogo.images.reading import upright_size
+from gonogo.images.reading import size_of
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -32,7 +32,7 @@ def read_voc(path: Path, image: Path) -> Annotation:
         raise DataError(f"{path}: expected Pascal VOC's <annotation>, got <{root.tag}>; is it of another tool?")
     objects = [(one, f"{path}, object {number}") for number, one in enumerate(root.iter("object"), start=1)]
     boxed = [(one, where) for one, where in objects if one.find("bndbox") is not None]
-    size = _size(root, path) or (upright_size(image) if boxed else None)
+    size = _size(root, path) or (size_of(image) if boxed else None)
     name = (root.findtext("filename") or "").strip()
     return Annotation(
         regions=tuple(_region(one, size, where) for one, where in boxed if size),

@@ -11,7 +11,7 @@ from gonogo.data.listing import read_text
 from gonogo.data.regions import Region, clipped_box
 from gonogo.data.tree import folders_in
 from gonogo.errors import DataError
-from gonogo.images.reading import upright_size
+from gonogo.images.reading import size_of
 from gonogo.params import read_yaml
 
 NAME_LISTS = ("classes.txt", "obj.names", "_darknet.labels")  # a name in each line
@@ -81,7 +81,7 @@ def read_yolo(path: Path, image: Path, names: Mapping[int, str] | None = None) -
     objects = _objects(path, names)
     if not objects:
         return Annotation()
-    size = upright_size(image)
+    size = size_of(image)
     return Annotation(regions=tuple(_region(label, values, size, where) for label, values, where in objects), size=size)
 
 

@@ -33,11 +33,12 @@ from gonogo.detectors.anomaly_map import resize
 from gonogo.detectors.backbones.pooled_features import PooledFeatures
 from gonogo.detectors.memory_bank.coreset import greedy_coreset
 from gonogo.detectors.memory_bank.distance import l2
-from gonogo.detectors.options import RowOptions
+from gonogo.detectors.options import BackboneImageSize, RowOptions
 from gonogo.errors import ConfigError, ParityError
 from gonogo.export.graph import IMAGES, PIXELS, describe, traced
 from gonogo.files import SCHEMA, seal, sha256_of
 from gonogo.images.dataset import Dataset, Record
+from gonogo.images.size import ImageSize
 from gonogo.inference.bundle import MANIFEST
 from gonogo.inference.bundle_set import DISTANCES, run_router
 from gonogo.inference.scorer import open_session
@@ -59,7 +60,7 @@ class RouterParams:
     backbone: str
     weights: str
     layers: Annotated[list[int], Field(min_length=1)]
-    image_size: Annotated[int, Field(ge=32)]
+    image_size: BackboneImageSize
     images: Annotated[int, Field(ge=1)]
     slack: Annotated[float, Field(ge=1)]
     max_astray_rate: Annotated[float, Field(ge=0, le=1)]
@@ -141,8 +142,7 @@ class Router(nn.Module):
         return torch.stack([l2(rows, own).amin(dim=1) for own in good], dim=1)
 
     def _resized(self, pixels: Tensor) -> Tensor:
-        size = self.params.image_size
-        return resize(pixels.permute(0, 3, 1, 2).float(), size, size)
+        return resize(pixels.permute(0, 3, 1, 2).float(), *ImageSize.of(self.params.image_size))
 
 
 def export_router(router: Router, path: Path, *, metadata: Mapping[str, Any], opset: int) -> None:

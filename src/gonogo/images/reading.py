@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from PIL.TiffImagePlugin import TiffImageFile
 
 from gonogo.errors import ImageError, ShapeError
 from gonogo.files import regular_bytes
@@ -13,7 +12,7 @@ from gonogo.images.header import DAMAGE as DAMAGE
 from gonogo.images.header import header_of, opened
 from gonogo.images.levels import levels_of, rgb_of, rgb_of_pillow
 from gonogo.images.limits import MAX_BYTES, Clock
-from gonogo.images.orientation import orientation_of, upright
+from gonogo.images.orientation import upright, upright_size
 from gonogo.images.portable import samples_of
 
 SUFFIXES = frozenset(  # lower case
@@ -30,6 +29,16 @@ def read_image(path: Path) -> np.ndarray:
             the message names it.
     """
     return decode(file_bytes(path), path)[0]
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height of the image that `read_image` would give, from the file's header.
+
+    Raises:
+        ImageError: the file is missing, damaged, too large or not an image.
+    """
+    with opened(file_bytes(path), path) as image:
+        return upright_size(image)
 
 
 def file_bytes(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
@@ -69,18 +78,6 @@ def decode(data: bytes, where: Path | str, *, clock: Clock = time.thread_time) -
             return rgb_of(*samples_of(data)), header.mode
         image.load()
         return rgb_of_pillow(upright(image), levels), header.mode
-
-
-def upright_size(path: Path) -> tuple[int, int]:
-    """(width, height) of an image as it stands upright; nothing is decoded.
-
-    Raises:
-        ImageError: as `read_header`.
-    """
-    with opened(file_bytes(path), path) as image:
-        width, height = image.size
-        is_turned = orientation_of(image) > 4 and not isinstance(image, TiffImageFile)  # whose size Pillow turns
-        return (height, width) if is_turned else (width, height)
 
 
 def require_pixels(pixels: np.ndarray) -> None:

@@ -6,9 +6,12 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from gonogo.data import names, source_class
 from gonogo.data.coco import KEYS
@@ -24,14 +27,14 @@ from gonogo.data.prepare.shots import Shots, shots_by_name
 from gonogo.data.sample import Sample, Shares
 from gonogo.data.tree import folders_in, images_below, images_in, listed
 from gonogo.data.unused import Unused, unused_below, unused_files
-from gonogo.errors import ConfigError, DataError, GonogoError
-from gonogo.images.reading import SUFFIXES, read_image
+from gonogo.errors import ConfigError, DataError, GonogoError, ImageError
+from gonogo.images.reading import SUFFIXES, read_image, size_of
 from gonogo.images.roles import TEST
 
 GOOD_FOLDER = "good"  # what the source `folder` calls the folder of good parts, unless an option says otherwise
 DEPTH = 3  # folders below the one that is named, in which a category may lie
 SPREADSHEETS = (".xlsx", ".xls", ".ods")
-LOOKED_FOR = 50  # images of a COCO file, by which their folder is found
+LOOKED_FOR = 50  # images of a COCO file, by which their folder is found, and of a category, by which its shape is
 LIST_BYTES = 100_000_000  # of a .json, .csv or .jsonl that is looked into
 
 
@@ -46,6 +49,7 @@ class Category:
         defects: images by defect type.
         n_masks: defective images with a mask.
         size: width and height of the first image.
+        sizes: the different ones of good images, each with its number, of at most LOOKED_FOR images.
         n_calibrate: good parts that prepare will deal to calibrate, unless images turn out to be copies.
         unused: image files in its folders that have no use.
         shots: what the names say of several shots of one part; None where they say nothing.
@@ -62,6 +66,13 @@ class Category:
     n_calibrate: int = 0
     unused: tuple[Unused, ...] = ()
     shots: Shots | None = None
+    sizes: tuple[tuple[tuple[int, int], int], ...] = ()
+
+    @property
+    def aspect(self) -> float:
+        """Width by height of the median good image."""
+        aspects = [[width / height] * n for (width, height), n in self.sizes or ((self.size, 1),)]
+        return float(np.median(np.concatenate(aspects)))
 
     @property
     def sentence(self) -> str:
@@ -300,6 +311,7 @@ def _counted(name: str, source: str, options: dict[str, Any], raw: Path, shares:
         n_calibrate=_n_calibrate(good, shares),
         unused=tuple(unused_files(reader, name, raw, samples)),
         shots=shots_by_name(samples),
+        sizes=tuple(_sizes(good).most_common()),
     )
 
 
@@ -311,6 +323,15 @@ def _n_calibrate(good: Sequence[Sample], shares: Shares) -> int:
 def _size(sample: Sample) -> tuple[int, int]:
     pixels = read_image(sample.image) if isinstance(sample.image, Path) else sample.image
     return pixels.shape[1], pixels.shape[0]
+
+
+def _sizes(good: Sequence[Sample]) -> Counter[tuple[int, int]]:
+    """How many of at most LOOKED_FOR good images have each size; prepare will report those that cannot be read."""
+    found: Counter[tuple[int, int]] = Counter()
+    for sample in good[:: -(-len(good) // LOOKED_FOR)]:
+        with suppress(ImageError):
+            found[size_of(sample.image) if isinstance(sample.image, Path) else _size(sample)] += 1
+    return found
 
 
 def _named_apart(found: list[Category]) -> list[Category]:
