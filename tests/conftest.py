@@ -281,6 +281,7 @@ def copy_pipeline(folder: Path, *changes: tuple[str, str]) -> None:
         text, n_found = re.subn(old, new, text)
         assert n_found == 1, old
     (folder / "params.yaml").write_text(text, encoding="utf-8")
+    (folder / "data" / "raw").mkdir(parents=True)
 
 
 # A script that runs the stages that its first argument names in one process, which imports torch once.

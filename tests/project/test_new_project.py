@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from checkout import ROOT
+from gonogo.cli.commands.init import MOST_TUNED, TUNE_MINUTES
 from gonogo.cli.main import main
 from gonogo.data import SOURCES
 from gonogo.data.prepare.layouts import Category, categories_in
@@ -330,7 +331,7 @@ def test_a_project_in_a_folder_of_another_repository_is_a_project_of_dvc_there(t
     (tmp_path / "all" / "own").mkdir()
     (tmp_path / "all" / "own" / ".gitignore").write_text("notes")  # without a line's end
     monkeypatch.chdir(tmp_path / "all" / "own")
-    assert main(["init", "../../raw", "--json"]) == 0
+    assert main(["init", "../../raw", "--no-tune", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["categories"][0]["n_good"] == 40
     assert not Path(".git").exists()
@@ -342,16 +343,41 @@ def test_a_project_in_a_folder_of_another_repository_is_a_project_of_dvc_there(t
 
 def test_it_says_what_so_few_good_parts_certify(tmp_path, capsys):
     draw(tmp_path / "raw" / "good", 40)
-    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own")]) == 0
+    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own"), "--no-tune"]) == 0
     out = capsys.readouterr().out
     assert "raw: about 8 good parts will calibrate, which certifies at most 31.2% false alarms; 10% needs 29." in out
     assert f"  cd {tmp_path / 'own'}\n  dvc repro\n" in out
 
 
+@pytest.mark.parametrize(("n_categories", "n_tuned"), [(2, 2), (MOST_TUNED + 1, 0)])
+def test_a_new_project_has_the_options_that_two_minutes_find(n_categories, n_tuned, tmp_path, capsys, monkeypatch):
+    given = []
+
+    def tuned(project, category, **wanted):
+        given.append((project, category, wanted))
+        if category == "b":
+            raise DataError("too few good parts")
+        return {"sentences": [f"{category}: chosen"]}, []
+
+    monkeypatch.setattr("gonogo.cli.commands.tune.tuned", tuned)
+    for name in "abcdefgh"[:n_categories]:
+        draw(tmp_path / "raw" / name / "good", 2)
+    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own")]) == 0
+    out = capsys.readouterr().out
+    assert [category for _, category, _ in given] == list("ab")[:n_tuned]
+    assert all(wanted["write"] and wanted["minutes"] * n_categories == TUNE_MINUTES for *_, wanted in given)
+    assert (
+        ("a: chosen" in out)
+        == ("b keeps the common options, since no search was possible: too few" in out)
+        == bool(n_tuned)
+    )
+    assert ("5 categories keep the common options; gonogo tune CATEGORY" in out) == (not n_tuned)
+
+
 def test_a_validation_set_calibrates_and_what_it_certifies_is_said(tmp_path, capsys):
     for place, n_images in (("train/good", 40), ("val/good", 11), ("test/good", 2)):
         draw(tmp_path / "raw" / place, n_images)
-    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own")]) == 0
+    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own"), "--no-tune"]) == 0
     assert (
         "raw: about 11 good parts will calibrate, which certifies at most 23.8% false alarms" in capsys.readouterr().out
     )

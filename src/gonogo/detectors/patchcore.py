@@ -32,7 +32,7 @@ from itertools import islice
 from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gonogo.compute.progress import Progress
 from gonogo.detectors.backbones.patch_features import PatchFeatures
@@ -85,7 +85,7 @@ class PatchCore(Detector):
         super().__init__()
         self.options: PatchCoreOptions = options
         self.smoothing = options.smoothing
-        self.patch_features = PatchFeatures(
+        self.patch_features: nn.Module = PatchFeatures(
             options.backbone, options.layers, self.image_size, neighbourhood=options.neighbourhood
         )
         projection = ("projection_",) if self._projects else ()
@@ -162,18 +162,18 @@ class PatchCore(Detector):
         plan, candidates = stream.plan, stream.finish()
         if context.room is not None:
             return candidates, min(plan.n_select, len(candidates.patches)), n_cells
-        return candidates, self._bank_size(*candidates.patches.shape), n_cells
+        return candidates, self.bank_size(*candidates.patches.shape), n_cells
 
     def _candidates_of_parts(
         self, batches: DistributedBatches, reduction: Reduction, progress: Progress
     ) -> tuple[BankCandidates, int, int]:
         """The same, where workers compute the patches and select some of each part."""
         b, gh, gw, d = self.patch_features(batches[0]).shape
-        most = self._bank_size(len(batches) * b * gh * gw, self.options.reduced_dims or d)
+        most = self.bank_size(len(batches) * b * gh * gw, self.options.reduced_dims or d)
         keep = max(1, min(most, MOST_SELECTED // batches.n_parts))
         select = partial(self._select_from_part, keep=keep, reduction=reduction)
         candidates, n_patches = merge_parts(batches.map_parts(select, progress), reduction)
-        n_select = min(self._bank_size(n_patches, candidates.patches.shape[1]), len(candidates.patches))
+        n_select = min(self.bank_size(n_patches, candidates.patches.shape[1]), len(candidates.patches))
         return candidates, n_select, gh * gw
 
     @torch.no_grad()
@@ -204,7 +204,7 @@ class PatchCore(Detector):
         b, gh, gw, d = probe.shape
         n_patches = probe.n_batches * b * gh * gw
         plan = self._plan(probe.n_batches * b, gh * gw, d, context.room)
-        wanted = self._bank_size(n_patches, self.options.reduced_dims or d)
+        wanted = self.bank_size(n_patches, self.options.reduced_dims or d)
         how = f"all {n_patches:,} patches at once, a bank of {plan.n_select:,}"
         if plan.part is not None:
             how = (
@@ -228,7 +228,7 @@ class PatchCore(Detector):
             ConfigError: there is no room for a bank that is of use.
         """
         n_patches = n_images * p
-        wanted = self._bank_size(n_patches, self.options.reduced_dims or d)
+        wanted = self.bank_size(n_patches, self.options.reduced_dims or d)
         n_select = wanted if room is None else min(wanted, room // self._scoring_bytes(p, d))
         plan = plan_patches(n_patches, d, n_select, room, d_in_parts=self._dims_in_parts(d))
         least = 0 if room is None else max(self.options.n_neighbors, min(wanted, LEAST_BANK))
@@ -249,7 +249,7 @@ class PatchCore(Detector):
         """Bytes that each patch of the bank adds while an image of p patches is scored: distances and two copies."""
         return 4 * p + 3 * 4 * (self.options.reduced_dims or d)
 
-    def _bank_size(self, n_patches: int, d: int) -> int:
+    def bank_size(self, n_patches: int, d: int) -> int:
         """How many of `n_patches` patches of `d` dimensions the bank is to keep."""
         if self.options.bank_mb is not None:
             patch_bytes = 4 * d + 8  # its features, and its place

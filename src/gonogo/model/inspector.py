@@ -135,6 +135,23 @@ class Inspector(nn.Module):
         return score.numpy(), anomaly_map.numpy()
 
     @torch.inference_mode()
+    def inspect_without(self, pixels: np.ndarray, part_images: range) -> tuple[np.ndarray, np.ndarray]:
+        """The results of `inspect` for fit images as if the detector had not been fitted on their part.
+
+        Args:
+            pixels: (n, h, w, 3) uint8 of the part.
+            part_images: as in `Detector.score_without`, which says too how near to the truth the results are.
+
+        Raises:
+            ShapeError: `pixels` is not (n, h, w, 3) uint8.
+        """
+        require_pixels(pixels)
+        images = torch.from_numpy(pixels)
+        scores, grids = self._per_tile(lambda tile: self.detector.score_without(tile, part_images), images)
+        score, anomaly_map = self.to_image(scores, grids, images)
+        return score.numpy(), anomaly_map.numpy()
+
+    @torch.inference_mode()
     def inspect_with_nearest(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """`score_with_nearest` on arrays: the results of `inspect`, and the nearest entries' indices (n, ch, cw) int64.
 

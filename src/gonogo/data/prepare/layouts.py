@@ -15,7 +15,8 @@ import numpy as np
 
 from gonogo.data import names, source_class
 from gonogo.data.coco import KEYS
-from gonogo.data.label_files import label_folders
+from gonogo.data.label_files import FORMATS, unread_annotations
+from gonogo.data.labels import Unlabelled, formats_below
 from gonogo.data.listing import read_text
 from gonogo.data.manifest_file import read_rows
 from gonogo.data.names import ACCEPTED, GOOD, TRAIN, UNREAD_SUFFIXES, says
@@ -84,18 +85,21 @@ class Category:
         )
 
 
-def categories_in(raw: Path, shares: Shares) -> list[Category]:
+def categories_in(raw: Path, shares: Shares, unlabelled: Unlabelled | None = None) -> list[Category]:
     """The categories below `raw`, by name.
 
-    Folders of images are looked for first, then COCO files, then a table of images; a folder with images alone is one
-    of good parts.
+    Folders of images are looked for first, then COCO files, then a table of images, then a label file for each image;
+    a folder with images alone is one of good parts.
+
+    Args:
+        unlabelled: what images without a label file are, where others have one; None: refused.
 
     Raises:
         DataError: there is none, or one that no source can read; the message says why.
     """
     if not raw.is_dir():
         raise DataError(f"{raw} is no folder; name one that holds images")
-    for candidates in (_folders(raw, raw, DEPTH), _coco(raw), _tables(raw), _heap(raw)):
+    for candidates in (_folders(raw, raw, DEPTH), _coco(raw), _tables(raw), _labels(raw, unlabelled), _heap(raw)):
         found, reasons = [], []
         for name, source, options in candidates:
             try:
@@ -224,6 +228,20 @@ def _names_images(path: Path) -> bool:
     return any(re.search(rf"\w{re.escape(suffix)}\b", head) for suffix in SUFFIXES)
 
 
+def _labels(raw: Path, unlabelled: Unlabelled | None) -> Iterator[Candidate]:
+    """All images below as one category, where label files of LabelMe, Pascal VOC or YOLO have objects.
+
+    Raises:
+        DataError: files of two formats have some.
+    """
+    found = formats_below(raw)
+    if len(found) > 1:
+        named = " and ".join(f"{path} ({FORMATS[format_].title})" for format_, path in found.items())
+        raise DataError(f"{raw} has label files of {len(found)} formats: {named}; remove those that do not count")
+    for format_ in found:
+        yield raw.resolve().name, "labels", {"format": format_} | ({"unlabelled": unlabelled} if unlabelled else {})
+
+
 def _heap(raw: Path) -> Iterator[Candidate]:
     """A folder of images without a folder of good parts, nor any other in it: all are good.
 
@@ -253,8 +271,12 @@ def _nothing(raw: Path) -> DataError:
     other += (
         f", and the table {sheets[0]}, which is to be saved as CSV with the columns path and label" if sheets else ""
     )
-    labels = label_folders(raw, folders)
-    said = f"; {listed(labels)} annotate images in a format that is not read, export them as COCO" if labels else ""
+    unread_labels = unread_annotations(raw, folders)
+    said = (
+        f"; {listed(unread_labels)} annotate images in a format that is not read, export them as COCO"
+        if unread_labels
+        else ""
+    )
     return DataError(
         f"{raw}: no layout that gonogo knows; {found}{other}{said}. Put good parts into a folder 'good', beside one "
         "folder per defect type if there are any, or name the folder that holds good parts alone; docs/data.md "
