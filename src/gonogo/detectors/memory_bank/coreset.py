@@ -89,10 +89,14 @@ def greedy_coreset(
 
 
 def _most_central(features: Tensor) -> int:
-    """Index of the patch of (n, d) whose l2 distance to the mean of all is least, in float64."""
+    """Index of the patch of (n, d) whose l2 distance to the mean of all is least, in float64; of equals the lowest."""
     chunks = torch.split(features, max(1, _CHUNK_BYTES // (8 * features.shape[1])))
-    mean = torch.stack([chunk.double().sum(dim=0) for chunk in chunks]).sum(dim=0) / len(features)
-    return int(torch.cat([(chunk.double() - mean).square().sum(dim=1) for chunk in chunks]).argmin())
+    total = features.new_zeros(features.shape[1], dtype=torch.float64)
+    for chunk in chunks:
+        total += chunk.sum(dim=0, dtype=torch.float64)
+    mean = total / len(features)
+    squared_l2 = [(chunk - mean).square_().sum(dim=1) for chunk in chunks]
+    return int(torch.cat(squared_l2).argmin())
 
 
 class _Cover:
