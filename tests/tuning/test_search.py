@@ -28,7 +28,8 @@ class Killed(Exception):
 class World:
     """Made-up parts: a gauge's strength is a function of its options, and each measurement takes a second."""
 
-    def __init__(self, strength, *, ms=lambda options: options.image_size / 16, killed_at=None):
+    def __init__(self, strength, *, ms=lambda options: options.image_size / 16, killed_at=None, sharpest=3):
+        self.sharpest = sharpest
         self.strength, self.ms, self.killed_at = strength, ms, killed_at
         self.now, self.asked = 0.0, []
 
@@ -56,7 +57,8 @@ class World:
 
     def localisation(self, fold, candidates):
         self._tick(("maps", fold, tuple(map(key_of, candidates))))
-        return [1 / (1 + abs(one.smoothing - 3)) for one in candidates]
+        noise = np.random.default_rng(fold).normal(0, 0.3, 9)
+        return [(noise + 1 / (1 + abs(one.smoothing - self.sharpest))).tolist() for one in candidates]
 
 
 def searched(world, path, *, verdict_ms=20.0, seconds=ENOUGH, base=BASE, shape=Shape(), brief=False):  # noqa: B008
@@ -139,6 +141,13 @@ def test_of_gauges_that_are_as_good_the_one_with_the_fewest_changes_is_chosen(tm
     assert found.chosen.whitening >= 0.5
     others = replace(found.chosen, whitening=BASE.whitening, smoothing=BASE.smoothing)
     assert replace(others, layers=list(others.layers)) == BASE
+
+
+@pytest.mark.parametrize(("sharpest", "chosen"), [(4.1, 4.0), (8, 8.0), (0.1, 0.0)])
+def test_the_smoothing_is_that_of_the_best_maps(tmp_path, sharpest, chosen):
+    found = searched(World(lambda _: 1.0, sharpest=sharpest), tmp_path, brief=True)
+    assert found.chosen.smoothing == chosen
+    assert dict(found.smoothing)[chosen] == max(precision for _, precision in found.smoothing)
 
 
 def test_without_a_gain_beyond_its_error_the_options_stay_as_they_are(tmp_path):

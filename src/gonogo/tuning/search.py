@@ -11,7 +11,9 @@ folds that both have seen, which takes out what is easy or hard about a fold.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import numpy as np
 
 from gonogo.compute.progress import Progress, no_progress
 from gonogo.detectors.options import PatchCoreOptions
@@ -162,10 +164,7 @@ class Search:
         last = self._halved([*sights, *self._variants(sights)], until=ALL_SHARE)
         best = self._best(base, last)
         best.fate = "chosen"
-        smoothing = self._smoothing(best.options)
-        options = best.options
-        if smoothing:
-            options = replace(options, smoothing=max(smoothing, key=lambda pair: pair[1])[0])
+        options, smoothing = self._smoothed(best.options)
         for one in self._tried.values():
             one.fate = one.fate or (f"behind after {one.folds} of {FOLDS} folds" if one.folds else UNREACHED)
         value = criterion(self._scores[key_of(self._base)], seed=self._seed)
@@ -298,13 +297,20 @@ class Search:
 
         return min(filter(is_as_good, compared), key=lambda one: (one.n_changed, one.ms or 0.0))
 
-    def _smoothing(self, options: PatchCoreOptions) -> list[tuple[float, float]]:
-        """Each smoothing, with the precision of the maps; none where the time is spent."""
+    def _smoothed(self, options: PatchCoreOptions) -> tuple[PatchCoreOptions, list[tuple[float, float]]]:
+        """The options with the smoothing of their maps, and the precision by smoothing; as they are without time left.
+
+        Of those that the best exceeds by no more than a standard error over images, the nearest to theirs.
+        """
         if not self._has_time(1.0):
-            return []
+            return options, []
         candidates = smoothed(options)
-        found = self._measured.localisation(0, candidates)
-        return [(one.smoothing, ap) for one, ap in zip(candidates, found, strict=True)]
+        found = np.array(self._measured.localisation(0, candidates))  # (candidates, images)
+        behind = found[found.mean(axis=1).argmax()] - found
+        error = behind.std(axis=1) / math.sqrt(found.shape[1])
+        as_good = [one for one, is_good in zip(candidates, behind.mean(axis=1) <= error, strict=True) if is_good]
+        nearest = min(as_good, key=lambda one: abs(one.smoothing - options.smoothing))
+        return nearest, [(one.smoothing, float(ap)) for one, ap in zip(candidates, found.mean(axis=1), strict=True)]
 
 
 def _rank(one: Tried) -> tuple[float, int, float, str]:

@@ -95,9 +95,10 @@ def variants(options: PatchCoreOptions, *, brief: bool) -> list[PatchCoreOptions
 
 
 def smoothed(options: PatchCoreOptions) -> list[PatchCoreOptions]:
-    """The options with each smoothing."""
+    """The options as they are, and with each other smoothing."""
     side = sqrt(ImageSize.of(options.image_size).area)
-    return [replace(options, smoothing=round(sigma * side / 256, 2)) for sigma in SMOOTHING]
+    others = [round(sigma * side / 256, 2) for sigma in SMOOTHING]
+    return [options, *(replace(options, smoothing=sigma) for sigma in others if sigma != options.smoothing)]
 
 
 def changed(options: PatchCoreOptions, base: PatchCoreOptions) -> dict[str, Any]:
