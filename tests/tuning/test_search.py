@@ -123,6 +123,13 @@ def test_options_in_force_that_are_too_slow_are_left_for_the_best_that_is_not(tm
     assert found.further().options.image_size == 320
 
 
+def test_where_the_options_in_force_are_too_slow_a_gauge_that_is_not_is_found_whatever_time_is_left(tmp_path):
+    found = searched(World(lambda options: options.image_size / 100), tmp_path, verdict_ms=13.0, seconds=1)
+    assert found.best.ms <= 13
+    assert found.best.folds == 1
+    assert not found.complete
+
+
 def test_options_in_force_that_are_far_too_slow_are_not_what_a_little_more_time_buys(tmp_path):
     far = replace(BASE, image_size=448)
     found = searched(World(lambda options: options.image_size / 100), tmp_path, verdict_ms=13.0, base=far)

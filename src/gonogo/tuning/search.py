@@ -186,7 +186,7 @@ class Search:
         found = []
         for ladder in ladders(self._base, self._shape, brief=self._brief):
             for options in ladder:
-                if not self._has_time(SIGHTS_SHARE / 2):
+                if not self._has_time(SIGHTS_SHARE / 2) and any(map(self._is_within, self._tried.values())):
                     break
                 met = [one for power in whitened(options) if (one := self._met(power)) is not None]
                 found += [one for one in met if self._is_near(one)]
@@ -229,6 +229,11 @@ class Search:
     def _is_near(self, one: Tried) -> bool:
         return one.ms is not None and one.ms <= self._budget.verdict_ms + FURTHER_MS
 
+    @property
+    def _has_choice(self) -> bool:
+        """Whether a candidate within the budget was judged. Until then a search goes on, whatever time is left."""
+        return any(one.folds for one in self._tried.values() if self._is_within(one))
+
     def _has_time(self, share: float) -> bool:
         """Whether this share of the minutes is not spent yet."""
         has = self._measured.spent < share * self._budget.seconds
@@ -244,7 +249,8 @@ class Search:
                     some = [self._tried[key_of(options)] for options in group]
                     if all(one.folds > fold for one in some):
                         continue
-                    if self._has_time(until):
+                    first_within = any(map(self._is_within, some)) and not self._has_choice
+                    if self._has_time(until) or first_within:
                         self._judge([one for one in some if one.folds == fold], fold)
             reached = [one for one in left if one.folds >= n_folds]
             if not reached:
