@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gonogo.detectors.options import PatchCoreOptions
-from gonogo.errors import ConfigError
+from gonogo.errors import ConfigError, DataError
 from gonogo.images.size import ImageSize
 from gonogo.params import build
 from gonogo.tuning.criterion import FoldScores
@@ -155,6 +155,11 @@ def test_the_smoothing_is_that_of_the_best_maps(tmp_path, sharpest, chosen):
     found = searched(World(lambda _: 1.0, sharpest=sharpest), tmp_path, brief=True)
     assert found.chosen.smoothing == chosen
     assert dict(found.smoothing)[chosen] == max(precision for _, precision in found.smoothing)
+
+
+def test_parts_that_take_no_defect_are_refused(tmp_path):
+    with pytest.raises(DataError, match="no defect that the gauge would look at can be planted"):
+        searched(World(lambda _: np.nan), tmp_path)
 
 
 def test_without_a_gain_beyond_its_error_the_options_stay_as_they_are(tmp_path):

@@ -17,7 +17,7 @@ import numpy as np
 
 from gonogo.compute.progress import Progress, no_progress
 from gonogo.detectors.options import PatchCoreOptions
-from gonogo.errors import ConfigError
+from gonogo.errors import ConfigError, DataError
 from gonogo.tuning.criterion import Estimate, FoldScores, criterion, difference
 from gonogo.tuning.good_parts import FOLDS
 from gonogo.tuning.measurements import Measurements
@@ -158,6 +158,7 @@ class Search:
 
         Raises:
             ConfigError: the options in force make no gauge, or none within the budget was found.
+            DataError: no defect can be planted.
         """
         base = self._base_met()
         sights = self._halved(self._sights(), until=SIGHTS_SHARE)
@@ -179,6 +180,11 @@ class Search:
         if base is None:
             raise ConfigError(f"the options in force make no gauge: {self._tried[key_of(self._base)].fate}")
         self._judge([base], 0)
+        if math.isnan(criterion(self._scores[key_of(self._base)], seed=self._seed).value):
+            raise DataError(
+                "no defect that the gauge would look at can be planted on these good parts, as where they are of one "
+                "colour or the inspected region is tiny; options cannot be chosen by them"
+            )
         return base
 
     def _sights(self) -> list[Tried]:
