@@ -15,6 +15,7 @@ from gonogo.line import score, sorting
 from gonogo.line.inputs import Item, Stamp, stamp_of
 from gonogo.line.journal import Journal
 from gonogo.line.sorting import Sorter, rename_exclusively
+from hot_folders import rows_of, watch
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +32,6 @@ def rename(request, monkeypatch):
     """How a file system renames without replacing: by a call of its own, or over a name that was reserved before."""
     if request.param == "reserved":
         monkeypatch.setattr(sorting, "_renameat2", lambda: None)
-
-
-def watch(bundle, folder, *arguments):
-    return main(["score", str(bundle), "--watch", str(folder), "--settle", "0", "--idle", "0", *map(str, arguments)])
-
-
-def rows_of(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def contents(folder):

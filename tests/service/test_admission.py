@@ -24,7 +24,6 @@ from gonogo.service.problems import Problem
 from gonogo.service.security import new_key
 from gonogo.service.settings import MEBIBYTE, Settings
 from gonogo.service.turns import Turns
-from gonogo.service.uploads import Upload
 
 # ruff: noqa: F811  fixtures are imported, and then named
 
@@ -150,7 +149,7 @@ def test_a_decoded_image_counts_too(start):
 def test_an_image_that_may_need_more_than_is_set_aside_is_refused_before_it_is_decoded(start, monkeypatch):
     with start() as running:
         monkeypatch.setattr(inspecting, "LARGE_PIXELS", 10_000)
-        monkeypatch.setattr(inspecting, "decode_upload", lambda *_: pytest.fail("it was decoded"))
+        monkeypatch.setattr(inspecting, "decode", lambda *_, **__: pytest.fail("it was decoded"))
         running.service.memory.large_limit = running.service.gauge.scorer.working_bytes(200, 200) - 1
         answer = running.ask("POST", "/v1/inspect", content=noise(200, 200))
         assert (answer.status_code, answer.json()["type"]) == (413, "urn:gonogo:problem:too-large")
@@ -160,7 +159,7 @@ def test_an_image_that_may_need_more_than_is_set_aside_is_refused_before_it_is_d
 @pytest.mark.parametrize(
     ("owner", "step"),
     [
-        (inspecting, "decode_upload"),
+        (inspecting, "decode"),
         (Scorer, "score_pixels"),
         (scorer, "defect_mask"),
         (scorer, "find_regions"),
@@ -173,12 +172,12 @@ def test_a_large_image_keeps_no_small_one_waiting_at_any_step_and_large_ones_go_
     monkeypatch.setattr(inspecting, "LARGE_PIXELS", 10_000)
     real, gate, begun = getattr(owner, step), threading.Event(), []
 
-    def wait_if_large(*arguments):
-        sizes = [len(one.data) if isinstance(one, Upload) else getattr(one, "size", 0) for one in arguments]
+    def wait_if_large(*arguments, **options):
+        sizes = [len(one) if isinstance(one, bytes) else getattr(one, "size", 0) for one in arguments]
         if max(sizes) > 30_000:
             begun.append(sizes)
             assert gate.wait(60)
-        return real(*arguments)
+        return real(*arguments, **options)
 
     monkeypatch.setattr(owner, step, wait_if_large)
     with start() as running:
@@ -211,8 +210,8 @@ def test_after_the_deadline_nothing_more_is_decoded_or_scored_and_nothing_is_hel
     monkeypatch.setattr(inspecting, "LARGE_PIXELS", large_pixels)
     with start(batch=1) as running:
         gate, begun = gated(running)
-        decoded, decode = [], inspecting.decode_upload
-        monkeypatch.setattr(inspecting, "decode_upload", lambda upload: decoded.append(1) or decode(upload))
+        decoded, decode = [], inspecting.decode
+        monkeypatch.setattr(inspecting, "decode", lambda *what, **how: decoded.append(1) or decode(*what, **how))
         with ThreadPoolExecutor(8) as pool:
             first = pool.submit(inspected, running, files[0])
             until(lambda: len(begun) == 1)

@@ -43,7 +43,8 @@ REJECT: Literal["reject"] = "reject"
 UNKNOWN = "unknown"  # the label of an image that belongs to no category of a set of bundles; it has no score
 ERROR = "error"  # counts an image that cannot be read; its row has the key `error` and no `verdict`
 
-Owner, Value = TypeVar("Owner"), TypeVar("Value")
+Owner = TypeVar("Owner")
+Value = TypeVar("Value")
 
 
 class _once(Generic[Owner, Value]):
@@ -56,7 +57,7 @@ class _once(Generic[Owner, Value]):
         self._compute, self._name, self.__doc__ = compute, compute.__name__, compute.__doc__
 
     def __get__(self, owner: Owner, _: type[Owner]) -> Value:
-        value = vars(owner)[self._name] = self._compute(owner)
+        value = owner.__dict__[self._name] = self._compute(owner)
         return value
 
 
