@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Literal
 
 from gonogo.errors import DataError
-from gonogo.files import read_regular, regular_bytes, sync_folder
+from gonogo.files import read_regular, sync_folder
 from gonogo.inference.scorer import ERROR, PASS, REJECT, UNKNOWN
 from gonogo.line.inputs import Item, Stamp, stamp_of
-from gonogo.line.journal import Row, label_of
+from gonogo.line.journal import Row, label_of, same_content
 from gonogo.line.names import fitting
 
 FOLDERS = {PASS: "good", REJECT: "reject", UNKNOWN: "unknown", ERROR: "error"}  # by the label of the verdict
@@ -127,7 +127,7 @@ def _moved_by_copy(source: Path, target: Path, stamp: Stamp, *, again: bool) -> 
         data, status = read_regular(source)
         if Stamp.in_status(status) != stamp:
             return "changed"
-        if not (again and _has(target, data)):
+        if not (again and same_content(source, target)):
             _write_through(partial, data)
             with suppress(OSError):  # of a file system that has no such times or modes
                 shutil.copystat(source, partial)
@@ -163,13 +163,6 @@ def _is_judged(path: Path, stamp: Stamp) -> bool:
     """Whether a file that was renamed is the one that was judged."""
     found = stamp_of(path)
     return found is not None and found.but_for_renames == stamp.but_for_renames
-
-
-def _has(path: Path, data: bytes) -> bool:
-    try:
-        return regular_bytes(path) == data
-    except OSError:
-        return False
 
 
 def _write_through(path: Path, data: bytes) -> None:
