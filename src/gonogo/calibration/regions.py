@@ -170,19 +170,27 @@ def defect_mask(anomaly_map: np.ndarray, rule: RegionRule) -> np.ndarray:
 
 def find_regions(anomaly_map: np.ndarray, mask: np.ndarray) -> list[Region]:
     """The 8-connected regions of a defect mask (h, w), highest peak first; equal ones in reading order."""
-    labels, _ = label(mask)
-    which = labels[mask]
-    order = np.argsort(which, kind="stable")  # region by region, each in reading order
-    first = np.flatnonzero(np.diff(which[order], prepend=0))
-    rows, columns = (axis[order] for axis in np.nonzero(mask))
-    values = anomaly_map[mask][order].astype(np.float64)
-    area = np.diff(first, append=len(order))
-    x, y, mean = (np.add.reduceat(column, first, dtype=np.float64) / area for column in (columns, rows, values))
-    left, top = (np.minimum.reduceat(column, first) for column in (columns, rows))
-    right, bottom, peak = (np.maximum.reduceat(column, first) for column in (columns, rows, values))
+    runs = _runs_of(mask)
+    order = np.argsort(runs.region, kind="stable")  # region by region, each in reading order
+    first = np.flatnonzero(np.diff(runs.region[order], prepend=-1))
+    values = anomaly_map[mask]  # run after run
+    begins = np.cumsum(runs.length) - runs.length
+    length, rows, left = runs.length[order], runs.row[order], runs.left[order]
+    right = left + length - 1
+    area = np.add.reduceat(length, first)
+    totals = ((left + right) * length // 2, rows * length, np.add.reduceat(values, begins, dtype=np.float64)[order])
+    x, y, mean = (np.add.reduceat(total, first, dtype=np.float64) / area for total in totals)
+    lowest_x, top = (np.minimum.reduceat(column, first) for column in (left, rows))
+    highest_x, bottom = (np.maximum.reduceat(column, first) for column in (right, rows))
+    peak = np.maximum.reduceat(np.maximum.reduceat(values, begins)[order], first)
     return [
         Region(
-            box=(int(left[i]), int(top[i]), int(right[i] - left[i]) + 1, int(bottom[i] - top[i]) + 1),
+            box=(
+                int(lowest_x[i]),
+                int(top[i]),
+                int(highest_x[i] - lowest_x[i]) + 1,
+                int(bottom[i] - top[i]) + 1,
+            ),
             area=int(area[i]),
             centroid=(float(x[i]), float(y[i])),
             peak=float(peak[i]),
@@ -193,9 +201,29 @@ def find_regions(anomaly_map: np.ndarray, mask: np.ndarray) -> list[Region]:
 
 
 def label(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """Labels (h, w) of the 8-connected regions of a mask (h, w) bool, 1 to n in reading order, 0 elsewhere; and n.
+    """Labels (h, w) of the 8-connected regions of a mask (h, w) bool, 1 to n in reading order, 0 elsewhere; and n."""
+    runs = _runs_of(mask)
+    labels = np.zeros(mask.shape, dtype=np.int32)
+    labels[mask] = np.repeat(runs.region + 1, runs.length)
+    return labels, runs.n_regions
 
-    Rows are cut into runs, and runs that touch are joined by the lowest of their numbers until nothing changes.
+
+@dataclass(frozen=True)
+class _Runs:
+    """The runs of marked pixels in the rows of a mask, (n,) each, in reading order.
+
+    region: the number of the region that each belongs to, 0 to n_regions - 1 in reading order.
+    """
+
+    row: np.ndarray
+    left: np.ndarray
+    length: np.ndarray
+    region: np.ndarray
+    n_regions: int
+
+
+def _runs_of(mask: np.ndarray) -> _Runs:
+    """The runs of a mask (h, w) bool. Those that touch are joined by the lowest of their numbers until nothing changes.
 
     Source: run-based two-pass labelling, He, Chao and Suzuki 2008; the joining as in Liu and Tarjan 2019, "Simple
     concurrent labeling algorithms for connected components".
@@ -205,7 +233,7 @@ def label(mask: np.ndarray) -> tuple[np.ndarray, int]:
     padded = np.zeros((height, stride), dtype=np.int8)
     padded[:, :width] = mask
     edges = np.flatnonzero(np.diff(padded.ravel(), prepend=0))
-    starts, ends = edges[::2], edges[1::2]  # of each run, in reading order; the end is exclusive
+    starts, ends = edges[::2], edges[1::2]  # of each run; the end is exclusive
     # Those of the row above that touch run i are runs first[i] to last[i] - 1; corners touch.
     first = np.searchsorted(ends + stride, starts, side="left")
     last = np.searchsorted(starts + stride, ends, side="right")
@@ -222,10 +250,9 @@ def label(mask: np.ndarray) -> tuple[np.ndarray, int]:
         np.minimum.at(root, high[apart], low[apart])
         while not np.array_equal(root, jumped := root[root]):
             root = jumped
-    roots, numbers = np.unique(root, return_inverse=True)
-    labels = np.zeros(mask.shape, dtype=np.int32)
-    labels[mask] = np.repeat(numbers + 1, ends - starts)
-    return labels, len(roots)
+    roots, regions = np.unique(root, return_inverse=True)
+    row, left = np.divmod(starts, stride)
+    return _Runs(row, left, ends - starts, regions, len(roots))
 
 
 def dilated(mask: np.ndarray, radius: int) -> np.ndarray:
