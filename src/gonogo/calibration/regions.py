@@ -232,7 +232,7 @@ def _runs_of(mask: np.ndarray) -> _Runs:
     stride = width + 1  # a column of nothing keeps a row's last run apart from the next row's first
     padded = np.zeros((height, stride), dtype=np.int8)
     padded[:, :width] = mask
-    edges = np.flatnonzero(np.diff(padded.ravel(), prepend=0))
+    edges = np.flatnonzero(np.diff(padded.ravel(), prepend=np.int8(0)))
     starts, ends = edges[::2], edges[1::2]  # of each run; the end is exclusive
     # Those of the row above that touch run i are runs first[i] to last[i] - 1; corners touch.
     first = np.searchsorted(ends + stride, starts, side="left")
