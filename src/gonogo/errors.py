@@ -47,6 +47,14 @@ class ImageError(DataError):
     """One file cannot be read as an image."""
 
 
+class ChangedError(ImageError):
+    """A file has changed between two looks at it."""
+
+
+class SlowImageError(ImageError):
+    """Decoding an image takes longer than it may."""
+
+
 class ShapeError(GonogoError, ValueError):
     """An array or tensor has the wrong shape or dtype."""
 

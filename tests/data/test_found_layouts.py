@@ -232,6 +232,18 @@ FOUND = [
     ),
     Found("images alone in the folder that is named", "all are good", files("g{0-3}.png"), 4),
     Found(
+        "images alone beside a table of numbers or a `.json`, `.xml` of no image",
+        "all are good",
+        files("g{0-3}.png", **{"sizes.txt": "1 2 3 4 5\n", "meta.json": "{}", "log.xml": "<log/>"}),
+        4,
+    ),
+    Found(
+        "images alone, label files that are called otherwise",
+        "refused, with the names of the files",
+        files("g{0-3}.png", **{"1.json": LABELME}),
+        words="1 label files match no image: .*1.json",
+    ),
+    Found(
         "images alone in a folder below",
         "refused: name that folder",
         files("images/g{0-3}.png"),
@@ -286,6 +298,16 @@ FOUND = [
         1,
         {"dent": 1},
         1,
+    ),
+    Found(
+        "such images below folders of any names, `lot1/`, `lot2/`",
+        "one category; name one of the folders for a category of its own",
+        files(
+            "lot1/b.png", "lot1/c.png", "lot2/b.png", **{"lot1/b.xml": VOC, "lot1/c.xml": NO_OBJECT, "lot2/b.xml": VOC}
+        ),
+        1,
+        {"dent": 2},
+        2,
     ),
     Found(
         "such images, some without a label file",
@@ -515,6 +537,17 @@ def test_options_that_init_writes_are_those_that_prepare_takes(tmp_path):
     assert one.options["images"] == ["../train", "../val"]
     made = build(source_class("coco"), one.options, where="prepare")
     assert len(list(made.samples("parts", tmp_path, SHARES))) == 4
+
+
+def test_what_a_person_says_of_images_without_a_label_file_is_an_option_of_the_source(tmp_path):
+    draw(tmp_path, files("b.png", "c.png", "d.png", **{"b.json": LABELME, "c.json": '{"shapes": []}'}))
+    (good,), (fewer,) = (categories_in(tmp_path, SHARES, said) for said in ("good", "leave_out"))
+    assert (good.n_good, good.options) == (2, {"format": "labelme", "unlabelled": "good"})
+    assert (fewer.n_good, fewer.options, [str(one) for one in fewer.unused]) == (
+        1, {"format": "labelme", "unlabelled": "leave_out"}, ["1 in . (d.png)"],
+    )  # fmt: skip
+    made = build(source_class("labels"), good.options, where="prepare")
+    assert len(list(made.samples("parts", tmp_path, SHARES))) == 3
 
 
 TABLE = table(("what lies there", "is"), [(row.what, row.said) for row in FOUND])

@@ -176,6 +176,13 @@ def test_images_that_all_have_an_object_are_refused_since_none_is_good(format_, 
     assert "none is good" in refusal(root, format_)
 
 
+@each_format
+def test_other_files_of_the_same_suffix_are_passed_over(format_, tmp_path):
+    others = {"notes/readme.txt": "made on 3 May", "readme.txt": "x", "sizes.txt": "1 2 3 4 5\n2 3 4 5 6\n"}
+    others |= {"labels/readme.txt": "y", "a/meta.json": "{}", "meta.json": '{"shapes": []}', "log.xml": "<log/>"}
+    assert [s.label for s in read(labelled(tmp_path, format_, DENT[format_], **others), format_)] == [1, 0]
+
+
 TWO = {
     "labelme": labelme(shape("rectangle", (0, 0), (12, 8), label="ok"), shape("rectangle", (2, 3), (6, 5))),
     "voc": voc(boxed(0, 0, 12, 8, "ok"), boxed(*BOX)),

@@ -19,6 +19,7 @@ from gonogo.inference.scorer import Scorer
 from gonogo.line import inputs
 from gonogo.line.begun import MOST_LINES, MOST_STARTS, Begun
 from gonogo.line.inputs import items
+from hot_folders import rows_of
 from processes import COMMAND_LINE, needs_kill, until
 
 ODD = (13, 11)  # width and height of the image that does what no other does
@@ -39,10 +40,6 @@ def folder(good, tmp_path):
         (made / name).write_bytes(good)
     Image.new("RGB", ODD, (9, 99, 199)).save(made / "2.png")
     return made
-
-
-def rows_of(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def kinds(rows):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gonogo.detectors.options import PatchCoreOptions
-from gonogo.errors import ConfigError
+from gonogo.errors import ConfigError, DataError
 from gonogo.images.size import ImageSize
 from gonogo.params import build
 from gonogo.tuning.criterion import FoldScores
@@ -28,7 +28,8 @@ class Killed(Exception):
 class World:
     """Made-up parts: a gauge's strength is a function of its options, and each measurement takes a second."""
 
-    def __init__(self, strength, *, ms=lambda options: options.image_size / 16, killed_at=None):
+    def __init__(self, strength, *, ms=lambda options: options.image_size / 16, killed_at=None, sharpest=3):
+        self.sharpest = sharpest
         self.strength, self.ms, self.killed_at = strength, ms, killed_at
         self.now, self.asked = 0.0, []
 
@@ -56,7 +57,8 @@ class World:
 
     def localisation(self, fold, candidates):
         self._tick(("maps", fold, tuple(map(key_of, candidates))))
-        return [1 / (1 + abs(one.smoothing - 3)) for one in candidates]
+        noise = np.random.default_rng(fold).normal(0, 0.3, 9)
+        return [(noise + 1 / (1 + abs(one.smoothing - self.sharpest))).tolist() for one in candidates]
 
 
 def searched(world, path, *, verdict_ms=20.0, seconds=ENOUGH, base=BASE, shape=Shape(), brief=False):  # noqa: B008
@@ -121,6 +123,13 @@ def test_options_in_force_that_are_too_slow_are_left_for_the_best_that_is_not(tm
     assert found.further().options.image_size == 320
 
 
+def test_where_the_options_in_force_are_too_slow_a_gauge_that_is_not_is_found_whatever_time_is_left(tmp_path):
+    found = searched(World(lambda options: options.image_size / 100), tmp_path, verdict_ms=13.0, seconds=1)
+    assert found.best.ms <= 13
+    assert found.best.folds == 1
+    assert not found.complete
+
+
 def test_options_in_force_that_are_far_too_slow_are_not_what_a_little_more_time_buys(tmp_path):
     far = replace(BASE, image_size=448)
     found = searched(World(lambda options: options.image_size / 100), tmp_path, verdict_ms=13.0, base=far)
@@ -139,6 +148,18 @@ def test_of_gauges_that_are_as_good_the_one_with_the_fewest_changes_is_chosen(tm
     assert found.chosen.whitening >= 0.5
     others = replace(found.chosen, whitening=BASE.whitening, smoothing=BASE.smoothing)
     assert replace(others, layers=list(others.layers)) == BASE
+
+
+@pytest.mark.parametrize(("sharpest", "chosen"), [(4.1, 4.0), (8, 8.0), (0.1, 0.0)])
+def test_the_smoothing_is_that_of_the_best_maps(tmp_path, sharpest, chosen):
+    found = searched(World(lambda _: 1.0, sharpest=sharpest), tmp_path, brief=True)
+    assert found.chosen.smoothing == chosen
+    assert dict(found.smoothing)[chosen] == max(precision for _, precision in found.smoothing)
+
+
+def test_parts_that_take_no_defect_are_refused(tmp_path):
+    with pytest.raises(DataError, match="no defect that the gauge would look at can be planted"):
+        searched(World(lambda _: np.nan), tmp_path)
 
 
 def test_without_a_gain_beyond_its_error_the_options_stay_as_they_are(tmp_path):

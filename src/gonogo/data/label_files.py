@@ -45,11 +45,6 @@ class LabelFormat:
     annotates: Callable[[Path], bool]
 
 
-def annotates(path: Path, format_: str) -> bool:
-    """Whether the label file has an object that is not called good, as far as can be told."""
-    return FORMATS[format_].annotates(path)
-
-
 def annotated_images(images: Iterable[Path]) -> dict[str, dict[Path, Path]]:
     """By format, the images that a file of the same name annotates with at least one object, and that file.
 

@@ -1,36 +1,32 @@
 """Images with a label file each, of LabelMe, Pascal VOC or YOLO: one without an object is good, others show defects."""
 
-import unicodedata
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from gonogo.data.annotation import Annotation
-from gonogo.data.label_files import FORMATS, annotated_images, annotates
+from gonogo.data.label_files import FORMATS, annotated_images
+from gonogo.data.label_pairs import Format, Pairs, paired_with_labels
 from gonogo.data.labelme import read_labelme
-from gonogo.data.names import ACCEPTED, BAD, GOOD, IMAGE_FOLDERS, LABEL_FOLDERS, says
-from gonogo.data.pairing import masks_among
+from gonogo.data.names import BAD, GOOD, says
 from gonogo.data.regions import RegionMask, annotated_sample, counts_as_defect, require_classes
 from gonogo.data.sample import Places, Sample, Shares
-from gonogo.data.tree import existing_folder, folders_in, good_sample, images_below, listed, name_in
+from gonogo.data.tree import existing_folder, good_sample, listed, name_in
 from gonogo.data.voc import read_voc
-from gonogo.data.yolo import class_names, is_name_list, read_yolo
+from gonogo.data.yolo import class_names, read_yolo
 from gonogo.errors import DataError, ImageError
 from gonogo.images.roles import ROLES
 
-Format = Literal["labelme", "voc", "yolo"]
 Unlabelled = Literal["good", "leave_out"]
-Key = tuple[str, ...]
 
 READERS: dict[str, Callable[[Path, Path], Annotation]] = {
     "labelme": read_labelme,
     "voc": read_voc,
     "yolo": read_yolo,
 }
-UNREADABLE = Annotation(without_area=("anomaly",))  # of an image that prepare reports: nobody takes it for a good one
+UNREADABLE = Annotation(without_area=("anomaly",))  # of an image that cannot be read, which prepare reports
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,16 +55,14 @@ class Labels:
             DataError: a label file is wrong or of no image, an image has none, or none is good.
         """
         root = existing_folder(raw, self.folder)
-        images, labels = _images(raw, root, self.format), label_files(root, self.format)
-        _require_pairs(images, labels, self.format)
-        found = self._read(root, images, labels)
+        pairs = paired_with_labels(raw, root, self.format)
+        found = self._read(root, pairs.labelled)
         require_classes(self.classes, {label for one in found.values() for label in one.labels})
-        without = [path for key, paths in images.items() if key not in labels for path in paths]
-        if without and self.unlabelled is None:
-            raise _unlabelled(without, len(images), self.format)
-        goods = without if self.unlabelled == "good" else []
-        samples = [self._sample(raw, images[key][0], labels[key], one) for key, one in found.items()]
-        samples += [good_sample(raw, path, ROLES) for path in goods]
+        if pairs.unlabelled and self.unlabelled is None:
+            raise self._unlabelled(pairs)
+        samples = [self._sample(raw, image, pairs.labelled[image], said) for image, said in found.items()]
+        if self.unlabelled == "good":
+            samples += [good_sample(raw, path, ROLES) for path in pairs.unlabelled]
         if all(sample.label == 1 for sample in samples):
             raise DataError(
                 f"{root}: each of {len(samples)} images has an object that counts as a defect, so that none is good; "
@@ -80,21 +74,27 @@ class Labels:
         """The folders all of whose images should be of use."""
         return Places([raw / self.folder])
 
-    def _read(
-        self, root: Path, images: Mapping[Key, Sequence[Path]], labels: Mapping[Key, Path]
-    ) -> dict[Key, Annotation]:
-        """What the label file of each image says, where it has one."""
+    def _read(self, root: Path, labelled: Mapping[Path, Path]) -> dict[Path, Annotation]:
+        """What the label file of each image says."""
         read = READERS[self.format]
         if self.format == "yolo":
             read = partial(read_yolo, names=class_names(root))
         found = {}
-        for key, path in labels.items():
-            if key in images:
-                try:
-                    found[key] = read(path, images[key][0])
-                except ImageError:
-                    found[key] = UNREADABLE
+        for image, path in labelled.items():
+            try:
+                found[image] = read(path, image)
+            except ImageError:
+                found[image] = UNREADABLE
         return found
+
+    def _unlabelled(self, pairs: Pairs) -> DataError:
+        n_images = len(pairs.labelled) + len(pairs.unlabelled)
+        return DataError(
+            f"{len(pairs.unlabelled)} of {n_images} images have no label file of {FORMATS[self.format].title}: "
+            f"{listed(list(map(str, pairs.unlabelled)), 3)}. They may be good, or nobody has looked at them: say which "
+            "with prepare.unlabelled: good or leave_out (gonogo init --unlabelled good), or give each good image a "
+            "label file without an object"
+        )
 
     def _sample(self, raw: Path, image: Path, path: Path, said: Annotation) -> Sample:
         other = image.with_name(said.image_name or image.name)
@@ -135,7 +135,7 @@ def masks_by_labels(images: Iterable[Path]) -> dict[Path, RegionMask]:
     """
     found: dict[Path, RegionMask] = {}
     for format_, paths in annotated_images(images).items():
-        for image, path in paths.items() if format_ in get_args(Format) else ():
+        for image, path in paths.items() if format_ in READERS else ():
             try:
                 said = READERS[format_](path, image)
             except ImageError:
@@ -144,85 +144,3 @@ def masks_by_labels(images: Iterable[Path]) -> dict[Path, RegionMask]:
             if regions and not said.without_area:
                 found[image] = RegionMask(where=str(path), size=said.size, regions=regions)
     return found
-
-
-def formats_below(root: Path) -> dict[Format, Path]:
-    """The formats of the label files below `root` that have an object, each with the first of its files."""
-    found: dict[Format, Path] = {}
-    for format_ in get_args(Format):
-        files = label_files(root, format_)
-        if first := next((path for path in files.values() if annotates(path, format_)), None):
-            found[format_] = first
-    return found
-
-
-def label_files(root: Path, format_: Format) -> dict[Key, Path]:
-    """The files below `root` that are named like label files, by what they share with their images.
-
-    Raises:
-        DataError: two are for one image.
-    """
-    found: dict[Key, Path] = {}
-    for path in _files_below(root, FORMATS[format_].suffix):
-        if is_name_list(path):
-            continue
-        key = _key(root, path)
-        if key in found:
-            raise DataError(f"{found[key]} and {path} are label files of one image by their names; keep one")
-        found[key] = path
-    return found
-
-
-def _images(raw: Path, root: Path, format_: Format) -> dict[Key, list[Path]]:
-    """The images below `root`, without what is named like a mask of another and has no label file."""
-    all_images = [path for path in images_below(root) if not path.is_relative_to(raw / ACCEPTED)]
-    labels = {_key(root, path) for path in _files_below(root, FORMATS[format_].suffix)}
-    masks = set(masks_among(all_images, root)[1])
-    images: dict[Key, list[Path]] = defaultdict(list)
-    for path in all_images:
-        key = _key(root, path)
-        if path not in masks or key in labels:
-            images[key].append(path)
-    return dict(images)
-
-
-def _files_below(folder: Path, suffix: str) -> Iterator[Path]:
-    yield from sorted(path for path in folder.iterdir() if path.suffix.lower() == suffix and path.is_file())
-    for name in folders_in(folder):
-        yield from _files_below(folder / name, suffix)
-
-
-def _key(root: Path, path: Path) -> Key:
-    """What image and label file share: the stem, and the folders apart from those that say what lies in them."""
-    parts = path.relative_to(root).parts[:-1]
-    kept = [part for part in parts if not says(part, LABEL_FOLDERS | IMAGE_FOLDERS)]
-    return tuple(unicodedata.normalize("NFC", part) for part in (*kept, path.stem))
-
-
-def _require_pairs(images: Mapping[Key, Sequence[Path]], labels: Mapping[Key, Path], format_: Format) -> None:
-    """Do nothing, or refuse label files without an image or with two."""
-    for key, path in labels.items():
-        if len(images.get(key, ())) > 1:
-            raise DataError(
-                f"{path} is the label file of {listed([str(one) for one in images[key]])}; rename one image"
-            )
-    orphans = [path for key, path in labels.items() if key not in images and annotates(path, format_)]
-    if orphans:
-        raise DataError(
-            f"{len(orphans)} label files match no image: {listed(_names(orphans), 3)}; a label file is called like its "
-            "image, and lies beside it or in a folder `labels` or `Annotations` beside that of the images. Add the "
-            "images, or remove the files"
-        )
-
-
-def _unlabelled(images: Sequence[Path], n_images: int, format_: Format) -> DataError:
-    name = FORMATS[format_].title
-    return DataError(
-        f"{len(images)} of {n_images} images have no label file of {name}: {listed(_names(images), 3)}. They may be "
-        "good, or nobody has looked at them: say which with prepare.unlabelled: good or leave_out (gonogo init "
-        f"--unlabelled good), or give each good image a label file without an object"
-    )
-
-
-def _names(paths: Iterable[Path]) -> list[str]:
-    return [str(path) for path in paths]

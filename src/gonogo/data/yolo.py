@@ -78,12 +78,24 @@ def read_yolo(path: Path, image: Path, names: Mapping[int, str] | None = None) -
 
     Source: https://docs.ultralytics.com/datasets/detect/ and /segment/.
     """
-    lines = [(number, line.split()) for number, line in enumerate(read_text(path).split("\n"), start=1)]
-    objects = [_object(words, f"{path}, line {number}", names) for number, words in lines if words]
+    objects = _objects(path, names)
     if not objects:
         return Annotation()
     size = size_of(image)
     return Annotation(regions=tuple(_region(label, values, size, where) for label, values, where in objects), size=size)
+
+
+def is_yolo(path: Path) -> bool:
+    """Whether a file has objects in YOLO's form, as a table of other numbers has not."""
+    try:
+        return bool(_objects(path, None))
+    except DataError:
+        return False
+
+
+def _objects(path: Path, names: Mapping[int, str] | None) -> list[tuple[str, np.ndarray, str]]:
+    lines = [(number, line.split()) for number, line in enumerate(read_text(path).split("\n"), start=1)]
+    return [_object(words, f"{path}, line {number}", names) for number, words in lines if words]
 
 
 def _object(words: list[str], where: str, names: Mapping[int, str] | None) -> tuple[str, np.ndarray, str]:

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gonogo.errors import ImageError, MissingExtraError
+from gonogo.errors import ChangedError, ImageError, MissingExtraError
 from gonogo.images.foreign import FOREIGN_SUFFIXES
-from gonogo.images.reading import SUFFIXES, read_image
+from gonogo.images.reading import SUFFIXES, decode, read_file
 
 VIDEOS = frozenset({".avi", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 CAMERA = "camera:"
@@ -46,8 +46,12 @@ class Stamp(NamedTuple):
         Raises:
             OSError: there is none, or it is out of reach.
         """
-        stat = os.stat(path)  # noqa: PTH116  a third of the time of Path.stat, and 20,000 files are looked at
-        return cls(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        return cls.in_status(os.stat(path))  # noqa: PTH116  a third of the time of Path.stat, for 20,000 files
+
+    @classmethod
+    def in_status(cls, status: os.stat_result) -> "Stamp":
+        """The stamp that the system's status of a file has."""
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
     @property
     def but_for_renames(self) -> tuple[int, ...]:
@@ -270,6 +274,7 @@ def pixels_of(item: Item) -> np.ndarray:
     """The pixels (h, w, 3) uint8 of an item.
 
     Raises:
+        ChangedError: the file that was read is not the one that was found, or has changed since.
         ImageError: it cannot be read.
     """
     if item.error is not None:
@@ -277,4 +282,12 @@ def pixels_of(item: Item) -> np.ndarray:
     if item.pixels is not None:
         return item.pixels
     assert item.path is not None
-    return read_image(item.path)
+    data, status = read_file(item.path)
+    if Stamp.in_status(status) != item.stamp:
+        raise changed_error(item)
+    return decode(data, item.path)[0]
+
+
+def changed_error(item: Item) -> ChangedError:
+    """What an item is that is not the same any more."""
+    return ChangedError(f"{item.name} was changed while it was judged; judge it again when it is complete")

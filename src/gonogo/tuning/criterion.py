@@ -1,5 +1,6 @@
 """The criterion of a search: how well a gauge tells good parts that it has not seen from ones with a planted defect."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -56,17 +57,21 @@ class Estimate:
 def criterion(folds: Sequence[FoldScores], *, seed: int) -> Estimate:
     """The probability that a part with a planted defect scores above another good part, as the AUROC of a test set is.
 
-    Each kind of defect counts alike, and each fold by its pairs. The standard error is that of a bootstrap over parts
-    (Efron 1979), an image's copies with it.
+    NaN where none was planted. Each kind of defect counts alike, and each fold by its pairs. The standard error is that
+    of a bootstrap over parts (Efron 1979), an image's copies with it.
     """
-    draws = _resampled(folds, seed)
-    return Estimate(float(draws[0]), float(np.nanstd(draws[1:])))
+    return _estimate(_resampled(folds, seed))
 
 
 def difference(ours: Sequence[FoldScores], theirs: Sequence[FoldScores], *, seed: int) -> Estimate:
     """How much larger the criterion of one gauge is than that of another, on the same parts in the same folds."""
-    draws = _resampled(ours, seed) - _resampled(theirs, seed)
-    return Estimate(float(draws[0]), float(np.nanstd(draws[1:])))
+    return _estimate(_resampled(ours, seed) - _resampled(theirs, seed))
+
+
+def _estimate(draws: np.ndarray) -> Estimate:
+    """From the value and those on resamples, of which some may have no pair of parts."""
+    defined = draws[1:][~np.isnan(draws[1:])]
+    return Estimate(float(draws[0]), float(defined.std()) if len(defined) else math.nan)
 
 
 def _resampled(folds: Sequence[FoldScores], seed: int) -> np.ndarray:

@@ -100,10 +100,10 @@ class GoodParts:
         groups = [record.group_id for record in self.judged(number)]
         return [FoldScores(groups, np.array(g), np.array(b)) for g, b in zip(good, bad, strict=True)]
 
-    def localisation(self, number: int, candidates: Sequence[PatchCoreOptions]) -> list[float]:
-        """The mean average precision of the maps of planted defects, by each candidate's smoothing.
+    def localisation(self, number: int, candidates: Sequence[PatchCoreOptions]) -> list[list[float]]:
+        """By each candidate's smoothing and for each image, the mean average precision of its planted defects' maps.
 
-        The candidates differ in their smoothing alone.
+        The candidates differ in their smoothing alone. An image that shows no defect has no entry.
 
         Raises:
             UndefinedMetricError: no defect could be planted.
@@ -111,16 +111,16 @@ class GoodParts:
         gauges = Gauges(self, self._fitted(number), candidates[:1])
         found: list[list[float]] = [[] for _ in candidates]
         for record in self.judged(number):
-            pixels = self.dataset.pixels_of(record)
-            for made in self._planted(record, pixels):
-                if made is None:
-                    continue
-                ((_, grid),) = gauges.results(made[0])
-                for place, options in enumerate(candidates):
-                    found[place].append(_precision(grid, made[1], options))
+            seen = []
+            for made in self._planted(record, self.dataset.pixels_of(record)):
+                if made is not None:
+                    ((_, grid),) = gauges.results(made[0])
+                    seen.append([_precision(grid, made[1], options) for options in candidates])
+            for place, values in enumerate(zip(*seen, strict=True)):
+                found[place].append(float(np.mean(values)))
         if not found[0]:
             raise UndefinedMetricError("no good image shows a planted defect, so that no map can be judged")
-        return [float(np.mean(values)) for values in found]
+        return found
 
     def _fitted(self, number: int) -> list[Record]:
         """The images that the gauges are fitted on which judge fold `number`."""

@@ -62,8 +62,8 @@ class Measurements:
         rows = [self._known(kind="fold", fold=fold, options=key_of(one)) for one in candidates]
         return [FoldScores.from_dict(row) for row in rows if row is not None]
 
-    def localisation(self, fold: int, candidates: Sequence[PatchCoreOptions]) -> list[float]:
-        """The precision of the maps of planted defects in a fold, by candidates that differ in smoothing alone."""
+    def localisation(self, fold: int, candidates: Sequence[PatchCoreOptions]) -> list[list[float]]:
+        """As `GoodParts.localisation`."""
         keys = [key_of(one) for one in candidates]
         row = self._known(kind="maps", fold=fold, options=keys)
         if row is None:
@@ -73,7 +73,7 @@ class Measurements:
             self.journal.append({"kind": "maps", "fold": fold, "options": keys, "ap": ap, "seconds": seconds})
             row = self._known(kind="maps", fold=fold, options=keys)
             assert row is not None
-        return list(row["ap"])
+        return [list(values) for values in row["ap"]]
 
     def _known(self, **wanted: object) -> Row | None:
         for place, row in enumerate(self.journal.rows):

@@ -11,11 +11,13 @@ folds that both have seen, which takes out what is easy or hard about a fold.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import numpy as np
 
 from gonogo.compute.progress import Progress, no_progress
 from gonogo.detectors.options import PatchCoreOptions
-from gonogo.errors import ConfigError
+from gonogo.errors import ConfigError, DataError
 from gonogo.tuning.criterion import Estimate, FoldScores, criterion, difference
 from gonogo.tuning.good_parts import FOLDS
 from gonogo.tuning.measurements import Measurements
@@ -156,16 +158,14 @@ class Search:
 
         Raises:
             ConfigError: the options in force make no gauge, or none within the budget was found.
+            DataError: no defect can be planted.
         """
         base = self._base_met()
         sights = self._halved(self._sights(), until=SIGHTS_SHARE)
         last = self._halved([*sights, *self._variants(sights)], until=ALL_SHARE)
         best = self._best(base, last)
         best.fate = "chosen"
-        smoothing = self._smoothing(best.options)
-        options = best.options
-        if smoothing:
-            options = replace(options, smoothing=max(smoothing, key=lambda pair: pair[1])[0])
+        options, smoothing = self._smoothed(best.options)
         for one in self._tried.values():
             one.fate = one.fate or (f"behind after {one.folds} of {FOLDS} folds" if one.folds else UNREACHED)
         value = criterion(self._scores[key_of(self._base)], seed=self._seed)
@@ -180,6 +180,11 @@ class Search:
         if base is None:
             raise ConfigError(f"the options in force make no gauge: {self._tried[key_of(self._base)].fate}")
         self._judge([base], 0)
+        if math.isnan(criterion(self._scores[key_of(self._base)], seed=self._seed).value):
+            raise DataError(
+                "no defect that the gauge would look at can be planted on these good parts, as where they are of one "
+                "colour or the inspected region is tiny; options cannot be chosen by them"
+            )
         return base
 
     def _sights(self) -> list[Tried]:
@@ -187,7 +192,7 @@ class Search:
         found = []
         for ladder in ladders(self._base, self._shape, brief=self._brief):
             for options in ladder:
-                if not self._has_time(SIGHTS_SHARE / 2):
+                if not self._has_time(SIGHTS_SHARE / 2) and any(map(self._is_within, self._tried.values())):
                     break
                 met = [one for power in whitened(options) if (one := self._met(power)) is not None]
                 found += [one for one in met if self._is_near(one)]
@@ -230,6 +235,11 @@ class Search:
     def _is_near(self, one: Tried) -> bool:
         return one.ms is not None and one.ms <= self._budget.verdict_ms + FURTHER_MS
 
+    @property
+    def _has_choice(self) -> bool:
+        """Whether a candidate within the budget was judged. Until then a search goes on, whatever time is left."""
+        return any(one.folds for one in self._tried.values() if self._is_within(one))
+
     def _has_time(self, share: float) -> bool:
         """Whether this share of the minutes is not spent yet."""
         has = self._measured.spent < share * self._budget.seconds
@@ -245,7 +255,8 @@ class Search:
                     some = [self._tried[key_of(options)] for options in group]
                     if all(one.folds > fold for one in some):
                         continue
-                    if self._has_time(until):
+                    first_within = any(map(self._is_within, some)) and not self._has_choice
+                    if self._has_time(until) or first_within:
                         self._judge([one for one in some if one.folds == fold], fold)
             reached = [one for one in left if one.folds >= n_folds]
             if not reached:
@@ -298,13 +309,20 @@ class Search:
 
         return min(filter(is_as_good, compared), key=lambda one: (one.n_changed, one.ms or 0.0))
 
-    def _smoothing(self, options: PatchCoreOptions) -> list[tuple[float, float]]:
-        """Each smoothing, with the precision of the maps; none where the time is spent."""
+    def _smoothed(self, options: PatchCoreOptions) -> tuple[PatchCoreOptions, list[tuple[float, float]]]:
+        """The options with the smoothing of their maps, and the precision by smoothing; as they are without time left.
+
+        Of those that the best exceeds by no more than a standard error over images, the nearest to theirs.
+        """
         if not self._has_time(1.0):
-            return []
+            return options, []
         candidates = smoothed(options)
-        found = self._measured.localisation(0, candidates)
-        return [(one.smoothing, ap) for one, ap in zip(candidates, found, strict=True)]
+        found = np.array(self._measured.localisation(0, candidates))  # (candidates, images)
+        behind = found[found.mean(axis=1).argmax()] - found
+        error = behind.std(axis=1) / math.sqrt(found.shape[1])
+        as_good = [one for one, is_good in zip(candidates, behind.mean(axis=1) <= error, strict=True) if is_good]
+        nearest = min(as_good, key=lambda one: abs(one.smoothing - options.smoothing))
+        return nearest, [(one.smoothing, float(ap)) for one, ap in zip(candidates, found.mean(axis=1), strict=True)]
 
 
 def _rank(one: Tried) -> tuple[float, int, float, str]:

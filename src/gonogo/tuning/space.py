@@ -12,7 +12,7 @@ from gonogo.detectors.options import PatchCoreOptions
 from gonogo.images.size import ImageSize
 
 SIDES = (128, 192, 256, 320, 384, 448, 512)  # of squares; a size has the area of one, and the parts' shape
-BRIEF_SIDES = (192, 256, 320)
+BRIEF_SIDES = (128, 192, 256, 320)
 LAYERS = ((2, 3), (1, 2, 3), (3,))  # of the default backbone; of any other, those in force
 WHITENING = (0.0, 0.25, 0.5, 0.75, 1.0)
 BANKS = (0.003, 0.01, 0.03)  # share of the patches that the bank keeps
@@ -55,7 +55,7 @@ def ladders(base: PatchCoreOptions, shape: Shape, *, brief: bool) -> list[list[P
     """For each set of layers the image sizes, smallest first: with each step a verdict takes longer.
 
     No set of layers ends before the deepest one in force: planted defects are small, and say nothing of what only a
-    deep layer sees, that a part has another form as a whole. In brief: the layers in force, and three sizes.
+    deep layer sees, that a part has another form as a whole. In brief: the layers in force, and four sizes.
     """
     others = LAYERS if base.backbone == LITE0 and not brief else ()
     layers = [base.layers, *(some for some in others if max(some) >= max(base.layers))]
@@ -95,9 +95,10 @@ def variants(options: PatchCoreOptions, *, brief: bool) -> list[PatchCoreOptions
 
 
 def smoothed(options: PatchCoreOptions) -> list[PatchCoreOptions]:
-    """The options with each smoothing."""
+    """The options as they are, and with each other smoothing."""
     side = sqrt(ImageSize.of(options.image_size).area)
-    return [replace(options, smoothing=round(sigma * side / 256, 2)) for sigma in SMOOTHING]
+    others = [round(sigma * side / 256, 2) for sigma in SMOOTHING]
+    return [options, *(replace(options, smoothing=sigma) for sigma in others if sigma != options.smoothing)]
 
 
 def changed(options: PatchCoreOptions, base: PatchCoreOptions) -> dict[str, Any]:

@@ -16,7 +16,8 @@ import numpy as np
 from gonogo.data import names, source_class
 from gonogo.data.coco import KEYS
 from gonogo.data.label_files import FORMATS, unread_annotations
-from gonogo.data.labels import Unlabelled, formats_below
+from gonogo.data.label_pairs import formats_below
+from gonogo.data.labels import Unlabelled
 from gonogo.data.listing import read_text
 from gonogo.data.manifest_file import read_rows
 from gonogo.data.names import ACCEPTED, GOOD, TRAIN, UNREAD_SUFFIXES, says

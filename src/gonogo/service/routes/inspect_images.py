@@ -70,7 +70,7 @@ async def inspect(request: Request) -> Response:
         read = uploads(body, content_type, name, settings, max_images=settings.max_images, new_hold=holds.new)
         images = [upload async for upload in read]
         service.keys.charge(key, len(images) - 1, check=False)
-        with service.runner.reserve_slot(len(images)):
+        with service.runner.reserve_slot(key, len(images)):
             pictures = sorted(set(query.include))
             jobs = [service.runner.inspect(upload, key, pictures) for upload in images]
             outcomes = await unless_abandoned(request, asyncio.gather(*jobs, return_exceptions=True), seconds)
@@ -199,7 +199,7 @@ class _Stream:
     async def _inspect(self, index: int, upload: Upload) -> None:
         try:
             self._service.keys.charge(self._key, 1)
-            with self._service.runner.reserve_slot():
+            with self._service.runner.reserve_slot(self._key):
                 async with asyncio.timeout(self._settings.deadline):
                     inspection = await self._service.runner.inspect(upload, self._key)
             self._lines.put_nowait({"index": index, "inspection": inspection.model_dump(mode="json")})
