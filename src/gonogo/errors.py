@@ -11,6 +11,7 @@ GonogoError
 ├── TrainingError          a training does not converge                                (RuntimeError)
 ├── IntegrityError         a file is not the one that its manifest promises            (RuntimeError)
 ├── ParityError            two runtimes disagree                                       (RuntimeError)
+├── GateError              a gauge is beyond the tolerances against the one in use     (RuntimeError)
 ├── WeightsError           a network's weights cannot be had                           (RuntimeError)
 ├── ExportError            a detector cannot be written as ONNX                        (RuntimeError)
 ├── WorkerError            a process of another environment failed                     (RuntimeError)
@@ -76,6 +77,10 @@ class IntegrityError(GonogoError, RuntimeError):
 
 class ParityError(GonogoError, RuntimeError):
     """Two runtimes disagree."""
+
+
+class GateError(GonogoError, RuntimeError):
+    """A gauge is beyond the tolerances against the one in use."""
 
 
 class WeightsError(GonogoError, RuntimeError):

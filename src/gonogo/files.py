@@ -127,6 +127,17 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         raise IntegrityError(f"{path} cannot be read ({error}); dvc repro writes it") from error
 
 
+def append_json_line(path: Path, event: Mapping[str, Any]) -> None:
+    """Add an object to a file of JSON lines, as one line that is there whole or not at all."""
+    line = json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_file() and path.stat().st_size and not path.read_bytes().endswith(b"\n"):
+        line = "\n" + line
+    with path.open("ab", buffering=0) as file:  # one write at the end: another writer's line cannot fall into it
+        file.write(line.encode())
+        os.fsync(file.fileno())
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 

@@ -208,6 +208,12 @@ def test_asked_to_stop_it_ends_although_an_item_is_in_work_and_the_next_start_ju
     assert set(kinds(rows_of(rows))) == set(FOUND)
 
 
+def test_a_photograph_of_a_format_that_is_not_read_has_a_row_unless_it_lies_there_in_another(good, tmp_path):
+    for name in ("1.png", "1.heic", "1.NEF", "2.HEIC", "3.jp2", "notes.txt", "4.npy"):
+        (tmp_path / name).write_bytes(good)
+    assert [item.within.name for item in items([str(tmp_path)])] == ["1.png", "2.HEIC", "3.jp2"]
+
+
 def test_of_a_folder_what_cannot_be_read_is_an_error_in_its_place(bundle, good, tmp_path, monkeypatch, capsys):
     for name in ("b/g.png", "a_secret/h.png", "gone/i.png", "z.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -32,15 +32,10 @@ class Unused:
 
 
 def unused_files(source: Source, category: str, raw: Path, samples: Iterable[Sample]) -> list[Unused]:
-    """The image files in the source's own folders that no sample uses, those that gonogo reads first.
-
-    A source whose folders hold the files of other categories too has no method `places`, and nothing is said of it.
-    """
-    places = getattr(source, "places", None)
-    if places is None:
-        return []
+    """The image files in the source's own folders that no sample uses, those that gonogo reads first."""
+    places = source.places(category, raw)
     used = {path for sample in samples for path in (sample.image, sample.mask) if isinstance(path, Path)}
-    return unused_below(raw, places(category, raw), apart_from=used | {raw / ACCEPTED})
+    return unused_below(raw, places.folders, apart_from=used | {raw / ACCEPTED, *places.apart_from})
 
 
 def unused_below(raw: Path, places: Iterable[Path], *, apart_from: Collection[Path]) -> list[Unused]:
@@ -68,7 +63,7 @@ def sentences(unused: Iterable[Unused]) -> list[str]:
 
 
 WHAT = {
-    True: "image files without use, in no folder that the layout knows",
+    True: "image files without use, in no folder and no list of the layout",
     False: "files of formats that are not read (save them as PNG if they are images to use)",
 }
 

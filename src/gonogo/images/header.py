@@ -14,6 +14,7 @@ from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from gonogo.errors import ImageError, SlowImageError
+from gonogo.images.foreign import SAVE, foreign
 from gonogo.images.limits import Clock, TimedReader, TimeIsOverError, require_size
 from gonogo.images.structure import name_of, require_structure
 
@@ -85,13 +86,21 @@ def opened(
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        name = name_of(data)
-        kind = "not one of " + ", ".join(FORMATS) if name is None else f"a {name} that is damaged or of a rare kind"
-        raise ImageError(f"{where} cannot be read as an image: {kind}; save it as PNG of 8 or 16 bits") from error
+        raise ImageError(f"{where} cannot be read as an image: {_not_opened(data)}") from error
     except TimeIsOverError as error:
         raise SlowImageError(f"{where} cannot be read as an image: {error}") from error
     except DAMAGE as error:
         raise ImageError(f"{where} cannot be read as an image: {error or type(error).__name__}") from error
+
+
+def _not_opened(data: bytes) -> str:
+    """What a file is that Pillow does not open as one of FORMATS, and what to do."""
+    name, found = name_of(data), foreign(data)
+    if found is not None:
+        return f"not one of {', '.join(FORMATS)}, but {found[0]}; {found[1]}"
+    if name is not None:
+        return f"a {name} that is damaged or of a rare kind; {SAVE}"
+    return f"not one of {', '.join(FORMATS)}; {SAVE}"
 
 
 def header_of(image: ImageFile) -> Header:

@@ -14,7 +14,7 @@ from gonogo.images.header import DAMAGE as DAMAGE
 from gonogo.images.header import header_of, opened
 from gonogo.images.levels import levels_of, rgb_of, rgb_of_pillow
 from gonogo.images.limits import MAX_BYTES, Clock
-from gonogo.images.orientation import upright
+from gonogo.images.orientation import upright, upright_size
 from gonogo.images.portable import samples_of
 
 SUFFIXES = frozenset(  # lower case
@@ -31,6 +31,16 @@ def read_image(path: Path) -> np.ndarray:
             the message names it.
     """
     return decode(file_bytes(path), path)[0]
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height of the image that `read_image` would give, from the file's header.
+
+    Raises:
+        ImageError: the file is missing, damaged, too large or not an image.
+    """
+    with opened(file_bytes(path), path) as image:
+        return upright_size(image)
 
 
 def file_bytes(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gonogo.errors import ChangedError, ImageError, MissingExtraError
+from gonogo.images.foreign import FOREIGN_SUFFIXES
 from gonogo.images.reading import SUFFIXES, decode, read_file
 
 VIDEOS = frozenset({".avi", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
@@ -127,7 +128,8 @@ class Listing:
     """What a folder has, by name, without hidden entries.
 
     folders: its folders; links to folders are left out.
-    images: whether each entry with the suffix of an image is a regular file, or a link to one.
+    images: whether each entry with the suffix of an image is a regular file, or a link to one. Those of a format that
+        is not read are among them, to be refused by name, unless the same image lies beside them in one that is.
     """
 
     folders: list[str]
@@ -143,7 +145,7 @@ def list_folder(folder: Path, skipped: set[str]) -> Listing:
     Raises:
         OSError: it cannot be listed.
     """
-    folders, images = [], {}
+    folders, images, foreign = [], {}, {}
     with os.scandir(folder) as found:
         for entry in sorted(found, key=lambda entry: entry.name):
             if entry.name.startswith("."):
@@ -151,8 +153,15 @@ def list_folder(folder: Path, skipped: set[str]) -> Listing:
             if entry.is_dir(follow_symlinks=False):
                 if os.path.abspath(entry.path) not in skipped:  # noqa: PTH100
                     folders.append(entry.name)
-            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:  # noqa: PTH122  faster than a Path
+                continue
+            stem, suffix = os.path.splitext(entry.name)  # noqa: PTH122  faster than a Path
+            if suffix.lower() in SUFFIXES:
                 images[entry.name] = entry.is_file()
+            elif suffix.lower() in FOREIGN_SUFFIXES:
+                foreign[stem] = entry
+    if foreign:
+        stems = {os.path.splitext(name)[0] for name in images}  # noqa: PTH122
+        images |= {entry.name: entry.is_file() for stem, entry in foreign.items() if stem not in stems}
     return Listing(folders, images)
 
 
