@@ -284,7 +284,20 @@ def _kills(row: Row) -> str:
     return f"- {row['n_kills']} kills under load: {found}."
 
 
-_SAID = {"overhead": _overhead, "fuzz": _fuzz, "kill": _kills}
+def _mixed(row: Row) -> str:
+    statuses = ", ".join(f"{n:,} times {status}" for status, n in row["by_status"].items())
+    took = [
+        f"{name} images: p50 {row[f'{name}_p50_ms']:,.0f} ms, p99 {row[f'{name}_p99_ms']:,.0f} ms"
+        for name in ("small", "large")
+        if row[f"n_{name}"]
+    ]
+    return (
+        f"- {row['concurrency']} clients, each tenth image of 24 megapixels, beside slow clients: {statuses}; "
+        f"{'; '.join(took)}; at most {row['memory_most_mb']:,.0f} of {row['memory_mb']:,} MB."
+    )
+
+
+_SAID = {"overhead": _overhead, "mixed": _mixed, "fuzz": _fuzz, "kill": _kills}
 
 
 def ablation_table(read: Reader) -> str:

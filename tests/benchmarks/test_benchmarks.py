@@ -256,10 +256,13 @@ def test_the_services_table_has_its_loads_and_says_what_it_adds_and_what_it_surv
     added |= {"stages_ms": {"keep": 1.5}, "overhead_without_disk_ms": 1.0}
     fuzz = {"what": "fuzz", "n_requests": 3000, "by_status": {"400": 1000, "422": 2000}, "by_kind": {"a": 1, "b": 2}}
     kill = {"what": "kill", "n_kills": 20, "n_lost": 0, "n_acknowledged": 1000}
-    text = benchmark_tables.service_table(reading([row | ORIGIN for row in (added, load, fuzz, kill)]))
+    mixed = {"what": "mixed", "concurrency": 64, "by_status": {"200": 90, "503": 1200}, "n_small": 90, "n_large": 0}
+    mixed |= {"small_p50_ms": 500.4, "small_p99_ms": 1000.0, "memory_most_mb": 1200.0, "memory_mb": 4096}
+    text = benchmark_tables.service_table(reading([row | ORIGIN for row in (added, load, mixed, fuzz, kill)]))
     assert " | 8 | 20.0 | 400.0 ms | 410.0 ms | 500.2 ms | 3 of 1,200 | 200 MB | 201 MB |" in text
     assert "so the service adds 2.5 ms: 1.5 ms to commit the row, 1.0 ms all else" in text
     assert "- 3,000 malformed requests of 2 kinds: 1,000 times 400, 2,000 times 422." in text
+    assert "beside slow clients: 90 times 200, 1,200 times 503; small images: p50 500 ms, p99 1,000 ms; at most" in text
     assert "- 20 kills under load: 0 of 1,000 acknowledged inspections lost." in text
 
 

@@ -70,10 +70,14 @@ class PendingRequest:
 
 @dataclass
 class Load:
-    """What waits to be worked on, in images or pixels, and a moving average of the seconds that one of these takes."""
+    """What waits to be worked on, in images or pixels, and the mean of the seconds that one of these has taken lately.
+
+    Until the first was noted, `seconds_each` is a guess.
+    """
 
     seconds_each: float
     waiting: int = 0
+    n_noted: int = 0
 
     @property
     def seconds(self) -> float:
@@ -81,8 +85,13 @@ class Load:
         return self.waiting * self.seconds_each
 
     def note(self, seconds: float, count: int) -> None:
-        """Take the time of `count` images or pixels into the average."""
-        self.seconds_each += 0.1 * (seconds / count - self.seconds_each)
+        """Take the time of `count` images or pixels into the mean."""
+        self.n_noted += 1
+        self.seconds_each += max(0.1, 1 / self.n_noted) * (seconds / count - self.seconds_each)
+
+    def seconds_with(self, count: int) -> float:
+        """How long all that waits and `count` more will take; 0 where nothing waits."""
+        return (self.waiting + count) * self.seconds_each if self.waiting else 0.0
 
 
 class LargeImageError(Exception):
@@ -138,7 +147,7 @@ class InspectionRunner:
         self._store_batched: Batcher[NewInspection, str] = Batcher(
             self._add_to_store, weight=lambda _: 1 / MAX_STORED_TOGETHER
         )
-        self._load, self._large_load = Load(0.05), Load(1e-7)  # in images, and in pixels
+        self._load, self._large_load = Load(0.05), Load(3e-7)  # in images, and in pixels
         self._waiting_of: Counter[str] = Counter()  # images by the id of the key
 
     @property
@@ -217,7 +226,7 @@ class InspectionRunner:
         except LargeImageError as image:
             n_pixels = image.n_pixels
         load = self._large_load
-        if load.seconds > self._settings.deadline:
+        if load.seconds_with(n_pixels) > self._settings.deadline:
             raise _busy("large images are waiting, and will take longer than the deadline", load)
 
         def timed() -> Result:
