@@ -18,6 +18,7 @@ from gonogo.service.memory import MemoryBudget
 from gonogo.service.metrics import Metrics
 from gonogo.service.problems import Problem
 from gonogo.service.security import Key, Keys
+from gonogo.service.sessions import Sessions
 from gonogo.service.settings import MEBIBYTE, Settings
 from gonogo.store.failure import failure_of, summary_of
 from gonogo.store.store import SECONDS_PER_DAY, Store
@@ -55,6 +56,7 @@ class Service:
         self._resume_activated_bundle()
         self.metrics.set_bundle(self.gauge.scorer)
         self.keys = Keys(self.store, settings)
+        self.sessions = Sessions(self.store, self.keys, settings)
         self.memory = MemoryBudget(settings)
         self.metrics.held.set_function(lambda: self.memory.held)
         self.runner = InspectionRunner(settings, self.gauge, self.store, self.metrics, self.memory)
