@@ -14,6 +14,8 @@ import gonogo
 from gonogo.service.metrics import MetricsMiddleware
 from gonogo.service.pages.access import SignInRequired
 from gonogo.service.pages.errors import Handler, refuse, sign_in_response, with_pages
+from gonogo.service.pages.feed import Feed
+from gonogo.service.pages.pictures import Pictures
 from gonogo.service.pages.router import pages_router
 from gonogo.service.problems import (
     Problem,
@@ -60,6 +62,8 @@ def create_app(service: Service) -> Any:
         redirect_slashes=False,  # a redirect would repeat the host that the client named
     )
     app.state.service = service
+    app.state.pictures = Pictures(service)
+    app.state.feed = Feed(service)
     app.include_router(router())
     app.include_router(pages_router(), include_in_schema=False)
     for error, handler in HANDLERS.items():

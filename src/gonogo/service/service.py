@@ -5,6 +5,7 @@ import logging
 import math
 import shutil
 import time
+from collections.abc import Callable
 from itertools import count
 from typing import NamedTuple
 
@@ -51,6 +52,7 @@ class Service:
         self.settings = settings
         self.metrics = Metrics()
         self.warnings: dict[str, str] = {}  # what a person should look at, by its kind
+        self.is_ending: Callable[[], bool] = lambda: False  # whether the server ends, and responses without end too
         self.gauge = Gauge(settings)
         self.store = Store(settings.data, settings.database)
         self._resume_activated_bundle()

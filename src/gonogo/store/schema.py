@@ -58,6 +58,14 @@ reviews = sa.Table(
     sa.Column("reviewer", sa.String(200), nullable=False),
     sa.Column("key", sa.String(16), nullable=False),
 )
+# A review that a person took back; both stay.
+undone_reviews = sa.Table(
+    "undone_reviews",
+    metadata,
+    sa.Column("review", sa.Integer, sa.ForeignKey("reviews.id"), primary_key=True, autoincrement=False),
+    sa.Column("at", sa.Float(53), nullable=False),
+    sa.Column("key", sa.String(16), nullable=False),
+)
 keys = sa.Table(
     "keys",
     metadata,

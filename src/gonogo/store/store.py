@@ -23,6 +23,7 @@ from gonogo.store.clock import Clock
 from gonogo.store.database import DATABASE, open_database
 from gonogo.store.image_files import ImageFiles
 from gonogo.store.private import OTHERS, make_private_folder
+from gonogo.store.reviews import REVIEWED, Reviews, reviews_of
 from gonogo.store.schema import JSON_COLUMNS, Row, activations, clock, images, inspections, keys, reviews, sessions
 
 SECONDS_PER_DAY = 86_400
@@ -91,6 +92,7 @@ class Store:
         except (OSError, sa.exc.SQLAlchemyError) as error:
             raise DataError(f"{folder}: the inspections cannot be kept here: {error}") from error
         self._write_lock = threading.Lock()
+        self.reviews = Reviews(self._engine, self._writing)
 
     def probe(self) -> None:
         """Write a file and a row as an inspection would, and remove the file.
@@ -136,13 +138,31 @@ class Store:
         rows = self._inspections([inspections.c.id == identifier], limit=1)
         return rows[0] if rows else None
 
+    def newest_id(self) -> str | None:
+        """The id of the newest inspection; None: there is none."""
+        with self._engine.connect() as connection:
+            newest: str | None = connection.exec_driver_sql(NEWEST_ID).scalar()
+        return newest
+
+    def after(self, identifier: str, *, limit: int) -> list[Row]:
+        """Up to `limit` rows that are newer than the inspection with this id, as `inspection` returns them, newest first.
+
+        Where there are more, the oldest of them are left out.
+        """
+        return self._inspections([inspections.c.id > identifier], limit=limit)
+
+    def with_ids(self, identifiers: Sequence[str]) -> list[Row]:
+        """The rows of those inspections that are there, as `inspection` returns them, newest first."""
+        return self._inspections([inspections.c.id.in_(identifiers)], limit=len(identifiers))
+
     def newest(self, filters: Mapping[str, Any], *, before: str | None, limit: int) -> list[Row]:
         """Up to `limit` rows as `inspection` returns them, newest first.
 
         Args:
             filters: a value for some of these names; None is no filter. `verdict`, `uncertain`, `category`, `bundle`
                 and `image` (SHA-256) must be equal; `since` (included) and `until` (excluded) are seconds since 1970;
-                `min_score` and `max_score` are included; `reviewed`: whether there is a review.
+                `min_score` and `max_score` are included; `reviewed`: whether there is a review that was not
+                taken back.
             before: id of an inspection; only older ones are returned.
         """
         columns = inspections.c
@@ -156,16 +176,12 @@ class Store:
             "until": columns.at.__lt__,
             "min_score": columns.score.__ge__,
             "max_score": columns.score.__le__,
-            "reviewed": sa.exists().where(reviews.c.inspection == columns.id).__eq__,
+            "reviewed": REVIEWED.__eq__,
         }
         conditions = [comparisons[name](value) for name, value in filters.items() if value is not None]
         if before is not None:
             conditions.append(columns.id < before)
         return self._inspections(conditions, limit=limit)
-
-    def add_review(self, identifier: str, review: Row) -> None:
-        """Add a review to the inspection with this id, which must be there."""
-        self._insert(reviews, review | {"inspection": identifier})
 
     def add_key(self, key: Row) -> None:
         """Add the row of a key."""
@@ -327,9 +343,8 @@ class Store:
         with self._engine.connect() as connection:
             rows = [_with_json_values(row._mapping) for row in connection.execute(query)]
             by_id = {row["id"]: row for row in rows}
-            query_reviews = sa.select(reviews).where(reviews.c.inspection.in_(by_id)).order_by(reviews.c.id)
-            for review in connection.execute(query_reviews):
-                by_id[review.inspection]["reviews"].append(dict(review._mapping))
+            for identifier, history in reviews_of(connection, list(by_id)).items():
+                by_id[identifier]["reviews"] = history
         return rows
 
 
@@ -347,4 +362,4 @@ def _with_json_text(row: Row) -> Row:
 
 
 def _with_json_values(row: Mapping[Any, Any]) -> Row:
-    return dict(row) | {name: json.loads(row[name]) for name in JSON_COLUMNS} | {"reviews": []}
+    return dict(row) | {name: json.loads(row[name]) for name in JSON_COLUMNS}

@@ -64,13 +64,18 @@ def is_fragment(request: Request) -> bool:
 def render(
     request: Request, template: str, *, status: int = 200, headers: dict[str, str] | None = None, **values: Any
 ) -> HTMLResponse:
-    """The response of a template, a page or a fragment.
+    """The response of a template, a page or a fragment; `fragment_text` says what a template has beside `values`."""
+    return HTMLResponse(fragment_text(request, template, **values), status, headers=HEADERS | (headers or {}))
 
-    Beside `values` a template has `t`, the texts; `f`, formats of what inspections hold; `key`, of the session, None
-    without one; `may(role)`; `asset(name)`, the address of a static file; and `entries` with `entry`, the navigation.
+
+def fragment_text(request: Request, template: str, **values: Any) -> str:
+    """The text of a template.
+
+    Beside `values` it has `t`, the texts; `f`, formats of what inspections hold; `key`, of the session, None without
+    one; `may(role)`; `asset(name)`, the address of a static file; and `entries` with `entry`, the navigation.
     """
     t, key = request_texts(request), key_in(request)
-    text = (
+    return (
         templates()
         .get_template(template)
         .render(
@@ -86,7 +91,6 @@ def render(
             **values,
         )
     )
-    return HTMLResponse(text, status, headers=HEADERS | (headers or {}))
 
 
 def key_in(request: Request) -> Key | None:

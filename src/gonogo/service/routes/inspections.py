@@ -57,12 +57,12 @@ async def inspections(
 
 async def inspection(request: Request, identifier: Identifier) -> schemas.Inspection:
     """One inspection."""
-    return schemas.Inspection(**inspection_fields(await _row(request, identifier)))
+    return schemas.Inspection(**inspection_fields(await stored_row(request, identifier)))
 
 
 async def image(request: Request, identifier: Identifier) -> Response:
     """The image as it was sent."""
-    row = await _row(request, identifier)
+    row = await stored_row(request, identifier)
     return Response(
         await _image(request, row),
         media_type=MEDIA_TYPE_OF_FORMAT[row["image_format"]],
@@ -86,13 +86,18 @@ async def review(
     """Add a review, which says whether the part is really good. Earlier reviews stay; the last one counts."""
     if (given.label == "defect") != (given.defect_type is not None):
         raise Problem("invalid-request", "a defect has a defect_type, and a good part has none")
-    await _row(request, identifier)
+    await stored_row(request, identifier)
     row = given.model_dump() | {"at": time.time(), "key": key.id}
-    await asyncio.to_thread(service_of(request).store.add_review, identifier, row)
-    return schemas.Inspection(**inspection_fields(await _row(request, identifier)))
+    await asyncio.to_thread(service_of(request).store.reviews.add, identifier, row)
+    return schemas.Inspection(**inspection_fields(await stored_row(request, identifier)))
 
 
-async def _row(request: Request, identifier: str) -> Row:
+async def stored_row(request: Request, identifier: str) -> Row:
+    """The row of an inspection.
+
+    Raises:
+        Problem: there is none.
+    """
     row = await asyncio.to_thread(service_of(request).store.inspection, identifier)
     if row is None:
         raise Problem("not-found", f"there is no inspection {identifier}")
@@ -108,7 +113,7 @@ async def _image(request: Request, row: Row) -> bytes:
 
 
 async def _picture(request: Request, key: Key, identifier: str, name: Picture) -> Response:
-    row = await _row(request, identifier)
+    row = await stored_row(request, identifier)
     service = service_of(request)
     with service.runner.reserve_slot():
         work = service.runner.draw(await _image(request, row), key, name, bundle=row["bundle"])
