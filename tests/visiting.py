@@ -41,6 +41,8 @@ class Place(NamedTuple):
 PAGES = (
     Place("/sign-in", None, "sign-in"),
     Place("/", "review", "inspector"),
+    Place("/cases", "inspect", "cases"),
+    Place("/cases/{id}", "review", "case"),
     Place("/no-such-page", "inspect", "error"),
 )
 

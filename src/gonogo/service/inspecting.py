@@ -396,11 +396,16 @@ def _busy(reason: str, load: Load) -> Problem:
 
 def row_of(judgement: Judgement) -> Row:
     """The columns of an inspection's row that a judgement gives."""
-    record = judgement.scorer.record
+    return row_of_verdict(judgement.verdict, judgement.scorer)
+
+
+def row_of_verdict(verdict: Verdict, scorer: Scorer) -> Row:
+    """As `row_of`, for a verdict of a scorer."""
+    record = scorer.record
     return {
-        **judgement.verdict.row(),
-        "category": judgement.scorer.category,
-        "bundle": judgement.scorer.fingerprint,
+        **verdict.row(),
+        "category": scorer.category,
+        "bundle": scorer.fingerprint,
         "certificate": {
             "sentence": record.sentence,
             "method": record.method,

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from typing import Annotated
+from collections.abc import Awaitable
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi import Path as InPath
@@ -22,6 +23,7 @@ from gonogo.service.schemas import Review
 # A picture belongs to an inspection for ever; only this browser keeps it, and signing out clears it.
 CACHED = {"Cache-Control": "private, max-age=86400, immutable"}
 Width = Annotated[int, Query(description="of WIDTHS")]
+Result = TypeVar("Result")
 router = APIRouter(prefix="/parts/{id}")
 
 
@@ -31,7 +33,7 @@ async def image(request: Request, key: InspectorPageKey, identifier: Identifier,
     if width not in WIDTHS:
         raise Problem("invalid-request", f"the width of a picture is one of {', '.join(map(str, WIDTHS))}")
     row = await stored_row(request, identifier)
-    data, media_type = await _soon(request, _pictures(request).part(row, key, width))
+    data, media_type = await soon(request, pictures_of(request).part(row, key, width))
     return Response(data, media_type=media_type, headers=CACHED)
 
 
@@ -39,7 +41,7 @@ async def image(request: Request, key: InspectorPageKey, identifier: Identifier,
 async def layer(request: Request, key: InspectorPageKey, identifier: Identifier) -> Response:
     """The colours of the map and the outlines of regions, to be laid over the part."""
     row = await stored_row(request, identifier)
-    view = await _soon(request, _pictures(request).view(row, key))
+    view = await soon(request, pictures_of(request).view(row, key))
     return Response(view.layer, media_type="image/png", headers=CACHED)
 
 
@@ -53,7 +55,7 @@ async def place(
 ) -> Response:
     """The picture of one of the highest places, or of the good patch nearest to it."""
     row = await stored_row(request, identifier)
-    places = (await _soon(request, _pictures(request).view(row, key))).places
+    places = (await soon(request, pictures_of(request).view(row, key))).places
     if number >= len(places):
         raise Problem("not-found", f"the part has {len(places)} such places")
     found: PlaceView = places[number]
@@ -64,7 +66,7 @@ async def place(
 async def why(request: Request, key: InspectorPageKey, identifier: Identifier) -> Response:
     """The places where the part differs most, each beside the nearest good patch."""
     row = await stored_row(request, identifier)
-    view = await _soon(request, _pictures(request).view(row, key))
+    view = await soon(request, pictures_of(request).view(row, key))
     return render(request, "why.html.j2", part=row, view=view)
 
 
@@ -117,10 +119,16 @@ async def _after_review(request: Request, identifier: str, next_page: str) -> Re
     return await part_response(request, await stored_row(request, identifier))
 
 
-async def _soon(request: Request, work):  # type: ignore[no-untyped-def]
+async def soon(request: Request, work: Awaitable[Result]) -> Result:
+    """The result of `work`, unless the deadline is over or the client has hung up.
+
+    Raises:
+        Problem: one of both.
+    """
     return await unless_abandoned(request, work, service_of(request).settings.deadline)
 
 
-def _pictures(request: Request) -> Pictures:
+def pictures_of(request: Request) -> Pictures:
+    """The pictures of the service."""
     pictures: Pictures = request.app.state.pictures
     return pictures
