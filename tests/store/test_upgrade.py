@@ -180,7 +180,7 @@ def test_a_store_from_before_there_were_revisions_is_upgraded_without_loss(tmp_p
     image = {name: rows[0][f"image_{name}"] for name in ("sha256", "format", "n_bytes", "width", "height")}
     row = {column.name: rows[0][column.name] for column in metadata.tables["inspections"].columns}
     (identifier,) = store.add_inspections([NewInspection(row, image, IMAGES[0])])
-    store.add_review(identifier, {"at": 1.8e9, "label": "good", "reviewer": "Ana", "key": "0123456789abcdef"})
+    store.reviews.add(identifier, {"at": 1.8e9, "label": "good", "reviewer": "Ana", "key": "0123456789abcdef"})
     assert store.inspection(identifier)["reviews"][0]["id"] == 3
     store.close()
 

@@ -19,11 +19,16 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gonogo.errors import DataError
+from gonogo.store.analytics import Analytics
+from gonogo.store.arena import Arena
+from gonogo.store.audit import AuditRule, Audits
 from gonogo.store.clock import Clock
 from gonogo.store.database import DATABASE, open_database
 from gonogo.store.image_files import ImageFiles
 from gonogo.store.private import OTHERS, make_private_folder
-from gonogo.store.schema import JSON_COLUMNS, Row, activations, clock, images, inspections, keys, reviews
+from gonogo.store.queue import Queue
+from gonogo.store.reviews import REVIEWED, Reviews, reviews_of
+from gonogo.store.schema import JSON_COLUMNS, Row, activations, audits, clock, images, inspections, keys, reviews
 
 SECONDS_PER_DAY = 86_400
 REMOVED_TOGETHER = 100  # images in one transaction of `expire`, for which other writers wait
@@ -42,10 +47,14 @@ UPSERT_IMAGES = {
 INSERT_INSPECTIONS = sa.insert(inspections)
 NEWEST_ID = "SELECT max(id) FROM inspections"
 
-# Images that a person reviewed, or will be asked about: those with an uncertain verdict.
+# Images that a person reviewed, or will be asked about: those with an uncertain verdict and those of the audit sample.
 OF_REVIEWERS = sa.exists().where(
     inspections.c.image == images.c.sha256,
-    sa.or_(inspections.c.uncertain, sa.exists().where(reviews.c.inspection == inspections.c.id)),
+    sa.or_(
+        inspections.c.uncertain,
+        sa.exists().where(reviews.c.inspection == inspections.c.id),
+        sa.exists().where(audits.c.inspection == inspections.c.id),
+    ),
 )
 
 
@@ -91,6 +100,11 @@ class Store:
         except (OSError, sa.exc.SQLAlchemyError) as error:
             raise DataError(f"{folder}: the inspections cannot be kept here: {error}") from error
         self._write_lock = threading.Lock()
+        self.reviews = Reviews(self._engine, self._writing)
+        self.audits = Audits(self._engine)
+        self.queue = Queue(self._engine, self._writing)
+        self.arena = Arena(self._engine, self._writing)
+        self.analytics = Analytics(self._engine)
 
     def probe(self) -> None:
         """Write a file and a row as an inspection would, and remove the file.
@@ -107,10 +121,11 @@ class Store:
         """Close the connections to the database."""
         self._engine.dispose()
 
-    def add_inspections(self, new: Sequence[NewInspection]) -> list[str]:
+    def add_inspections(self, new: Sequence[NewInspection], audit: AuditRule | None = None) -> list[str]:
         """Add inspections in one transaction, and return their ids when they are on the disk.
 
-        The ids sort after those of all earlier inspections, whatever the clock says.
+        The ids sort after those of all earlier inspections, whatever the clock says. By the rule `audit` some of them
+        are drawn for the audit sample; None: none is.
 
         Raises:
             OSError: a file cannot be written; none is added.
@@ -129,6 +144,9 @@ class Store:
                     self.images.write(sha256, one.data)
             rows = [_with_json_text(one.row | {"id": identifier}) for one, identifier in zip(new, ids, strict=True)]
             connection.execute(INSERT_INSPECTIONS, rows)
+            drawn = [] if audit is None else audit.rows(ids, seen)
+            if drawn:
+                connection.execute(sa.insert(audits), drawn)
         return ids
 
     def inspection(self, identifier: str) -> Row | None:
@@ -142,7 +160,8 @@ class Store:
         Args:
             filters: a value for some of these names; None is no filter. `verdict`, `uncertain`, `category`, `bundle`
                 and `image` (SHA-256) must be equal; `since` (included) and `until` (excluded) are seconds since 1970;
-                `min_score` and `max_score` are included; `reviewed`: whether there is a review.
+                `min_score` and `max_score` are included; `reviewed`: whether there is a review that was not
+                taken back.
             before: id of an inspection; only older ones are returned.
         """
         columns = inspections.c
@@ -156,16 +175,12 @@ class Store:
             "until": columns.at.__lt__,
             "min_score": columns.score.__ge__,
             "max_score": columns.score.__le__,
-            "reviewed": sa.exists().where(reviews.c.inspection == columns.id).__eq__,
+            "reviewed": REVIEWED.__eq__,
         }
         conditions = [comparisons[name](value) for name, value in filters.items() if value is not None]
         if before is not None:
             conditions.append(columns.id < before)
         return self._inspections(conditions, limit=limit)
-
-    def add_review(self, identifier: str, review: Row) -> None:
-        """Add a review to the inspection with this id, which must be there."""
-        self._insert(reviews, review | {"inspection": identifier})
 
     def add_key(self, key: Row) -> None:
         """Add the row of a key."""
@@ -301,9 +316,8 @@ class Store:
         with self._engine.connect() as connection:
             rows = [_with_json_values(row._mapping) for row in connection.execute(query)]
             by_id = {row["id"]: row for row in rows}
-            query_reviews = sa.select(reviews).where(reviews.c.inspection.in_(by_id)).order_by(reviews.c.id)
-            for review in connection.execute(query_reviews):
-                by_id[review.inspection]["reviews"].append(dict(review._mapping))
+            for identifier, history in reviews_of(connection, list(by_id)).items():
+                by_id[identifier]["reviews"] = history
         return rows
 
 
@@ -317,8 +331,9 @@ def _make_store_private(folder: Path) -> None:
 
 
 def _with_json_text(row: Row) -> Row:
-    return row | {name: json.dumps(row[name], allow_nan=False) for name in JSON_COLUMNS}
+    texts = {name: json.dumps(row[name], allow_nan=False) for name in JSON_COLUMNS}
+    return row | texts | {"latency_ms": sum(row["timings_ms"].values())}
 
 
 def _with_json_values(row: Mapping[Any, Any]) -> Row:
-    return dict(row) | {name: json.loads(row[name]) for name in JSON_COLUMNS} | {"reviews": []}
+    return dict(row) | {name: json.loads(row[name]) for name in JSON_COLUMNS}
