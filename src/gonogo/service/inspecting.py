@@ -23,6 +23,8 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
+import gonogo
+from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.errors import GonogoError
 from gonogo.inference.scorer import NO_NETWORK, Scorer, Verdict
 from gonogo.line.explain import Explanation, explain
@@ -37,6 +39,8 @@ from gonogo.service.security import Key
 from gonogo.service.settings import MEBIBYTE, Settings
 from gonogo.service.turns import Turns
 from gonogo.service.uploads import Upload, checked_header, decode_upload
+from gonogo.store.audit import AuditRule
+from gonogo.store.reviews import settle
 from gonogo.store.schema import Row
 from gonogo.store.store import NewInspection, Store
 
@@ -121,6 +125,7 @@ class InspectionRunner:
         self._store_batched: Batcher[NewInspection, str] = Batcher(
             self._add_to_store, weight=lambda _: 1 / MAX_STORED_TOGETHER
         )
+        self._audit = AuditRule(settings.audit_share, f"gonogo serve {gonogo.__version__}")
         self._load, self._large_load = Load(0.05), Load(1e-7)  # in images, and in pixels
 
     @property
@@ -379,7 +384,7 @@ class InspectionRunner:
         return [Judgement(verdict, scorer, seconds) for verdict in verdicts]
 
     def _add_to_store(self, new: list[NewInspection]) -> list[str | Exception]:
-        return list(self._store.add_inspections(new))
+        return list(self._store.add_inspections(new, self._audit))
 
 
 def _require_bundle(bundle: str, scorer: Scorer) -> None:
@@ -401,19 +406,23 @@ def row_of(judgement: Judgement) -> Row:
 
 def row_of_verdict(verdict: Verdict, scorer: Scorer) -> Row:
     """As `row_of`, for a verdict of a scorer."""
-    record = scorer.record
     return {
         **verdict.row(),
         "category": scorer.category,
         "bundle": scorer.fingerprint,
-        "certificate": {
-            "sentence": record.sentence,
-            "method": record.method,
-            "certified": record.certified,
-            "false_alarm_rate": record.certified_false_alarm_rate,
-            "confidence": record.confidence,
-            "n_good_parts": record.n_groups,
-        },
+        "certificate": certificate_fields(scorer.record),
+    }
+
+
+def certificate_fields(record: ThresholdRecord) -> dict[str, Any]:
+    """The fields of `Certificate`."""
+    return {
+        "sentence": record.sentence,
+        "method": record.method,
+        "certified": record.certified,
+        "false_alarm_rate": record.certified_false_alarm_rate,
+        "confidence": record.confidence,
+        "n_good_parts": record.n_groups,
     }
 
 
@@ -421,7 +430,7 @@ def inspection_fields(row: Row) -> dict[str, Any]:
     """The fields of `Inspection` from a row of the store."""
     image = {name: row[f"image_{name}"] for name in ("sha256", "format", "width", "height", "n_bytes")}
     fields = {name: row[name] for name in Inspection.model_fields if name in row}
-    return fields | {"image": image | {"name": row["name"]}}
+    return fields | {"image": image | {"name": row["name"]}, "settlement": vars(settle(row["reviews"]))}
 
 
 def draw_picture(name: str, pixels: np.ndarray, verdict: Verdict) -> bytes:

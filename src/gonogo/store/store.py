@@ -20,12 +20,27 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gonogo.errors import DataError
+from gonogo.store.analytics import Analytics
+from gonogo.store.arena import Arena
+from gonogo.store.audit import AuditRule, Audits
 from gonogo.store.clock import Clock
 from gonogo.store.database import DATABASE, open_database
 from gonogo.store.image_files import ImageFiles
 from gonogo.store.private import OTHERS, make_private_folder
+from gonogo.store.queue import Queue
 from gonogo.store.reviews import REVIEWED, Reviews, reviews_of
-from gonogo.store.schema import JSON_COLUMNS, Row, activations, clock, images, inspections, keys, reviews, sessions
+from gonogo.store.schema import (
+    JSON_COLUMNS,
+    Row,
+    activations,
+    audits,
+    clock,
+    images,
+    inspections,
+    keys,
+    reviews,
+    sessions,
+)
 
 SECONDS_PER_DAY = 86_400
 REMOVED_TOGETHER = 100  # images in one transaction of `expire`, for which other writers wait
@@ -44,10 +59,14 @@ UPSERT_IMAGES = {
 INSERT_INSPECTIONS = sa.insert(inspections)
 NEWEST_ID = "SELECT max(id) FROM inspections"
 
-# Images that a person reviewed, or will be asked about: those with an uncertain verdict.
+# Images that a person reviewed, or will be asked about: those with an uncertain verdict and those of the audit sample.
 OF_REVIEWERS = sa.exists().where(
     inspections.c.image == images.c.sha256,
-    sa.or_(inspections.c.uncertain, sa.exists().where(reviews.c.inspection == inspections.c.id)),
+    sa.or_(
+        inspections.c.uncertain,
+        sa.exists().where(reviews.c.inspection == inspections.c.id),
+        sa.exists().where(audits.c.inspection == inspections.c.id),
+    ),
 )
 
 
@@ -94,6 +113,10 @@ class Store:
             raise DataError(f"{folder}: the inspections cannot be kept here: {error}") from error
         self._write_lock = threading.Lock()
         self.reviews = Reviews(self._engine, self._writing)
+        self.audits = Audits(self._engine)
+        self.queue = Queue(self._engine, self._writing)
+        self.arena = Arena(self._engine, self._writing)
+        self.analytics = Analytics(self._engine)
 
     def probe(self) -> None:
         """Write a file and a row as an inspection would, and remove the file.
@@ -110,10 +133,11 @@ class Store:
         """Close the connections to the database."""
         self._engine.dispose()
 
-    def add_inspections(self, new: Sequence[NewInspection]) -> list[str]:
+    def add_inspections(self, new: Sequence[NewInspection], audit: AuditRule | None = None) -> list[str]:
         """Add inspections in one transaction, and return their ids when they are on the disk.
 
-        The ids sort after those of all earlier inspections, whatever the clock says.
+        The ids sort after those of all earlier inspections, whatever the clock says. By the rule `audit` some of them
+        are drawn for the audit sample; None: none is.
 
         Raises:
             OSError: a file cannot be written; none is added.
@@ -132,6 +156,9 @@ class Store:
                     self.images.write(sha256, one.data)
             rows = [_with_json_text(one.row | {"id": identifier}) for one, identifier in zip(new, ids, strict=True)]
             connection.execute(INSERT_INSPECTIONS, rows)
+            drawn = [] if audit is None else audit.rows(ids, seen)
+            if drawn:
+                connection.execute(sa.insert(audits), drawn)
         return ids
 
     def inspection(self, identifier: str) -> Row | None:
@@ -370,7 +397,8 @@ def _make_store_private(folder: Path) -> None:
 
 
 def _with_json_text(row: Row) -> Row:
-    return row | {name: json.dumps(row[name], allow_nan=False) for name in JSON_COLUMNS}
+    texts = {name: json.dumps(row[name], allow_nan=False) for name in JSON_COLUMNS}
+    return row | texts | {"latency_ms": sum(row["timings_ms"].values())}
 
 
 def _with_json_values(row: Mapping[Any, Any]) -> Row:

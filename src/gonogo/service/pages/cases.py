@@ -14,8 +14,9 @@ from gonogo.service.pages.inspector import part_values
 from gonogo.service.pages.parts import pictures_of, soon
 from gonogo.service.pages.rendering import render
 from gonogo.service.problems import Problem
+from gonogo.service.reviewing import inspection_row
 from gonogo.service.routes.access import service_of
-from gonogo.service.routes.inspections import Identifier, stored_row
+from gonogo.service.routes.inspections import Identifier
 from gonogo.service.schemas import InspectionId
 from gonogo.service.security import Key
 from gonogo.store.schema import Row
@@ -90,7 +91,7 @@ async def cases(
 @router.get("/{id}")
 async def case(request: Request, key: InspectorPageKey, identifier: Identifier, more: bool = False) -> Response:
     """One inspection; with `more` the page waits for what has to be computed, which a script adds otherwise."""
-    row = await stored_row(request, identifier)
+    row = await inspection_row(service_of(request).store, identifier)
     values = await part_values(request, row)
     computed = await _computed(request, key, row) if more and values["kept"] else None
     return render(request, "case.html.j2", part=row, computed=computed, **values)
@@ -99,7 +100,7 @@ async def case(request: Request, key: InspectorPageKey, identifier: Identifier, 
 @router.get("/{id}/more")
 async def computed(request: Request, key: InspectorPageKey, identifier: Identifier) -> Response:
     """What has to be computed about an inspection, for a script."""
-    row = await stored_row(request, identifier)
+    row = await inspection_row(service_of(request).store, identifier)
     return render(request, "case_computed.html.j2", part=row, computed=await _computed(request, key, row))
 
 

@@ -1,7 +1,5 @@
 """One part on whichever page: its pictures at the size shown, why it got its verdict, and reviews of it."""
 
-import asyncio
-import time
 from collections.abc import Awaitable
 from typing import Annotated, TypeVar
 
@@ -15,9 +13,10 @@ from gonogo.service.pages.inspector import part_response
 from gonogo.service.pages.pictures import WIDTHS, Pictures, PlaceView
 from gonogo.service.pages.rendering import is_fragment, render
 from gonogo.service.problems import Problem
+from gonogo.service.reviewing import add_review, inspection_row, undo_review
 from gonogo.service.routes.abandoned import unless_abandoned
 from gonogo.service.routes.access import service_of
-from gonogo.service.routes.inspections import Identifier, stored_row
+from gonogo.service.routes.inspections import Identifier
 from gonogo.service.schemas import Review
 
 # A picture belongs to an inspection for ever; only this browser keeps it, and signing out clears it.
@@ -32,7 +31,7 @@ async def image(request: Request, key: InspectorPageKey, identifier: Identifier,
     """The part, at most so many pixels wide."""
     if width not in WIDTHS:
         raise Problem("invalid-request", f"the width of a picture is one of {', '.join(map(str, WIDTHS))}")
-    row = await stored_row(request, identifier)
+    row = await inspection_row(service_of(request).store, identifier)
     data, media_type = await soon(request, pictures_of(request).part(row, key, width))
     return Response(data, media_type=media_type, headers=CACHED)
 
@@ -40,7 +39,7 @@ async def image(request: Request, key: InspectorPageKey, identifier: Identifier,
 @router.get("/layer")
 async def layer(request: Request, key: InspectorPageKey, identifier: Identifier) -> Response:
     """The colours of the map and the outlines of regions, to be laid over the part."""
-    row = await stored_row(request, identifier)
+    row = await inspection_row(service_of(request).store, identifier)
     view = await soon(request, pictures_of(request).view(row, key))
     return Response(view.layer, media_type="image/png", headers=CACHED)
 
@@ -54,7 +53,7 @@ async def place(
     side: Annotated[str, InPath(pattern="^(part|good)$")],
 ) -> Response:
     """The picture of one of the highest places, or of the good patch nearest to it."""
-    row = await stored_row(request, identifier)
+    row = await inspection_row(service_of(request).store, identifier)
     places = (await soon(request, pictures_of(request).view(row, key))).places
     if number >= len(places):
         raise Problem("not-found", f"the part has {len(places)} such places")
@@ -65,7 +64,7 @@ async def place(
 @router.get("/why")
 async def why(request: Request, key: InspectorPageKey, identifier: Identifier) -> Response:
     """The places where the part differs most, each beside the nearest good patch."""
-    row = await stored_row(request, identifier)
+    row = await inspection_row(service_of(request).store, identifier)
     view = await soon(request, pictures_of(request).view(row, key))
     return render(request, "why.html.j2", part=row, view=view)
 
@@ -82,7 +81,7 @@ async def review(
     next_page: Annotated[str, Form(alias="next", max_length=20_000)] = "/",
 ) -> Response:
     """Add a review of the person who is signed in. A button with a type of defect stands for its label too."""
-    row = await stored_row(request, identifier)
+    row = await inspection_row(service_of(request).store, identifier)
     named = (new_type.strip() or defect_type.strip()) if label != "good" else ""
     if label == "defect" and not named:
         raise Problem("invalid-request", "a defect has a type: choose one, or write a new one")
@@ -93,8 +92,7 @@ async def review(
     except ValidationError as error:
         told = [{"where": str(each["loc"][-1]), "what": each["msg"]} for each in error.errors()]
         raise Problem("invalid-request", "the review cannot be stored", errors=told) from error
-    stored = given.model_dump() | {"at": time.time(), "key": key.id}
-    await asyncio.to_thread(service_of(request).store.reviews.add, identifier, stored)
+    await add_review(service_of(request).store, identifier, given, key)
     return await _after_review(request, row["id"], next_page)
 
 
@@ -106,17 +104,17 @@ async def undo(
     next_page: Annotated[str, Form(alias="next", max_length=20_000)] = "/",
 ) -> Response:
     """Take back the last review that was given with this key, if it still counts."""
-    row = await stored_row(request, identifier)
+    row = await inspection_row(service_of(request).store, identifier)
     mine = [each["id"] for each in row["reviews"] if each["key"] == key.id and each["undone"] is None]
     if mine:
-        await asyncio.to_thread(service_of(request).store.reviews.undo, mine[-1], key=key.id)
+        await undo_review(service_of(request).store, mine[-1], key)
     return await _after_review(request, identifier, next_page)
 
 
 async def _after_review(request: Request, identifier: str, next_page: str) -> Response:
     if not is_fragment(request):
         return RedirectResponse(local_path(next_page), 303)
-    return await part_response(request, await stored_row(request, identifier))
+    return await part_response(request, await inspection_row(service_of(request).store, identifier))
 
 
 async def soon(request: Request, work: Awaitable[Result]) -> Result:
