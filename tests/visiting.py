@@ -119,7 +119,7 @@ def visit(browser, site, role, *, session=None, check=True, **options):
     try:
         yield page
         if check:
-            assert faults == []
+            assert not faults, faults
     finally:
         context.close()
 
