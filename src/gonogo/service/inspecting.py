@@ -27,6 +27,7 @@ import gonogo
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.errors import GonogoError
 from gonogo.inference.scorer import NO_NETWORK, Scorer, Verdict
+from gonogo.line.explain import Explanation, explain
 from gonogo.line.outputs import map_16_bit, overlay
 from gonogo.service.batcher import Batcher, UnwantedError
 from gonogo.service.gauge import Gauge
@@ -47,6 +48,8 @@ LARGE_PIXELS = 1_000_000  # an image with more is worked on alone
 N_DECODERS, N_WRITERS = 2, 4  # images that are decoded, and files that are written, at the same time
 BATCHES_PER_WORKER = 3  # one is being decoded, one scored and one stored
 RGB_BYTES = 3  # of a decoded pixel
+EXPLAINED_CELLS = 32  # along the longer side of the image
+SMALL_SIDE, JPEG_QUALITY = 64, 86  # pixels; of pictures for browsers
 MAX_STORED_TOGETHER = 64  # inspections in one transaction
 Result = TypeVar("Result")
 
@@ -182,12 +185,48 @@ class InspectionRunner:
         Raises:
             Problem: that bundle is not the one in use.
         """
+        return await self._of_file(
+            data, key, lambda upload, request, large: self._draw(upload, name, bundle, request, large=large)
+        )
+
+    async def explain(
+        self, data: bytes, key: Key, *, bundle: str, top: int, render: Callable[[np.ndarray, Explanation], Result]
+    ) -> Result:
+        """What `render` makes of a stored image's pixels and of the explanation of its verdict.
+
+        Args:
+            data: the image's file.
+            key: the key of the request.
+            bundle: fingerprint of the bundle that scored the image.
+            top: number of places in the explanation.
+            render: is called in a thread, within the memory that the image may take.
+
+        Raises:
+            Problem: that bundle is not the one in use.
+        """
+
+        def explained(upload: Upload, request: PendingRequest, large: bool) -> Result:
+            pixels, _ = self._decode(upload, request, large=large)
+            scorer = self._gauge.scorer
+            _require_bundle(bundle, scorer)
+            return render(pixels, explain(scorer, pixels, n_cells=EXPLAINED_CELLS, top=top))
+
+        return await self._of_file(data, key, explained)
+
+    async def shrink(self, data: bytes, key: Key, width: int) -> tuple[bytes, str]:
+        """A stored image for a browser, at most `width` pixels wide, and its media type."""
+
+        def shrunk(upload: Upload, request: PendingRequest, large: bool) -> tuple[bytes, str]:
+            return browser_picture(self._decode(upload, request, large=large)[0], width)
+
+        return await self._of_file(data, key, shrunk)
+
+    async def _of_file(self, data: bytes, key: Key, work: Callable[[Upload, PendingRequest, bool], Result]) -> Result:
+        """The result of `work` for the bytes of a stored image."""
         with self._memory.holds(key.id) as holds:
             upload = Upload(data, "", None, holds.new())
             upload.hold.add(len(data))
-            return await self._worked_on(
-                lambda request, large: self._draw(upload, name, bundle, request, large=large), key, upload.hold
-            )
+            return await self._worked_on(lambda request, large: work(upload, request, large), key, upload.hold)
 
     async def _worked_on(self, work: Callable[[PendingRequest, bool], Result], key: Key, hold: Hold) -> Result:
         """The result of `work` for an image, in a thread, or in that of large images if the image is one."""
@@ -278,11 +317,7 @@ class InspectionRunner:
     def _draw(self, upload: Upload, name: str, bundle: str, request: PendingRequest, *, large: bool) -> bytes:
         pixels, _ = self._decode(upload, request, large=large)
         judgement = self._judge(Job(pixels, request), large=large)
-        if judgement.scorer.fingerprint != bundle:
-            raise Problem(
-                "other-bundle",
-                f"the bundle {bundle[:12]} scored this image, and {judgement.scorer.fingerprint[:12]} is in use",
-            )
+        _require_bundle(bundle, judgement.scorer)
         return draw_picture(name, pixels, judgement.verdict)
 
     def _decode(self, upload: Upload, request: PendingRequest, *, large: bool) -> tuple[np.ndarray, str]:
@@ -352,6 +387,13 @@ class InspectionRunner:
         return list(self._store.add_inspections(new, self._audit))
 
 
+def _require_bundle(bundle: str, scorer: Scorer) -> None:
+    if scorer.fingerprint != bundle:
+        raise Problem(
+            "other-bundle", f"the bundle {bundle[:12]} scored this image, and {scorer.fingerprint[:12]} is in use"
+        )
+
+
 def _busy(reason: str, load: Load) -> Problem:
     wait = max(1, math.ceil(load.seconds))
     return Problem("busy", f"{reason}; try again in {wait} s", headers={"Retry-After": str(wait)})
@@ -406,6 +448,21 @@ def draw_picture(name: str, pixels: np.ndarray, verdict: Verdict) -> bytes:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, format="PNG")
     return file.getvalue()
+
+
+def browser_picture(pixels: np.ndarray, width: int) -> tuple[bytes, str]:
+    """Pixels (h, w, 3) uint8 as a file for a browser, at most `width` pixels wide, and its media type.
+
+    A small image is sent without loss, since its pixels are seen one by one.
+    """
+    picture, file = Image.fromarray(pixels), io.BytesIO()
+    if pixels.shape[1] > width:
+        picture = picture.resize((width, max(1, round(pixels.shape[0] * width / pixels.shape[1]))))
+    if max(picture.size) <= SMALL_SIDE:
+        picture.save(file, format="PNG")
+        return file.getvalue(), "image/png"
+    picture.save(file, format="JPEG", quality=JPEG_QUALITY)
+    return file.getvalue(), "image/jpeg"
 
 
 def _base64(data: bytes) -> str:

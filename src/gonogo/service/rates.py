@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from gonogo.evaluation.accuracy.metrics import binomial_interval
 from gonogo.line.names import as_cell
@@ -161,6 +162,5 @@ def _histograms(store: Store, selection: Selection) -> list[BundleHistograms]:
 def _bars(bundle: str, bins: Iterable[analytics.Bin], edges: Sequence[float | None]) -> list[Bin]:
     counts = {found.number: found.n for found in bins if found.bundle == bundle}
     return [
-        Bin(low=low or 0.0, high=high, n=counts.get(number, 0))
-        for number, (low, high) in enumerate(zip(edges, edges[1:], strict=False))
+        Bin(low=low or 0.0, high=high, n=counts.get(number, 0)) for number, (low, high) in enumerate(pairwise(edges))
     ]

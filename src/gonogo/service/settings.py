@@ -36,6 +36,8 @@ class Settings:
             it does not read a response.
         connections: most connections at a time; `address_connections` is for those of one address, None: half of them.
         streams: most streams of one key at a time; then 429.
+        session_seconds: most seconds that a person stays signed in to the pages; `session_idle_seconds` is for a person
+            who does nothing there.
         rate: mean number of images and other requests per second and key; `burst` is the most at once.
         keep_days: age in days at which images are removed; None: no limit. Rows are never removed.
         keep_bytes: total size above which the oldest images are removed; None: no limit.
@@ -71,6 +73,8 @@ class Settings:
     connections: int = 1024
     address_connections: int | None = None
     streams: int = 8
+    session_seconds: float = 16 * 3600.0
+    session_idle_seconds: float = 8 * 3600.0
     rate: float = 200.0
     burst: int = 1000
     keep_days: float | None = None
@@ -86,7 +90,8 @@ class Settings:
         """Check the values.
 
         Raises:
-            ConfigError: a limit is not above 0, a share not within 0 and 1, a shift no time of the day, a format is not one of FORMATS, or `waiting` is below `max_images`.
+            ConfigError: a limit is not above 0, a share not within 0 and 1, a shift no time of the day, a
+                format is not one of FORMATS, or `waiting` is below `max_images`.
         """
         for name, value in vars(self).items():
             if isinstance(value, int | float) and not isinstance(value, bool) and name not in SHARES and not value > 0:

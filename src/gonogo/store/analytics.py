@@ -59,7 +59,7 @@ class Bin(NamedTuple):
     n: int
 
 
-class whole(GenericFunction[int]):  # noqa: N801 (the name of a function in SQL)
+class whole(GenericFunction[int]):
     """The whole part of a number that is not negative; a cast alone truncates in SQLite and rounds in PostgreSQL."""
 
     type = sa.Integer()

@@ -37,7 +37,7 @@ class Arena:
         self._engine, self._writing = engine, writing
 
     def cases(self, category: str, *, key: str, player: str, truth: str, expert: bool) -> list[Case]:
-        """Up to POOL inspections of a category that are settled as `truth`, and that this person neither reviewed nor saw.
+        """Up to POOL inspections of a category that are settled as `truth`, and are new to this person.
 
         Of these come those whose score is nearest to their threshold where `expert` is true, and any otherwise.
         """

@@ -31,7 +31,7 @@ inspections = sa.Table(
     sa.Column("at", sa.Float, nullable=False),
     sa.Column("image", sa.String(64), sa.ForeignKey("images.sha256"), nullable=False, index=True),
     sa.Column("name", sa.Text),
-    sa.Column("verdict", sa.String(6), nullable=False, index=True),
+    sa.Column("verdict", sa.String(6), nullable=False),
     sa.Column("score", sa.Float(53), nullable=False),
     sa.Column("threshold", sa.Float(53), nullable=False),
     sa.Column("p_value", sa.Float(53), nullable=False),
@@ -49,6 +49,8 @@ inspections = sa.Table(
         "ix_inspections_analytics",
         *("at", "category", "key", "bundle", "verdict", "uncertain", "score", "threshold", "p_value", "latency_ms"),
     ),
+    # Pages of filtered inspections are read in the order of their ids.
+    *(sa.Index(f"ix_inspections_{column}_id", column, "id") for column in ("verdict", "uncertain", "category")),
 )
 reviews = sa.Table(
     "reviews",
@@ -124,6 +126,15 @@ keys = sa.Table(
     sa.Column("sha256", sa.String(64), nullable=False),
     sa.Column("at", sa.Float, nullable=False),
     sa.Column("revoked", sa.Float),
+)
+# Of people who signed in to the pages with a key; `sha256` is of the secret in their browser's cookie.
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("sha256", sa.String(64), primary_key=True),
+    sa.Column("key", sa.String(16), sa.ForeignKey("keys.id"), nullable=False),
+    sa.Column("at", sa.Float(53), nullable=False),
+    sa.Column("seen", sa.Float(53), nullable=False),
 )
 activations = sa.Table(
     "activations",

@@ -28,7 +28,18 @@ from gonogo.store.image_files import ImageFiles
 from gonogo.store.private import OTHERS, make_private_folder
 from gonogo.store.queue import Queue
 from gonogo.store.reviews import REVIEWED, Reviews, reviews_of
-from gonogo.store.schema import JSON_COLUMNS, Row, activations, audits, clock, images, inspections, keys, reviews
+from gonogo.store.schema import (
+    JSON_COLUMNS,
+    Row,
+    activations,
+    audits,
+    clock,
+    images,
+    inspections,
+    keys,
+    reviews,
+    sessions,
+)
 
 SECONDS_PER_DAY = 86_400
 REMOVED_TOGETHER = 100  # images in one transaction of `expire`, for which other writers wait
@@ -154,6 +165,23 @@ class Store:
         rows = self._inspections([inspections.c.id == identifier], limit=1)
         return rows[0] if rows else None
 
+    def newest_id(self) -> str | None:
+        """The id of the newest inspection; None: there is none."""
+        with self._engine.connect() as connection:
+            newest: str | None = connection.exec_driver_sql(NEWEST_ID).scalar()
+        return newest
+
+    def after(self, identifier: str, *, limit: int) -> list[Row]:
+        """Up to `limit` rows that are newer than the inspection with this id, as `inspection` returns them, newest first.
+
+        Where there are more, the oldest of them are left out.
+        """
+        return self._inspections([inspections.c.id > identifier], limit=limit)
+
+    def with_ids(self, identifiers: Sequence[str]) -> list[Row]:
+        """The rows of those inspections that are there, as `inspection` returns them, newest first."""
+        return self._inspections([inspections.c.id.in_(identifiers)], limit=len(identifiers))
+
     def newest(self, filters: Mapping[str, Any], *, before: str | None, limit: int) -> list[Row]:
         """Up to `limit` rows as `inspection` returns them, newest first.
 
@@ -203,6 +231,32 @@ class Store:
         change = sa.update(keys).where(keys.c.id == identifier, keys.c.revoked.is_(None)).values(revoked=time.time())
         with self._writing() as connection:
             return bool(connection.execute(change).rowcount)
+
+    def add_session(self, session: Row) -> None:
+        """Add the row of a session."""
+        self._insert(sessions, session)
+
+    def session(self, sha256: str) -> Row | None:
+        """The row of a session, whether it has expired or not; None: there is none."""
+        with self._engine.connect() as connection:
+            row = connection.execute(sa.select(sessions).where(sessions.c.sha256 == sha256)).first()
+        return None if row is None else dict(row._mapping)
+
+    def note_session(self, sha256: str, seen: float) -> None:
+        """Note that a session was in use at `seen`, in seconds since 1970."""
+        with self._writing() as connection:
+            connection.execute(sa.update(sessions).where(sessions.c.sha256 == sha256).values(seen=seen))
+
+    def end_session(self, sha256: str) -> None:
+        """Remove a session, if it is there."""
+        with self._writing() as connection:
+            connection.execute(sa.delete(sessions).where(sessions.c.sha256 == sha256))
+
+    def remove_sessions(self, *, begun_before: float, seen_before: float) -> int:
+        """Remove the sessions that began, or were in use for the last time, before these times; returns how many."""
+        old = sa.or_(sessions.c.at < begun_before, sessions.c.seen < seen_before)
+        with self._writing() as connection:
+            return connection.execute(sa.delete(sessions).where(old)).rowcount
 
     def add_activation(self, bundle: str, *, started_with: str, key: str, category: str) -> None:
         """Record that a bundle is in use from now on.

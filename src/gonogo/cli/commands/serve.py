@@ -6,7 +6,7 @@ import signal
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gonogo.cli.answer import Answer
 from gonogo.cli.arguments import BUNDLE, add_json, add_store, count, non_negative, positive
@@ -165,8 +165,10 @@ def _serve(arguments: argparse.Namespace) -> Answer:
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it logs each damaged body
     for name in ("uvicorn.error", "asyncio", "gonogo.service", "gonogo.store"):
         logging.getLogger(name).addFilter(FewLines())
+    server = uvicorn.Server(config)
+    service.is_ending = lambda: server.should_exit
     with listening(arguments.host, arguments.port) as listener:
-        uvicorn.Server(config).run(sockets=[listener])
+        server.run(sockets=[listener])
     return Answer({"ok": True}, "the service has ended; every image that it accepted was answered and kept")
 
 

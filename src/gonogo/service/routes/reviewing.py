@@ -45,7 +45,7 @@ async def audit(request: Request) -> schemas.Audit:
     return await audit_of(service_of(request))
 
 
-async def export(request: Request, key: ReviewerKey, category: Category) -> StreamingResponse:
+async def export(request: Request, category: Category) -> StreamingResponse:
     """The settled reviews of a category with their images, as a zip archive for `gonogo accept --reviewed`."""
     found = await asyncio.to_thread(reviewed_images, service_of(request).store, category)
     return StreamingResponse(

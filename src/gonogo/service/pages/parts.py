@@ -1,0 +1,126 @@
+"""One part on whichever page: its pictures at the size shown, why it got its verdict, and reviews of it."""
+
+import asyncio
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi import Path as InPath
+from fastapi.responses import RedirectResponse, Response
+from pydantic import ValidationError
+
+from gonogo.service.pages.access import InspectorPageKey, ReviewerPageKey, local_path, reviewer_page_key
+from gonogo.service.pages.inspector import part_response
+from gonogo.service.pages.pictures import WIDTHS, Pictures, PlaceView
+from gonogo.service.pages.rendering import is_fragment, render
+from gonogo.service.problems import Problem
+from gonogo.service.routes.abandoned import unless_abandoned
+from gonogo.service.routes.access import service_of
+from gonogo.service.routes.inspections import Identifier, stored_row
+from gonogo.service.schemas import Review
+
+# A picture belongs to an inspection for ever; only this browser keeps it, and signing out clears it.
+CACHED = {"Cache-Control": "private, max-age=86400, immutable"}
+Width = Annotated[int, Query(description="of WIDTHS")]
+router = APIRouter(prefix="/parts/{id}")
+
+
+@router.get("/image")
+async def image(request: Request, key: InspectorPageKey, identifier: Identifier, width: Width = WIDTHS[-2]) -> Response:
+    """The part, at most so many pixels wide."""
+    if width not in WIDTHS:
+        raise Problem("invalid-request", f"the width of a picture is one of {', '.join(map(str, WIDTHS))}")
+    row = await stored_row(request, identifier)
+    data, media_type = await _soon(request, _pictures(request).part(row, key, width))
+    return Response(data, media_type=media_type, headers=CACHED)
+
+
+@router.get("/layer")
+async def layer(request: Request, key: InspectorPageKey, identifier: Identifier) -> Response:
+    """The colours of the map and the outlines of regions, to be laid over the part."""
+    row = await stored_row(request, identifier)
+    view = await _soon(request, _pictures(request).view(row, key))
+    return Response(view.layer, media_type="image/png", headers=CACHED)
+
+
+@router.get("/places/{number}/{side}")
+async def place(
+    request: Request,
+    key: InspectorPageKey,
+    identifier: Identifier,
+    number: Annotated[int, InPath(ge=0, le=99)],
+    side: Annotated[str, InPath(pattern="^(part|good)$")],
+) -> Response:
+    """The picture of one of the highest places, or of the good patch nearest to it."""
+    row = await stored_row(request, identifier)
+    places = (await _soon(request, _pictures(request).view(row, key))).places
+    if number >= len(places):
+        raise Problem("not-found", f"the part has {len(places)} such places")
+    found: PlaceView = places[number]
+    return Response(found.part if side == "part" else found.good, media_type=found.media_type, headers=CACHED)
+
+
+@router.get("/why")
+async def why(request: Request, key: InspectorPageKey, identifier: Identifier) -> Response:
+    """The places where the part differs most, each beside the nearest good patch."""
+    row = await stored_row(request, identifier)
+    view = await _soon(request, _pictures(request).view(row, key))
+    return render(request, "why.html.j2", part=row, view=view)
+
+
+@router.post("/review")
+async def review(
+    request: Request,
+    key: ReviewerPageKey,
+    identifier: Identifier,
+    label: Annotated[str, Form(max_length=10)] = "defect",
+    defect_type: Annotated[str, Form(max_length=1000)] = "",
+    new_type: Annotated[str, Form(max_length=1000)] = "",
+    note: Annotated[str, Form(max_length=10_000)] = "",
+    next_page: Annotated[str, Form(alias="next", max_length=20_000)] = "/",
+) -> Response:
+    """Add a review of the person who is signed in. A button with a type of defect stands for its label too."""
+    row = await stored_row(request, identifier)
+    named = (new_type.strip() or defect_type.strip()) if label != "good" else ""
+    if label == "defect" and not named:
+        raise Problem("invalid-request", "a defect has a type: choose one, or write a new one")
+    try:
+        given = Review.model_validate(
+            {"label": label, "defect_type": named or None, "note": note.strip() or None, "reviewer": key.name}
+        )
+    except ValidationError as error:
+        told = [{"where": str(each["loc"][-1]), "what": each["msg"]} for each in error.errors()]
+        raise Problem("invalid-request", "the review cannot be stored", errors=told) from error
+    stored = given.model_dump() | {"at": time.time(), "key": key.id}
+    await asyncio.to_thread(service_of(request).store.reviews.add, identifier, stored)
+    return await _after_review(request, row["id"], next_page)
+
+
+@router.post("/undo", dependencies=[Depends(reviewer_page_key)])
+async def undo(
+    request: Request,
+    identifier: Identifier,
+    key: ReviewerPageKey,
+    next_page: Annotated[str, Form(alias="next", max_length=20_000)] = "/",
+) -> Response:
+    """Take back the last review that was given with this key, if it still counts."""
+    row = await stored_row(request, identifier)
+    mine = [each["id"] for each in row["reviews"] if each["key"] == key.id and each["undone"] is None]
+    if mine:
+        await asyncio.to_thread(service_of(request).store.reviews.undo, mine[-1], key=key.id)
+    return await _after_review(request, identifier, next_page)
+
+
+async def _after_review(request: Request, identifier: str, next_page: str) -> Response:
+    if not is_fragment(request):
+        return RedirectResponse(local_path(next_page), 303)
+    return await part_response(request, await stored_row(request, identifier))
+
+
+async def _soon(request: Request, work):  # type: ignore[no-untyped-def]
+    return await unless_abandoned(request, work, service_of(request).settings.deadline)
+
+
+def _pictures(request: Request) -> Pictures:
+    pictures: Pictures = request.app.state.pictures
+    return pictures
