@@ -41,6 +41,9 @@ class Place(NamedTuple):
 PAGES = (
     Place("/sign-in", None, "sign-in"),
     Place("/", "review", "inspector"),
+    Place("/review", "review", "review"),
+    Place("/analytics", "inspect", "analytics"),
+    Place("/arena", "inspect", "arena"),
     Place("/no-such-page", "inspect", "error"),
 )
 

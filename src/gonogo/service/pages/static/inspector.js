@@ -89,6 +89,7 @@ function mark() {
 }
 
 function step(by) {
+  if (!feed) return;
   const links = [...feed.querySelectorAll("a")];
   const at = links.findIndex((link) => link.getAttribute("aria-current"));
   const next = links[at + by];
@@ -232,6 +233,7 @@ const KEYS = {
   d: () => byId("new-type") && byId("new-type").focus(),
   n: () => byId("note") && byId("note").focus(),
   u: () => press("undo"),
+  s: () => press("skip"),
   j: () => step(1),
   k: () => step(-1),
   ArrowDown: () => step(1),
