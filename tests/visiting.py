@@ -43,6 +43,9 @@ PAGES = (
     Place("/", "review", "inspector"),
     Place("/cases", "inspect", "cases"),
     Place("/cases/{id}", "review", "case"),
+    Place("/review", "review", "review"),
+    Place("/analytics", "inspect", "analytics"),
+    Place("/arena", "inspect", "arena"),
     Place("/no-such-page", "inspect", "error"),
 )
 

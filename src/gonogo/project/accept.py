@@ -203,8 +203,8 @@ def accept_reviewed(
     new = [image for image in good if image.sha256 not in before]
     if not new:
         raise DataError(
-            f"{archive} has no good part of {project.category} to accept: {len(good)} of its {len(found.images)} images "
-            "are good parts of it, and all of these are accepted already"
+            f"{archive} has no good part of {project.category} to accept: {len(good)} of its {len(found.images)} "
+            "images are good parts of it, and all of these are accepted already"
         )
     names = sorted({name for image in new for name in image.good})
     with tempfile.TemporaryDirectory() as folder:

@@ -213,13 +213,19 @@ class InspectionRunner:
 
         return await self._of_file(data, key, explained)
 
-    async def shrink(self, data: bytes, key: Key, width: int) -> tuple[bytes, str]:
-        """A stored image for a browser, at most `width` pixels wide, and its media type."""
+    async def pictured(self, data: bytes, key: Key, make: Callable[[np.ndarray], Result]) -> Result:
+        """What `make` makes of the pixels (h, w, 3) uint8 RGB of a stored image."""
+        return await self._of_file(
+            data, key, lambda upload, request, large: make(self._decode(upload, request, large=large)[0])
+        )
 
-        def shrunk(upload: Upload, request: PendingRequest, large: bool) -> tuple[bytes, str]:
-            return browser_picture(self._decode(upload, request, large=large)[0], width)
+    async def judge(self, data: bytes, key: Key) -> Judgement:
+        """What the bundle in use says of a stored image; nothing is stored."""
 
-        return await self._of_file(data, key, shrunk)
+        def judged(upload: Upload, request: PendingRequest, large: bool) -> Judgement:
+            return self._judge(Job(self._decode(upload, request, large=large)[0], request), large=large)
+
+        return await self._of_file(data, key, judged)
 
     async def _of_file(self, data: bytes, key: Key, work: Callable[[Upload, PendingRequest, bool], Result]) -> Result:
         """The result of `work` for the bytes of a stored image."""

@@ -25,7 +25,7 @@ from gonogo.store.store import Store
 
 CONFIDENCE = 0.95
 SIGMAS = 3.0  # of the p-chart's control limits
-HOURLY_SECONDS = 3 * 86_400.0  # a p-chart of more has a point for each day
+HOURLY_SECONDS = 8 * 86_400.0  # a p-chart of more has a point for each day
 P_VALUE_EDGES = tuple(number / P_VALUE_BINS for number in range(P_VALUE_BINS + 1))
 SCORE_EDGES = tuple(number / SCORE_BINS_PER_THRESHOLD for number in range(MOST_SCORE_BINS + 1))
 Shifts = Sequence[tuple[str, int]]

@@ -41,6 +41,17 @@ async def undo_review(store: Store, review: int, key: Key) -> str:
     return str(row["inspection"])
 
 
+async def undo_last_review(store: Store, identifier: str, key: Key) -> bool:
+    """Take back the last review of an inspection that this key gave and that counts; False where there is none.
+
+    Raises:
+        Problem: there is no such inspection.
+    """
+    row = await inspection_row(store, identifier)
+    mine = [each["id"] for each in row["reviews"] if each["key"] == key.id and each["undone"] is None]
+    return bool(mine) and await asyncio.to_thread(store.reviews.undo, mine[-1], key=key.id)
+
+
 async def next_task(store: Store, key: Key) -> Waiting | None:
     """What the person with this key should review next; None: nothing waits."""
     return await asyncio.to_thread(store.queue.take, key=key.id, reviewer=key.name, now=time.time())

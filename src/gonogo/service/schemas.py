@@ -68,7 +68,7 @@ DEFECT_TYPE_RULE: list[JsonValue] = [
 
 
 class Review(BaseModel):
-    """A person's decision about the part. A defect has a type; a good part has none. The name is by default the key's."""
+    """A person's decision about the part. A defect has a type; a good part has none. Its default name is the key's."""
 
     model_config = ConfigDict(
         extra="forbid",

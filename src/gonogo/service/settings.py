@@ -90,7 +90,8 @@ class Settings:
         """Check the values.
 
         Raises:
-            ConfigError: a limit is not above 0, a share not within 0 and 1, a shift no time of the day, a format is not one of FORMATS, or `waiting` is below `max_images`.
+            ConfigError: a limit is not above 0, a share not within 0 and 1, a shift no time of the day, a
+                format is not one of FORMATS, or `waiting` is below `max_images`.
         """
         for name, value in vars(self).items():
             if isinstance(value, int | float) and not isinstance(value, bool) and name not in SHARES and not value > 0:

@@ -6,7 +6,7 @@ import signal
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gonogo.cli.answer import Answer
 from gonogo.cli.arguments import BUNDLE, add_json, add_store, count, non_negative, positive

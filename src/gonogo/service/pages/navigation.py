@@ -15,7 +15,10 @@ class Entry(NamedTuple):
 
 NAVIGATION = (
     Entry("/", "nav.inspector", "inspect"),
+    Entry("/review", "nav.review", "review"),
     Entry("/cases", "nav.cases", "inspect"),
+    Entry("/analytics", "nav.analytics", "inspect"),
+    Entry("/arena", "nav.arena", "inspect"),
 )
 
 

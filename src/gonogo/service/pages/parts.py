@@ -8,12 +8,12 @@ from fastapi import Path as InPath
 from fastapi.responses import RedirectResponse, Response
 from pydantic import ValidationError
 
-from gonogo.service.pages.access import InspectorPageKey, ReviewerPageKey, local_path, reviewer_page_key
+from gonogo.service.pages.access import InspectorPageKey, ReviewerPageKey, local_path
 from gonogo.service.pages.inspector import part_response
 from gonogo.service.pages.pictures import WIDTHS, Pictures, PlaceView
 from gonogo.service.pages.rendering import is_fragment, render
 from gonogo.service.problems import Problem
-from gonogo.service.reviewing import add_review, inspection_row, undo_review
+from gonogo.service.reviewing import add_review, inspection_row, undo_last_review
 from gonogo.service.routes.abandoned import unless_abandoned
 from gonogo.service.routes.access import service_of
 from gonogo.service.routes.inspections import Identifier
@@ -69,45 +69,47 @@ async def why(request: Request, key: InspectorPageKey, identifier: Identifier) -
     return render(request, "why.html.j2", part=row, view=view)
 
 
-@router.post("/review")
-async def review(
-    request: Request,
+async def review_of_form(
     key: ReviewerPageKey,
-    identifier: Identifier,
     label: Annotated[str, Form(max_length=10)] = "defect",
     defect_type: Annotated[str, Form(max_length=1000)] = "",
     new_type: Annotated[str, Form(max_length=1000)] = "",
     note: Annotated[str, Form(max_length=10_000)] = "",
-    next_page: Annotated[str, Form(alias="next", max_length=20_000)] = "/",
-) -> Response:
-    """Add a review of the person who is signed in. A button with a type of defect stands for its label too."""
-    row = await inspection_row(service_of(request).store, identifier)
+) -> Review:
+    """The review of the person who is signed in. A button with a type of defect stands for its label too.
+
+    Raises:
+        Problem: a defect has no type, or a value is not allowed.
+    """
     named = (new_type.strip() or defect_type.strip()) if label != "good" else ""
     if label == "defect" and not named:
         raise Problem("invalid-request", "a defect has a type: choose one, or write a new one")
     try:
-        given = Review.model_validate(
+        return Review.model_validate(
             {"label": label, "defect_type": named or None, "note": note.strip() or None, "reviewer": key.name}
         )
     except ValidationError as error:
         told = [{"where": str(each["loc"][-1]), "what": each["msg"]} for each in error.errors()]
         raise Problem("invalid-request", "the review cannot be stored", errors=told) from error
-    await add_review(service_of(request).store, identifier, given, key)
-    return await _after_review(request, row["id"], next_page)
 
 
-@router.post("/undo", dependencies=[Depends(reviewer_page_key)])
-async def undo(
-    request: Request,
-    identifier: Identifier,
-    key: ReviewerPageKey,
-    next_page: Annotated[str, Form(alias="next", max_length=20_000)] = "/",
+FormReview = Annotated[Review, Depends(review_of_form)]
+NextPage = Annotated[str, Form(alias="next", max_length=20_000)]
+
+
+@router.post("/review")
+async def review(
+    request: Request, key: ReviewerPageKey, identifier: Identifier, given: FormReview, next_page: NextPage = "/"
 ) -> Response:
+    """Add a review of the person who is signed in."""
+    await add_review(service_of(request).store, identifier, given, key)
+    return await _after_review(request, identifier, next_page)
+
+
+@router.post("/undo")
+async def undo(request: Request, identifier: Identifier, key: ReviewerPageKey, next_page: NextPage = "/") -> Response:
     """Take back the last review that was given with this key, if it still counts."""
-    row = await inspection_row(service_of(request).store, identifier)
-    mine = [each["id"] for each in row["reviews"] if each["key"] == key.id and each["undone"] is None]
-    if mine:
-        await undo_review(service_of(request).store, mine[-1], key)
+    await undo_last_review(service_of(request).store, identifier, key)
     return await _after_review(request, identifier, next_page)
 
 

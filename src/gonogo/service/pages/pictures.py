@@ -9,6 +9,7 @@ import io
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -107,7 +108,7 @@ class Pictures:
 
         async def make() -> tuple[bytes, str]:
             data = await self.file(row)
-            return await self._service.runner.shrink(data, key, width)
+            return await self._service.runner.pictured(data, key, partial(browser_picture, width=width))
 
         return await self._pictures.get(f"{row['image_sha256']}/{width}", make)
 

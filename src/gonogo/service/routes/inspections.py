@@ -57,12 +57,12 @@ async def inspections(
 
 async def inspection(request: Request, identifier: Identifier) -> schemas.Inspection:
     """One inspection."""
-    return schemas.Inspection(**inspection_fields(await _row(request, identifier)))
+    return schemas.Inspection(**inspection_fields(await stored_row(request, identifier)))
 
 
 async def image(request: Request, identifier: Identifier) -> Response:
     """The image as it was sent."""
-    row = await _row(request, identifier)
+    row = await stored_row(request, identifier)
     return Response(
         await _image(request, row),
         media_type=MEDIA_TYPE_OF_FORMAT[row["image_format"]],
@@ -85,7 +85,7 @@ async def review(
 ) -> schemas.Inspection:
     """Add a review, which says whether the part is really good. Earlier reviews stay, and so do those of others."""
     await add_review(service_of(request).store, identifier, given, key)
-    return schemas.Inspection(**inspection_fields(await _row(request, identifier)))
+    return schemas.Inspection(**inspection_fields(await stored_row(request, identifier)))
 
 
 async def undo(request: Request, key: ReviewerKey, identifier: Identifier, given: schemas.Undo) -> schemas.Inspection:
@@ -95,10 +95,15 @@ async def undo(request: Request, key: ReviewerKey, identifier: Identifier, given
     if reviewed is None or reviewed["inspection"] != identifier:
         raise Problem("not-found", f"the inspection {identifier} has no review {given.review}")
     await undo_review(store, given.review, key)
-    return schemas.Inspection(**inspection_fields(await _row(request, identifier)))
+    return schemas.Inspection(**inspection_fields(await stored_row(request, identifier)))
 
 
-async def _row(request: Request, identifier: str) -> Row:
+async def stored_row(request: Request, identifier: str) -> Row:
+    """The row of an inspection.
+
+    Raises:
+        Problem: there is none.
+    """
     return await inspection_row(service_of(request).store, identifier)
 
 
@@ -111,7 +116,7 @@ async def _image(request: Request, row: Row) -> bytes:
 
 
 async def _picture(request: Request, key: Key, identifier: str, name: Picture) -> Response:
-    row = await _row(request, identifier)
+    row = await stored_row(request, identifier)
     service = service_of(request)
     with service.runner.reserve_slot():
         work = service.runner.draw(await _image(request, row), key, name, bundle=row["bundle"])

@@ -47,9 +47,14 @@ async def audit(request: Request) -> schemas.Audit:
 
 async def export(request: Request, category: Category) -> StreamingResponse:
     """The settled reviews of a category with their images, as a zip archive for `gonogo accept --reviewed`."""
-    found = await asyncio.to_thread(reviewed_images, service_of(request).store, category)
+    return await archive_response(service_of(request), category)
+
+
+async def archive_response(service: Service, category: str) -> StreamingResponse:
+    """What was reviewed of a category, as a file that is made while it is sent."""
+    found = await asyncio.to_thread(reviewed_images, service.store, category)
     return StreamingResponse(
-        packed(service_of(request).store, found),
+        packed(service.store, found),
         media_type="application/zip",
         headers={"Content-Disposition": 'attachment; filename="reviewed.zip"'},
     )

@@ -7,7 +7,7 @@ from fastapi.responses import Response, StreamingResponse
 from fastapi.security import HTTPBearer
 
 from gonogo.service import schemas
-from gonogo.service.routes.access import inspector_key
+from gonogo.service.routes.access import inspector_key, reviewer_key
 from gonogo.service.routes.analytics import analytics, analytics_csv
 from gonogo.service.routes.bundles import activate, bundles
 from gonogo.service.routes.inspect_images import InspectQuery, inspect, inspect_stream
@@ -73,7 +73,7 @@ def router() -> APIRouter:
         methods=get,
         responses=problem_responses() | ZIP_RESPONSE,
         response_class=StreamingResponse,
-        **own_key_check,
+        dependencies=[Depends(bearer), Depends(reviewer_key)],
     )
     made.add_api_route("/v1/defect_types", defect_types, methods=get, responses=problem_responses(), **any_key)
     made.add_api_route("/v1/audit", audit, methods=get, responses=problem_responses(), **any_key)

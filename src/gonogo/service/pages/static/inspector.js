@@ -242,6 +242,7 @@ const KEYS = {
   d: () => byId("new-type") && byId("new-type").focus(),
   n: () => byId("note") && byId("note").focus(),
   u: () => press("undo"),
+  s: () => press("skip"),
   j: () => step(1),
   k: () => step(-1),
   ArrowDown: () => step(1),
