@@ -110,10 +110,11 @@ class Reviews:
 
         The order does not depend on how often a type is named, so that its key on the pages stays the same.
         """
+        # From the reviews to their inspections: a join may go through all inspections of the category instead.
+        of_category = sa.exists().where(inspections.c.id == reviews.c.inspection, inspections.c.category == category)
         query = (
             sa.select(reviews.c.defect_type)
-            .join(inspections)
-            .where(inspections.c.category == category, reviews.c.defect_type.is_not(None), IN_FORCE)
+            .where(of_category, reviews.c.defect_type.is_not(None), IN_FORCE)
             .group_by(reviews.c.defect_type)
             .order_by(sa.func.min(reviews.c.id))
         )
