@@ -39,8 +39,8 @@ class Texts:
 
     def number(self, value: float, digits: int = 0) -> str:
         """A number with so many decimals."""
-        marks = {",": THOUSANDS[self.language], ".": DECIMAL[self.language]}
-        return f"{value:,.{digits}f}".translate(str.maketrans(marks))
+        marks = THOUSANDS[self.language] + DECIMAL[self.language]
+        return f"{value:,.{digits}f}".translate(str.maketrans(",.", marks))
 
     def significant(self, value: float, digits: int = 4) -> str:
         """A number with so many significant digits, as scores are shown."""
@@ -60,7 +60,7 @@ def texts_of(language: str) -> Texts:
 
 def preferred_language(accept_language: str) -> str:
     """The one of LANGUAGES that a browser's header Accept-Language prefers."""
-    weights = {}
+    weights: dict[str, float] = {}
     for part in accept_language.lower().split(","):
         name, _, parameter = part.partition(";")
         try:
