@@ -42,6 +42,8 @@ PAGES = (
     Place("/sign-in", None, "sign-in"),
     Place("/", "review", "inspector"),
     Place("/review", "review", "review"),
+    Place("/cases", "inspect", "cases"),
+    Place("/cases/{id}", "review", "case"),
     Place("/analytics", "inspect", "analytics"),
     Place("/arena", "inspect", "arena"),
     Place("/no-such-page", "inspect", "error"),

@@ -407,11 +407,16 @@ def _busy(reason: str, load: Load) -> Problem:
 
 def row_of(judgement: Judgement) -> Row:
     """The columns of an inspection's row that a judgement gives."""
+    return row_of_verdict(judgement.verdict, judgement.scorer)
+
+
+def row_of_verdict(verdict: Verdict, scorer: Scorer) -> Row:
+    """As `row_of`, for a verdict of a scorer."""
     return {
-        **judgement.verdict.row(),
-        "category": judgement.scorer.category,
-        "bundle": judgement.scorer.fingerprint,
-        "certificate": certificate_fields(judgement.scorer.record),
+        **verdict.row(),
+        "category": scorer.category,
+        "bundle": scorer.fingerprint,
+        "certificate": certificate_fields(scorer.record),
     }
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -172,9 +173,9 @@ class Store:
         return newest
 
     def after(self, identifier: str, *, limit: int) -> list[Row]:
-        """Up to `limit` rows that are newer than the inspection with this id, as `inspection` returns them, newest first.
+        """Up to `limit` rows that are newer than the inspection with this id, as `inspection` returns them.
 
-        Where there are more, the oldest of them are left out.
+        The newest comes first; where there are more, the oldest of them are left out.
         """
         return self._inspections([inspections.c.id > identifier], limit=limit)
 
@@ -182,14 +183,24 @@ class Store:
         """The rows of those inspections that are there, as `inspection` returns them, newest first."""
         return self._inspections([inspections.c.id.in_(identifiers)], limit=len(identifiers))
 
+    def categories(self) -> list[str]:
+        """The categories of all inspections, sorted."""
+        column, found = inspections.c.category, list[str]()
+        with self._engine.connect() as connection:  # from one to the next, where DISTINCT would read every row
+            following = connection.execute(sa.select(sa.func.min(column))).scalar()
+            while following is not None:
+                found.append(following)
+                following = connection.execute(sa.select(sa.func.min(column)).where(column > following)).scalar()
+        return found
+
     def newest(self, filters: Mapping[str, Any], *, before: str | None, limit: int) -> list[Row]:
         """Up to `limit` rows as `inspection` returns them, newest first.
 
         Args:
             filters: a value for some of these names; None is no filter. `verdict`, `uncertain`, `category`, `bundle`
-                and `image` (SHA-256) must be equal; `since` (included) and `until` (excluded) are seconds since 1970;
-                `min_score` and `max_score` are included; `reviewed`: whether there is a review that was not
-                taken back.
+                and `image` (SHA-256) must be equal; `name` must be part of the name, in capitals or not; `since`
+                (included) and `until` (excluded) are seconds since 1970; `min_score` and `max_score` are included;
+                `reviewed`: whether there is a review that was not taken back.
             before: id of an inspection; only older ones are returned.
         """
         columns = inspections.c
@@ -204,6 +215,7 @@ class Store:
             "min_score": columns.score.__ge__,
             "max_score": columns.score.__le__,
             "reviewed": REVIEWED.__eq__,
+            "name": partial(columns.name.icontains, autoescape=True),
         }
         conditions = [comparisons[name](value) for name, value in filters.items() if value is not None]
         if before is not None:

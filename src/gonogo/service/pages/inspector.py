@@ -17,9 +17,9 @@ from gonogo.service.pages.charts import score_chart
 from gonogo.service.pages.feed import Feed
 from gonogo.service.pages.rendering import HEADERS, fragment_text, is_fragment, render
 from gonogo.service.problems import Problem
+from gonogo.service.reviewing import inspection_row
 from gonogo.service.routes.access import service_of
 from gonogo.service.routes.inspect_images import inspect_body, raise_problems
-from gonogo.service.routes.inspections import stored_row
 from gonogo.service.schemas import InspectionWithPictures
 from gonogo.store.schema import Row
 
@@ -36,7 +36,7 @@ async def inspector(request: Request, id: str | None = None, ids: Ids | None = N
         listed = await asyncio.to_thread(store.newest, {}, before=None, limit=LISTED)
     else:
         listed = sorted(await asyncio.to_thread(store.with_ids, ids.split(".")), key=_most_anomalous_first)
-    row = await stored_row(request, id) if id is not None else (listed[0] if listed else None)
+    row = await inspection_row(service_of(request).store, id) if id is not None else (listed[0] if listed else None)
     if is_fragment(request):
         if row is None:
             raise Problem("not-found", "there is no inspection yet")

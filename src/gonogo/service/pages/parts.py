@@ -1,6 +1,7 @@
 """One part on whichever page: its pictures at the size shown, why it got its verdict, and reviews of it."""
 
-from typing import Annotated
+from collections.abc import Awaitable
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi import Path as InPath
@@ -12,15 +13,16 @@ from gonogo.service.pages.inspector import part_response
 from gonogo.service.pages.pictures import WIDTHS, Pictures, PlaceView
 from gonogo.service.pages.rendering import is_fragment, render
 from gonogo.service.problems import Problem
-from gonogo.service.reviewing import add_review, undo_last_review
+from gonogo.service.reviewing import add_review, inspection_row, undo_last_review
 from gonogo.service.routes.abandoned import unless_abandoned
 from gonogo.service.routes.access import service_of
-from gonogo.service.routes.inspections import Identifier, stored_row
+from gonogo.service.routes.inspections import Identifier
 from gonogo.service.schemas import Review
 
 # A picture belongs to an inspection for ever; only this browser keeps it, and signing out clears it.
 CACHED = {"Cache-Control": "private, max-age=86400, immutable"}
 Width = Annotated[int, Query(description="of WIDTHS")]
+Result = TypeVar("Result")
 router = APIRouter(prefix="/parts/{id}")
 
 
@@ -29,16 +31,16 @@ async def image(request: Request, key: InspectorPageKey, identifier: Identifier,
     """The part, at most so many pixels wide."""
     if width not in WIDTHS:
         raise Problem("invalid-request", f"the width of a picture is one of {', '.join(map(str, WIDTHS))}")
-    row = await stored_row(request, identifier)
-    data, media_type = await _soon(request, _pictures(request).part(row, key, width))
+    row = await inspection_row(service_of(request).store, identifier)
+    data, media_type = await soon(request, pictures_of(request).part(row, key, width))
     return Response(data, media_type=media_type, headers=CACHED)
 
 
 @router.get("/layer")
 async def layer(request: Request, key: InspectorPageKey, identifier: Identifier) -> Response:
     """The colours of the map and the outlines of regions, to be laid over the part."""
-    row = await stored_row(request, identifier)
-    view = await _soon(request, _pictures(request).view(row, key))
+    row = await inspection_row(service_of(request).store, identifier)
+    view = await soon(request, pictures_of(request).view(row, key))
     return Response(view.layer, media_type="image/png", headers=CACHED)
 
 
@@ -51,8 +53,8 @@ async def place(
     side: Annotated[str, InPath(pattern="^(part|good)$")],
 ) -> Response:
     """The picture of one of the highest places, or of the good patch nearest to it."""
-    row = await stored_row(request, identifier)
-    places = (await _soon(request, _pictures(request).view(row, key))).places
+    row = await inspection_row(service_of(request).store, identifier)
+    places = (await soon(request, pictures_of(request).view(row, key))).places
     if number >= len(places):
         raise Problem("not-found", f"the part has {len(places)} such places")
     found: PlaceView = places[number]
@@ -62,8 +64,8 @@ async def place(
 @router.get("/why")
 async def why(request: Request, key: InspectorPageKey, identifier: Identifier) -> Response:
     """The places where the part differs most, each beside the nearest good patch."""
-    row = await stored_row(request, identifier)
-    view = await _soon(request, _pictures(request).view(row, key))
+    row = await inspection_row(service_of(request).store, identifier)
+    view = await soon(request, pictures_of(request).view(row, key))
     return render(request, "why.html.j2", part=row, view=view)
 
 
@@ -114,13 +116,19 @@ async def undo(request: Request, identifier: Identifier, key: ReviewerPageKey, n
 async def _after_review(request: Request, identifier: str, next_page: str) -> Response:
     if not is_fragment(request):
         return RedirectResponse(local_path(next_page), 303)
-    return await part_response(request, await stored_row(request, identifier))
+    return await part_response(request, await inspection_row(service_of(request).store, identifier))
 
 
-async def _soon(request: Request, work):  # type: ignore[no-untyped-def]
+async def soon(request: Request, work: Awaitable[Result]) -> Result:
+    """The result of `work`, unless the deadline is over or the client has hung up.
+
+    Raises:
+        Problem: one of both.
+    """
     return await unless_abandoned(request, work, service_of(request).settings.deadline)
 
 
-def _pictures(request: Request) -> Pictures:
+def pictures_of(request: Request) -> Pictures:
+    """The pictures of the service."""
     pictures: Pictures = request.app.state.pictures
     return pictures

@@ -29,7 +29,7 @@ LAYER_WIDTH = 1536
 N_PLACES, PLACE_SIDE = 3, 192  # highest places that are shown, and pixels of their pictures
 GRID_CELLS = 16  # along the longer side of the image
 KEPT_PICTURES, KEPT_VIEWS = 512, 64
-FAINTEST, STRONGEST = 0.4, 0.8  # the map is transparent below so much of the threshold; its opacity above it
+FAINTEST, STRONGEST = 0.7, 0.8  # the map is transparent below so much of the threshold; its opacity above it
 Made = TypeVar("Made")
 
 
@@ -61,6 +61,11 @@ class View:
     layer: bytes
     places: tuple[PlaceView, ...]
     grid: list[list[float]] | None
+
+    @property
+    def shown_places(self) -> tuple[PlaceView, ...]:
+        """The places beyond the threshold, and the highest one in any case."""
+        return tuple(place for number, place in enumerate(self.places) if number == 0 or place.relative >= 1)
 
 
 class Latest(Generic[Made]):
@@ -102,7 +107,7 @@ class Pictures:
         """
 
         async def make() -> tuple[bytes, str]:
-            data = await self._file(row)
+            data = await self.file(row)
             return await self._service.runner.pictured(data, key, partial(browser_picture, width=width))
 
         return await self._pictures.get(f"{row['image_sha256']}/{width}", make)
@@ -115,7 +120,7 @@ class Pictures:
         """
 
         async def make() -> View:
-            data = await self._file(row)
+            data = await self.file(row)
             with self._service.runner.reserve_slot():
                 return await self._service.runner.explain(
                     data, key, bundle=row["bundle"], top=N_PLACES, render=self._render
@@ -134,7 +139,12 @@ class Pictures:
         grid = grid_of(verdict.anomaly_map / unit) if explanation.cells else None
         return View(layer(verdict.anomaly_map, verdict.threshold, verdict.defect_mask), tuple(places), grid)
 
-    async def _file(self, row: Row) -> bytes:
+    async def file(self, row: Row) -> bytes:
+        """The image's file.
+
+        Raises:
+            Problem: it is kept no more.
+        """
         try:
             return await asyncio.to_thread(self._service.store.images.path_of(row["image_sha256"]).read_bytes)
         except FileNotFoundError as error:

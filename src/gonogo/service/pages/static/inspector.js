@@ -1,4 +1,4 @@
-// The inspector: pictures by drop, paste and camera; the live feed; keys; the slider of the map; zoom.
+// The inspector and a case: pictures by drop, paste and camera; the live feed; keys; the slider of the map; zoom.
 // Without this script every form and link of the page works all the same.
 "use strict";
 
@@ -206,6 +206,7 @@ const zooming = {
 };
 document.addEventListener("click", (event) => {
   if (event.target.closest("#zoom-open")) zoom();
+  if (event.target.closest("#keys-help")) showKeys();
   const button = event.target.closest("[data-zoom]");
   if (button) zooming[button.dataset.zoom]();
 });
@@ -221,10 +222,13 @@ if (byId("zoom")) {
 
 const keysOn = byId("keys-on");
 if (keysOn) {
-  byId("keys-help").hidden = false;
   keysOn.checked = localStorage.getItem("keys") !== "off";
   keysOn.addEventListener("change", () => localStorage.setItem("keys", keysOn.checked ? "on" : "off"));
-  byId("keys-help").addEventListener("click", () => byId("keys").showModal());
+  if (byId("keys-help")) byId("keys-help").hidden = false;
+}
+
+function showKeys() {
+  byId("keys").showModal();
 }
 
 const press = (id) => byId(id) && byId(id).click();
@@ -241,7 +245,7 @@ const KEYS = {
   z: zoom,
   m: toggleMap,
   p: () => press("pause"),
-  "?": () => press("keys-help"),
+  "?": showKeys,
 };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
