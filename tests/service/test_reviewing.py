@@ -1,4 +1,4 @@
-"""Reviewing over /v1: disagreement settled, the queue, the archive of what was reviewed, and the arena that tells nothing."""
+"""Reviewing over /v1: disagreement settled, the queue, the archive of reviews, and an arena that tells nothing."""
 
 import io
 import json

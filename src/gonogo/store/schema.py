@@ -43,14 +43,14 @@ inspections = sa.Table(
     sa.Column("certificate", sa.Text, nullable=False),
     sa.Column("timings_ms", sa.Text, nullable=False),
     sa.Column("key", sa.String(16), nullable=False),
-    # Pages of filtered inspections are read in the order of their ids.
-    *(sa.Index(f"ix_inspections_{column}_id", column, "id") for column in ("verdict", "uncertain", "category")),
     sa.Column("latency_ms", sa.Float(53)),
     # Covers every column that `Analytics` reads, so that it reads no row.
     sa.Index(
         "ix_inspections_analytics",
         *("at", "category", "key", "bundle", "verdict", "uncertain", "score", "threshold", "p_value", "latency_ms"),
     ),
+    # Pages of filtered inspections are read in the order of their ids.
+    *(sa.Index(f"ix_inspections_{column}_id", column, "id") for column in ("verdict", "uncertain", "category")),
 )
 reviews = sa.Table(
     "reviews",

@@ -183,16 +183,6 @@ class Store:
         """The rows of those inspections that are there, as `inspection` returns them, newest first."""
         return self._inspections([inspections.c.id.in_(identifiers)], limit=len(identifiers))
 
-    def categories(self) -> list[str]:
-        """The categories of all inspections, sorted."""
-        column, found = inspections.c.category, list[str]()
-        with self._engine.connect() as connection:  # from one to the next, where DISTINCT would read every row
-            following = connection.execute(sa.select(sa.func.min(column))).scalar()
-            while following is not None:
-                found.append(following)
-                following = connection.execute(sa.select(sa.func.min(column)).where(column > following)).scalar()
-        return found
-
     def newest(self, filters: Mapping[str, Any], *, before: str | None, limit: int) -> list[Row]:
         """Up to `limit` rows as `inspection` returns them, newest first.
 

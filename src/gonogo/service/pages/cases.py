@@ -74,7 +74,7 @@ async def cases(
     chosen = filters.of_store()
     rows, categories = await asyncio.gather(
         asyncio.to_thread(store.newest, chosen, before=before, limit=ON_PAGE + 1),
-        asyncio.to_thread(store.categories),
+        asyncio.to_thread(store.analytics.categories),
     )
     older = filters.address(before=rows[ON_PAGE - 1]["id"]) if len(rows) > ON_PAGE else None
     return render(

@@ -26,13 +26,18 @@ class Feed:
         self._watching: set[asyncio.Queue[list[Row]]] = set()
         self._asking: asyncio.Task[None] | None = None
 
-    async def watch(self) -> AsyncIterator[list[Row]]:
-        """Every INTERVAL the inspections since then, newest first; an empty list where there is none."""
+    async def watch(self, after: str | None) -> AsyncIterator[list[Row]]:
+        """Inspections that are newer than the one with the id `after`, newest first; then, every INTERVAL, new ones.
+
+        An empty list says that there is none. The first lists may have an inspection twice.
+        """
         queue: asyncio.Queue[list[Row]] = asyncio.Queue(maxsize=8)
         self._watching.add(queue)
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask())
         try:
+            if after is not None:
+                yield await asyncio.to_thread(self._service.store.after, after, limit=MOST_AT_ONCE)
             while not self._service.is_ending():
                 yield await queue.get()
         finally:

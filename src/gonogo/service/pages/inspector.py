@@ -6,6 +6,7 @@ newest part, and the live feed goes on.
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ from gonogo.service.problems import Problem
 from gonogo.service.reviewing import inspection_row
 from gonogo.service.routes.access import service_of
 from gonogo.service.routes.inspect_images import inspect_body, raise_problems
-from gonogo.service.schemas import InspectionWithPictures
+from gonogo.service.schemas import InspectionId, InspectionWithPictures
 from gonogo.store.schema import Row
 
 LISTED = 24  # parts beside the one that is shown
@@ -58,25 +59,26 @@ async def inspect(request: Request, key: InspectorPageKey) -> Response:
     return RedirectResponse(f"/?ids={'.'.join(one.id for one in told)}", 303)
 
 
-@router.get("/live")
-async def live(request: Request, key: InspectorPageKey) -> Response:
-    """New inspections as server-sent events, until the session or the service ends."""
-    service_of(request).keys.charge(key, 1)
+@router.get("/live", dependencies=[Depends(inspector_page_key)])
+async def live(request: Request, after: InspectionId | None = None) -> Response:
+    """Inspections newer than `after` as server-sent events, until the session or the service ends."""
+    last = request.headers.get("last-event-id", "")  # of a browser that connects again
+    begin = last if re.fullmatch(r"[0-9a-f]{32}", last) else after
     return StreamingResponse(
-        _events(request), media_type="text/event-stream", headers=HEADERS | {"X-Accel-Buffering": "no"}
+        _events(request, begin), media_type="text/event-stream", headers=HEADERS | {"X-Accel-Buffering": "no"}
     )
 
 
-async def _events(request: Request) -> AsyncIterator[str]:
+async def _events(request: Request, after: str | None) -> AsyncIterator[str]:
     feed: Feed = request.app.state.feed
     yield "retry: 2000\n\n"
-    async for rows in feed.watch():
+    async for rows in feed.watch(after):
         if await session_key(request, in_use=False) is None:
             yield "event: end\ndata:\n\n"
             return
         for row in reversed(rows):
             text = fragment_text(request, "feed_item.html.j2", each=row, ids=None, shown=None)
-            yield f"data: {json.dumps({'id': row['id'], 'html': text})}\n\n"
+            yield f"id: {row['id']}\ndata: {json.dumps({'id': row['id'], 'html': text})}\n\n"
         if not rows:
             yield ":\n\n"  # so that a connection that is gone is noticed
 

@@ -15,6 +15,6 @@ def pages_router() -> APIRouter:
     made.add_api_route("/sign-in", sign_in, methods=["POST"])
     made.add_api_route("/sign-out", sign_out, methods=["POST"])
     made.add_api_route("/language", choose_language, methods=["POST"])
-    for each in (inspector, parts, review, cases, analytics, arena):
+    for each in (inspector, cases, parts, review, analytics, arena):
         made.include_router(each.router)
     return made

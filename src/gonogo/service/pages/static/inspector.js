@@ -138,7 +138,8 @@ if (feed && feed.dataset.live) {
   source.onopen = () => (byId("feed-lost").hidden = true);
   source.onmessage = (event) => {
     const item = JSON.parse(event.data);
-    if (feed.querySelector(`[data-id="${item.id}"]`)) return;
+    const known = feed.querySelector(`[data-id="${item.id}"]`) || follow.waiting.some((each) => each.id === item.id);
+    if (known) return;
     if (follow.paused) follow.waiting = [...follow.waiting.slice(-59), item];
     else add(item);
   };
@@ -156,6 +157,10 @@ let viewer = null;
 
 function loadZoom() {
   if (window.OpenSeadragon) return Promise.resolve();
+  // The script would add rules of its own to the page, which the policy forbids, unless it finds an element like this.
+  const marker = document.createElementNS("", "style");
+  marker.setAttribute("data-openseadragon-mobile-css", "true");
+  document.head.append(marker);
   return new Promise((loaded, failed) => {
     const script = document.createElement("script");
     script.src = byId("aside").dataset.zoomScript;
