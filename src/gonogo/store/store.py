@@ -204,7 +204,7 @@ class Store:
             "until": columns.at.__lt__,
             "min_score": columns.score.__ge__,
             "max_score": columns.score.__le__,
-            "reviewed": REVIEWED.__eq__,
+            "reviewed": lambda wanted: REVIEWED if wanted else ~REVIEWED,
             "name": partial(columns.name.icontains, autoescape=True),
         }
         conditions = [comparisons[name](value) for name, value in filters.items() if value is not None]
