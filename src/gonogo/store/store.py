@@ -9,7 +9,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -194,7 +194,7 @@ class Store:
             before: id of an inspection; only older ones are returned.
         """
         columns = inspections.c
-        comparisons = {
+        comparisons: dict[str, Callable[[Any], Any]] = {
             "verdict": columns.verdict.__eq__,
             "uncertain": columns.uncertain.__eq__,
             "category": columns.category.__eq__,
