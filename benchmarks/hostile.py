@@ -110,6 +110,11 @@ def _exif(count: int, size: int) -> bytes:
     return _chunk(b"eXIf", data.ljust(size + 8, b"\0"))
 
 
+def _text(megabytes: int) -> bytes:
+    """Chunks of compressed text, each of a megabyte."""
+    return _chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(1_000_000), 9)) * megabytes
+
+
 def _scans(count: int, side: int) -> bytes:
     """A progressive JPEG whose last scan is repeated."""
     file = io.BytesIO()
@@ -155,6 +160,10 @@ ATTACKS: dict[str, Attack] = {
     "PNG with EXIF of 2 GB": lambda arena: iter([arena.post(_png(64, 64, extra=_exif(4000, 500_000)))]),
     "JPEG of 5,000 scans, two at once": lambda arena: arena.post_at_once(_scans(5000, 5000), 2),
     "JPEG of 30 scans, four at once": lambda arena: arena.post_at_once(_scans(20, 5000), 4),
+    "64 JPEGs of 30 scans and a megapixel at once": lambda arena: arena.post_at_once(_scans(20, 1000), 64),
+    "64 images of a megapixel at once": lambda arena: arena.post_at_once(_photograph(1000, 1000), 64),
+    "64 PNGs with 60 MB of text at once": lambda arena: arena.post_at_once(_png(64, 64, extra=_text(60)), 64),
+    "64 BMPs of one-pixel runs and a megapixel at once": lambda arena: arena.post_at_once(_runs(999), 64),
     "BMP of one-pixel runs": lambda arena: iter([arena.post(_runs(3900))]),
     "24 images of 24 megapixels at once": lambda arena: arena.post_at_once(_photograph(6000, 4000), 24),
     "batch of 16 images of 3.6 megapixels": _batch,

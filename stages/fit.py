@@ -56,8 +56,6 @@ def main(category: str, params: Params) -> None:
     entry_point.say(f"{category}: threshold {threshold.threshold:.4g}, {threshold.sentence}")
     if warning := calibration.highest.warning:
         entry_point.say(f"{category}: WARNING: {warning}; the report's page of the calibration shows these parts")
-    if warning := calibration.highest.warning:
-        entry_point.say(f"{category}: WARNING: {warning}; look at it in the report's page of the calibration")
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ from gonogo.data.prepare.params import PrepareParams
 from gonogo.data.prepare.prepare import prepare, shares_of
 from gonogo.data.unused import unused_files
 from gonogo.files import write_json, write_metrics
-from gonogo.params import Params
+from gonogo.params import Params, require_raw
 
 
 def main(category: str, params: Params) -> None:
     chosen = params.variant("prepare", SOURCES, PrepareParams)
     source, values = chosen.made, chosen.values
+    require_raw(params.raw)
     samples = list(source.samples(category, params.raw, shares_of(values, params.seed)))
     prepared = prepare(
         samples,

@@ -1,6 +1,7 @@
 """Draw one category from the records of the other stages: its data card, pages, picture sheets and strip of parts."""
 
 import argparse
+from typing import Any
 
 import numpy as np
 
@@ -22,15 +23,16 @@ from gonogo.reports.sheet import ReportParams, write_sheet
 from gonogo.reports.strip import overlays_of, strip_of
 
 
-def draw_data_card(category: str, dataset: Dataset) -> None:
+def draw_data_card(category: str, card: dict[str, Any], dataset: Dataset) -> None:
     page = entry_point.path("reports", category, "data_card.html")
-    write_data_card(page, read_json(entry_point.path("cards", f"{category}.json")), dataset)
+    write_data_card(page, card, dataset)
     entry_point.say(f"{category}: data card in {page}")
 
 
 def main(category: str, params: Params, *, data_card_alone: bool) -> None:
     dataset = read_dataset(entry_point.path("prepared", category), params.raw)
-    draw_data_card(category, dataset)
+    card = read_json(entry_point.path("cards", f"{category}.json"))
+    draw_data_card(category, card, dataset)
     if data_card_alone:
         return
     values = params.values("report", ReportParams)
@@ -48,7 +50,12 @@ def main(category: str, params: Params, *, data_card_alone: bool) -> None:
     )
     pictures = overlays_of([part.image for part in highest.parts], parts_with_role("calibrate", rows), images)
     write_calibration_page(
-        folder / "calibration.html", scorer.record, category=category, highest=highest, pictures=pictures
+        folder / "calibration.html",
+        scorer.record,
+        category=category,
+        highest=highest,
+        pictures=pictures,
+        excluded=card["excluded"],
     )
     evaluate = read_json(entry_point.path("metrics", "evaluate", f"{category}.json"))
     write_metrics(entry_point.path("metrics", "headline", f"{category}.json"), headline(evaluate, scorer.record))

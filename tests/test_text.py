@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from gonogo.text import printable
+from gonogo.text import in_utf8, printable
 
 
 @pytest.mark.parametrize("text", ["part 1.png", "größe.png", "部品.png", "a\\b & 'c' \"d\" #1", "", "=1+1"])
@@ -30,3 +30,16 @@ def test_every_character_becomes_one_line_that_can_be_encoded():
     shown = printable("".join(map(chr, range(sys.maxunicode + 1))))
     assert shown.isprintable()
     assert shown.encode("utf-8").decode("utf-8") == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (b"a\xff.png", "a\\udcff.png"),
+        (b"\xc3", "\\udcc3"),
+        ("größe 部.png".encode(), "größe 部.png"),
+        (b"a\\udcff\n", "a\\udcff\n"),
+    ],
+)
+def test_any_name_of_a_file_can_be_written_as_utf8_and_what_is_utf8_stays(name, text):
+    assert in_utf8(name.decode("utf-8", "surrogateescape")) == text

@@ -130,6 +130,30 @@ def stated_rates_table(read: Reader) -> str:
     return markdown(head, lines, n_names=2) + "\n\n" + _origin(rows)
 
 
+def drift_table(read: Reader) -> str:
+    """Withdrawals in vain and delays of the certificate's watch, by simulation."""
+    rows = _measured(read, "benchmarks/drift.json")
+    if not rows:
+        return ABSENT
+    head = (
+        "what comes", "missed share", "calibrate parts", "runs", "parts", "withdrawn in vain", "found",
+        "after parts, median",
+    )  # fmt: skip
+    lines = []
+    for row in rows:
+        changes = "found" in row
+        if changes:
+            what = f"shift of {row['shift']:+g} standard deviations" if row["shift"] else f"spread × {row['spread']:g}"
+            what += f", after {row['before']:,} parts"
+        else:
+            what = f"good parts with {row['defects']:.0%} defects" if row["defects"] else "good parts"
+        share = f"{row['share']:.1%} [{row['share_low']:.1%}, {row['share_high']:.1%}]"
+        found = (f"{row['found']:.0%}", _number(row["delay"], 0, "")) if changes else ("", "")
+        counts = [f"{row[key]:,}" for key in ("n", "valid", "parts")]
+        lines.append((what, f"{row['missed_share']:.0%}", *counts, share, *found))
+    return markdown(head, lines, n_names=2) + "\n\n" + _origin(rows)
+
+
 def coreset_table(read: Reader) -> str:
     """The coreset of many patches, exact and composable."""
     rows = _measured(read, "benchmarks/coreset.json")
@@ -288,6 +312,60 @@ def ablation_table(read: Reader) -> str:
                 f"the test's defects is {correlation[part]:.2f}.\n"
             )
     return "\n".join([*parts, _origin(rows)])
+
+
+def tuning_ranks_table(read: Reader) -> str:
+    """Of each part, how the criterion of a search ranks gauges beside the test's defects."""
+    rows = [row for row in _measured(read, "benchmarks/tuning.json") if row["what"] == "ranks"]
+    if not rows:
+        return ABSENT
+    head = (
+        "part",
+        "good parts",
+        "gauges",
+        "rank correlation with image AUROC",
+        "with pixel AP",
+        "with image AUROC, all layers",
+        "image AUROC of the gauges",
+        "of the criterion's choice",
+        "criterion's standard error",
+    )
+    lines = [
+        (
+            row["part"],
+            str(row["n_parts"]),
+            str(row["n"]),
+            _number(row["rank_image_auroc"], 2, ""),
+            _number(row["rank_pixel_ap"], 2, ""),
+            _number(row["rank_image_auroc_all_layers"], 2, ""),
+            " to ".join(_number(end, 3, "") for end in row["image_auroc_range"]),
+            _number(row["image_auroc_of_best"], 3, ""),
+            _number(row["median_error"], 3, ""),
+        )
+        for row in rows
+    ]
+    return "\n\n".join([markdown(head, lines, n_names=1), _origin(rows)])
+
+
+def tuning_gains_table(read: Reader) -> str:
+    """Of each part, the gauge of params.yaml and the one that a search chose."""
+    rows = [row for row in _measured(read, "benchmarks/tuning.json") if row["what"] == "gains"]
+    if not rows:
+        return ABSENT
+    head = ("part", "options", "image AUROC", "pixel AP", "recall", "false alarms", "verdict", "criterion", "search")
+    lines = []
+    for row in rows:
+        lines.append((row["part"], "as in `params.yaml`", *_gauge(row, "before"), ""))
+        changes = ", ".join(f"`{name}: {value}`" for name, value in row["changes"].items()) or "no change"
+        lines.append(("", changes, *_gauge(row, "after"), _number(row["search_s"], 0, "s")))
+    return "\n\n".join([markdown(head, lines, n_names=2), _origin(rows)])
+
+
+def _gauge(row: Row, when: str) -> tuple[str, ...]:
+    of = row[when]
+    digits = (("image_auroc", 3), ("pixel_ap", 3), ("recall", 2), ("false_alarm_rate", 2))
+    figures = (_number(of.get(name), places, "") for name, places in digits)
+    return *figures, _number(of["verdict_ms"], 1, "ms"), _number(row[f"criterion_{when}"], 3, "")
 
 
 def _ablated(row: Row, factor: str) -> tuple[str, ...]:

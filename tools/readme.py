@@ -25,6 +25,7 @@ from benchmark_tables import (
     Reader,
     ablation_table,
     coreset_table,
+    drift_table,
     front_table,
     growth_table,
     markdown,
@@ -32,6 +33,8 @@ from benchmark_tables import (
     pixel_metrics_table,
     service_table,
     stated_rates_table,
+    tuning_gains_table,
+    tuning_ranks_table,
 )
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -138,6 +141,7 @@ TABLES: Mapping[str, Mapping[str, Callable[[Reader], str]]] = {
     "docs/results.md": {"results": results_table},
     "docs/detectors.md": {"detectors": detectors_table},
     "docs/calibration.md": {"stated_rates": stated_rates_table},
+    "docs/drift.md": {"drift": drift_table},
     "docs/benchmarks.md": {
         "peers": peers_table,
         "coreset": coreset_table,
@@ -146,6 +150,7 @@ TABLES: Mapping[str, Mapping[str, Callable[[Reader], str]]] = {
         "growth": growth_table,
     },
     "docs/ablation.md": {"ablation": ablation_table},
+    "docs/tuning.md": {"tuning-ranks": tuning_ranks_table, "tuning-gains": tuning_gains_table},
 }
 
 

@@ -11,6 +11,7 @@ GonogoError
 ├── TrainingError          a training does not converge                                (RuntimeError)
 ├── IntegrityError         a file is not the one that its manifest promises            (RuntimeError)
 ├── ParityError            two runtimes disagree                                       (RuntimeError)
+├── GateError              a gauge is beyond the tolerances against the one in use     (RuntimeError)
 ├── WeightsError           a network's weights cannot be had                           (RuntimeError)
 ├── ExportError            a detector cannot be written as ONNX                        (RuntimeError)
 ├── WorkerError            a process of another environment failed                     (RuntimeError)
@@ -46,6 +47,14 @@ class ImageError(DataError):
     """One file cannot be read as an image."""
 
 
+class ChangedError(ImageError):
+    """A file has changed between two looks at it."""
+
+
+class SlowImageError(ImageError):
+    """Decoding an image takes longer than it may."""
+
+
 class ShapeError(GonogoError, ValueError):
     """An array or tensor has the wrong shape or dtype."""
 
@@ -68,6 +77,10 @@ class IntegrityError(GonogoError, RuntimeError):
 
 class ParityError(GonogoError, RuntimeError):
     """Two runtimes disagree."""
+
+
+class GateError(GonogoError, RuntimeError):
+    """A gauge is beyond the tolerances against the one in use."""
 
 
 class WeightsError(GonogoError, RuntimeError):

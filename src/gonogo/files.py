@@ -40,6 +40,15 @@ def regular_bytes(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
     """The whole of a regular file, opened without waiting for another process.
 
     Raises:
+        OSError: as `read_regular`.
+    """
+    return read_regular(path, max_bytes=max_bytes)[0]
+
+
+def read_regular(path: Path, *, max_bytes: int = MAX_BYTES) -> tuple[bytes, os.stat_result]:
+    """As `regular_bytes`, with what the system says of the file that was read, after it was read.
+
+    Raises:
         OSError: it is missing, is not a regular file, as a folder, a pipe and a device are, or is too large.
     """
     _require_regular(path.stat())  # to open a device may already do something
@@ -47,9 +56,10 @@ def regular_bytes(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
         status = os.fstat(file.fileno())
         _require_regular(status)
         data = b"" if status.st_size > max_bytes else file.read(max_bytes + 1)
+        status = os.fstat(file.fileno())
     if max(status.st_size, len(data)) > max_bytes:
         raise OSError(f"it has more than {max_bytes} bytes")
-    return data
+    return data, status
 
 
 def _require_regular(status: os.stat_result) -> None:
@@ -115,6 +125,17 @@ def read_rows(path: Path) -> list[dict[str, str]]:
             return list(csv.DictReader(file))
     except OSError as error:
         raise IntegrityError(f"{path} cannot be read ({error}); dvc repro writes it") from error
+
+
+def append_json_line(path: Path, event: Mapping[str, Any]) -> None:
+    """Add an object to a file of JSON lines, as one line that is there whole or not at all."""
+    line = json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_file() and path.stat().st_size and not path.read_bytes().endswith(b"\n"):
+        line = "\n" + line
+    with path.open("ab", buffering=0) as file:  # one write at the end: another writer's line cannot fall into it
+        file.write(line.encode())
+        os.fsync(file.fileno())
 
 
 def read_json(path: Path) -> dict[str, Any]:

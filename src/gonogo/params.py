@@ -207,6 +207,19 @@ class Params:
         return build(chosen, options, where=f"{self.path}: {name} ({choice})", beside=shared)
 
 
+def require_raw(raw: Path) -> None:
+    """Do nothing, or refuse a raw folder that is not there.
+
+    Raises:
+        ConfigError: it is not; the message says where it was looked for, and what to write.
+    """
+    if not raw.is_dir():
+        raise ConfigError(
+            f"`raw` in params.yaml is {str(raw)!r}, and there is no folder {raw.resolve()}; write there where the "
+            "images lie now, as an absolute path or as seen from the folder of params.yaml"
+        )
+
+
 def import_class(target: str | Callable[..., Any]) -> Any:
     """The class that a registry names as "module:Class", after importing its module; anything else as it is."""
     if not isinstance(target, str):
@@ -222,8 +235,8 @@ def _options_of(target: str | Callable[..., Any]) -> Collection[str]:
 def build(kind: Callable[..., T], values: Section, *, where: str, beside: Collection[str] = ()) -> T:
     """Call `kind` with `values` after checking names, types and ranges against its signature.
 
-    Where a key is a dataclass, a mapping makes one in the same way. `beside` are keys that may stand next to those of
-    `kind` and were taken out already; a message lists them too.
+    Where a key is a dataclass or a list of such, a mapping makes one in the same way. `beside` are keys that may stand
+    next to those of `kind` and were taken out already; a message lists them too.
 
     Raises:
         ConfigError: an unknown, missing, mistyped or out-of-range key; each is named with what is allowed.
@@ -231,8 +244,7 @@ def build(kind: Callable[..., T], values: Section, *, where: str, beside: Collec
     model, nested = _model_of(kind)
     fields = list(model.model_fields)
     values = {
-        key: build(nested[key], value, where=f"{where}.{key}") if key in nested and isinstance(value, dict) else value
-        for key, value in values.items()
+        key: _built(nested[key], value, f"{where}.{key}") if key in nested else value for key, value in values.items()
     }
     try:
         checked = model.model_validate(values)
@@ -240,6 +252,13 @@ def build(kind: Callable[..., T], values: Section, *, where: str, beside: Collec
         problems = "; ".join(_sentence(problem, [*fields, *beside]) for problem in error.errors())
         raise ConfigError(f"{where}: {problems}") from error
     return kind(**{name: getattr(checked, name) for name in fields})
+
+
+def _built(kind: Any, value: Any, where: str) -> Any:
+    """The `kind` that a mapping makes; a list of such, where it is a list of mappings; anything else as it is."""
+    if isinstance(value, list):
+        return [_built(kind, one, f"{where}[{number}]") for number, one in enumerate(value)]
+    return build(kind, value, where=where) if isinstance(value, dict) else value
 
 
 @lru_cache(maxsize=256)
@@ -259,8 +278,10 @@ def _model_of(kind: Callable[..., Any]) -> tuple[type[BaseModel], dict[str, Any]
 
 
 def _dataclass_in(hint: Any) -> Any:
-    """The dataclass that `hint` is or, as in `Tiling | None`, allows; None if there is none."""
-    return next((kind for kind in (hint, *get_args(hint)) if is_dataclass(kind)), None)
+    """The dataclass that `hint` is or allows, as `Tiling | None` or `list[str | Exclusion]`; None if there is none."""
+    if isinstance(hint, type) and is_dataclass(hint):
+        return hint
+    return next((found for inner in get_args(hint) if (found := _dataclass_in(inner)) is not None), None)
 
 
 def _sentence(problem: Any, allowed: list[str]) -> str:
@@ -271,4 +292,5 @@ def _sentence(problem: Any, allowed: list[str]) -> str:
         return f"unknown key {key!r} = {problem['input']!r}; {meant}allowed: {', '.join(allowed) or 'none'}"
     if problem["type"] == "missing":
         return f"key {key!r} is missing"
-    return f"{key} is {problem['input']!r}; {problem['msg']}"
+    reason = problem["ctx"]["error"] if problem["type"] == "value_error" else problem["msg"]  # our own words alone
+    return f"{key} is {problem['input']!r}; {reason}"

@@ -11,3 +11,8 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def in_utf8(text: str) -> str:
+    r"""`text` with an escape such as `\udcff` for what cannot be written as UTF-8: other bytes, in names of files."""
+    return text.encode(errors="backslashreplace").decode()

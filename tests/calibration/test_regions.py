@@ -14,10 +14,10 @@ from gonogo.calibration.regions import (
     PixelThreshold,
     RegionParams,
     RegionRule,
+    Runs,
     defect_mask,
     dilated,
     find_regions,
-    label,
 )
 from gonogo.errors import ConfigError, ShapeError
 from gonogo.params import build
@@ -74,6 +74,13 @@ ADVERSARIAL = {
     "empty": np.zeros((13, 7), dtype=bool),
     "full": np.ones((13, 7), dtype=bool),
 }
+
+
+def label(mask):
+    """Labels (h, w) of the regions of a mask, 1 to n in reading order, 0 elsewhere; and n."""
+    runs = Runs.of(mask)
+    numbers = np.unique(runs.region) + 1
+    return runs.painted(numbers), len(numbers)
 
 
 def assert_labelled_as_by_scipy(mask):

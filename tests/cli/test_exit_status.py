@@ -60,22 +60,25 @@ def test_a_failure_is_one_json_object_with_code_message_and_hint(error, status, 
     assert capsys.readouterr().out == ""
 
 
-def test_every_error_of_the_library_has_its_own_name_as_code_and_one_of_two_statuses():
+def test_every_error_of_the_library_has_its_own_name_as_code_and_the_status_of_its_kind():
     leaves = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.GonogoError)]
     ends = {kind.__name__: failure(kind("x")) for kind in leaves}
     assert {name: code for name, (_, code, _) in ends.items()} == {name: name for name in ends}
     assert {name for name, (status, _, _) in ends.items() if status == 4} == ENVIRONMENT
     assert {name for name, (status, _, _) in ends.items() if status == 2} == {"UsageError"}
-    assert {status for status, _, _ in ends.values()} == {2, 3, 4}
+    assert {name for name, (status, _, _) in ends.items() if status == 1} == {"GateError"}
+    assert {status for status, _, _ in ends.values()} == {1, 2, 3, 4}
 
 
 @pytest.mark.parametrize(
     ("words", "message", "command"),
     [
         ([], "COMMAND", "gonogo"),
-        (["scorn"], "invalid choice: 'scorn'", "gonogo"),
+        (["scorn"], "there is no command 'scorn'; did you mean score?", "gonogo"),
+        (["xyzzy"], "there is no command 'xyzzy'", "gonogo"),
+        (["score", "b", "f", "--jsonll"], "unrecognized arguments: --jsonll; did you mean --jsonl?", "gonogo score"),
         (["score", "bundle"], "PATH", "gonogo score"),
-        (["version", "--js"], "unrecognized arguments: --js", "gonogo"),
+        (["version", "--js"], "unrecognized arguments: --js; did you mean --json?", "gonogo version"),
         (["score", "b", "f", "--threads", "none"], "--threads", "gonogo score"),
         (["accept", "--category", "brick"], "expected IMAGE ...", "gonogo accept"),
         (["bench", "--n", "0"], "0 is not at least 1", "gonogo bench"),
@@ -153,6 +156,21 @@ def test_help_is_readable_says_every_status_and_is_json_where_that_is_asked_for(
     assert json.loads(capsys.readouterr().out)["help"].startswith("usage: gonogo score")
 
 
+def test_commands_have_the_names_that_other_tools_give_them_too(bundle, digits, capsys):
+    part = str(digits.path_of(digits.with_role("fit")[0]))
+    main(["score", str(bundle), part, "--jsonl"])
+    row = capsys.readouterr().out
+    for name in ("infer", "predict"):
+        main([name, str(bundle), part, "--jsonl"])
+        assert capsys.readouterr().out == row
+    with pytest.raises(SystemExit):
+        main(["fit", "--help"])
+    assert capsys.readouterr().out.startswith("usage: gonogo train")
+    assert main(["--version"]) == main(["version"]) == 0
+    first, second = capsys.readouterr().out.split()
+    assert first == second
+
+
 def test_what_a_library_prints_on_the_way_is_no_part_of_the_answer(monkeypatch, capsys):
     def chatty(_):
         print("a library says")
@@ -209,13 +227,13 @@ print(*sorted(sys.modules))
     assert "gonogo.cli.main" in loaded
     assert {name.partition(".")[0] for name in loaded} & set(HEAVY) == set()
     commands = {name.rpartition(".")[2] for name in loaded if name.startswith("gonogo.cli.commands.")}
-    expected = {word for word in words if word in COMMANDS}
+    expected = {word.replace("-", "_") for word in words if word in COMMANDS}
     assert commands - {"recipes" if expected == {"train"} else ""} == expected  # train can apply a recipe
 
 
 def test_the_commands_are_the_modules_of_their_folder_and_each_is_described():
     files = {path.stem for path in (SOURCE / "gonogo/cli/commands").glob("*.py")} - {"__init__"}
-    assert set(COMMANDS) == files
+    assert {name.replace("-", "_") for name in COMMANDS} == files
     for name in COMMANDS:
         with pytest.raises(SystemExit):
             main([name, "--help"])

@@ -14,6 +14,7 @@ from gonogo.data.coco import Coco
 from gonogo.data.lookout import Lookout
 from gonogo.data.manifest_file import ManifestFile
 from gonogo.data.sample import Sample, Shares, Source
+from gonogo.data.unused import unused_files
 from gonogo.errors import ConfigError, DataError, ImageError
 from gonogo.images.roles import ROLES, TEST, TRAIN
 
@@ -418,6 +419,19 @@ def test_lookouts_manifests_give_labels_by_class_name_and_anomalies_to_test(tmp_
     assert [sample.mask for sample in (samples[0], samples[2], samples[3])] == [None] * 3
 
 
+def test_images_that_no_manifest_of_lookouts_lists_are_named_and_masks_are_not(tmp_path):
+    for name in ("train/a.png", "train/b.png", "train/c.png", "train/b_mask.png"):
+        picture(tmp_path / name, colour_mask())
+    lines(
+        tmp_path / "all.manifest",
+        lookout_line("train/a.png", "normal", "train/b_mask.png"),
+        lookout_line("train/b.png", "anomaly", "train/b_mask.png"),
+    )
+    source = Lookout(train="all.manifest", prefix=PREFIX)
+    [one] = unused_files(source, "valve", tmp_path, read(source, tmp_path))
+    assert str(one) == "1 in train (c.png)"
+
+
 def test_without_a_test_manifest_normal_images_are_open_to_every_role(tmp_path):
     lines(tmp_path / "all.manifest", lookout_line("a.png", "normal"), lookout_line("b.png", "anomaly"))
     samples = named(read(Lookout(train="all.manifest", prefix=PREFIX + "/"), tmp_path))
@@ -718,11 +732,17 @@ def test_malformed_json_is_refused_with_its_file(tmp_path):
     assert "a.json is no JSON" in refusal(Coco(annotations=["a.json"]), tmp_path)
 
 
-def test_a_class_called_good_does_not_count_as_a_defect(tmp_path):
-    coco_file(
-        tmp_path / "a.json", {0: "0.png", 1: "1.png"}, defect(1, [0, 0, 1, 1]), categories=[{"id": 1, "name": "good"}]
-    )
-    assert "list those that do in prepare.classes" in refusal(Coco(annotations=["a.json"]), tmp_path)
+def test_objects_of_a_class_called_good_mark_nothing(tmp_path):
+    categories = [{"id": 1, "name": "dent"}, {"id": 2, "name": "OK"}]
+    entries = [defect(1, [0, 0, 1, 1]), defect(1, [0, 0, 9, 8], category=2), defect(0, [0, 0, 9, 8], category=2)]
+    coco_file(tmp_path / "a.json", {0: "0.png", 1: "1.png"}, *entries, categories=categories)
+    samples = named(read(Coco(annotations=["a.json"]), tmp_path))
+    assert {name: (one.label, one.defect_type) for name, one in samples.items()} == {
+        "0.png": (0, "good"), "1.png": (1, "dent"),
+    }  # fmt: skip
+    assert np.array_equal(drawn(samples["1.png"]), rectangle(0, 0, 1, 1))
+    message = refusal(Coco(annotations=["a.json"], classes=["OK"]), tmp_path, ConfigError)
+    assert "names 'OK' as a defect, though its name says good" in message
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,11 @@ from gonogo.images.reading import write_png
 from gonogo.params import build
 
 SHARES = Shares(seed=3, test=0.25, calibrate=0.5)
-LABELME = json.dumps(
-    {"version": "5.5", "shapes": [{"label": "dent", "points": [[1, 1], [3, 3]]}], "imagePath": "x.png"}
-)
-VOC = "<annotation><filename>b.png</filename><object><name>dent</name></object></annotation>"
+SQUARE = {"label": "dent", "points": [[1, 1], [3, 3]], "shape_type": "rectangle"}
+LABELME = json.dumps({"version": "5.5", "shapes": [SQUARE], "imagePath": "x.png", "imageWidth": 6, "imageHeight": 8})
+NO_OBJECT = "<annotation><filename>x.png</filename><size><width>6</width><height>8</height></size></annotation>"
+BOX = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>3</xmax><ymax>3</ymax></bndbox>"
+VOC = NO_OBJECT.replace("</annotation>", f"<object><name>dent</name>{BOX}</object></annotation>")
 CVAT_XML = '<annotations><image id="0"><polygon label="dent" points="1,1;2,2"/></image></annotations>'
 
 
@@ -204,9 +205,9 @@ FOUND = [
     Found(
         "`.gif`, `.heic`, `.jp2`, `.zip`, … among images",
         "counted and named, with their folder",
-        files(GOOD, **{"good/a.gif": "GIF89a", "good/b.HEIC": "x"}),
+        files(GOOD, **{"good/a.gif": "GIF89a", "good/b.HEIC": "x", "good/c.qoi": "x"}),
         4,
-        words=r"2 files of formats that are not read .*: 2 in good \(a.gif, b.HEIC\)",
+        words=r"3 files of formats that are not read .*: 3 in good \(a.gif, b.HEIC, c.qoi\)",
     ),
     Found(
         "images beside the folders `good/` and `dent/`",
@@ -231,6 +232,18 @@ FOUND = [
     ),
     Found("images alone in the folder that is named", "all are good", files("g{0-3}.png"), 4),
     Found(
+        "images alone beside a table of numbers or a `.json`, `.xml` of no image",
+        "all are good",
+        files("g{0-3}.png", **{"sizes.txt": "1 2 3 4 5\n", "meta.json": "{}", "log.xml": "<log/>"}),
+        4,
+    ),
+    Found(
+        "images alone, label files that are called otherwise",
+        "refused, with the names of the files",
+        files("g{0-3}.png", **{"1.json": LABELME}),
+        words="1 label files match no image: .*1.json",
+    ),
+    Found(
         "images alone in a folder below",
         "refused: name that folder",
         files("images/g{0-3}.png"),
@@ -249,14 +262,16 @@ FOUND = [
         words="LabelMe files annotate 2 images .*good/g1.png",
     ),
     Found(
-        "LabelMe's `.json` in another encoding, DOTA's `.txt`",
-        "refused, as those",
-        files(
-            "b.png",
-            "c.png",
-            **{"b.json": "GBK" + LABELME.replace("dent", "\u5212\u75d5"), "c.txt": "1 1 9 1 9 9 1 9 dent 0\n"},
-        ),
-        words="(LabelMe|YOLO) files annotate 1 image",
+        "LabelMe's `.json` in another encoding than UTF-8",
+        "refused: save it as UTF-8",
+        files("b.png", "c.png", **{"b.json": "GBK" + LABELME.replace("dent", "\u5212\u75d5")}),
+        words="b.json is not UTF-8",
+    ),
+    Found(
+        "DOTA's `.txt`",
+        "refused, with the line",
+        files("b.png", "c.png", **{"c.txt": "1 1 9 1 9 9 1 9 dent 0\n"}),
+        words="c.txt, line 1: expected the number of a class and coordinates",
     ),
     Found(
         "LabelMe's `.json` without a shape",
@@ -265,16 +280,80 @@ FOUND = [
         4,
     ),
     Found(
-        "Pascal VOC's `.xml` in a heap",
-        "refused, unless it has no object",
-        files("b.png", "c.png", **{"b.xml": VOC}),
-        words="Pascal VOC files annotate 1 image .*b.png",
+        "LabelMe's `.json`, Pascal VOC's `.xml` or YOLO's `.txt` beside the images",
+        "found; an image whose file has no object is good",
+        files("b.png", "c.png", "d.png", **{"b.xml": VOC, "c.xml": NO_OBJECT, "d.xml": NO_OBJECT}),
+        2,
+        {"dent": 1},
+        1,
     ),
     Found(
-        "YOLO's `.txt` in a heap, `classes.txt`",
-        "refused, unless it is empty",
+        "`images/train/` beside `labels/train/`, with `data.yaml`; `JPEGImages/` beside `Annotations/`",
+        "found",
+        files(
+            "images/train/b.png",
+            "images/val/b.png",
+            **{"labels/train/b.txt": "0 0.5 0.5 0.5 .5\n", "labels/val/b.txt": "", "data.yaml": "names: [dent]"},
+        ),
+        1,
+        {"dent": 1},
+        1,
+    ),
+    Found(
+        "such images below folders of any names, `lot1/`, `lot2/`",
+        "one category; name one of the folders for a category of its own",
+        files(
+            "lot1/b.png", "lot1/c.png", "lot2/b.png", **{"lot1/b.xml": VOC, "lot1/c.xml": NO_OBJECT, "lot2/b.xml": VOC}
+        ),
+        1,
+        {"dent": 2},
+        2,
+    ),
+    Found(
+        "such images, some without a label file",
+        "refused: are they good? `gonogo init --unlabelled good` says it, or `leave_out`",
+        files("b.png", "c.png", "d.png", **{"b.json": LABELME}),
+        words="2 of 3 images have no label file of LabelMe: .*c.png, .*d.png. They may be good, or nobody",
+    ),
+    Found(
+        "such images, each with an object",
+        "refused: none is good",
+        files("b.png", "c.png", **{"b.json": LABELME, "c.json": LABELME}),
+        words="so that none is good",
+    ),
+    Found(
+        "objects that are called `ok`, `good`, `normal`, ...",
+        "mark nothing: their image is good, unless another object is a defect",
+        files("b.png", "c.png", **{"b.xml": VOC, "c.xml": VOC.replace("dent", "OK")}),
+        1,
+        {"dent": 1},
+        1,
+    ),
+    Found(
+        "YOLO's classes without names, or a number without a name",
+        "refused: name them in `classes.txt` or `data.yaml`",
         files("b.png", "c.png", **{"b.txt": "3 0.5 0.5 1e-1 .2\n", "c.txt": "", "classes.txt": "dent\n"}),
-        words="YOLO files annotate 1 image .*b.png",
+        words="b.txt, line 1: class 3 is not among the names: 0 dent",
+    ),
+    Found(
+        "label files without their image",
+        "refused, with their names",
+        files("b.png", **{"b.txt": "", "x.txt": "0 .5 .5 .1 .1", "classes.txt": "dent\n"}),
+        words="1 label files match no image: .*x.txt",
+    ),
+    Found(
+        "label files of two formats",
+        "refused: remove those that do not count",
+        files("b.png", "c.png", **{"b.xml": VOC, "c.json": LABELME}),
+        words="has label files of 2 formats: .*c.json .LabelMe. and .*b.xml .Pascal VOC.",
+    ),
+    Found(
+        "such files beside defective images of `dent/`",
+        "masks, where there is no other",
+        files(GOOD, "dent/d0.png", "dent/d1.png", **{"dent/d0.json": LABELME}),
+        4,
+        {"dent": 2},
+        1,
     ),
     Found(
         "`labels/` or `Annotations/` of such files beside or below `good/`",
@@ -282,7 +361,7 @@ FOUND = [
         files(
             GOOD,
             "dent/d0.png",
-            **{"labels/good/g1.txt": "0 .5 .5 .1 .1", "Annotations/g2.xml": VOC.replace("b.png", "g2")},
+            **{"labels/good/g1.txt": "0 .5 .5 .1 .1", "Annotations/g2.xml": VOC},
         ),
         words="(Pascal VOC|YOLO) files annotate 1 image among the good ones, the first .*good/g[12].png",
     ),
@@ -293,12 +372,10 @@ FOUND = [
         words="via.json annotates images among the good ones",
     ),
     Found(
-        "`labels/` of YOLO beside `images/`, CVAT's `annotations.xml`",
+        "CVAT's `annotations.xml`, Supervisely's `ann/` without `good/`",
         "refused: export as COCO",
-        files(
-            "images/train/b.png", **{"labels/train/b.txt": "0 0.5 0.5 0.1 0.1 0.2 0.2\n", "annotations.xml": CVAT_XML}
-        ),
-        words=r"\./ \(Pascal VOC\), labels/train/ \(YOLO\) annotate",
+        files("images/b.png", **{"annotations.xml": CVAT_XML}),
+        words=r"\./annotations.xml \(CVAT\) annotate images in a format that is not read",
     ),
     Found(
         "COCO's `annotations/` beside `images/`",
@@ -443,7 +520,7 @@ def test_a_file_without_use_whose_name_is_not_utf_8_is_named_with_escapes(tmp_pa
     (tmp_path / "good" / os.fsdecode(b"gr\xf6sse.gif")).write_bytes(b"GIF89a")
     (one,) = categories_in(tmp_path, SHARES)
     (unused,) = one.unused
-    assert str(unused).encode() == rb"1 in good (gr\xf6sse.gif)"
+    assert str(unused).encode() == rb"1 in good (gr\udcf6sse.gif)"
 
 
 def test_copies_of_accepted_images_are_no_defect_type_and_not_without_use(tmp_path):
@@ -460,6 +537,17 @@ def test_options_that_init_writes_are_those_that_prepare_takes(tmp_path):
     assert one.options["images"] == ["../train", "../val"]
     made = build(source_class("coco"), one.options, where="prepare")
     assert len(list(made.samples("parts", tmp_path, SHARES))) == 4
+
+
+def test_what_a_person_says_of_images_without_a_label_file_is_an_option_of_the_source(tmp_path):
+    draw(tmp_path, files("b.png", "c.png", "d.png", **{"b.json": LABELME, "c.json": '{"shapes": []}'}))
+    (good,), (fewer,) = (categories_in(tmp_path, SHARES, said) for said in ("good", "leave_out"))
+    assert (good.n_good, good.options) == (2, {"format": "labelme", "unlabelled": "good"})
+    assert (fewer.n_good, fewer.options, [str(one) for one in fewer.unused]) == (
+        1, {"format": "labelme", "unlabelled": "leave_out"}, ["1 in . (d.png)"],
+    )  # fmt: skip
+    made = build(source_class("labels"), good.options, where="prepare")
+    assert len(list(made.samples("parts", tmp_path, SHARES))) == 3
 
 
 TABLE = table(("what lies there", "is"), [(row.what, row.said) for row in FOUND])

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gonogo.data import source_class
-from gonogo.data.sample import Sample, Shares
+from gonogo.data import SOURCES, source_class
+from gonogo.data.sample import Places, Sample, Shares
 from gonogo.data.unused import unused_files
 from gonogo.errors import ConfigError, DataError, ImageError
 from gonogo.images.masks import read_mask
@@ -456,13 +456,42 @@ def test_in_a_published_tree_no_image_is_without_use(layout: Layout, tmp_path: P
     assert unused_files(source, layout.category, tmp_path, samples) == []
 
 
-@each(*(layout for layout in COMPLETE if layout.source in ("mvtec_ad", "mpdd", "btad")))
-def test_images_beside_those_of_the_layout_are_named(layout: Layout, tmp_path: Path):
-    stray = f"{layout.category}/elsewhere/a.png"
+# Of each source that reads a folder: a file that no sample uses, beside a tree that it reads.
+STRAYS = {
+    **{f"{layout}": (layout, f"{layout.category}/elsewhere/a.png") for layout in (MVTEC_AD, MPDD, BTAD, VISA_FOLDERS)},
+    "mvtec_ad_2": (MVTEC_AD_2, "vial/elsewhere/a.png"),
+    "mvtec_loco": (MVTEC_LOCO, "pushpins/elsewhere/a.png"),
+    "visa": (VISA, "candle/Data/Images/Normal/a.png"),
+    "kolektor_sdd": (KOLEKTOR_SDD, "a.png"),
+    "kolektor_sdd_2": (KOLEKTOR_SDD_2, "elsewhere/a.png"),
+    "real_iad": (REAL_IAD, "realiad_1024/toy/OK/S0002/a.png"),
+    "folder": (FOLDER, "caps/a.png"),
+}
+
+
+@pytest.mark.parametrize(("layout", "stray"), STRAYS.values(), ids=STRAYS)
+def test_images_beside_those_of_the_layout_are_named(layout: Layout, stray: str, tmp_path: Path):
     samples = samples_of(layout, tmp_path, {**layout.tree, stray: PART})
     source = source_class(layout.source)(**layout.options)
     (one,) = unused_files(source, layout.category, tmp_path, samples)
-    assert str(one) == f"1 in {layout.category}/elsewhere (a.png)"
+    assert str(one) == f"1 in {Path(stray).parent} (a.png)"
+
+
+def test_every_source_says_where_its_images_lie(tmp_path: Path):
+    tried = {layout.source for layout, _ in STRAYS.values()}
+    listing = {"manifest", "coco", "labels", "anomalib", "lookout"}  # in test_annotations.py and test_found_layouts.py
+    drawn_ones = set(SOURCES) - tried - listing
+    assert drawn_ones == {"rendered", "surfaces", "digits"}
+    for name in drawn_ones:
+        assert source_class(name)().places("any", tmp_path) == Places()
+
+
+def test_what_a_published_set_leaves_out_by_its_split_is_not_named(tmp_path: Path):
+    jsons = "realiad_jsons_sv"
+    fewer = REAL_IAD_JSON | {"train": REAL_IAD_JSON["train"][:2]}
+    tree = {**real_iad_tree(REAL_IAD_JSON), **real_iad_tree(fewer, jsons)}
+    samples = samples_of(REAL_IAD, tmp_path, tree, jsons=jsons)
+    assert unused_files(source_class("real_iad")(jsons=jsons), "toy", tmp_path, samples) == []
 
 
 @each(*COMPLETE, *FOLDERS)

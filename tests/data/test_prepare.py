@@ -1,9 +1,10 @@
 """Prepare: every image looked at, one part on one side, and nothing wrong passed over."""
 
 import io
+import json
 import zlib
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 
 from conftest import CALIBRATE, PREPARE, unseen
 from gonogo.data.prepare.card import card_facts, count_metrics
-from gonogo.data.prepare.prepare import prepare
+from gonogo.data.prepare.prepare import prepare, prepare_params
 from gonogo.data.sample import Sample
 from gonogo.errors import ConfigError, DataError
 from gonogo.images.reading import write_png
@@ -281,6 +282,39 @@ def test_excluded_images_are_left_alone_and_counted_and_a_vain_pattern_is_an_err
     assert count_metrics(found)["n_excluded"] == 11
     with pytest.raises(ConfigError, match=r"prepare\.exclude: 'trian\*' matches no image; the first is 'train00'"):
         prepared(parts(), tmp_path, exclude=["trian*"])
+
+
+def test_the_reason_of_an_exclusion_is_kept_and_shown_and_none_is_said_to_be_missing(tmp_path):
+    section = asdict(PREPARE) | {
+        "calibrate_share": 0.4,
+        "exclude": ["train0*", {"pattern": "train?1", "reason": "dent <at the rim>"}],
+    }
+    found = prepared(parts(), tmp_path, exclude=prepare_params(section).exclude)
+    card = card_facts(found, category="parts", source="folder", options={})
+    assert card["excluded"] == [
+        {"pattern": "train0*", "reason": None, "images": [f"train0{i}" for i in range(10)]},
+        {"pattern": "train?1", "reason": "dent <at the rim>", "images": ["train11", "train21", "train31"]},
+    ]
+    assert (card["counts"]["n_excluded"], found.n_excluded) == (13, 13)
+    write_data_card(tmp_path / "card.html", json.loads(json.dumps(card)), found.dataset)
+    page = (tmp_path / "card.html").read_text(encoding="utf-8")
+    assert "<code>train?1</code>, 3 images: dent &lt;at the rim&gt;" in page
+    assert "<code>train0*</code>, 10 images: no reason given" in page
+
+
+@pytest.mark.parametrize(
+    ("exclude", "says"),
+    [
+        ([{"patern": "a*"}], r"prepare\.exclude\[0\]: .*'patern'.*did you mean pattern"),
+        (["a*", {"reason": "dent"}], r"prepare\.exclude\[1\]: key 'pattern' is missing"),
+        ([{"pattern": "a*", "reason": ""}], r"prepare\.exclude\[0\]: reason is ''"),
+        ([7], r"prepare: exclude\.0.* is 7"),
+        ("a*", r"prepare: exclude is 'a\*'"),
+    ],
+)
+def test_an_exclusion_of_another_form_is_refused_with_its_place(exclude, says):
+    with pytest.raises(ConfigError, match=says):
+        prepare_params(asdict(PREPARE) | {"exclude": exclude})
 
 
 # Damaged files

@@ -178,7 +178,7 @@ def test_score_and_map_are_those_of_anomalibs_network_in_memory(anomalib_trained
 @pytest.mark.slow
 def test_a_checkpoint_that_does_not_fit_its_options_is_refused(anomalib_trained):
     for options, said in (
-        ({"image_size": 32}, r"image_size is 32, the checkpoint resizes to 64 x 64; set fit\.image_size to it"),
+        ({"image_size": 32}, r"image_size is 32, the checkpoint resizes to 64 x 64; set fit\.image_size to 64"),
         ({"model": "padimm"}, r"fit\.model is 'padimm'; anomalib has .*Patchcore"),
         ({"model": "Patchcore"}, "the checkpoint does not make a Patchcore"),
     ):

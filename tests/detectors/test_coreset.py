@@ -12,9 +12,14 @@ from gonogo.errors import ConfigError, DataError, ShapeError
 BLOCKS = [1, 2, 7, 64, 100_000]
 
 
-def one_at_a_time(features: Tensor, n_select: int, first: int = 0) -> tuple[list[int], float]:
-    """The definition: again and again the patch farthest from all chosen ones, the lowest index among equals."""
+def one_at_a_time(features: Tensor, n_select: int, first: int | None = None) -> tuple[list[int], float]:
+    """The definition: again and again the patch farthest from all chosen ones, the lowest index among equals.
+
+    Without a first one it starts at the patch nearest to the mean.
+    """
     patches = features.double().numpy()
+    if first is None:
+        first = int(((patches - patches.mean(axis=0)) ** 2).sum(axis=1).argmin())
     nearest = np.full(len(patches), np.inf)  # squared_l2 to the nearest chosen patch
     chosen: list[int] = []
     index = first
@@ -94,6 +99,16 @@ def test_blocks_choose_what_one_at_a_time_chooses(make, d, block):
 def test_the_default_block_chooses_what_one_at_a_time_chooses_among_many_patches():
     patches = clusters(20_000, 64, 0)
     assert greedy_coreset(patches, 600).indices.tolist() == one_at_a_time(patches, 600)[0]
+
+
+def test_where_it_starts_depends_on_the_patches_alone():
+    patches = clusters(900, 40, 0)
+    chosen = patches[greedy_coreset(patches, 50).indices]
+    shuffled = patches[torch.randperm(900, generator=torch.Generator().manual_seed(1))]
+    assert torch.equal(shuffled[greedy_coreset(shuffled, 50).indices], chosen)
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        assert torch.equal(patches[greedy_coreset(patches, 50).indices], chosen)
 
 
 @pytest.mark.parametrize("block", BLOCKS)

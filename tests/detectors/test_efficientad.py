@@ -21,6 +21,7 @@ from gonogo.detectors.training.training import hold_out
 from gonogo.errors import ConfigError, DataError, WeightsError
 from gonogo.files import sha256_of
 from gonogo.images.reading import write_png
+from gonogo.images.size import ImageSize
 
 TINY = {"teacher": "random", "size": "tiny", "image_size": 48, "lr": 1e-3}
 
@@ -98,7 +99,7 @@ def test_the_networks_have_the_layers_of_the_papers_tables():
     for network, layers in (
         (PDN("small", 384, seed=0), small),
         (PDN("medium", 384, seed=0), medium),
-        (Autoencoder(384, 256, seed=0), encoder + decoder),
+        (Autoencoder(384, ImageSize(256, 256), seed=0), encoder + decoder),
     ):
         assert sum(parameter.numel() for parameter in network.parameters()) == weights(layers)
 
@@ -108,24 +109,24 @@ def test_256_pixels_give_64_by_64_outputs_with_padding_and_56_by_56_without_as_t
     pixels = torch.zeros(1, 3, 256, 256, device="meta")
     assert PDN(size, 384, seed=0, padding=True).to("meta")(pixels).shape == (1, 384, 64, 64)
     assert PDN(size, 384, seed=0).to("meta")(pixels).shape == (1, 384, 56, 56)
-    autoencoder = Autoencoder(384, 256, seed=0).to("meta")
+    autoencoder = Autoencoder(384, ImageSize(256, 256), seed=0).to("meta")
     assert autoencoder.encoder(pixels).shape == (1, 64, 1, 1)
     assert autoencoder(pixels).shape == (1, 384, 56, 56)
 
 
-@pytest.mark.parametrize("size", [48, 64, 80, 208, 320])
+@pytest.mark.parametrize("size", [(48, 48), (64, 64), (80, 208), (320, 48)])
 def test_at_any_other_size_the_autoencoder_gives_the_grid_of_the_student_through_one_vector(size):
-    pixels = torch.zeros(1, 3, size, size, device="meta")
-    autoencoder = Autoencoder(8, size, seed=0).to("meta")
+    pixels = torch.zeros(1, 3, *size, device="meta")
+    autoencoder = Autoencoder(8, ImageSize(*size), seed=0).to("meta")
     assert autoencoder.encoder(pixels).shape == (1, 64, 1, 1)
     assert autoencoder(pixels).shape == PDN("tiny", 8, seed=0).to("meta")(pixels).shape
 
 
 @pytest.mark.parametrize(("n_in", "n_out"), [(1, 3), (4, 8), (9, 15), (64, 127), (128, 56)])
 def test_upsampling_by_products_is_bilinear_interpolation(n_in, n_out):
-    x = torch.randn(2, 3, n_in, n_in, generator=torch.Generator().manual_seed(0))
-    expected = F.interpolate(x, size=(n_out, n_out), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(Bilinear(n_in, n_out)(x), expected, atol=1e-5, rtol=1e-5)
+    x = torch.randn(2, 3, n_in, 5, generator=torch.Generator().manual_seed(0))
+    expected = F.interpolate(x, size=(n_out, 7), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(Bilinear((n_in, 5), (n_out, 7))(x), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_dropout_drops_a_fifth_and_keeps_the_mean():

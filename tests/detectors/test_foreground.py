@@ -154,7 +154,7 @@ def scenes() -> np.ndarray:
 def test_a_stain_counts_on_the_part_and_not_beside_it(fitted, scenes):
     plain, masked = (fitted[name].inspect(scenes)[0] for name in ("none", "pca"))
     assert plain[1] > 1.5 * plain[0]
-    assert masked[1] == pytest.approx(masked[0], rel=0.01)
+    assert masked[1] == pytest.approx(masked[0], rel=0.05)  # patches of the part see a little of what is beside it
     assert masked[2] > 1.5 * masked[0]
     assert masked[3] > 1.5 * masked[0]
     corner = [fitted[name].inspect(scenes)[1][1, :16, :16].max() for name in ("none", "pca")]

@@ -147,6 +147,17 @@ def test_a_random_projection_is_that_of_its_seed(digits):
     assert not torch.equal(other.projection_, first)
 
 
+@pytest.mark.parametrize("room", [None, 900_000])
+@pytest.mark.parametrize("options", [{}, {"whitening": 0.5}, {"reduction": "pca", "reduced_dims": 8}])
+def test_no_seed_changes_a_bank_without_a_random_projection(digits, room, options):
+    states = []
+    for seed in (3, 4):
+        detector = PatchCore(PatchCoreOptions(image_size=64, bank_patches=110, **options))
+        images = FitImages(Inspector(detector), digits, digits.with_role("fit")[:30])
+        states.append(detector.fit(images, seed=seed, context=FitContext(room=room)).state_dict())
+    assert all(torch.equal(states[1][name], tensor) for name, tensor in states[0].items())
+
+
 def test_the_coreset_is_chosen_in_the_reduced_space(digits):
     detector = fitted(digits, bank_patches=20, reduction="pca", reduced_dims=4)
     assert detector.memory_bank_.shape == (20, 4)

@@ -11,9 +11,10 @@ from sklearn import metrics as sklearn_metrics
 from conftest import REGIONS, fitted, manifest_of, modelled
 from gonogo.calibration.threshold import certify
 from gonogo.data.sample import Sample
-from gonogo.errors import DataError
+from gonogo.errors import ConfigError, DataError
 from gonogo.evaluation.accuracy.evaluate import EvaluateParams, evaluate
 from gonogo.evaluation.accuracy.records import REGION_COLUMNS, per_image_rows, region_rows, write_curves
+from gonogo.evaluation.metric_table import is_known
 from gonogo.files import read_json, read_rows, sha256_of, write_metrics, write_rows
 from gonogo.images.dataset import Dataset
 from gonogo.model.fit_images import FitImages
@@ -91,6 +92,28 @@ def test_every_metric_of_the_gauge_has_its_baseline_and_its_lift_beside_it(evalu
         *IMAGE_METRICS,
         *PIXEL_METRICS,
     }
+
+
+@pytest.mark.parametrize("name", ["pca", "isolation_forest", "padim", "patchcore"])
+def test_fits_with_other_seeds_stand_beside_each_metric(name, marked, tmp_path):
+    model = modelled(fitted(name, marked), marked, tmp_path, regions=LOOSE)
+    metrics = evaluate(model, marked, dataclasses.replace(PARAMS, seeds=3), seed=17).metrics
+    alone = evaluate(model, marked, PARAMS, seed=17).metrics
+    ends = {key: value for key, value in metrics.items() if key not in alone}
+    assert ends.pop("n_seeds") == 3
+    assert {key: metrics[key] for key in alone} == alone
+    assert all(is_known(key) for key in ends)
+    own = [key for key in [*IMAGE_METRICS, *PIXEL_METRICS, "threshold"] if key in alone]
+    assert sorted(ends) == sorted(f"{key}_seeds_{end}" for key in own for end in ("low", "high"))
+    assert all(ends[f"{key}_seeds_low"] <= alone[key] <= ends[f"{key}_seeds_high"] for key in own)
+    spread = ends["threshold_seeds_high"] - ends["threshold_seeds_low"]
+    assert (spread > 0) == (name in ("isolation_forest", "padim"))  # the others draw nothing
+
+
+def test_other_seeds_are_refused_where_their_thresholds_would_be_of_another_rule(marked, marked_model):
+    by_tail = dataclasses.replace(marked_model, threshold=dataclasses.replace(marked_model.threshold, method="tail"))
+    with pytest.raises(ConfigError, match=r"evaluate\.seeds is 2 and calibrate\.method is tail"):
+        evaluate(by_tail, marked, dataclasses.replace(PARAMS, seeds=2), seed=17)
 
 
 def test_the_baseline_is_the_certified_distance_to_the_mean_fit_image(digits, digits_model, of_digits):
@@ -240,12 +263,16 @@ def test_the_records_count_the_regions_that_are_listed_one_by_one(marked, marked
     _, rows = written(evaluation, tmp_path)
     write_rows(tmp_path / "regions.csv", region_rows(evaluation), REGION_COLUMNS)
     listed = read_rows(tmp_path / "regions.csv")
+    assert {region["image"] for region in listed} <= {row["image"] for row in rows if row["role"] == "test"}
     for row in rows:
         own = [region for region in listed if region["image"] == row["image"]]
+        if row["role"] == "calibrate":  # not looked for
+            assert row["n_regions"] == row["region_area"] == ""
+            continue
         assert int(row["n_regions"]) == len(own)
         assert int(row["region_area"]) == sum(int(region["area"]) for region in own)
         assert [float(region["peak"]) for region in own] == sorted((float(r["peak"]) for r in own), reverse=True)
-    assert {row["role"] for row in rows if int(row["n_regions"])} == {"calibrate", "test"}
+    assert any(row["n_regions"] not in ("", "0") for row in rows)
     record = next(r for r in marked.with_role("test") if any(region["image"] == r.path for region in listed))
     anomaly_map = marked_model.inspector.inspect(marked.pixels_of(record)[None])[1][0]
     first = next(region for region in listed if region["image"] == record.path)

@@ -99,6 +99,34 @@ def test_what_would_be_read_wrongly_is_refused_with_the_reason(data, reason):
         decode(written(data), Path("odd.png"))
 
 
+COLOUR_FILTER_ARRAY = partial(tiff, WIDE[..., 1], photometric="cfa")
+FOREIGN = [
+    (b"GIF89a" + bytes(40), "a GIF; save it as PNG"),
+    (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC, as phones take them; save it as PNG"),
+    (b"\0\0\0\x1cftypavif", "an AVIF; save it as PNG"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000; save it as PNG"),
+    (b"\xff\x0a" + bytes(9), "a JPEG XL; save it as PNG"),
+    (b"\x76\x2f\x31\x01", "an OpenEXR, whose values have no known range"),
+    (bytes(128) + b"DICM", "a DICOM; save it as PNG"),
+    (b"\x93NUMPY\x01\0", "an array of NumPy; save it as PNG"),
+    (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG; save it as PNG"),
+    (b'\n<!DOCTYPE HTML>\n<html lang="de">', "a web page; download the image again"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab", "a pointer of Git LFS .*; run git lfs pull"),
+    (COLOUR_FILTER_ARRAY, "a camera's raw image; develop it"),
+]
+
+
+@pytest.mark.parametrize(("data", "what"), FOREIGN, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_file_of_a_format_that_is_not_read_is_called_what_it_is_whatever_its_name(data, what):
+    with pytest.raises(ImageError, match=f"^a.jpg cannot be read as an image: not one of PNG, .*, but {what}"):
+        decode(written(data), Path("a.jpg"))
+
+
+def test_bytes_that_say_nothing_are_no_known_format():
+    with pytest.raises(ImageError, match="not one of PNG, JPEG, TIFF, BMP, WEBP, PPM; save it as PNG"):
+        decode(bytes(range(200)), Path("a.png"))
+
+
 def test_an_image_of_one_pixel_and_one_of_twenty_megapixels_are_images(tmp_path):
     write_png(tmp_path / "one.png", np.full((1, 1, 3), 9, np.uint8))
     assert read_image(tmp_path / "one.png").tolist() == [[[9, 9, 9]]]

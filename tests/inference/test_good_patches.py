@@ -27,6 +27,7 @@ from gonogo.export.write_bundle import write_bundle
 from gonogo.files import read_sealed, seal
 from gonogo.images.dataset import Dataset, Record
 from gonogo.images.reading import read_image, write_png
+from gonogo.images.size import ImageSize
 from gonogo.inference.bundle import pack
 from gonogo.inference.good_patches import BESIDE, GoodPatches, picture_around
 from gonogo.inference.scorer import Scorer, open_session, run_matched
@@ -167,20 +168,22 @@ def gradients(tmp_path_factory):
 
 @pytest.mark.parametrize("tiling", [None, Tiling(72, 100, 16)])
 @pytest.mark.parametrize("rotations", [1, 4, 6])
-def test_a_place_is_where_the_view_has_its_colour_from(gradients, rotations, tiling):
-    inspector = Inspector(PatchCore(PatchCoreOptions(image_size=64, **TINY)), tiling=tiling)
+@pytest.mark.parametrize("n_columns", [8, 11])
+def test_a_place_is_where_the_view_has_its_colour_from(gradients, rotations, tiling, n_columns):
+    resized = ImageSize(64, 8 * n_columns)
+    inspector = Inspector(PatchCore(PatchCoreOptions(image_size=resized, **TINY)), tiling=tiling)
     images = FitImages(inspector, gradients, gradients.records, rotations=rotations)
-    views = Views(inspector, rotations, (8, 8), (8, 8))
+    views = Views(inspector, rotations, (8, n_columns), (8, n_columns))
     assert views.of_record == len(images) // 4
     for view in range(len(images)):
         record = gradients.records[view // views.of_record]
-        for cell in range(9, 55, 5):
-            row, column = divmod(cell, 8)
+        for cell in range(n_columns + 1, 7 * n_columns - 1, 5):
+            row, column = divmod(cell, n_columns)
             seen = images[view][0, :, 8 * row + 3 : 8 * row + 5, 8 * column + 3 : 8 * column + 5].mean(dim=(1, 2))
             centre, size, turned = views.place(view, cell, (record.width, record.height))
             told = np.array([40 + 160 * centre[0] / record.width, 40 + 160 * centre[1] / record.height])
             np.testing.assert_allclose(seen[:2], told, atol=4)  # 4 of 160: a fortieth of the image
-            canvas = (64, 64) if tiling is None else (100, 72)
+            canvas = resized[::-1] if tiling is None else (100, 72)
             assert size == pytest.approx((8 * record.width / canvas[0], 8 * record.height / canvas[1]))
             step = view % views.of_record // (views.of_record // rotations)
             assert turned == pytest.approx(360 * step / rotations)
@@ -208,7 +211,7 @@ def test_a_picture_shows_so_large_a_share_around_its_centre_and_nothing_where_th
 
 
 def test_pieced_tiles_give_each_cell_that_of_the_tile_in_which_it_lies_deepest():
-    tiles = Tiles(Tiling(70, 130, 16), image_size=64, stride=8, smoothing=0.0)
+    tiles = Tiles(Tiling(70, 130, 16), image_size=ImageSize(64, 64), stride=8, smoothing=0.0)
     grids = torch.arange(len(tiles) * 64).view(len(tiles), 1, 8, 8)
     pieced = tiles.assembled(grids)[0]
     assert pieced.shape == (9, 16)

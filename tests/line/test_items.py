@@ -19,6 +19,7 @@ from gonogo.inference.scorer import Scorer
 from gonogo.line import inputs
 from gonogo.line.begun import MOST_LINES, MOST_STARTS, Begun
 from gonogo.line.inputs import items
+from hot_folders import rows_of
 from processes import COMMAND_LINE, needs_kill, until
 
 ODD = (13, 11)  # width and height of the image that does what no other does
@@ -39,10 +40,6 @@ def folder(good, tmp_path):
         (made / name).write_bytes(good)
     Image.new("RGB", ODD, (9, 99, 199)).save(made / "2.png")
     return made
-
-
-def rows_of(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def kinds(rows):
@@ -209,6 +206,12 @@ def test_asked_to_stop_it_ends_although_an_item_is_in_work_and_the_next_start_ju
     assert "was given up, and the next start judges it" in said
     assert main([*map(str, words), "--idle", "0"]) in (0, 1)
     assert set(kinds(rows_of(rows))) == set(FOUND)
+
+
+def test_a_photograph_of_a_format_that_is_not_read_has_a_row_unless_it_lies_there_in_another(good, tmp_path):
+    for name in ("1.png", "1.heic", "1.NEF", "2.HEIC", "3.jp2", "notes.txt", "4.npy"):
+        (tmp_path / name).write_bytes(good)
+    assert [item.within.name for item in items([str(tmp_path)])] == ["1.png", "2.HEIC", "3.jp2"]
 
 
 def test_of_a_folder_what_cannot_be_read_is_an_error_in_its_place(bundle, good, tmp_path, monkeypatch, capsys):

@@ -25,6 +25,7 @@ from gonogo.line.inputs import Item, items
 from gonogo.line.journal import Journal
 from gonogo.line.outputs import COLUMNS, MAP_UNIT, Pictures
 from gonogo.line.score import Line, workers_and_threads
+from hot_folders import rows_of
 from processes import COMMAND_LINE, command_killed, needs_kill
 
 
@@ -258,10 +259,6 @@ def test_what_does_not_go_together_is_wrong_usage(arguments, tmp_path, monkeypat
         main(["score", "BUNDLE", *arguments])
     assert stop.value.code == 2
     assert list(tmp_path.iterdir()) == []
-
-
-def rows_of(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_called_again_it_judges_what_has_no_row_and_counts_all(bundle, tree, tmp_path, capsys):

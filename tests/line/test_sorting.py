@@ -1,20 +1,28 @@
 """Files that are sorted: never one in the place of another, never a content that was not judged, none lost."""
 
+import errno
 import json
 import multiprocessing
 import os
 import shutil
+import signal
+import subprocess
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 
 import pytest
 
 from gonogo.cli.main import main
 from gonogo.errors import DataError
-from gonogo.line import score, sorting
+from gonogo.line import inputs, score, sorting
 from gonogo.line.inputs import Item, Stamp, stamp_of
 from gonogo.line.journal import Journal
 from gonogo.line.sorting import Sorter, rename_exclusively
+from hot_folders import rows_of, watch
+from processes import COMMAND_LINE, command_killed, needs_kill
+
+SHARED_MEMORY = Path("/dev/shm")  # of Linux
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +41,20 @@ def rename(request, monkeypatch):
         monkeypatch.setattr(sorting, "_renameat2", lambda: None)
 
 
-def watch(bundle, folder, *arguments):
-    return main(["score", str(bundle), "--watch", str(folder), "--settle", "0", "--idle", "0", *map(str, arguments)])
-
-
-def rows_of(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
 def contents(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def on_another_file_system(folder, monkeypatch):
+    """Let no rename lead into the folder from outside, as if it were on a file system of its own."""
+    rename = sorting.rename_exclusively
+
+    def refusing(source, target):
+        if source.is_relative_to(folder) != target.is_relative_to(folder):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        rename(source, target)
+
+    monkeypatch.setattr(sorting, "rename_exclusively", refusing)
 
 
 @pytest.mark.usefixtures("rename")
@@ -125,6 +137,8 @@ def changes_at(step, monkeypatch, change):
         "before its row": (Journal, "append", True),
         "after its row": (Journal, "append", False),
         "in the moment of the move": (sorting, "rename_exclusively", True),
+        "in the moment of the copy": (sorting, "_write_through", True),
+        "after it was copied": (sorting, "sync_folder", False),
     }[step]
     function = getattr(owner, name)
 
@@ -139,14 +153,19 @@ def changes_at(step, monkeypatch, change):
 
 
 STEPS = ["before it is read", "after it is read", "before its row", "after its row", "in the moment of the move"]
+STEPS_OF_COPIES = ["in the moment of the copy", "after it was copied"]
 CHANGES = ["written in place", "replaced", "written in place with its old time", "cut to its first half"]
 
 
 @pytest.mark.parametrize("how", CHANGES)
-@pytest.mark.parametrize("step", STEPS)
-def test_what_is_judged_recorded_and_moved_is_one_content(step, how, bundle, parts, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("step", "copies"), [(step, False) for step in STEPS] + [(step, True) for step in (*STEPS, *STEPS_OF_COPIES)]
+)
+def test_what_is_judged_recorded_and_moved_is_one_content(step, copies, how, bundle, parts, tmp_path, monkeypatch):
     part, out, rows = tmp_path / "in" / "1.png", tmp_path / "sorted", tmp_path / "rows.jsonl"
     part.parent.mkdir()
+    if copies:
+        on_another_file_system(out, monkeypatch)
     part.write_bytes(parts[0])
     stat = part.stat()
 
@@ -171,6 +190,112 @@ def test_what_is_judged_recorded_and_moved_is_one_content(step, how, bundle, par
     assert list(part.parent.iterdir()) == []
     assert rows_of(rows)[-1]["moved_to"] == str(out / place)
     assert [row["moved_to"] for row in rows_of(rows)[:-1] if "moved_to" in row and Path(row["moved_to"]).exists()] == []
+
+
+def test_what_is_read_must_be_the_file_that_was_found_though_its_name_leads_to_that_again(
+    bundle, parts, tmp_path, monkeypatch
+):
+    """Another file has the name while it is read, and the one that was found has it before and after."""
+    part, read = tmp_path / "in" / "1.png", inputs.read_file
+    part.parent.mkdir()
+    part.write_bytes(parts[0])
+    (tmp_path / "other").write_bytes(parts[1])
+    looked_at = Stamp.of(part)
+
+    def reading_another(path):
+        data_and_status = read(tmp_path / "other" if len(others) < 1 else path)
+        others.append(path)
+        return data_and_status
+
+    others = []
+    monkeypatch.setattr(inputs, "read_file", reading_another)
+    watch(bundle, part.parent, "--sort", tmp_path / "sorted", "--out", tmp_path / "rows.jsonl")
+    assert len(others) == 2
+    assert [row["verdict"] for row in rows_of(tmp_path / "rows.jsonl")] == ["pass"]
+    assert Stamp.of(tmp_path / "sorted/good/1.png").but_for_renames == looked_at.but_for_renames
+
+
+def test_a_move_to_another_file_system_keeps_content_and_time_and_takes_no_name_from_another(
+    bundle, parts, tmp_path, monkeypatch
+):
+    (tmp_path / "in").mkdir()
+    out = tmp_path / "sorted"
+    on_another_file_system(out, monkeypatch)
+    for name, content in (("1.png", parts[0]), ("2.png", parts[1])):
+        (tmp_path / "in" / name).write_bytes(content)
+        os.utime(tmp_path / "in" / name, (1000, 1000))
+    (out / "good").mkdir(parents=True)
+    (out / "good/1.png").write_bytes(parts[0])
+    assert watch(bundle, tmp_path / "in", "--sort", out, "--out", tmp_path / "rows.jsonl") == 1
+    assert contents(out) == {"good/1.png": parts[0], "good/1_2.png": parts[0], "reject/2.png": parts[1]}
+    assert (out / "reject/2.png").stat().st_mtime == 1000
+    assert list((tmp_path / "in").iterdir()) == []
+
+
+@pytest.fixture
+def other_place():
+    """A folder on another file system."""
+    if not SHARED_MEMORY.is_dir() or SHARED_MEMORY.stat().st_dev == Path(gettempdir()).stat().st_dev:
+        pytest.skip("no second file system that is known to be there")
+    with TemporaryDirectory(dir=SHARED_MEMORY) as folder:
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("content", ["the same", "another"])
+def test_a_copy_that_a_killed_start_left_beside_its_original_is_the_file_and_gets_no_second_name(
+    bundle, parts, tmp_path, monkeypatch, other_place, content
+):
+    part, rows = tmp_path / "in" / "1.png", tmp_path / "rows.jsonl"
+    part.parent.mkdir()
+    part.write_bytes(parts[0])
+    with monkeypatch.context() as killed:
+        killed.setattr(Sorter, "move", lambda *_, **__: 1 / 0)
+        watch(bundle, part.parent, "--sort", other_place, "--out", rows)
+    left = Path(rows_of(rows)[0]["moved_to"])
+    left.write_bytes(parts[0] if content == "the same" else bytes(len(parts[0])))
+    assert watch(bundle, part.parent, "--sort", other_place, "--out", rows) == 0
+    beside = {} if content == "the same" else {"good/1_2.png": parts[0]}
+    assert contents(other_place) == {"good/1.png": left.read_bytes(), **beside}
+    assert list(part.parent.iterdir()) == []
+
+
+def test_an_original_that_cannot_be_removed_stays_and_its_copy_does_not(tmp_path, monkeypatch):
+    source = tmp_path / "1.png"
+    source.write_text("judged")
+    on_another_file_system(tmp_path / "s", monkeypatch)
+    sorter, item = Sorter(tmp_path / "s"), Item(str(source), source, Path("1.png"))
+    row = {"file": str(source), "verdict": "pass"}
+    sorter.plan(row, item)
+    rename = sorting.rename_exclusively
+
+    def refusing(old, new):
+        if old == source and new.parent == source.parent:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        rename(old, new)
+
+    monkeypatch.setattr(sorting, "rename_exclusively", refusing)
+    with pytest.raises(PermissionError):
+        sorter.move(row, item.stamp)
+    assert contents(tmp_path) == {"1.png": b"judged"}
+
+
+@needs_kill
+@pytest.mark.parametrize(("first", "at"), [("_write_through", 1), ("_moved_by_copy", 400), ("_removed", 1)])
+def test_killed_in_the_midst_of_a_move_to_another_file_system_each_file_is_there_once(
+    bundle, parts, tmp_path, other_place, first, at
+):
+    (tmp_path / "in").mkdir()
+    for number in range(8):
+        (tmp_path / "in" / f"{number}.png").write_bytes(parts[number % 2])
+    rows = tmp_path / "rows.jsonl"
+    words = ["score", str(bundle), "--watch", str(tmp_path / "in"), "--settle", "0", "--workers", "1", "--idle", "0"]
+    words += ["--sort", str(other_place), "--out", str(rows)]
+    killed = command_killed(COMMAND_LINE, *words, first=first, at=at)
+    assert subprocess.run(killed, capture_output=True).returncode == -signal.SIGKILL
+    assert watch(bundle, tmp_path / "in", "--sort", other_place, "--out", rows) in (0, 1)
+    found = {name: data for name, data in contents(other_place).items() if not Path(name).name.startswith(".")}
+    assert found == {f"{('good', 'reject')[number % 2]}/{number}.png": parts[number % 2] for number in range(8)}
+    assert [path for path in (tmp_path / "in").iterdir() if not path.name.startswith(".")] == []
 
 
 def test_what_was_replaced_in_the_moment_of_the_move_goes_back_beside_what_has_its_name_since(tmp_path, monkeypatch):

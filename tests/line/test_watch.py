@@ -12,26 +12,14 @@ import pytest
 
 from gonogo.cli.main import main
 from gonogo.line.sorting import Sorter
+from hot_folders import parts, rows_of, watch  # noqa: F401  parts is a fixture
 from processes import COMMAND_LINE, command_killed, needs_kill, until
 
-
-@pytest.fixture(scope="module")
-def parts(digits):
-    """An image that the gauge passes and one that it rejects."""
-    records = digits.with_role("test")
-    return [digits.path_of(next(record for record in records if record.label == label)) for label in (0, 1)]
-
-
-def rows_of(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
+# ruff: noqa: F811  fixtures are imported, and then named
 
 
 def below(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-
-
-def watch(bundle, folder, *arguments):
-    return main(["score", str(bundle), "--watch", str(folder), "--settle", "0", "--idle", "0", *map(str, arguments)])
 
 
 def test_each_file_goes_into_the_folder_of_its_verdict_and_none_takes_the_place_of_another(bundle, parts, tmp_path):

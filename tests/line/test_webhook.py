@@ -25,18 +25,10 @@ from gonogo.line.webhook import (
     retry_after,
     signature,
 )
+from hot_folders import parts, rows_of  # noqa: F401  parts is a fixture
 from processes import until
 
-
-@pytest.fixture(scope="module")
-def parts(digits):
-    """An image that the gauge passes and one that it rejects."""
-    records = digits.with_role("test")
-    return [digits.path_of(next(record for record in records if record.label == label)) for label in (0, 1)]
-
-
-def rows_of(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
+# ruff: noqa: F811  fixtures are imported, and then named
 
 
 def names_in(folder):

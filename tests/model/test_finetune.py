@@ -49,7 +49,8 @@ def few_draws():
 @pytest.fixture(scope="module")
 def images(digits):
     """8 batches of one digit each, (1, 3, 64, 64)."""
-    return list(FitImages(Inspector(conftest.made("padim", **OPTIONS["padim"])), digits, digits.with_role("fit")[:8]))
+    square = conftest.made("padim", **OPTIONS["padim"] | {"image_size": 64})
+    return list(FitImages(Inspector(square), digits, digits.with_role("fit")[:8]))
 
 
 def made(name=LITE0, layers=(1, 2), weights="random"):

@@ -174,7 +174,16 @@ def test_the_highest_scores_are_shown_with_their_own_maps(looked):
     with torch.inference_mode():
         for number, anomaly_map in zip(scores.shown, scores.maps, strict=True):
             given = inspector.detector.score_without(images[number], range(number, number + 1))
-            np.testing.assert_array_equal(anomaly_map, inspector.to_image(*given, torch.empty(1, 8, 8, 3))[1][0])
+            expected_map = inspector.to_image(*given, torch.empty(1, 8, 8, 3))[1][0]
+            np.testing.assert_allclose(anomaly_map, expected_map, rtol=1e-5)
+
+
+def test_with_the_whole_fit_an_image_is_looked_at_as_by_every_other_stage(looked):
+    inspector, images, _ = looked
+    pixels = np.stack([images.dataset.pixels_of(record) for record in images.records[:3]])
+    nobody = range(len(images), len(images))
+    for without, with_all in zip(inspector.inspect_without(pixels, nobody), inspector.inspect(pixels), strict=True):
+        np.testing.assert_allclose(without, with_all, rtol=1e-6)
 
 
 def test_the_rows_list_every_image_from_the_most_anomalous_on(looked):

@@ -19,6 +19,7 @@ from gonogo.errors import ConfigError
 from gonogo.export.graph import export_onnx
 from gonogo.export.parity import ParityParams, check_parity
 from gonogo.export.write_bundle import write_bundle
+from gonogo.images.size import ImageSize
 from gonogo.inference.scorer import open_session, run_session
 from gonogo.model.fit_images import FitImages
 from gonogo.model.fit_params import FitParams, Tiling
@@ -45,7 +46,7 @@ def tiled(request, digits):
 @pytest.mark.parametrize("length", [64, 65, 100, 159, 1000])
 @pytest.mark.parametrize(("overlap", "stride"), [(0, 1), (7, 1), (16, 16), (40, 8), (48, 16)])
 def test_tiles_cover_the_canvas_overlap_enough_and_begin_on_the_backbones_grid(length, overlap, stride):
-    tiles = Tiles(Tiling(length, 64, overlap), image_size=64, stride=stride, smoothing=0.0)
+    tiles = Tiles(Tiling(length, 64, overlap), image_size=ImageSize(64, 64), stride=stride, smoothing=0.0)
     assert tiles.column_starts == (0,)
     starts = np.array(tiles.row_starts)
     assert (starts % stride == 0).all()
@@ -60,7 +61,7 @@ def test_tiles_cover_the_canvas_overlap_enough_and_begin_on_the_backbones_grid(l
 
 
 def test_tiles_are_counted_row_by_row():
-    tiles = Tiles(Tiling(20, 24, 0), image_size=8, stride=1, smoothing=0.0)
+    tiles = Tiles(Tiling(20, 24, 0), image_size=ImageSize(8, 8), stride=1, smoothing=0.0)
     canvas = torch.arange(20 * 24).view(1, 1, 20, 24)
     assert len(tiles) == 9
     assert [int(tiles.tile(canvas, number)[0, 0, 0, 0]) for number in (0, 1, 3)] == [0, 8, 6 * 24]
@@ -69,7 +70,7 @@ def test_tiles_are_counted_row_by_row():
 @pytest.mark.parametrize(
     ("tiling", "message"),
     [
-        (Tiling(255, 512, 0), r"fit\.tiling\.height is 255; .* fit\.image_size, 256 pixels: choose at least that"),
+        (Tiling(255, 512, 0), r"fit\.tiling\.height is 255; .* fit\.image_size, 256 pixels: choose at least 256"),
         (Tiling(512, 100, 0), r"fit\.tiling\.width is 100"),
         (Tiling(512, 512, 241), r"fit\.tiling\.overlap is 241; .* at multiples of 16: at most 240 would do"),
     ],
@@ -119,7 +120,7 @@ def test_a_fit_sees_every_tile_of_every_image_and_reads_each_file_once(digits):
 @pytest.mark.parametrize("cells", [(1, 1), (8, 8), (16, 16), (7, 5)])
 @pytest.mark.parametrize("sigma", [0.0, 2.0])
 def test_blended_maps_are_the_weighted_mean_of_the_tiles_own_and_then_a_gaussian(cells, sigma):
-    tiles = Tiles(Tiling(40, 27, 4), image_size=16, stride=2, smoothing=sigma)
+    tiles = Tiles(Tiling(40, 27, 4), image_size=ImageSize(16, 16), stride=2, smoothing=sigma)
     grids = torch.from_numpy(np.random.default_rng(0).gamma(2, size=(len(tiles), 2, *cells)).astype(np.float32))
     total, weights = np.zeros((2, 40, 28)), np.zeros((40, 28))
     number = 0
@@ -196,7 +197,7 @@ def test_the_score_is_that_of_the_most_anomalous_tile_and_only_tiles_are_seen(ti
         score, _ = tiled.inspect(pixels)
     finally:
         handle.remove()
-    assert shapes == [(12, 3, tiled.detector.image_size, tiled.detector.image_size)] * len(tiled.tiles)
+    assert shapes == [(12, 3, *tiled.detector.image_size)] * len(tiled.tiles)
     np.testing.assert_array_equal(score, torch.stack(scores).numpy().max(axis=0))
 
 

@@ -304,7 +304,7 @@ def test_crosswise_every_good_image_is_fitted_on_and_scored_by_a_gauge_that_did_
 OWN_PARTS = """
   tiles:
     prepare: {source: folder, folder: tiles}
-    fit: {detector: pca, image_size: 16, tiling: {height: 24, width: 32, overlap: 4}}
+    fit: {detector: pca, image_size: [16, 12], tiling: {height: 24, width: 32, overlap: 4}}
     regions: {pixel_false_positive_rate: 0.01, min_area: 4, border: 0.05}
 """
 
@@ -342,6 +342,7 @@ def test_a_folder_of_images_gets_the_whole_report_by_a_change_of_params_alone(ch
     bundle = json.loads((folder / "bundles/tiles/manifest.json").read_text())
     assert bundle["regions"]["params"]["border"] == 0.05
     assert bundle["preprocessing"]["tiling"] == {"height": 24, "width": 32, "overlap": 4}
+    assert bundle["preprocessing"]["image_size"] == [16, 12]
     assert "tiles" in (folder / "reports" / "index.html").read_text()
     assert not list((folder / "data/prepared/tiles").rglob("*.bmp"))
     for image in (folder / "data/raw/tiles/chip").iterdir():

@@ -657,6 +657,7 @@ def test_with_dvc_an_acceptance_changes_its_own_gauge_alone_and_a_roll_back_brin
         shutil.copy(ROOT / name, root / name)
     text = (root / "params.yaml").read_text().replace("n_resamples: 1000", "n_resamples: 100")
     text = re.sub(r"categories:\n(- .*\n)+", "categories: [digit_0, digit_8]\n", text)
+    text += "  digit_8:\n    prepare: {source: digits, normal_class: 8}\n    fit: {detector: pca, image_size: 8}\n"
     text = re.sub(r"other_sizes: .*\n( +- .*\n)+", "other_sizes: [[9, 9], [20, 12]]\n", text)
     (root / "params.yaml").write_text(text.replace("normal_class: 0}", "normal_class: 0, defects_per_class: 2}"))
     (root / "dvc.yaml").write_text(json.dumps(one_stage(read_yaml(ROOT / "dvc.yaml"))))

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from checkout import ROOT
+from gonogo.cli.commands.init import MOST_TUNED, TUNE_MINUTES
 from gonogo.cli.main import main
 from gonogo.data import SOURCES
 from gonogo.data.prepare.layouts import Category, categories_in
@@ -187,7 +189,7 @@ def test_its_parameters_are_those_of_the_pipeline_but_for_the_images(project):
     assert own["categories"] == ["nut", "bolt"]
     assert (project / own["raw"]).resolve() == project.parent / "raw"
     assert own["overrides"] == {
-        "nut": {"prepare": {"folder": "nut"}},
+        "nut": {"prepare": {"folder": "nut"}, "fit": {"image_size": [288, 224]}},
         "bolt": {"prepare": {"source": "manifest", "file": "it's.csv", "name": None}},
     }
     assert ours["prepare"].pop("part")
@@ -197,6 +199,62 @@ def test_its_parameters_are_those_of_the_pipeline_but_for_the_images(project):
     }
     for name in own["categories"]:
         Params(project / "params.yaml", name).variant("prepare", SOURCES, PrepareParams)
+
+
+def told(capsys) -> list[str]:
+    return capsys.readouterr().out.splitlines()
+
+
+def sizes_in(project: Path) -> dict[str, object]:
+    names = read_yaml(project / "params.yaml")["categories"]
+    return {name: Params(project / "params.yaml", name).section("fit")["image_size"] for name in names}
+
+
+def test_a_shape_that_all_images_have_is_the_sections_own(tmp_path, capsys):
+    for name in ("nut", "bolt"):
+        draw(tmp_path / "raw" / name / "good", 3, size=(50, 124))
+    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own")]) == 0
+    said = "every image is resized to 160 x 416 pixels (height x width), the shape of its images"
+    assert [line for line in told(capsys) if "resized" in line] == [f"bolt: {said}", f"nut: {said}"]
+    written = read_yaml(tmp_path / "own" / "params.yaml")
+    assert written["fit"]["image_size"] == [160, 416]
+    assert written["router"]["image_size"] == 128
+    assert sizes_in(tmp_path / "own") == {"bolt": [160, 416], "nut": [160, 416]}
+    assert all("fit" not in override for override in written["overrides"].values())
+    lines = (tmp_path / "own" / "params.yaml").read_text().splitlines()
+    assert lines[lines.index("  - 160") - 1].startswith("  image_size:                 # pixels are resized")
+
+
+def test_each_category_has_its_own_shape_and_square_ones_the_sections(tmp_path):
+    for name, size in {"long": (200, 25), "square": (30, 31), "wide": (50, 124)}.items():
+        draw(tmp_path / "raw" / name / "good", 2, size=size)
+    write_project(tmp_path / "own", tmp_path / "raw", categories_in(tmp_path / "raw", SHARES))
+    assert sizes_in(tmp_path / "own") == {"long": [736, 96], "square": 256, "wide": [160, 416]}
+
+
+def test_parts_of_many_sizes_get_the_median_shape_and_are_told_so(tmp_path, capsys):
+    for number, width in enumerate((10, 20, 20, 40, 200)):
+        draw(tmp_path / "raw" / "good" / str(number), 1, size=(20, width))
+    write_png(tmp_path / "raw" / "good" / "a.png", np.zeros((20, 40, 3), np.uint8))
+    (tmp_path / "raw" / "good" / "b.png").write_bytes(b"no image")  # prepare will say so
+    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own")]) == 0
+    (said,) = [line for line in told(capsys) if "resized" in line]
+    assert said == (
+        "raw: every image is resized to 224 x 320 pixels (height x width), the median shape of images of 4 sizes"
+    )
+    assert sizes_in(tmp_path / "own") == {"raw": [224, 320]}
+
+
+def test_the_shape_is_that_of_the_upright_image(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    (tmp_path / "good").mkdir()
+    for number, options in enumerate([{"exif": exif}, {}]):
+        stored = Image.new("RGB", (30, 60) if options else (60, 30))
+        stored.save(tmp_path / "good" / f"{number}.jpg", **options)
+    (one,) = categories_in(tmp_path, SHARES)
+    assert one.sizes == (((60, 30), 2),)
+    assert one.size == (60, 30)
 
 
 def test_dvc_knows_every_stage_of_it_and_needs_no_file_of_the_library(project):
@@ -273,7 +331,7 @@ def test_a_project_in_a_folder_of_another_repository_is_a_project_of_dvc_there(t
     (tmp_path / "all" / "own").mkdir()
     (tmp_path / "all" / "own" / ".gitignore").write_text("notes")  # without a line's end
     monkeypatch.chdir(tmp_path / "all" / "own")
-    assert main(["init", "../../raw", "--json"]) == 0
+    assert main(["init", "../../raw", "--no-tune", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["categories"][0]["n_good"] == 40
     assert not Path(".git").exists()
@@ -285,16 +343,41 @@ def test_a_project_in_a_folder_of_another_repository_is_a_project_of_dvc_there(t
 
 def test_it_says_what_so_few_good_parts_certify(tmp_path, capsys):
     draw(tmp_path / "raw" / "good", 40)
-    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own")]) == 0
+    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own"), "--no-tune"]) == 0
     out = capsys.readouterr().out
     assert "raw: about 8 good parts will calibrate, which certifies at most 31.2% false alarms; 10% needs 29." in out
     assert f"  cd {tmp_path / 'own'}\n  dvc repro\n" in out
 
 
+@pytest.mark.parametrize(("n_categories", "n_tuned"), [(2, 2), (MOST_TUNED + 1, 0)])
+def test_a_new_project_has_the_options_that_two_minutes_find(n_categories, n_tuned, tmp_path, capsys, monkeypatch):
+    given = []
+
+    def tuned(project, category, **wanted):
+        given.append((project, category, wanted))
+        if category == "b":
+            raise DataError("too few good parts")
+        return {"sentences": [f"{category}: chosen"]}, []
+
+    monkeypatch.setattr("gonogo.cli.commands.tune.tuned", tuned)
+    for name in "abcdefgh"[:n_categories]:
+        draw(tmp_path / "raw" / name / "good", 2)
+    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own")]) == 0
+    out = capsys.readouterr().out
+    assert [category for _, category, _ in given] == list("ab")[:n_tuned]
+    assert all(wanted["write"] and wanted["minutes"] * n_categories == TUNE_MINUTES for *_, wanted in given)
+    assert (
+        ("a: chosen" in out)
+        == ("b keeps the common options, since no search was possible: too few" in out)
+        == bool(n_tuned)
+    )
+    assert ("5 categories keep the common options; gonogo tune CATEGORY" in out) == (not n_tuned)
+
+
 def test_a_validation_set_calibrates_and_what_it_certifies_is_said(tmp_path, capsys):
     for place, n_images in (("train/good", 40), ("val/good", 11), ("test/good", 2)):
         draw(tmp_path / "raw" / place, n_images)
-    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own")]) == 0
+    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own"), "--no-tune"]) == 0
     assert (
         "raw: about 11 good parts will calibrate, which certifies at most 23.8% false alarms" in capsys.readouterr().out
     )

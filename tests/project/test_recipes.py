@@ -46,6 +46,22 @@ def test_a_recipe_for_one_category_leaves_the_others_as_they_were(params):
     assert type(Params(params, "washer").variant("fit", DETECTOR_OPTIONS, FitParams).made).__name__ == "PCAOptions"
 
 
+def test_a_recipes_square_stands_for_its_area_where_a_category_has_a_shape(params):
+    content = params.read_text().replace(
+        "overrides:\n", "overrides:\n  digit_8: {fit: {image_size: [160, 416]}}\n  none: {fit: {image_size: 64}}\n"
+    )
+    params.write_text(content[: content.rindex("  digit_8:")])
+    accurate, dino = read_recipe(RECIPES, "accurate"), read_recipe(RECIPES, "anomalydino")
+    made = {".".join(change.path): change.new for change in changes(params, accurate)}
+    assert made["fit.image_size"] == 384
+    assert made["overrides.digit_8.fit.image_size"] == [224, 608]
+    assert "overrides.none.fit.image_size" not in made
+    (alone,) = [change for change in changes(params, dino, "digit_8") if change.path[-1] == "image_size"]
+    assert alone.new == [280, 728]  # whole patches of 14 pixels
+    write_changes(params, changes(params, accurate))
+    assert changes(params, accurate) == []
+
+
 def test_what_stays_keeps_its_comments(params):
     before = params.read_text().splitlines()
     write_changes(params, changes(params, read_recipe(RECIPES, "low-false-alarm")))

@@ -12,8 +12,9 @@ import pytest
 from gonogo.calibration.threshold import certify
 from gonogo.files import read_rows, write_json, write_rows
 from gonogo.images.reading import write_png
+from gonogo.reports.front import front_chart
 from gonogo.reports.histogram import HEIGHT, MARGIN, WIDTH, histogram
-from gonogo.reports.report import CategoryReport, read_studies, write_report
+from gonogo.reports.report import CategoryReport, read_studies, read_tunings, write_report
 
 PAGES = ("data_card", "calibration", "operating_points")
 METRICS = ["image_auroc", "image_ap", "recall", "false_alarm_rate", "precision", "f1", "f1_oracle"]
@@ -225,6 +226,16 @@ def test_a_category_without_a_defective_test_image_shows_what_was_measured_and_s
     assert "recall" not in {row[0] for row in page.rows[2:]}
 
 
+def test_the_spread_over_seeds_stands_beside_the_interval_where_it_was_measured(category, tmp_path):
+    _, page = page_of(tmp_path, category)
+    assert "seeds" not in page.text()
+    spread = {"n_seeds": 5, "image_auroc_seeds_low": 0.8041, "image_auroc_seeds_high": 0.8253}
+    _, page = page_of(tmp_path, dataclasses.replace(category, evaluate=category.evaluate | spread))
+    (row,) = [row for row in page.rows if row and row[0] == "image AUROC" and len(row) == 4]
+    assert row[1].split() == ["0.812", "[0.701,", "0.902]5", "seeds:", "0.804", "to", "0.825"]
+    assert page.text().count("seeds:") == 1
+
+
 def test_every_link_leads_to_a_category_below_or_to_one_of_its_pages(category, tmp_path):
     _, page = page_of(tmp_path, category, uncertified(category))
     links = [attributes["href"] for tag, attributes in page.elements if tag == "a"]
@@ -401,6 +412,51 @@ def test_a_search_is_shown_with_its_picture_and_its_best_trials_in_their_order(c
 def test_without_a_search_nothing_is_said_of_one(category, tmp_path):
     _, page = page_of(tmp_path, category, studies=read_studies(tmp_path / "nowhere"))
     assert "Search" not in page.text()
+
+
+def tuned(**changes):
+    """What gonogo tune wrote of three candidates, one of them over the budget."""
+    rows = [
+        {"changes": {}, "ms": 16.0, "value": 0.8, "gain": 0.0, "error": 0.0, "fate": ""},
+        {"changes": {"whitening": 0.5}, "ms": 16.5, "value": 0.85, "gain": 0.05, "error": 0.01, "fate": "chosen"},
+        {"changes": {"image_size": [320, 640]}, "ms": 27.0, "value": 0.9, "gain": 0.1, "error": 0.02, "fate": "over"},
+        {"changes": {"image_size": 30}, "ms": None, "value": None, "gain": None, "error": None, "fate": "refused"},
+    ]
+    results = {"category": "nut <2>", "criterion": "chance", "n_parts": 31, "verdict_ms": 20.0, "complete": True}
+    results |= {"tried": rows, "current": rows[0], "chosen": rows[1], "further": rows[2], "further_ms": 10.0}
+    return results | {"front": rows[:3]} | changes
+
+
+def test_what_a_search_by_good_parts_chose_is_in_the_page(category, tmp_path):
+    write_json(tmp_path / "searches" / "nut.tune.json", tuned())
+    write_json(tmp_path / "searches" / "other.tune.json", tuned(complete=False, further=None))
+    summary = {"n_categories": 1}
+    write_report(tmp_path / "index.html", summary, [category], tunings=read_tunings(tmp_path / "searches"))
+    page = Page((tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert page.open == []
+    assert page.text("h2").count("Options chosen for nut <2>") == 2
+    assert page.text("p").count("The minutes were spent before") == 1
+    chosen = [row for row in page.rows if row and row[0] == "chosen"]
+    assert [row[1:4] for row in chosen] == [["16.5\u2009ms", "0.850", "+0.050 ± 0.010"]] * 2
+    assert len([row for row in page.rows if row and row[0] == "with 10 ms more"]) == 1
+
+
+def test_the_front_of_a_search_is_drawn_to_scale():
+    chart = front_chart(tuned())
+    (x0, y0), (x1, y1), (x2, y2) = chart["points"]
+    assert (x2 - x0) / (x1 - x0) == pytest.approx((27 - 16) / (16.5 - 16))
+    assert (y0 - y2) / (y0 - y1) == pytest.approx(2)
+    assert (chart["current"], chart["chosen"]) == ((x0, y0), (x1, y1))
+    assert x1 < chart["budget"] < x2
+    assert chart["line"] == " ".join(f"{x:.1f},{y:.1f}" for x, y in chart["points"])
+    everything = [*chart["points"], *((x, y0) for x, _ in chart["columns"]), *((x0, y) for y, _ in chart["rows"])]
+    assert all(0 < x < chart["width"] and 0 < y < chart["height"] for x, y in everything)
+
+
+def test_one_candidate_alone_has_a_chart():
+    one = tuned()["tried"][:1]
+    chart = front_chart(tuned(tried=one, front=one, chosen=one[0]))
+    assert len(chart["points"]) == 1
 
 
 def test_the_headline_names_the_worst_category(category, tmp_path):

@@ -38,6 +38,7 @@ CARD = {
     "sizes": {"8 x 8": 27},
     "modes": {"RGB": 27},
     "problems": [],
+    "excluded": [{"pattern": "good/7*", "reason": "dents at the rim", "images": ["good/70.png", "good/71.png"]}],
     "accepted": [],
     "rejects": [],
 }  # fmt: skip
@@ -104,6 +105,9 @@ def test_a_category_is_drawn_from_records_without_torch_the_same_bytes_each_time
         f"reports/{CATEGORY}/operating_points.html",
     ]
     assert len(read_json(project / "plots" / "parts" / f"{CATEGORY}.json")["parts"]) >= 5
+    for page in ("calibration", "data_card"):
+        excluded = "<code>good/7*</code>, 2 images: dents at the rim"
+        assert excluded in first[f"reports/{CATEGORY}/{page}.html"].decode()
     assert run(project).returncode == 0
     assert written(project) == first
 

@@ -5,6 +5,7 @@ import io
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from serving import files, inspected, running, start, until  # noqa: F401  skips
 # isort: split
 from gonogo.compute.memory import resident_bytes
 from gonogo.errors import ConfigError
+from gonogo.inference import scorer
+from gonogo.inference.scorer import Scorer
 from gonogo.service import inspecting, security
 from gonogo.service.memory import MemoryBudget
 from gonogo.service.problems import Problem
@@ -146,31 +149,44 @@ def test_a_decoded_image_counts_too(start):
 def test_an_image_that_may_need_more_than_is_set_aside_is_refused_before_it_is_decoded(start, monkeypatch):
     with start() as running:
         monkeypatch.setattr(inspecting, "LARGE_PIXELS", 10_000)
-        monkeypatch.setattr(inspecting, "decode_upload", lambda *_: pytest.fail("it was decoded"))
+        monkeypatch.setattr(inspecting, "decode", lambda *_, **__: pytest.fail("it was decoded"))
         running.service.memory.large_limit = running.service.gauge.scorer.working_bytes(200, 200) - 1
         answer = running.ask("POST", "/v1/inspect", content=noise(200, 200))
         assert (answer.status_code, answer.json()["type"]) == (413, "urn:gonogo:problem:too-large")
         assert "--memory" in answer.json()["detail"]
 
 
-def test_a_large_image_keeps_no_small_one_waiting_and_large_ones_go_one_by_one(start, files, monkeypatch):
+@pytest.mark.parametrize(
+    ("owner", "step"),
+    [
+        (inspecting, "decode"),
+        (Scorer, "score_pixels"),
+        (scorer, "defect_mask"),
+        (scorer, "find_regions"),
+        (inspecting, "draw_picture"),
+    ],
+)
+def test_a_large_image_keeps_no_small_one_waiting_at_any_step_and_large_ones_go_one_by_one(
+    start, files, monkeypatch, owner, step
+):
     monkeypatch.setattr(inspecting, "LARGE_PIXELS", 10_000)
+    real, gate, begun = getattr(owner, step), threading.Event(), []
+
+    def wait_if_large(*arguments, **options):
+        sizes = [len(one) if isinstance(one, bytes) else getattr(one, "size", 0) for one in arguments]
+        if max(sizes) > 30_000:
+            begun.append(sizes)
+            assert gate.wait(60)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(owner, step, wait_if_large)
     with start() as running:
-        scorer, gate, begun = running.service.gauge.scorer, threading.Event(), []
-        real = scorer.score_pixels
-
-        def wait_if_large(pixels):
-            begun.append(pixels.shape[:2])
-            assert pixels[0, ..., 0].size <= 10_000 or gate.wait(300)
-            return real(pixels)
-
-        monkeypatch.setattr(scorer, "score_pixels", wait_if_large)
+        post = partial(running.ask, "POST", "/v1/inspect?include=overlay")
         with ThreadPoolExecutor(3) as pool:
-            large = [pool.submit(running.ask, "POST", "/v1/inspect", content=noise(200, 200 + n)) for n in range(3)]
-            until(lambda: len(begun) == 1)
-            assert inspected(running, files[0])
-            assert inspected(running, files[1])
-            assert sum(shape[1] >= 200 for shape in begun) == 1
+            large = [pool.submit(post, content=noise(200, 200 + n)) for n in range(3)]
+            until(lambda: begun)
+            small = [post(content=path.read_bytes()).status_code for path in files[:2]]
+            assert (small, len(begun)) == ([200, 200], 1)
             gate.set()
             assert [one.result().status_code for one in large] == [200, 200, 200]
         assert running.service.memory.held == 0
@@ -194,8 +210,8 @@ def test_after_the_deadline_nothing_more_is_decoded_or_scored_and_nothing_is_hel
     monkeypatch.setattr(inspecting, "LARGE_PIXELS", large_pixels)
     with start(batch=1) as running:
         gate, begun = gated(running)
-        decoded, decode = [], inspecting.decode_upload
-        monkeypatch.setattr(inspecting, "decode_upload", lambda upload: decoded.append(1) or decode(upload))
+        decoded, decode = [], inspecting.decode
+        monkeypatch.setattr(inspecting, "decode", lambda *what, **how: decoded.append(1) or decode(*what, **how))
         with ThreadPoolExecutor(8) as pool:
             first = pool.submit(inspected, running, files[0])
             until(lambda: len(begun) == 1)

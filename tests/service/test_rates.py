@@ -143,7 +143,7 @@ def test_counting_reads_the_index_alone(filled):
     plans = []
     import sqlalchemy as sa
 
-    def explain(connection, cursor, statement, parameters, context, many):
+    def explain(connection, _cursor, statement, parameters, *_):
         plans.append(connection.connection.execute("EXPLAIN QUERY PLAN " + statement, parameters).fetchall()[0][3])
 
     sa.event.listen(store._engine, "after_cursor_execute", explain)

@@ -241,6 +241,14 @@ def test_a_name_is_text_and_costs_no_verdict_and_no_file_is_made_of_it(running, 
     assert kept() == before
 
 
+def test_a_file_whose_name_says_another_format_than_its_content_is_judged_by_its_content(running, files, tmp_path):
+    for suffix in (".jpg", ".webp", ".tif", ".part"):
+        path = tmp_path / f"a{suffix}"
+        path.write_bytes(files[1].read_bytes())
+        with Client("http://testserver", running.keys["inspect"], transport=running.http._transport) as ask:
+            assert ask(inspect(path)).inspections[0].image.name == path.name
+
+
 @pytest.mark.parametrize(
     ("parameter", "stored"),
     [

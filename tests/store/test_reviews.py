@@ -188,7 +188,8 @@ def test_inspections_are_drawn_whatever_their_score_and_verdict_and_who_drew_is_
     ids = new_ids(None, 60)
     shares = {}
     for verdict, score in (("pass", 0.0), ("reject", 9.0)):
-        monkeypatch.setattr("gonogo.store.store.new_ids", lambda newest, count, given=iter(ids): [next(given)])
+        given = iter(ids)
+        monkeypatch.setattr("gonogo.store.store.new_ids", lambda *_, given=given: [next(given)])
         made = [inspect(store, n, verdict=verdict, score=score, audit=AuditRule(0.5, "test")) for n in range(30)]
         shares[verdict] = {one for one in made if store.audits.of(one) is not None}
         assert shares[verdict] == {one for one in made if draw_of(one) < 0.5}

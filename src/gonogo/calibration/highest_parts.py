@@ -80,9 +80,9 @@ def highest_parts(
         score, image = of_part[group]
         others, without = ordered[number:], None
         if others and record.method != "tail":
-            without = certify_like(record, np.array([of_part[other][0] for other in others]), others)
-            without = replace(without, method=record.method, folds=record.folds)
-            without = replace(without, certified=without.certified and record.method == "holdout")
+            fewer = certify_like(record, np.array([of_part[other][0] for other in others]), others)
+            is_certified = fewer.certified and record.method == "holdout"
+            without = replace(fewer, method=record.method, folds=record.folds, certified=is_certified)
         parts.append(HighestPart(group, image, score, without))
     n_apart = min(parts_apart(np.array([of_part[group][0] for group in ordered])), len(parts))
     return HighestParts(tuple(parts), n_apart)

@@ -153,36 +153,34 @@ def defect_mask(anomaly_map: np.ndarray, rule: RegionRule) -> np.ndarray:
     params, threshold = rule.params, rule.threshold.threshold
     mask = np.asarray(anomaly_map >= threshold)
     if params.hysteresis < 1 and mask.any():
-        labels, n_labels = label(anomaly_map >= params.hysteresis * threshold)
-        grown = np.zeros(n_labels + 1, dtype=bool)
-        grown[labels[mask]] = True
-        mask = grown[labels]
+        runs = Runs.of(anomaly_map >= params.hysteresis * threshold)
+        mask = runs.painted(runs.per_region(np.logical_or, runs.per_run(np.logical_or, mask)))
     if params.opening:
         mask = dilated(~dilated(~mask, params.opening), params.opening)
     if params.closing:
         mask = ~dilated(~dilated(mask, params.closing), params.closing)
         mask &= params.roi_mask(*mask.shape)
     if params.min_area > 1:
-        labels, _ = label(mask)
-        mask = mask & (np.bincount(labels.ravel()) >= params.min_area)[labels]
+        runs = Runs.of(mask)
+        mask = runs.painted(runs.per_region(np.add, runs.lengths) >= params.min_area)
     return mask
 
 
 def find_regions(anomaly_map: np.ndarray, mask: np.ndarray) -> list[Region]:
     """The 8-connected regions of a defect mask (h, w), highest peak first; equal ones in reading order."""
-    labels, _ = label(mask)
-    which = labels[mask]
-    order = np.argsort(which, kind="stable")  # region by region, each in reading order
-    first = np.flatnonzero(np.diff(which[order], prepend=0))
-    rows, columns = (axis[order] for axis in np.nonzero(mask))
-    values = anomaly_map[mask][order].astype(np.float64)
-    area = np.diff(first, append=len(order))
-    x, y, mean = (np.add.reduceat(column, first, dtype=np.float64) / area for column in (columns, rows, values))
-    left, top = (np.minimum.reduceat(column, first) for column in (columns, rows))
-    right, bottom, peak = (np.maximum.reduceat(column, first) for column in (columns, rows, values))
+    runs = Runs.of(mask)
+    left, right, rows = runs.left, runs.left + runs.lengths - 1, runs.rows
+    area = runs.per_region(np.add, runs.lengths)
+    x, y, mean = (
+        runs.per_region(np.add, total) / area
+        for total in ((left + right) * runs.lengths / 2, rows * runs.lengths, runs.per_run(np.add, anomaly_map))
+    )
+    x1, y1 = (runs.per_region(np.minimum, side) for side in (left, rows))
+    x2, y2 = (runs.per_region(np.maximum, side) for side in (right, rows))
+    peak = runs.per_region(np.maximum, runs.per_run(np.maximum, anomaly_map))
     return [
         Region(
-            box=(int(left[i]), int(top[i]), int(right[i] - left[i]) + 1, int(bottom[i] - top[i]) + 1),
+            box=(int(x1[i]), int(y1[i]), int(x2[i] - x1[i]) + 1, int(y2[i] - y1[i]) + 1),
             area=int(area[i]),
             centroid=(float(x[i]), float(y[i])),
             peak=float(peak[i]),
@@ -192,20 +190,67 @@ def find_regions(anomaly_map: np.ndarray, mask: np.ndarray) -> list[Region]:
     ]
 
 
-def label(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """Labels (h, w) of the 8-connected regions of a mask (h, w) bool, 1 to n in reading order, 0 elsewhere; and n.
+@dataclass(frozen=True)
+class Runs:
+    """The 8-connected regions of a mask as runs of marked pixels in its rows, so that work goes with their number.
 
-    Rows are cut into runs, and runs that touch are joined by the lowest of their numbers until nothing changes.
-
-    Source: run-based two-pass labelling, He, Chao and Suzuki 2008; the joining as in Liu and Tarjan 2019, "Simple
-    concurrent labeling algorithms for connected components".
+    mask: (h, w) bool.
+    rows, left, lengths: (n,) int64; the row, the first column and the pixels of each run, in reading order.
+    region: (n,) int64; the number of the region that each run belongs to, from 0, in reading order of regions.
     """
-    height, width = mask.shape
-    stride = width + 1  # a column of nothing keeps a row's last run apart from the next row's first
-    padded = np.zeros((height, stride), dtype=np.int8)
-    padded[:, :width] = mask
-    edges = np.flatnonzero(np.diff(padded.ravel(), prepend=0))
-    starts, ends = edges[::2], edges[1::2]  # of each run, in reading order; the end is exclusive
+
+    mask: np.ndarray
+    rows: np.ndarray
+    left: np.ndarray
+    lengths: np.ndarray
+    region: np.ndarray
+
+    @classmethod
+    def of(cls, mask: np.ndarray) -> Self:
+        """The runs of a mask (h, w) bool. Those that touch are joined by the lowest number until nothing changes.
+
+        Source: run-based two-pass labelling, He, Chao and Suzuki 2008; the joining as in Liu and Tarjan 2019, "Simple
+        concurrent labeling algorithms for connected components".
+        """
+        height, width = mask.shape
+        stride = width + 1  # a column of nothing keeps a row's last run apart from the next row's first
+        padded = np.zeros(height * stride + 1, dtype=bool)
+        padded[1:].reshape(height, stride)[:, :width] = mask
+        edges = np.flatnonzero(padded[1:] != padded[:-1])
+        starts, ends = edges[::2], edges[1::2]  # of each run, in reading order; the end is exclusive
+        rows, left = np.divmod(starts, stride)
+        return cls(mask, rows, left, ends - starts, _joined(starts, ends, stride))
+
+    def per_run(self, ufunc: np.ufunc, values: np.ndarray) -> np.ndarray:
+        """(n,): the values (h, w) in each run, reduced; floating-point numbers in float64."""
+        if not len(self.lengths):
+            return np.zeros(0)
+        dtype = np.float64 if values.dtype.kind == "f" else None
+        return np.asarray(ufunc.reduceat(values[self.mask], np.cumsum(self.lengths) - self.lengths, dtype=dtype))
+
+    def per_region(self, ufunc: np.ufunc, of_runs: np.ndarray) -> np.ndarray:
+        """(number of regions,): what each run (n,) has, reduced region by region."""
+        if not len(of_runs):
+            return of_runs
+        order, first = self._by_region
+        return np.asarray(ufunc.reduceat(of_runs[order], first))
+
+    @cached_property
+    def _by_region(self) -> tuple[np.ndarray, np.ndarray]:
+        """The order (n,) of the runs region by region, and where in it each region begins."""
+        order = np.argsort(self.region, kind="stable")
+        return order, np.flatnonzero(np.diff(self.region[order], prepend=-1))
+
+    def painted(self, of_regions: np.ndarray) -> np.ndarray:
+        """(h, w): the value of each pixel's region, 0 where there is none; of the type of `of_regions`."""
+        pixels = np.zeros(self.mask.shape, dtype=of_regions.dtype)
+        if len(self.lengths):
+            pixels[self.mask] = np.repeat(of_regions[self.region], self.lengths)
+        return pixels
+
+
+def _joined(starts: np.ndarray, ends: np.ndarray, stride: int) -> np.ndarray:
+    """(n,) int64: the region of each run, which begin and end at these places of rows of `stride` pixels."""
     # Those of the row above that touch run i are runs first[i] to last[i] - 1; corners touch.
     first = np.searchsorted(ends + stride, starts, side="left")
     last = np.searchsorted(starts + stride, ends, side="right")
@@ -222,10 +267,7 @@ def label(mask: np.ndarray) -> tuple[np.ndarray, int]:
         np.minimum.at(root, high[apart], low[apart])
         while not np.array_equal(root, jumped := root[root]):
             root = jumped
-    roots, numbers = np.unique(root, return_inverse=True)
-    labels = np.zeros(mask.shape, dtype=np.int32)
-    labels[mask] = np.repeat(numbers + 1, ends - starts)
-    return labels, len(roots)
+    return np.unique(root, return_inverse=True)[1]
 
 
 def dilated(mask: np.ndarray, radius: int) -> np.ndarray:

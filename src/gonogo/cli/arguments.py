@@ -16,6 +16,14 @@ def count(text: str) -> int:
     return number
 
 
+def image_size(text: str) -> int | list[int]:
+    """The side of a square, or HEIGHTxWIDTH, as `gonogo.images.size` takes them."""
+    sides = [count(side) for side in text.split("x")]
+    if len(sides) > 2:
+        raise argparse.ArgumentTypeError(f"{text} is neither N nor HEIGHTxWIDTH")
+    return sides if len(sides) == 2 else sides[0]
+
+
 def positive(text: str) -> float:
     """A number above 0."""
     value = float(text)

@@ -10,6 +10,7 @@ import sys
 import traceback
 
 from gonogo.errors import (
+    GateError,
     GonogoError,
     IntegrityError,
     MissingExtraError,
@@ -24,7 +25,7 @@ INTERRUPTED, CLOSED_PIPE = 130, 141  # 128 and the number of the signal, as in a
 
 MEANINGS = {
     DONE: "done, and every part passed",
-    REJECTED: "a part was rejected or belongs to no category, or a metric changed too much",
+    REJECTED: "a part was rejected or is of no category, a metric changed too much, a certificate lapsed",
     USAGE: "wrong usage: an unknown command, option or name",
     DATA: "an image, a parameter or a result is missing, damaged or wrong",
     ENVIRONMENT: "a package, a bundle, a file system, git, DVC or a webhook is missing or fails",
@@ -35,6 +36,7 @@ MEANINGS = {
 _ENVIRONMENT = (IntegrityError, MissingExtraError, PipelineError, WorkerError)
 
 _HINTS = {
+    "GateError": "improve the gauge, or change tolerances.yaml in a commit of its own, where others see it",
     "ConfigError": "`gonogo categories`, `detectors`, `backbones` and `recipes` list the names that exist",
     "IntegrityError": "do not use these files; copy the bundle again, or write it again with `gonogo export`",
     "MissingExtraError": "`gonogo doctor` lists what is installed and what is missing, and how to install it",
@@ -50,7 +52,9 @@ def failure(error: BaseException) -> tuple[int, str, str | None]:
     """Exit status, code and, if there is one, a hint what to do."""
     if isinstance(error, UsageError):
         return USAGE, "UsageError", f"`{error.command} --help` lists its arguments"
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, GateError):
+        status, code = REJECTED, "GateError"
+    elif isinstance(error, KeyboardInterrupt):
         status, code = INTERRUPTED, "Interrupted"
     elif isinstance(error, GonogoError):
         status, code = (ENVIRONMENT if isinstance(error, _ENVIRONMENT) else DATA), type(error).__name__

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Collection, Sequence
-from contextlib import nullcontext, redirect_stdout
+from contextlib import nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import takewhile
@@ -41,6 +41,7 @@ class Command:
 
 COMMANDS = {
     "init": Command("write a project for a folder of images", extra="pipeline"),
+    "tune": Command("choose a gauge's options by good parts alone, within a verdict's milliseconds", extra="pipeline"),
     "train": Command("fit a gauge on good images and certify its threshold", extra="pipeline"),
     "eval": Command("measure a gauge on the test images, beside a trivial baseline", extra="pipeline"),
     "export": Command("export a gauge as ONNX, and write its bundle if both agree", extra="pipeline"),
@@ -48,9 +49,13 @@ COMMANDS = {
     "compare": Command("compare the metrics and verdicts of two revisions", extra="pipeline"),
     "thresholds": Command("show how a gauge would do at other thresholds", extra="pipeline"),
     "accept": Command("accept reviewed images as good, or take that back", extra="pipeline"),
+    "promote": Command("put a gauge into staging or production, through the gate", extra="pipeline"),
+    "roll-back": Command("put the gauge before it into use again", extra="pipeline"),
+    "registry": Command("list the gauges in use, or check that each passed its gate", extra="pipeline"),
     "distill": Command("train a teacher for the detector efficientad", extra="pipeline"),
     "score": Command("judge images with a bundle", streams=True),
     "verify": Command("check a bundle, and that it scores here as where it was proven"),
+    "drift": Command("say whether a gauge's certificate still holds"),
     "explain": Command("explain the verdict on an image"),
     "bundle": Command("pack a bundle into one file, unpack it, or sign it"),
     "webhook": Command("list the deliveries of a webhook that have not arrived, or send them again"),
@@ -65,6 +70,8 @@ COMMANDS = {
     "completion": Command("print the script with which a shell completes commands", extra="completion"),
 }
 
+
+ALIASES = {"fit": "train", "infer": "score", "predict": "score", "--version": "version"}  # names that other tools use
 
 ENDING = re.compile(r"\.[A-Za-z]\w{2,3}$")  # of a file
 
@@ -138,7 +145,7 @@ def _answer(arguments: argparse.Namespace) -> Answer:
 
 
 def _module(name: str) -> CommandModule:
-    return cast(CommandModule, import_module(f"gonogo.cli.commands.{name}"))
+    return cast(CommandModule, import_module(f"gonogo.cli.commands.{name.replace('-', '_')}"))
 
 
 def parse_arguments(words: Sequence[str], *, as_json: bool = False) -> argparse.Namespace:
@@ -148,8 +155,11 @@ def parse_arguments(words: Sequence[str], *, as_json: bool = False) -> argparse.
         UsageError: they are wrong.
         SystemExit: `--help`, which was printed, with `as_json` as a JSON object.
     """
+    words = [*(ALIASES.get(word, word) for word in words[:1]), *words[1:]]
     called = next((word for word in words if not word.startswith("-")), None)
-    parser = command_parser([called] if called in COMMANDS else [])
+    if called is not None and called not in COMMANDS:
+        raise UsageError(f"there is no command {called!r}{_meant(called, [*COMMANDS, *ALIASES])}")
+    parser = command_parser([called] if called is not None else [])
     printed = io.StringIO()
     try:
         with redirect_stdout(printed) if as_json else nullcontext():
@@ -164,7 +174,27 @@ def parse_arguments(words: Sequence[str], *, as_json: bool = False) -> argparse.
                 f"{error}; a name that begins with a dash is written as ./{name}, or stands with the others behind --"
             )
             raise UsageError(message, command=error.command) from None
+        unknown = re.match(r"unrecognized arguments: (--[\w-]+)", str(error))
+        if unknown is not None and called is not None:
+            meant = _meant(unknown[1], re.findall(r"--[\w-]+", _help_of(called)))
+            raise UsageError(f"{error}{meant}", command=f"gonogo {called}") from None
         raise
+
+
+def _help_of(name: str) -> str:
+    """The help of a command."""
+    printed = io.StringIO()
+    with redirect_stdout(printed), suppress(SystemExit):
+        command_parser([name]).parse_args([name, "--help"])
+    return printed.getvalue()
+
+
+def _meant(word: str, known: Collection[str]) -> str:
+    """The known word that is most like one that is not known, as a question; empty where none is like it."""
+    from difflib import get_close_matches  # where it is used: a right command needs none
+
+    close = get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _like_an_option(words: Sequence[str]) -> str | None:
@@ -185,7 +215,8 @@ def command_parser(complete: Collection[str] = COMMANDS) -> argparse.ArgumentPar
         prog="gonogo",
         description="A go/no-go gauge for images. `gonogo COMMAND --help` lists the arguments of a command.\n"
         "With --json each command prints one JSON object on standard output, even if it fails.",
-        epilog=f"exit status:\n{statuses}",
+        epilog=f"`fit` is another name of train, `infer` and `predict` of score, `--version` of version.\n\n"
+        f"exit status:\n{statuses}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parsers = parser.add_subparsers(required=True, title="commands", metavar="COMMAND")

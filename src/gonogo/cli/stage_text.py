@@ -27,20 +27,28 @@ def summary_text(stage: str, category: str, metrics: dict[str, Any]) -> str:
 
 
 def _beside_baseline(metrics: dict[str, Any]) -> str:
-    """Each metric of the gauge with its interval, the trivial baseline's, and the lift, above 0 where it is better."""
-    rows = [("", "gauge", "interval", "baseline", "lift")]
+    """Each metric of the gauge with its interval, the trivial baseline's, and the lift, above 0 where it is better.
+
+    Where there were fits with several seeds, their lowest and highest values come last.
+    """
+    several = [f"{metrics['n_seeds']} seeds"] if "n_seeds" in metrics else []
+    rows = [["", "gauge", "interval", "baseline", "lift", *several]]
     for name in SHOWN:
         if name in metrics:
-            low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
-            interval = "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
             theirs, lift = metrics.get(f"{name}_baseline"), metrics.get(f"{name}_lift")
             rows.append(
-                (
+                [
                     f"  {name}",
                     f"{metrics[name]:.3f}",
-                    interval,
+                    _between(metrics, name),
                     "-" if theirs is None else f"{theirs:.3f}",
                     "-" if lift is None else f"{lift:+.3f}",
-                )
+                    *(_between(metrics, f"{name}_seeds") for _ in several),
+                ]
             )
     return in_columns(rows, head=True)
+
+
+def _between(metrics: dict[str, Any], name: str) -> str:
+    low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+    return "" if low is None or high is None else f"{low:.3f} to {high:.3f}"

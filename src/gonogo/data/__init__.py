@@ -17,6 +17,7 @@ SOURCES: dict[str, str] = {
     "folder": "gonogo.data.folder:Folder",
     "manifest": "gonogo.data.manifest_file:ManifestFile",
     "coco": "gonogo.data.coco:Coco",
+    "labels": "gonogo.data.labels:Labels",
     "anomalib": "gonogo.data.anomalib_folder:AnomalibFolder",
     "lookout": "gonogo.data.lookout:Lookout",
     "mvtec_ad": "gonogo.data.mvtec_ad:MVTecAD",

@@ -7,7 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 from gonogo.data.label_files import require_unannotated
-from gonogo.data.sample import Sample, Shares
+from gonogo.data.sample import Places, Sample, Shares
 from gonogo.data.tree import existing_folder, good_sample, images_below, name_in
 from gonogo.errors import ConfigError, DataError
 from gonogo.images.roles import ROLES, TEST, TRAIN
@@ -72,10 +72,10 @@ class AnomalibFolder:
                 mask=masks.get(path),
             )
 
-    def places(self, category: str, raw: Path) -> list[Path]:
+    def places(self, category: str, raw: Path) -> Places:
         """The folders all of whose images should be of use."""
         named = (self.normal_dir, self.normal_test_dir, self.abnormal_dir, self.mask_dir)
-        return [raw / self.folder / name for names in named for name in _as_list(names)]
+        return Places([raw / self.folder / name for names in named for name in _as_list(names)])
 
     def _masks(self, images: ImagesByFolder, masks: ImagesByFolder) -> dict[Path, Path]:
         """The mask of each image; where it is missing, the one that it should have, so that prepare reports it."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gonogo.data.sample import Sample, Shares
+from gonogo.data.sample import Places, Sample, Shares
 from gonogo.data.tree import category_folder, train_and_test
 
 
@@ -23,9 +23,9 @@ class BTAD:
     folder: str = "."
     name: str | None = None
 
-    def places(self, category: str, raw: Path) -> list[Path]:
+    def places(self, category: str, raw: Path) -> Places:
         """The folders all of whose images should be of use."""
-        return [category_folder(raw, self.folder, self.name or category)]
+        return Places([category_folder(raw, self.folder, self.name or category)])
 
     def samples(self, category: str, raw: Path, shares: Shares) -> Iterator[Sample]:
         """Train is dealt to fit and calibrate; test is as published. The one defect type is "ko"."""

@@ -1,21 +1,26 @@
 """COCO annotations: images without any are good parts, the others show what polygons, runs or boxes cover."""
 
-import json
-import math
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 
-from gonogo.data.listing import existing_file, listed_path, read_text
-from gonogo.data.sample import Sample, Shares
-from gonogo.data.tree import alternatives, existing_folder, images_in, name_in
+from gonogo.data.listing import existing_file, json_content, listed_path
+from gonogo.data.regions import (
+    Region,
+    annotated_sample,
+    are_numbers,
+    clipped_box,
+    counts_as_defect,
+    require_classes,
+)
+from gonogo.data.sample import Places, Sample, Shares
+from gonogo.data.tree import existing_folder, images_in, name_in
 from gonogo.errors import ConfigError, DataError
-from gonogo.images.roles import ROLES
 
 KEYS = ("images", "annotations", "categories")
 Entry = dict[str, Any]
@@ -33,7 +38,8 @@ class Coco:
         folder: below the raw folder.
         images: the folder of the images, relative to that of each annotation file, or a list with one for each file;
             file_name is relative to it.
-        classes: those that count as defects; annotations of others are as if absent. None: all.
+        classes: those that count as defects; annotations of others are as if absent. None: all but those whose names
+            say good, such as "ok".
 
     Source: Lin et al. 2014, "Microsoft COCO"; cocodataset.org/#format-data.
     """
@@ -56,7 +62,7 @@ class Coco:
             raise ConfigError("prepare.annotations is empty; name the annotation files")
         paths = [existing_file(raw, root, file) for file in self.annotations]
         contents = [read_coco(path) for path in paths]
-        self._check_classes(contents)
+        require_classes(self.classes, {name for content in contents for name in content["categories"].values()})
         seen: dict[str, tuple[Path, Sample]] = {}
         folders: set[Path] = set()
         for path, content, images in zip(paths, contents, self._images(), strict=True):
@@ -74,10 +80,12 @@ class Coco:
             )
         return (sample for _, sample in seen.values())
 
-    def places(self, category: str, raw: Path) -> list[Path]:
+    def places(self, category: str, raw: Path) -> Places:
         """The folders all of whose images should be of use."""
         pairs = zip(self.annotations, self._images(), strict=True)
-        return [raw / os.path.relpath((raw / self.folder / file).parent / images, raw) for file, images in pairs]
+        return Places(
+            [raw / os.path.relpath((raw / self.folder / file).parent / images, raw) for file, images in pairs]
+        )
 
     def _images(self) -> list[str]:
         """The folder of the images for each annotation file.
@@ -93,14 +101,6 @@ class Coco:
             )
         return folders
 
-    def _check_classes(self, contents: Sequence[Entry]) -> None:
-        there = sorted({name for content in contents for name in content["categories"].values()})
-        for name in self.classes or []:
-            if name not in there:
-                raise ConfigError(f"prepare.classes: no category {name!r}{alternatives(name, there)}")
-        if self.classes == []:
-            raise ConfigError(f"prepare.classes is empty, so that nothing is a defect{alternatives('', there)}")
-
     def _samples(self, raw: Path, path: Path, folder: Path, content: Entry) -> Iterator[Sample]:
         regions = defaultdict(list)
         for entry in content["annotations"]:
@@ -111,90 +111,12 @@ class Coco:
             category = content["categories"].get(_value(entry, "category_id", int | str, where))
             if category is None:
                 raise DataError(f"{where}: category_id {entry['category_id']!r} is not among `categories`")
-            if self.classes is None or category in self.classes:
+            if counts_as_defect(category, self.classes):
                 regions[entry["image_id"]].append(_region(entry, category, _size(image, path), where))
         for number, entry in content["images"].items():
             where = f"{path}, image {number!r}"
             image_path = listed_path(raw, folder, _value(entry, "file_name", str, where), where)
-            yield _sample(name_in(raw, image_path), image_path, regions[number], _size(entry, path), where)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Region:
-    """What one annotation covers: polygons, runs, or its box where it has neither.
-
-    Attributes:
-        box: (x0, y0, x1, y1) clipped to the image, with an area.
-        polygons: each (n, 2) of x and y. Coordinates run along the edges of pixels: the first pixel is [0, 1) x [0, 1).
-        runs: lengths of alternating runs of background and defect, down the columns.
-    """
-
-    label: str
-    box: tuple[float, float, float, float]
-    polygons: tuple[np.ndarray, ...] = ()
-    runs: tuple[int, ...] = ()
-    crowd: bool = False
-
-    @property
-    def area(self) -> float:
-        """Of the box, in pixels."""
-        return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
-
-    def draw(self, mask: np.ndarray) -> None:
-        """Set what the region covers in `mask`, (h, w) bool; at least a pixel, however small the region."""
-        height, width = mask.shape
-        drawn = np.zeros_like(mask)
-        if self.runs:
-            drawn |= np.repeat(np.arange(len(self.runs)) % 2 == 1, self.runs).reshape(width, height).T
-        for polygon in self.polygons:
-            fill_polygon(drawn, polygon)
-        if not drawn.any():
-            x0, y0, x1, y1 = self.box
-            drawn[math.floor(y0) : math.ceil(y1), math.floor(x0) : math.ceil(x1)] = True
-        mask |= drawn
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegionMask:
-    """The union of an image's regions, drawn when it is asked for."""
-
-    where: str
-    size: tuple[int, int]
-    regions: tuple[Region, ...]
-
-    def __call__(self, height: int, width: int) -> np.ndarray:
-        """(height, width) bool.
-
-        Raises:
-            DataError: the image was annotated at another size.
-        """
-        if (width, height) != self.size:
-            raise DataError(
-                f"{self.where}: annotated at {self.size[0]} x {self.size[1]} pixels, its file has {width} x {height}; "
-                "export images and annotations together"
-            )
-        mask = np.zeros((height, width), dtype=bool)
-        for region in self.regions:
-            region.draw(mask)
-        return mask
-
-
-def fill_polygon(mask: np.ndarray, polygon: np.ndarray) -> None:
-    """Set the pixels of `mask`, (h, w) bool, whose centre lies in `polygon`, (n, 2) of x and y, by the even-odd rule.
-
-    A polygon along a box thus covers the pixels of the box. ImageDraw.polygon would round to pixels and paint the
-    outline too, which makes a 3 x 3 defect 4 x 4.
-    """
-    height, width = mask.shape
-    left, top = np.clip(np.floor(polygon.min(axis=0)).astype(int), 0, (width, height))
-    right, bottom = np.clip(np.ceil(polygon.max(axis=0)).astype(int), 0, (width, height))
-    x, y = np.arange(left, right) + 0.5, np.arange(top, bottom) + 0.5
-    inside = np.zeros((len(y), len(x)), dtype=bool)
-    for (xa, ya), (xb, yb) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
-        if ya != yb:
-            crossed = (ya <= y) != (yb <= y)
-            inside ^= crossed[:, None] & (x >= (xa + (y - ya) * (xb - xa) / (yb - ya))[:, None])
-    mask[top:bottom, left:right] |= inside
+            yield annotated_sample(name_in(raw, image_path), image_path, regions[number], _size(entry, path), where)
 
 
 def decoded_runs(text: str) -> list[int]:
@@ -216,37 +138,13 @@ def decoded_runs(text: str) -> list[int]:
     return runs
 
 
-def _sample(name: str, image: Path, regions: Sequence[Region], size: tuple[int, int], where: str) -> Sample:
-    areas: dict[str, float] = defaultdict(float)
-    for region in regions:
-        areas[region.label] += region.area
-    return Sample(
-        name=name,
-        image=image,
-        label=int(bool(regions)),
-        defect_type=max(sorted(areas), key=lambda label: areas[label], default="good"),
-        roles=ROLES,
-        mask=RegionMask(where=where, size=size, regions=tuple(regions)) if regions else None,
-        boxes=[
-            {"x": x0, "y": y0, "width": x1 - x0, "height": y1 - y0, "label": region.label}
-            for region in regions
-            if not region.crowd
-            for x0, y0, x1, y1 in [region.box]
-        ],
-        size=size,
-    )
-
-
 def read_coco(path: Path) -> Entry:
     """The file's annotations, images by id and names of categories by id.
 
     Raises:
         DataError: it is no COCO file, or contradicts itself.
     """
-    try:
-        content = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} is no JSON: {error}") from error
+    content = json_content(path)
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in KEYS):
         there = ", ".join(content) if isinstance(content, dict) else type(content).__name__
         raise DataError(f"{path}: expected an object with the lists {', '.join(KEYS)}, got {there}")
@@ -289,18 +187,13 @@ def _size(image: Entry, path: Path) -> tuple[int, int]:
 
 
 def _region(entry: Entry, label: str, size: tuple[int, int], where: str) -> Region:
-    if label == "good":
-        raise DataError(f"{where}: the class 'good' would count as a defect; list those that do in prepare.classes")
     box, shape = entry.get("bbox"), entry.get("segmentation")
-    if not _are_numbers(box) or len(box) != 4:
+    if not are_numbers(box) or len(box) != 4:
         raise DataError(f"{where}: expected bbox as [x, y, width, height], got {box!r}")
     x, y, width, height = map(float, box)
-    clipped = max(x, 0.0), max(y, 0.0), min(x + width, float(size[0])), min(y + height, float(size[1]))
-    if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
-        raise DataError(f"{where}: bbox {box} has no area in the image of {size[0]} x {size[1]}; correct or remove it")
     return Region(
         label=label,
-        box=clipped,
+        box=clipped_box((x, y, x + width, y + height), size, where),
         polygons=_polygons(shape, where) if isinstance(shape, list) else (),
         runs=_runs(shape, size, where) if isinstance(shape, dict) and shape else (),
         crowd=entry.get("iscrowd", 0) == 1,
@@ -309,7 +202,7 @@ def _region(entry: Entry, label: str, size: tuple[int, int], where: str) -> Regi
 
 def _polygons(shape: list[Any], where: str) -> tuple[np.ndarray, ...]:
     for polygon in shape:
-        if not _are_numbers(polygon) or len(polygon) % 2:
+        if not are_numbers(polygon) or len(polygon) % 2:
             raise DataError(f"{where}: expected each polygon as [x, y, x, y, x, y, ...], got {polygon!r}")
     # Exports hold outlines of two points, one or none. They enclose nothing, which leaves the box.
     return tuple(np.array(polygon, dtype=np.float64).reshape(-1, 2) for polygon in shape if polygon)
@@ -327,9 +220,3 @@ def _runs(shape: Entry, size: tuple[int, int], where: str) -> tuple[int, ...]:
             f"whose [height, width] is [{height}, {width}]"
         )
     return tuple(runs)
-
-
-def _are_numbers(values: Any) -> TypeGuard[list[float]]:
-    return isinstance(values, list) and all(
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) for value in values
-    )

@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from gonogo.data.sample import Sample, Shares, draw
+from gonogo.data.sample import Places, Sample, Shares, draw
 from gonogo.errors import ConfigError, MissingExtraError
 from gonogo.images.roles import ROLES, TEST
 
@@ -55,6 +55,10 @@ class Digits:
                     roles=ROLES if kind == "good" else TEST,
                     group_id=f"{index:04d}",
                 )
+
+    def places(self, category: str, raw: Path) -> Places:
+        """None: the images are those of a package."""
+        return Places()
 
 
 def read_digits() -> tuple[np.ndarray, np.ndarray]:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gonogo.data.label_files import require_unannotated
+from gonogo.data.labels import masks_by_labels
 from gonogo.data.names import ACCEPTED, MASK, MASK_ENDINGS, TEST, TRAIN, VALIDATION, base_of_mask, says
 from gonogo.data.pairing import masks_among, paired
-from gonogo.data.sample import Sample, Shares
+from gonogo.data.sample import Places, Sample, Shares
 from gonogo.data.tree import (
     CALIBRATE,
     FIT,
@@ -36,7 +37,8 @@ class Folder:
     """Images sorted into folders by a person, at any depth below them. Masks are welcome and may be missing.
 
     Names are compared without case. A folder called `ground_truth`, `masks`, `gt` or alike holds masks, and so does one
-    below a defect type; a file called like an image beside it, with an ending such as `_mask`, is its mask.
+    below a defect type; a file called like an image beside it, with an ending such as `_mask`, is its mask. A defective
+    image without one has the mask that a label file of LabelMe, Pascal VOC or YOLO beside it outlines.
 
     Attributes:
         folder: of the category, below the raw folder.
@@ -70,9 +72,9 @@ class Folder:
             "name the folder of good parts in prepare.good"
         )
 
-    def places(self, category: str, raw: Path) -> list[Path]:
+    def places(self, category: str, raw: Path) -> Places:
         """The folders all of whose images should be of use."""
-        return [raw / self.folder]
+        return Places([raw / self.folder])
 
     def _one(self, root: Path, words: Collection[str]) -> Path | None:
         """The folder in `root` that is called by one of `words`, in any case.
@@ -140,7 +142,8 @@ class Folder:
                 require_unannotated(own)
                 yield from goods(raw, own, good_roles, masks)
             else:
-                yield from defects(raw, own, kind, masks, defect_roles)
+                outlined = masks_by_labels(image for image in own if image not in masks)
+                yield from defects(raw, own, kind, {**outlined, **masks}, defect_roles)
 
     def _heap_of_masks(
         self, folder: Path, place: Path, kinds: dict[str, list[Path]], heap: list[Path]

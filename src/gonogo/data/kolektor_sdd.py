@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gonogo.data.sample import Sample, Shares
+from gonogo.data.sample import Places, Sample, Shares
 from gonogo.data.tree import existing_folder, good_sample, images_in, kinds_in, listed, name_in
 from gonogo.errors import DataError, ImageError
 from gonogo.images.masks import read_mask
@@ -41,6 +41,12 @@ class KolektorSDD:
             for image, label in labelled(root / item, "_label", ".bmp"):
                 yield _sample(raw, image, label, shows_defect(label), ROLES, group_id=item)
 
+    def places(self, category: str, raw: Path) -> Places:
+        """The folders all of whose images should be of use; a good part's label is not its mask."""
+        root = existing_folder(raw, self.folder)
+        pairs = (pair for item in kinds_in(root) for pair in labelled(root / item, "_label", ".bmp"))
+        return Places([root], apart_from=[label for _, label in pairs])
+
 
 @dataclass(frozen=True, kw_only=True)
 class KolektorSDD2:
@@ -74,6 +80,12 @@ class KolektorSDD2:
                 yield _sample(raw, image, label, defect, TRAIN)
         for image, label in labelled(root / "test", "_GT", ".png"):
             yield _sample(raw, image, label, shows_defect(label), TEST)
+
+    def places(self, category: str, raw: Path) -> Places:
+        """The folders all of whose images should be of use, apart from what `samples` leaves out of train."""
+        root = existing_folder(raw, self.folder)
+        labels = [label for _, label in labelled(root / "test", "_GT", ".png")]
+        return Places([root], apart_from=[*images_in(root / "train"), *labels])
 
 
 def labelled(folder: Path, ending: str, suffix: str) -> list[tuple[Path, Path]]:

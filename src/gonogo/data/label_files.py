@@ -1,13 +1,14 @@
-"""Annotations of other tools beside images, which gonogo does not read: found, so that no defect is taken for good."""
+"""Annotations of other tools beside images, found by their names, so that no defect is taken for good."""
 
 import json
 import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from gonogo.data.names import LABEL_FOLDERS, says
+from gonogo.data.names import GOOD, LABEL_FOLDERS, says
 from gonogo.data.tree import folders_in
 from gonogo.errors import DataError
 
@@ -15,33 +16,53 @@ LABEL_BYTES = 500_000_000  # of a file that is looked into; LabelMe's may hold t
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 CORNERS = 4  # numbers at least, in a line for one object
 CVAT_OBJECT = re.compile(r"<annotations[\s>](?s:.*)<(?:box|polygon|polyline|points|mask|ellipse)[\s>]")
+VOC_OBJECT = re.compile(r"<object>(?s:.*?)</object>")
+VOC_NAME = re.compile(r"<name>([^<]*)</name>")
 JSON_OBJECTS = re.compile(
     r'"(?:regions|annotations|shapes|objects|items|result|bbox|boundingBox|segmentation|polygon)"\s*:\s*[\[{]\s*[^\]}\s]'
 )
-XML = (("annotation", "object"), ("annotations", "box|polygon|polyline|points|mask|ellipse"))
 WHAT_TO_DO = (
-    "gonogo does not read these files, and an image with an annotation may show a defect. Move such images into a "
-    "folder for their defect type beside good/, or export the annotations as COCO"
+    "An image with an annotation may show a defect. Move such images into a folder for their defect type beside good/; "
+    "or let the annotations decide, with prepare.source: labels for LabelMe, Pascal VOC and YOLO and an export as COCO "
+    "for others"
 )
 
 
-def annotated_images(images: Iterable[Path]) -> dict[str, list[Path]]:
-    """The images that a file of the same name annotates with at least one object, by the format of that file.
+@dataclass(frozen=True)
+class LabelFormat:
+    """A format with a label file for each image.
+
+    Attributes:
+        title: its name.
+        suffix: of its files.
+        name: of the file for an image of this `stem` and `name`.
+        annotates: whether a file has an object that is not called good, as far as can be told whatever its encoding.
+    """
+
+    title: str
+    suffix: str
+    name: str
+    annotates: Callable[[Path], bool]
+
+
+def annotated_images(images: Iterable[Path]) -> dict[str, dict[Path, Path]]:
+    """By format, the images that a file of the same name annotates with at least one object, and that file.
 
     The file lies beside the image, or in a folder such as `labels` below or beside that of the image. A file without an
     object, which is how the tools mark a background, says that its image is good.
     """
-    found: dict[str, list[Path]] = defaultdict(list)
+    found: dict[str, dict[Path, Path]] = defaultdict(dict)
     by_folder: dict[Path, list[tuple[Path, set[str]]]] = {}
     for image in images:
         places = by_folder.get(image.parent)
         if places is None:
             places = [(place, {path.name for path in place.iterdir()}) for place in _places(image.parent)]
             by_folder[image.parent] = places
-        for format_, names, has_objects in FORMATS:
-            called = [name.format(stem=image.stem, name=image.name) for name in names]
-            if any(name in there and has_objects(place / name) for place, there in places for name in called):
-                found[format_].append(image)
+        for key, one in FORMATS.items():
+            name = one.name.format(stem=image.stem, name=image.name)
+            files = (place / name for place, there in places if name in there)
+            if file := next((path for path in files if one.annotates(path)), None):
+                found[key][image] = file
                 break
     return dict(found)
 
@@ -66,9 +87,11 @@ def require_unannotated(images: Sequence[Path]) -> None:
         if shared := [path for path in sorted(folder.iterdir()) if _annotates_many(path, names)]:
             raise DataError(f"{shared[0]} annotates images among the good ones; {WHAT_TO_DO}")
     for format_, some in annotated_images(images).items():
-        first = some[0]
+        first = next(iter(some))
         count = f"{len(some)} images" if len(some) > 1 else "1 image"
-        raise DataError(f"{format_} files annotate {count} among the good ones, the first {first}; {WHAT_TO_DO}")
+        raise DataError(
+            f"{FORMATS[format_].title} files annotate {count} among the good ones, the first {first}; {WHAT_TO_DO}"
+        )
 
 
 def _annotates_many(path: Path, names: Sequence[str]) -> bool:
@@ -79,22 +102,28 @@ def _annotates_many(path: Path, names: Sequence[str]) -> bool:
     return objects.search(text) is not None and any(name in text for name in names)
 
 
-def label_folders(raw: Path, folders: Iterable[Path]) -> list[str]:
-    """What a person is told of annotations that lie in folders or files of their own, as "labels/ (YOLO)"."""
+def unread_annotations(raw: Path, folders: Iterable[Path]) -> list[str]:
+    """What a person is told of annotations in formats that no source reads, as "ann/ (Supervisely)"."""
     found = []
     for folder in folders:
-        for format_, _, has_objects in FORMATS:
-            suffix = SUFFIXES[format_]
-            files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() == suffix and path.is_file()]
-            if any(has_objects(path) for path in files[:50]):
-                found.append(f"{folder.relative_to(raw).as_posix()}/ ({format_})")
-                break
+        files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+        place = folder.relative_to(raw).as_posix()
+        if any(path.suffix.lower() == ".json" and _supervisely(path) for path in files[:50]):
+            found.append(f"{place}/ (Supervisely)")
+        found += [
+            f"{place}/{path.name} (CVAT)"
+            for path in files
+            if path.suffix.lower() == ".xml" and CVAT_OBJECT.search(_text(path))
+        ]
     return found
 
 
 def _labelme(path: Path) -> bool:
     content = _json(path)
-    return isinstance(content, dict) and isinstance(content.get("shapes"), list) and bool(content["shapes"])
+    shapes = content.get("shapes") if isinstance(content, dict) else None
+    return isinstance(shapes, list) and any(
+        not isinstance(shape, dict) or not says(str(shape.get("label")), GOOD) for shape in shapes
+    )
 
 
 def _supervisely(path: Path) -> bool:
@@ -103,9 +132,10 @@ def _supervisely(path: Path) -> bool:
 
 
 def _voc(path: Path) -> bool:
-    """Pascal VOC's <annotation> with an <object>, or CVAT's <annotations> with a shape."""
     text = _text(path)
-    return any(re.search(rf"<{root}[\s>]", text) and re.search(rf"<(?:{shapes})[\s>]", text) for root, shapes in XML)
+    objects = VOC_OBJECT.findall(text) if re.search(r"<annotation[\s>]", text) else []
+    names = [name[1] if (name := VOC_NAME.search(one)) else "" for one in objects]
+    return any(not says(name, GOOD) for name in names)
 
 
 def _yolo(path: Path) -> bool:
@@ -128,10 +158,9 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8-sig", errors="replace")
 
 
-FORMATS: tuple[tuple[str, tuple[str, ...], Callable[[Path], bool]], ...] = (
-    ("LabelMe", ("{stem}.json",), _labelme),
-    ("Supervisely", ("{name}.json",), _supervisely),
-    ("Pascal VOC", ("{stem}.xml",), _voc),
-    ("YOLO", ("{stem}.txt",), _yolo),
-)
-SUFFIXES = {"LabelMe": ".json", "Supervisely": ".json", "Pascal VOC": ".xml", "YOLO": ".txt"}
+FORMATS: dict[str, LabelFormat] = {
+    "labelme": LabelFormat("LabelMe", ".json", "{stem}.json", _labelme),
+    "supervisely": LabelFormat("Supervisely", ".json", "{name}.json", _supervisely),
+    "voc": LabelFormat("Pascal VOC", ".xml", "{stem}.xml", _voc),
+    "yolo": LabelFormat("YOLO", ".txt", "{stem}.txt", _yolo),
+}

@@ -61,6 +61,18 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
 
 
+def json_content(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        DataError: it is not UTF-8, or no JSON.
+    """
+    try:
+        return json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f"{path} is no JSON: {error}") from error
+
+
 def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each object of a file that holds one per line, after where it stands; empty lines are passed over.
 

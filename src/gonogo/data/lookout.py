@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gonogo.data.listing import existing_file, json_lines, listed_path
-from gonogo.data.sample import Sample, Shares
+from gonogo.data.sample import Places, Sample, Shares
 from gonogo.data.tree import existing_folder, name_in
 from gonogo.errors import DataError, ImageError
 from gonogo.images.reading import read_image
@@ -59,6 +59,17 @@ class Lookout:
                 yield sample
             if not any(where.startswith(f"{path}, ") for where in seen.values()):
                 raise DataError(f"{path} lists no image")
+
+    def places(self, category: str, raw: Path) -> Places:
+        """The folders of the listed images, all of which should be listed, apart from masks."""
+        root = existing_folder(raw, self.folder)
+        images, masks = [], []
+        for file in filter(None, (self.train, self.test)):
+            for where, entry in json_lines(existing_file(raw, root, file)):
+                images.append(self._path(raw, root, where, entry, "source-ref"))
+                if key := _key_of_type(where, entry, SEGMENTATION):
+                    masks.append(self._path(raw, root, where, entry, key))
+        return Places(sorted({image.parent for image in images}), apart_from=masks)
 
     def _sample(self, raw: Path, root: Path, roles: tuple[Role, ...], where: str, entry: Mapping[str, Any]) -> Sample:
         image = self._path(raw, root, where, entry, "source-ref")

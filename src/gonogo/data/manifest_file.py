@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gonogo.data.listing import existing_file, json_lines, listed_path, read_text
 from gonogo.data.names import BAD, GOOD, says
-from gonogo.data.sample import Sample, Shares
+from gonogo.data.sample import Places, Sample, Shares
 from gonogo.data.tree import alternatives, name_in
 from gonogo.errors import ConfigError, DataError
 from gonogo.images.roles import ROLES, TEST, TRAIN, Role
@@ -46,13 +46,13 @@ class ManifestFile:
     file: str
     name: str | None = None
 
-    def places(self, category: str, raw: Path) -> list[Path]:
+    def places(self, category: str, raw: Path) -> Places:
         """The folders of the listed images, all of which should be listed; none where the table has categories."""
         path = existing_file(raw, raw, self.file)
         rows = read_rows(path)
         if any("category" in row for _, row in rows):
-            return []
-        return sorted({listed_path(raw, path.parent, row["path"], where).parent for where, row in rows})
+            return Places()
+        return Places(sorted({listed_path(raw, path.parent, row["path"], where).parent for where, row in rows}))
 
     def samples(self, category: str, raw: Path, shares: Shares) -> Iterator[Sample]:
         """The rows of the category in the order of the file. A defective row without a defect type is an "anomaly"."""

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from gonogo.data.sample import Sample, Shares
+from gonogo.data.sample import Places, Sample, Shares
 from gonogo.data.tree import category_folder, train_and_test
+
+PRIVATE = ("test_private", "test_private_mixed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,11 @@ class MVTecAD2:
         masks = place / "test_public" / "ground_truth"
         for sample in train_and_test(raw, place, validation="validation", test="test_public", masks=masks):
             yield replace(sample, group_id=_scene(PurePosixPath(sample.name)))
+
+    def places(self, category: str, raw: Path) -> Places:
+        """The folders all of whose images should be of use, apart from the private tests."""
+        place = category_folder(raw, self.folder, self.name or category)
+        return Places([place], apart_from=[place / name for name in PRIVATE])
 
 
 def _scene(name: PurePosixPath) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gonogo.data.sample import Sample, Shares
+from gonogo.data.sample import Places, Sample, Shares
 from gonogo.data.tree import category_folder, images_in, listed, name_in, train_and_test
 from gonogo.errors import DataError, ImageError
 from gonogo.images.masks import read_mask
@@ -56,6 +56,11 @@ class MVTecLOCO:
         there = (path for kind in _sub_folders(place / "ground_truth") for path in _sub_folders(kind))
         if orphans := sorted(name_in(place, path) for path in set(there) - expected):
             raise DataError(f"{place}: {len(orphans)} folders of masks match no image of test: {listed(orphans)}")
+
+    def places(self, category: str, raw: Path) -> Places:
+        """The folders all of whose images should be of use; of masks without an image, `samples` tells."""
+        place = category_folder(raw, self.folder, self.name or category)
+        return Places([place], apart_from=[place / "ground_truth"])
 
 
 def read_config(path: Path) -> Defects:

@@ -4,6 +4,8 @@ import re
 import unicodedata
 from pathlib import Path
 
+from gonogo.images.foreign import FOREIGN_SUFFIXES
+
 Words = frozenset[str]
 
 
@@ -24,6 +26,7 @@ MASK = _words(
     segmentationobject segmask segmasks binarymask binarymasks maskdir maske masken annotation annotations"""
 )
 LABEL_FOLDERS = _words("label labels labelme annotation annotations ann anns json jsons xml xmls txt yolo voc")
+IMAGE_FOLDERS = _words("image images img imgs jpegimages pngimages jpg jpgs jpeg jpegs png pngs bmp bmps objtraindata")
 TRAIN, TEST, VALIDATION = _words("train training"), _words("test testing"), _words("val valid validation dev")
 
 # Of folders whose name says neither good nor what the defect is.
@@ -44,9 +47,10 @@ MASK_ENDINGS = (
 )
 
 # Of files that may hold images, and that gonogo does not read.
-UNREAD_SUFFIXES = _words(
-    """.gif .jp2 .j2k .jpx .jxl .heic .heif .avif .dng .cr2 .cr3 .nef .arw .orf .rw2 .raw .exr .hdr .pfm .tga .pcx .psd
-    .xcf .svg .eps .ico .npy .npz .mat .dcm .nii .czi .lif .mp4 .avi .mov .mkv .wmv .zip .rar .7z .tar .tgz .pdf"""
+UNREAD_SUFFIXES = FOREIGN_SUFFIXES | _words(
+    """.hdr .psd .xcf .svg .eps .ico .icns .npy .npz .mat .nii .czi .lif .fits .fit .dds .qoi .sgi .rgb .bw .xbm .xpm
+    .msp .im .spi .ima .hobj .h5 .hdf5 .tfrecord .mp4 .avi .mov .mkv .wmv .webm .mpg .mpeg .m4v .zip .rar .7z .tar .tgz
+    .gz .xz .zst .pdf"""
 )
 
 ACCEPTED = "accepted"  # below the raw folder: copies of images that a person accepted as good

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from gonogo.data.sample import Sample, Shares
+from gonogo.data.sample import Places, Sample, Shares
 from gonogo.data.tree import FIT, existing_folder, good_sample, listed, name_in, no_category
 from gonogo.errors import ConfigError, DataError
 from gonogo.images.roles import TEST, TRAIN, Role
 
+FIVE_VIEWS = "realiad_jsons"
 KEYS = {"category", "anomaly_class", "image_path", "mask_path"}
 
 
@@ -32,7 +33,7 @@ class RealIAD:
     folder: str = "."
     name: str | None = None
     images: str = "realiad_1024"
-    jsons: str = "realiad_jsons"
+    jsons: str = FIVE_VIEWS
 
     def samples(self, category: str, raw: Path, shares: Shares) -> Iterator[Sample]:
         """Train is dealt to fit and calibrate, test is as published; the views of one part are a group.
@@ -46,6 +47,18 @@ class RealIAD:
             ConfigError: a folder or the category's JSON is missing.
             DataError: the JSON has another form.
         """
+        images, path = self._found(category, raw)
+        return _samples(raw, images, path)
+
+    def places(self, category: str, raw: Path) -> Places:
+        """The folder all of whose images should be of use: none by another split than five views, which leaves some."""
+        if self.jsons != FIVE_VIEWS:
+            return Places()
+        images, path = self._found(category, raw)
+        return Places([images / _content(path)["meta"]["prefix"]])
+
+    def _found(self, category: str, raw: Path) -> tuple[Path, Path]:
+        """The folder of all images, and the category's JSON."""
         name = self.name or category
         jsons = existing_folder(raw, str(Path(self.folder, self.jsons)))
         path = jsons / f"{name}.json"
@@ -57,16 +70,13 @@ class RealIAD:
                     f"{jsons} holds folders of JSONs: set prepare.jsons to {self.jsons}/ and {listed(nested)}"
                 )
             raise no_category(jsons, name, there)
-        return _samples(raw, existing_folder(raw, str(Path(self.folder, self.images))), path)
+        return existing_folder(raw, str(Path(self.folder, self.images))), path
 
 
 def _samples(raw: Path, images: Path, path: Path) -> Iterator[Sample]:
-    try:
-        content = json.loads(path.read_bytes())
-        place, normal = images / content["meta"]["prefix"], content["meta"]["normal_class"]
-        train, test = list(content["train"]), list(content["test"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: expected meta (prefix, normal_class), train and test, got {error!r}") from error
+    content = _content(path)
+    place, normal = images / content["meta"]["prefix"], content["meta"]["normal_class"]
+    train, test = content["train"], content["test"]
     for number, entry in enumerate(train + test):
         if set(entry) != KEYS or (entry["mask_path"] is None and entry["anomaly_class"] != normal):
             raise DataError(f"{path}: entry {number}: expected {sorted(KEYS)}, with a mask if anomalous, got {entry}")
@@ -81,6 +91,20 @@ def _samples(raw: Path, images: Path, path: Path) -> Iterator[Sample]:
         yield _sample(raw, place, entry, normal, FIT if _part(entry) in defective else TRAIN)
     for entry in test:
         yield _sample(raw, place, entry, normal, TEST)
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """What a category's JSON holds: `meta`, and the lists `train` and `test`.
+
+    Raises:
+        DataError: it has another form.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+        meta = {key: str(content["meta"][key]) for key in ("prefix", "normal_class")}
+        return {"meta": meta, "train": list(content["train"]), "test": list(content["test"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: expected meta (prefix, normal_class), train and test, got {error!r}") from error
 
 
 def _part(entry: Mapping[str, Any]) -> str:

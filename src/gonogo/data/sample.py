@@ -77,6 +77,20 @@ class Shares:
         return assigned | {key: "calibrate" if key in calibrate else "fit" for key in rest}
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where the images of a category lie.
+
+    Attributes:
+        folders: all of whose images should be of use, at any depth.
+        apart_from: files and folders in them that the source passes over on purpose, or uses otherwise than as the
+            image or the mask of one sample.
+    """
+
+    folders: Sequence[Path] = ()
+    apart_from: Sequence[Path] = ()
+
+
 class Source(Protocol):
     """Where the images of a category come from."""
 
@@ -91,6 +105,14 @@ class Source(Protocol):
         Raises:
             ConfigError: the options do not fit what is there.
             DataError: the layout is not the one expected; the message says what was found.
+        """
+        ...
+
+    def places(self, category: str, raw: Path) -> Places:
+        """The folders that the images are read from; none for a source that draws its own.
+
+        Raises:
+            ConfigError, DataError: as `samples`.
         """
         ...
 

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from gonogo.data.defects import DEFECTS, visible_defect
-from gonogo.data.sample import Sample, Shares, draw
+from gonogo.data.sample import Places, Sample, Shares, draw
 from gonogo.errors import ConfigError, MissingExtraError
 from gonogo.images.reading import read_image
 from gonogo.images.roles import ROLES, Role
@@ -81,6 +81,10 @@ class Surfaces:
             yield from self._defective(
                 shares.seed, kind, picture, [cell for cell, role in roles.items() if role == "test"]
             )
+
+    def places(self, category: str, raw: Path) -> Places:
+        """None: the images are cut out of a photograph that is installed."""
+        return Places()
 
     def _fit_windows(self, picture: np.ndarray, roles: dict[Cell, Role]) -> Iterator[Sample]:
         """Windows that touch no cell of another role, in the group of their top left cell."""

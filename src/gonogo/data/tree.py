@@ -16,10 +16,11 @@ from gonogo.data.names import (
     suggests_good,
 )
 from gonogo.data.pairing import paired
-from gonogo.data.sample import Sample
+from gonogo.data.sample import Mask, Sample
 from gonogo.errors import ConfigError, DataError
 from gonogo.images.reading import SUFFIXES
 from gonogo.images.roles import TEST, TRAIN, Role
+from gonogo.params import require_raw
 
 FIT: tuple[Role, ...] = ("fit",)
 CALIBRATE: tuple[Role, ...] = ("calibrate",)
@@ -42,19 +43,6 @@ def category_folder(raw: Path, folder: str, name: str) -> Path:
 def no_category(place: Path, name: str, there: Sequence[str]) -> ConfigError:
     """The error for a category that `place` lacks; it lists those that are `there` and suggests the nearest."""
     return ConfigError(f"{place} has no category {name!r}{_meant(name, there)}; it holds {listed(there)}")
-
-
-def require_raw(raw: Path) -> None:
-    """Do nothing, or refuse a raw folder that is not there.
-
-    Raises:
-        ConfigError: it is not; the message says where it was looked for, and what to write.
-    """
-    if not raw.is_dir():
-        raise ConfigError(
-            f"`raw` in params.yaml is {str(raw)!r}, and there is no folder {raw.resolve()}; write there where the "
-            "images lie now, as an absolute path or as seen from the folder of params.yaml"
-        )
 
 
 def existing_folder(raw: Path, folder: str) -> Path:
@@ -255,7 +243,7 @@ def matched_masks(
 
 
 def defects(
-    raw: Path, images: Sequence[Path], kind: str, masks: Mapping[Path, Path], roles: tuple[Role, ...] = TEST
+    raw: Path, images: Sequence[Path], kind: str, masks: Mapping[Path, Mask], roles: tuple[Role, ...] = TEST
 ) -> Iterator[Sample]:
     """Defective parts with the masks that they have."""
     for image in images:

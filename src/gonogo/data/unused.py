@@ -8,6 +8,7 @@ from gonogo.data.names import ACCEPTED, UNREAD_SUFFIXES
 from gonogo.data.sample import Sample, Source
 from gonogo.data.tree import folders_in, listed
 from gonogo.images.reading import SUFFIXES
+from gonogo.text import in_utf8
 
 EXAMPLES = 3
 
@@ -31,15 +32,10 @@ class Unused:
 
 
 def unused_files(source: Source, category: str, raw: Path, samples: Iterable[Sample]) -> list[Unused]:
-    """The image files in the source's own folders that no sample uses, those that gonogo reads first.
-
-    A source whose folders hold the files of other categories too has no method `places`, and nothing is said of it.
-    """
-    places = getattr(source, "places", None)
-    if places is None:
-        return []
+    """The image files in the source's own folders that no sample uses, those that gonogo reads first."""
+    places = source.places(category, raw)
     used = {path for sample in samples for path in (sample.image, sample.mask) if isinstance(path, Path)}
-    return unused_below(raw, places(category, raw), apart_from=used | {raw / ACCEPTED})
+    return unused_below(raw, places.folders, apart_from=used | {raw / ACCEPTED, *places.apart_from})
 
 
 def unused_below(raw: Path, places: Iterable[Path], *, apart_from: Collection[Path]) -> list[Unused]:
@@ -48,9 +44,10 @@ def unused_below(raw: Path, places: Iterable[Path], *, apart_from: Collection[Pa
     for path in sorted({path for place in places for path in _files_below(place, apart_from)}):
         suffix = path.suffix.lower()
         if suffix in SUFFIXES or suffix in UNREAD_SUFFIXES:
-            left.setdefault((suffix in SUFFIXES, path.parent), []).append(_text(path.name))
+            left.setdefault((suffix in SUFFIXES, path.parent), []).append(in_utf8(path.name))
     found = [
-        Unused(_text(folder.relative_to(raw).as_posix()), tuple(names), read) for (read, folder), names in left.items()
+        Unused(in_utf8(folder.relative_to(raw).as_posix()), tuple(names), read)
+        for (read, folder), names in left.items()
     ]
     return sorted(found, key=lambda one: (not one.readable, one.folder))
 
@@ -66,14 +63,9 @@ def sentences(unused: Iterable[Unused]) -> list[str]:
 
 
 WHAT = {
-    True: "image files without use, in no folder that the layout knows",
+    True: "image files without use, in no folder and no list of the layout",
     False: "files of formats that are not read (save them as PNG if they are images to use)",
 }
-
-
-def _text(name: str) -> str:
-    """A name that can be printed and recorded, with escapes where it is not UTF-8."""
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _files_below(folder: Path, apart_from: Collection[Path]) -> Iterator[Path]:

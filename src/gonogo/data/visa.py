@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gonogo.data.sample import Sample, Shares
+from gonogo.data.sample import Places, Sample, Shares
 from gonogo.data.tree import category_folder, existing_folder, good_sample, name_in, no_category, train_and_test
 from gonogo.errors import ConfigError, DataError
 from gonogo.images.roles import TEST, TRAIN
@@ -49,6 +49,10 @@ class VisA:
         if (place / "Data").is_dir():
             raise ConfigError(f"{place} holds Data/, so it is VisA as published; set prepare.split to 1cls")
         return train_and_test(raw, place, masks=place / "ground_truth", mask_suffix="")
+
+    def places(self, category: str, raw: Path) -> Places:
+        """The folders all of whose images should be of use."""
+        return Places([category_folder(raw, self.folder, self.name or category)])
 
 
 def _rows(raw: Path, root: Path, name: str) -> Iterator[Sample]:

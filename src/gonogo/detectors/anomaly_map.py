@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gonogo.images.size import ImageSize
+
 
 def resize(images: Tensor, height: int, width: int) -> Tensor:
     """Antialiased bilinear resize of (n, c, h, w): the one resize kernel of pixels and of maps."""
@@ -19,9 +21,9 @@ def positive(values: Tensor) -> Tensor:
     return values.clamp(min=0) + 1 / (1 - values.clamp(max=0))
 
 
-def upsample(grid: Tensor, image_size: int, sigma: float, height: int, width: int) -> Tensor:
-    """Map of (n, height, width) from a (n, gh, gw) grid, smoothed by `sigma` pixels at (image_size, image_size)."""
-    rows, columns = (_upsampling(length, image_size, sigma) for length in grid.shape[1:])
+def upsample(grid: Tensor, image_size: ImageSize, sigma: float, height: int, width: int) -> Tensor:
+    """Map of (n, height, width) from a (n, gh, gw) grid, smoothed by `sigma` pixels at `image_size`."""
+    rows, columns = (_upsampling(*lengths, sigma) for lengths in zip(grid.shape[1:], image_size, strict=True))
     maps = torch.from_numpy(rows) @ grid @ torch.from_numpy(columns).T
     return resize(maps[:, None], height, width)[:, 0]
 

@@ -1,6 +1,6 @@
 """The contract of every detector: a torch module that learns from good images and scores others.
 
-A detector takes float pixels (n, 3, image_size, image_size) in [0, 255], already resized by the `Inspector`.
+A detector takes float pixels (n, 3, *image_size) in [0, 255], already resized by the `Inspector`.
 Its learned state is the buffers whose names end in `_`; they are None until `fit`, and nothing else is saved.
 """
 
@@ -18,6 +18,7 @@ from gonogo.detectors.backbones.backbone import Backbone
 from gonogo.detectors.training.checkpoints import Checkpoints
 from gonogo.detectors.training.forecast import Forecast, probe_images
 from gonogo.errors import NotFittedError
+from gonogo.images.size import ImageSize
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,17 @@ class Detector(nn.Module, ABC):
     """
 
     options: Any  # of the detector's class in `DETECTOR_OPTIONS`
-    image_size: int
     smoothing: float = 0.0  # Gaussian sigma for the map, in pixels at image_size
     localises: bool = True  # False: the map is constant, and no pixel metric is computed
 
+    @property
+    def image_size(self) -> ImageSize:
+        """Height and width of the pixels that it takes."""
+        return ImageSize.of(self.options.image_size)
+
     @abstractmethod
     def fit(self, batches: Collection[Tensor], *, seed: int, context: FitContext = NO_LIMITS) -> Self:
-        """Learn from batches of good images, (b, 3, image_size, image_size) in [0, 255], on the detector's device.
+        """Learn from batches of good images, (b, 3, *image_size) in [0, 255], on the detector's device.
 
         All batches have the same number of images, but the last, which may have fewer.
 
@@ -95,7 +100,7 @@ class Detector(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Score (n,) and grid of patch scores (n, gh, gw) of (n, 3, image_size, image_size); higher: more anomalous.
+        """Score (n,) and grid of patch scores (n, gh, gw) of (n, 3, *image_size); higher: more anomalous.
 
         Raises:
             NotFittedError: before `fit`.

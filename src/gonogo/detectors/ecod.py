@@ -32,7 +32,6 @@ class ECOD(Detector):
         """Build the backbone's architecture; `load_weights` brings its weights, or a saved model does."""
         super().__init__()
         self.options: ECODOptions = options
-        self.image_size = options.image_size
         self.rows = PooledFeatures(options)
         for name in ("rows_", "skewness_", "ramps_"):
             self.register_buffer(name, None)

@@ -44,7 +44,6 @@ class IsolationForest(Detector):
         """Nothing is learned yet."""
         super().__init__()
         self.options: IsolationForestOptions = options
-        self.image_size = options.image_size
         for name in (*(f"{field}_" for field in NODE_FIELDS), "path_lengths_", "node_counts_", "max_depths_"):
             self.register_buffer(name, None)
         self.register_buffer("expected_", None)
@@ -86,7 +85,7 @@ class IsolationForest(Detector):
         return Forecast(3 * 4 * n * d, probe.all_seconds, how)
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Grey levels (n, s * s), the mean over the channels."""
+        """Grey levels (n, h * w), the mean over the channels."""
         return pixels.mean(dim=1).flatten(1)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,7 +103,8 @@ class IsolationForest(Detector):
         """
         self.require_fitted()
         if self._forest is None:
-            self._forest = _rebuilt({name: buffer.numpy() for name, buffer in self.named_buffers()}, self.image_size)
+            buffers = {name: buffer.numpy() for name, buffer in self.named_buffers()}
+            self._forest = _rebuilt(buffers, self.image_size.area)
         return self._forest
 
     def expected(self) -> float:
@@ -112,14 +112,14 @@ class IsolationForest(Detector):
         return float(self.get_buffer("expected_").item())
 
 
-def _rebuilt(buffers: dict[str, Any], image_size: int) -> "ExtraTreesRegressor":
+def _rebuilt(buffers: dict[str, Any], n_features: int) -> "ExtraTreesRegressor":
     from sklearn.ensemble import ExtraTreesRegressor
     from sklearn.tree import ExtraTreeRegressor
     from sklearn.tree._tree import Tree
 
     counts = buffers["node_counts_"]
     forest = ExtraTreesRegressor(n_estimators=len(counts))
-    forest.n_features_in_, forest.n_outputs_, forest.estimators_ = image_size * image_size, 1, []
+    forest.n_features_in_, forest.n_outputs_, forest.estimators_ = n_features, 1, []
     ends = np.cumsum(counts)
     for count, end, depth in zip(counts, ends, buffers["max_depths_"], strict=True):
         rows = slice(int(end - count), int(end))

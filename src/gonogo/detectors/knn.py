@@ -28,7 +28,6 @@ class KNearestNeighbours(Detector):
         """Build the backbone's architecture; `load_weights` brings its weights, or a saved model does."""
         super().__init__()
         self.options: KNNOptions = options
-        self.image_size = options.image_size
         self.rows = PooledFeatures(options)
         self.register_buffer("rows_", None)
 

@@ -31,7 +31,6 @@ class LocalOutlierFactor(Detector):
         """Build the backbone's architecture; `load_weights` brings its weights, or a saved model does."""
         super().__init__()
         self.options: LOFOptions = options
-        self.image_size = options.image_size
         self.rows = PooledFeatures(options)
         for name in ("rows_", "k_distances_", "densities_"):
             self.register_buffer(name, None)

@@ -30,7 +30,6 @@ class Mahalanobis(Detector):
         """Build the backbone's architecture; `load_weights` brings its weights, or a saved model does."""
         super().__init__()
         self.options: MahalanobisOptions = options
-        self.image_size = options.image_size
         self.rows = PooledFeatures(options)
         self.register_buffer("mean_", None)
         self.register_buffer("whitening_", None)

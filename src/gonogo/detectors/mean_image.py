@@ -20,12 +20,11 @@ class MeanImage(Detector):
         """Nothing is learned yet."""
         super().__init__()
         self.options: MeanImageOptions = options
-        self.image_size = options.image_size
         self.smoothing = options.smoothing
         self.register_buffer("mean_", None)
 
     def fit(self, batches: Collection[Tensor], *, seed: int, context: FitContext = NO_LIMITS) -> Self:
-        total, n_images = torch.zeros(3, self.image_size, self.image_size, dtype=torch.float64), 0
+        total, n_images = torch.zeros(3, *self.image_size, dtype=torch.float64), 0
         for number, batch in enumerate(batches, start=1):
             total += batch.double().sum(dim=0).cpu()
             n_images += len(batch)

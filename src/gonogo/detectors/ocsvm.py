@@ -39,7 +39,6 @@ class OneClassSVM(Detector):
         """Build the backbone's architecture; `load_weights` brings its weights, or a saved model does."""
         super().__init__()
         self.options: OneClassSVMOptions = options
-        self.image_size = options.image_size
         self.rows = PooledFeatures(options)
         for name in ("support_vectors_", "log_weights_", "gamma_", "boundary_"):
             self.register_buffer(name, None)

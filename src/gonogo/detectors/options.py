@@ -4,14 +4,17 @@ Types, ranges and descriptions stand in the annotations. `gonogo.params.build` c
 `gonogo detectors NAME` lists them; a constructor called from Python checks the names alone.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
+from pydantic_core.core_schema import CoreSchema, no_info_plain_validator_function
 
 from gonogo.detectors.backbones.weights import LITE0
 from gonogo.errors import ConfigError
+from gonogo.images.size import ImageSize, Size
 
 LARGEST_PIXELS = 32  # 3,072 dimensions; a covariance of them takes seconds to factor and 38 MB to keep
 SMALLEST_FOR_BACKBONE = 32
@@ -21,8 +24,33 @@ ReductionKind = Literal["none", "random", "pca"]
 PDNSize = Literal["small", "medium", "tiny"]
 
 Smoothing = Annotated[float, Field(ge=0, description="Gaussian sigma of the map, in pixels at `image_size`")]
-SmallImageSize = Annotated[int, Field(ge=4, description="pixels are resized to (image_size, image_size)")]
-BackboneImageSize = Annotated[int, Field(ge=32, description="pixels are resized to (image_size, image_size)")]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What both sides of a size must be; checks a value and leaves it as it is written.
+
+    Attributes are called as pydantic calls them, by which `gonogo detectors` lists the bounds of an option.
+    """
+
+    ge: int
+    multiple_of: int | None = None
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> CoreSchema:
+        return no_info_plain_validator_function(self._checked)
+
+    def _checked(self, value: Any) -> Any:
+        size = ImageSize.of(value)
+        if min(size) < self.ge:
+            raise ConfigError(f"expected sides of at least {self.ge} pixels")
+        if self.multiple_of is not None and any(side % self.multiple_of for side in size):
+            raise ConfigError(f"expected sides that are multiples of {self.multiple_of} pixels")
+        return value
+
+
+RESIZED = "pixels are resized to this square or, with two numbers, to this height and width"
+SmallImageSize = Annotated[Size, Sides(ge=4), Field(description=RESIZED)]
+BackboneImageSize = Annotated[Size, Sides(ge=32), Field(description=RESIZED)]
 HeldOutShare = Annotated[
     float,
     Field(gt=0, lt=1, description="share of the fit images that are not trained on and say which epoch was the best"),
@@ -60,6 +88,15 @@ class IsolationForestOptions:
     ] = 256
 
 
+def side_multiple(backbone: str) -> int:
+    """Pixels that both sides of an image are best multiples of: the side of a transformer's patches, or else 32.
+
+    timm's names tell the patches. 32 is the stride of the deepest level that convolutional backbones have.
+    """
+    patch = re.search(r"_patch(\d+)", backbone)
+    return int(patch[1]) if patch else 32
+
+
 @dataclass(frozen=True, kw_only=True)
 class BackboneOptions:
     """Options of every detector that reads features from a pretrained network, as in `Backbone`."""
@@ -87,22 +124,23 @@ class RowOptions(BackboneOptions):
     features: Annotated[
         RowKind,
         Field(
-            description="backbone, the mean over the image of each channel of `layers`; pixels, the resized image, at "
-            f"most {LARGEST_PIXELS} pixels wide"
+            description="backbone, the mean over the image of each channel of `layers`; pixels, the resized image, of "
+            f"at most {LARGEST_PIXELS} x {LARGEST_PIXELS} pixels"
         ),
     ] = "backbone"
     image_size: SmallImageSize = 256
 
     def __post_init__(self) -> None:
-        if self.features == "pixels" and self.image_size > LARGEST_PIXELS:
+        size = ImageSize.of(self.image_size)
+        if self.features == "pixels" and size.area > LARGEST_PIXELS**2:
             raise ConfigError(
-                f"fit.image_size is {self.image_size}, {3 * self.image_size**2:,} dimensions with fit.features: "
-                f"pixels; choose at most {LARGEST_PIXELS}"
+                f"fit.image_size is {size}, {3 * size.area:,} dimensions with fit.features: pixels; choose at most "
+                f"{LARGEST_PIXELS}, or as many pixels in another shape"
             )
-        if self.features == "backbone" and self.image_size < SMALLEST_FOR_BACKBONE:
+        if self.features == "backbone" and min(size) < SMALLEST_FOR_BACKBONE:
             raise ConfigError(
-                f"fit.image_size is {self.image_size}; a backbone sees at least {SMALLEST_FOR_BACKBONE}, "
-                "smaller images go with fit.features: pixels"
+                f"fit.image_size is {size}; a backbone sees at least {SMALLEST_FOR_BACKBONE} x "
+                f"{SMALLEST_FOR_BACKBONE}, smaller images go with fit.features: pixels"
             )
 
 
@@ -369,9 +407,7 @@ class EfficientADOptions:
             "the paper's, for a CPU"
         ),
     ] = "small"
-    image_size: Annotated[
-        int, Field(ge=48, multiple_of=16, description="pixels are resized to (image_size, image_size)")
-    ] = 256
+    image_size: Annotated[Size, Sides(ge=48, multiple_of=16), Field(description=RESIZED)] = 256
     penalty_folder: Annotated[
         str | None,
         Field(
@@ -421,7 +457,9 @@ class AnomalibOptions:
         ),
     ] = ".venv-anomalib/bin/python"
     image_size: Annotated[
-        int, Field(ge=4, description="side of the square that the checkpoint's pre-processing resizes to")
+        Size,
+        Sides(ge=4),
+        Field(description="square or, with two numbers, height and width that the checkpoint's pre-processing makes"),
     ] = 256
     smoothing: Annotated[
         float,

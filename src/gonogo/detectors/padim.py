@@ -41,9 +41,8 @@ class PaDiM(Detector):
         """Build the backbone's architecture; `load_weights` brings its weights, or a saved model does."""
         super().__init__()
         self.options: PaDiMOptions = options
-        self.image_size = options.image_size
         self.smoothing = options.smoothing
-        self.patch_features = PatchFeatures(options.backbone, options.layers, options.image_size, neighbourhood=1)
+        self.patch_features = PatchFeatures(options.backbone, options.layers, self.image_size, neighbourhood=1)
         for name in ("features_", "mean_", "whitening_"):
             self.register_buffer(name, None)
 

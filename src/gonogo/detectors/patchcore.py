@@ -2,9 +2,10 @@
 
 Source: Roth et al. 2022, "Towards Total Recall in Industrial Anomaly Detection" (CVPR).
 Deviations: features are concatenated as they are, without the authors' adaptive pooling to 1,024 dimensions; the
-coreset is the exact greedy one, and is chosen among the features that the bank keeps: in full dimension, or with a
-`reduction` in the reduced one, where the authors project for the choice alone and keep the bank in full; neighbours
-are exact. The bank is centred by its mean, which changes no distance and costs fewer digits in single precision.
+coreset is the exact greedy one, starts at the patch nearest to the mean, and is chosen among the features that the bank
+keeps: in full dimension, or with a `reduction` in the reduced one, where the authors project for the choice alone and
+keep the bank in full; neighbours are exact. The bank is centred by its mean, which changes no distance and costs fewer
+digits in single precision.
 With `n_neighbors` above 1 the mean distance to so many neighbours is taken, as by `anomaly_scorer_num_nn` of the
 authors' code (amazon-science/patchcore-inspection), for score and map alike. The paper's equation 7, which lowers a
 score where the bank is sparse, is left out, as in the authors' code: it takes the softmax of distances, which for these
@@ -31,7 +32,7 @@ from itertools import islice
 from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gonogo.compute.progress import Progress
 from gonogo.detectors.backbones.patch_features import PatchFeatures
@@ -83,10 +84,9 @@ class PatchCore(Detector):
         """Build the backbone's architecture; `load_weights` brings its weights, or a saved model does."""
         super().__init__()
         self.options: PatchCoreOptions = options
-        self.image_size = options.image_size
         self.smoothing = options.smoothing
-        self.patch_features = PatchFeatures(
-            options.backbone, options.layers, options.image_size, neighbourhood=options.neighbourhood
+        self.patch_features: nn.Module = PatchFeatures(
+            options.backbone, options.layers, self.image_size, neighbourhood=options.neighbourhood
         )
         projection = ("projection_",) if self._projects else ()
         masked = () if options.foreground == "none" else tuple(f"foreground_{field}_" for field in Foreground._fields)
@@ -110,18 +110,16 @@ class PatchCore(Detector):
             candidates, n_select, n_cells = self._candidates_of_parts(batches, reduction, context.progress)
         else:
             candidates, n_select, n_cells = self._candidates(batches, reduction, context)
-        n_patches = len(candidates.patches)
         coreset = greedy_coreset(
             candidates.patches,
             n_select,
-            first=int(torch.randint(n_patches, (), generator=torch.Generator().manual_seed(seed))),
             on_step=lambda done, total, radius: context.progress("coreset", done, total, {"covering_radius": radius}),
         )
         bank = candidates.patches[coreset.indices]
         if len(bank) < self.options.n_neighbors:
             raise DataError(
-                f"fit.n_neighbors is {self.options.n_neighbors}, but the bank keeps {len(bank)} of {n_patches} "
-                "patches; let it keep more or take fewer neighbours"
+                f"fit.n_neighbors is {self.options.n_neighbors}, but the bank keeps {len(bank)} of "
+                f"{len(candidates.patches)} patches; let it keep more or take fewer neighbours"
             )
         radii = [coreset.covering_radius] if candidates.radius is None else [candidates.radius, coreset.covering_radius]
         numbers = candidates.numbers[coreset.indices.cpu()].to(bank.device)
@@ -164,18 +162,18 @@ class PatchCore(Detector):
         plan, candidates = stream.plan, stream.finish()
         if context.room is not None:
             return candidates, min(plan.n_select, len(candidates.patches)), n_cells
-        return candidates, self._bank_size(*candidates.patches.shape), n_cells
+        return candidates, self.bank_size(*candidates.patches.shape), n_cells
 
     def _candidates_of_parts(
         self, batches: DistributedBatches, reduction: Reduction, progress: Progress
     ) -> tuple[BankCandidates, int, int]:
         """The same, where workers compute the patches and select some of each part."""
         b, gh, gw, d = self.patch_features(batches[0]).shape
-        most = self._bank_size(len(batches) * b * gh * gw, self.options.reduced_dims or d)
+        most = self.bank_size(len(batches) * b * gh * gw, self.options.reduced_dims or d)
         keep = max(1, min(most, MOST_SELECTED // batches.n_parts))
         select = partial(self._select_from_part, keep=keep, reduction=reduction)
         candidates, n_patches = merge_parts(batches.map_parts(select, progress), reduction)
-        n_select = min(self._bank_size(n_patches, candidates.patches.shape[1]), len(candidates.patches))
+        n_select = min(self.bank_size(n_patches, candidates.patches.shape[1]), len(candidates.patches))
         return candidates, n_select, gh * gw
 
     @torch.no_grad()
@@ -206,7 +204,7 @@ class PatchCore(Detector):
         b, gh, gw, d = probe.shape
         n_patches = probe.n_batches * b * gh * gw
         plan = self._plan(probe.n_batches * b, gh * gw, d, context.room)
-        wanted = self._bank_size(n_patches, self.options.reduced_dims or d)
+        wanted = self.bank_size(n_patches, self.options.reduced_dims or d)
         how = f"all {n_patches:,} patches at once, a bank of {plan.n_select:,}"
         if plan.part is not None:
             how = (
@@ -230,7 +228,7 @@ class PatchCore(Detector):
             ConfigError: there is no room for a bank that is of use.
         """
         n_patches = n_images * p
-        wanted = self._bank_size(n_patches, self.options.reduced_dims or d)
+        wanted = self.bank_size(n_patches, self.options.reduced_dims or d)
         n_select = wanted if room is None else min(wanted, room // self._scoring_bytes(p, d))
         plan = plan_patches(n_patches, d, n_select, room, d_in_parts=self._dims_in_parts(d))
         least = 0 if room is None else max(self.options.n_neighbors, min(wanted, LEAST_BANK))
@@ -251,7 +249,7 @@ class PatchCore(Detector):
         """Bytes that each patch of the bank adds while an image of p patches is scored: distances and two copies."""
         return 4 * p + 3 * 4 * (self.options.reduced_dims or d)
 
-    def _bank_size(self, n_patches: int, d: int) -> int:
+    def bank_size(self, n_patches: int, d: int) -> int:
         """How many of `n_patches` patches of `d` dimensions the bank is to keep."""
         if self.options.bank_mb is not None:
             patch_bytes = 4 * d + 8  # its features, and its place

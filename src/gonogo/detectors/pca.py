@@ -28,7 +28,6 @@ class PCAReconstruction(Detector):
         """Nothing is learned yet."""
         super().__init__()
         self.options: PCAOptions = options
-        self.image_size = options.image_size
         self.smoothing = options.smoothing
         self.register_buffer("mean_", None)
         self.register_buffer("components_", None)
@@ -40,7 +39,7 @@ class PCAReconstruction(Detector):
         if len(rows) < 2:
             raise DataError(f"fit.detector pca needs at least 2 fit images, got {len(rows)}")
         pca = PCA(n_components=self.options.explained_variance, svd_solver="full", random_state=seed)
-        pca.fit(torch.stack(rows).cpu().numpy())  # (n, 3 * s * s)
+        pca.fit(torch.stack(rows).cpu().numpy())  # (n, 3 * h * w)
         explained = 0.0
         for count, share in enumerate(pca.explained_variance_ratio_, start=1):
             explained += float(share)

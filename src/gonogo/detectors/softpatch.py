@@ -56,9 +56,8 @@ class SoftPatch(Detector):
         """Build the backbone's architecture; `load_weights` brings its weights, or a saved model does."""
         super().__init__()
         self.options: SoftPatchOptions = options
-        self.image_size = options.image_size
         self.smoothing = options.smoothing
-        self.patch_features = PatchFeatures(options.backbone, options.layers, options.image_size)
+        self.patch_features = PatchFeatures(options.backbone, options.layers, self.image_size)
         for name in ("mean_", "memory_bank_", "bank_places_", "bank_weights_", "covering_radius_"):
             self.register_buffer(name, None)
 
@@ -88,11 +87,9 @@ class SoftPatch(Detector):
         mean = patches.mean(dim=0)
         patches -= mean
         n_select = min(max(2, math.ceil(self.options.coreset_ratio * len(factors))), n_kept)
-        first = int(torch.randint(n_kept, (), generator=torch.Generator().manual_seed(seed)))
         coreset = greedy_coreset(
             patches,
             n_select,
-            first=first,
             on_step=lambda done, total, radius: context.progress("coreset", done, total, {"covering_radius": radius}),
         )
         self.set_learned(

@@ -54,13 +54,12 @@ class SuperSimpleNet(Detector):
         """Build the architecture; `fit` loads the backbone's weights and trains the rest, a saved model brings both."""
         super().__init__()
         self.options: SuperSimpleNetOptions = options
-        self.image_size = options.image_size
         self.smoothing = options.smoothing
         self.learning_rates = {"adaptor": options.adaptor_lr, "head": options.head_lr}
         self.schedule = Schedule(options.epochs, options.patience, options.checkpoint_every)
-        self.backbone = Backbone(options.backbone, options.layers, options.image_size)
+        self.backbone = Backbone(options.backbone, options.layers, self.image_size)
         with torch.inference_mode():
-            black = torch.zeros(1, 3, options.image_size, options.image_size)
+            black = torch.zeros(1, 3, *self.image_size)
             self.n_channels = sum(layer.shape[1] for layer in self.backbone(black))
         self.heads = _make_heads(self.n_channels, seed=0)
         self._clear_learned()
@@ -125,7 +124,7 @@ class SuperSimpleNet(Detector):
         )
         n_images, device = probe.n_batches * probe.shape[0], next(self.heads.parameters()).device
         with torch.inference_mode():
-            grid = self.backbone(torch.zeros(1, 3, self.image_size, self.image_size, device=device))[0].shape[-2:]
+            grid = self.backbone(torch.zeros(1, 3, *self.image_size, device=device))[0].shape[-2:]
             height, width = (self.options.upscale * length for length in grid)
             features = torch.zeros(2 * self.options.batch_size, self.n_channels, height, width, device=device)
             start = time.perf_counter()

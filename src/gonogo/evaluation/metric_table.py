@@ -164,6 +164,7 @@ METRICS: Mapping[str, Metric] = {
     "pillow": Metric("Pillow"),
     "onnxruntime": Metric("onnxruntime"),
     "openvino": Metric("OpenVINO"),
+    "n_seeds": Metric("seeds of the fits", COUNT),
     # summary, over all categories
     "n_categories": Metric("categories", COUNT),
     "n_with_pixel_metrics": Metric("categories with pixel metrics", COUNT),
@@ -179,6 +180,7 @@ _ACCURACY = "|".join(map(re.escape, ACCURACY))
 DERIVED = tuple(
     re.compile(pattern)
     for pattern in (
+        rf"({_ACCURACY}|threshold)_seeds_(low|high)",  # evaluate: of fits with several seeds
         rf"({_ACCURACY})_(low|high|baseline|lift)",  # evaluate: interval, mean-image baseline, distance to it
         rf"({'|'.join(map(re.escape, SUMMARISED))})\.(mean|worst|worst_category)",  # summary
         r"n_test\..+",  # prepare: defective test images of a type

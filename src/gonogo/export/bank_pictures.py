@@ -55,7 +55,7 @@ class Views:
         tiles, seen = self.inspector.tiles, self.inspector.detector.image_size
         step, tile = divmod(view % self.of_record, self.of_record // self.rotations)
         row, column = divmod(cell, self.of_tile[1])
-        high, wide = (seen / n for n in self.of_tile)
+        high, wide = (length / n for length, n in zip(seen, self.of_tile, strict=True))
         y, x = (row + 0.5) * high, (column + 0.5) * wide
         canvas_height, canvas_width = self.inspector.input_size
         if tiles is not None:
@@ -123,7 +123,7 @@ def views_of(inspector: Inspector, rotations: int) -> Views:
     """The views of a fit with `rotations` views of each image; the detector must be one that `HasMemoryBank`."""
     detector = inspector.detector
     assert isinstance(detector, HasMemoryBank)
-    nearest = detector.score_with_nearest(torch.zeros(1, 3, detector.image_size, detector.image_size))[2]  # (1, gh, gw)
+    nearest = detector.score_with_nearest(torch.zeros(1, 3, *detector.image_size))[2]  # (1, gh, gw)
     tiles, (gh, gw) = inspector.tiles, nearest.shape[1:]
     ch, cw = (gh, gw) if tiles is None else tiles.assembled(nearest.expand(len(tiles), 1, gh, gw)).shape[1:]
     return Views(inspector, rotations, (gh, gw), (ch, cw))

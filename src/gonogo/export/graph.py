@@ -140,7 +140,7 @@ def _composed(inspector: Inspector, opset: int) -> onnx.ModelProto:
     """The inspector's own graph with the detector's inside."""
     detector, tiles = inspector.detector, inspector.tiles
     with torch.inference_mode():
-        cells = detector(torch.zeros(1, 3, detector.image_size, detector.image_size))[1].shape[1:]
+        cells = detector(torch.zeros(1, 3, *detector.image_size))[1].shape[1:]
     seen: Shape = ("n",) if tiles is None else (len(tiles), "n")
     inputs = {PIXELS: IMAGES, "scores": (seen, torch.float32), "grids": ((*seen, *cells), torch.float32)}
     names = _to_trace(inspector, detector)[1]
@@ -184,7 +184,8 @@ def _once(inner: onnx.GraphProto) -> list[onnx.NodeProto]:
 def _loop(tiles: Tiles, inner: onnx.GraphProto, outputs: list[str]) -> list[onnx.NodeProto]:
     """To `outputs` by ONNX's Scan, which holds one tile at a time and the detector's constants once."""
     numbers, n_columns = torch.arange(len(tiles)), len(tiles.columns)
-    places = {"rows": tiles.rows[numbers // n_columns], "columns": tiles.columns[numbers % n_columns]}  # (t, s)
+    rows, columns = tiles.rows[numbers // n_columns], tiles.columns[numbers % n_columns]  # (t, th), (t, tw)
+    places = {"rows": rows, "columns": columns}
     body = helper.make_graph(
         [
             helper.make_node("Gather", ["resized", "tile/rows"], ["tile/strip"], axis=2),
@@ -192,7 +193,10 @@ def _loop(tiles: Tiles, inner: onnx.GraphProto, outputs: list[str]) -> list[onnx
             *inner.node,
         ],
         "tile",
-        [helper.make_tensor_value_info(f"tile/{name}", TensorProto.INT64, [tiles.image_size]) for name in places],
+        [
+            helper.make_tensor_value_info(f"tile/{name}", TensorProto.INT64, [length])
+            for name, length in zip(places, tiles.image_size, strict=True)
+        ],
         inner.output,
         inner.initializer,  # onnxruntime lays out a convolution's constants for speed only where they stand beside it
     )
@@ -205,10 +209,10 @@ def _loop(tiles: Tiles, inner: onnx.GraphProto, outputs: list[str]) -> list[onnx
 
 
 def _detector_graph(detector: Detector, opset: int) -> onnx.ModelProto:
-    """Input `tile` (n, 3, s, s) in [0, 255]; outputs `score` (n,), `grid` (n, gh, gw) and, of some, `nearest`."""
+    """Input `tile` (n, 3, h, w) in [0, 255]; outputs `score` (n,), `grid` (n, gh, gw) and, of some, `nearest`."""
     if isinstance(detector, IsolationForest):
         return _forest_graph(detector, opset)
-    tile: Shape = ("n", 3, detector.image_size, detector.image_size)
+    tile: Shape = ("n", 3, *detector.image_size)
     module, names = _to_trace(detector, detector)
     proto = traced(module, {"tile": (tile, torch.float32)}, ["score", "grid", *names], opset)
     return _with_network(proto, detector, opset)
@@ -266,8 +270,7 @@ def _forest_graph(detector: IsolationForest, opset: int) -> onnx.ModelProto:
         del entries[:]
     graph.node.extend(nodes)
     graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items())
-    size = detector.image_size
-    graph.input.append(helper.make_tensor_value_info("tile", TensorProto.FLOAT, ["n", 3, size, size]))
+    graph.input.append(helper.make_tensor_value_info("tile", TensorProto.FLOAT, ["n", 3, *detector.image_size]))
     graph.output.append(helper.make_tensor_value_info("score", TensorProto.FLOAT, ["n"]))
     graph.output.append(helper.make_tensor_value_info("grid", TensorProto.FLOAT, ["n", 1, 1]))
     return proto

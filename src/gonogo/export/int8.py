@@ -3,6 +3,9 @@
 The scores of a gauge whose convolutions were quantised differ, mostly a little higher, so that the certificate of the
 float gauge does not hold for it. Its threshold and pixel threshold are calibrated on the same images in the same way.
 It is then compared with the float gauge on the test images; that comparison decides only whether a bundle is written.
+
+Both networks run as a `Scorer` runs its own, by `run_session`. A `Scorer` itself needs a sealed bundle with a
+threshold, and both of these come out of this gate.
 """
 
 from collections.abc import Iterator, Sequence

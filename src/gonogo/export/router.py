@@ -4,6 +4,9 @@ An image is described by one row of numbers, the mean of a backbone's features o
 images, chosen so that every other one is near to one of them. The limit of a category is a slack times a certified
 distance, which good images of the category rarely exceed. An image beyond the limits of all categories is unknown.
 
+The router stands beside `Inspector`, whose graph has one score and one map of an image: here are as many distances as
+categories, and no map, region of interest or tile. Its images are read, resized and, on the line, run as a gauge's are.
+
 A defective part that is sent to another category meets a gauge that may pass it. A category whose defective test images
 go astray more often than `max_astray_rate` allows is therefore left out of the set.
 
@@ -30,15 +33,16 @@ from gonogo.detectors.anomaly_map import resize
 from gonogo.detectors.backbones.pooled_features import PooledFeatures
 from gonogo.detectors.memory_bank.coreset import greedy_coreset
 from gonogo.detectors.memory_bank.distance import l2
-from gonogo.detectors.options import RowOptions
+from gonogo.detectors.options import BackboneImageSize, RowOptions
 from gonogo.errors import ConfigError, ParityError
 from gonogo.export.graph import IMAGES, PIXELS, describe, traced
 from gonogo.files import SCHEMA, seal, sha256_of
 from gonogo.images.dataset import Dataset, Record
+from gonogo.images.size import ImageSize
 from gonogo.inference.bundle import MANIFEST
+from gonogo.inference.bundle_set import DISTANCES, run_router
 from gonogo.inference.scorer import open_session
 
-DISTANCES = "distances"
 AT_ONCE = 8  # images of a batch, which takes 0.6 of the time of eight single images
 RATES = ("accuracy", "defective_accuracy", "astray_rate", "wrong_rate", "stranger_rate")
 AMONG = 8  # good images to choose from, at least, for each one that is kept, where there are so many
@@ -56,7 +60,7 @@ class RouterParams:
     backbone: str
     weights: str
     layers: Annotated[list[int], Field(min_length=1)]
-    image_size: Annotated[int, Field(ge=32)]
+    image_size: BackboneImageSize
     images: Annotated[int, Field(ge=1)]
     slack: Annotated[float, Field(ge=1)]
     max_astray_rate: Annotated[float, Field(ge=0, le=1)]
@@ -138,8 +142,7 @@ class Router(nn.Module):
         return torch.stack([l2(rows, own).amin(dim=1) for own in good], dim=1)
 
     def _resized(self, pixels: Tensor) -> Tensor:
-        size = self.params.image_size
-        return resize(pixels.permute(0, 3, 1, 2).float(), size, size)
+        return resize(pixels.permute(0, 3, 1, 2).float(), *ImageSize.of(self.params.image_size))
 
 
 def export_router(router: Router, path: Path, *, metadata: Mapping[str, Any], opset: int) -> None:
@@ -316,4 +319,4 @@ def _thresholds(
 
 def _answers(session: InferenceSession, dataset: Dataset, records: Sequence[Record]) -> np.ndarray:
     """The exported router's distances (n, k) of the records' images."""
-    return np.concatenate([session.run([DISTANCES], {PIXELS: dataset.pixels_of(one)[None]})[0] for one in records])
+    return np.concatenate([run_router(session, dataset.pixels_of(one)[None]) for one in records])

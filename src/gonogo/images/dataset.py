@@ -15,6 +15,7 @@ from gonogo.files import sha256_of, write_text
 from gonogo.images.masks import read_mask
 from gonogo.images.reading import decode, file_bytes
 from gonogo.images.roles import Role
+from gonogo.params import require_raw
 
 MANIFEST = "manifest.jsonl"
 EXTRAS = ("boxes", "saturation", "accepted")
@@ -142,13 +143,17 @@ def read_dataset(folder: Path, raw: Path, *, cluster: Cluster | None = None) -> 
 
     Raises:
         DataError: it is missing or a line is not a record.
+        ConfigError: it has images in the raw folder, and that is not there.
     """
     path = folder / MANIFEST
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        return Dataset(folder, raw, tuple(Record(**json.loads(line)) for line in lines), cluster)
+        records = tuple(Record(**json.loads(line)) for line in lines)
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{path} cannot be read as a dataset: {error}; run the prepare stage") from error
+    if any(record.path.startswith(RAW) for record in records):
+        require_raw(raw)
+    return Dataset(folder, raw, records, cluster)
 
 
 def _line(record: Record) -> str:

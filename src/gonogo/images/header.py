@@ -1,5 +1,6 @@
 """What the header of an encoded image says, before anything is decoded."""
 
+import math
 import struct
 import time
 import zlib
@@ -12,8 +13,9 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from gonogo.errors import ImageError
-from gonogo.images.limits import Clock, TimedReader, require_size
+from gonogo.errors import ImageError, SlowImageError
+from gonogo.images.foreign import SAVE, foreign
+from gonogo.images.limits import Clock, TimedReader, TimeIsOverError, require_size
 from gonogo.images.structure import name_of, require_structure
 
 NEW_SUBFILE_TYPE, COPY_OR_MASK = 254, 0b101  # a tag of TIFF, and two bits of its value
@@ -41,29 +43,33 @@ class Header:
     n_frames: int
 
 
-def read_header(data: bytes, where: Path | str) -> Header:
+def read_header(data: bytes, where: Path | str, *, most_seconds: float = math.inf) -> Header:
     """What the header of an encoded image says. Nothing is decoded, and what `decode` refuses by its parts is refused.
 
     Args:
         data: the whole file.
         where: where it came from, for the message.
+        most_seconds: of computing, beside what `limits` allows.
 
     Raises:
+        SlowImageError: it takes longer.
         ImageError: it is not an image of FORMATS, is damaged, cut or still being written, has other content after its
             end, or is too large by `require_size` or by its number of parts.
     """
-    with opened(data, where) as image:
+    with opened(data, where, most_seconds=most_seconds) as image:
         return header_of(image)
 
 
 @contextmanager
-def opened(data: bytes, where: Path | str, *, clock: Clock = time.thread_time) -> Iterator[ImageFile]:
+def opened(
+    data: bytes, where: Path | str, *, clock: Clock = time.thread_time, most_seconds: float = math.inf
+) -> Iterator[ImageFile]:
     """The image, opened but not decoded, for a context in which whatever Pillow raises becomes an ImageError.
 
     Args:
         data: the whole file.
         where: where it came from, for the message.
-        clock: of the time that decoding may take; see `TimedReader`.
+        clock, most_seconds: of the time that decoding may take; see `TimedReader`.
 
     Raises:
         ImageError: as `read_header`, or for what is raised inside of the context.
@@ -72,7 +78,7 @@ def opened(data: bytes, where: Path | str, *, clock: Clock = time.thread_time) -
         if not data:
             raise ValueError("the file is empty")
         require_structure(data, where)
-        reader = TimedReader(data, clock)
+        reader = TimedReader(data, clock, most_seconds)
         with Image.open(reader, formats=FORMATS) as image:
             require_size(*image.size, where)
             reader.allow(*image.size)
@@ -80,11 +86,21 @@ def opened(data: bytes, where: Path | str, *, clock: Clock = time.thread_time) -
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        name = name_of(data)
-        kind = "not one of " + ", ".join(FORMATS) if name is None else f"a {name} that is damaged or of a rare kind"
-        raise ImageError(f"{where} cannot be read as an image: {kind}; save it as PNG of 8 or 16 bits") from error
+        raise ImageError(f"{where} cannot be read as an image: {_not_opened(data)}") from error
+    except TimeIsOverError as error:
+        raise SlowImageError(f"{where} cannot be read as an image: {error}") from error
     except DAMAGE as error:
         raise ImageError(f"{where} cannot be read as an image: {error or type(error).__name__}") from error
+
+
+def _not_opened(data: bytes) -> str:
+    """What a file is that Pillow does not open as one of FORMATS, and what to do."""
+    name, found = name_of(data), foreign(data)
+    if found is not None:
+        return f"not one of {', '.join(FORMATS)}, but {found[0]}; {found[1]}"
+    if name is not None:
+        return f"a {name} that is damaged or of a rare kind; {SAVE}"
+    return f"not one of {', '.join(FORMATS)}; {SAVE}"
 
 
 def header_of(image: ImageFile) -> Header:

@@ -5,6 +5,7 @@ a number of bytes for each pixel, and the resize in a gauge's graph a number of 
 """
 
 import io
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,10 @@ def decoding_seconds(height: int, width: int) -> float:
     return SECONDS + SECONDS_PER_MEGAPIXEL * height * width / 1e6
 
 
+class TimeIsOverError(RuntimeError):
+    """An image was read for longer than it may be. A TimeoutError is an OSError, which Pillow takes for its end."""
+
+
 class TimedReader(io.BytesIO):
     """The bytes of an encoded image, for as long as its decoding may take.
 
@@ -66,29 +71,31 @@ class TimedReader(io.BytesIO):
     late. A decoder of TIFF or WebP gets all bytes at once, and is bounded by the size of the image alone.
     """
 
-    def __init__(self, data: bytes, clock: Clock = time.thread_time) -> None:
+    def __init__(self, data: bytes, clock: Clock = time.thread_time, most_seconds: float = math.inf) -> None:
         """Begin with the time that any image may take.
 
         Args:
             data: the whole file.
             clock: seconds, from any beginning. Those that the thread has computed leave out what other work on a busy
                 machine takes.
+            most_seconds: that are allowed to an image of any size.
         """
         super().__init__(data)
-        self._clock, self._began, self._seconds = clock, clock(), SECONDS
+        self._clock, self._began, self._most = clock, clock(), most_seconds
+        self._seconds = min(SECONDS, most_seconds)
 
     def allow(self, width: int, height: int) -> None:
         """Give an image of this size its time, from the beginning on."""
-        self._seconds = decoding_seconds(height, width)
+        self._seconds = min(decoding_seconds(height, width), self._most)
 
     def read(self, size: int | None = -1, /) -> bytes:
         """The next bytes.
 
         Raises:
-            RuntimeError: the time is over. A TimeoutError is an OSError, which Pillow takes for the end of the file.
+            TimeIsOverError: the time is over.
         """
         if self._clock() - self._began > self._seconds:
-            raise RuntimeError(
+            raise TimeIsOverError(
                 f"decoding takes more than {self._seconds:.3g} s of computing, which no honest image of this size "
                 "does; save it again, as PNG"
             )

@@ -17,6 +17,7 @@ TURNS = {
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
+EXCHANGING = (5, 6, 7, 8)  # of these, those by which height and width change places
 PREFIX = b"Exif\0\0"
 AS_TEXT = "Raw profile type exif"  # of a PNG: three lines of title, and hexadecimal digits
 
@@ -31,6 +32,18 @@ def upright(image: ImageFile) -> Image:
         return image
     turn = TURNS.get(orientation_of(image))
     return image if turn is None else image.transpose(turn)
+
+
+def upright_size(image: ImageFile) -> tuple[int, int]:
+    """Width and height of an image that is opened and not decoded, as it will stand upright.
+
+    Raises:
+        ValueError: the EXIF data have more tags than any.
+    """
+    width, height = image.size
+    if isinstance(image, TiffImageFile) or orientation_of(image) not in EXCHANGING:  # of a TIFF, Pillow has seen to it
+        return width, height
+    return height, width
 
 
 def orientation_of(image: ImageFile) -> int:

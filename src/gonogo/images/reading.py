@@ -1,5 +1,7 @@
 """Reading and writing images. Needs only numpy and Pillow: the scorer and the pipeline read through this one door."""
 
+import math
+import os
 import time
 from pathlib import Path
 
@@ -7,12 +9,12 @@ import numpy as np
 from PIL import Image
 
 from gonogo.errors import ImageError, ShapeError
-from gonogo.files import regular_bytes
+from gonogo.files import read_regular
 from gonogo.images.header import DAMAGE as DAMAGE
 from gonogo.images.header import header_of, opened
 from gonogo.images.levels import levels_of, rgb_of, rgb_of_pillow
 from gonogo.images.limits import MAX_BYTES, Clock
-from gonogo.images.orientation import upright
+from gonogo.images.orientation import upright, upright_size
 from gonogo.images.portable import samples_of
 
 SUFFIXES = frozenset(  # lower case
@@ -31,21 +33,42 @@ def read_image(path: Path) -> np.ndarray:
     return decode(file_bytes(path), path)[0]
 
 
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height of the image that `read_image` would give, from the file's header.
+
+    Raises:
+        ImageError: the file is missing, damaged, too large or not an image.
+    """
+    with opened(file_bytes(path), path) as image:
+        return upright_size(image)
+
+
 def file_bytes(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
     """The whole file.
+
+    Raises:
+        ImageError: as `read_file`.
+    """
+    return read_file(path, max_bytes=max_bytes)[0]
+
+
+def read_file(path: Path, *, max_bytes: int = MAX_BYTES) -> tuple[bytes, os.stat_result]:
+    """The whole file, and what the system says of the file that was read, after it was read.
 
     Raises:
         ImageError: it is missing, is not a regular file, as a folder, a pipe and a device are, has more than
             `max_bytes`, or is otherwise out of reach.
     """
     try:
-        return regular_bytes(path, max_bytes=max_bytes)
+        return read_regular(path, max_bytes=max_bytes)
     except (OSError, ValueError, MemoryError) as error:  # ValueError: of a name that no file can have
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ImageError(f"{path} cannot be read as an image: {reason}") from error
 
 
-def decode(data: bytes, where: Path | str, *, clock: Clock = time.thread_time) -> tuple[np.ndarray, str]:
+def decode(
+    data: bytes, where: Path | str, *, clock: Clock = time.thread_time, most_seconds: float = math.inf
+) -> tuple[np.ndarray, str]:
     """Pixels (h, w, 3) uint8 RGB of an encoded image, upright, and Pillow's name for the file's mode.
 
     Grey is repeated over the channels, 16 bits are scaled to 8, an alpha channel is dropped, a palette is looked up,
@@ -54,12 +77,12 @@ def decode(data: bytes, where: Path | str, *, clock: Clock = time.thread_time) -
     Args:
         data: the whole file.
         where: where it came from, for the message.
-        clock: of the time that decoding may take; see `TimedReader`.
+        clock, most_seconds: of the time that decoding may take; see `TimedReader`.
 
     Raises:
         ImageError: as `read_header`, or it has several frames, or cannot be read as a person would expect.
     """
-    with opened(data, where, clock=clock) as image:
+    with opened(data, where, clock=clock, most_seconds=most_seconds) as image:
         header = header_of(image)
         if header.n_frames > 1:
             raise ValueError(f"{header.n_frames} frames in one file; save each as an image of its own")

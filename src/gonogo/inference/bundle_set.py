@@ -12,10 +12,13 @@ import onnxruntime
 from gonogo.calibration.route import ROUTER, ROUTER_FILE, CategoryRecord, nearest, routed
 from gonogo.errors import ImageError, IntegrityError
 from gonogo.files import PLAIN_NAME, open_sealed, write_text
+from gonogo.images.reading import require_pixels
 from gonogo.inference.bundle import MANIFEST, sign
 from gonogo.inference.scorer import FAILURES, NO_NETWORK, Scorer, open_session
 from gonogo.inference.self_contained import require_self_contained
 from gonogo.inference.signature import SIGNATURE, require_signed, signature_in, signature_of
+
+DISTANCES = "distances"  # what the router's network gives
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class BundleSet:
             IntegrityError: the router does not give one distance for each category.
         """
         try:
-            (distances,) = self._session.run(["distances"], {"pixels": np.ascontiguousarray(pixels[None])})
+            distances = run_router(self._session, pixels[None])
         except FAILURES as error:
             height, width = pixels.shape[:2]
             raise ImageError(f"{self.folder}: the router fails on {width} x {height} pixels: {error}") from error
@@ -103,6 +106,17 @@ class BundleSet:
                 f"set was made with {record.bundle[:12]} of {record.name}; run the stage router again"
             )
         return scorer
+
+
+def run_router(session: onnxruntime.InferenceSession, pixels: np.ndarray) -> np.ndarray:
+    """Distances (n, k) float32 of uint8 RGB pixels (n, h, w, 3) to the nearest good image of each of k categories.
+
+    Raises:
+        ShapeError: another shape or dtype.
+    """
+    require_pixels(pixels)
+    (distances,) = session.run([DISTANCES], {"pixels": np.ascontiguousarray(pixels)})
+    return np.asarray(distances)
 
 
 def sign_set(folder: Path, categories: Iterable[str], key: Path) -> str:

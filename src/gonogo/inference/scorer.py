@@ -2,13 +2,13 @@
 
 import json
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 import onnxruntime
@@ -42,6 +42,23 @@ PASS: Literal["pass"] = "pass"  # noqa: S105 - a verdict
 REJECT: Literal["reject"] = "reject"
 UNKNOWN = "unknown"  # the label of an image that belongs to no category of a set of bundles; it has no score
 ERROR = "error"  # counts an image that cannot be read; its row has the key `error` and no `verdict`
+
+Owner = TypeVar("Owner")
+Value = TypeVar("Value")
+
+
+class _once(Generic[Owner, Value]):
+    """As `functools.cached_property`, without the lock that this has in Python 3.11 for all instances together.
+
+    With it, a verdict on a small image waits until the regions of a large one, in another thread, are found.
+    """
+
+    def __init__(self, compute: Callable[[Owner], Value]) -> None:
+        self._compute, self._name, self.__doc__ = compute, compute.__name__, compute.__doc__
+
+    def __get__(self, owner: Owner, _: type[Owner]) -> Value:
+        value = owner.__dict__[self._name] = self._compute(owner)
+        return value
 
 
 @dataclass(frozen=True)
@@ -89,12 +106,12 @@ class Verdict:
             "regions": [asdict(region) for region in self.regions],
         }
 
-    @cached_property
+    @_once
     def defect_mask(self) -> np.ndarray:
         """(h, w) bool: the pixels of all regions."""
         return defect_mask(self.anomaly_map, self.rule)
 
-    @cached_property
+    @_once
     def regions(self) -> list[Region]:
         """The regions in which the part differs, highest peak first; empty if the gauge does not localise."""
         return find_regions(self.anomaly_map, self.defect_mask)

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from gonogo.images.limits import decoding_bytes
+from gonogo.images.size import ImageSize
 
 # For each pixel of the image: the graph holds it as bytes, as floats and, with a ROI, as masked floats, and the map;
-# the regions of a map whose every pixel is marked, as a map of nothing but defect has, hold columns of numbers.
-GRAPH_BYTES, REGIONS_BYTES = 36, 80
+# to find regions holds numbers for each run of marked pixels, of which even a map of noise has no more than this.
+GRAPH_BYTES, REGIONS_BYTES = 36, 50
 FLOAT = 4
 CANVAS_BYTES = 24  # for each pixel of what the graph resizes the image to: three colours, and the map twice
 NETWORK_BYTES = 1_000  # for each pixel that the network sees at once: activations, and distances to a memory bank
@@ -18,19 +19,18 @@ NETWORK_BYTES = 1_000  # for each pixel that the network sees at once: activatio
 class GraphSize:
     """The sizes in a gauge's graph, in pixels.
 
-    height, width: of what it resizes an image to.
-    side: of the square that the network sees at once, which is a tile where there are tiles.
+    canvas: what it resizes an image to.
+    seen: what the network sees at once, which is a tile where there are tiles.
     """
 
-    height: int
-    width: int
-    side: int
+    canvas: ImageSize
+    seen: ImageSize
 
     @classmethod
     def from_dict(cls, preprocessing: Mapping[str, Any]) -> Self:
         """The sizes that a manifest tells under `preprocessing`."""
-        canvas, side = preprocessing["tiling"], int(preprocessing["image_size"])
-        return cls(side, side, side) if canvas is None else cls(int(canvas["height"]), int(canvas["width"]), side)
+        tiling, seen = preprocessing["tiling"], ImageSize.of(preprocessing["image_size"])
+        return cls(seen if tiling is None else ImageSize.of([tiling["height"], tiling["width"]]), seen)
 
     def working_bytes(self, height: int, width: int) -> int:
         """Upper estimate, in bytes, of the most memory that an image of this height and width needs at a time.
@@ -39,7 +39,7 @@ class GraphSize:
         floats as wide as what it resizes to. So a tall image of few pixels may need more than a square one of many.
         """
         pixels = height * width
-        resized = FLOAT * (3 * height * self.width + self.height * width)
-        network = NETWORK_BYTES * self.side**2 + CANVAS_BYTES * self.height * self.width
+        resized = FLOAT * (3 * height * self.canvas.width + self.canvas.height * width)
+        network = NETWORK_BYTES * self.seen.area + CANVAS_BYTES * self.canvas.area
         graph = GRAPH_BYTES * pixels + resized + network
         return max(decoding_bytes(height, width), graph, REGIONS_BYTES * pixels)

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gonogo.errors import ImageError, MissingExtraError
-from gonogo.images.reading import SUFFIXES, read_image
+from gonogo.errors import ChangedError, ImageError, MissingExtraError
+from gonogo.images.foreign import FOREIGN_SUFFIXES
+from gonogo.images.reading import SUFFIXES, decode, read_file
 
 VIDEOS = frozenset({".avi", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 CAMERA = "camera:"
@@ -45,8 +46,12 @@ class Stamp(NamedTuple):
         Raises:
             OSError: there is none, or it is out of reach.
         """
-        stat = os.stat(path)  # noqa: PTH116  a third of the time of Path.stat, and 20,000 files are looked at
-        return cls(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        return cls.in_status(os.stat(path))  # noqa: PTH116  a third of the time of Path.stat, for 20,000 files
+
+    @classmethod
+    def in_status(cls, status: os.stat_result) -> "Stamp":
+        """The stamp that the system's status of a file has."""
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
     @property
     def but_for_renames(self) -> tuple[int, ...]:
@@ -123,7 +128,8 @@ class Listing:
     """What a folder has, by name, without hidden entries.
 
     folders: its folders; links to folders are left out.
-    images: whether each entry with the suffix of an image is a regular file, or a link to one.
+    images: whether each entry with the suffix of an image is a regular file, or a link to one. Those of a format that
+        is not read are among them, to be refused by name, unless the same image lies beside them in one that is.
     """
 
     folders: list[str]
@@ -139,7 +145,7 @@ def list_folder(folder: Path, skipped: set[str]) -> Listing:
     Raises:
         OSError: it cannot be listed.
     """
-    folders, images = [], {}
+    folders, images, foreign = [], {}, {}
     with os.scandir(folder) as found:
         for entry in sorted(found, key=lambda entry: entry.name):
             if entry.name.startswith("."):
@@ -147,8 +153,15 @@ def list_folder(folder: Path, skipped: set[str]) -> Listing:
             if entry.is_dir(follow_symlinks=False):
                 if os.path.abspath(entry.path) not in skipped:  # noqa: PTH100
                     folders.append(entry.name)
-            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:  # noqa: PTH122  faster than a Path
+                continue
+            stem, suffix = os.path.splitext(entry.name)  # noqa: PTH122  faster than a Path
+            if suffix.lower() in SUFFIXES:
                 images[entry.name] = entry.is_file()
+            elif suffix.lower() in FOREIGN_SUFFIXES:
+                foreign[stem] = entry
+    if foreign:
+        stems = {os.path.splitext(name)[0] for name in images}  # noqa: PTH122
+        images |= {entry.name: entry.is_file() for stem, entry in foreign.items() if stem not in stems}
     return Listing(folders, images)
 
 
@@ -261,6 +274,7 @@ def pixels_of(item: Item) -> np.ndarray:
     """The pixels (h, w, 3) uint8 of an item.
 
     Raises:
+        ChangedError: the file that was read is not the one that was found, or has changed since.
         ImageError: it cannot be read.
     """
     if item.error is not None:
@@ -268,4 +282,12 @@ def pixels_of(item: Item) -> np.ndarray:
     if item.pixels is not None:
         return item.pixels
     assert item.path is not None
-    return read_image(item.path)
+    data, status = read_file(item.path)
+    if Stamp.in_status(status) != item.stamp:
+        raise changed_error(item)
+    return decode(data, item.path)[0]
+
+
+def changed_error(item: Item) -> ChangedError:
+    """What an item is that is not the same any more."""
+    return ChangedError(f"{item.name} was changed while it was judged; judge it again when it is complete")

@@ -4,6 +4,7 @@ A kill can leave an incomplete last line. The next start removes it, and judges 
 another process took, or that was not moved at all, has a second row of the same key: the last one holds.
 """
 
+import filecmp
 import json
 import os
 from collections.abc import Sequence
@@ -110,17 +111,26 @@ class Journal:
     def _check_moved(self, row: Row) -> None:
         """Remember the row if its file is still in its old place.
 
-        A file that the new place has may be an empty one, which reserved the name for a move that a kill prevented.
+        A kill may have left something in the new place: an empty file, which reserved the name, or on another file
+        system a copy.
         """
         path, target = Path(row["file"]), Path(row["moved_to"])
         stamp, reserved = stamp_of(path), stamp_of(target)
         if stamp is None or Item(row["file"], path, path, stamp=stamp).key != row["key"]:
             return
-        if reserved is not None:
-            if reserved.size or not stamp.size:
-                return
+        if reserved is not None and stamp.size and not reserved.size:
             target.unlink()
+        elif reserved is not None and (reserved.device == stamp.device or not same_content(path, target)):
+            return
         self.unmoved[row["file"]] = row
+
+
+def same_content(one: Path, other: Path) -> bool:
+    """Whether both are regular files that can be read and have the same content."""
+    try:
+        return filecmp.cmp(one, other, shallow=False)
+    except OSError:
+        return False
 
 
 def label_of(row: Row) -> str:

@@ -25,7 +25,8 @@ from gonogo.files import read_sealed, sha256_of
 from gonogo.images.reading import SUFFIXES, decode, file_bytes
 from gonogo.inference.scorer import REJECT, Scorer
 from gonogo.line.inputs import walk
-from gonogo.line.outputs import VERDICT_COLUMNS, in_utf8
+from gonogo.line.outputs import VERDICT_COLUMNS, parquet_value
+from gonogo.text import in_utf8
 
 LEAST_PART, MOST_PART = 16, 1000  # images in a part
 PARTS_PER_WORKER = 8  # unless parts get too small or large; small parts lose less when a worker dies
@@ -124,7 +125,7 @@ class _Scoring:
         for key, data in zip(keys, read_ahead(lambda key: _bytes(root, key), keys), strict=True):
             row = {"path": _name(root, key), "bundle": self.fingerprint} | self._verdict_row(_name(root, key), data)
             for name, values in rows.items():
-                values.append(in_utf8(row.get(name)))
+                values.append(parquet_value(row.get(name)))
         name = hashlib.sha256("\n".join([self.fingerprint, *rows["path"]]).encode()).hexdigest()[:24]
         _write(self.out, f"part-{name}{SUFFIX}", rows)
         return {"n": np.array(len(keys))}
@@ -173,7 +174,7 @@ def _key(place: str) -> str:
 
 def _name(root: str, key: str) -> str:
     """The path in the row of the image `key` of the place `root`."""
-    return f"{root.partition('://')[0]}://{key}" if "://" in root else str(in_utf8(key))
+    return f"{root.partition('://')[0]}://{key}" if "://" in root else in_utf8(key)
 
 
 def _listed(place: str) -> tuple[str, list[str]]:

@@ -18,7 +18,7 @@ from gonogo.inference.scorer import PASS, UNKNOWN, Verdict
 from gonogo.line.inputs import Item
 from gonogo.line.journal import Row
 from gonogo.line.names import as_cell, fitting
-from gonogo.text import printable
+from gonogo.text import in_utf8, printable
 
 MAP_UNIT = 10_000  # the value of the threshold in a map of 16 bits
 GROUP = 4096  # rows of a row group of Parquet
@@ -137,7 +137,7 @@ class Parquet:
         self._rows: list[Row] = []
 
     def write(self, row: Row) -> None:
-        self._rows.append({name: in_utf8(value) for name, value in _flat(row).items()})
+        self._rows.append({name: parquet_value(value) for name, value in _flat(row).items()})
         if len(self._rows) == GROUP:
             self._flush()
 
@@ -157,9 +157,9 @@ def warn(text: str) -> None:
     _print(f"gonogo: {text}", sys.stderr)
 
 
-def in_utf8(value: Any) -> Any:
-    """The value; of a text, what cannot be written as UTF-8 becomes an escape."""
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+def parquet_value(value: Any) -> Any:
+    """A value of a row as Parquet takes it, which has texts of UTF-8 alone."""
+    return in_utf8(value) if isinstance(value, str) else value
 
 
 def _print(text: str, stream: TextIO) -> None:

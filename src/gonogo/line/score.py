@@ -18,12 +18,12 @@ from itertools import groupby
 from pathlib import Path
 
 from gonogo.compute.read_ahead import read_ahead
-from gonogo.errors import DataError, ImageError
+from gonogo.errors import ChangedError, DataError, ImageError
 from gonogo.inference.gauges import Gauges
 from gonogo.inference.scorer import ERROR, REJECT, UNKNOWN
 from gonogo.line.begun import MOST_STARTS, Begun
 from gonogo.line.hot_folder import HotFolder
-from gonogo.line.inputs import CAMERA, STDIN, VIDEOS, Item, Stamp, pixels_of
+from gonogo.line.inputs import CAMERA, STDIN, VIDEOS, Item, Stamp, changed_error, pixels_of
 from gonogo.line.journal import Journal, Row, label_of
 from gonogo.line.outputs import Pictures, Sink, warn
 from gonogo.line.sorting import Sorter
@@ -169,18 +169,19 @@ class Line:
             )
         if self.begun is not None:
             self.begun.begin(item.key)
+        is_another = False
         try:
             judged = self._verdict_row(item)
         except ImageError as error:
-            judged = self._error_row(str(error))
+            judged, is_another = self._error_row(str(error)), isinstance(error, ChangedError)
         except DataError:
             raise
         except Exception as error:  # whatever it is: a file that ends the command ends each further start, too
             judged = self._error_row(f"{item.name} cannot be judged: {type(error).__name__}: {error}")
-        if item.changed and self.hot is not None:
-            return item, None
-        if item.changed:
-            judged = self._error_row(f"{item.name} was changed while it was judged; judge it again when it is complete")
+        if is_another or item.changed:
+            if self.hot is not None:
+                return item, None
+            judged = self._error_row(str(changed_error(item)))
         return item, row | judged
 
     def _error_row(self, error: str) -> Row:
@@ -213,7 +214,7 @@ class Line:
 
     def _commit_move(self, row: Row, item: Item) -> None:
         """Move the file of a row that is recorded already."""
-        while not self._move(row, item.stamp):
+        while not self._move(row, item.stamp, again=True):
             assert self.sorter is not None
             self.sorter.plan(row, item)
             self._record([row])
@@ -224,16 +225,19 @@ class Line:
         if self.journal is not None and rows:
             self.journal.append(rows)
 
-    def _move(self, row: Row, stamp: Stamp | None) -> bool:
+    def _move(self, row: Row, stamp: Stamp | None, *, again: bool = False) -> bool:
         """Move the file of a row, if files are moved; False if its place was taken, and another must be planned.
 
         A row whose file is not moved is recorded once more, without a new place.
+
+        Args:
+            again: whether an earlier start may have ended in the midst of this move.
         """
         if self.sorter is None:
             return True
         why = None
         try:
-            outcome = self.sorter.move(row, stamp)
+            outcome = self.sorter.move(row, stamp, again=again)
         except OSError as error:
             outcome, why = "changed", f"{row['file']} cannot be moved: {error.strerror or error}"
         if outcome == "taken":

@@ -1,23 +1,31 @@
-"""Files sorted into the folders good, reject, unknown and error by a rename, so that each is always in one place."""
+"""Files sorted into the folders good, reject, unknown and error, so that each is always in one place.
+
+That is a rename on one file system. To another one, such as a network drive, a file is copied under a hidden name, gets
+its name when the copy is on the disk, and its original is removed then.
+"""
 
 import ctypes
 import errno
 import os
+import secrets
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from gonogo.errors import DataError
+from gonogo.files import read_regular, sync_folder
 from gonogo.inference.scorer import ERROR, PASS, REJECT, UNKNOWN
 from gonogo.line.inputs import Item, Stamp, stamp_of
-from gonogo.line.journal import Row, label_of
+from gonogo.line.journal import Row, label_of, same_content
 from gonogo.line.names import fitting
 
 FOLDERS = {PASS: "good", REJECT: "reject", UNKNOWN: "unknown", ERROR: "error"}  # by the label of the verdict
 Outcome = Literal["moved", "taken", "changed"]
 
-OF_THE_FOLDER = (errno.EXDEV, errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO)  # not of the file that is moved
+OF_THE_FOLDER = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO)  # not of the file that is moved
 NOT_A_FOLDER = (FileExistsError, NotADirectoryError)
 AT_FDCWD, RENAME_NOREPLACE = -100, 1  # of Linux
 
@@ -54,11 +62,13 @@ class Sorter:
         self._planned.add(target)
         row["moved_to"] = str(target)
 
-    def move(self, row: Row, stamp: Stamp | None) -> Outcome:
+    def move(self, row: Row, stamp: Stamp | None, *, again: bool = False) -> Outcome:
         """Move the row's file to its planned place.
 
         Args:
             stamp: of the content that was judged.
+            again: whether an earlier start may have ended after it had copied the file there and before the original
+                was removed.
 
         Returns:
             "moved", or why the file is still where it was: its new name was "taken" by another process since it was
@@ -75,7 +85,7 @@ class Sorter:
         if stamp is None or stamp_of(source) != stamp:
             return "changed"
         try:
-            rename_exclusively(source, target)
+            return _moved(source, target, stamp, again=again)
         except FileExistsError:
             return "taken"
         except FileNotFoundError:
@@ -87,14 +97,85 @@ class Sorter:
             if error.errno in OF_THE_FOLDER or not os.access(target.parent, os.W_OK):
                 raise _unusable(row, target, error) from error
             raise
-        moved = stamp_of(target)
-        if moved is None or moved.but_for_renames != stamp.but_for_renames:
-            _put_back(target, source)
-            return "changed"
-        return "moved"
 
     def _is_free(self, path: Path) -> bool:
         return path not in self._planned and not os.path.lexists(path)
+
+
+def _moved(source: Path, target: Path, stamp: Stamp, *, again: bool) -> Outcome:
+    try:
+        rename_exclusively(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        return _moved_by_copy(source, target, stamp, again=again)
+    if not _is_judged(target, stamp):
+        _put_back(target, source)
+        return "changed"
+    return "moved"
+
+
+def _moved_by_copy(source: Path, target: Path, stamp: Stamp, *, again: bool) -> Outcome:
+    """Move a file to another file system; no kill at any moment loses it.
+
+    Raises:
+        FileExistsError: there is something called `target`.
+        OSError: the file cannot be copied, or its original not be removed; there is no copy then.
+    """
+    partial = _hidden(target)
+    try:
+        data, status = read_regular(source)
+        if Stamp.in_status(status) != stamp:
+            return "changed"
+        if not (again and same_content(source, target)):
+            _write_through(partial, data)
+            with suppress(OSError):  # of a file system that has no such times or modes
+                shutil.copystat(source, partial)
+            rename_exclusively(partial, target)
+        sync_folder(target.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+    try:
+        removed = _removed(source, stamp)
+    except BaseException:
+        target.unlink()
+        raise
+    if not removed:
+        target.unlink()
+    return "moved" if removed else "changed"
+
+
+def _removed(path: Path, stamp: Stamp) -> bool:
+    """Remove a file if it is still the one that was judged.
+
+    It is looked at under a name that nobody else has, so that what gets its own name meanwhile is not removed.
+    """
+    hidden = _hidden(path)
+    rename_exclusively(path, hidden)
+    if not _is_judged(hidden, stamp):
+        _put_back(hidden, path)
+        return False
+    hidden.unlink()
+    return True
+
+
+def _is_judged(path: Path, stamp: Stamp) -> bool:
+    """Whether a file that was renamed is the one that was judged."""
+    found = stamp_of(path)
+    return found is not None and found.but_for_renames == stamp.but_for_renames
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    """Write a new file, and return when it is on the disk."""
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _hidden(path: Path) -> Path:
+    """A name beside `path` that nobody else has, and that is neither judged nor shown."""
+    return path.with_name(fitting(f".{path.name}", f".{secrets.token_hex(4)}.partial"))
 
 
 def rename_exclusively(source: Path, target: Path) -> None:
@@ -177,6 +258,5 @@ def _make(row: Row, target: Path) -> None:
 
 def _unusable(row: Row, target: Path, error: OSError) -> DataError:
     return DataError(
-        f"{row['file']} cannot be moved to {target}: {error.strerror or error}; --sort needs a writable folder on the "
-        "same file system"
+        f"{row['file']} cannot be moved to {target}: {error.strerror or error}; --sort needs a writable folder"
     )

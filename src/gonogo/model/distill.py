@@ -32,6 +32,7 @@ from gonogo.detectors.training.image_folder import ImageFolder, in_grey
 from gonogo.detectors.training.training import Schedule, Training, hold_out, shuffled_passes
 from gonogo.errors import DataError
 from gonogo.files import code_fingerprint, sha256_of
+from gonogo.images.size import ImageSize, Size
 
 PER_LAYER = 1024  # channels that each layer is pooled to, before all are pooled to the teacher's
 GREY_SHARE = 0.1  # of the images are shown without colour
@@ -49,8 +50,8 @@ class Distillation:
     weights: str = "pretrained"
     weights_sha256: str | None = None
     size: PDNSize = "small"
-    image_size: int = 256  # pixels that the small network sees
-    backbone_size: int = 512  # pixels that the backbone sees, of the same image
+    image_size: Size = 256  # pixels that the small network sees
+    backbone_size: Size = 512  # pixels that the backbone sees, of the same image
     steps: int = 60_000
     batch_size: int = 16
     epoch_steps: int = 200  # between two checkpoints
@@ -71,15 +72,14 @@ class BackboneFeatures(nn.Module):
             ConfigError: timm has no such backbone or layers. WeightsError: the weights cannot be had.
         """
         super().__init__()
-        self.size = wanted.backbone_size
-        self.patch_features = PatchFeatures(wanted.backbone, wanted.layers, self.size)
+        self.patch_features = PatchFeatures(wanted.backbone, wanted.layers, wanted.backbone_size)
         self.patch_features.backbone.load(wanted.weights, wanted.weights_sha256)
         with torch.inference_mode():
-            layers = self.patch_features.backbone(torch.zeros(1, 3, self.size, self.size))
+            layers = self.patch_features.backbone(torch.zeros(1, 3, *ImageSize.of(wanted.backbone_size)))
         self.widths = [layer.shape[1] for layer in layers]
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(n, 384, gh, gw) of pixels (n, 3, s, s) in [0, 255]."""
+        """(n, 384, gh, gw) of pixels (n, 3, h, w) in [0, 255]."""
         features: Tensor = self.patch_features(pixels)  # (n, gh, gw, d)
         n, height, width, _ = features.shape
         rows = torch.split(features.flatten(1, 2), self.widths, dim=2)
@@ -172,14 +172,14 @@ class _Pairs:
     device: torch.device
 
     def read(self, item: tuple[int, bool]) -> list[Tensor]:
-        """Both (1, 3, s, s) in [0, 255] of the image at a position, without colour or with it."""
+        """Both (1, 3, h, w) in [0, 255] of the image at a position, without colour or with it."""
         position, is_grey = item
         pixels = self.images.read(position)
         pixels = in_grey(pixels) if is_grey else pixels
-        return [resize(pixels, size, size) for size in (self.wanted.backbone_size, self.wanted.image_size)]
+        return [resize(pixels, *ImageSize.of(size)) for size in (self.wanted.backbone_size, self.wanted.image_size)]
 
     def batches(self, positions: Tensor, grey: Tensor, n_batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Both (b, 3, s, s) of the images at `positions`, `n_batch` at a time; `grey` (n,) bool."""
+        """Both (b, 3, h, w) of the images at `positions`, `n_batch` at a time; `grey` (n,) bool."""
         items = zip(positions.tolist(), grey.tolist(), strict=True)
         for several in _batches(read_ahead(self.read, items), n_batch):
             large, small = (torch.cat(each).to(self.device) for each in zip(*several, strict=True))

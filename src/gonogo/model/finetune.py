@@ -75,7 +75,7 @@ def finetune(
     """Train the last layers of `backbone` in place, from the weights that it has; its architecture stays the same.
 
     Args:
-        images: batches (b, 3, s, s) of good images in [0, 255], on the backbone's device; each is read when it is
+        images: batches (b, 3, h, w) of good images in [0, 255], on the backbone's device; each is read when it is
             needed, so that memory does not grow with them.
         seed: of everything that is drawn.
         checkpoints: where an interrupted training resumes from; no other training may use them.
@@ -226,7 +226,7 @@ def _takes_adapter(layer: nn.Module) -> bool:
 
 
 def _views(batch: Tensor, generator: torch.Generator) -> Tensor:
-    """(3 * b, 3, s, s): each image good, with a patch and with a scar, in turn."""
+    """(3 * b, 3, h, w): each image good, with a patch and with a scar, in turn."""
     views = [(image, paste_patch(image, generator), paste_scar(image, generator)) for image in batch]
     return torch.stack([view for three in views for view in three])
 
@@ -243,8 +243,7 @@ def _last_layers(backbone: Backbone, n_layers: int) -> tuple[list[str], int]:
         for name, module in backbone.named_modules()
         if _own_parameters(backbone, name)
     ]
-    side = backbone.image_size
-    maps = backbone(torch.zeros(1, 3, side, side, device=backbone.mean.device))
+    maps = backbone(torch.zeros(1, 3, *backbone.image_size, device=backbone.mean.device))
     for hook in hooks:
         hook.remove()
     passed = list(order)

@@ -21,7 +21,7 @@ LEAST_PART, MOST_PART, MOST_PARTS = 32, 256, 64  # images of a part; parts, wher
 
 
 class FitImages(Sequence[Tensor]):
-    """Resized pixels (1, 3, s, s) of a dataset's images or, with a tiling, of their tiles, on `device`.
+    """Resized pixels (1, 3, h, w) of a dataset's images or, with a tiling, of their tiles, on `device`.
 
     One of them is one batch: on a CPU, larger ones fall out of the cache and take longer per image. Memory stays
     bounded: only the last image is kept, so that its tiles are cut from one reading of the file.

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
-import torch
 
 from gonogo.calibration.pixel_threshold import GoodPixels
 from gonogo.calibration.regions import Region, RegionParams, RegionRule, defect_mask, find_regions
@@ -155,12 +154,10 @@ def inspect_good(
     return inspection, RegionRule(params, pixels.threshold() if localises else None)
 
 
-@torch.inference_mode()
 def score_fit_images(inspector: Inspector, images: FitImages, *, n_shown: int, progress: Progress) -> LeftOutScores:
     """Score each of the images that the inspector's detector was just fitted on, as if it had not been among them.
 
     Args:
-        inspector: on the images' device.
         images: those of the fit, in its order.
         n_shown: how many maps to keep, those of the highest scores; with 0 no image is scored.
         progress: called after each image.
@@ -181,13 +178,9 @@ def score_fit_images(inspector: Inspector, images: FitImages, *, n_shown: int, p
     return LeftOutScores(paths, scores, shown, [maps[number] for number in shown if number in maps])
 
 
-@torch.inference_mode()
 def _score_without(inspector: Inspector, images: FitImages, number: int) -> dict[str, np.ndarray]:
     """Score and map of one fit image, by the detector without that image."""
-    record, views = images.records[number], len(images) // len(images.records)
-    n_tiles = 1 if inspector.tiles is None else len(inspector.tiles)  # of one view; the first view is the image itself
-    part_images = range(number * views, (number + 1) * views)
-    seen = [inspector.detector.score_without(images[index], part_images) for index in part_images[:n_tiles]]
-    parts, grids = (torch.stack(each) if inspector.tiles else each[0] for each in zip(*seen, strict=True))
-    score, anomaly_map = inspector.to_image(parts, grids, torch.empty(1, record.height, record.width, 3))
-    return {"score": score[0].numpy(), "anomaly_map": anomaly_map[0].numpy()}
+    views = len(images) // len(images.records)
+    pixels = np.stack([images.dataset.pixels_of(images.records[number])])
+    scores, maps = inspector.inspect_without(pixels, range(number * views, (number + 1) * views))
+    return {"score": scores[0], "anomaly_map": maps[0]}

@@ -10,6 +10,7 @@ from gonogo.calibration.regions import cell_of
 from gonogo.detectors.anomaly_map import resize, upsample
 from gonogo.detectors.contract import Detector, HasMemoryBank
 from gonogo.images.reading import require_pixels
+from gonogo.images.size import ImageSize
 from gonogo.model.fit_params import Tiling
 from gonogo.model.tiling import Tiles
 
@@ -58,11 +59,11 @@ class Inspector(nn.Module):
         return self.inside[rows][:, columns]
 
     @property
-    def input_size(self) -> tuple[int, int]:
-        """Height and width that an image is resized to: those of a tiling's canvas, or of the detector's square."""
+    def input_size(self) -> ImageSize:
+        """What an image is resized to: the size of a tiling's canvas, or the detector's."""
         if self.tiles is None:
-            return self.detector.image_size, self.detector.image_size
-        return self.tiles.tiling.height, self.tiles.tiling.width
+            return self.detector.image_size
+        return ImageSize(self.tiles.tiling.height, self.tiles.tiling.width)
 
     def resized(self, pixels: Tensor) -> Tensor:
         """Float pixels (n, 3, *input_size) in [0, 255] of uint8 pixels (n, h, w, 3)."""
@@ -119,7 +120,7 @@ class Inspector(nn.Module):
 
     def at_once(self, height: int, width: int) -> int:
         """How many images of one size to inspect together: several small ones take less time than one by one."""
-        pixels = max(height * width, self.input_size[0] * self.input_size[1])
+        pixels = max(height * width, self.input_size.area)
         return max(1, min(MOST_AT_ONCE, PIXELS_AT_ONCE // pixels))
 
     @torch.inference_mode()
@@ -131,6 +132,23 @@ class Inspector(nn.Module):
         """
         require_pixels(pixels)
         score, anomaly_map = self(torch.from_numpy(pixels))
+        return score.numpy(), anomaly_map.numpy()
+
+    @torch.inference_mode()
+    def inspect_without(self, pixels: np.ndarray, part_images: range) -> tuple[np.ndarray, np.ndarray]:
+        """The results of `inspect` for fit images as if the detector had not been fitted on their part.
+
+        Args:
+            pixels: (n, h, w, 3) uint8 of the part.
+            part_images: as in `Detector.score_without`, which says too how near to the truth the results are.
+
+        Raises:
+            ShapeError: `pixels` is not (n, h, w, 3) uint8.
+        """
+        require_pixels(pixels)
+        images = torch.from_numpy(pixels)
+        scores, grids = self._per_tile(lambda tile: self.detector.score_without(tile, part_images), images)
+        score, anomaly_map = self.to_image(scores, grids, images)
         return score.numpy(), anomaly_map.numpy()
 
     @torch.inference_mode()

@@ -78,7 +78,7 @@ def save_model(
         "preprocessing": {
             "input": "uint8 RGB (n, h, w, 3)",
             "resize": f"antialiased bilinear to {height} x {width}",
-            "image_size": detector.image_size,
+            "image_size": detector.image_size.written,
             "tiling": None if tiling is None else asdict(tiling),
         },
         "localises": detector.localises,

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from gonogo.detectors.anomaly_map import axis_matrix, smoothed
 from gonogo.errors import ConfigError
+from gonogo.images.size import ImageSize
 from gonogo.model.fit_params import Tiling
 
 NEGLIGIBLE = 1e-6  # weight of a tile's border, which counts only where no other tile lies
 
 
 class Tiles(nn.Module):
-    """The tiles of a canvas: squares of `image_size`, row by row from the top left.
+    """The tiles of a canvas: of `image_size` each, row by row from the top left.
 
     They begin at multiples of `stride`, where a convolutional backbone gives the features that it would give of the
     whole canvas, but for what its padding does near a tile's border. The last ones reach beyond the canvas by less
@@ -29,12 +30,12 @@ class Tiles(nn.Module):
     rows: Tensor
     columns: Tensor
 
-    def __init__(self, tiling: Tiling, *, image_size: int, stride: int, smoothing: float) -> None:
+    def __init__(self, tiling: Tiling, *, image_size: ImageSize, stride: int, smoothing: float) -> None:
         """Lay the tiles out.
 
         Args:
             tiling: the canvas and the overlap.
-            image_size: side of a tile, in pixels of the canvas.
+            image_size: of a tile, in pixels of the canvas.
             stride: tiles begin at multiples of so many pixels.
             smoothing: Gaussian sigma of the map, in pixels of the canvas.
 
@@ -42,34 +43,38 @@ class Tiles(nn.Module):
             ConfigError: a tile is larger than the canvas, or the overlap leaves no step from one to the next.
         """
         super().__init__()
-        for side, length in (("height", tiling.height), ("width", tiling.width)):
-            if length < image_size:
+        for name, length, side in (
+            ("height", tiling.height, image_size.height),
+            ("width", tiling.width, image_size.width),
+        ):
+            if length < side:
                 raise ConfigError(
-                    f"fit.tiling.{side} is {length}; tiles are squares of fit.image_size, {image_size} pixels: choose "
-                    f"at least that, lower fit.image_size, or set fit.tiling to null for this category"
+                    f"fit.tiling.{name} is {length}; tiles have fit.image_size, {image_size} pixels: choose at least "
+                    f"{side}, lower fit.image_size, or set fit.tiling to null for this category"
                 )
-        if image_size - tiling.overlap < stride:
+        shorter = min(image_size)
+        if shorter - tiling.overlap < stride:
             raise ConfigError(
                 f"fit.tiling.overlap is {tiling.overlap}; tiles of fit.image_size, {image_size} pixels, begin at "
                 f"multiples of {stride}: "
-                + (f"at most {image_size - stride} would do" if stride <= image_size else "raise fit.image_size")
+                + (f"at most {shorter - stride} would do" if stride <= shorter else "raise fit.image_size")
             )
         self.tiling, self.image_size, self.smoothing = tiling, image_size, smoothing
-        self.row_starts = _starts(tiling.height, image_size, tiling.overlap, stride)
-        self.column_starts = _starts(tiling.width, image_size, tiling.overlap, stride)
-        for name, starts, length in (
-            ("rows", self.row_starts, tiling.height),
-            ("columns", self.column_starts, tiling.width),
+        self.row_starts = _starts(tiling.height, image_size.height, tiling.overlap, stride)
+        self.column_starts = _starts(tiling.width, image_size.width, tiling.overlap, stride)
+        for name, starts, length, side in (
+            ("rows", self.row_starts, tiling.height, image_size.height),
+            ("columns", self.column_starts, tiling.width, image_size.width),
         ):
-            places = np.array(starts)[:, None] + np.arange(image_size)
+            places = np.array(starts)[:, None] + np.arange(side)
             mirrored = np.where(places < length, places, 2 * (length - 1) - places)
-            self.register_buffer(name, torch.from_numpy(mirrored), persistent=False)  # (r, s), (c, s)
+            self.register_buffer(name, torch.from_numpy(mirrored), persistent=False)  # (r, th), (c, tw)
 
     def __len__(self) -> int:
         return len(self.rows) * len(self.columns)
 
     def tile(self, canvas: Tensor, number: int) -> Tensor:
-        """Tile `number`, (n, 3, s, s), of canvases (n, 3, height, width)."""
+        """Tile `number`, (n, 3, *image_size), of canvases (n, 3, height, width)."""
         row, column = divmod(number, len(self.columns))
         return canvas.index_select(2, self.rows[row]).index_select(3, self.columns[column])
 
@@ -81,9 +86,8 @@ class Tiles(nn.Module):
         """
         gh, gw = grids.shape[2:]
         mosaic = self._side_by_side(grids)
-        shared = self.image_size, self.smoothing
-        rows = _blending(self.row_starts, self.tiling.height, gh, *shared)
-        columns = _blending(self.column_starts, self.tiling.width, gw, *shared)
+        rows = _blending(self.row_starts, self.tiling.height, gh, self.image_size.height, self.smoothing)
+        columns = _blending(self.column_starts, self.tiling.width, gw, self.image_size.width, self.smoothing)
         return torch.from_numpy(rows) @ mosaic @ torch.from_numpy(columns).T
 
     def assembled(self, grids: Tensor) -> Tensor:
@@ -92,8 +96,8 @@ class Tiles(nn.Module):
         Cells as large as a tile's cover the canvas; each has the value of the tile in which its centre lies deepest.
         """
         gh, gw = grids.shape[2:]
-        rows = torch.from_numpy(_deepest(self.row_starts, self.tiling.height, gh, self.image_size))
-        columns = torch.from_numpy(_deepest(self.column_starts, self.tiling.width, gw, self.image_size))
+        rows = torch.from_numpy(_deepest(self.row_starts, self.tiling.height, gh, self.image_size.height))
+        columns = torch.from_numpy(_deepest(self.column_starts, self.tiling.width, gw, self.image_size.width))
         return self._side_by_side(grids).index_select(1, rows).index_select(2, columns)
 
     def _side_by_side(self, grids: Tensor) -> Tensor:

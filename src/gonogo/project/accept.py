@@ -252,7 +252,7 @@ def git_user() -> str:
     except OSError:  # no git
         name = ""
     if not name:
-        raise ConfigError("who says that these parts are good? git has no user.name; add --by NAME")
+        raise ConfigError("who decides this? git has no user.name; add --by NAME")
     return name
 
 

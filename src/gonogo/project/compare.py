@@ -67,20 +67,24 @@ class Comparison:
         }
 
 
-def compare(revisions: Revisions, *, records: str, tolerances: Path | None, other_data: bool) -> Comparison:
+def compare(
+    revisions: Revisions, *, records: str, tolerances: Path | None, other_data: bool, category: str | None = None
+) -> Comparison:
     """Compare the metrics and parameters of the two sides, and their per-image records image by image.
 
     Args:
         revisions: the two sides.
         records: the project's folder of per-image records, one CSV file for each category.
         tolerances: the file with the gate's rules; None: there is no gate.
+        category: compare this one alone; None: all.
         other_data: compare a category even where its data differ, so that its numbers may not be comparable.
 
     Raises:
         DataError: neither side has metrics, or the data of a category differ and `other_data` is False.
         ConfigError: a tolerance cannot be read, or neither side has its metric.
     """
-    metrics = revisions.metric_changes()
+    everything = revisions.metric_changes()
+    metrics = [change for change in everything if category in (None, change.category)]
     differing = [
         change
         for change in metrics
@@ -93,19 +97,19 @@ def compare(revisions: Revisions, *, records: str, tolerances: Path | None, othe
             "comparable; --other-data compares them all the same"
         )
     images = {}
-    for category in sorted({change.category for change in metrics if change.stage == "evaluate"}):
-        images[category] = paired(*revisions.rows(f"{records}/{category}.csv"))
+    for name in sorted({change.category for change in metrics if change.stage == "evaluate"}):
+        images[name] = paired(*revisions.rows(f"{records}/{name}.csv"))
     return Comparison(
         names=revisions.names,
         metrics=metrics,
         params=revisions.param_changes(),
         images=images,
         intervals={
-            category: difference_intervals(own, n_resamples=N_RESAMPLES, confidence=CONFIDENCE, seed=SEED)
-            for category, own in images.items()
+            name: difference_intervals(own, n_resamples=N_RESAMPLES, confidence=CONFIDENCE, seed=SEED)
+            for name, own in images.items()
         },
         other_data=[one.category for one in differing],
-        gate=None if tolerances is None else judge(metrics, read_tolerances(tolerances)),
+        gate=None if tolerances is None else judge(everything, read_tolerances(tolerances), category=category),
     )
 
 

@@ -6,9 +6,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from gonogo.data.tree import require_raw
 from gonogo.errors import MissingExtraError, PipelineError
-from gonogo.params import Params
+from gonogo.params import Params, require_raw
 
 RUNS = ("repro", "exp")  # commands of DVC that run stages
 
@@ -17,6 +16,21 @@ def dvc_call(*words: str) -> tuple[list[str], dict[str, str]]:
     """The command `dvc WORDS` of this interpreter, and the environment in which stages find the same `python` first."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return [sys.executable, "-m", "dvc", *words], os.environ | {"PATH": path}
+
+
+def get_artifact(path: Path, commit: str, into: Path) -> None:
+    """Bring what a commit of this project has at a path, which DVC tracks, from its cache or remote to `into`.
+
+    Raises:
+        PipelineError: the commit has none, or neither cache nor remote has it.
+    """
+    command, environment = dvc_call("get", "--quiet", ".", path.as_posix(), "--rev", commit, "--out", str(into))
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise PipelineError(
+            f"dvc has no {path} of the commit {commit[:12]}: {result.stderr.strip()}; `dvc pull --all-commits` brings "
+            "what a remote has"
+        )
 
 
 def run_dvc(*arguments: str) -> None:

@@ -105,8 +105,10 @@ def read_tolerances(path: Path) -> Tolerances:
     return Tolerances(tuple(rules), frozenset(may_go))
 
 
-def judge(changes: Sequence[MetricChange], tolerances: Tolerances) -> GateVerdict:
-    """Check every metric against its rules. A new metric passes; one that no longer exists breaks its rules.
+def judge(changes: Sequence[MetricChange], tolerances: Tolerances, *, category: str | None = None) -> GateVerdict:
+    """Check every metric, or those of a category, against its rules.
+
+    A new metric passes; one that no longer exists breaks its rules.
 
     Raises:
         ConfigError: neither side has the metric of a rule in any category: such a rule could never fail.
@@ -123,6 +125,7 @@ def judge(changes: Sequence[MetricChange], tolerances: Tolerances) -> GateVerdic
         for rule in tolerances.rules
         if (rule.stage, rule.metric) == (change.stage, change.name) and change.old is not None
         if not (change.new is None and change.category in tolerances.may_go)
+        if category in (None, change.category)
     ]
     breaches = tuple(
         Breach(change.stage, change.category, change.name, change.old, change.new, rule.sentence)

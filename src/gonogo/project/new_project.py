@@ -1,6 +1,7 @@
 """A project of one's own: the pipeline's files from this installation, with parameters for images that were found."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -10,7 +11,10 @@ from pathlib import Path
 
 import gonogo
 from gonogo.data.prepare.layouts import Category
+from gonogo.detectors.options import side_multiple
 from gonogo.errors import ConfigError, PipelineError
+from gonogo.images.size import ImageSize
+from gonogo.params import Section, read_yaml
 from gonogo.project.dvc import run_dvc
 from gonogo.project.git import git, git_answer
 from gonogo.project.origin import installed_origin
@@ -86,7 +90,8 @@ def write_project(project: Path, raw: Path, found: Sequence[Category]) -> list[P
     constraints.write_text(f"gonogo=={gonogo.__version__}\n{pins}", encoding="utf-8")
     params = project / "params.yaml"
     place = Path(os.path.relpath(raw.resolve(), project.resolve())).as_posix()
-    params.write_text(_params(params.read_text(encoding="utf-8"), place, found), encoding="utf-8")
+    fit = read_yaml(params)["fit"]
+    params.write_text(_params(params.read_text(encoding="utf-8"), place, found, fit), encoding="utf-8")
     (project / "data").mkdir(exist_ok=True)
     (project / "data/accepted.jsonl").write_text(HISTORY, encoding="utf-8")
     (project / "searches").mkdir(exist_ok=True)
@@ -125,17 +130,33 @@ def _pipeline(text: str, found: Sequence[Category]) -> str:
     return f"{HEADER}{stages}\nartifacts:\n{gauges}"
 
 
-def _params(text: str, raw: str, found: Sequence[Category]) -> str:
-    """params.yaml for these images and categories. The first one's source is the section's, and others override it."""
+def shape_of(category: Category, fit: Section) -> ImageSize:
+    """What the category's images are resized to: about as many pixels as `fit` says, in the median image's shape."""
+    area = ImageSize.of(fit["image_size"]).area
+    return ImageSize.of_area(math.isqrt(area), category.aspect, multiple=side_multiple(fit["backbone"]))
+
+
+def _params(text: str, raw: str, found: Sequence[Category], fit: Section) -> str:
+    """params.yaml for these images and categories.
+
+    The first one's source is the section's, and others override it. A shape that all have is the section's too.
+    """
     names = "".join(f"- {json.dumps(one.name, ensure_ascii=False)}\n" for one in found)
     text = re.sub(r"^categories:\n(?:- .*\n)+", lambda _: f"categories:\n{names}", text, flags=re.M)
     raw_line = f"raw: {json.dumps(raw, ensure_ascii=False)}  # {RAW_COMMENT}"
     text = re.sub(r"^raw: .*$", lambda _: raw_line, text, flags=re.M)
     text = re.sub(r"(?<=^  source: ).*?(?= *#)", lambda was: found[0].source.ljust(len(was[0])), text, flags=re.M)
     text = re.sub(r"^  part: .*\n", "", text, flags=re.M)
+    shapes = [shape_of(one, fit).written for one in found]
+    of_all = shapes[0] if all(shape == shapes[0] for shape in shapes) else fit["image_size"]
+    if isinstance(of_all, list):
+        sides = "".join(f"  - {length}\n" for length in of_all)
+        first = r"^  image_size: \d+ *(#.*\n)"  # that of `fit`, before that of `router`
+        text = re.sub(first, rf"  image_size:                 \1{sides}", text, count=1, flags=re.M)
     overrides = []
-    for one in found:
+    for one, shape in zip(found, shapes, strict=True):
         own = {} if one.source == found[0].source else {"source": one.source}
         options = ", ".join(f"{key}: {json.dumps(value)}" for key, value in (own | one.options).items())
-        overrides.append(f"  {json.dumps(one.name)}: {{prepare: {{{options}}}}}\n")
+        resized = "" if shape == of_all else f", fit: {{image_size: {shape}}}"
+        overrides.append(f"  {json.dumps(one.name)}: {{prepare: {{{options}}}{resized}}}\n")
     return text[: text.index("overrides:\n")] + "overrides:\n" + "".join(overrides)

@@ -9,12 +9,16 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from gonogo.detectors.backbones.weights import LITE0
+from gonogo.detectors.options import side_multiple
 from gonogo.errors import ConfigError
+from gonogo.images.size import ImageSize
 from gonogo.model.fit_params import FitParams
 from gonogo.params import VARIANT_KEYS, Params, Section, read_yaml
 
 SECTIONS = ("fit", "calibrate", "regions")
 SHARED = {field.name for field in fields(FitParams)}  # of `fit`, whatever the detector
+SIZE = "image_size"
 ABSENT: Any = object()
 
 
@@ -99,15 +103,36 @@ def changes(params: Path, recipe: Recipe, category: str | None = None) -> list[C
         target = after
     for name, values in recipe.sections.items():
         standing = target.get(name) or {}
+        shape = Params(params, category).section(name).get(SIZE)
         if VARIANT_KEYS.get(name) in values:
             standing = {key: value for key, value in standing.items() if key in SHARED}
-        target[name] = {**standing, **values}
+        target[name] = {**standing, **_in_shape(values, shape)}
+    if category is None:
+        _keep_shapes(after, recipe.sections.get("fit", {}))
     for known in after["categories"]:
         checked = Params(params, known, content=after)
         checked.variant("fit", DETECTOR_OPTIONS, FitParams)
         checked.values("calibrate", CalibrateParams)
         checked.values("regions", RegionParams)
     return list(differences(before, after))
+
+
+def _in_shape(values: Section, shape: Any) -> Section:
+    """The values of a recipe, its size in the shape of another one: a recipe's square stands for its area."""
+    if not isinstance(shape, list) or not isinstance(values.get(SIZE), int):
+        return values
+    standing, multiple = ImageSize.of(shape), side_multiple(values.get("backbone", LITE0))
+    if standing.has_area_of(values[SIZE], multiple=multiple):
+        return {**values, SIZE: shape}
+    return {**values, SIZE: ImageSize.of_area(values[SIZE], standing.aspect, multiple=multiple).written}
+
+
+def _keep_shapes(after: Section, values: Section) -> None:
+    """Give each category that overrides `fit` by a shape, and by no detector of its own, the recipe's size in it."""
+    for override in (after.get("overrides") or {}).values():
+        own = (override or {}).get("fit") or {}
+        if isinstance(own.get(SIZE), list) and VARIANT_KEYS["fit"] not in own and SIZE in values:
+            own[SIZE] = _in_shape(values, own[SIZE])[SIZE]
 
 
 def write_changes(params: Path, made: list[Change]) -> None:

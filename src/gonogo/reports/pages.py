@@ -1,6 +1,6 @@
 """Pages from the templates of this room: each is one HTML file that holds everything it shows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,19 @@ def render(path: Path, template: str, **values: Any) -> None:
 
 
 def write_calibration_page(
-    path: Path, record: ThresholdRecord, *, category: str, highest: HighestParts, pictures: Sequence[str] = ()
+    path: Path,
+    record: ThresholdRecord,
+    *,
+    category: str,
+    highest: HighestParts,
+    pictures: Sequence[str] = (),
+    excluded: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write the calibration page: the scores of good parts, the threshold, and what is certified about it.
 
-    `pictures` are data URIs of the highest parts, in their order.
+    Args:
+        pictures: data URIs of the highest parts, in their order.
+        excluded: what `prepare.exclude` left out, as the data card's facts have it.
     """
     render(
         path,
@@ -48,5 +56,6 @@ def write_calibration_page(
         chart=histogram(record.good_scores, [], record.threshold, band=(record.band_low, record.band_high)),
         highest=highest,
         pictures=pictures,
+        excluded=excluded,
         n_above=sum(score >= record.threshold for score in record.good_scores),
     )

@@ -10,6 +10,7 @@ from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.calibration.route import LeftOut
 from gonogo.evaluation.metric_table import ACCURACY
 from gonogo.files import read_json
+from gonogo.reports.front import front_chart
 from gonogo.reports.histogram import histogram
 from gonogo.reports.pages import render
 
@@ -117,6 +118,12 @@ def read_studies(folder: Path) -> list[StudyReport]:
     ]
 
 
+def read_tunings(folder: Path) -> list[dict[str, Any]]:
+    """What `gonogo tune` found, by category, each with its chart; none where there is no folder."""
+    found = [read_json(path) for path in sorted(folder.glob("*.tune.json"))]
+    return [results | {"chart": front_chart(results)} for results in found]
+
+
 def data_uri(picture: Path, kind: str = "png") -> str:
     """A picture file of that kind as text that a page can hold."""
     return f"data:image/{kind};base64," + base64.b64encode(picture.read_bytes()).decode()
@@ -128,7 +135,9 @@ def write_report(
     categories: Sequence[CategoryReport],
     studies: Sequence[StudyReport] = (),
     left_out: Sequence[LeftOut] = (),
+    tunings: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write the page. Its links to each category's pages lead to a folder of the category's name beside it."""
     content = {"summary": summary, "categories": categories, "studies": studies, "left_out": left_out}
+    content["tunings"] = tunings
     render(path, "report.html.j2", accuracy=ACCURACY, **content)

@@ -125,7 +125,7 @@ async def answer_round(service: Service, row: Row, key: Key, answer: str) -> Non
     if row["answer"] is not None:
         return
     data = await case_file(service, row)
-    with service.runner.reserve_slot():
+    with service.runner.reserve_slot(key):
         judgement: Judgement = await service.runner.judge(data, key)
     verdict = judgement.verdict
     values = {

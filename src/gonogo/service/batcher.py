@@ -1,14 +1,15 @@
 """Batches calls that many threads make at the same time, without a thread of its own and without a delay.
 
 A call that finds nothing in progress is worked on at once, by the thread that made it. Calls that arrive meanwhile
-wait; the first of them then works on a batch of all that are compatible, for itself and for the others. Batches
+wait; the one whose turn comes then works on a batch of all that are compatible, for itself and for the others. Batches
 therefore grow with the load.
 """
 
 import threading
-from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
+
+from gonogo.service.turns import Queues
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -36,10 +37,10 @@ class Batcher(Generic[Item, Outcome]):
     """Called with an item by many threads at once, it returns the outcome that `work` gives for the item, or raises it.
 
     Args:
-        work: takes items in the order in which they arrived, and returns for each an outcome, or an exception for its
-            caller.
+        work: takes items, and returns for each an outcome, or an exception for its caller.
         weight: of an item. The weights of a batch add up to at most 1, unless the batch is one heavy item.
         batch_key: only items with equal keys go into one batch.
+        whose: the key whose item it is; the keys take turns.
         wanted: asked when an item's turn comes; an item that is not wanted any more is left out.
         n_at_once: number of batches that are worked on at the same time.
     """
@@ -50,12 +51,13 @@ class Batcher(Generic[Item, Outcome]):
         *,
         weight: Callable[[Item], float],
         batch_key: Callable[[Item], Hashable] = lambda _: None,
+        whose: Callable[[Item], str] = lambda _: "",
         wanted: Callable[[Item], bool] = lambda _: True,
         n_at_once: int = 1,
     ) -> None:
-        self._work, self._weight, self._batch_key, self._wanted = work, weight, batch_key, wanted
+        self._work, self._weight, self._batch_key, self._whose, self._wanted = work, weight, batch_key, whose, wanted
         self._lock, self._n_free = threading.Lock(), n_at_once
-        self._waiting: deque[_Call[Item, Outcome]] = deque()
+        self._waiting: Queues[_Call[Item, Outcome]] = Queues()
 
     @property
     def n_waiting(self) -> int:
@@ -74,7 +76,7 @@ class Batcher(Generic[Item, Outcome]):
             free = self._n_free > 0
             self._n_free -= free
             if not free:
-                self._waiting.append(own)
+                self._waiting.put(self._whose(item), own)
         if not free:
             own.event.wait()
         if not own.finished:
@@ -84,7 +86,7 @@ class Batcher(Generic[Item, Outcome]):
         return own.outcome  # type: ignore[return-value]  # None only where Outcome may be
 
     def _work_on_batch(self, first: _Call[Item, Outcome]) -> None:
-        """Work on one batch, then let the thread of the first waiting call work on the next one."""
+        """Work on one batch, then let the thread of the call whose turn is the next work on another one."""
         with self._lock:
             batch = self._take_batch(first)
         outcomes: list[Outcome | Exception]
@@ -93,27 +95,28 @@ class Batcher(Generic[Item, Outcome]):
         except Exception as error:
             outcomes = [error] * len(batch)
         with self._lock:
-            successor = self._first_wanted()
+            successor = self._next_wanted()
             if successor is None:
                 self._n_free += 1
             else:
-                self._waiting.popleft()
                 successor.event.set()
         for call, outcome in zip(batch, outcomes, strict=True):
             call.finish(outcome)
 
     def _take_batch(self, first: _Call[Item, Outcome]) -> list[_Call[Item, Outcome]]:
-        batch, remaining = [first], 1 - self._weight(first.item)
-        while (call := self._first_wanted()) is not None:
+        batch, key, remaining = [first], self._batch_key(first.item), 1 - self._weight(first.item)
+
+        def fits(item: Item) -> bool:
+            return self._batch_key(item) == key and self._weight(item) <= remaining + ROUNDING
+
+        while (call := self._next_wanted(fits)) is not None:
             remaining -= self._weight(call.item)
-            if remaining < -ROUNDING or self._batch_key(first.item) != self._batch_key(call.item):
-                break
-            batch.append(self._waiting.popleft())
+            batch.append(call)
         return batch
 
-    def _first_wanted(self) -> _Call[Item, Outcome] | None:
-        while self._waiting:
-            if self._wanted(self._waiting[0].item):
-                return self._waiting[0]
-            self._waiting.popleft().finish(UnwantedError())
+    def _next_wanted(self, fits: Callable[[Item], bool] = lambda _: True) -> _Call[Item, Outcome] | None:
+        while (call := self._waiting.pop(lambda call: fits(call.item))) is not None:
+            if self._wanted(call.item):
+                return call
+            call.finish(UnwantedError())
         return None

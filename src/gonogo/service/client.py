@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from gonogo.errors import GonogoError
 from gonogo.service import schemas
 
+UNDECLARED = "application/octet-stream"
 Answer = TypeVar("Answer", bound=BaseModel)
 
 
@@ -65,9 +66,13 @@ class Call(Generic[Answer]):
 def inspect(
     *images: bytes | Path, include: Sequence[Literal["map", "overlay"]] = (), deadline_ms: int | None = None
 ) -> Call[schemas.Inspections]:
-    """Inspect encoded images (bytes) or files (paths); the response has them in this order."""
+    """Inspect encoded images (bytes) or files (paths); the response has them in this order.
+
+    No media type is declared: a file's name may say another one than its content, which the service looks at.
+    """
     files = [
-        ("image", (image.name, image.read_bytes()) if isinstance(image, Path) else (None, image)) for image in images
+        ("image", (image.name, image.read_bytes(), UNDECLARED) if isinstance(image, Path) else (None, image))
+        for image in images
     ]
     query = {"include": list(include)} | ({} if deadline_ms is None else {"deadline_ms": deadline_ms})
     if len(images) == 1 and isinstance(images[0], bytes):

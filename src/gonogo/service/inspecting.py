@@ -3,16 +3,17 @@
 Each image has one thread from its upload to its response, also while another thread scores it in a batch. Handing an
 image from thread to thread through the event loop, once for each step, took longer than most of the steps.
 
-A large image would keep small ones waiting for seconds. It is therefore worked on alone, in a thread for large images,
-beside the small ones. Who gets a thread is decided by turns of the keys, so that none waits for the queue of another.
+A large image would keep small ones waiting for seconds, and so would a small one that is slow to decode. It is
+therefore worked on alone, in a thread for large images, beside the small ones. Who gets a thread, who decodes and who
+is scored is decided by turns of the keys, so that none waits for the queue of another.
 """
 
 import asyncio
 import base64
 import io
 import math
-import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,39 +26,51 @@ from PIL import Image
 
 import gonogo
 from gonogo.calibration.certificate import ThresholdRecord
-from gonogo.errors import GonogoError
+from gonogo.errors import GonogoError, ImageError, SlowImageError
+from gonogo.images.header import Header
+from gonogo.images.reading import decode
 from gonogo.inference.scorer import NO_NETWORK, Scorer, Verdict
 from gonogo.line.explain import Explanation, explain
 from gonogo.line.outputs import map_16_bit, overlay
 from gonogo.service.batcher import Batcher, UnwantedError
 from gonogo.service.gauge import Gauge
-from gonogo.service.memory import Hold, MemoryBudget
+from gonogo.service.memory import SHARE_OF_KEY, Hold, MemoryBudget
 from gonogo.service.metrics import Metrics
 from gonogo.service.problems import Problem
 from gonogo.service.schemas import Inspection, InspectionWithPictures
 from gonogo.service.security import Key
 from gonogo.service.settings import MEBIBYTE, Settings
 from gonogo.service.turns import Turns
-from gonogo.service.uploads import Upload, checked_header, decode_upload
+from gonogo.service.uploads import Upload, checked_header
 from gonogo.store.audit import AuditRule
 from gonogo.store.reviews import settle
 from gonogo.store.schema import Row
 from gonogo.store.store import NewInspection, Store
 
 LARGE_PIXELS = 1_000_000  # an image with more is worked on alone
+BATCH_PIXELS = 2_000_000  # of all images of a batch, so that the next one begins soon
+SMALL_SECONDS = 0.1  # of computing, after which a small image is worked on as a large one; honest ones take a third
+SLOW_PIXELS = 5_000_000  # that a slow image counts as
 N_DECODERS, N_WRITERS = 2, 4  # images that are decoded, and files that are written, at the same time
 BATCHES_PER_WORKER = 3  # one is being decoded, one scored and one stored
 RGB_BYTES = 3  # of a decoded pixel
 EXPLAINED_CELLS = 32  # along the longer side of the image
 SMALL_SIDE, JPEG_QUALITY = 64, 86  # pixels; of pictures for browsers
 MAX_STORED_TOGETHER = 64  # inspections in one transaction
+Decoded = tuple[np.ndarray, str]  # pixels (h, w, 3) uint8 RGB, and the image's format
 Result = TypeVar("Result")
 
 
 @dataclass
 class PendingRequest:
-    """A request for one image: when it came, on the clock `time.perf_counter`, and whether it was cancelled since."""
+    """A request for one image.
 
+    key: the id of its key.
+    since: when it came, on the clock `time.perf_counter`.
+    cancelled: whether it was cancelled since.
+    """
+
+    key: str
     since: float
     cancelled: bool = False
 
@@ -114,11 +127,18 @@ class InspectionRunner:
         self._threads, self._large_thread = ThreadPoolExecutor(n_threads), ThreadPoolExecutor(1)
         self._writers = ThreadPoolExecutor(N_WRITERS)
         self._turns, self._large_turns = Turns(n_threads), Turns(1)
-        self._decoder_slots = threading.Semaphore(N_DECODERS)
+        self._decode_in_turn: Batcher[tuple[Upload, PendingRequest], Decoded] = Batcher(
+            lambda one: [self._decode_small(upload) for upload, _ in one],
+            weight=lambda _: 1,
+            whose=lambda one: one[1].key,
+            wanted=lambda one: not one[1].cancelled,
+            n_at_once=N_DECODERS,
+        )
         self._score_batched: Batcher[Job, Judgement] = Batcher(
             self._score,
-            weight=lambda job: max(1 / settings.batch, self._working_bytes(job.pixels) / memory.batch_limit),
+            weight=self._share_of_batch,
             batch_key=lambda job: job.pixels.shape,
+            whose=lambda job: job.request.key,
             wanted=lambda job: not job.request.cancelled,
             n_at_once=settings.workers,
         )
@@ -127,6 +147,7 @@ class InspectionRunner:
         )
         self._audit = AuditRule(settings.audit_share, f"gonogo serve {gonogo.__version__}")
         self._load, self._large_load = Load(0.05), Load(1e-7)  # in images, and in pixels
+        self._waiting_of: Counter[str] = Counter()  # images by the id of the key
 
     @property
     def waiting(self) -> int:
@@ -139,22 +160,26 @@ class InspectionRunner:
             await asyncio.to_thread(threads.shutdown)
 
     @contextmanager
-    def reserve_slot(self, n_images: int = 1) -> Iterator[None]:
-        """Count `n_images` among those that wait, for as long as the context lasts.
+    def reserve_slot(self, key: Key, n_images: int = 1) -> Iterator[None]:
+        """Count `n_images` of a key among those that wait, for as long as the context lasts.
 
         Raises:
-            Problem: too many wait already, or they will take longer than the deadline; its header Retry-After says how
-                many seconds to wait.
+            Problem: too many wait already, of this key or in all, or they will take longer than the deadline; its
+                header Retry-After says how many seconds to wait.
         """
-        if self.waiting + n_images > self._settings.waiting:
-            raise _busy(f"{self.waiting} images are waiting, and at most {self._settings.waiting} may", self._load)
-        if self._load.seconds / self._settings.workers > self._settings.deadline:
+        settings, of_key = self._settings, self._waiting_of[key.id]
+        most_of_key = max(settings.max_images, int(SHARE_OF_KEY * settings.waiting))
+        if self.waiting + n_images > settings.waiting:
+            raise _busy(f"{self.waiting} images are waiting, and at most {settings.waiting} may", self._load)
+        if of_key + n_images > most_of_key:
+            raise _busy(f"{of_key} images of this key are waiting, and at most {most_of_key} may", self._load)
+        if self._load.seconds / settings.workers > settings.deadline:
             raise _busy(f"{self.waiting} images are waiting, and will take longer than the deadline", self._load)
-        self._change_waiting(n_images)
+        self._change_waiting(key, n_images)
         try:
             yield
         finally:
-            self._change_waiting(-n_images)
+            self._change_waiting(key, -n_images)
 
     async def inspect(self, upload: Upload, key: Key, pictures: Sequence[str] = ()) -> InspectionWithPictures:
         """Score and store one image; returns when the inspection is on the disk.
@@ -236,9 +261,9 @@ class InspectionRunner:
 
     async def _worked_on(self, work: Callable[[PendingRequest, bool], Result], key: Key, hold: Hold) -> Result:
         """The result of `work` for an image, in a thread, or in that of large images if the image is one."""
-        request = PendingRequest(time.perf_counter())
+        request = PendingRequest(key.id, time.perf_counter())
         try:
-            return await self._in_thread(self._threads, self._turns, partial(work, request, False), key, hold, request)
+            return await self._in_thread(self._threads, self._turns, partial(work, request, False), hold, request)
         except LargeImageError as image:
             n_pixels = image.n_pixels
         load = self._large_load
@@ -253,7 +278,7 @@ class InspectionRunner:
 
         load.waiting += n_pixels
         try:
-            return await self._in_thread(self._large_thread, self._large_turns, timed, key, hold, request)
+            return await self._in_thread(self._large_thread, self._large_turns, timed, hold, request)
         finally:
             load.waiting -= n_pixels
 
@@ -262,12 +287,11 @@ class InspectionRunner:
         threads: ThreadPoolExecutor,
         turns: Turns,
         work: Callable[[], Result],
-        key: Key,
         hold: Hold,
         request: PendingRequest,
     ) -> Result:
         """The result of `work`; the turn and the bytes of the image are given back when its thread has ended."""
-        await turns.take(key.id)
+        await turns.take(request.key)
         hold.join()
         future = asyncio.get_running_loop().run_in_executor(threads, work)
 
@@ -326,7 +350,7 @@ class InspectionRunner:
         _require_bundle(bundle, judgement.scorer)
         return draw_picture(name, pixels, judgement.verdict)
 
-    def _decode(self, upload: Upload, request: PendingRequest, *, large: bool) -> tuple[np.ndarray, str]:
+    def _decode(self, upload: Upload, request: PendingRequest, *, large: bool) -> Decoded:
         """Pixels and format of an image.
 
         Raises:
@@ -336,12 +360,32 @@ class InspectionRunner:
         """
         if request.cancelled:
             raise UnwantedError
-        header = checked_header(upload, self._settings)
-        n_pixels = header.width * header.height
-        if n_pixels <= LARGE_PIXELS:
-            upload.hold.add(RGB_BYTES * n_pixels)
-            with self._decoder_slots:
-                return decode_upload(upload), header.format
+        try:
+            if not large:
+                return self._decode_in_turn((upload, request))
+            header = checked_header(upload, self._settings)
+            return decode(upload.data, "the image")[0], header.format
+        except ImageError as error:
+            raise Problem("unreadable-image", str(error)) from error
+
+    def _decode_small(self, upload: Upload) -> Decoded:
+        """As `_decode`, of an image that may turn out to be large.
+
+        Raises:
+            ImageError: it cannot be decoded.
+        """
+        try:
+            header = checked_header(upload, self._settings, most_seconds=SMALL_SECONDS)
+            n_pixels = header.width * header.height
+            self._require_memory(header)
+            if n_pixels <= LARGE_PIXELS:
+                upload.hold.add(RGB_BYTES * n_pixels)
+                return decode(upload.data, "the image", most_seconds=SMALL_SECONDS)[0], header.format
+        except SlowImageError as error:
+            raise LargeImageError(SLOW_PIXELS) from error
+        raise LargeImageError(n_pixels)
+
+    def _require_memory(self, header: Header) -> None:
         needed = self._gauge.scorer.working_bytes(header.height, header.width)
         if needed > self._memory.large_limit:
             raise Problem(
@@ -349,9 +393,6 @@ class InspectionRunner:
                 f"an image of {header.width} x {header.height} pixels may need {needed // MEBIBYTE} MiB of memory, and "
                 f"{self._memory.large_limit // MEBIBYTE} are set aside for one; send a smaller one, or raise --memory",
             )
-        if not large:
-            raise LargeImageError(n_pixels)
-        return decode_upload(upload), header.format
 
     def _judge(self, job: Job, *, large: bool) -> Judgement:
         if not large:
@@ -363,10 +404,15 @@ class InspectionRunner:
             raise judgement
         return judgement
 
-    def _working_bytes(self, pixels: np.ndarray) -> int:
-        return self._gauge.scorer.working_bytes(*pixels.shape[:2])
+    def _share_of_batch(self, job: Job) -> float:
+        height, width = job.pixels.shape[:2]
+        of_bytes: float = self._gauge.scorer.working_bytes(height, width) / self._memory.batch_limit
+        return max(1 / self._settings.batch, of_bytes, float(height * width / BATCH_PIXELS))
 
-    def _change_waiting(self, n_images: int) -> None:
+    def _change_waiting(self, key: Key, n_images: int) -> None:
+        self._waiting_of[key.id] += n_images
+        if not self._waiting_of[key.id]:
+            del self._waiting_of[key.id]
         self._load.waiting += n_images
         self._metrics.waiting.set(self.waiting)
 

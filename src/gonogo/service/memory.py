@@ -16,7 +16,7 @@ from gonogo.service.problems import Problem
 from gonogo.service.settings import MEBIBYTE, Settings
 
 SHARE_OF_MACHINE = 0.75  # of its memory, or of its control group's; the budget where none is set
-SHARE_OF_KEY = 0.5  # of the bytes that are held for all keys
+SHARE_OF_KEY = 0.5  # of the bytes, and of the images that wait, for all keys
 RETRY_SECONDS = 1
 
 

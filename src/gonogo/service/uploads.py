@@ -7,16 +7,14 @@ it.
 """
 
 import hashlib
+import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from gonogo.errors import ImageError
 from gonogo.images.header import Header, read_header
-from gonogo.images.reading import decode
 from gonogo.service.memory import Hold
 from gonogo.service.names import name_in, stored_name
 from gonogo.service.problems import Problem
@@ -184,16 +182,14 @@ class _PartReader:
         self.ended = True
 
 
-def checked_header(upload: Upload, settings: Settings) -> Header:
+def checked_header(upload: Upload, settings: Settings, *, most_seconds: float = math.inf) -> Header:
     """What the header of an image says; nothing is decoded.
 
     Raises:
-        Problem: the image is damaged, has another format than declared or allowed, or too many pixels or frames.
+        ImageError: the image is damaged; a SlowImageError if it takes more than `most_seconds`.
+        Problem: it has another format than declared or allowed, or too many pixels or frames.
     """
-    try:
-        header = read_header(upload.data, "the image")
-    except ImageError as error:
-        raise Problem("unreadable-image", str(error)) from error
+    header = read_header(upload.data, "the image", most_seconds=most_seconds)
     if header.format not in settings.formats:
         raise Problem("unreadable-image", _not_accepted(header.format, settings))
     if upload.declared not in UNDECLARED and MEDIA_TYPES.get(upload.declared) != header.format:
@@ -206,18 +202,6 @@ def checked_header(upload: Upload, settings: Settings) -> Header:
     if header.n_frames != 1:
         raise Problem("unreadable-image", f"the file has {header.n_frames} frames; send each as an image of its own")
     return header
-
-
-def decode_upload(upload: Upload) -> np.ndarray:
-    """The pixels of an image, (h, w, 3) uint8 RGB, upright.
-
-    Raises:
-        Problem: it cannot be decoded.
-    """
-    try:
-        return decode(upload.data, "the image")[0]
-    except ImageError as error:
-        raise Problem("unreadable-image", str(error)) from error
 
 
 def _not_accepted(image_format: str, settings: Settings) -> str:

@@ -45,7 +45,8 @@ class AuditedPart:
 
 def draw_of(identifier: str) -> float:
     """The draw of an inspection, in [0, 1)."""
-    return int(hashlib.sha256(f"audit {identifier}".encode()).hexdigest()[:DIGITS], 16) / 16**DIGITS
+    number: int = int(hashlib.sha256(f"audit {identifier}".encode()).hexdigest()[:DIGITS], 16)
+    return number / float(16**DIGITS)
 
 
 class Audits:

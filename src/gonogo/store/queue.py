@@ -23,7 +23,7 @@ LEASE_SECONDS = 300.0
 SKIP_SECONDS = 3600.0  # for which a person does not get again what they skipped
 REASONS = ("disputed", "questioned", "uncertain", "rejected", "audit")
 MOST_COUNTED = 1000  # inspections of one reason; to count all of a long queue would take longer than to show it
-UPSERT_LEASE = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+UPSERT_LEASE: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 class Waiting(NamedTuple):

@@ -77,7 +77,7 @@ def write_archive(path: Path, store: Store, archive: ReviewedArchive) -> None:
 def _reviewed_image(store: Store, reviewed: list[tuple[Row, Settlement]]) -> ReviewedImage:
     row, settlement = reviewed[-1]
     sha256 = row["image_sha256"]
-    names = {
+    names: dict[str, Any] = {
         side: tuple(dict.fromkeys(name for _, each in reviewed for name in getattr(each, side)))
         for side in ("good", "defect")
     }
@@ -111,6 +111,9 @@ class _Sink:
 
     def flush(self) -> None:
         """Do nothing, since nothing is held back."""
+
+    def close(self) -> None:
+        """Do nothing, since nothing is open."""
 
     def taken(self) -> bytes:
         """What was written since the last call."""

@@ -9,7 +9,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -194,7 +194,7 @@ class Store:
             before: id of an inspection; only older ones are returned.
         """
         columns = inspections.c
-        comparisons = {
+        comparisons: dict[str, Callable[[Any], Any]] = {
             "verdict": columns.verdict.__eq__,
             "uncertain": columns.uncertain.__eq__,
             "category": columns.category.__eq__,
@@ -204,7 +204,7 @@ class Store:
             "until": columns.at.__lt__,
             "min_score": columns.score.__ge__,
             "max_score": columns.score.__le__,
-            "reviewed": REVIEWED.__eq__,
+            "reviewed": lambda wanted: REVIEWED if wanted else ~REVIEWED,
             "name": partial(columns.name.icontains, autoescape=True),
         }
         conditions = [comparisons[name](value) for name, value in filters.items() if value is not None]

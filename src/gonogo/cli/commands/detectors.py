@@ -120,7 +120,7 @@ def options_of(kind: type[Any]) -> Iterator[Option]:
             bound: getattr(constraint, bound)
             for constraint in info.metadata
             for bound in BOUNDS
-            if hasattr(constraint, bound)
+            if getattr(constraint, bound, None) is not None
         }
         required = field.default is MISSING
         default = None if required else list(field.default) if isinstance(field.default, tuple) else field.default

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gonogo.cli.answer import Answer
-from gonogo.cli.arguments import count
+from gonogo.cli.arguments import count, image_size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,9 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", choices=["small", "medium", "tiny"], default="small", help="size of the teacher, as fit.size; small"
     )
-    parser.add_argument("--image-size", type=count, default=256, metavar="N", help="input of the teacher, pixels; 256")
     parser.add_argument(
-        "--backbone-size", type=count, default=512, metavar="N", help="input of the backbone, pixels; 512"
+        "--image-size",
+        type=image_size,
+        default=256,
+        metavar="N",
+        help="input of the teacher, pixels: a square, or HEIGHTxWIDTH; 256",
+    )
+    parser.add_argument(
+        "--backbone-size", type=image_size, default=512, metavar="N", help="input of the backbone, likewise; 512"
     )
     parser.add_argument("--steps", type=count, default=60_000, metavar="N", help="steps of the training; 60,000")
     parser.add_argument("--batch", type=count, default=16, metavar="N", help="images per step; 16")

@@ -4,6 +4,7 @@ import argparse
 import logging
 import signal
 import socket
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from gonogo.text import printable
 if TYPE_CHECKING:
     from gonogo.service.settings import Settings
 
+SWITCH_SECONDS = 5e-4  # after which a thread that computes in Python lets another one go on; Python's own are 5e-3
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 ROLES = ("inspect", "review", "admin")  # as in `gonogo.service.security`, which imports what is heavy
 
@@ -167,6 +169,7 @@ def _serve(arguments: argparse.Namespace) -> Answer:
         logging.getLogger(name).addFilter(FewLines())
     server = uvicorn.Server(config)
     service.is_ending = lambda: server.should_exit
+    sys.setswitchinterval(SWITCH_SECONDS)  # some decoders compute in Python, and all connections wait meanwhile
     with listening(arguments.host, arguments.port) as listener:
         server.run(sockets=[listener])
     return Answer({"ok": True}, "the service has ended; every image that it accepted was answered and kept")

@@ -36,8 +36,9 @@ def run(arguments: argparse.Namespace) -> Answer:
         ImageError: an image cannot be read.
     """
     from gonogo.inference.gauges import open_gauges
+    from gonogo.inference.self_check import check_router
     from gonogo.line.inputs import items
-    from gonogo.line.verify import check_router, differences, read_reference, score_item
+    from gonogo.line.verify import differences, read_reference, score_item
     from gonogo.text import printable
 
     gauges = open_gauges(arguments.bundle, trust=arguments.trust)  # checks all but the network itself
@@ -85,7 +86,7 @@ def run(arguments: argparse.Namespace) -> Answer:
 
 def _check(scorer: "Scorer", *, is_signed: bool) -> dict[str, Any]:
     """Try the network and read the pictures of a loaded bundle: its facts, and the list of all checks it passed."""
-    from gonogo.line.verify import check_network
+    from gonogo.inference.self_check import check_network
 
     check_network(scorer)
     patches = scorer.good_patches

@@ -4,8 +4,6 @@ One JSON object per line, in git. Lines are only ever added: an acceptance is un
 The images themselves are copies below the raw folder, so that nothing depends on where they came from.
 """
 
-import json
-import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +14,7 @@ from gonogo.data.listing import json_lines
 from gonogo.data.names import ACCEPTED
 from gonogo.data.sample import Sample
 from gonogo.errors import ConfigError, DataError
+from gonogo.files import append_json_line
 from gonogo.images.dataset import RAW, located
 
 AcceptedRole = Literal["fit", "calibrate"]
@@ -120,7 +119,7 @@ def append_acceptance(path: Path, acceptance: Acceptance) -> None:
     """Add an acceptance to the history, as one line that is there whole or not at all."""
     event = asdict(acceptance)
     del event["rolled_back"]
-    _append(path, {"event": "accept", **event})
+    append_json_line(path, {"event": "accept", **event})
 
 
 def append_roll_back(path: Path, id_: str, roll_back: RollBack) -> None:
@@ -130,7 +129,7 @@ def append_roll_back(path: Path, id_: str, roll_back: RollBack) -> None:
         ConfigError: as `active_acceptance`.
     """
     active_acceptance(path, id_)
-    _append(path, {"event": "roll back", "id": id_, **asdict(roll_back)})
+    append_json_line(path, {"event": "roll back", "id": id_, **asdict(roll_back)})
 
 
 def active_acceptance(path: Path, id_: str) -> Acceptance:
@@ -177,13 +176,3 @@ def _acceptance(event: Mapping[str, Any]) -> Acceptance:
         if not image.path.startswith(RAW) or not is_copy(image.path.removeprefix(RAW)):
             raise ValueError(f"{image.path!r} is not where accepted images lie")
     return acceptance
-
-
-def _append(path: Path, event: Mapping[str, Any]) -> None:
-    line = json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_file() and path.stat().st_size and not path.read_bytes().endswith(b"\n"):
-        line = "\n" + line
-    with path.open("ab", buffering=0) as file:  # one write at the end: another writer's line cannot fall into it
-        file.write(line.encode())
-        os.fsync(file.fileno())

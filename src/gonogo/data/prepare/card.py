@@ -60,6 +60,7 @@ def card_facts(prepared: Prepared, *, category: str, source: str, options: Mappi
         "sizes": _by_count(f"{image.width} x {image.height}" for image in images),
         "modes": _by_count(image.mode for image in images),
         "problems": [asdict(problem) for problem in prepared.problems],
+        "excluded": [asdict(one) for one in prepared.excluded],
         "accepted": [asdict(acceptance) for acceptance in prepared.accepted],
         "rejects": [{"image": reject.sample.name, "reason": reject.reason} for reject in prepared.rejects],
     }

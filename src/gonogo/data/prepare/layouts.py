@@ -6,13 +6,18 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gonogo.data import names, source_class
 from gonogo.data.coco import KEYS
-from gonogo.data.label_files import label_folders
+from gonogo.data.label_files import FORMATS, unread_annotations
+from gonogo.data.label_pairs import formats_below
+from gonogo.data.labels import Unlabelled
 from gonogo.data.listing import read_text
 from gonogo.data.manifest_file import read_rows
 from gonogo.data.names import ACCEPTED, GOOD, TRAIN, UNREAD_SUFFIXES, says
@@ -22,14 +27,14 @@ from gonogo.data.prepare.shots import Shots, shots_by_name
 from gonogo.data.sample import Sample, Shares
 from gonogo.data.tree import folders_in, images_below, images_in, listed
 from gonogo.data.unused import Unused, unused_below, unused_files
-from gonogo.errors import ConfigError, DataError, GonogoError
-from gonogo.images.reading import SUFFIXES, read_image
+from gonogo.errors import ConfigError, DataError, GonogoError, ImageError
+from gonogo.images.reading import SUFFIXES, read_image, size_of
 from gonogo.images.roles import TEST
 
 GOOD_FOLDER = "good"  # what the source `folder` calls the folder of good parts, unless an option says otherwise
 DEPTH = 3  # folders below the one that is named, in which a category may lie
 SPREADSHEETS = (".xlsx", ".xls", ".ods")
-LOOKED_FOR = 50  # images of a COCO file, by which their folder is found
+LOOKED_FOR = 50  # images of a COCO file, by which their folder is found, and of a category, by which its shape is
 LIST_BYTES = 100_000_000  # of a .json, .csv or .jsonl that is looked into
 
 
@@ -44,6 +49,7 @@ class Category:
         defects: images by defect type.
         n_masks: defective images with a mask.
         size: width and height of the first image.
+        sizes: the different ones of good images, each with its number, of at most LOOKED_FOR images.
         n_calibrate: good parts that prepare will deal to calibrate, unless images turn out to be copies.
         unused: image files in its folders that have no use.
         shots: what the names say of several shots of one part; None where they say nothing.
@@ -60,6 +66,13 @@ class Category:
     n_calibrate: int = 0
     unused: tuple[Unused, ...] = ()
     shots: Shots | None = None
+    sizes: tuple[tuple[tuple[int, int], int], ...] = ()
+
+    @property
+    def aspect(self) -> float:
+        """Width by height of the median good image."""
+        aspects = [[width / height] * n for (width, height), n in self.sizes or ((self.size, 1),)]
+        return float(np.median(np.concatenate(aspects)))
 
     @property
     def sentence(self) -> str:
@@ -73,18 +86,21 @@ class Category:
         )
 
 
-def categories_in(raw: Path, shares: Shares) -> list[Category]:
+def categories_in(raw: Path, shares: Shares, unlabelled: Unlabelled | None = None) -> list[Category]:
     """The categories below `raw`, by name.
 
-    Folders of images are looked for first, then COCO files, then a table of images; a folder with images alone is one
-    of good parts.
+    Folders of images are looked for first, then COCO files, then a table of images, then a label file for each image;
+    a folder with images alone is one of good parts.
+
+    Args:
+        unlabelled: what images without a label file are, where others have one; None: refused.
 
     Raises:
         DataError: there is none, or one that no source can read; the message says why.
     """
     if not raw.is_dir():
         raise DataError(f"{raw} is no folder; name one that holds images")
-    for candidates in (_folders(raw, raw, DEPTH), _coco(raw), _tables(raw), _heap(raw)):
+    for candidates in (_folders(raw, raw, DEPTH), _coco(raw), _tables(raw), _labels(raw, unlabelled), _heap(raw)):
         found, reasons = [], []
         for name, source, options in candidates:
             try:
@@ -213,6 +229,20 @@ def _names_images(path: Path) -> bool:
     return any(re.search(rf"\w{re.escape(suffix)}\b", head) for suffix in SUFFIXES)
 
 
+def _labels(raw: Path, unlabelled: Unlabelled | None) -> Iterator[Candidate]:
+    """All images below as one category, where label files of LabelMe, Pascal VOC or YOLO have objects.
+
+    Raises:
+        DataError: files of two formats have some.
+    """
+    found = formats_below(raw)
+    if len(found) > 1:
+        named = " and ".join(f"{path} ({FORMATS[format_].title})" for format_, path in found.items())
+        raise DataError(f"{raw} has label files of {len(found)} formats: {named}; remove those that do not count")
+    for format_ in found:
+        yield raw.resolve().name, "labels", {"format": format_} | ({"unlabelled": unlabelled} if unlabelled else {})
+
+
 def _heap(raw: Path) -> Iterator[Candidate]:
     """A folder of images without a folder of good parts, nor any other in it: all are good.
 
@@ -242,8 +272,12 @@ def _nothing(raw: Path) -> DataError:
     other += (
         f", and the table {sheets[0]}, which is to be saved as CSV with the columns path and label" if sheets else ""
     )
-    labels = label_folders(raw, folders)
-    said = f"; {listed(labels)} annotate images in a format that is not read, export them as COCO" if labels else ""
+    unread_labels = unread_annotations(raw, folders)
+    said = (
+        f"; {listed(unread_labels)} annotate images in a format that is not read, export them as COCO"
+        if unread_labels
+        else ""
+    )
     return DataError(
         f"{raw}: no layout that gonogo knows; {found}{other}{said}. Put good parts into a folder 'good', beside one "
         "folder per defect type if there are any, or name the folder that holds good parts alone; docs/data.md "
@@ -277,6 +311,7 @@ def _counted(name: str, source: str, options: dict[str, Any], raw: Path, shares:
         n_calibrate=_n_calibrate(good, shares),
         unused=tuple(unused_files(reader, name, raw, samples)),
         shots=shots_by_name(samples),
+        sizes=tuple(_sizes(good).most_common()),
     )
 
 
@@ -288,6 +323,15 @@ def _n_calibrate(good: Sequence[Sample], shares: Shares) -> int:
 def _size(sample: Sample) -> tuple[int, int]:
     pixels = read_image(sample.image) if isinstance(sample.image, Path) else sample.image
     return pixels.shape[1], pixels.shape[0]
+
+
+def _sizes(good: Sequence[Sample]) -> Counter[tuple[int, int]]:
+    """How many of at most LOOKED_FOR good images have each size; prepare will report those that cannot be read."""
+    found: Counter[tuple[int, int]] = Counter()
+    for sample in good[:: -(-len(good) // LOOKED_FOR)]:
+        with suppress(ImageError):
+            found[size_of(sample.image) if isinstance(sample.image, Path) else _size(sample)] += 1
+    return found
 
 
 def _named_apart(found: list[Category]) -> list[Category]:

@@ -9,6 +9,19 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Exclusion:
+    """Raw files to leave alone, and why.
+
+    Attributes:
+        pattern: of their names; `*` matches any text.
+        reason: for whoever reads the card later; None: nobody said it.
+    """
+
+    pattern: str
+    reason: Annotated[str, Field(min_length=1)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class PrepareParams:
     """The `prepare` section, beside the source and its options.
 
@@ -17,7 +30,7 @@ class PrepareParams:
         test_share: share of the good parts that test gets where the layout has no test set.
         split: layout keeps the layout's test set; shuffle deals every image anew.
         group_pattern: regular expression whose first group, searched for in a raw file's name, is its group id.
-        exclude: raw files to leave alone, as patterns of their names (`*` matches any text).
+        exclude: raw files to leave alone: patterns of their names, or patterns with a reason.
         contaminate: share of the defective test images that is moved into fit.
         validate_share: share of the defective test images that is moved into validate: labelled images for a
             probability or a search, which neither the threshold nor the test sees.
@@ -28,7 +41,12 @@ class PrepareParams:
     test_share: Share
     split: Literal["layout", "shuffle"]
     group_pattern: str | None
-    exclude: list[str]
+    exclude: list[str | Exclusion]
     contaminate: Annotated[float, Field(ge=0, le=1)]
     validate_share: Share
     max_rejects: Annotated[int, Field(ge=0)]
+
+    @property
+    def exclusions(self) -> list[Exclusion]:
+        """`exclude`, with or without a reason each."""
+        return [Exclusion(pattern=one) if isinstance(one, str) else one for one in self.exclude]

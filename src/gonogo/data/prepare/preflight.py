@@ -136,7 +136,7 @@ def _conflicts(images: Sequence[Examined], assigned: Split) -> Iterator[Problem]
     yield from _problem(
         "error",
         "{images} on both sides of the layout's split with the very same pixels, so that a test would see what "
-        "was fitted (remove one of each, or list it under prepare.exclude)",
+        "was fitted (remove one of each, or list it under prepare.exclude with the reason)",
         [" = ".join(image.path for image in part) for part in same],
     )
     yield from _problem(

@@ -1,7 +1,7 @@
 """From a source's samples to a dataset: every image looked at, given its role and recorded, and none copied."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -23,6 +23,15 @@ from gonogo.params import build
 
 
 @dataclass(frozen=True)
+class Excluded:
+    """A pattern of `prepare.exclude`, its reason, and the names of the images that it leaves out and none before it."""
+
+    pattern: str
+    reason: str | None
+    images: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Prepared:
     """What the prepare stage found: the dataset of what can be used, and everything that the data card tells."""
 
@@ -30,7 +39,7 @@ class Prepared:
     images: list[Examined]
     assigned: Split
     rejects: list[Reject]
-    n_excluded: int
+    excluded: Sequence[Excluded]
     problems: list[Problem]
     accepted: Sequence[Acceptance]
 
@@ -48,6 +57,11 @@ class Prepared:
         errors = [str(problem) for problem in self.problems if problem.level == "error"]
         if errors:
             raise DataError("\n  ".join(errors))
+
+    @property
+    def n_excluded(self) -> int:
+        """The number of images that `prepare.exclude` leaves out."""
+        return sum(len(one.images) for one in self.excluded)
 
     @property
     def warnings(self) -> list[Problem]:
@@ -101,7 +115,8 @@ def prepare(
         DataError: two samples have one name, there is no sample, or a file cannot be recorded or watched.
     """
     own = [sample for sample in samples if not (isinstance(sample.image, Path) and is_copy(sample.name))]
-    listed, n_excluded = _chosen(own, params)
+    excluded = _excluded(own, params)
+    listed = _chosen(own, {name for one in excluded for name in one.images}, params)
     require_watched(listed, raw)
     seen = examine_all([*listed, *accepted_samples(accepted, raw)], folder, raw, progress)
     images = [image for image in seen if isinstance(image, Examined)]
@@ -125,15 +140,25 @@ def prepare(
         ),
     )
     found = problems(images, assigned, rejects, max_rejects=params.max_rejects, calibrate=calibrate, unused=unused)
-    return Prepared(dataset, images, assigned, rejects, n_excluded, found, accepted)
+    return Prepared(dataset, images, assigned, rejects, excluded, found, accepted)
 
 
-def _chosen(samples: list[Sample], params: PrepareParams) -> tuple[list[Sample], int]:
-    """The samples that are not excluded, grouped and opened as the parameters say, and how many are excluded."""
-    for pattern in params.exclude:
-        if not any(fnmatchcase(sample.name, pattern) for sample in samples):
-            raise ConfigError(f"prepare.exclude: {pattern!r} matches no image; the first is {_first(samples)}")
-    kept = [s for s in samples if not any(fnmatchcase(s.name, pattern) for pattern in params.exclude)]
+def _excluded(samples: Sequence[Sample], params: PrepareParams) -> list[Excluded]:
+    """What each pattern of `prepare.exclude` leaves out."""
+    found: list[Excluded] = []
+    taken: set[str] = set()
+    for one in params.exclusions:
+        matched = [sample.name for sample in samples if fnmatchcase(sample.name, one.pattern)]
+        if not matched:
+            raise ConfigError(f"prepare.exclude: {one.pattern!r} matches no image; the first is {_first(samples)}")
+        found.append(Excluded(one.pattern, one.reason, [name for name in matched if name not in taken]))
+        taken.update(matched)
+    return found
+
+
+def _chosen(samples: Sequence[Sample], excluded: Collection[str], params: PrepareParams) -> list[Sample]:
+    """The samples that are not excluded, grouped and opened as the parameters say."""
+    kept = [sample for sample in samples if sample.name not in excluded]
     names: set[str] = set()
     for sample in kept:
         if sample.name in names:
@@ -145,7 +170,7 @@ def _chosen(samples: list[Sample], params: PrepareParams) -> tuple[list[Sample],
         kept = [replace(sample, group_id=group_in(sample.name, params.group_pattern)) for sample in kept]
     if params.split == "shuffle":
         kept = [replace(sample, roles=SPLIT_ROLES) for sample in kept]
-    return kept, len(samples) - len(kept)
+    return kept
 
 
 def group_in(name: str, pattern: str) -> str:
@@ -166,7 +191,7 @@ def group_in(name: str, pattern: str) -> str:
     return str(found[1])
 
 
-def _first(samples: list[Sample]) -> str:
+def _first(samples: Sequence[Sample]) -> str:
     return repr(samples[0].name) if samples else "missing, since the source holds none"
 
 

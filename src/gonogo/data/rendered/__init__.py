@@ -16,7 +16,7 @@ from gonogo.data.defects import ATTEMPTS, PLAIN, PLAIN_PIXELS, Damaged, one_regi
 from gonogo.data.rendered import connector, label, washer
 from gonogo.data.rendered.marks import Damage
 from gonogo.data.rendered.shading import View, expose, view_of
-from gonogo.data.sample import Sample, Shares, draw
+from gonogo.data.sample import Places, Sample, Shares, draw
 from gonogo.errors import ConfigError
 from gonogo.images.roles import ROLES, TEST
 
@@ -90,6 +90,10 @@ class Rendered:
                     np.random.default_rng([seed, 1]).random()
                 )
                 yield self._sample(kind, number, *defective(self.part, self.size, seed, kind, strength))
+
+    def places(self, category: str, raw: Path) -> Places:
+        """None: the images are drawn."""
+        return Places()
 
     def _sample(self, kind: str, number: int, pixels: np.ndarray, mask: np.ndarray | None = None) -> Sample:
         return Sample(

@@ -39,7 +39,6 @@ class Anomalib(Detector):
         """Nothing is read or started yet."""
         super().__init__()
         self.options: AnomalibOptions = options
-        self.image_size = options.image_size
         self.smoothing = options.smoothing
         self._worker: Worker | None = None
         self._anomalib_version = ""
@@ -101,7 +100,7 @@ class Anomalib(Detector):
         return score, (grid - self.floor_).clamp(min=0)
 
     def onnx_of_one_image(self, opset: int) -> bytes:
-        """An ONNX model from pixels (3, s, s) to raw score () and map (gh, gw), made in anomalib's environment.
+        """An ONNX model from pixels (3, h, w) to raw score () and map (gh, gw), made in anomalib's environment.
 
         Raises:
             ExportError: torch cannot export this network.
@@ -158,7 +157,7 @@ class Anomalib(Detector):
         worker = Worker(
             self.options.python,
             Path(anomalib_worker.__file__),
-            [self.options.model, str(self.image_size)],
+            [self.options.model, *map(str, self.image_size)],
             threads=torch.get_num_threads(),
             timeout=self.options.timeout,
         )

@@ -1,10 +1,11 @@
 """The script that runs in anomalib's own environment: it loads a checkpoint and computes raw scores and maps.
 
-`gonogo.detectors.anomalib.anomalib` starts it with the name of the model and the image size as arguments. To a request
+`gonogo.detectors.anomalib.anomalib` starts it with the name of the model and the height and width of its images. To a
+request
 
     checkpoint (m,) uint8           it answers version (), grid (2,): height and width of a map, 1 x 1 without one
-    pixels (n, 3, s, s) float32     score (n,), anomaly_map (n, gh, gw), both float32
-    opset ()                        onnx (m,) uint8: a graph from pixels (3, s, s) to score (), anomaly_map (gh, gw)
+    pixels (n, 3, h, w) float32     score (n,), anomaly_map (n, gh, gw), both float32
+    opset ()                        onnx (m,) uint8: a graph from pixels (3, h, w) to score (), anomaly_map (gh, gw)
 
 or error (), a sentence.
 """
@@ -27,6 +28,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from gonogo.detectors.anomalib.worker import receive, send
 from gonogo.detectors.backbones.torchvision_schema import import_torchvision
+from gonogo.images.size import ImageSize
 
 if __name__ == "__main__":
     sys.path.pop(0)
@@ -45,7 +47,7 @@ class Raw(nn.Module):
         self.network = module.model
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Score () and map (gh, gw) of pixels (3, s, s) in [0, 255]; without a map, the score as (1, 1)."""
+        """Score () and map (gh, gw) of pixels (3, h, w) in [0, 255]; without a map, the score as (1, 1)."""
         image = pixels[None] / 255
         output = self.network(image if self.pre_processor is None else self.pre_processor(image))
         score, anomaly_map = output.pred_score, output.anomaly_map
@@ -55,7 +57,7 @@ class Raw(nn.Module):
         return score.reshape(()).float(), grid.float()
 
 
-def load(checkpoint: np.ndarray, model: str, image_size: int) -> Raw:
+def load(checkpoint: np.ndarray, model: str, image_size: ImageSize) -> Raw:
     """The checkpoint's network, ready to score. Only tensors and plain data are unpickled, never code.
 
     Raises:
@@ -90,7 +92,7 @@ def load(checkpoint: np.ndarray, model: str, image_size: int) -> Raw:
     return Raw(module).eval().requires_grad_(False)
 
 
-def _require_resize(pre_processor: Any, image_size: int) -> None:
+def _require_resize(pre_processor: Any, image_size: ImageSize) -> None:
     """Accept what gonogo's own resize followed by a normalisation equals.
 
     Raises:
@@ -105,11 +107,11 @@ def _require_resize(pre_processor: Any, image_size: int) -> None:
         if isinstance(step, Compose):
             waiting += step.transforms
         elif isinstance(step, Resize):
-            size = list(step.size) if len(step.size) == 2 else list(step.size) * 2
-            if size != [image_size, image_size]:
+            size = ImageSize(*(step.size if len(step.size) == 2 else list(step.size) * 2))
+            if size != image_size:
                 raise Refusal(
-                    f"fit.image_size is {image_size}, the checkpoint resizes to {size[0]} x {size[1]}; "
-                    + ("set fit.image_size to it" if size[0] == size[1] else "only squares can be taken")
+                    f"fit.image_size is {image_size.written}, the checkpoint resizes to {size.height} x {size.width}; "
+                    f"set fit.image_size to {size.written}"
                 )
         elif not isinstance(step, Normalize):
             raise Refusal(f"the checkpoint's pre-processing has {step}; only Resize and Normalize can be taken")
@@ -117,25 +119,25 @@ def _require_resize(pre_processor: Any, image_size: int) -> None:
 
 @torch.inference_mode()
 def score(raw: Raw, pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """Scores (n,) and maps (n, gh, gw) of pixels (n, 3, s, s), image by image, so that no batch changes a score."""
+    """Scores (n,) and maps (n, gh, gw) of pixels (n, 3, h, w), image by image, so that no batch changes a score."""
     scored = [raw(image) for image in torch.from_numpy(pixels)]
     scores, maps = (torch.stack(parts).numpy() for parts in zip(*scored, strict=True))
     return {"score": scores, "anomaly_map": maps}
 
 
-def describe(raw: Raw, image_size: int) -> dict[str, np.ndarray]:
+def describe(raw: Raw, image_size: ImageSize) -> dict[str, np.ndarray]:
     """anomalib's version, and the size of the maps, from a black image."""
     import anomalib
 
-    maps = score(raw, np.zeros((1, 3, image_size, image_size), np.float32))["anomaly_map"]
+    maps = score(raw, np.zeros((1, 3, *image_size), np.float32))["anomaly_map"]
     return {"version": np.array(anomalib.__version__), "grid": np.array(maps.shape[1:])}
 
 
-def onnx_of(raw: Raw, image_size: int, opset: int) -> np.ndarray:
+def onnx_of(raw: Raw, image_size: ImageSize, opset: int) -> np.ndarray:
     """The bytes of the ONNX graph of one image, (m,) uint8."""
     program = torch.onnx.export(
         raw,
-        (torch.zeros(3, image_size, image_size),),
+        (torch.zeros(3, *image_size),),
         dynamo=True,
         input_names=["pixels"],
         output_names=["score", "anomaly_map"],
@@ -146,7 +148,7 @@ def onnx_of(raw: Raw, image_size: int, opset: int) -> np.ndarray:
     return np.frombuffer(program.model_proto.SerializeToString(), np.uint8)
 
 
-def main(model: str, image_size: int) -> None:
+def main(model: str, image_size: ImageSize) -> None:
     """Answer requests until the input ends."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get among the answers
@@ -175,4 +177,4 @@ def main(model: str, image_size: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], ImageSize(int(sys.argv[2]), int(sys.argv[3])))

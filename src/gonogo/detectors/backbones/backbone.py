@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gonogo.detectors.backbones.torchvision_schema import import_torchvision
 from gonogo.detectors.backbones.weights import LITE0, LITE0_PACKAGE
 from gonogo.errors import ConfigError, WeightsError
+from gonogo.images.size import ImageSize, Size
 
 LITE0_DEPTHS = (1, 2, 2, 3, 3, 4, 1)  # blocks per stage
 
@@ -31,20 +32,20 @@ class Backbone(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, name: str, layers: Sequence[int], image_size: int) -> None:
+    def __init__(self, name: str, layers: Sequence[int], image_size: Size) -> None:
         """Build the architecture.
 
         Args:
             name: timm's name of the model.
             layers: indices of feature levels, as in timm's `out_indices`.
-            image_size: height and width of the pixels it will see.
+            image_size: side, or height and width, of the pixels it will see.
 
         Raises:
-            ConfigError: timm does not know `name`, the model has no such layers, or `image_size` is no multiple of the
-                side of its patches.
+            ConfigError: timm does not know `name`, the model has no such layers, or a side of `image_size` is no
+                multiple of that of its patches.
         """
         super().__init__()
-        self.name, self.layers, self.image_size = name, list(layers), image_size
+        self.name, self.layers, self.image_size = name, list(layers), ImageSize.of(image_size)
         self.is_loaded = False
         self.facts: Facts = {}  # for the model's manifest
         self.model = self._create()
@@ -73,22 +74,27 @@ class Backbone(nn.Module):
             raise ConfigError(f"fit.backbone is {self.name!r}, which timm does not know; close names: {close}")
         published = timm.get_pretrained_cfg(self.name)
         fixed_size = published is not None and published.fixed_input_size
-        size: dict[str, Any] = {"img_size": self.image_size} if fixed_size else {}
+        size: dict[str, Any] = {"img_size": tuple(self.image_size)} if fixed_size else {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model: Any = timm.create_model(self.name, exportable=True, **size, **pretrained)
         patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
-        if isinstance(patch, tuple) and self.image_size % patch[0]:
-            fitting = self.image_size // patch[0] * patch[0]
-            raise ConfigError(
-                f"fit.image_size is {self.image_size}; {self.name} cuts it into patches of {patch[0]} pixels, which "
-                f"must leave no rest: {fitting or patch[0]} or {fitting + patch[0]} would do"
-            )
+        if isinstance(patch, tuple):
+            self._require_whole_patches(patch[0])
         try:
             model.prune_intermediate_layers(self.layers, prune_head=True)
         except (AttributeError, AssertionError, IndexError, ValueError) as error:
             raise ConfigError(f"fit.layers is {self.layers}; {self.name} has no such layers ({error})") from error
         return model.eval().requires_grad_(False)
+
+    def _require_whole_patches(self, patch: int) -> None:
+        for side in self.image_size:
+            if side % patch:
+                fitting = side // patch * patch
+                raise ConfigError(
+                    f"fit.image_size is {self.image_size}; {self.name} cuts it into patches of {patch} pixels, which "
+                    f"must leave no rest of {side}: {fitting or patch} or {fitting + patch} would do"
+                )
 
     def load(self, weights: str, sha256: str | None = None) -> None:
         """Bring in weights.
@@ -129,7 +135,7 @@ class Backbone(nn.Module):
             ) from error
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        """Features of (n, 3, s, s) pixels in [0, 255]: one (n, c, gh, gw) map per layer, in the order of layers."""
+        """Features of (n, 3, h, w) pixels in [0, 255]: one (n, c, gh, gw) map per layer, in the order of layers."""
         features: list[Tensor] = self.model.forward_intermediates(
             (pixels - self.mean) / self.std,
             indices=self.layers,

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from gonogo.detectors.anomaly_map import resize
 from gonogo.detectors.backbones.backbone import Backbone
+from gonogo.images.size import Size
 
 
 class PatchFeatures(nn.Module):
@@ -17,14 +18,14 @@ class PatchFeatures(nn.Module):
     authors' adaptive pooling to 1,024 dimensions.
     """
 
-    def __init__(self, backbone: str, layers: Sequence[int], image_size: int, *, neighbourhood: int = 3) -> None:
+    def __init__(self, backbone: str, layers: Sequence[int], image_size: Size, *, neighbourhood: int = 3) -> None:
         """As in `Backbone`; `neighbourhood`, an odd number, is the side of the square averaged over."""
         super().__init__()
         self.neighbourhood = neighbourhood
         self.backbone = Backbone(backbone, layers, image_size)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(n, gh, gw, d) of pixels (n, 3, s, s) in [0, 255]."""
+        """(n, gh, gw, d) of pixels (n, 3, h, w) in [0, 255]."""
         maps = self.backbone(pixels)
         if self.neighbourhood > 1:
             side, reach = self.neighbourhood, self.neighbourhood // 2

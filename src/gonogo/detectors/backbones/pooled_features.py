@@ -34,7 +34,7 @@ class PooledFeatures(nn.Module):
             self.backbone = Backbone(options.backbone, options.layers, options.image_size)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(n, d) of pixels (n, 3, s, s) in [0, 255]."""
+        """(n, d) of pixels (n, 3, h, w) in [0, 255]."""
         if self.backbone is None:
             return pixels.flatten(1)
         return torch.cat([feature.mean(dim=(2, 3)) for feature in self.backbone(pixels)], dim=1)

@@ -11,37 +11,37 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gonogo.detectors.efficientad.pdn import MARGIN, ImageNetScale
+from gonogo.images.size import ImageSize
 
 DROPPED = 51  # of 256, the paper's 0.2, after each convolution of the decoder that another upsampling follows
 
 
 class Autoencoder(nn.Module):
-    """An image (n, 3, s, s) in [0, 255] through a vector of 64 to (n, d, s/4 - 8, s/4 - 8), the grid of a `PDN`."""
+    """An image (n, 3, h, w) in [0, 255] through a vector of 64 to (n, d, h/4 - 8, w/4 - 8), the grid of a `PDN`."""
 
-    def __init__(self, n_channels: int, image_size: int, *, seed: int) -> None:
+    def __init__(self, n_channels: int, image_size: ImageSize, *, seed: int) -> None:
         """Make one with random weights.
 
         Args:
             n_channels: of the output.
-            image_size: s, a multiple of 16, at least 48. At 256 the layers are the paper's; else the kernel of the
-                encoder's last convolution and the decoder's sizes follow it, so that the code stays one vector.
+            image_size: h and w, multiples of 16, at least 48. At 256 x 256 the layers are the paper's; else the kernel
+                of the encoder's last convolution and the decoder's sizes follow it, so that the code stays one vector.
             seed: of the weights; the same seed, the same weights.
         """
         super().__init__()
-        s = image_size
-        sides = [max(1, s // 64 - 1), s // 32, s // 16 - 1, s // 8, s // 4 - 1, s // 2 - 1, s // 4 - 2 * MARGIN]
-        given = [1] + [side + 1 for side in sides[:-1]]  # a kernel of 4 with 2 zeros at each side adds one
+        sizes = list(zip(*map(_decoded_lengths, image_size), strict=True))
+        given = [(1, 1)] + [(height + 1, width + 1) for height, width in sizes[:-1]]  # of a kernel of 4 and 2 zeros
         self.scale = ImageNetScale()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             encoder: list[nn.Module] = []
             for n_in, n_out in itertools.pairwise([3, 32, 32, 64, 64, 64]):
                 encoder += [nn.Conv2d(n_in, n_out, 4, stride=2, padding=1), nn.ReLU()]
-            self.encoder = nn.Sequential(*encoder, nn.Conv2d(64, 64, s // 32))
-            convolutions = [nn.Conv2d(64, 64, 4, padding=2) for _ in sides[:-1]]
+            self.encoder = nn.Sequential(*encoder, nn.Conv2d(64, 64, (image_size.height // 32, image_size.width // 32)))
+            convolutions = [nn.Conv2d(64, 64, 4, padding=2) for _ in sizes[:-1]]
             self.decoder = nn.ModuleList([*convolutions, nn.Conv2d(64, 64, 3, padding=1)])
             self.last = nn.Conv2d(64, n_channels, 3, padding=1)
-        self.upsamplings = nn.ModuleList([Bilinear(n_in, n_out) for n_in, n_out in zip(given, sides, strict=True)])
+        self.upsamplings = nn.ModuleList([Bilinear(n_in, n_out) for n_in, n_out in zip(given, sizes, strict=True)])
 
     def forward(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Dropout is drawn by `generator`, which lies on the CPU whatever the device; without one there is none."""
@@ -64,19 +64,34 @@ def dropout(x: Tensor, generator: torch.Generator) -> Tensor:
     return x * kept * (256 / (256 - DROPPED))
 
 
+def _decoded_lengths(side: int) -> list[int]:
+    """The lengths that the decoder enlarges its code of 1 to, one after the other, along a side of the image."""
+    return [
+        max(1, side // 64 - 1),
+        side // 32,
+        side // 16 - 1,
+        side // 8,
+        side // 4 - 1,
+        side // 2 - 1,
+        side // 4 - 2 * MARGIN,
+    ]
+
+
 class Bilinear(nn.Module):
-    """Bilinear resize of (n, c, n_in, n_in) to (n, c, n_out, n_out) by two products with a matrix.
+    """Bilinear resize of (n, c, *given) to (n, c, *wanted) by two products with a matrix.
 
     They are what `interpolate` gives, but its gradient is not the same bits each time on a GPU.
     """
 
-    matrix: Tensor
+    rows: Tensor
+    columns: Tensor
 
-    def __init__(self, n_in: int, n_out: int) -> None:
+    def __init__(self, given: tuple[int, int], wanted: tuple[int, int]) -> None:
         super().__init__()
-        identity = torch.eye(n_in)[None, None]
-        matrix = F.interpolate(identity, size=(n_out, n_in), mode="bilinear", align_corners=False)[0, 0]
-        self.register_buffer("matrix", matrix, persistent=False)
+        for name, n_in, n_out in zip(("rows", "columns"), given, wanted, strict=True):
+            identity = torch.eye(n_in)[None, None]
+            matrix = F.interpolate(identity, size=(n_out, n_in), mode="bilinear", align_corners=False)[0, 0]
+            self.register_buffer(name, matrix, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.matrix @ x @ self.matrix.T
+        return self.rows @ x @ self.columns.T

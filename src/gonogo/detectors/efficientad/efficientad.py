@@ -56,7 +56,6 @@ class EfficientAD(Detector):
         """Build the architecture; `fit` loads the teacher and trains the rest, a saved model brings them all."""
         super().__init__()
         self.options: EfficientADOptions = options
-        self.image_size = options.image_size
         self.smoothing = options.smoothing
         epochs = -(-options.steps // options.epoch_steps)
         self.schedule = Schedule(epochs, options.patience, options.checkpoint_every, keep_last=options.patience == 0)
@@ -116,7 +115,7 @@ class EfficientAD(Detector):
         probe = probe_images(batches, lambda batch: batch)
         n_images, n_shown = probe.n_batches * probe.shape[0], 2 if self.options.penalty_folder is None else 3
         with torch.inference_mode():
-            image = torch.zeros(1, 3, self.image_size, self.image_size, device=self.teacher.scale.mean.device)
+            image = torch.zeros(1, 3, *self.image_size, device=self.teacher.scale.mean.device)
             seconds = [_seconds(self.teacher, image), _seconds(self.student, image), _seconds(self.autoencoder, image)]
             held, x = 0, self.student.scale(image)
             for layer in self.student.net:
@@ -132,12 +131,12 @@ class EfficientAD(Detector):
         )
 
     def _images_of(self, batches: Collection[Tensor], context: FitContext) -> Tensor:
-        """(n, 3, s, s) on the CPU: all fit images.
+        """(n, 3, h, w) on the CPU: all fit images.
 
         Raises:
             ConfigError: they need more than the memory that the budget leaves.
         """
-        images = torch.empty(0, 3, self.image_size, self.image_size)
+        images = torch.empty(0, 3, *self.image_size)
         n_images = 0
         for number, batch in enumerate(batches, start=1):
             if number == 1:
@@ -155,7 +154,7 @@ class EfficientAD(Detector):
         return images[:n_images]
 
     def _on_device(self, images: Tensor, position: int) -> Tensor:
-        """(1, 3, s, s): one of the images, on the device of the networks."""
+        """(1, 3, h, w): one of the images, on the device of the networks."""
         return images[position : position + 1].to(self.teacher.scale.mean.device)
 
     def _train(
@@ -205,16 +204,17 @@ class EfficientAD(Detector):
     def _penalties(
         self, folder: ImageFolder | None, n_steps: int, generator: torch.Generator
     ) -> Iterator[Tensor | None]:
-        """One penalty image (1, 3, s, s) per step: the centre of twice its size, three in ten of them grey."""
+        """One penalty image (1, 3, h, w) per step: the centre of twice its size, three in ten of them grey."""
         if folder is None:
             return itertools.repeat(None, n_steps)
         positions = shuffled_passes(len(folder), n_steps, generator).tolist()
         grey = (torch.rand(n_steps, generator=generator) < 0.3).tolist()
-        start, end = self.image_size // 2, self.image_size // 2 + self.image_size
+        height, width = self.image_size
+        rows, columns = (slice(length // 2, length // 2 + length) for length in self.image_size)
 
         def read(wanted: tuple[int, bool]) -> Tensor:
             position, is_grey = wanted
-            pixels = resize(folder.read(position), 2 * self.image_size, 2 * self.image_size)[..., start:end, start:end]
+            pixels = resize(folder.read(position), 2 * height, 2 * width)[..., rows, columns]
             return in_grey(pixels) if is_grey else pixels
 
         return read_ahead(read, zip(positions, grey, strict=True))
@@ -222,7 +222,7 @@ class EfficientAD(Detector):
     def _losses(
         self, image: Tensor, other: Tensor | None, moments: tuple[Tensor, Tensor], generator: torch.Generator | None
     ) -> dict[str, Tensor]:
-        """The terms of the paper's total loss on an image (1, 3, s, s).
+        """The terms of the paper's total loss on an image (1, 3, h, w).
 
         Args:
             image: a good one.
@@ -262,7 +262,7 @@ class EfficientAD(Detector):
         return torch.from_numpy(quantiles).to(self.teacher.scale.mean.device)
 
     def _maps(self, pixels: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-        """The student-teacher map and the autoencoder's, (n, s/4 - 8, s/4 - 8) each, before their normalisation."""
+        """The student-teacher map and the autoencoder's, (n, h/4 - 8, w/4 - 8) each, before their normalisation."""
         imitated = self.student(pixels)
         to_teacher = ((self.teacher(pixels) - mean) / std - imitated[:, :N_CHANNELS]).square().mean(dim=1)
         to_autoencoder = (self.autoencoder(pixels) - imitated[:, N_CHANNELS:]).square().mean(dim=1)

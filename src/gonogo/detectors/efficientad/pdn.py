@@ -41,7 +41,7 @@ class ImageNetScale(nn.Module):
 
 
 class PDN(nn.Module):
-    """PDN-S or PDN-M: (n, 3, s, s) pixels in [0, 255] to (n, d, s/4 - 8, s/4 - 8), or (n, d, s/4, s/4) with padding."""
+    """PDN-S or PDN-M: (n, 3, h, w) pixels in [0, 255] to (n, d, h/4 - 8, w/4 - 8), or (n, d, h/4, w/4) with padding."""
 
     def __init__(self, size: PDNSize, n_channels: int, *, seed: int, padding: bool = False) -> None:
         """Make one with random weights.

@@ -185,8 +185,7 @@ def select_from_part(patches: Tensor, numbers: Tensor, reduction: Reduction, kee
         found["scatter"] = away.T @ away
     indices, radius = torch.arange(0), 0.0
     if n:
-        first = int(torch.randint(n, (), generator=torch.Generator().manual_seed(reduction.seed)))
-        coreset = greedy_coreset(held, min(keep, n), first=first)
+        coreset = greedy_coreset(held, min(keep, n))
         indices, radius = coreset.indices, coreset.covering_radius
     return found | {"patches": held[indices], "numbers": numbers[indices], "radius": torch.tensor(radius)}
 
@@ -242,7 +241,6 @@ class PatchStream:
         self.n_images = 0
         d, device = first.shape[2], first.device
         self._on_part = on_part
-        self._generator = torch.Generator().manual_seed(reduction.seed)
         self._mean: Tensor | None = None
         self._random: Tensor | None = None
         if plan.part is not None:  # the mean of all is known too late, and no centre changes a distance
@@ -325,8 +323,7 @@ class PatchStream:
     def _select(self) -> None:
         """Select some of the part's patches and drop the others."""
         patches = self._part[: self._filled]
-        first = int(torch.randint(len(patches), (), generator=self._generator))
-        coreset = greedy_coreset(patches, min(self.plan.keep, len(patches)), first=first)
+        coreset = greedy_coreset(patches, min(self.plan.keep, len(patches)))
         place = slice(self._n_left, self._n_left + len(coreset.indices))
         self._left[place] = patches[coreset.indices]
         self._left_numbers[place] = self._numbers[coreset.indices.cpu()]

@@ -19,38 +19,41 @@ SMALLEST_SCAR = 2  # pixels, so that a rotated scar covers some pixels of a smal
 
 
 def paste_patch(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """(3, s, s) with a rectangle of pixels (3, s, s) copied to another place in it, unturned.
+    """(3, h, w) with a rectangle of pixels (3, h, w) copied to another place in it, unturned.
 
-    The randomness is `generator`'s alone, on the CPU, whatever the device of the pixels.
+    In an oblong image, the rectangle is as large as in a square of the shorter side. The randomness is `generator`'s
+    alone, on the CPU, whatever the device of the pixels.
     """
-    side = pixels.shape[-1]
+    image = pixels.shape[-2:]
+    side = min(image)
     aspect = _between(1, LARGEST_ASPECT, generator)
     if _between(0, 1, generator) < 0.5:
         aspect = 1 / aspect
     area = _between(*AREA, generator) * side**2
     height, width = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
-    y, x = _place(side, height, width, generator)
-    top, left = _place(side, height, width, generator, other_than=(y, x))
+    y, x = _place(image, height, width, generator)
+    top, left = _place(image, height, width, generator, other_than=(y, x))
     pasted = pixels.clone()
     pasted[:, top : top + height, left : left + width] = pixels[:, y : y + height, x : x + width]
     return pasted
 
 
 def paste_scar(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """(3, s, s) with a thin rectangle of pixels (3, s, s) turned and put down at another place in it.
+    """(3, h, w) with a thin rectangle of pixels (3, h, w) turned and put down at another place in it.
 
     Every pixel keeps one of the rectangle's values: the turn takes the nearest. Randomness as in `paste_patch`.
     """
-    side = pixels.shape[-1]
+    image = pixels.shape[-2:]
+    side = min(image)
     width, length = (
         max(SMALLEST_SCAR, round(_between(*sizes, generator) * side / SCAR_IMAGE))
         for sizes in (SCAR_WIDTH, SCAR_LENGTH)
     )
-    place = _place(side, length, width, generator)
+    place = _place(image, length, width, generator)
     angle = math.radians(_between(*SCAR_DEGREES, generator))
     cos, sin = math.cos(angle), math.sin(angle)
     box = (math.ceil(length * cos + width * abs(sin)), math.ceil(length * abs(sin) + width * cos))
-    top, left = _place(side, *box, generator, other_than=place)
+    top, left = _place(image, *box, generator, other_than=place)
     y, x = (torch.arange(extent) + 0.5 - extent / 2 for extent in box)
     # Where each pixel of the box around the turned rectangle comes from.
     row = (y[:, None] * cos + x * sin + length / 2).floor().long()
@@ -63,11 +66,19 @@ def paste_scar(pixels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _place(
-    side: int, height: int, width: int, generator: torch.Generator, *, other_than: tuple[int, int] | None = None
+    image: torch.Size,
+    height: int,
+    width: int,
+    generator: torch.Generator,
+    *,
+    other_than: tuple[int, int] | None = None,
 ) -> tuple[int, int]:
-    """Top and left of a rectangle that lies within the image, any of its places as likely as another."""
+    """Top and left of a rectangle that lies within an image (h, w), any of its places as likely as another."""
     while True:
-        top, left = (int(torch.randint(side - extent + 1, (), generator=generator)) for extent in (height, width))
+        top, left = (
+            int(torch.randint(side - extent + 1, (), generator=generator))
+            for side, extent in zip(image, (height, width), strict=True)
+        )
         if (top, left) != other_than:
             return top, left
 

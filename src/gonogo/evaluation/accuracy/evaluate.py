@@ -1,5 +1,6 @@
 """The accuracy of a fitted gauge on the test images, on raw scores and at the original resolution."""
 
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Annotated
@@ -13,16 +14,18 @@ from gonogo.calibration.regions import RegionParams
 from gonogo.calibration.threshold import certify_like
 from gonogo.detectors.mean_image import MeanImage
 from gonogo.detectors.options import MeanImageOptions
-from gonogo.errors import DataError, UndefinedMetricError
+from gonogo.errors import ConfigError, DataError, UndefinedMetricError
 from gonogo.evaluation.accuracy.metrics import auroc, binomial_interval, calibration_errors, image_statistics
 from gonogo.evaluation.accuracy.pixel_metrics import MaskOverlap, PixelTally
 from gonogo.evaluation.accuracy.resampling import bootstrap_intervals, resampled_metrics
 from gonogo.evaluation.accuracy.synthetic import synthetic_auroc
 from gonogo.evaluation.metric_table import ACCURACY
 from gonogo.images.dataset import Dataset, Record
+from gonogo.images.size import ImageSize
 from gonogo.model.fit_images import FitImages
 from gonogo.model.inspection import Inspection, inspect_calibrate, inspect_records
 from gonogo.model.inspector import Inspector
+from gonogo.model.refit import refitted
 from gonogo.model.saved import Model
 
 Metrics = dict[str, float | int | str | bool]
@@ -37,15 +40,19 @@ class EvaluateParams:
     Attributes:
         n_resamples: of the bootstrap, over parts.
         interval_confidence: of all intervals.
-        baseline_size: side of the mean good image, in pixels.
+        baseline_size: side of the mean good image, in pixels; where the gauge sees no square, it has about as many
+            pixels in the gauge's shape.
         synthetic_images: so many calibrate images, evenly spaced, are damaged for `synthetic_auroc`; all where there
             are fewer.
+        seeds: fits with so many seeds, that of the run and those after it, whose lowest and highest figures are written
+            beside each metric; 1: no other fit.
     """
 
     n_resamples: Annotated[int, Field(ge=100)]
     interval_confidence: Annotated[float, Field(gt=0, lt=1)]
     baseline_size: Annotated[int, Field(ge=4)]
     synthetic_images: Annotated[int, Field(ge=1)]
+    seeds: Annotated[int, Field(ge=1)] = 1
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,7 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
 
     Raises:
         DataError: the model was fitted on other data, so that a test image may be one of its fit images.
+        ConfigError: other seeds are wanted, and the threshold is none that a single fit gives.
     """
     fitted_on = model.manifest["data_fingerprint"]
     if fitted_on != dataset.fingerprint:
@@ -90,6 +98,11 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
         )
     test_records = dataset.with_role("test")
     record = model.threshold
+    if params.seeds > 1 and record.method != "holdout":
+        raise ConfigError(
+            f"evaluate.seeds is {params.seeds} and calibrate.method is {record.method}; fits with other seeds get "
+            "their thresholds by holdout alone: set evaluate.seeds to 1 or calibrate.method to holdout"
+        )
     baseline = _baseline_accuracy(model, dataset, params, seed)
     pixels = _PixelAccuracy(dataset, model.rule.params)
     test = inspect_records(model.inspector, dataset, test_records, rule=model.rule, look=pixels.add)
@@ -133,24 +146,23 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
                 seed=seed,
                 n_damaged=params.synthetic_images,
             )
+    if params.seeds > 1:
+        others = [refitted(model, dataset, seed=other) for other in range(seed + 1, seed + params.seeds)]
+        every = [accuracy | {"threshold": record.threshold}, *(_accuracy_of(other, model, dataset) for other in others)]
+        metrics |= {"n_seeds": params.seeds, **_spread(every)}
     if model.rule.threshold is not None:
         metrics["pixel_threshold"] = model.rule.threshold.threshold
     return Evaluation(metrics, calibrate, test, record, model.probability)
 
 
 def _calibrate_inspection(model: Model, dataset: Dataset) -> Inspection:
-    """The good images that the threshold comes from, with their scores and regions.
+    """The good images that the threshold comes from, with the scores that the fit gave them, and without regions.
 
-    By the method `cross` the model was fitted on them: then their scores are those that the gauges of the other folds
-    gave them, and they have no regions, since those gauges' maps are not kept.
+    By the method `cross` these are the scores by the gauges of the other folds.
     """
-    if model.threshold.method != "cross":
-        return inspect_records(model.inspector, dataset, dataset.with_role("calibrate"), rule=model.rule)
     scores = {entry["image"]: entry["score"] for entry in model.manifest["calibrated_on"]}
     records = [record for record in dataset.records if record.path in scores]
-    return Inspection(
-        records, np.array([scores[record.path] for record in records], dtype=np.float32), [[] for _ in records]
-    )
+    return Inspection(records, np.array([scores[record.path] for record in records], dtype=np.float32))
 
 
 def _validation_metrics(model: Model, calibrate: Inspection, test: Inspection) -> dict[str, float]:
@@ -176,14 +188,29 @@ def _validation_metrics(model: Model, calibrate: Inspection, test: Inspection) -
 def _baseline_accuracy(model: Model, dataset: Dataset, params: EvaluateParams, seed: int) -> dict[str, float]:
     """Accuracy of the distance to the mean good image, with thresholds by the model's own rules."""
     regions = model.rule.params
-    baseline = Inspector(MeanImage(MeanImageOptions(image_size=params.baseline_size)), regions.inside)
+    size = ImageSize.of_area(params.baseline_size, model.inspector.input_size.aspect)
+    baseline = Inspector(MeanImage(MeanImageOptions(image_size=size)), regions.inside)
     baseline.detector.fit(FitImages(baseline, dataset, dataset.with_role("fit")), seed=seed)
-    calibrate, rule = inspect_calibrate(baseline, dataset, regions)
+    return _accuracy_of(baseline, model, dataset)
+
+
+def _accuracy_of(inspector: Inspector, model: Model, dataset: Dataset) -> dict[str, float]:
+    """Accuracy of another fitted inspector and its threshold, by the rules of the model's thresholds."""
+    regions = model.rule.params
+    calibrate, rule = inspect_calibrate(inspector, dataset, regions)
     threshold = certify_like(model.threshold, calibrate.scores, calibrate.groups).threshold
     pixels = _PixelAccuracy(dataset, regions)
-    test = inspect_records(baseline, dataset, dataset.with_role("test"), rule=rule, look=pixels.add)
-    metrics = _image_accuracy(test, threshold)
+    test = inspect_records(inspector, dataset, dataset.with_role("test"), rule=rule, look=pixels.add)
+    metrics = _image_accuracy(test, threshold) | {"threshold": threshold}
     return metrics | pixels.metrics() if model.inspector.detector.localises else metrics
+
+
+def _spread(accuracies: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The lowest and the highest value of each metric that all of the fits have."""
+    names = set.intersection(*(set(one) for one in accuracies))
+    values = {name: [one[name] for one in accuracies] for name in sorted(names)}
+    lows = {f"{name}_seeds_low": min(of_all) for name, of_all in values.items()}
+    return lows | {f"{name}_seeds_high": max(of_all) for name, of_all in values.items()}
 
 
 def _image_accuracy(inspection: Inspection, threshold: float) -> dict[str, float]:

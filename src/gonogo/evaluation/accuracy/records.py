@@ -5,41 +5,56 @@ from typing import Any
 
 import numpy as np
 
+from gonogo.calibration.regions import Region
 from gonogo.evaluation.accuracy.evaluate import Evaluation
 from gonogo.evaluation.accuracy.metrics import precision_recall_curve, roc_curve
 from gonogo.files import write_rows
+from gonogo.images.dataset import Record
+from gonogo.images.roles import Role
 
 REGION_COLUMNS = ("image", "x", "y", "width", "height", "area", "centroid_x", "centroid_y", "peak", "mean")
 
 
 def per_image_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """One row per calibrate and test image, with unrounded scores.
+    """One row per calibrate and test image, with unrounded scores; regions are looked for in test images alone.
 
     By the method `cross`, the fit images that other gauges scored have the role calibrate too.
     """
+    calibrate, test = evaluation.calibrate, evaluation.test
     return [
-        {
-            "image": record.path,
-            "role": role,
-            "label": record.label,
-            "defect_type": record.defect_type,
-            "group_id": record.group_id,
-            "score": float(score),
-            "threshold": evaluation.threshold,
-            "verdict": "reject" if float(score) >= evaluation.threshold else "pass",
-            "p_value": evaluation.record.p_value(float(score)),
-            "uncertain": int(evaluation.record.uncertain(float(score))),
-            "probability": "" if evaluation.probability is None else evaluation.probability.of(float(score)),
-            "n_regions": len(regions),
-            "region_area": sum(region.area for region in regions),
-        }
-        for role, inspection in (("calibrate", evaluation.calibrate), ("test", evaluation.test))
-        for record, score, regions in zip(inspection.records, inspection.scores, inspection.regions, strict=True)
+        *(
+            _image_row(evaluation, "calibrate", record, float(score))
+            for record, score in zip(calibrate.records, calibrate.scores, strict=True)
+        ),
+        *(
+            _image_row(evaluation, "test", record, float(score), regions)
+            for record, score, regions in zip(test.records, test.scores, test.regions, strict=True)
+        ),
     ]
 
 
+def _image_row(
+    evaluation: Evaluation, role: Role, record: Record, score: float, regions: list[Region] | None = None
+) -> dict[str, Any]:
+    return {
+        "image": record.path,
+        "role": role,
+        "label": record.label,
+        "defect_type": record.defect_type,
+        "group_id": record.group_id,
+        "score": score,
+        "threshold": evaluation.threshold,
+        "verdict": "reject" if score >= evaluation.threshold else "pass",
+        "p_value": evaluation.record.p_value(score),
+        "uncertain": int(evaluation.record.uncertain(score)),
+        "probability": "" if evaluation.probability is None else evaluation.probability.of(score),
+        "n_regions": "" if regions is None else len(regions),
+        "region_area": "" if regions is None else sum(region.area for region in regions),
+    }
+
+
 def region_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """One row per region of a calibrate or test image, in pixels of the image; `REGION_COLUMNS` names its columns."""
+    """One row per region of a test image, in pixels of the image; `REGION_COLUMNS` names its columns."""
     return [
         dict(
             zip(
@@ -48,8 +63,7 @@ def region_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
                 strict=True,
             )
         )
-        for inspection in (evaluation.calibrate, evaluation.test)
-        for record, regions in zip(inspection.records, inspection.regions, strict=True)
+        for record, regions in zip(evaluation.test.records, evaluation.test.regions, strict=True)
         for region in regions
     ]
 

@@ -10,6 +10,7 @@ severities are ours: the paper's are made for photographs of objects, and its lo
 """
 
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -70,16 +71,20 @@ def _blur(pixels: np.ndarray, amount: float, _: np.random.Generator) -> np.ndarr
 
 def _motion(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
     length = max(2, round(amount * min(pixels.shape[:2])))
-    line = np.zeros((2 * length + 1, 2 * length + 1))
     angle = rng.uniform(0, np.pi)
     along = np.linspace(-length / 2, length / 2, 4 * length + 1)
-    rows, columns = (np.rint(length + along * part).astype(int) for part in (np.sin(angle), np.cos(angle)))
-    np.add.at(line, (rows, columns), 1.0)
-    return _bytes(ndimage.convolve(pixels.astype(np.float32), line[..., None] / line.sum(), mode="reflect"))
+    places = np.rint(length + along[:, None] * (np.sin(angle), np.cos(angle))).astype(int)
+    steps, weights = np.unique(places, axis=0, return_counts=True)
+    height, width = pixels.shape[:2]
+    padded = np.pad(pixels.astype(np.float32), ((length, length), (length, length), (0, 0)), mode="symmetric")
+    total = np.zeros(pixels.shape, dtype=np.float32)
+    for (down, right), weight in zip(steps.tolist(), weights.tolist(), strict=True):
+        total += weight * padded[down : down + height, right : right + width]
+    return _bytes(total / weights.sum())
 
 
 def _noise(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    return _bytes(pixels + rng.normal(0, 255 * amount, pixels.shape))
+    return _bytes(pixels + 255 * np.float32(amount) * rng.standard_normal(pixels.shape, dtype=np.float32))
 
 
 def _jpeg(pixels: np.ndarray, amount: float, _: np.random.Generator) -> np.ndarray:
@@ -91,19 +96,27 @@ def _jpeg(pixels: np.ndarray, amount: float, _: np.random.Generator) -> np.ndarr
 def _moved(
     pixels: np.ndarray, *, turn: float = 0.0, scale: float = 1.0, step: tuple[float, float] = (0.0, 0.0)
 ) -> np.ndarray:
-    """Turned by radians and scaled about the centre, then moved by rows and columns; cubic, so that it blurs little."""
-    # From a place in the result to the place in the image that it comes from.
-    back = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) / scale
-    middle = (np.array(pixels.shape[:2]) - 1) / 2
+    """Turned by radians and scaled about the centre, then moved by (x, y) pixels; cubic, so that it blurs little."""
+    height, width = pixels.shape[:2]
+    # From a place (x, y) in the result to the place in the image that it comes from; a pixel's centre is at one half.
+    back = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) / scale
+    middle = np.array([width, height]) / 2
     offset = middle - back @ (middle + np.array(step))
-    planes = np.moveaxis(pixels.astype(np.float32), 2, 0)  # each by itself: together they would cost four times as much
-    moved = [ndimage.affine_transform(plane, back, offset, order=3, mode="reflect") for plane in planes]
-    return _bytes(np.stack(moved, axis=2))
+    corners = np.array([(x, y) for x in (0, width) for y in (0, height)]) @ back.T + offset
+    outside = max(-corners.min(), (corners - (width, height)).max())
+    margin = math.ceil(max(outside, 0)) + 2  # what the cubic looks at around a place
+    padded = np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="symmetric")
+    (a, b), (d, e) = back
+    x, y = offset + margin
+    affine = Image.Transform.AFFINE
+    return np.array(
+        Image.fromarray(padded).transform((width, height), affine, (a, b, x, d, e, y), Image.Resampling.BICUBIC)
+    )
 
 
 def _shift(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
     angle, length = rng.uniform(0, 2 * np.pi), amount * min(pixels.shape[:2])
-    return _moved(pixels, step=(length * np.sin(angle), length * np.cos(angle)))
+    return _moved(pixels, step=(length * np.cos(angle), length * np.sin(angle)))
 
 
 def _rotation(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
@@ -116,11 +129,14 @@ def _scale(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.nd
 
 def _glare(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
     height, width = pixels.shape[:2]
-    y, x = rng.uniform(0.1, 0.9, 2) * (height, width)
-    rows, columns = np.ogrid[:height, :width]
+    centre = rng.uniform(0.1, 0.9, 2) * (height, width)
     spread = min(height, width) / 8
-    spot = np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / (2 * spread**2))
-    return _bytes(pixels + amount * (255.0 - pixels) * spot[..., None])
+    down, across = (
+        np.exp(-((np.arange(length, dtype=np.float32) - place) ** 2) / (2 * spread**2))
+        for length, place in zip((height, width), centre.astype(np.float32), strict=True)
+    )
+    light = np.float32(amount) * np.outer(down, across)
+    return _bytes(pixels + light[..., None] * (255 - pixels))
 
 
 CORRUPTIONS: Mapping[str, Corruption] = {

@@ -1,15 +1,19 @@
 """Robustness: false alarms and recall of a gauge at its threshold, on test images with simulated disturbances."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
+from gonogo.compute.read_ahead import read_ahead
 from gonogo.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupted
 from gonogo.images.dataset import Dataset, Record, evenly_spaced
 
+CORES = os.cpu_count() or 1
 HEADLINE_SEVERITY = 3
 CELL_COLUMNS = ("corruption", "severity", "false_alarm_rate", "recall")
 
@@ -61,12 +65,16 @@ def robustness_card(
     labels = np.array([record.label == 1 for record in chosen], dtype=bool)
     rejected = np.zeros((len(kinds), len(chosen)), dtype=bool)
     for number, record in enumerate(chosen):
-        pixels = dataset.pixels_of(record)  # read once for all corruptions
-        for row, (name, severity) in enumerate(kinds):
-            changed = pixels if severity == 0 else corrupted(pixels, name, severity, seed=[seed, number])
+        change = partial(_changed, dataset.pixels_of(record), [seed, number])  # read once for all corruptions
+        for row, changed in enumerate(read_ahead(change, kinds, threads=CORES, ahead=2 * CORES)):
             rejected[row, number] = score(changed) >= threshold
         progress("changed images", number + 1, len(chosen), {})
     return [Cell(*kind, *_rates(labels, row)) for kind, row in zip(kinds, rejected, strict=True)]
+
+
+def _changed(pixels: np.ndarray, seed: list[int], kind: tuple[str, int]) -> np.ndarray:
+    name, severity = kind
+    return pixels if severity == 0 else corrupted(pixels, name, severity, seed=seed)
 
 
 def chosen_images(dataset: Dataset, n: int) -> list[Record]:

@@ -62,7 +62,7 @@ async def overlay(request: Request, key: InspectorPageKey, round_id: RoundId) ->
     if row["answer"] is None:
         raise Problem("not-found", "the gauge's answer is shown after yours")
     data = await rounds.case_file(service, row)
-    with service.runner.reserve_slot():
+    with service.runner.reserve_slot(key):
         drawn = await service.runner.draw(data, key, "overlay", bundle=row["bundle"])
     return Response(drawn, media_type="image/png")
 

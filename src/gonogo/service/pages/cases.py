@@ -117,7 +117,7 @@ async def _computed(request: Request, key: Key, row: Row) -> dict[str, Any]:
         top=1,
         render=lambda _, explanation: row_of_verdict(explanation.verdict, scorer),
     )
-    with service.runner.reserve_slot():
+    with service.runner.reserve_slot(key):
         return {"view": None, "today": await soon(request, work)}
 
 

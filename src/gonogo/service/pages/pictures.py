@@ -121,7 +121,7 @@ class Pictures:
 
         async def make() -> View:
             data = await self.file(row)
-            with self._service.runner.reserve_slot():
+            with self._service.runner.reserve_slot(key):
                 return await self._service.runner.explain(
                     data, key, bundle=row["bundle"], top=N_PLACES, render=self._render
                 )

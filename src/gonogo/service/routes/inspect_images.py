@@ -94,7 +94,7 @@ async def inspect_body(
         read = uploads(body, content_type, name, settings, max_images=settings.max_images, new_hold=holds.new)
         images = [upload async for upload in read]
         service.keys.charge(key, len(images) - 1, check=False)
-        with service.runner.reserve_slot(len(images)):
+        with service.runner.reserve_slot(key, len(images)):
             jobs = [service.runner.inspect(upload, key, pictures) for upload in images]
             return await unless_abandoned(request, asyncio.gather(*jobs, return_exceptions=True), seconds)
 
@@ -218,7 +218,7 @@ class _Stream:
     async def _inspect(self, index: int, upload: Upload) -> None:
         try:
             self._service.keys.charge(self._key, 1)
-            with self._service.runner.reserve_slot():
+            with self._service.runner.reserve_slot(self._key):
                 async with asyncio.timeout(self._settings.deadline):
                     inspection = await self._service.runner.inspect(upload, self._key)
             self._lines.put_nowait({"index": index, "inspection": inspection.model_dump(mode="json")})

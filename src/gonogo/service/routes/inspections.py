@@ -118,7 +118,7 @@ async def _image(request: Request, row: Row) -> bytes:
 async def _picture(request: Request, key: Key, identifier: str, name: Picture) -> Response:
     row = await stored_row(request, identifier)
     service = service_of(request)
-    with service.runner.reserve_slot():
+    with service.runner.reserve_slot(key):
         work = service.runner.draw(await _image(request, row), key, name, bundle=row["bundle"])
         picture = await unless_abandoned(request, work, service.settings.deadline)
     return Response(picture, media_type="image/png")

@@ -25,7 +25,7 @@ async def next_review(request: Request, key: ReviewerKey) -> schemas.Task:
     if task is None:
         return schemas.Task(reason=None, inspection=None, waiting=waiting)
     inspection = schemas.Inspection(**inspection_fields(await inspection_row(store, task.inspection)))
-    return schemas.Task(reason=task.reason, inspection=inspection, waiting=waiting)
+    return schemas.Task.model_validate({"reason": task.reason, "inspection": inspection, "waiting": waiting})
 
 
 async def skip(request: Request, key: ReviewerKey, identifier: Identifier) -> Response:

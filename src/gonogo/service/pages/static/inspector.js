@@ -66,7 +66,10 @@ document.addEventListener("input", (event) => {
   fade();
 });
 document.addEventListener("htmx:afterSwap", (event) => {
-  if (event.detail.target.id === "part") prepare();
+  if (event.detail.target.id !== "part") return;
+  // htmx keeps the focus in the field that sent the review; the keys are for the part that is there now
+  if (document.activeElement.closest("#review")) byId("main").focus({ preventScroll: true });
+  prepare();
 });
 
 function toggleMap() {

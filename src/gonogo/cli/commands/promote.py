@@ -1,0 +1,27 @@
+"""gonogo promote: put a gauge into staging or production, if it holds the tolerances against the one in use."""
+
+import argparse
+
+from gonogo.cli.answer import Answer
+from gonogo.cli.registry_change import add_change_arguments, changed
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "Compare the gauge of a commit with the one in use, on the same test images, and write it into registry.jsonl "
+        "if tolerances.yaml allows each change. Exit status 1: it does not, and nothing is written."
+    )
+    parser.add_argument("category", metavar="CATEGORY")
+    parser.add_argument("--rev", default="HEAD", metavar="REV", help="the commit of the gauge; default: HEAD")
+    add_change_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> Answer:
+    """Promote the gauge; `gonogo.project.registry.promote` has the errors."""
+    from gonogo.project.registry import promote
+
+    return changed(
+        arguments,
+        lambda by: promote(arguments.category, arguments.alias, arguments.rev, by=by, reason=arguments.reason),
+    )

@@ -1,0 +1,1 @@
+"""Options chosen by good parts alone, within the time that a verdict may take."""
