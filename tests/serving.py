@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import threading
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -9,10 +11,13 @@ for package in ("fastapi", "python_multipart", "prometheus_client", "sqlalchemy"
     pytest.importorskip(package, reason=f"no {package}: pip install 'gonogo[serve]'")
 
 # ruff: noqa: E402
+import uvicorn
 from starlette.testclient import TestClient
 
+from gonogo.cli.commands.serve import listening
 from gonogo.files import seal
 from gonogo.service.app import create_app
+from gonogo.service.connections import BACKLOG, connections
 from gonogo.service.security import new_key
 from gonogo.service.service import Service
 from gonogo.service.settings import Settings
@@ -37,6 +42,30 @@ class Running:
 
     def __exit__(self, *error):
         self.http.__exit__(*error)
+
+
+@contextmanager
+def listening_service(running):
+    """The port of the service, which uvicorn serves in a thread as `gonogo serve` lets it."""
+    settings, service = running.service.settings, running.service
+    config = uvicorn.Config(
+        create_app(service),
+        http=connections(settings, service.metrics),
+        ws="none",
+        backlog=BACKLOG,
+        access_log=False,
+        log_config=None,
+        lifespan="off",
+    )
+    server = uvicorn.Server(config)
+    server.capture_signals = lambda: ExitStack()
+    with listening("127.0.0.1", 0) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        until(lambda: server.started)
+        yield listener.getsockname()[1]
+        server.should_exit = True
+        thread.join(300)
 
 
 def inspected(running, path, **rest):

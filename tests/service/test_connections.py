@@ -3,48 +3,21 @@
 import logging
 import socket
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
 
-from serving import files, start, until  # noqa: F401  skips where the extra is missing
+from serving import files, listening_service, start, until  # noqa: F401  skips where the extra is missing
 
 # isort: split
-import uvicorn
 
-from gonogo.cli.commands.serve import listening
-from gonogo.service.app import create_app
-from gonogo.service.connections import BACKLOG, LOG_LINES, FewLines, Limits, connections
+from gonogo.service.connections import BACKLOG, LOG_LINES, FewLines, Limits
 from gonogo.service.metrics import Metrics
 from gonogo.service.settings import Settings
 
 # ruff: noqa: F811  fixtures are imported, and then named
 
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-@contextmanager
-def listening_service(running):
-    """The port of the service, which uvicorn serves in a thread as `gonogo serve` lets it."""
-    settings, service = running.service.settings, running.service
-    config = uvicorn.Config(
-        create_app(service),
-        http=connections(settings, service.metrics),
-        ws="none",
-        backlog=BACKLOG,
-        access_log=False,
-        log_config=None,
-        lifespan="off",
-    )
-    server = uvicorn.Server(config)
-    server.capture_signals = lambda: ExitStack()
-    with listening("127.0.0.1", 0) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        until(lambda: server.started)
-        yield listener.getsockname()[1]
-        server.should_exit = True
-        thread.join(300)
 
 
 def opened(stack, port, data=b""):

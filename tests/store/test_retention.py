@@ -94,7 +94,7 @@ def test_images_that_a_person_reviewed_or_will_review_stay_unless_told(store):
     reviewed, *_ = add(store, "reviewed")
     add(store, "to review", uncertain=True)
     add(store, "plain")
-    store.add_review(reviewed, {"at": 1.0, "label": "good", "reviewer": "Ana", "key": "k" * 16})
+    store.reviews.add(reviewed, {"at": 1.0, "label": "good", "reviewer": "Ana", "key": "k" * 16})
     assert store.expire(days=1e-9, n_bytes=1) == 1
     assert left(store) == {"reviewed", "to review"}
     assert store.expire(days=1e-9, n_bytes=None, of_reviewers=True) == 2

@@ -1,6 +1,7 @@
 """A store is upgraded without loss, in order, by one service at a time, and completely or not at all."""
 
 import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -36,19 +37,21 @@ IMAGES = [  # the files of rows.sql: BMPs of 2 x 2 pixels, red and green
     bytes.fromhex(HEAD + pixels) for pixels in ("0000ff0000ff00000000ff0000ff0000", "00800000800000000080000080000000")
 ]
 
-ADD_STATION = """
+NEWEST = revisions(MIGRATIONS)[-1]
+NEXT, AFTER_NEXT = (f"{int(NEWEST) + step:04d}" for step in (1, 2))  # revisions that only these tests have
+ADD_STATION = f"""
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision = "0003", "0002"
+revision, down_revision = "{NEXT}", "{NEWEST}"
 def upgrade():
     op.add_column("inspections", sa.Column("station", sa.String(200)))
     op.execute("UPDATE inspections SET station = 'station ' || name")
 """
-# Needs the column of 0003, and on SQLite makes the table `images`, which rows refer to, anew.
-ADD_STATIONS = """
+# Needs the column of ADD_STATION, and on SQLite makes the table `images`, which rows refer to, anew.
+ADD_STATIONS = f"""
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision = "0004", "0003"
+revision, down_revision = "{AFTER_NEXT}", "{NEXT}"
 def upgrade():
     op.create_table("stations", sa.Column("name", sa.String(200), primary_key=True))
     op.execute("INSERT INTO stations SELECT DISTINCT station FROM inspections WHERE station IS NOT NULL")
@@ -128,7 +131,8 @@ def migrations(tmp_path):
         folder = tmp_path / f"migrations_{'_'.join(further) or 'copied'}"
         shutil.copytree(MIGRATIONS, folder)
         for name, text in further.items():
-            (folder / "versions" / f"{name.removeprefix('r')}.py").write_text(text)
+            number = NEXT if f'"{NEXT}", ' in text else AFTER_NEXT
+            (folder / "versions" / f"{number}_{name}.py").write_text(text)
         return folder
 
     return copied
@@ -159,7 +163,10 @@ def test_a_store_from_before_there_were_revisions_is_upgraded_without_loss(tmp_p
         max(row["id"] for row in before["inspections"] if row["image"] == image["sha256"]) for image in before["images"]
     ]
     assert [row.pop("category") for row in after["activations"]] == [None]
-    assert after == before
+    assert [row.pop("latency_ms") for row in after["inspections"]] == [
+        pytest.approx(sum(json.loads(row["timings_ms"]).values())) for row in before["inspections"]
+    ]
+    assert {name: after[name] for name in before} == before
     assert revision_in(url) == [revisions()[-1]]
 
     rows = store.newest({}, before=None, limit=10)
@@ -180,7 +187,7 @@ def test_a_store_from_before_there_were_revisions_is_upgraded_without_loss(tmp_p
     image = {name: rows[0][f"image_{name}"] for name in ("sha256", "format", "n_bytes", "width", "height")}
     row = {column.name: rows[0][column.name] for column in metadata.tables["inspections"].columns}
     (identifier,) = store.add_inspections([NewInspection(row, image, IMAGES[0])])
-    store.add_review(identifier, {"at": 1.8e9, "label": "good", "reviewer": "Ana", "key": "0123456789abcdef"})
+    store.reviews.add(identifier, {"at": 1.8e9, "label": "good", "reviewer": "Ana", "key": "0123456789abcdef"})
     assert store.inspection(identifier)["reviews"][0]["id"] == 3
     store.close()
 
@@ -212,9 +219,9 @@ def test_a_store_two_revisions_old_is_upgraded_through_both_in_order(tmp_path, u
     make_store_without_revisions(tmp_path, url)
     Store(tmp_path, url).close()
     before = contents(url)
-    upgrade_url(url, migrations(r0004_stations=ADD_STATIONS, r0003_station=ADD_STATION))
+    upgrade_url(url, migrations(stations=ADD_STATIONS, station=ADD_STATION))
     after = contents(url)
-    assert revision_in(url) == ["0004"]
+    assert revision_in(url) == [AFTER_NEXT]
     assert [row["name"] for row in after.pop("stations")] == ["station part 1 again.bmp", "station part 1.bmp"]
     assert [row.pop("station") for row in after["inspections"]] == [
         "station part 1.bmp",
@@ -227,9 +234,9 @@ def test_a_store_two_revisions_old_is_upgraded_through_both_in_order(tmp_path, u
 def test_a_store_from_before_there_were_revisions_goes_through_all_of_them(tmp_path, url, migrations):
     make_store_without_revisions(tmp_path, url)
     before = contents(url)
-    upgrade_url(url, migrations(r0003_station=ADD_STATION, r0004_stations=ADD_STATIONS))
+    upgrade_url(url, migrations(station=ADD_STATION, stations=ADD_STATIONS))
     after = contents(url)
-    assert revision_in(url) == ["0004"]
+    assert revision_in(url) == [AFTER_NEXT]
     assert {name: len(rows) for name, rows in after.items() if name in before} == {
         name: len(rows) for name, rows in before.items()
     }
@@ -237,17 +244,17 @@ def test_a_store_from_before_there_were_revisions_goes_through_all_of_them(tmp_p
 
 def test_a_store_of_a_newer_gonogo_is_refused_with_what_to_do_and_left_as_it_is(tmp_path, url, migrations):
     make_store_without_revisions(tmp_path, url)
-    upgrade_url(url, migrations(r0003_station=ADD_STATION))
+    upgrade_url(url, migrations(station=ADD_STATION))
     before = contents(url)
-    with pytest.raises(DataError, match=r"revision 0003, .* knows 0001 to 0002.*pip install.*restore the copy"):
+    with pytest.raises(DataError, match=rf"revision {NEXT}, .* knows 0001 to {NEWEST}.*pip install.*restore the copy"):
         Store(tmp_path, url)
     assert contents(url) == before
-    assert revision_in(url) == ["0003"]
+    assert revision_in(url) == [NEXT]
 
 
 def test_services_that_open_one_store_at_once_upgrade_it_once(tmp_path, url, migrations, monkeypatch):
     make_store_without_revisions(tmp_path, url)
-    folder, n_services = migrations(r0003_station=ADD_STATION, r0004_stations=ADD_STATIONS), 4
+    folder, n_services = migrations(station=ADD_STATION, stations=ADD_STATIONS), 4
     barrier, looked, look = threading.Barrier(n_services), threading.local(), upgrading._revision_of
 
     def look_together(connection):
@@ -264,7 +271,7 @@ def test_services_that_open_one_store_at_once_upgrade_it_once(tmp_path, url, mig
     with ThreadPoolExecutor(n_services) as pool:
         list(pool.map(lambda _: upgrade_url(url, folder), range(n_services)))
     assert len(n_runs) == 1
-    assert revision_in(url) == ["0004"]
+    assert revision_in(url) == [AFTER_NEXT]
 
 
 def test_a_revision_that_fails_leaves_the_store_as_it_was(tmp_path, url, migrations):
@@ -273,9 +280,9 @@ def test_a_revision_that_fails_leaves_the_store_as_it_was(tmp_path, url, migrati
     before = contents(url)
     failing = ADD_STATIONS + "    raise RuntimeError('no further')\n"
     with pytest.raises(RuntimeError, match="no further"):
-        upgrade_url(url, migrations(r0003_station=ADD_STATION, r0004_stations=failing))
+        upgrade_url(url, migrations(station=ADD_STATION, stations=failing))
     assert contents(url) == before
-    assert revision_in(url) == ["0002"]
+    assert revision_in(url) == [NEWEST]
     Store(tmp_path, url).close()
 
 
@@ -283,14 +290,14 @@ def test_a_service_that_is_killed_during_an_upgrade_leaves_the_store_as_it_was(t
     make_store_without_revisions(tmp_path, url)
     before = contents(url)
     killed = ADD_STATIONS + "    import os, signal\n    os.kill(os.getpid(), signal.SIGKILL)\n"
-    folder = migrations(r0003_station=ADD_STATION, r0004_stations=killed)
+    folder = migrations(station=ADD_STATION, stations=killed)
     program = "import sys, pathlib, sqlalchemy; from gonogo.store.upgrade import upgrade\n"
     program += "upgrade(sqlalchemy.create_engine(sys.argv[1]), pathlib.Path(sys.argv[2]))"
     ended = subprocess.run([sys.executable, "-c", program, url, str(folder)], capture_output=True, text=True)
     assert ended.returncode == -9, ended.stderr
     assert contents(url) == before
-    upgrade_url(url, migrations(r0003_station=ADD_STATION))
-    assert revision_in(url) == ["0003"]
+    upgrade_url(url, migrations(station=ADD_STATION))
+    assert revision_in(url) == [NEXT]
 
 
 def test_a_revision_that_loses_a_row_which_others_refer_to_is_undone(tmp_path, url, migrations):
@@ -298,7 +305,7 @@ def test_a_revision_that_loses_a_row_which_others_refer_to_is_undone(tmp_path, u
     before = contents(url)
     loses = ADD_STATION + "    op.execute(\"DELETE FROM images WHERE sha256 LIKE '7%'\")\n"
     with pytest.raises((DataError, sa.exc.IntegrityError), match=r"refers to a row|still referenced"):
-        upgrade_url(url, migrations(r0003_loses=loses))
+        upgrade_url(url, migrations(loses=loses))
     assert contents(url) == before
 
 

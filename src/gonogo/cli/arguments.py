@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 BUNDLE = "the folder of a bundle, such as bundles/brick, or a .gonogo file"
+STORE = Path("inspections")
 GAUGES = f"{BUNDLE}, or the folder of a set of bundles, bundle_set"
 
 
@@ -58,3 +59,12 @@ def add_json(parser: argparse.ArgumentParser, *, of_action: bool = False) -> Non
     """
     default = argparse.SUPPRESS if of_action else False
     parser.add_argument("--json", action="store_true", default=default, help="print one JSON object")
+
+
+def add_store(parser: argparse.ArgumentParser, *, of_action: bool = False) -> None:
+    """Add `--data` and `--database`, where the service keeps its inspections; `of_action` as in `add_json`."""
+    data, database = (argparse.SUPPRESS, argparse.SUPPRESS) if of_action else (STORE, None)
+    parser.add_argument("--data", type=Path, default=data, metavar="DIR", help=f"folder of what is kept; {STORE}")
+    parser.add_argument(
+        "--database", default=database, metavar="URL", help="database of the rows; default: a SQLite file in --data"
+    )

@@ -60,6 +60,7 @@ COMMANDS = {
     "bundle": Command("pack a bundle into one file, unpack it, or sign it"),
     "webhook": Command("list the deliveries of a webhook that have not arrived, or send them again"),
     "serve": Command("judge images over HTTP, and keep every inspection", extra="serve"),
+    "reviews": Command("write what people reviewed in the service as an archive", extra="serve"),
     "categories": Command("list the categories of the project, or describe one", extra="pipeline"),
     "detectors": Command("list the detectors, or describe one with its options", extra="pipeline"),
     "backbones": Command("list the backbones, or describe one", extra="pipeline"),

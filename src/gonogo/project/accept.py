@@ -9,6 +9,7 @@ the threshold comes out too low, and the bound does not hold. docs/calibration.m
 
 import hashlib
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +27,8 @@ from gonogo.data.prepare.accepted import (
     read_history,
 )
 from gonogo.data.prepare.params import PrepareParams
-from gonogo.errors import ConfigError, GonogoError, ImageError, PipelineError
+from gonogo.data.reviewed import ReviewedArchive, read_reviewed, unpack_images
+from gonogo.errors import ConfigError, DataError, GonogoError, ImageError, PipelineError
 from gonogo.files import today
 from gonogo.images.dataset import RAW, located, read_dataset
 from gonogo.inference.scorer import Scorer, Verdict
@@ -170,6 +172,54 @@ def accept(
     return Change(acceptance, before, after, [*remarks, *_gathered(project, dvc)])
 
 
+def accept_reviewed(
+    project: Project,
+    archive: Path,
+    *,
+    role: AcceptedRole,
+    by: str,
+    reason: str | None,
+    group: str | None,
+    dvc: Dvc | None,
+) -> Change:
+    """Accept the parts of an archive of reviewed images that its reviewers found good, as `accept` does.
+
+    Those that are accepted already are left out, so that a later archive of the same service can be accepted too.
+
+    Args:
+        reason: None: who reviewed them.
+
+    Raises:
+        DataError: it is no such archive or is damaged, it has no such part of the category, or as in `accept`.
+        PipelineError: as in `accept`.
+    """
+    found = read_reviewed(archive)
+    before = {
+        image.sha256
+        for acceptance in _active(read_history(project.history), project.category)
+        for image in acceptance.images
+    }
+    good = [image for image in found.images if image.category == project.category and image.label == "good"]
+    new = [image for image in good if image.sha256 not in before]
+    if not new:
+        raise DataError(
+            f"{archive} has no good part of {project.category} to accept: {len(good)} of its {len(found.images)} "
+            "images are good parts of it, and all of these are accepted already"
+        )
+    names = sorted({name for image in new for name in image.good})
+    with tempfile.TemporaryDirectory() as folder:
+        made = accept(
+            project,
+            unpack_images(archive, new, Path(folder)),
+            role=role,
+            by=by,
+            reason=reason or f"reviewed as good by {', '.join(names)}",
+            group=group,
+            dvc=dvc,
+        )
+    return replace(made, remarks=[*made.remarks, *_left_out(found, n_before=len(good) - len(new))])
+
+
 def roll_back(project: Project, acceptance: Acceptance, *, by: str, reason: str | None, dvc: Dvc | None) -> Change:
     """Add to the history that `acceptance` is taken back, and make the gauge without it.
 
@@ -204,6 +254,14 @@ def git_user() -> str:
     if not name:
         raise ConfigError("who decides this? git has no user.name; add --by NAME")
     return name
+
+
+def _left_out(archive: ReviewedArchive, *, n_before: int) -> list[str]:
+    """A remark on what of an archive was not accepted, if there is anything."""
+    n_defects = sum(image.label == "defect" for image in archive.images)
+    counts = {"accepted before": n_before, "defects": n_defects} | archive.left_out
+    told = ", ".join(f"{count} {why}" for why, count in counts.items() if count)
+    return [f"not accepted: {told}"] if told else []
 
 
 def _judged(bundle: Path, candidates: Sequence[Candidate]) -> Iterable[AcceptedImage]:

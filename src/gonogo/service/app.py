@@ -12,6 +12,11 @@ from starlette.exceptions import HTTPException
 
 import gonogo
 from gonogo.service.metrics import MetricsMiddleware
+from gonogo.service.pages.access import SignInRequired
+from gonogo.service.pages.errors import Handler, refuse, sign_in_response, with_pages
+from gonogo.service.pages.feed import Feed
+from gonogo.service.pages.pictures import Pictures
+from gonogo.service.pages.router import pages_router
 from gonogo.service.problems import (
     Problem,
     http_response,
@@ -24,6 +29,15 @@ from gonogo.service.routes.router import router
 from gonogo.service.schemas import ProblemDocument
 from gonogo.service.security import LimitsMiddleware
 from gonogo.service.service import Service
+
+HANDLERS: dict[type[Exception], Handler] = {
+    Problem: problem_response,
+    HTTPException: http_response,
+    RequestValidationError: invalid_response,
+    OSError: store_response,
+    SQLAlchemyError: store_response,
+    Exception: internal_response,
+}
 
 
 def create_app(service: Service) -> Any:
@@ -48,12 +62,12 @@ def create_app(service: Service) -> Any:
         redirect_slashes=False,  # a redirect would repeat the host that the client named
     )
     app.state.service = service
+    app.state.pictures = Pictures(service)
+    app.state.feed = Feed(service)
     app.include_router(router())
-    app.add_exception_handler(Problem, problem_response)
-    app.add_exception_handler(HTTPException, http_response)
-    app.add_exception_handler(RequestValidationError, invalid_response)
-    app.add_exception_handler(OSError, store_response)
-    app.add_exception_handler(SQLAlchemyError, store_response)
-    app.add_exception_handler(Exception, internal_response)
+    app.include_router(pages_router(), include_in_schema=False)
+    for error, handler in HANDLERS.items():
+        app.add_exception_handler(error, with_pages(handler))
+    app.add_exception_handler(SignInRequired, sign_in_response)
     app.openapi()["components"]["schemas"]["ProblemDocument"] = ProblemDocument.model_json_schema()  # FastAPI caches it
-    return MetricsMiddleware(LimitsMiddleware(app, service.settings), service.metrics)
+    return MetricsMiddleware(LimitsMiddleware(app, service.settings, refuse), service.metrics)

@@ -24,10 +24,13 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
+import gonogo
+from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.errors import GonogoError, ImageError, SlowImageError
 from gonogo.images.header import Header
 from gonogo.images.reading import decode
 from gonogo.inference.scorer import NO_NETWORK, Scorer, Verdict
+from gonogo.line.explain import Explanation, explain
 from gonogo.line.outputs import map_16_bit, overlay
 from gonogo.service.batcher import Batcher, UnwantedError
 from gonogo.service.gauge import Gauge
@@ -39,6 +42,8 @@ from gonogo.service.security import Key
 from gonogo.service.settings import MEBIBYTE, Settings
 from gonogo.service.turns import Turns
 from gonogo.service.uploads import Upload, checked_header
+from gonogo.store.audit import AuditRule
+from gonogo.store.reviews import settle
 from gonogo.store.schema import Row
 from gonogo.store.store import NewInspection, Store
 
@@ -49,6 +54,8 @@ SLOW_PIXELS = 5_000_000  # that a slow image counts as
 N_DECODERS, N_WRITERS = 2, 4  # images that are decoded, and files that are written, at the same time
 BATCHES_PER_WORKER = 3  # one is being decoded, one scored and one stored
 RGB_BYTES = 3  # of a decoded pixel
+EXPLAINED_CELLS = 32  # along the longer side of the image
+SMALL_SIDE, JPEG_QUALITY = 64, 86  # pixels; of pictures for browsers
 MAX_STORED_TOGETHER = 64  # inspections in one transaction
 Decoded = tuple[np.ndarray, str]  # pixels (h, w, 3) uint8 RGB, and the image's format
 Result = TypeVar("Result")
@@ -147,6 +154,7 @@ class InspectionRunner:
         self._store_batched: Batcher[NewInspection, str] = Batcher(
             self._add_to_store, weight=lambda _: 1 / MAX_STORED_TOGETHER
         )
+        self._audit = AuditRule(settings.audit_share, f"gonogo serve {gonogo.__version__}")
         self._load, self._large_load = Load(0.05), Load(3e-7)  # in images, and in pixels
         self._waiting_of: Counter[str] = Counter()  # images by the id of the key
 
@@ -211,12 +219,54 @@ class InspectionRunner:
         Raises:
             Problem: that bundle is not the one in use.
         """
+        return await self._of_file(
+            data, key, lambda upload, request, large: self._draw(upload, name, bundle, request, large=large)
+        )
+
+    async def explain(
+        self, data: bytes, key: Key, *, bundle: str, top: int, render: Callable[[np.ndarray, Explanation], Result]
+    ) -> Result:
+        """What `render` makes of a stored image's pixels and of the explanation of its verdict.
+
+        Args:
+            data: the image's file.
+            key: the key of the request.
+            bundle: fingerprint of the bundle that scored the image.
+            top: number of places in the explanation.
+            render: is called in a thread, within the memory that the image may take.
+
+        Raises:
+            Problem: that bundle is not the one in use.
+        """
+
+        def explained(upload: Upload, request: PendingRequest, large: bool) -> Result:
+            pixels, _ = self._decode(upload, request, large=large)
+            scorer = self._gauge.scorer
+            _require_bundle(bundle, scorer)
+            return render(pixels, explain(scorer, pixels, n_cells=EXPLAINED_CELLS, top=top))
+
+        return await self._of_file(data, key, explained)
+
+    async def pictured(self, data: bytes, key: Key, make: Callable[[np.ndarray], Result]) -> Result:
+        """What `make` makes of the pixels (h, w, 3) uint8 RGB of a stored image."""
+        return await self._of_file(
+            data, key, lambda upload, request, large: make(self._decode(upload, request, large=large)[0])
+        )
+
+    async def judge(self, data: bytes, key: Key) -> Judgement:
+        """What the bundle in use says of a stored image; nothing is stored."""
+
+        def judged(upload: Upload, request: PendingRequest, large: bool) -> Judgement:
+            return self._judge(Job(self._decode(upload, request, large=large)[0], request), large=large)
+
+        return await self._of_file(data, key, judged)
+
+    async def _of_file(self, data: bytes, key: Key, work: Callable[[Upload, PendingRequest, bool], Result]) -> Result:
+        """The result of `work` for the bytes of a stored image."""
         with self._memory.holds(key.id) as holds:
             upload = Upload(data, "", None, holds.new())
             upload.hold.add(len(data))
-            return await self._worked_on(
-                lambda request, large: self._draw(upload, name, bundle, request, large=large), key, upload.hold
-            )
+            return await self._worked_on(lambda request, large: work(upload, request, large), key, upload.hold)
 
     async def _worked_on(self, work: Callable[[PendingRequest, bool], Result], key: Key, hold: Hold) -> Result:
         """The result of `work` for an image, in a thread, or in that of large images if the image is one."""
@@ -306,11 +356,7 @@ class InspectionRunner:
     def _draw(self, upload: Upload, name: str, bundle: str, request: PendingRequest, *, large: bool) -> bytes:
         pixels, _ = self._decode(upload, request, large=large)
         judgement = self._judge(Job(pixels, request), large=large)
-        if judgement.scorer.fingerprint != bundle:
-            raise Problem(
-                "other-bundle",
-                f"the bundle {bundle[:12]} scored this image, and {judgement.scorer.fingerprint[:12]} is in use",
-            )
+        _require_bundle(bundle, judgement.scorer)
         return draw_picture(name, pixels, judgement.verdict)
 
     def _decode(self, upload: Upload, request: PendingRequest, *, large: bool) -> Decoded:
@@ -399,7 +445,14 @@ class InspectionRunner:
         return [Judgement(verdict, scorer, seconds) for verdict in verdicts]
 
     def _add_to_store(self, new: list[NewInspection]) -> list[str | Exception]:
-        return list(self._store.add_inspections(new))
+        return list(self._store.add_inspections(new, self._audit))
+
+
+def _require_bundle(bundle: str, scorer: Scorer) -> None:
+    if scorer.fingerprint != bundle:
+        raise Problem(
+            "other-bundle", f"the bundle {bundle[:12]} scored this image, and {scorer.fingerprint[:12]} is in use"
+        )
 
 
 def _busy(reason: str, load: Load) -> Problem:
@@ -409,19 +462,28 @@ def _busy(reason: str, load: Load) -> Problem:
 
 def row_of(judgement: Judgement) -> Row:
     """The columns of an inspection's row that a judgement gives."""
-    record = judgement.scorer.record
+    return row_of_verdict(judgement.verdict, judgement.scorer)
+
+
+def row_of_verdict(verdict: Verdict, scorer: Scorer) -> Row:
+    """As `row_of`, for a verdict of a scorer."""
     return {
-        **judgement.verdict.row(),
-        "category": judgement.scorer.category,
-        "bundle": judgement.scorer.fingerprint,
-        "certificate": {
-            "sentence": record.sentence,
-            "method": record.method,
-            "certified": record.certified,
-            "false_alarm_rate": record.certified_false_alarm_rate,
-            "confidence": record.confidence,
-            "n_good_parts": record.n_groups,
-        },
+        **verdict.row(),
+        "category": scorer.category,
+        "bundle": scorer.fingerprint,
+        "certificate": certificate_fields(scorer.record),
+    }
+
+
+def certificate_fields(record: ThresholdRecord) -> dict[str, Any]:
+    """The fields of `Certificate`."""
+    return {
+        "sentence": record.sentence,
+        "method": record.method,
+        "certified": record.certified,
+        "false_alarm_rate": record.certified_false_alarm_rate,
+        "confidence": record.confidence,
+        "n_good_parts": record.n_groups,
     }
 
 
@@ -429,7 +491,7 @@ def inspection_fields(row: Row) -> dict[str, Any]:
     """The fields of `Inspection` from a row of the store."""
     image = {name: row[f"image_{name}"] for name in ("sha256", "format", "width", "height", "n_bytes")}
     fields = {name: row[name] for name in Inspection.model_fields if name in row}
-    return fields | {"image": image | {"name": row["name"]}}
+    return fields | {"image": image | {"name": row["name"]}, "settlement": vars(settle(row["reviews"]))}
 
 
 def draw_picture(name: str, pixels: np.ndarray, verdict: Verdict) -> bytes:
@@ -452,6 +514,21 @@ def draw_picture(name: str, pixels: np.ndarray, verdict: Verdict) -> bytes:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, format="PNG")
     return file.getvalue()
+
+
+def browser_picture(pixels: np.ndarray, width: int) -> tuple[bytes, str]:
+    """Pixels (h, w, 3) uint8 as a file for a browser, at most `width` pixels wide, and its media type.
+
+    A small image is sent without loss, since its pixels are seen one by one.
+    """
+    picture, file = Image.fromarray(pixels), io.BytesIO()
+    if pixels.shape[1] > width:
+        picture = picture.resize((width, max(1, round(pixels.shape[0] * width / pixels.shape[1]))))
+    if max(picture.size) <= SMALL_SIDE:
+        picture.save(file, format="PNG")
+        return file.getvalue(), "image/png"
+    picture.save(file, format="JPEG", quality=JPEG_QUALITY)
+    return file.getvalue(), "image/jpeg"
 
 
 def _base64(data: bytes) -> str:

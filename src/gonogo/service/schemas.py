@@ -68,7 +68,7 @@ DEFECT_TYPE_RULE: list[JsonValue] = [
 
 
 class Review(BaseModel):
-    """A person's decision about the part. A defect has a type; a good part has none."""
+    """A person's decision about the part. A defect has a type; a good part has none. Its default name is the key's."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -81,16 +81,32 @@ class Review(BaseModel):
     label: Literal["good", "defect"]
     defect_type: Text | None = None
     note: Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")] | None = None
-    reviewer: Text
+    reviewer: Text | None = None
 
 
-class KeptReview(Review):
+class KeptReview(BaseModel):
     """A stored review, with its time and the id of the key that it was sent with."""
 
-    model_config = ConfigDict(extra="ignore")
-
+    id: int
+    label: Literal["good", "defect"]
+    defect_type: str | None
+    note: str | None
+    reviewer: str
     at: datetime
     key: str
+    undone: datetime | None = Field(description="when it was taken back; such a review counts no more")
+
+
+class Settlement(BaseModel):
+    """What the reviews come to; each reviewer has one voice, that of the last review not taken back."""
+
+    state: Literal["open", "disputed", "settled"] = Field(
+        description="disputed where as many reviewers say good as say defect; a further one settles it"
+    )
+    label: Literal["good", "defect"] | None = Field(description="of a settled one")
+    defect_type: str | None
+    good: list[str] = Field(description="the reviewers who say so")
+    defect: list[str]
 
 
 class Inspection(BaseModel):
@@ -112,7 +128,8 @@ class Inspection(BaseModel):
     certificate: Certificate
     image: ImageFacts
     timings_ms: dict[str, float] = Field(description="milliseconds of each stage")
-    reviews: list[KeptReview] = []
+    reviews: list[KeptReview] = Field([], description="all, oldest first, those taken back too")
+    settlement: Settlement
 
 
 class InspectionWithPictures(Inspection):
@@ -133,6 +150,110 @@ class Page(BaseModel):
 
     inspections: list[Inspection]
     before: InspectionId | None = Field(description="`before` for the next page; null on the last page")
+
+
+class Undo(BaseModel):
+    """The review to take back."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"review": 17}})
+
+    review: Annotated[int, Field(ge=1, le=2**63 - 1)]
+
+
+class Task(BaseModel):
+    """The inspection that a person should review next, and why."""
+
+    reason: Literal["disputed", "questioned", "uncertain", "rejected", "audit"] | None = Field(
+        description="why it waits; null where nothing does"
+    )
+    inspection: Inspection | None
+    waiting: dict[str, int] = Field(description="how many wait for each reason, 1,000 at most")
+
+
+class DefectTypes(BaseModel):
+    """The types of defects that reviewers named, in the order in which they came up."""
+
+    category: str
+    defect_types: list[str]
+
+
+class Estimate(BaseModel):
+    """A rate that the audit sample tells, with an exact interval; nulls where the sample has no part to count."""
+
+    events: int
+    parts: int = Field(description="that are settled")
+    waiting: int = Field(description="parts of the sample that are not settled; the interval allows for either outcome")
+    rate: float | None
+    low: float | None
+    high: float | None
+
+
+class Audit(BaseModel):
+    """What the random sample says of the bundle in use, beside what its certificate claims."""
+
+    bundle: Sha256
+    certificate: Certificate
+    confidence: float
+    share: float = Field(description="of inspections that are drawn now")
+    drawn: int
+    false_alarms: Estimate = Field(description="among good parts, those that were rejected")
+    misses: Estimate = Field(description="among parts that passed, those that are defective")
+
+
+class Rate(BaseModel):
+    """Inspections of an hour, a shift, a key or a category, with the share that was rejected and its interval."""
+
+    group: str
+    inspected: int
+    rejected: int
+    uncertain: int
+    rate: float
+    low: float
+    high: float
+
+
+class ControlPoint(BaseModel):
+    """A point of the p-chart: the share rejected in an hour or on a day, with its control limits."""
+
+    begin: datetime
+    inspected: int
+    rejected: int
+    rate: float
+    lower_limit: float
+    upper_limit: float
+    out_of_control: bool
+
+
+class Bin(BaseModel):
+    """A bar of a histogram; `high` is null where it is open."""
+
+    low: float
+    high: float | None
+    n: int
+
+
+class BundleHistograms(BaseModel):
+    """The distributions of one bundle."""
+
+    bundle: Sha256
+    p_values: list[Bin]
+    relative_scores: list[Bin] = Field(description="score over threshold; 1 and more is rejected")
+    latency_ms: list[Bin] = Field(description="from decoding to the verdict")
+
+
+class Analytics(BaseModel):
+    """Counts and rates of the inspections between two moments."""
+
+    since: datetime
+    until: datetime
+    confidence: float
+    total: Rate | None
+    by_hour: list[Rate]
+    by_shift: list[Rate]
+    by_key: list[Rate]
+    by_category: list[Rate]
+    p_chart: list[ControlPoint]
+    bundles: list[BundleHistograms]
 
 
 class BundleFacts(BaseModel):

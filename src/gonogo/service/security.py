@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 
 from gonogo.service.problems import DisconnectedError, Problem
 from gonogo.service.settings import Settings
@@ -23,7 +24,7 @@ PREFIX = "gonogo"
 KEY_CACHE_SECONDS = 5.0  # a key works at most this long after it was revoked
 KEY_CACHE_SIZE = 10_000  # ids, unknown ones included
 SMALL_BODY = 64 * 1024  # bytes; the limit of a request without images
-IMAGE_PATHS = {"/v1/inspect": "max_body", "/v1/inspect:stream": "max_stream_body"}
+IMAGE_PATHS = {"/v1/inspect": "max_body", "/v1/inspect:stream": "max_stream_body", "/inspect": "max_body"}
 
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -37,6 +38,7 @@ STRICT_TRANSPORT = {"strict-transport-security": "max-age=31536000"}
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Refuse = Callable[[Request, Problem], Response]
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,11 @@ class Keys:
                 headers={"WWW-Authenticate": "Bearer"},
             )
         return Key(row["id"], row["name"], row["role"])
+
+    async def find(self, identifier: str) -> Key | None:
+        """The key with this id; None where there is none, or it is revoked."""
+        row = await self._row(identifier)
+        return None if row is None else Key(row["id"], row["name"], row["role"])
 
     def charge(self, key: Key, cost: int, *, check: bool = True) -> None:
         """Take `cost` tokens of a key; an image costs one, and so does any other request.
@@ -156,11 +163,13 @@ class LimitsMiddleware:
     """ASGI middleware around the whole service: limits on the size and time of bodies, and headers on every response.
 
     A body whose Content-Length is too large is refused before it is read, and a body without that header as soon as it
-    is too large. Bodies without images are read here, completely; routes read bodies with images by `body_of`.
+    is too large. Bodies without images are read here, completely; routes read bodies with images by `body_of`. A
+    response has those of HEADERS that it does not set itself, as pages do.
     """
 
-    def __init__(self, app: Any, settings: Settings) -> None:
-        self._app, self._settings = app, settings
+    def __init__(self, app: Any, settings: Settings, refuse: Refuse) -> None:
+        """Wrap `app`; `refuse` makes the response to a refused request."""
+        self._app, self._settings, self._refuse = app, settings, refuse
         headers = HEADERS | (STRICT_TRANSPORT if settings.tls else {})
         self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
 
@@ -172,7 +181,9 @@ class LimitsMiddleware:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", []), *self._headers]}
+                own = message.get("headers", [])
+                names = {name.lower() for name, _ in own}
+                message = {**message, "headers": [*own, *(each for each in self._headers if each[0] not in names)]}
             await send(message)
 
         limit = SMALL_BODY
@@ -183,7 +194,7 @@ class LimitsMiddleware:
             if scope["path"] not in IMAGE_PATHS:
                 receive = await self._read(receive, limit)
         except Problem as problem:
-            await problem.response(scope["path"])(scope, receive, send_with_headers)
+            await self._refuse(Request(scope), problem)(scope, receive, send_with_headers)
             return
         await self._app(scope, receive, send_with_headers)
 

@@ -5,6 +5,7 @@ import logging
 import math
 import shutil
 import time
+from collections.abc import Callable
 from itertools import count
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from gonogo.service.memory import MemoryBudget
 from gonogo.service.metrics import Metrics
 from gonogo.service.problems import Problem
 from gonogo.service.security import Key, Keys
+from gonogo.service.sessions import Sessions
 from gonogo.service.settings import MEBIBYTE, Settings
 from gonogo.store.failure import failure_of, summary_of
 from gonogo.store.store import SECONDS_PER_DAY, Store
@@ -50,11 +52,13 @@ class Service:
         self.settings = settings
         self.metrics = Metrics()
         self.warnings: dict[str, str] = {}  # what a person should look at, by its kind
+        self.is_ending: Callable[[], bool] = lambda: False  # whether the server ends, and responses without end too
         self.gauge = Gauge(settings)
         self.store = Store(settings.data, settings.database)
         self._resume_activated_bundle()
         self.metrics.set_bundle(self.gauge.scorer)
         self.keys = Keys(self.store, settings)
+        self.sessions = Sessions(self.store, self.keys, settings)
         self.memory = MemoryBudget(settings)
         self.metrics.held.set_function(lambda: self.memory.held)
         self.runner = InspectionRunner(settings, self.gauge, self.store, self.metrics, self.memory)

@@ -6,6 +6,8 @@ from pathlib import Path
 from gonogo.errors import ConfigError
 
 MEBIBYTE = 1 << 20
+MINUTES_PER_DAY, SLOT_MINUTES = 24 * 60, 15
+SHARES = ("audit_share",)
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # that can be allowed; `uploads` says why TIFF is not by default
 
 
@@ -34,10 +36,15 @@ class Settings:
             it does not read a response.
         connections: most connections at a time; `address_connections` is for those of one address, None: half of them.
         streams: most streams of one key at a time; then 429.
+        session_seconds: most seconds that a person stays signed in to the pages; `session_idle_seconds` is for a person
+            who does nothing there.
         rate: mean number of images and other requests per second and key; `burst` is the most at once.
         keep_days: age in days at which images are removed; None: no limit. Rows are never removed.
         keep_bytes: total size above which the oldest images are removed; None: no limit.
         expire_reviewed: whether images are removed too that a person reviewed or that wait for a review.
+        audit_share: share of the inspections, whatever their verdict, that are drawn at random for a person to review.
+        shifts: names of the shifts, each with the minute of the day, local time, at which it begins; none: no shifts.
+        arena: folder of labelled images for the arena, a folder for each label; None: reviewed inspections alone.
         fall_back: whether the service starts with the bundle that was activated before, where the last one is damaged
             or gone.
         tls: whether clients connect by TLS; responses then have Strict-Transport-Security.
@@ -66,11 +73,16 @@ class Settings:
     connections: int = 1024
     address_connections: int | None = None
     streams: int = 8
+    session_seconds: float = 16 * 3600.0
+    session_idle_seconds: float = 8 * 3600.0
     rate: float = 200.0
     burst: int = 1000
     keep_days: float | None = None
     keep_bytes: int | None = None
     expire_reviewed: bool = False
+    audit_share: float = 0.01
+    shifts: tuple[tuple[str, int], ...] = ()
+    arena: Path | None = None
     fall_back: bool = False
     tls: bool = False
 
@@ -78,11 +90,20 @@ class Settings:
         """Check the values.
 
         Raises:
-            ConfigError: a limit is not above 0, a format is not one of FORMATS, or `waiting` is below `max_images`.
+            ConfigError: a limit is not above 0, a share not within 0 and 1, a shift no time of the day, a
+                format is not one of FORMATS, or `waiting` is below `max_images`.
         """
         for name, value in vars(self).items():
-            if isinstance(value, int | float) and not isinstance(value, bool) and not value > 0:
+            if isinstance(value, int | float) and not isinstance(value, bool) and name not in SHARES and not value > 0:
                 raise ConfigError(f"{name} is {value}; it must be above 0")
+        for name in SHARES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be within 0 and 1")
+        begins = [begin for _, begin in self.shifts]
+        if any(not 0 <= begin < MINUTES_PER_DAY or begin % SLOT_MINUTES for begin in begins):
+            raise ConfigError(f"a shift begins at a quarter of an hour of the day, as 06:00; got {self.shifts}")
+        if len(set(begins)) < len(begins):
+            raise ConfigError(f"two shifts begin at the same time: {self.shifts}")
         unknown = set(self.formats) - set(FORMATS)
         if unknown or not self.formats:
             raise ConfigError(f"formats has {', '.join(sorted(unknown)) or 'none'}; choose of {', '.join(FORMATS)}")

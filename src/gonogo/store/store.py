@@ -9,9 +9,10 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,27 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gonogo.errors import DataError
+from gonogo.store.analytics import Analytics
+from gonogo.store.arena import Arena
+from gonogo.store.audit import AuditRule, Audits
 from gonogo.store.clock import Clock
 from gonogo.store.database import DATABASE, open_database
 from gonogo.store.image_files import ImageFiles
 from gonogo.store.private import OTHERS, make_private_folder
-from gonogo.store.schema import JSON_COLUMNS, Row, activations, clock, images, inspections, keys, reviews
+from gonogo.store.queue import Queue
+from gonogo.store.reviews import REVIEWED, Reviews, reviews_of
+from gonogo.store.schema import (
+    JSON_COLUMNS,
+    Row,
+    activations,
+    audits,
+    clock,
+    images,
+    inspections,
+    keys,
+    reviews,
+    sessions,
+)
 
 SECONDS_PER_DAY = 86_400
 REMOVED_TOGETHER = 100  # images in one transaction of `expire`, for which other writers wait
@@ -42,10 +59,14 @@ UPSERT_IMAGES = {
 INSERT_INSPECTIONS = sa.insert(inspections)
 NEWEST_ID = "SELECT max(id) FROM inspections"
 
-# Images that a person reviewed, or will be asked about: those with an uncertain verdict.
+# Images that a person reviewed, or will be asked about: those with an uncertain verdict and those of the audit sample.
 OF_REVIEWERS = sa.exists().where(
     inspections.c.image == images.c.sha256,
-    sa.or_(inspections.c.uncertain, sa.exists().where(reviews.c.inspection == inspections.c.id)),
+    sa.or_(
+        inspections.c.uncertain,
+        sa.exists().where(reviews.c.inspection == inspections.c.id),
+        sa.exists().where(audits.c.inspection == inspections.c.id),
+    ),
 )
 
 
@@ -91,6 +112,11 @@ class Store:
         except (OSError, sa.exc.SQLAlchemyError) as error:
             raise DataError(f"{folder}: the inspections cannot be kept here: {error}") from error
         self._write_lock = threading.Lock()
+        self.reviews = Reviews(self._engine, self._writing)
+        self.audits = Audits(self._engine)
+        self.queue = Queue(self._engine, self._writing)
+        self.arena = Arena(self._engine, self._writing)
+        self.analytics = Analytics(self._engine)
 
     def probe(self) -> None:
         """Write a file and a row as an inspection would, and remove the file.
@@ -107,10 +133,11 @@ class Store:
         """Close the connections to the database."""
         self._engine.dispose()
 
-    def add_inspections(self, new: Sequence[NewInspection]) -> list[str]:
+    def add_inspections(self, new: Sequence[NewInspection], audit: AuditRule | None = None) -> list[str]:
         """Add inspections in one transaction, and return their ids when they are on the disk.
 
-        The ids sort after those of all earlier inspections, whatever the clock says.
+        The ids sort after those of all earlier inspections, whatever the clock says. By the rule `audit` some of them
+        are drawn for the audit sample; None: none is.
 
         Raises:
             OSError: a file cannot be written; none is added.
@@ -129,6 +156,9 @@ class Store:
                     self.images.write(sha256, one.data)
             rows = [_with_json_text(one.row | {"id": identifier}) for one, identifier in zip(new, ids, strict=True)]
             connection.execute(INSERT_INSPECTIONS, rows)
+            drawn = [] if audit is None else audit.rows(ids, seen)
+            if drawn:
+                connection.execute(sa.insert(audits), drawn)
         return ids
 
     def inspection(self, identifier: str) -> Row | None:
@@ -136,17 +166,35 @@ class Store:
         rows = self._inspections([inspections.c.id == identifier], limit=1)
         return rows[0] if rows else None
 
+    def newest_id(self) -> str | None:
+        """The id of the newest inspection; None: there is none."""
+        with self._engine.connect() as connection:
+            newest: str | None = connection.exec_driver_sql(NEWEST_ID).scalar()
+        return newest
+
+    def after(self, identifier: str, *, limit: int) -> list[Row]:
+        """Up to `limit` rows that are newer than the inspection with this id, as `inspection` returns them.
+
+        The newest comes first; where there are more, the oldest of them are left out.
+        """
+        return self._inspections([inspections.c.id > identifier], limit=limit)
+
+    def with_ids(self, identifiers: Sequence[str]) -> list[Row]:
+        """The rows of those inspections that are there, as `inspection` returns them, newest first."""
+        return self._inspections([inspections.c.id.in_(identifiers)], limit=len(identifiers))
+
     def newest(self, filters: Mapping[str, Any], *, before: str | None, limit: int) -> list[Row]:
         """Up to `limit` rows as `inspection` returns them, newest first.
 
         Args:
             filters: a value for some of these names; None is no filter. `verdict`, `uncertain`, `category`, `bundle`
-                and `image` (SHA-256) must be equal; `since` (included) and `until` (excluded) are seconds since 1970;
-                `min_score` and `max_score` are included; `reviewed`: whether there is a review.
+                and `image` (SHA-256) must be equal; `name` must be part of the name, in capitals or not; `since`
+                (included) and `until` (excluded) are seconds since 1970; `min_score` and `max_score` are included;
+                `reviewed`: whether there is a review that was not taken back.
             before: id of an inspection; only older ones are returned.
         """
         columns = inspections.c
-        comparisons = {
+        comparisons: dict[str, Callable[[Any], Any]] = {
             "verdict": columns.verdict.__eq__,
             "uncertain": columns.uncertain.__eq__,
             "category": columns.category.__eq__,
@@ -156,16 +204,13 @@ class Store:
             "until": columns.at.__lt__,
             "min_score": columns.score.__ge__,
             "max_score": columns.score.__le__,
-            "reviewed": sa.exists().where(reviews.c.inspection == columns.id).__eq__,
+            "reviewed": lambda wanted: REVIEWED if wanted else ~REVIEWED,
+            "name": partial(columns.name.icontains, autoescape=True),
         }
         conditions = [comparisons[name](value) for name, value in filters.items() if value is not None]
         if before is not None:
             conditions.append(columns.id < before)
         return self._inspections(conditions, limit=limit)
-
-    def add_review(self, identifier: str, review: Row) -> None:
-        """Add a review to the inspection with this id, which must be there."""
-        self._insert(reviews, review | {"inspection": identifier})
 
     def add_key(self, key: Row) -> None:
         """Add the row of a key."""
@@ -188,6 +233,32 @@ class Store:
         change = sa.update(keys).where(keys.c.id == identifier, keys.c.revoked.is_(None)).values(revoked=time.time())
         with self._writing() as connection:
             return bool(connection.execute(change).rowcount)
+
+    def add_session(self, session: Row) -> None:
+        """Add the row of a session."""
+        self._insert(sessions, session)
+
+    def session(self, sha256: str) -> Row | None:
+        """The row of a session, whether it has expired or not; None: there is none."""
+        with self._engine.connect() as connection:
+            row = connection.execute(sa.select(sessions).where(sessions.c.sha256 == sha256)).first()
+        return None if row is None else dict(row._mapping)
+
+    def note_session(self, sha256: str, seen: float) -> None:
+        """Note that a session was in use at `seen`, in seconds since 1970."""
+        with self._writing() as connection:
+            connection.execute(sa.update(sessions).where(sessions.c.sha256 == sha256).values(seen=seen))
+
+    def end_session(self, sha256: str) -> None:
+        """Remove a session, if it is there."""
+        with self._writing() as connection:
+            connection.execute(sa.delete(sessions).where(sessions.c.sha256 == sha256))
+
+    def remove_sessions(self, *, begun_before: float, seen_before: float) -> int:
+        """Remove the sessions that began, or were in use for the last time, before these times; returns how many."""
+        old = sa.or_(sessions.c.at < begun_before, sessions.c.seen < seen_before)
+        with self._writing() as connection:
+            return connection.execute(sa.delete(sessions).where(old)).rowcount
 
     def add_activation(self, bundle: str, *, started_with: str, key: str, category: str) -> None:
         """Record that a bundle is in use from now on.
@@ -301,9 +372,8 @@ class Store:
         with self._engine.connect() as connection:
             rows = [_with_json_values(row._mapping) for row in connection.execute(query)]
             by_id = {row["id"]: row for row in rows}
-            query_reviews = sa.select(reviews).where(reviews.c.inspection.in_(by_id)).order_by(reviews.c.id)
-            for review in connection.execute(query_reviews):
-                by_id[review.inspection]["reviews"].append(dict(review._mapping))
+            for identifier, history in reviews_of(connection, list(by_id)).items():
+                by_id[identifier]["reviews"] = history
         return rows
 
 
@@ -317,8 +387,9 @@ def _make_store_private(folder: Path) -> None:
 
 
 def _with_json_text(row: Row) -> Row:
-    return row | {name: json.dumps(row[name], allow_nan=False) for name in JSON_COLUMNS}
+    texts = {name: json.dumps(row[name], allow_nan=False) for name in JSON_COLUMNS}
+    return row | texts | {"latency_ms": sum(row["timings_ms"].values())}
 
 
 def _with_json_values(row: Mapping[Any, Any]) -> Row:
-    return dict(row) | {name: json.loads(row[name]) for name in JSON_COLUMNS} | {"reviews": []}
+    return dict(row) | {name: json.loads(row[name]) for name in JSON_COLUMNS}

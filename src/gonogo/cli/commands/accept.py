@@ -21,6 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "and show it before and after. data/accepted.jsonl has the history. Run it in the project's root."
     )
     parser.add_argument("images", type=Path, metavar="IMAGE", nargs="*", help="of parts that a person found good")
+    parser.add_argument(
+        "--reviewed",
+        type=Path,
+        metavar="FILE.zip",
+        help="accept the good parts of an archive that gonogo reviews wrote, but for those that were accepted before",
+    )
     parser.add_argument("--category", metavar="NAME", help="a category of params.yaml")
     parser.add_argument(
         "--role", choices=["fit", "calibrate"], help="what the images are for; test images are never chosen"
@@ -45,9 +51,10 @@ def run(arguments: argparse.Namespace) -> Answer:
 
 
 def _contradiction(arguments: argparse.Namespace) -> str | None:
-    accepts, rolls_back = bool(arguments.images), arguments.roll_back is not None
-    if accepts + rolls_back + arguments.history != 1:
-        return "expected IMAGE ..., or --roll-back ID, or --history"
+    from_archive, rolls_back = arguments.reviewed is not None, arguments.roll_back is not None
+    if bool(arguments.images) + from_archive + rolls_back + arguments.history != 1:
+        return "expected IMAGE ..., or --reviewed FILE.zip, or --roll-back ID, or --history"
+    accepts = arguments.images or from_archive
     if accepts and not (arguments.category and arguments.role):
         return "images need --category and --role fit or calibrate"
     if not accepts and (arguments.role or arguments.group):
@@ -71,11 +78,21 @@ def _change(arguments: argparse.Namespace) -> Answer:
     """Accept the images, or take an acceptance back: the gauge before and after."""
     from gonogo.data.prepare.accepted import active_acceptance
     from gonogo.params import project_path
-    from gonogo.project.accept import Project, accept, git_user, roll_back
+    from gonogo.project.accept import Project, accept, accept_reviewed, git_user, roll_back
     from gonogo.project.dvc import run_dvc
 
     by, dvc = arguments.by or git_user(), None if arguments.no_run else run_dvc
-    if arguments.roll_back is None:
+    if arguments.reviewed is not None:
+        made = accept_reviewed(
+            Project.here(arguments.category),
+            arguments.reviewed,
+            role=arguments.role,
+            by=by,
+            reason=arguments.reason,
+            group=arguments.group,
+            dvc=dvc,
+        )
+    elif arguments.roll_back is None:
         made = accept(
             Project.here(arguments.category),
             arguments.images,

@@ -7,10 +7,10 @@ import socket
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gonogo.cli.answer import Answer
-from gonogo.cli.arguments import BUNDLE, add_json, count, positive
+from gonogo.cli.arguments import BUNDLE, add_json, add_store, count, non_negative, positive
 from gonogo.errors import ConfigError, DataError, UsageError
 from gonogo.text import printable
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 SWITCH_SECONDS = 5e-4  # after which a thread that computes in Python lets another one go on; Python's own are 5e-3
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 ROLES = ("inspect", "review", "admin")  # as in `gonogo.service.security`, which imports what is heavy
-DATA = Path("inspections")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust", type=Path, metavar="KEY.pub", help="refuse bundles that are not signed with this key"
     )
-    _add_store(parser, data=DATA, database=None)
+    add_store(parser)
     parser.add_argument(
         "--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on; 127.0.0.1: this machine only"
     )
@@ -83,6 +82,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="delete images too that a person reviewed, or whose verdict is uncertain and waits for a review",
     )
     parser.add_argument(
+        "--audit-share",
+        type=non_negative,
+        default=0.01,
+        metavar="SHARE",
+        help="share of all inspections that are drawn at random for a review; 0.01",
+    )
+    parser.add_argument(
+        "--shift",
+        type=shift,
+        action="append",
+        default=[],
+        metavar="NAME=HH:MM",
+        help="a shift and when it begins, local time; once for each",
+    )
+    parser.add_argument("--arena", type=Path, metavar="DIR", help="labelled images for the arena, a folder per label")
+    parser.add_argument(
         "--fall-back",
         action="store_true",
         help="start with the bundle of the same category that was active before, if the last one is damaged or gone",
@@ -98,16 +113,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     confirm = actions.add_parser("confirm-clock", help="go on to delete images by age after the clock has jumped ahead")
     for name, action in {"key": key, "keys": keys, "revoke": revoke, "confirm-clock": confirm}.items():
         action.set_defaults(action=name)
-        # A default here would replace the value of an option that stands before the action.
-        _add_store(action, data=argparse.SUPPRESS, database=argparse.SUPPRESS)
+        add_store(action, of_action=True)
         add_json(action, of_action=True)
-
-
-def _add_store(parser: argparse.ArgumentParser, *, data: Any, database: Any) -> None:
-    parser.add_argument("--data", type=Path, default=data, metavar="DIR", help=f"folder of what is kept; {DATA}")
-    parser.add_argument(
-        "--database", default=database, metavar="URL", help="database of the rows; default: a SQLite file in --data"
-    )
 
 
 def run(arguments: argparse.Namespace) -> Answer:
@@ -160,10 +167,21 @@ def _serve(arguments: argparse.Namespace) -> Answer:
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it logs each damaged body
     for name in ("uvicorn.error", "asyncio", "gonogo.service", "gonogo.store"):
         logging.getLogger(name).addFilter(FewLines())
+    server = uvicorn.Server(config)
+    service.is_ending = lambda: server.should_exit
     sys.setswitchinterval(SWITCH_SECONDS)  # some decoders compute in Python, and all connections wait meanwhile
     with listening(arguments.host, arguments.port) as listener:
-        uvicorn.Server(config).run(sockets=[listener])
+        server.run(sockets=[listener])
     return Answer({"ok": True}, "the service has ended; every image that it accepted was answered and kept")
+
+
+def shift(text: str) -> tuple[str, int]:
+    """The name of a shift and the minute of the day at which it begins, from NAME=HH:MM."""
+    name, _, begin = text.rpartition("=")
+    hour, _, minute = begin.partition(":")
+    if not name or not (hour.isdigit() and minute.isdigit() and int(hour) < 24 and int(minute) < 60):
+        raise argparse.ArgumentTypeError(f"{text!r} is no shift; write it as early=06:00")
+    return name, 60 * int(hour) + int(minute)
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -204,6 +222,9 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
         keep_days=arguments.keep_days,
         keep_bytes=None if arguments.keep_mb is None else int(arguments.keep_mb * MEBIBYTE),
         expire_reviewed=arguments.expire_reviewed,
+        audit_share=arguments.audit_share,
+        shifts=tuple(arguments.shift),
+        arena=arguments.arena,
         fall_back=arguments.fall_back,
         tls=arguments.tls_cert is not None,
     )

@@ -30,5 +30,6 @@ def require_key(role: str) -> Callable[[Request], Awaitable[Key]]:
 
 inspector_key = require_key("inspect")
 InspectorKey = Annotated[Key, Depends(inspector_key)]
-ReviewerKey = Annotated[Key, Depends(require_key("review"))]
+reviewer_key = require_key("review")
+ReviewerKey = Annotated[Key, Depends(reviewer_key)]
 AdminKey = Annotated[Key, Depends(require_key("admin"))]

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
 from typing import Any, Literal, Self
 
@@ -24,6 +24,7 @@ from gonogo.service.service import Service
 from gonogo.service.uploads import Upload, uploads
 
 Picture = Literal["map", "overlay"]
+Outcome = schemas.InspectionWithPictures | BaseException  # of one image
 
 
 class InspectQuery(BaseModel):
@@ -61,23 +62,41 @@ class InspectQuery(BaseModel):
 async def inspect(request: Request) -> Response:
     """Inspect one image or a batch. The response is sent when all its inspections are stored."""
     # The line waits for this route, so it reads key and query itself, which takes less time than FastAPI's own way.
-    service, settings = service_of(request), service_of(request).settings
+    deadline = service_of(request).settings.deadline
     key, query = await inspector_key(request), InspectQuery.of(request.query_params)
-    seconds = settings.deadline if query.deadline_ms is None else min(settings.deadline, query.deadline_ms / 1000)
+    seconds = deadline if query.deadline_ms is None else min(deadline, query.deadline_ms / 1000)
+    pictures = sorted(set(query.include))
+    outcomes = await inspect_body(request, key, name=_name(request, query), pictures=pictures, seconds=seconds)
+    raise_problems(outcomes)
+    inspections = [outcome for outcome in outcomes if isinstance(outcome, schemas.InspectionWithPictures)]
+    # As text, since FastAPI would validate the whole model once more.
+    return Response(schemas.Inspections(inspections=inspections).model_dump_json(), media_type="application/json")
+
+
+async def inspect_body(
+    request: Request, key: Key, *, name: str | None, pictures: Sequence[Picture], seconds: float
+) -> list[Outcome]:
+    """Inspect all images of a request's body: for each, in their order, its inspection or what went wrong.
+
+    Args:
+        request: its body is read here.
+        key: pays for the images; for one of them it has paid already.
+        name: of a raw image.
+        pictures: to add to each inspection.
+        seconds: until the deadline.
+
+    Raises:
+        Problem: the body cannot be read, too many images wait, or the deadline is over.
+    """
+    service, settings = service_of(request), service_of(request).settings
     with service.memory.holds(key.id) as holds:
-        body = body_of(request, settings.max_body, settings)
-        content_type, name = request.headers.get("content-type", ""), _name(request, query)
+        body, content_type = body_of(request, settings.max_body, settings), request.headers.get("content-type", "")
         read = uploads(body, content_type, name, settings, max_images=settings.max_images, new_hold=holds.new)
         images = [upload async for upload in read]
         service.keys.charge(key, len(images) - 1, check=False)
         with service.runner.reserve_slot(key, len(images)):
-            pictures = sorted(set(query.include))
             jobs = [service.runner.inspect(upload, key, pictures) for upload in images]
-            outcomes = await unless_abandoned(request, asyncio.gather(*jobs, return_exceptions=True), seconds)
-    _raise_problems(outcomes)
-    inspections = [outcome for outcome in outcomes if isinstance(outcome, schemas.InspectionWithPictures)]
-    # As text, since FastAPI would validate the whole model once more.
-    return Response(schemas.Inspections(inspections=inspections).model_dump_json(), media_type="application/json")
+            return await unless_abandoned(request, asyncio.gather(*jobs, return_exceptions=True), seconds)
 
 
 def _name(request: Request, query: InspectQuery) -> str | None:
@@ -85,7 +104,7 @@ def _name(request: Request, query: InspectQuery) -> str | None:
     return query.name or name_in(request.headers.get("content-disposition", "").encode("latin-1"))
 
 
-def _raise_problems(outcomes: list[schemas.InspectionWithPictures | BaseException]) -> None:
+def raise_problems(outcomes: Sequence[Outcome]) -> None:
     """Refuse a batch of which an image failed, with all failed images under `errors`."""
     problems: dict[int, Problem] = {}
     for index, outcome in enumerate(outcomes):

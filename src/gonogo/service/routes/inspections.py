@@ -1,7 +1,6 @@
 """The routes about stored inspections: pages of them, one with its pictures, and its reviews."""
 
 import asyncio
-import time
 from typing import Annotated, Any
 
 from fastapi import Path, Query, Request
@@ -10,6 +9,7 @@ from fastapi.responses import Response
 from gonogo.service import schemas
 from gonogo.service.inspecting import inspection_fields
 from gonogo.service.problems import Problem
+from gonogo.service.reviewing import add_review, inspection_row, undo_review
 from gonogo.service.routes.abandoned import unless_abandoned
 from gonogo.service.routes.access import InspectorKey, ReviewerKey, service_of
 from gonogo.service.routes.inspect_images import Picture
@@ -57,12 +57,12 @@ async def inspections(
 
 async def inspection(request: Request, identifier: Identifier) -> schemas.Inspection:
     """One inspection."""
-    return schemas.Inspection(**inspection_fields(await _row(request, identifier)))
+    return schemas.Inspection(**inspection_fields(await stored_row(request, identifier)))
 
 
 async def image(request: Request, identifier: Identifier) -> Response:
     """The image as it was sent."""
-    row = await _row(request, identifier)
+    row = await stored_row(request, identifier)
     return Response(
         await _image(request, row),
         media_type=MEDIA_TYPE_OF_FORMAT[row["image_format"]],
@@ -83,20 +83,28 @@ async def overlay(request: Request, key: InspectorKey, identifier: Identifier) -
 async def review(
     request: Request, key: ReviewerKey, identifier: Identifier, given: schemas.Review
 ) -> schemas.Inspection:
-    """Add a review, which says whether the part is really good. Earlier reviews stay; the last one counts."""
-    if (given.label == "defect") != (given.defect_type is not None):
-        raise Problem("invalid-request", "a defect has a defect_type, and a good part has none")
-    await _row(request, identifier)
-    row = given.model_dump() | {"at": time.time(), "key": key.id}
-    await asyncio.to_thread(service_of(request).store.add_review, identifier, row)
-    return schemas.Inspection(**inspection_fields(await _row(request, identifier)))
+    """Add a review, which says whether the part is really good. Earlier reviews stay, and so do those of others."""
+    await add_review(service_of(request).store, identifier, given, key)
+    return schemas.Inspection(**inspection_fields(await stored_row(request, identifier)))
 
 
-async def _row(request: Request, identifier: str) -> Row:
-    row = await asyncio.to_thread(service_of(request).store.inspection, identifier)
-    if row is None:
-        raise Problem("not-found", f"there is no inspection {identifier}")
-    return row
+async def undo(request: Request, key: ReviewerKey, identifier: Identifier, given: schemas.Undo) -> schemas.Inspection:
+    """Take back a review of this inspection that the same key gave. Both stay in the history."""
+    store = service_of(request).store
+    reviewed = await asyncio.to_thread(store.reviews.review, given.review)
+    if reviewed is None or reviewed["inspection"] != identifier:
+        raise Problem("not-found", f"the inspection {identifier} has no review {given.review}")
+    await undo_review(store, given.review, key)
+    return schemas.Inspection(**inspection_fields(await stored_row(request, identifier)))
+
+
+async def stored_row(request: Request, identifier: str) -> Row:
+    """The row of an inspection.
+
+    Raises:
+        Problem: there is none.
+    """
+    return await inspection_row(service_of(request).store, identifier)
 
 
 async def _image(request: Request, row: Row) -> bytes:
@@ -108,7 +116,7 @@ async def _image(request: Request, row: Row) -> bytes:
 
 
 async def _picture(request: Request, key: Key, identifier: str, name: Picture) -> Response:
-    row = await _row(request, identifier)
+    row = await stored_row(request, identifier)
     service = service_of(request)
     with service.runner.reserve_slot(key):
         work = service.runner.draw(await _image(request, row), key, name, bundle=row["bundle"])

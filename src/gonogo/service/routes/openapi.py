@@ -10,6 +10,8 @@ PNG_RESPONSE: Responses = {200: {"content": {"image/png": {}}, "description": "P
 IMAGE_RESPONSE: Responses = {
     200: {"content": {media_type: {} for media_type in MEDIA_TYPES}, "description": "the file as it was sent"}
 }
+CSV_RESPONSE: Responses = {200: {"content": {"text/csv": {}}, "description": "a table"}}
+ZIP_RESPONSE: Responses = {200: {"content": {"application/zip": {}}, "description": "manifest and images"}}
 LINES_RESPONSE: Responses = {
     200: {"content": {"application/x-ndjson": {}}, "description": "a JSON line for each image"}
 }

@@ -7,18 +7,22 @@ from fastapi.responses import Response, StreamingResponse
 from fastapi.security import HTTPBearer
 
 from gonogo.service import schemas
-from gonogo.service.routes.access import inspector_key
+from gonogo.service.routes.access import inspector_key, reviewer_key
+from gonogo.service.routes.analytics import analytics, analytics_csv
 from gonogo.service.routes.bundles import activate, bundles
 from gonogo.service.routes.inspect_images import InspectQuery, inspect, inspect_stream
-from gonogo.service.routes.inspections import anomaly_map, image, inspection, inspections, overlay, review
+from gonogo.service.routes.inspections import anomaly_map, image, inspection, inspections, overlay, review, undo
 from gonogo.service.routes.openapi import (
+    CSV_RESPONSE,
     IMAGE_RESPONSE,
     IMAGES_BODY,
     LINES_RESPONSE,
     PNG_RESPONSE,
+    ZIP_RESPONSE,
     Responses,
     problem_responses,
 )
+from gonogo.service.routes.reviewing import audit, defect_types, export, next_review, skip
 from gonogo.service.routes.state import healthz, metrics, readyz
 
 INSPECTION = "/v1/inspections/{id}"
@@ -58,6 +62,30 @@ def router() -> APIRouter:
             f"{INSPECTION}/{name}", route, methods=get, responses=responses, response_class=Response, **any_key
         )
     made.add_api_route(f"{INSPECTION}/review", review, methods=post, responses=known, **own_key_check)
+    made.add_api_route(f"{INSPECTION}/review:undo", undo, methods=post, responses=known, **own_key_check)
+    made.add_api_route(
+        f"{INSPECTION}/review:skip", skip, methods=post, status_code=204, responses=known, **own_key_check
+    )
+    made.add_api_route("/v1/reviews:next", next_review, methods=post, responses=problem_responses(), **own_key_check)
+    made.add_api_route(
+        "/v1/reviews:export",
+        export,
+        methods=get,
+        responses=problem_responses() | ZIP_RESPONSE,
+        response_class=StreamingResponse,
+        dependencies=[Depends(bearer), Depends(reviewer_key)],
+    )
+    made.add_api_route("/v1/defect_types", defect_types, methods=get, responses=problem_responses(), **any_key)
+    made.add_api_route("/v1/audit", audit, methods=get, responses=problem_responses(), **any_key)
+    made.add_api_route("/v1/analytics", analytics, methods=get, responses=problem_responses(), **any_key)
+    made.add_api_route(
+        "/v1/analytics.csv",
+        analytics_csv,
+        methods=get,
+        responses=problem_responses() | CSV_RESPONSE,
+        response_class=Response,
+        **any_key,
+    )
     made.add_api_route("/v1/bundles", bundles, methods=get, responses=problem_responses(), **any_key)
     refused = problem_responses("bundle-refused", "not-found", "other-category")
     made.add_api_route("/v1/bundles:activate", activate, methods=post, responses=refused, **own_key_check)

@@ -1,0 +1,132 @@
+"""All inspections with filters, page by page, and one of them with everything that is known about it."""
+
+import asyncio
+from datetime import date, datetime, timedelta
+from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response
+
+from gonogo.service.inspecting import row_of_verdict
+from gonogo.service.pages.access import InspectorPageKey, inspector_page_key
+from gonogo.service.pages.inspector import part_values
+from gonogo.service.pages.parts import pictures_of, soon
+from gonogo.service.pages.rendering import render
+from gonogo.service.problems import Problem
+from gonogo.service.reviewing import inspection_row
+from gonogo.service.routes.access import service_of
+from gonogo.service.routes.inspections import Identifier
+from gonogo.service.schemas import InspectionId
+from gonogo.service.security import Key
+from gonogo.store.schema import Row
+
+ON_PAGE = 48
+Kind = Literal["", "pass", "reject", "uncertain"]
+router = APIRouter(prefix="/cases")
+
+
+class CaseFilters(NamedTuple):
+    """The filters as the form has them; empty is none."""
+
+    kind: str
+    reviewed: str
+    category: str
+    name: str
+    since: str
+    until: str
+
+    def of_store(self) -> dict[str, Any]:
+        """As `Store.newest` takes them.
+
+        Raises:
+            Problem: a day is not a date.
+        """
+        return {
+            "verdict": self.kind if self.kind in ("pass", "reject") else None,
+            "uncertain": True if self.kind == "uncertain" else None,
+            "reviewed": {"yes": True, "no": False}.get(self.reviewed),
+            "category": self.category or None,
+            "name": self.name or None,
+            "since": _day(self.since, 0),
+            "until": _day(self.until, 1),
+        }
+
+    def address(self, **more: str) -> str:
+        """The page with these filters."""
+        query = {name: value for name, value in (self._asdict() | more).items() if value}
+        return f"/cases?{urlencode(query)}" if query else "/cases"
+
+
+@router.get("", dependencies=[Depends(inspector_page_key)])
+async def cases(
+    request: Request,
+    kind: Kind = "",
+    reviewed: Literal["", "yes", "no"] = "",
+    category: Annotated[str, Query(max_length=200, pattern=r"^[^\x00]*$")] = "",
+    name: Annotated[str, Query(max_length=255, pattern=r"^[^\x00]*$")] = "",
+    since: Annotated[str, Query(max_length=10)] = "",
+    until: Annotated[str, Query(max_length=10)] = "",
+    before: InspectionId | None = None,
+) -> Response:
+    """The inspections that match all filters, newest first."""
+    store, filters = service_of(request).store, CaseFilters(kind, reviewed, category, name.strip(), since, until)
+    chosen = filters.of_store()
+    rows, categories = await asyncio.gather(
+        asyncio.to_thread(store.newest, chosen, before=before, limit=ON_PAGE + 1),
+        asyncio.to_thread(store.analytics.categories),
+    )
+    older = filters.address(before=rows[ON_PAGE - 1]["id"]) if len(rows) > ON_PAGE else None
+    return render(
+        request,
+        "cases.html.j2",
+        rows=rows[:ON_PAGE],
+        categories=categories,
+        filters=filters,
+        older=older,
+        newest=filters.address() if before else None,
+    )
+
+
+@router.get("/{id}")
+async def case(request: Request, key: InspectorPageKey, identifier: Identifier, more: bool = False) -> Response:
+    """One inspection; with `more` the page waits for what has to be computed, which a script adds otherwise."""
+    row = await inspection_row(service_of(request).store, identifier)
+    values = await part_values(request, row)
+    computed = await _computed(request, key, row) if more and values["kept"] else None
+    return render(request, "case.html.j2", part=row, computed=computed, **values)
+
+
+@router.get("/{id}/more")
+async def computed(request: Request, key: InspectorPageKey, identifier: Identifier) -> Response:
+    """What has to be computed about an inspection, for a script."""
+    row = await inspection_row(service_of(request).store, identifier)
+    return render(request, "case_computed.html.j2", part=row, computed=await _computed(request, key, row))
+
+
+async def _computed(request: Request, key: Key, row: Row) -> dict[str, Any]:
+    """What the maps of the part show, or what the bundle of today says where another one judged the part."""
+    service = service_of(request)
+    scorer = service.gauge.scorer
+    if scorer.fingerprint == row["bundle"]:
+        return {"view": await soon(request, pictures_of(request).view(row, key)), "today": None}
+    work = service.runner.explain(
+        await pictures_of(request).file(row),
+        key,
+        bundle=scorer.fingerprint,
+        top=1,
+        render=lambda _, explanation: row_of_verdict(explanation.verdict, scorer),
+    )
+    with service.runner.reserve_slot(key):
+        return {"view": None, "today": await soon(request, work)}
+
+
+def _day(text: str, days: int) -> float | None:
+    """The beginning of a day, or of the one so many days later, in the time zone of the service's machine."""
+    if not text:
+        return None
+    try:
+        day = date.fromisoformat(text) + timedelta(days=days)
+        return datetime(day.year, day.month, day.day).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise Problem("invalid-request", f"expected a day as 2026-11-29, got {text!r}") from error

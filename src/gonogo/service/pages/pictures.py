@@ -1,0 +1,179 @@
+"""Pictures of parts, at the size at which a page shows them: the part, a layer of its map, and its highest places.
+
+The map is not stored: the bundle that scored the image computes it again, once for all pictures of a part. What was
+made last stays in memory.
+"""
+
+import asyncio
+import io
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from gonogo.calibration.regions import dilated
+from gonogo.images.colours import OUTLINE, map_colours
+from gonogo.line.explain import Explanation, top_cells
+from gonogo.service.inspecting import browser_picture
+from gonogo.service.problems import Problem
+from gonogo.service.security import Key
+from gonogo.service.service import Service
+from gonogo.store.schema import Row
+
+WIDTHS = (96, 192, 384, 768, 1536, 3072)  # in which pictures are made; a page asks for one of them
+LAYER_WIDTH = 1536
+N_PLACES, PLACE_SIDE = 3, 192  # highest places that are shown, and pixels of their pictures
+GRID_CELLS = 16  # along the longer side of the image
+KEPT_PICTURES, KEPT_VIEWS = 512, 64
+FAINTEST, STRONGEST = 0.7, 0.8  # the map is transparent below so much of the threshold; its opacity above it
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class PlaceView:
+    """A place where the part differs most: its picture beside that of the nearest good patch.
+
+    relative: the highest value of the map there, as a multiple of the threshold.
+    image: the name of the good part.
+    """
+
+    part: bytes
+    good: bytes
+    media_type: str
+    relative: float
+    image: str
+
+
+@dataclass(frozen=True)
+class View:
+    """What the map of a part shows.
+
+    layer: a PNG with transparency, the map's colours and the outlines of regions.
+    places: the highest places; none where the bundle has no good patches.
+    grid: the highest value of the map in each cell, as multiples of the threshold, row by row; None where the detector
+        does not localise.
+    """
+
+    layer: bytes
+    places: tuple[PlaceView, ...]
+    grid: list[list[float]] | None
+
+    @property
+    def shown_places(self) -> tuple[PlaceView, ...]:
+        """The places beyond the threshold, and the highest one in any case."""
+        return tuple(place for number, place in enumerate(self.places) if number == 0 or place.relative >= 1)
+
+
+class Latest(Generic[Made]):
+    """What was made for the last `size` names, each made once however many ask for it at the same time."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._made = size, OrderedDict[str, asyncio.Task[Made]]()
+
+    async def get(self, name: str, make: Callable[[], Awaitable[Made]]) -> Made:
+        """What was made for `name`, or what `make` makes now; what fails is tried again the next time."""
+        task = self._made.get(name)
+        if task is None:
+            task = self._made[name] = asyncio.ensure_future(_as_coroutine(make()))
+            task.add_done_callback(lambda ended: self._forget(name, ended))
+            while len(self._made) > self._size:
+                self._made.popitem(last=False)
+        else:
+            self._made.move_to_end(name)
+        return await asyncio.shield(task)
+
+    def _forget(self, name: str, ended: asyncio.Task[Made]) -> None:
+        if ended.cancelled() or ended.exception() is not None:
+            self._made.pop(name, None)
+
+
+class Pictures:
+    """Makes the pictures of one service's inspections."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._pictures: Latest[tuple[bytes, str]] = Latest(KEPT_PICTURES)
+        self._views: Latest[View] = Latest(KEPT_VIEWS)
+
+    async def part(self, row: Row, key: Key, width: int) -> tuple[bytes, str]:
+        """The part, at most `width` pixels wide, and the media type.
+
+        Raises:
+            Problem: the image is kept no more, or there is no memory for it now.
+        """
+
+        async def make() -> tuple[bytes, str]:
+            data = await self.file(row)
+            return await self._service.runner.pictured(data, key, partial(browser_picture, width=width))
+
+        return await self._pictures.get(f"{row['image_sha256']}/{width}", make)
+
+    async def view(self, row: Row, key: Key) -> View:
+        """What the map of the part shows.
+
+        Raises:
+            Problem: the image is kept no more, or the bundle that scored it is not the one in use.
+        """
+
+        async def make() -> View:
+            data = await self.file(row)
+            with self._service.runner.reserve_slot(key):
+                return await self._service.runner.explain(
+                    data, key, bundle=row["bundle"], top=N_PLACES, render=self._render
+                )
+
+        return await self._views.get(f"{row['image_sha256']}/{row['bundle']}", make)
+
+    def _render(self, pixels: np.ndarray, explanation: Explanation) -> View:
+        verdict = explanation.verdict
+        unit = verdict.threshold if verdict.threshold > 0 else 1.0
+        places = []
+        for pair in explanation.places:
+            part, media_type = browser_picture(pair.picture, PLACE_SIDE)
+            good, _ = browser_picture(pair.good.picture, PLACE_SIDE)
+            places.append(PlaceView(part, good, media_type, pair.peak / unit, pair.good.image))
+        grid = grid_of(verdict.anomaly_map / unit) if explanation.cells else None
+        return View(layer(verdict.anomaly_map, verdict.threshold, verdict.defect_mask), tuple(places), grid)
+
+    async def file(self, row: Row) -> bytes:
+        """The image's file.
+
+        Raises:
+            Problem: it is kept no more.
+        """
+        try:
+            return await asyncio.to_thread(self._service.store.images.path_of(row["image_sha256"]).read_bytes)
+        except FileNotFoundError as error:
+            raise Problem("image-expired", "the image was removed because of its age or the disk's limit") from error
+
+
+def layer(anomaly_map: np.ndarray, threshold: float, mask: np.ndarray) -> bytes:
+    """A PNG to be laid over the part: the colours of the map (h, w), and the outlines of the regions in `mask` (h, w).
+
+    It is transparent where the map is below FAINTEST of the threshold, and becomes opaque up to the threshold.
+    """
+    relative = anomaly_map / threshold if threshold > 0 else np.zeros_like(anomaly_map)
+    opacity = np.clip((relative - FAINTEST) / (1 - FAINTEST), 0, STRONGEST)
+    colours = np.dstack([map_colours(anomaly_map, threshold), (255 * opacity).round().astype(np.uint8)])
+    colours[dilated(mask, 1 + max(mask.shape) // 512) & ~mask] = (*OUTLINE, 255)
+    picture, file = Image.fromarray(colours, "RGBA"), io.BytesIO()
+    if picture.width > LAYER_WIDTH:
+        picture = picture.resize((LAYER_WIDTH, max(1, round(picture.height * LAYER_WIDTH / picture.width))))
+    picture.save(file, format="PNG", compress_level=3)
+    return file.getvalue()
+
+
+def grid_of(relative: np.ndarray) -> list[list[float]]:
+    """The highest value in each cell of a map (h, w), row by row; the longer side has up to GRID_CELLS cells."""
+    rows: dict[int, list[tuple[int, float]]] = {}
+    for cell in top_cells(relative, n_cells=GRID_CELLS):
+        rows.setdefault(cell.box[1], []).append((cell.box[0], cell.peak))
+    return [[peak for _, peak in sorted(cells)] for _, cells in sorted(rows.items())]
+
+
+async def _as_coroutine(awaitable: Awaitable[Made]) -> Made:
+    return await awaitable

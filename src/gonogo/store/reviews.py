@@ -1,0 +1,134 @@
+"""Reviews: an append-only history of what people said about a part, and what it comes to.
+
+Nothing is changed or removed: who changes their mind adds a review, and who takes one back adds that as an event.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from gonogo.store.schema import Row, inspections, reviews, undone_reviews
+
+Label = Literal["good", "defect"]
+LOOKED_UP_TOGETHER = 500  # inspections in one query
+Writing = Callable[[], AbstractContextManager[sa.Connection]]
+
+IN_FORCE = ~sa.exists().where(undone_reviews.c.review == reviews.c.id)  # of a row of `reviews`
+REVIEWED = sa.exists().where(reviews.c.inspection == inspections.c.id, IN_FORCE)  # of a row of `inspections`
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What the reviews of one inspection come to.
+
+    Attributes:
+        state: open where nobody has reviewed it, disputed where as many reviewers say good as say defect, settled
+            otherwise.
+        label: of a settled one.
+        defect_type: of one that is settled as a defect: the type that most of its reviewers name, the later of two.
+        good, defect: the reviewers who say so, in the order of their reviews.
+    """
+
+    state: Literal["open", "disputed", "settled"]
+    label: Label | None
+    defect_type: str | None
+    good: tuple[str, ...]
+    defect: tuple[str, ...]
+
+
+def settle(history: Sequence[Mapping[str, Any]]) -> Settlement:
+    """What a history of reviews comes to. Each reviewer has one voice: that of the last review not taken back.
+
+    Args:
+        history: reviews of one inspection in the order in which they were given, each with `reviewer`, `label`,
+            `defect_type` and `undone`, which is None unless the review was taken back.
+    """
+    voices: dict[str, Mapping[str, Any]] = {}
+    for review in history:
+        if review["undone"] is None:
+            voices.pop(review["reviewer"], None)  # so that the order is that of the reviews that count
+            voices[review["reviewer"]] = review
+    good = tuple(name for name, review in voices.items() if review["label"] == "good")
+    defect = tuple(name for name, review in voices.items() if review["label"] == "defect")
+    if not voices:
+        return Settlement("open", None, None, good, defect)
+    if len(good) == len(defect):
+        return Settlement("disputed", None, None, good, defect)
+    if len(good) > len(defect):
+        return Settlement("settled", "good", None, good, defect)
+    types = [voices[name]["defect_type"] for name in reversed(defect)]
+    return Settlement("settled", "defect", Counter(types).most_common(1)[0][0], good, defect)
+
+
+def reviews_of(connection: sa.Connection, ids: Sequence[str]) -> dict[str, list[Row]]:
+    """The reviews of inspections by their ids, oldest first; `undone` is when one was taken back, or None."""
+    found: dict[str, list[Row]] = {identifier: [] for identifier in ids}
+    query = sa.select(reviews, undone_reviews.c.at.label("undone")).outerjoin(undone_reviews).order_by(reviews.c.id)
+    for begin in range(0, len(ids), LOOKED_UP_TOGETHER):
+        together = ids[begin : begin + LOOKED_UP_TOGETHER]
+        for row in connection.execute(query.where(reviews.c.inspection.in_(together))):
+            found[row.inspection].append(dict(row._mapping))
+    return found
+
+
+class Reviews:
+    """The reviews in the database."""
+
+    def __init__(self, engine: sa.Engine, writing: Writing) -> None:
+        self._engine, self._writing = engine, writing
+
+    def add(self, identifier: str, review: Row) -> int:
+        """Add a review to the inspection with this id, which must be there; returns the review's id."""
+        with self._writing() as connection:
+            added = connection.execute(sa.insert(reviews).values(review | {"inspection": identifier}))
+            assert added.inserted_primary_key is not None
+            return int(added.inserted_primary_key[0])
+
+    def review(self, identifier: int) -> Row | None:
+        """A review, with `undone` as in `reviews_of`; None: there is none."""
+        query = sa.select(reviews, undone_reviews.c.at.label("undone")).outerjoin(undone_reviews)
+        with self._engine.connect() as connection:
+            row = connection.execute(query.where(reviews.c.id == identifier)).first()
+        return None if row is None else dict(row._mapping)
+
+    def undo(self, identifier: int, *, key: str) -> bool:
+        """Take back a review, which must be there; False where it was taken back before."""
+        with self._writing() as connection:
+            there = connection.execute(sa.select(undone_reviews).where(undone_reviews.c.review == identifier)).first()
+            if there is None:
+                row = {"review": identifier, "at": time.time(), "key": key}
+                connection.execute(sa.insert(undone_reviews).values(row))
+        return there is None
+
+    def defect_types(self, category: str) -> list[str]:
+        """The types of defects that reviewers of this category named, in the order in which they came up.
+
+        The order does not depend on how often a type is named, so that its key on the pages stays the same.
+        """
+        # From the reviews to their inspections: a join may go through all inspections of the category instead.
+        of_category = sa.exists().where(inspections.c.id == reviews.c.inspection, inspections.c.category == category)
+        query = (
+            sa.select(reviews.c.defect_type)
+            .where(of_category, reviews.c.defect_type.is_not(None), IN_FORCE)
+            .group_by(reviews.c.defect_type)
+            .order_by(sa.func.min(reviews.c.id))
+        )
+        with self._engine.connect() as connection:
+            return [str(name) for name in connection.execute(query).scalars()]
+
+    def reviewed(self, category: str | None = None) -> Iterator[tuple[str, Settlement]]:
+        """The inspections that have a review in force, oldest first, with what their reviews come to."""
+        query = sa.select(inspections.c.id).where(REVIEWED).order_by(inspections.c.id)
+        if category is not None:
+            query = query.where(inspections.c.category == category)
+        with self._engine.connect() as connection:
+            ids = list(connection.execute(query).scalars())
+            for begin in range(0, len(ids), LOOKED_UP_TOGETHER):
+                together = reviews_of(connection, ids[begin : begin + LOOKED_UP_TOGETHER])
+                for identifier, history in together.items():
+                    yield identifier, settle(history)

@@ -1,0 +1,103 @@
+"""Pictures of every page of `gonogo serve` for docs/pages.md: light and dark, at a desk and on a phone.
+
+    python tools/screenshots.py --bundle bundles/washer --images data/prepared/washer/images
+
+Needs Playwright and Chromium. A service inspects some of the images; a few of them get reviews. Writes WebP files into
+docs/images/pages.
+"""
+
+import argparse
+import io
+import sys
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import urlencode
+
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
+
+# ruff: noqa: E402
+from playwright.sync_api import sync_playwright
+
+from gonogo.service.pages.access import COOKIE
+from gonogo.service.security import new_key
+from gonogo.store.store import Store
+from pages import sign_in
+from served import Served
+from visiting import CHROMIUM, DESK, OFFLINE, PAGES, PHONE
+
+SHOTS = ROOT / "docs/images/pages"
+SIZES = {"desk": DESK, "phone": PHONE}
+SCHEMES = ("light", "dark")
+QUALITY, N_PARTS, SHOWN = 70, 24, 20  # SHOWN is the part of the case
+REVIEWS = {2: ("defect", "burr"), 5: ("defect", "dent"), 6: ("good", None)}  # of the inspections, oldest first
+
+
+def chosen(images: list[Path]) -> list[Path]:
+    """Two good parts and a defective one, N_PARTS in all; the last one is a defect."""
+    good = [path for path in images if "good" in path.name][::7]
+    defective = [path for path in images if "good" not in path.name][::2]
+    parts = [
+        path for number in range(N_PARTS // 3) for path in (good[2 * number], good[2 * number + 1], defective[number])
+    ]
+    return parts[:N_PARTS]
+
+
+def inspect(served: Served, images: list[Path]) -> list[str]:
+    """Inspect images, and review some; returns the ids of the inspections, oldest first."""
+    connection = served.connection()
+    for path in images:
+        query = urlencode({"name": path.name})
+        served.ask(connection, "POST", f"/v1/inspect?{query}", path.read_bytes(), Content_Type="image/png")
+    store = Store(served.data)
+    ids = [row["id"] for row in store.newest({}, before=None, limit=len(images))][::-1]
+    key, served.key = new_key(store, "Ana", "admin")
+    for number, (label, defect_type) in REVIEWS.items():
+        review = {"label": label, "defect_type": defect_type, "note": None, "reviewer": "Ben", "at": time.time()}
+        store.reviews.add(ids[number], review | {"key": key.id[::-1]})
+    store.close()
+    return ids
+
+
+def main() -> None:
+    """Take all pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--size", choices=SIZES, help="default: both")
+    parser.add_argument("--scheme", choices=SCHEMES, help="default: both")
+    arguments = parser.parse_args()
+    sizes = [arguments.size] if arguments.size else list(SIZES)
+    schemes = [arguments.scheme] if arguments.scheme else SCHEMES
+    images = chosen(sorted(arguments.images.glob("*.png")))
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as data,
+        Served(arguments.bundle, Path(data)) as served,
+        sync_playwright() as play,
+    ):
+        ids = inspect(served, images)
+        secret, url = sign_in(served), f"http://127.0.0.1:{served.port}"
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *OFFLINE])
+        for size in sizes:
+            for scheme in schemes:
+                context = browser.new_context(viewport=SIZES[size], color_scheme=scheme, locale="en-GB")
+                for place in PAGES:
+                    context.clear_cookies()
+                    if place.role is not None:
+                        context.add_cookies([{"name": COOKIE, "value": secret, "url": url}])
+                    page = context.new_page()
+                    page.goto(url + place.path.format(id=ids[SHOWN]))
+                    page.wait_for_timeout(900)  # for pictures and maps; the live feed never rests
+                    picture = Image.open(io.BytesIO(page.screenshot()))
+                    picture.save(SHOTS / f"{place.name}-{size}-{scheme}.webp", quality=QUALITY, method=6)
+                    page.close()
+                context.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
