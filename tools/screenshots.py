@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlencode
 
 from PIL import Image
@@ -27,11 +28,11 @@ from gonogo.service.security import new_key
 from gonogo.store.store import Store
 from pages import sign_in
 from served import Served
-from visiting import CHROMIUM, DESK, OFFLINE, PAGES, PHONE
+from visiting import CHROMIUM, DESK, OFFLINE, PAGES, PHONE  # type: ignore[import-not-found]  # of the tests
 
 SHOTS = ROOT / "docs/images/pages"
 SIZES = {"desk": DESK, "phone": PHONE}
-SCHEMES = ("light", "dark")
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 QUALITY, N_PARTS, SHOWN = 70, 24, 20  # SHOWN is the part of the case
 REVIEWS = {2: ("defect", "burr"), 5: ("defect", "dent"), 6: ("good", None)}  # of the inspections, oldest first
 
