@@ -8,8 +8,8 @@ from pathlib import Path
 
 import entry_point
 import gonogo
-from gonogo.files import write_json, write_text
-from gonogo.params import Params, read_yaml, require_raw
+from gonogo.files import require_raw, write_json, write_text
+from gonogo.params import Params, read_yaml
 from gonogo.project.fingerprint import fingerprint
 
 FINGERPRINT = re.compile(r"\$\{code\}/(\w+)\.txt")  # a dependency on the code of a stage

@@ -8,8 +8,8 @@ from gonogo.data.prepare.card import card_facts
 from gonogo.data.prepare.params import PrepareParams
 from gonogo.data.prepare.prepare import prepare, shares_of
 from gonogo.data.unused import unused_files
-from gonogo.files import write_json, write_metrics
-from gonogo.params import Params, require_raw
+from gonogo.files import require_raw, write_json, write_metrics
+from gonogo.params import Params
 
 
 def main(category: str, params: Params) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import gonogo
-from gonogo.errors import IntegrityError
+from gonogo.errors import ConfigError, IntegrityError
 
 MAX_BYTES = 2**31  # of a file that is read at once; no ONNX file has more
 KINDS = {
@@ -70,6 +70,19 @@ def _require_regular(status: os.stat_result) -> None:
 
 def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
+
+
+def require_raw(raw: Path) -> None:
+    """Do nothing, or refuse a raw folder that is not there.
+
+    Raises:
+        ConfigError: it is not; the message says where it was looked for, and what to write.
+    """
+    if not raw.is_dir():
+        raise ConfigError(
+            f"`raw` in params.yaml is {str(raw)!r}, and there is no folder {raw.resolve()}; write there where the "
+            "images lie now, as an absolute path or as seen from the folder of params.yaml"
+        )
 
 
 def write_bytes(path: Path, data: bytes) -> None:

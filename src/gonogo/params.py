@@ -207,19 +207,6 @@ class Params:
         return build(chosen, options, where=f"{self.path}: {name} ({choice})", beside=shared)
 
 
-def require_raw(raw: Path) -> None:
-    """Do nothing, or refuse a raw folder that is not there.
-
-    Raises:
-        ConfigError: it is not; the message says where it was looked for, and what to write.
-    """
-    if not raw.is_dir():
-        raise ConfigError(
-            f"`raw` in params.yaml is {str(raw)!r}, and there is no folder {raw.resolve()}; write there where the "
-            "images lie now, as an absolute path or as seen from the folder of params.yaml"
-        )
-
-
 def import_class(target: str | Callable[..., Any]) -> Any:
     """The class that a registry names as "module:Class", after importing its module; anything else as it is."""
     if not isinstance(target, str):

@@ -18,9 +18,9 @@ from gonogo.data.names import (
 from gonogo.data.pairing import paired
 from gonogo.data.sample import Mask, Sample
 from gonogo.errors import ConfigError, DataError
+from gonogo.files import require_raw
 from gonogo.images.reading import SUFFIXES
 from gonogo.images.roles import TEST, TRAIN, Role
-from gonogo.params import require_raw
 
 FIT: tuple[Role, ...] = ("fit",)
 CALIBRATE: tuple[Role, ...] = ("calibrate",)

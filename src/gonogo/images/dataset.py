@@ -11,11 +11,10 @@ import numpy as np
 
 from gonogo.compute.cluster import Cluster
 from gonogo.errors import DataError, IntegrityError
-from gonogo.files import sha256_of, write_text
+from gonogo.files import require_raw, sha256_of, write_text
 from gonogo.images.masks import read_mask
 from gonogo.images.reading import decode, file_bytes
 from gonogo.images.roles import Role
-from gonogo.params import require_raw
 
 MANIFEST = "manifest.jsonl"
 EXTRAS = ("boxes", "saturation", "accepted")

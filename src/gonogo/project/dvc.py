@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from gonogo.errors import MissingExtraError, PipelineError
-from gonogo.params import Params, require_raw
+from gonogo.files import require_raw
+from gonogo.params import Params
 
 RUNS = ("repro", "exp")  # commands of DVC that run stages
 
