@@ -88,7 +88,8 @@ def test_the_memory_that_is_forecast_is_that_which_is_taken(kind, options, n_ima
     context = FitContext(room=room)
     expected = detector.forecast(images, context)
     took = growth(lambda: detector.fit(images, seed=0, context=context))
-    assert took / 1.5 < expected.memory < 1.5 * took
+    spare = 1.5 if room is None else 2  # what the allocator keeps between parts is the process's history
+    assert took / spare < expected.memory < 1.5 * took
     assert room is None or took < 1.3 * room
 
 

@@ -546,8 +546,8 @@ def test_a_summary_that_cannot_be_made_is_a_remark_since_the_gauge_is_there(pipe
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "expected IMAGE ..., or --roll-back ID, or --history"),
-        (["a.png", "--history"], "expected IMAGE ..., or --roll-back ID, or --history"),
+        ([], "expected IMAGE ..., or --reviewed FILE.zip, or --roll-back ID, or --history"),
+        (["a.png", "--history"], "expected IMAGE ..., or --reviewed FILE.zip, or --roll-back ID, or --history"),
         (["a.png", "--category", CATEGORY], "images need --category and --role"),
         (["a.png", "--category", CATEGORY, "--role", "test"], "invalid choice: 'test'"),
         (["--roll-back", "x", "--group", "p"], "--role and --group need images"),

@@ -47,16 +47,14 @@ def test_a_recipe_for_one_category_leaves_the_others_as_they_were(params):
 
 
 def test_a_recipes_square_stands_for_its_area_where_a_category_has_a_shape(params):
-    content = params.read_text().replace(
-        "overrides:\n", "overrides:\n  digit_8: {fit: {image_size: [160, 416]}}\n  none: {fit: {image_size: 64}}\n"
-    )
-    params.write_text(content[: content.rindex("  digit_8:")])
+    content = params.read_text().replace("overrides:\n", "overrides:\n  none: {fit: {image_size: 64}}\n")
+    params.write_text(content.replace("  washer:\n", "  washer:\n    fit: {image_size: [160, 416]}\n"))
     accurate, dino = read_recipe(RECIPES, "accurate"), read_recipe(RECIPES, "anomalydino")
     made = {".".join(change.path): change.new for change in changes(params, accurate)}
     assert made["fit.image_size"] == 384
-    assert made["overrides.digit_8.fit.image_size"] == [224, 608]
+    assert made["overrides.washer.fit.image_size"] == [224, 608]
     assert "overrides.none.fit.image_size" not in made
-    (alone,) = [change for change in changes(params, dino, "digit_8") if change.path[-1] == "image_size"]
+    (alone,) = [change for change in changes(params, dino, "washer") if change.path[-1] == "image_size"]
     assert alone.new == [280, 728]  # whole patches of 14 pixels
     write_changes(params, changes(params, accurate))
     assert changes(params, accurate) == []

@@ -67,6 +67,7 @@ def test_a_store_that_fails_is_one_line_in_the_log_and_says_when_to_come_again(
             asked = asked[:2]
         elif failing == "_writing":
             monkeypatch.setattr(store, "_writing", fails)
+            monkeypatch.setattr(store.reviews, "_writing", fails)
             asked = asked[:3]
         else:
             monkeypatch.setattr(store._engine, "connect", fails)

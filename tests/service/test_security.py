@@ -138,7 +138,7 @@ def test_more_pixels_than_allowed_are_refused_by_the_header_alone(start, monkeyp
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0))
     bomb = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
     with start(max_pixels=63) as running:
-        monkeypatch.setattr("gonogo.service.uploads.decode", lambda *_: pytest.fail("it was decoded"))
+        monkeypatch.setattr("gonogo.service.inspecting.decode", lambda *_: pytest.fail("it was decoded"))
         for data in (bomb, encoded("PNG")):
             answer = post(running, data)
             assert answer.status_code in (413, 422), answer.text
@@ -297,7 +297,7 @@ def test_a_tiff_says_what_to_do_about_it(running):
 def test_no_answer_repeats_the_host_that_the_client_names(running):
     for method, path in (("GET", "/healthz/"), ("POST", "/v1/inspect/"), ("GET", "//evil.example/"), ("GET", "/v1/")):
         answer = running.http.request(method, path, headers={"Host": "evil.example"}, follow_redirects=False)
-        assert answer.status_code == 404
+        assert answer.status_code in (401, 404)  # the first page asks who is there
         assert "evil.example" not in str(answer.headers)
 
 

@@ -4,6 +4,7 @@ A revision is a file in `migrations/versions` whose name begins with its number 
 of their numbers, and Alembic notes the last one in the table `alembic_version`.
 """
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,13 @@ from gonogo.store.schema import metadata
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK_SECONDS = 300  # that a service waits while another one upgrades the same database
 POSTGRES_LOCK = 0x676F6E6F676F  # "gonogo" in ASCII: the number of the advisory lock
+# By which tables are told to be gonogo's, where no revision is noted: columns that its first ones had.
+OWN = {
+    "images": ("sha256", "kept"),
+    "inspections": ("verdict", "bundle"),
+    "reviews": ("inspection", "label"),
+    "keys": ("sha256", "role"),
+}
 version_table = sa.table("alembic_version", sa.column("version_num"))
 
 
@@ -42,8 +50,12 @@ def upgrade(engine: sa.Engine, migrations: Path = MIGRATIONS) -> None:
                 return
             if current is not None and current not in known:
                 raise DataError(_unknown_revision(current, known, engine.url))
+            if current is None:
+                _require_columns(connection, engine.url, OWN)
             _run_revisions(connection, migrations)
-            _require_sound_tables(connection, engine.url)
+            every = {table.name: {column.name for column in table.columns} for table in metadata.sorted_tables}
+            _require_columns(connection, engine.url, every)
+            _require_sound_references(connection, engine.url)
     finally:
         locked.dispose()
 
@@ -101,16 +113,20 @@ def _run_revisions(connection: sa.Connection, migrations: Path) -> None:
     command.upgrade(config, "head")
 
 
-def _require_sound_tables(connection: sa.Connection, url: sa.URL) -> None:
-    """Refuse tables that another program made under the same names, and rows that refer to rows which are not there."""
+def _require_columns(connection: sa.Connection, url: sa.URL, columns: Mapping[str, Collection[str]]) -> None:
+    """Refuse tables that another program made under the same names: those which lack a column that ours have."""
     inspector = sa.inspect(connection)
-    for table in metadata.sorted_tables:
-        missing = {column.name for column in table.columns} - {one["name"] for one in inspector.get_columns(table.name)}
+    for table in sorted(columns.keys() & set(inspector.get_table_names())):
+        missing = set(columns[table]) - {one["name"] for one in inspector.get_columns(table)}
         if missing:
             raise DataError(
-                f"{url.render_as_string()}: its table {table.name} has no column {', '.join(sorted(missing))}, so "
+                f"{url.render_as_string()}: its table {table} has no column {', '.join(sorted(missing))}, so "
                 "another program made it; gonogo needs a database of its own: name another one with --database"
             )
+
+
+def _require_sound_references(connection: sa.Connection, url: sa.URL) -> None:
+    """Refuse rows that refer to rows which are not there."""
     if connection.dialect.name == "sqlite":
         broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
         if broken is not None:
