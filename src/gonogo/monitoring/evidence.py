@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gonogo.monitoring.bets import Histogram, Jumper, Power, log_mean
+from gonogo.monitoring.bets import Bet, Histogram, Jumper, Power, log_mean
 from gonogo.monitoring.ranks import OnlineRanks, uniform_of
 
 SHARE_FOR_MISSED = 0.1  # of alpha, that there were more missed defects than `MissedDefects` allows for
@@ -80,7 +80,7 @@ class ChangeTest:
         self._ranks = OnlineRanks(calibrate)
         self._missed = MissedDefects(missed_share, missed_alpha) if missed_share else None
         self._jumper = Jumper(missed=missed_share)
-        self._others: list[Histogram | Power] = [] if missed_share else [Histogram(), Power()]
+        self._others: list[Bet] = [] if missed_share else [Histogram(), Power()]
         self._logs = [0.0] * (1 + len(self._others))
         self.evidence = Evidence()
 

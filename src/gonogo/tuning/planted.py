@@ -86,10 +86,14 @@ def _cut_paste(square: np.ndarray, _: np.ndarray, rng: np.random.Generator, stre
 
 def _foreign(square: np.ndarray, other: np.ndarray, rng: np.random.Generator, strength: float) -> Damaged:
     """A piece of another good image."""
+    return _through(square, _piece(square, other, rng).astype(np.float64), min(0.4 + 0.3 * strength, 1))
+
+
+def _piece(square: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A piece of another image, (s, s, 3) uint8 as the square, from anywhere in it."""
     side = min(len(square), *other.shape[:2])
     top, left = rng.integers(0, np.array(other.shape[:2]) - side, endpoint=True)
-    piece = Image.fromarray(other[top : top + side, left : left + side]).resize(square.shape[1::-1])
-    return _through(square, np.asarray(piece, dtype=np.float64), min(0.4 + 0.3 * strength, 1))
+    return np.asarray(Image.fromarray(other[top : top + side, left : left + side]).resize(square.shape[1::-1]))
 
 
 def _missing(square: np.ndarray, _: np.ndarray, __: np.random.Generator, strength: float) -> Damaged:
@@ -141,9 +145,7 @@ def _through(square: np.ndarray, piece: np.ndarray, opacity: float) -> Damaged:
 
 def _discoloured(square: np.ndarray, other: np.ndarray, rng: np.random.Generator, strength: float) -> Damaged:
     """A piece of another good image in other colours, of which no part has any."""
-    side = min(len(square), *other.shape[:2])
-    top, left = rng.integers(0, np.array(other.shape[:2]) - side, endpoint=True)
-    piece = np.asarray(Image.fromarray(other[top : top + side, left : left + side]).resize(square.shape[1::-1]))
+    piece = _piece(square, other, rng)
     colours = rng.permutation(3)
     inverted = rng.random(3) < 0.5
     piece = np.where(inverted, 255 - piece[..., colours], piece[..., colours]).astype(np.float64)

@@ -82,26 +82,13 @@ def _change(arguments: argparse.Namespace) -> Answer:
     from gonogo.project.dvc import run_dvc
 
     by, dvc = arguments.by or git_user(), None if arguments.no_run else run_dvc
-    if arguments.reviewed is not None:
-        made = accept_reviewed(
-            Project.here(arguments.category),
-            arguments.reviewed,
-            role=arguments.role,
-            by=by,
-            reason=arguments.reason,
-            group=arguments.group,
-            dvc=dvc,
-        )
-    elif arguments.roll_back is None:
-        made = accept(
-            Project.here(arguments.category),
-            arguments.images,
-            role=arguments.role,
-            by=by,
-            reason=arguments.reason,
-            group=arguments.group,
-            dvc=dvc,
-        )
+    if arguments.roll_back is None:
+        project = Project.here(arguments.category)
+        how = {"role": arguments.role, "by": by, "reason": arguments.reason, "group": arguments.group, "dvc": dvc}
+        if arguments.reviewed is not None:
+            made = accept_reviewed(project, arguments.reviewed, **how)
+        else:
+            made = accept(project, arguments.images, **how)
     else:
         acceptance = active_acceptance(project_path("accepted"), arguments.roll_back)
         if arguments.category not in (None, acceptance.category):
