@@ -281,7 +281,9 @@ TABLE = (
         reason="ends too early; it is damaged, or still being written|overlap or end beyond|checksum|damaged"),
     Row("any", "other content after its end", "refused: save it again; not so TIFF",
         tuple(changed(pillow(COLOUR, form), lambda data: data + b"<?php echo 1;") for form in
-              ("PNG", "JPEG", "WEBP", "BMP", "PPM")), reason="other content after its end; save it again"),
+              ("PNG", "JPEG", "WEBP", "BMP", "PPM"))
+        + tuple(changed(text(2, 255, GREY), lambda data, more=more: data + more) for more in
+                (b"\n9", b"\nPK\3\4", b" \0 9")), reason="other content after its end; save it again"),
     Row("GIF, AVIF, JPEG 2000, PFM and all others", "", "refused: save it as one of the above",
         (pillow(COLOUR, "GIF"), pillow(COLOUR, "JPEG2000"), pillow(GREY / np.float32(255), "PPM"),
          lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>"), reason="not one of PNG, JPEG|floating-point"),

@@ -4,8 +4,6 @@ import re
 import unicodedata
 from pathlib import Path
 
-from gonogo.images.foreign import FOREIGN_SUFFIXES
-
 Words = frozenset[str]
 
 
@@ -35,6 +33,13 @@ UNCLEAR = _words(
     unlabelled unlabeled unsorted new old backup tmp temp trash thumbs thumbnails preview previews misc archive export
     exports results output outputs predictions heatmaps"""
 )
+# Words in the names of folders that each hold some of the images of one product.
+LOTS = _words(
+    """lot lots los lose lote batch batches charge chargen day days tag date week woche month monat shift shifts schicht
+    monday tuesday wednesday thursday friday saturday sunday early late night camera cameras cam cams kamera session
+    sessions run runs part parts set sets subset folder dir sequence seq job jobs task tasks fold folds split splits
+    chunk shard upload uploads line lines linie station machine site"""
+)
 # Words in a longer name, as in "good_test" and "dent masks".
 IN_GOOD_NAMES = _words("good goods ok okay normal normals nominal gut defectfree")
 IN_BAD_NAMES = BAD | _words("not no non un anomaly abnormal defect bad")
@@ -46,17 +51,7 @@ MASK_ENDINGS = (
     *("-mask", "-gt", "-label", ".mask"),
 )
 
-# Of files that may hold images, and that gonogo does not read.
-UNREAD_SUFFIXES = FOREIGN_SUFFIXES | _words(
-    """.hdr .psd .xcf .svg .eps .ico .icns .npy .npz .mat .nii .czi .lif .fits .fit .dds .qoi .sgi .rgb .bw .xbm .xpm
-    .msp .im .spi .ima .hobj .h5 .hdf5 .tfrecord .mp4 .avi .mov .mkv .wmv .webm .mpg .mpeg .m4v .zip .rar .7z .tar .tgz
-    .gz .xz .zst .pdf"""
-)
-
 ACCEPTED = "accepted"  # below the raw folder: copies of images that a person accepted as good
-
-# Folders that systems put among images.
-SYSTEM_FOLDERS = frozenset({"@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
 
 
 def words_of(name: str) -> str:
