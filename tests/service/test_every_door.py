@@ -1,6 +1,7 @@
 """Each kind of image file at each door: init, prepare, the line and the service read the same, or refuse it alike."""
 
 import io
+import mimetypes
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from gonogo.data.prepare.layouts import categories_in
 from gonogo.data.sample import Sample, Shares
 from gonogo.errors import DataError, ImageError
 from gonogo.images.header import FORMATS
+from gonogo.images.reading import SUFFIXES
 from gonogo.images.structure import name_of
 from gonogo.line.hot_folder import HotFolder
 from gonogo.line.inputs import items, pixels_of
@@ -144,3 +146,10 @@ def test_the_arena_shows_the_formats_that_the_service_reads(bundle, tmp_path):
 
     assert shown(FORMATS) == ["good/a.pgm", "good/b.jfif", "good/c.tif", "good/d.png"]
     assert shown(WITHOUT_TIFF) == ["good/a.pgm", "good/b.jfif", "good/d.png"]
+
+
+def test_the_types_that_python_and_browsers_declare_for_the_names_of_images_are_taken():
+    known = mimetypes.MimeTypes()
+    guessed = {suffix: known.guess_type("part" + suffix)[0] for suffix in SUFFIXES}
+    assert {kind for kind in guessed.values() if kind} <= set(DECLARED)
+    assert {"image/jpg", "image/pjpeg", "image/x-png", "image/x-ms-bmp", "image/x-portable-graymap"} <= set(DECLARED)
