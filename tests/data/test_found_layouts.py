@@ -258,6 +258,52 @@ FOUND = [
         words="1 of 5 images are named like masks",
     ),
     Found(
+        "images alone, some of which are called `NG_1.png`, `2_nok.png`, ...",
+        "refused: not all are good",
+        files("OK_{0-3}.png", "NG_{0-1}.png"),
+        words="2 of 6 images are named like defective parts, the first NG_0.png",
+    ),
+    Found(
+        "images alone, some of which are called `good_1.png`, ...",
+        "refused: not all may be good",
+        files("good_{0-3}.png", "scratch_{0-1}.png"),
+        words="2 of 6 images are not named like good parts, as good_0.png and 3 more are, the first scratch_0.png",
+    ),
+    Found(
+        "`dent/d1.png` beside `dent/mask_d1.png`",
+        "masks",
+        files(GOOD, "dent/d{0-1}.png", "dent/mask_d0.png"),
+        4,
+        {"dent": 2},
+        1,
+    ),
+    Found(
+        "`dent/a/d1.png`, `dent/b/d1.png` and `dent/a/masks/d1.png`",
+        "the mask of the image beside it",
+        files(GOOD, "dent/a/d1.png", "dent/b/d1.png", "dent/a/masks/d1.png"),
+        4,
+        {"dent": 2},
+        1,
+    ),
+    Found(
+        "`dent/rgb/d1.png`, `dent/depth/d1.png` and `dent/gt/d1.png`",
+        "refused: a mask of two images",
+        files(GOOD, "dent/rgb/d1.png", "dent/depth/d1.png", "dent/gt/d1.png"),
+        words="gt/d1.png is the mask of .*depth/d1.png, .*rgb/d1.png by their names",
+    ),
+    Found(
+        "`train/good/gt/`, `val/good/masks/`",
+        "masks of good parts, which should mark nothing",
+        files("train/good/g{0-3}.png", "train/good/gt/g0.png", "val/good/v{0-1}.png", "val/good/masks/v0.png"),
+        6,
+    ),
+    Found(
+        "`d1_overlay.png`, `d1_heatmap.png` beside `d1.png`; `overlays/`, `unsure/` beside `good/`",
+        "refused: drawn of another image; no name of a defect",
+        files(GOOD, "dent/d0.png", "dent/d0_overlay.png"),
+        words="1 images are named like pictures that were drawn of others, the first .*d0_overlay.png",
+    ),
+    Found(
         "LabelMe's `.json` beside good images",
         "refused, unless it has no shape",
         files(GOOD, **{"good/g1.json": LABELME, "good/g2.json": LABELME}),
@@ -380,6 +426,24 @@ FOUND = [
         "refused, where it names a good image and has an object",
         files("b.png", "c.png", **{"via.json": json.dumps({"b.png9": {"filename": "b.png", "regions": [{"r": 1}]}})}),
         words="via.json annotates images among the good ones",
+    ),
+    Found(
+        "Label Studio's or Labelbox's list of labels, `g1_polygons.json` beside `g1.png`, and the like",
+        "refused, where it has an object or a label",
+        files("g{0-3}.png", **{"g1_gtFine_polygons.json": json.dumps({"objects": [{"label": "dent"}]})}),
+        words="g1_gtFine_polygons.json annotates images among the good ones",
+    ),
+    Found(
+        "a list of some of the images, or with a word about each",
+        "refused",
+        files("g{0-3}.png", **{"defects.txt": "g1.png\ng2.png\n"}),
+        words="defects.txt annotates images among the good ones",
+    ),
+    Found(
+        "a list of all images",
+        "of no meaning",
+        files("g{0-3}.png", **{"train.txt": "".join(f"data/g{n}.png\n" for n in range(4))}),
+        4,
     ),
     Found(
         "CVAT's `annotations.xml`, Supervisely's `ann/` without `good/`",
@@ -616,6 +680,45 @@ def test_products_with_label_files_of_their_own_are_a_category_each(row, tmp_pat
         made = build(source_class(one.source), one.options, where="prepare")
         assert {Path(sample.name).parts[0] for sample in made.samples(one.name, tmp_path, SHARES)} == {one.name}
     assert outside(tmp_path, found) == []
+
+
+SAYS_SOMETHING = {
+    "export.json": [{"image": "/data/upload/1/g1.png", "label": [{"x": 1, "rectanglelabels": ["dent"]}]}],
+    "labels.json": [{"image": "g1.png", "label": "dent"}],
+    "flags.json": {"g1.png": {"defect": 1}},
+    "export.ndjson": {"data_row": {"external_id": "g1.png"}, "labels": [{"objects": [{"name": "dent"}]}]},
+    "createml.json": [{"image": "g1.png", "annotations": [{"label": "dent"}]}],
+    "isat.json": {"info": {"name": "g1.png"}, "objects": [{"category": "dent"}]},
+    "g1.json": {"info": {"name": "g1.png"}, "objects": [{"category": "dent"}]},
+    "g1-labels.json": {"shapes": [{"label": "dent"}]},
+    "list.txt": "g0.png 0\ng1.png 1\ng2.png 0\ng3.png 0\n",
+    "list.lst": "\\images\\g1.png\n",
+}
+SAYS_NOTHING = {
+    "camera.json": {"g1.png": {"exposure_us": 300, "gain": 2.0}, "labels": []},
+    "list.txt": "g0.png\ng1.png\ng2.png\ng3.png\n",
+    "notes.txt": "The camera was moved after g1.png was taken.\n",
+    "other.json": [{"image": "other_image.png", "label": "dent"}],
+}
+
+
+@pytest.mark.parametrize("name", SAYS_SOMETHING)
+@pytest.mark.parametrize("beside", ["", "good/"])
+def test_images_are_not_taken_for_good_where_a_file_beside_them_says_something_of_one(name, beside, tmp_path):
+    said = SAYS_SOMETHING[name]
+    draw(tmp_path, files(beside + "g{0-3}.png", **{beside + name: said if isinstance(said, str) else json.dumps(said)}))
+    with pytest.raises(
+        DataError, match=rf"{name} annotates images among the good ones|files annotate 1 image among|match no image"
+    ):
+        categories_in(tmp_path, SHARES)
+
+
+@pytest.mark.parametrize("name", SAYS_NOTHING)
+def test_images_are_good_where_a_file_beside_them_says_nothing_of_what_they_show(name, tmp_path):
+    said = SAYS_NOTHING[name]
+    draw(tmp_path, files("g{0-3}.png", **{name: said if isinstance(said, str) else json.dumps(said)}))
+    (one,) = categories_in(tmp_path, SHARES)
+    assert one.n_good == 4
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 Words = frozenset[str]
@@ -31,7 +32,8 @@ TRAIN, TEST, VALIDATION = _words("train training"), _words("test testing"), _wor
 UNCLEAR = _words(
     """train training test testing val valid validation dev images image imgs img pictures photos all raw data dataset
     unlabelled unlabeled unsorted new old backup tmp temp trash thumbs thumbnails preview previews misc archive export
-    exports results output outputs predictions heatmaps"""
+    exports results output outputs predictions heatmap heatmaps overlay overlays anomalymap anomalymaps visualization
+    visualizations vis viz unsure unclear unknown doubtful borderline maybe review todo"""
 )
 # Words in the names of folders that each hold some of the images of one product.
 LOTS = _words(
@@ -49,6 +51,15 @@ IN_MASK_NAMES = _words("mask masks gt groundtruth segmask segmasks")
 MASK_ENDINGS = (
     *("_mask", "_gt", "_label", "_labels", "_seg", "_segmentation", "_groundtruth", "_ground_truth"),
     *("-mask", "-gt", "-label", ".mask"),
+)
+MASK_BEGINNINGS = ("mask_", "masks_", "gt_", "label_", "seg_", "groundtruth_", "ground_truth_", "mask-", "gt-")
+# What the name of a picture that a program drew of an image has more than that of the image.
+DRAWN_ENDINGS = tuple(
+    f"{separator}{word}"
+    for separator in "_-."
+    for word in _words(
+        "overlay heatmap anomalymap anomaly_map vis viz pred prediction annotated preview thumb thumbnail"
+    )
 )
 
 ACCEPTED = "accepted"  # below the raw folder: copies of images that a person accepted as good
@@ -77,5 +88,17 @@ def suggests_good(name: str) -> bool:
 def base_of_mask(path: Path) -> str | None:
     """The stem of the image that a file so named is the mask of; None where it is not named like a mask."""
     stem = path.stem
-    fitting = (ending for ending in MASK_ENDINGS if stem.casefold().endswith(ending))
+    if base := _without_ending(stem, MASK_ENDINGS):
+        return base
+    fitting = (beginning for beginning in MASK_BEGINNINGS if stem.casefold().startswith(beginning))
+    return next((stem[len(beginning) :] for beginning in fitting if len(stem) > len(beginning)), None)
+
+
+def base_of_drawn(path: Path) -> str | None:
+    """The stem of the image that a picture so named was drawn of; None where its name does not say so."""
+    return _without_ending(path.stem, DRAWN_ENDINGS)
+
+
+def _without_ending(stem: str, endings: Sequence[str]) -> str | None:
+    fitting = (ending for ending in endings if stem.casefold().endswith(ending))
     return next((stem[: -len(ending)] for ending in fitting if len(stem) > len(ending)), None)

@@ -21,7 +21,7 @@ from gonogo.data.labels import Unlabelled
 from gonogo.data.listing import read_text
 from gonogo.data.manifest_file import read_rows
 from gonogo.data.names import ACCEPTED, GOOD, TRAIN, says, words_of
-from gonogo.data.pairing import masks_among
+from gonogo.data.pairing import masks_among, require_not_drawn
 from gonogo.data.prepare.products import product_folders
 from gonogo.data.prepare.raw_files import require_watched
 from gonogo.data.prepare.shots import Shots, shots_by_name
@@ -271,16 +271,25 @@ def _heap(raw: Path) -> Iterator[Candidate]:
     """A folder of images without a folder of good parts, nor any other in it: all are good.
 
     Raises:
-        DataError: files among them say that some are masks.
+        DataError: the names of some say that they are masks, defective, drawn of others, or not good as others are.
     """
     images = images_in(raw)
     if images and not folders_in(raw):
-        _, masks = masks_among(images, raw)
-        if masks:
-            raise DataError(
-                f"{len(masks)} of {len(images)} images are named like masks of others, the first {masks[0].name}, so "
-                "that not all are good; put good parts into a folder 'good', beside one folder per defect type"
-            )
+        own, masks = masks_among(images, raw)
+        require_not_drawn(own)
+        defective = [path for path in own if names.suggests(path.stem, names.BAD)]
+        named_good = [path for path in own if names.suggests(path.stem, names.IN_GOOD_NAMES)]
+        unlike = [path for path in own if path not in named_good] if named_good else []
+        for some, what in (
+            (masks, "named like masks of others"),
+            (defective, "named like defective parts"),
+            (unlike, f"not named like good parts, as {listed([one.name for one in named_good], 1)} are"),
+        ):
+            if some:
+                raise DataError(
+                    f"{len(some)} of {len(images)} images are {what}, the first {some[0].name}, so that not all may be "
+                    "good; put good parts into a folder 'good', beside one folder per defect type"
+                )
         yield raw.resolve().name, "anomalib", {"normal_dir": "."}
 
 
