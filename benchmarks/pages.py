@@ -10,7 +10,6 @@ response. Where Playwright and Chromium are installed, each is opened in a new b
 
 import argparse
 import http.client
-import random
 import shutil
 import tempfile
 import time
@@ -22,6 +21,7 @@ from urllib.parse import urlencode
 import numpy as np
 
 from gonogo.service.pages.access import COOKIE
+from gonogo.store.audit import AuditRule
 from gonogo.store.store import NewInspection, Store
 from results import Row, add_row, origin
 from served import Served
@@ -44,7 +44,8 @@ PAGES = {
 }
 FRAGMENTS = ("a part, by a key",)
 TOGETHER = 1000  # inspections in one transaction
-DAYS = 30
+DAYS, REVIEWED_SHARE = 30, 0.8
+TYPES = ("scratch", "dent", "burr", "stain", "hole")
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
 
 
@@ -65,11 +66,14 @@ def inspect(served: Served, images: list[Path]) -> list[str]:
 
 
 def fill(data: Path, ids: list[str], count: int) -> None:
-    """Add `count` inspections to a store, each like one of those with `ids`, with a score and a time of its own."""
+    """Add `count` inspections to a store, each like one of those with `ids`, with a score and a time of its own.
+
+    All that waited for a review in the first days was reviewed, some of it by a second person who disagrees.
+    """
     store, rng = Store(data), np.random.default_rng(11)
     rows = [row for row in (store.inspection(identifier) for identifier in ids) if row is not None]
-    begin = time.time() - DAYS * 86_400
-    chosen = random.Random(11)
+    files = {row["image_sha256"]: store.images.path_of(row["image_sha256"]).read_bytes() for row in rows}
+    begin, audit, to_review = time.time() - DAYS * 86_400, AuditRule(0.01, "benchmark"), list[str]()
     for first in range(0, count, TOGETHER):
         new = []
         for number in range(first, min(first + TOGETHER, count)):
@@ -80,12 +84,20 @@ def fill(data: Path, ids: list[str], count: int) -> None:
             own |= {"score": score, "verdict": verdict, "uncertain": abs(score / row["threshold"] - 1) < 0.02}
             own |= {"at": begin + DAYS * 86_400 * number / count, "name": f"part {number}.png"}
             image = {name: row[f"image_{name}"] for name in ("sha256", "format", "n_bytes", "width", "height")}
-            new.append(NewInspection(own, image, store.images.path_of(image["sha256"]).read_bytes()))
-        added = store.add_inspections(new)
-        for identifier in added[::200]:
-            label = chosen.choice(["good", "defect"])
-            review = {"label": label, "defect_type": None if label == "good" else "scratch", "note": None}
-            store.reviews.add(identifier, review | {"at": time.time(), "reviewer": "Ana", "key": "0" * 16})
+            new.append(NewInspection(own, image, files[image["sha256"]]))
+        added = store.add_inspections(new, audit)
+        to_review += [
+            identifier
+            for identifier, one in zip(added, new, strict=True)
+            if (one.row["verdict"] == "reject" or one.row["uncertain"] or audit.rows([identifier], 0.0))
+            and first < REVIEWED_SHARE * count
+        ]
+    for number, identifier in enumerate(to_review):
+        for who in ("Ana", "Bo") if number % 50 == 0 else ("Ana",):
+            label = "defect" if (number % 3 == 0) == (who == "Ana") else "good"
+            review = {"label": label, "defect_type": None if label == "good" else TYPES[number % len(TYPES)]}
+            review |= {"note": None, "at": time.time(), "reviewer": who, "key": who.ljust(16, "0")}
+            store.reviews.add(identifier, review)
     store.close()
 
 

@@ -64,10 +64,10 @@ class Audits:
     def parts(self, bundle: str) -> list[AuditedPart]:
         """The sample among the inspections of one bundle, in the order in which they were stored."""
         query = (
-            sa.select(inspections.c.id, inspections.c.verdict)
-            .join(audits, audits.c.inspection == inspections.c.id)
+            sa.select(audits.c.inspection.label("id"), inspections.c.verdict)
+            .join_from(audits, inspections)
             .where(inspections.c.bundle == bundle)
-            .order_by(inspections.c.id)
+            .order_by(audits.c.inspection)
         )
         return list(self._settled(query))
 
