@@ -6,8 +6,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +16,7 @@ import pytest
 from gonogo.cli.commands.serve import listening
 from gonogo.cli.main import main
 from gonogo.errors import IntegrityError
-from serving import activate, bundles, files, inspected, offered, running, start, until  # noqa: F401  skips where the extra is missing
+from serving import WAIT, activate, bundles, files, inspected, offered, running, serving_process, start, until  # noqa: F401  skips where the extra is missing
 
 # isort: split
 import httpx2
@@ -30,8 +28,6 @@ from gonogo.service.security import new_key
 from gonogo.store.store import Store
 
 # ruff: noqa: F811  fixtures are imported, and then named
-
-WAIT = 120  # seconds that a process may take to start where others want the machine too
 
 
 def test_a_bundle_is_exchanged_while_images_are_judged_and_the_choice_outlives_a_restart(start, bundles, files):
@@ -221,34 +217,12 @@ def test_the_client_that_is_awaited_does_the_same():
     assert (refused.value.problem.status, refused.value.retry_after) == (503, 7.0)
 
 
-def serving(bundle, data, port):
-    home = data.parent / "home"
-    home.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "gonogo.cli.main", "serve", "--bundle", str(bundle), "--data", str(data)]
-    process = subprocess.Popen(
-        [*command, "--port", str(port), "--threads", "1"],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"HOME": str(home)},
-    )
-
-    def ready():
-        assert process.poll() is None, process.stderr.read()
-        try:
-            return httpx2.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
-        except httpx2.HTTPError:
-            return False
-
-    until(ready, WAIT)
-    return process
-
-
 def test_killed_under_load_it_has_lost_nothing_that_it_acknowledged_and_ends_gently_when_asked(bundle, files, tmp_path):
     store = Store(tmp_path / "data")
     _, key = new_key(store, "line", "inspect")
     store.close()
     port = 20_000 + os.getpid() % 20_000
-    process = serving(bundle, tmp_path / "data", port)
+    process = serving_process(bundle, tmp_path / "data", port)
     acknowledged = []
 
     def ask_on(number):
@@ -267,7 +241,7 @@ def test_killed_under_load_it_has_lost_nothing_that_it_acknowledged_and_ends_gen
         for one in asked:
             one.result()
     process.communicate()
-    again = serving(bundle, tmp_path / "data", port)
+    again = serving_process(bundle, tmp_path / "data", port)
     with Client(f"http://127.0.0.1:{port}", key) as ask:
         kept = ask(client.inspection(acknowledged[-1][0].id))
     assert kept.score == acknowledged[-1][0].score
