@@ -3,8 +3,9 @@
     python benchmarks/features.py BUNDLE [--size PIXELS] [--runs N]
 
 Three ways to judge the same images, one after the other in each turn: the graph without the output `features`, the
-bundle's own graph where nobody asks for them, and the same where they are read and made into vectors. All find the regions. A line has the
-median of the milliseconds per image and the median of the ratios to the first way in the same turn.
+bundle's own graph where nobody asks for them, and the same where they are read and made into vectors. All find the
+regions. A line has the median of the milliseconds per image and the median of the ratios to the first way in the same
+turn.
 """
 
 import argparse

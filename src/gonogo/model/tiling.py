@@ -96,7 +96,8 @@ class Tiles(nn.Module):
         Cells as large as a tile's cover the canvas; each has the value of the tile in which its centre lies deepest.
         """
         if grids.ndim == 5:
-            return self.assembled(grids.flatten(1, 2)).unflatten(0, (-1, grids.shape[2]))
+            together = self.assembled(grids.flatten(1, 2))
+            return together.reshape(-1, grids.shape[2], *together.shape[1:])
         gh, gw = grids.shape[2:]
         rows = torch.from_numpy(_deepest(self.row_starts, self.tiling.height, gh, self.image_size.height))
         columns = torch.from_numpy(_deepest(self.column_starts, self.tiling.width, gw, self.image_size.width))
