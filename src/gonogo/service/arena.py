@@ -176,7 +176,7 @@ def hidden_picture(pixels: np.ndarray) -> bytes:
 def _cases(service: Service, key: Key, truth: str, *, expert: bool) -> list[Case]:
     """Cases of this truth for a round; with `expert`, those nearest to the threshold."""
     arena, category = service.store.arena, service.gauge.scorer.category
-    found = arena.cases(category, key=key.id, player=key.name, truth=truth, expert=expert)
+    found = arena.cases(category, key=key.id, truth=truth, expert=expert)
     seen = arena.seen_files(key.id)
     files = [case for case in folder_cases(service.settings) if case.truth == truth and case.file not in seen]
     if expert and files:  # how near they are is known of those that somebody was shown
