@@ -14,7 +14,7 @@ from gonogo.calibration.regions import dilated
 from gonogo.errors import ConfigError, DataError, MissingExtraError
 from gonogo.images.colours import OUTLINE, map_colours
 from gonogo.images.reading import write_png
-from gonogo.inference.scorer import PASS, UNKNOWN, Verdict
+from gonogo.inference.scorer import PASS, UNCERTAIN, UNKNOWN, Verdict
 from gonogo.line.inputs import Item
 from gonogo.line.journal import Row
 from gonogo.line.names import as_cell, fitting
@@ -178,13 +178,16 @@ def line_of(row: Row, *, localises: bool) -> str:
     """A row as text: verdict, score and file; for a reject also the number of its regions and the box of the first."""
     if row["verdict"] == UNKNOWN:
         return f"{UNKNOWN:18}  {row['file']}  {_nearest(row)}"
-    word = row["verdict"] + ("?" if row["uncertain"] else "")
+    is_abstained = row["verdict"] == UNCERTAIN
+    word = row["verdict"] + ("?" if row["uncertain"] and not is_abstained else "")
     text = f"{word:7} {row['score']:<10.6g}  {row['file']}"
     if "nearest_category" in row:
         text += f"  {row['category']}"
     if row["probability"] is not None:
         text += f"  defective with {row['probability']:.1%}"
-    if row["verdict"] == PASS or not (localises or row["regions"]):
+    if is_abstained:
+        text += f"  leaning to {row['leaning']}"
+    if PASS in (row["verdict"], row.get("leaning")) or not (localises or row["regions"]):
         return text
     if not row["regions"]:
         return f"{text}  no region"

@@ -15,7 +15,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -41,7 +41,8 @@ from gonogo.service.schemas import Inspection, InspectionWithPictures
 from gonogo.service.security import Key
 from gonogo.service.settings import MEBIBYTE, Settings
 from gonogo.service.turns import Turns
-from gonogo.service.uploads import Upload, checked_header
+from gonogo.service.uploads import Upload, checked_header, is_as_declared
+from gonogo.service.verdict_cache import KnownVerdict, VerdictCache
 from gonogo.store.audit import AuditRule
 from gonogo.store.reviews import settle
 from gonogo.store.schema import Row
@@ -148,7 +149,7 @@ class InspectionRunner:
 
     def __init__(self, settings: Settings, gauge: Gauge, store: Store, metrics: Metrics, memory: MemoryBudget) -> None:
         self._settings, self._gauge, self._store, self._metrics = settings, gauge, store, metrics
-        self._memory = memory
+        self._memory, self._cache = memory, VerdictCache(settings.cache)
         n_threads = BATCHES_PER_WORKER * settings.batch * settings.workers  # also the most decoded images in memory
         self._threads, self._large_thread = ThreadPoolExecutor(n_threads), ThreadPoolExecutor(1)
         self._writers = ThreadPoolExecutor(N_WRITERS)
@@ -338,6 +339,10 @@ class InspectionRunner:
     ) -> InspectionWithPictures:
         began = time.perf_counter()
         sha256 = upload.sha256
+        known = None if pictures or request.cancelled else self._cache.get(sha256, self._gauge.scorer.fingerprint)
+        if known is not None and is_as_declared(upload, known.format):
+            file_written = self._writers.submit(self._store.images.write, sha256, upload.data)
+            return self._kept(upload, key, request, known, {"queue": began - request.since}, file_written)
         pixels, image_format = self._decode(upload, request, large=large)
         decoded_at = time.perf_counter()
         file_written = self._writers.submit(self._store.images.write, sha256, upload.data)
@@ -345,26 +350,38 @@ class InspectionRunner:
         queued = began - request.since + time.perf_counter() - decoded_at - judgement.seconds
         timings = {"decode": decoded_at - began, "queue": queued, "score": judgement.seconds}
         height, width = pixels.shape[:2]
-        now = time.time()
+        known = KnownVerdict(row_of(judgement), image_format, width, height)
+        self._cache.put(sha256, known)
+        drawn = {f"{name}_png": _base64(draw_picture(name, pixels, judgement.verdict)) for name in pictures}
+        return self._kept(upload, key, request, known, timings, file_written, **drawn)
+
+    def _kept(
+        self,
+        upload: Upload,
+        key: Key,
+        request: PendingRequest,
+        known: KnownVerdict,
+        timings: dict[str, float],
+        file_written: Future[None],
+        **drawn: Any,
+    ) -> InspectionWithPictures:
+        """Store the inspection, with the seconds that its stages took, once the image's file is written."""
         image = {
-            "sha256": sha256,
-            "format": image_format,
+            "sha256": upload.sha256,
+            "format": known.format,
             "n_bytes": len(upload.data),
-            "width": width,
-            "height": height,
+            "width": known.width,
+            "height": known.height,
         }
-        row = row_of(judgement) | {"at": now, "image": sha256, "name": upload.name, "key": key.id}
+        row = known.row | {"at": time.time(), "image": image["sha256"], "name": upload.name, "key": key.id}
         row["timings_ms"] = _milliseconds(timings)
-        drawn: dict[str, Any] = {
-            f"{name}_png": _base64(draw_picture(name, pixels, judgement.verdict)) for name in pictures
-        }
         storing_began = time.perf_counter()
         file_written.result()
         row["id"] = self._store_batched(NewInspection(row, image, upload.data))
         timings["keep"] = time.perf_counter() - storing_began
         for stage, seconds in timings.items():
             self._metrics.stages.labels(stage).observe(seconds)
-        self._metrics.count_verdict(judgement.scorer.category, judgement.verdict)
+        self._metrics.count_verdict(known.row)
         fields = inspection_fields(row | {f"image_{name}": value for name, value in image.items()} | {"reviews": []})
         fields["timings_ms"] = _milliseconds(timings | {"total": time.perf_counter() - request.since})
         return InspectionWithPictures(**fields, **drawn)

@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import gonogo
 from gonogo.cli.answer import Answer
 from gonogo.cli.arguments import BUNDLE, add_json, add_store, count, non_negative, positive
 from gonogo.errors import ConfigError, DataError, UsageError
 from gonogo.text import printable
 
 if TYPE_CHECKING:
+    from gonogo.service.service import Service
     from gonogo.service.settings import Settings
 
 SWITCH_SECONDS = 5e-4  # after which a thread that computes in Python lets another one go on; Python's own are 5e-3
@@ -65,6 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=10.0,
         metavar="S",
         help="seconds to a verdict; after it the answer is 504; 10",
+    )
+    parser.add_argument(
+        "--cache",
+        type=count,
+        metavar="N",
+        help="remember N verdicts, and score no repeated image again; 0",
     )
     parser.add_argument("--rate", type=positive, default=200.0, metavar="N", help="images per second and key; 200")
     parser.add_argument(
@@ -147,10 +155,6 @@ def run(arguments: argparse.Namespace) -> Answer:
 def _serve(arguments: argparse.Namespace) -> Answer:
     if arguments.bundle is None:
         raise UsageError("expected --bundle BUNDLE, or an ACTION", command="gonogo serve")
-    import uvicorn
-
-    from gonogo.service.app import create_app
-    from gonogo.service.connections import BACKLOG, FewLines, connections
     from gonogo.service.service import Service
 
     if (arguments.tls_cert is None) != (arguments.tls_key is None):
@@ -161,7 +165,25 @@ def _serve(arguments: argparse.Namespace) -> Answer:
             "and --tls-key, or --plain if a proxy before the service has TLS"
         )
     settings = _settings(arguments)
-    service = Service(settings)
+    with listening(arguments.host, arguments.port) as listener:
+        print(_address(listener, arguments.host, tls=settings.tls), flush=True)
+        return _served(Service(settings), arguments, listener)
+
+
+def _address(listener: socket.socket, host: str, *, tls: bool) -> str:
+    """The first line of the log: where the service is found, or will be when it is ready."""
+    name = f"[{host}]" if ":" in host else host
+    return f"gonogo serve {gonogo.__version__}: {'https' if tls else 'http'}://{name}:{listener.getsockname()[1]}"
+
+
+def _served(service: "Service", arguments: argparse.Namespace, listener: socket.socket) -> Answer:
+    """Serve until a signal ends it."""
+    import uvicorn
+
+    from gonogo.service.app import create_app
+    from gonogo.service.connections import BACKLOG, FewLines, connections
+
+    settings = service.settings
     if not any(row["revoked"] is None for row in service.store.all_keys()):
         print("there is no key yet: `gonogo serve key NAME --role inspect` makes one")
     config = uvicorn.Config(
@@ -184,8 +206,7 @@ def _serve(arguments: argparse.Namespace) -> Answer:
     server = uvicorn.Server(config)
     service.is_ending = lambda: server.should_exit
     sys.setswitchinterval(SWITCH_SECONDS)  # some decoders compute in Python, and all connections wait meanwhile
-    with listening(arguments.host, arguments.port) as listener:
-        server.run(sockets=[listener])
+    server.run(sockets=[listener])
     return Answer({"ok": True}, "the service has ended; every image that it accepted was answered and kept")
 
 
@@ -199,7 +220,7 @@ def shift(text: str) -> tuple[str, int]:
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A listening socket with TCP_NODELAY, which its connections inherit.
+    """A socket at this address with TCP_NODELAY, which its connections inherit; it listens when uvicorn has started.
 
     asyncio sets it for the sockets that it opens, and not for one that it is given. Without it the body of an answer
     waits some 40 ms, until the client has acknowledged the head.
@@ -207,7 +228,14 @@ def listening(host: str, port: int) -> socket.socket:
     Raises:
         OSError: the port is in use, or the address is not of this machine.
     """
-    listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    if sys.platform != "win32":  # there, it would let two services have one port
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except BaseException:
+        listener.close()
+        raise
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
@@ -228,6 +256,7 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
         max_pixels=arguments.max_pixels,
         memory=None if arguments.memory is None else int(arguments.memory * MEBIBYTE),
         waiting=arguments.waiting,
+        cache=arguments.cache,
         deadline=arguments.deadline,
         rate=arguments.rate,
         connections=arguments.connections,

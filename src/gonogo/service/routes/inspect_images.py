@@ -21,7 +21,7 @@ from gonogo.service.routes.abandoned import unless_abandoned
 from gonogo.service.routes.access import InspectorKey, inspector_key, service_of
 from gonogo.service.security import Key, body_of, late
 from gonogo.service.service import Service
-from gonogo.service.uploads import Upload, uploads
+from gonogo.service.uploads import Upload, png_of_array, uploads
 
 Picture = Literal["map", "overlay"]
 Outcome = schemas.InspectionWithPictures | BaseException  # of one image
@@ -32,6 +32,9 @@ class InspectQuery(BaseModel):
 
     include: list[Picture] = Field([], max_length=2, description="pictures to add to the response")
     name: str | None = Field(None, max_length=MAX_NAME, description="name of a raw image; any text")
+    pixels: str | None = Field(
+        None, max_length=8, description="what the numbers of .npy arrays are, as bgr8; each is kept as a PNG"
+    )
     deadline_ms: int | None = Field(
         None, ge=1, le=600_000, description="milliseconds until a 504; the service's own deadline at most"
     )
@@ -66,7 +69,9 @@ async def inspect(request: Request) -> Response:
     key, query = await inspector_key(request), InspectQuery.of(request.query_params)
     seconds = deadline if query.deadline_ms is None else min(deadline, query.deadline_ms / 1000)
     pictures = sorted(set(query.include))
-    outcomes = await inspect_body(request, key, name=_name(request, query), pictures=pictures, seconds=seconds)
+    outcomes = await inspect_body(
+        request, key, name=_name(request, query), pictures=pictures, seconds=seconds, pixels=query.pixels
+    )
     raise_problems(outcomes)
     inspections = [outcome for outcome in outcomes if isinstance(outcome, schemas.InspectionWithPictures)]
     # As text, since FastAPI would validate the whole model once more.
@@ -74,7 +79,13 @@ async def inspect(request: Request) -> Response:
 
 
 async def inspect_body(
-    request: Request, key: Key, *, name: str | None, pictures: Sequence[Picture], seconds: float
+    request: Request,
+    key: Key,
+    *,
+    name: str | None,
+    pictures: Sequence[Picture],
+    seconds: float,
+    pixels: str | None = None,
 ) -> list[Outcome]:
     """Inspect all images of a request's body: for each, in their order, its inspection or what went wrong.
 
@@ -84,6 +95,7 @@ async def inspect_body(
         name: of a raw image.
         pictures: to add to each inspection.
         seconds: until the deadline.
+        pixels: what the numbers are, where the images are arrays.
 
     Raises:
         Problem: the body cannot be read, too many images wait, or the deadline is over.
@@ -95,6 +107,8 @@ async def inspect_body(
         images = [upload async for upload in read]
         service.keys.charge(key, len(images) - 1, check=False)
         with service.runner.reserve_slot(key, len(images)):
+            if pixels is not None:
+                images = [await asyncio.to_thread(png_of_array, upload, pixels, settings) for upload in images]
             jobs = [service.runner.inspect(upload, key, pictures) for upload in images]
             return await unless_abandoned(request, asyncio.gather(*jobs, return_exceptions=True), seconds)
 
