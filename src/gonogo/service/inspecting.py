@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -79,26 +79,43 @@ class PendingRequest:
 class Load:
     """What waits to be worked on, in images or pixels, and the mean of the seconds that one of these has taken lately.
 
-    Until the first was noted, `seconds_each` is a guess.
+    Until the first was noted, `seconds_each` is a guess. `waiting_of` counts what waits by the id of the key.
     """
 
     seconds_each: float
-    waiting: int = 0
+    waiting_of: Counter[str] = field(default_factory=Counter)
     n_noted: int = 0
+
+    @property
+    def waiting(self) -> int:
+        """What waits of all keys."""
+        return self.waiting_of.total()
 
     @property
     def seconds(self) -> float:
         """How long all that waits will take."""
         return self.waiting * self.seconds_each
 
+    def add(self, key: str, count: int) -> None:
+        """Count more, or with a `count` below 0 fewer, that wait."""
+        self.waiting_of[key] += count
+        if not self.waiting_of[key]:
+            del self.waiting_of[key]
+
     def note(self, seconds: float, count: int) -> None:
         """Take the time of `count` images or pixels into the mean."""
         self.n_noted += 1
         self.seconds_each += max(0.1, 1 / self.n_noted) * (seconds / count - self.seconds_each)
 
-    def seconds_with(self, count: int) -> float:
-        """How long all that waits and `count` more will take; 0 where nothing waits."""
-        return (self.waiting + count) * self.seconds_each if self.waiting else 0.0
+    def seconds_with(self, key: str, count: int) -> float:
+        """How long `count` more of a key would wait and take; 0 where nothing waits.
+
+        The keys take turns: until all of this key is done, as much of each other one is, at most.
+        """
+        if not self.waiting:
+            return 0.0
+        own = self.waiting_of[key] + count
+        return self.seconds_each * (own + sum(min(n, own) for other, n in self.waiting_of.items() if other != key))
 
 
 class LargeImageError(Exception):
@@ -156,7 +173,6 @@ class InspectionRunner:
         )
         self._audit = AuditRule(settings.audit_share, f"gonogo serve {gonogo.__version__}")
         self._load, self._large_load = Load(0.05), Load(3e-7)  # in images, and in pixels
-        self._waiting_of: Counter[str] = Counter()  # images by the id of the key
 
     @property
     def waiting(self) -> int:
@@ -176,14 +192,14 @@ class InspectionRunner:
             Problem: too many wait already, of this key or in all, or they will take longer than the deadline; its
                 header Retry-After says how many seconds to wait.
         """
-        settings, of_key = self._settings, self._waiting_of[key.id]
-        most_of_key = max(settings.max_images, int(SHARE_OF_KEY * settings.waiting))
+        settings, load = self._settings, self._load
+        of_key, most_of_key = load.waiting_of[key.id], max(settings.max_images, int(SHARE_OF_KEY * settings.waiting))
         if self.waiting + n_images > settings.waiting:
-            raise _busy(f"{self.waiting} images are waiting, and at most {settings.waiting} may", self._load)
+            raise _busy(f"{self.waiting} images are waiting, and at most {settings.waiting} may", load)
         if of_key + n_images > most_of_key:
-            raise _busy(f"{of_key} images of this key are waiting, and at most {most_of_key} may", self._load)
-        if self._load.seconds / settings.workers > settings.deadline:
-            raise _busy(f"{self.waiting} images are waiting, and will take longer than the deadline", self._load)
+            raise _busy(f"{of_key} images of this key are waiting, and at most {most_of_key} may", load)
+        if load.seconds_with(key.id, 1) / settings.workers > settings.deadline:
+            raise _busy(f"{self.waiting} images are waiting, and will take longer than the deadline", load)
         self._change_waiting(key, n_images)
         try:
             yield
@@ -276,7 +292,7 @@ class InspectionRunner:
         except LargeImageError as image:
             n_pixels = image.n_pixels
         load = self._large_load
-        if load.seconds_with(n_pixels) > self._settings.deadline:
+        if load.seconds_with(key.id, n_pixels) > self._settings.deadline:
             raise _busy("large images are waiting, and will take longer than the deadline", load)
 
         def timed() -> Result:
@@ -285,11 +301,11 @@ class InspectionRunner:
             load.note(time.perf_counter() - began, n_pixels)
             return result
 
-        load.waiting += n_pixels
+        load.add(key.id, n_pixels)
         try:
             return await self._in_thread(self._large_thread, self._large_turns, timed, hold, request)
         finally:
-            load.waiting -= n_pixels
+            load.add(key.id, -n_pixels)
 
     async def _in_thread(
         self,
@@ -419,10 +435,7 @@ class InspectionRunner:
         return max(1 / self._settings.batch, of_bytes, float(height * width / BATCH_PIXELS))
 
     def _change_waiting(self, key: Key, n_images: int) -> None:
-        self._waiting_of[key.id] += n_images
-        if not self._waiting_of[key.id]:
-            del self._waiting_of[key.id]
-        self._load.waiting += n_images
+        self._load.add(key.id, n_images)
         self._metrics.waiting.set(self.waiting)
 
     def _score(self, jobs: list[Job]) -> list[Judgement | Exception]:
