@@ -213,9 +213,9 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def _settings(arguments: argparse.Namespace) -> "Settings":
-    from gonogo.service.settings import MEBIBYTE, Settings
+    from gonogo.images.header import FORMATS
+    from gonogo.service.settings import MEBIBYTE, WITHOUT_TIFF, Settings
 
-    formats = ("JPEG", "PNG", "WEBP", "BMP", *(["TIFF"] if arguments.tiff else []))
     return Settings(
         bundle=arguments.bundle,
         data=arguments.data,
@@ -224,7 +224,7 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
         database=arguments.database,
         threads=arguments.threads,
         workers=arguments.workers,
-        formats=formats,
+        formats=FORMATS if arguments.tiff else WITHOUT_TIFF,
         max_pixels=arguments.max_pixels,
         memory=None if arguments.memory is None else int(arguments.memory * MEBIBYTE),
         waiting=arguments.waiting,
