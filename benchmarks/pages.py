@@ -67,7 +67,7 @@ COLUMNS = {
 }
 FRAGMENTS = ("a part, by a key",)
 TOGETHER = 1000  # inspections in one transaction
-DAYS, REVIEWED_SHARE = 30, 0.8
+DAYS = 30
 TYPES = ("scratch", "dent", "burr", "stain", "hole")
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
 
@@ -88,15 +88,25 @@ def inspect(served: Served, images: list[Path]) -> list[str]:
     return ids
 
 
-def fill(data: Path, ids: list[str], count: int) -> None:
+def fill(
+    data: Path, ids: list[str], count: int, *, days: float = DAYS, reviewed: float = 0.8, second: int = 50
+) -> None:
     """Add `count` inspections to a store, each like one of those with `ids`, with a score and a time of its own.
 
-    All that waited for a review in the first days was reviewed, some of it by a second person who disagrees.
+    What waits for a review in the first part of the time was reviewed.
+
+    Args:
+        data: the folder of the store.
+        ids: inspections to copy.
+        count: how many to add.
+        days: until now, over which they are spread.
+        reviewed: the part of this time in which all that waited was reviewed.
+        second: of so many reviews, one is followed by that of a second person who disagrees; 0: none is.
     """
     store, rng = Store(data), np.random.default_rng(11)
     rows = [row for row in (store.inspection(identifier) for identifier in ids) if row is not None]
     files = {row["image_sha256"]: store.images.path_of(row["image_sha256"]).read_bytes() for row in rows}
-    begin, audit, to_review = time.time() - DAYS * 86_400, AuditRule(0.01, "benchmark"), list[str]()
+    begin, audit, to_review = time.time() - days * 86_400, AuditRule(0.01, "benchmark"), list[tuple[str, str]]()
     for first in range(0, count, TOGETHER):
         new = []
         for number in range(first, min(first + TOGETHER, count)):
@@ -105,19 +115,20 @@ def fill(data: Path, ids: list[str], count: int) -> None:
             score = float(row["threshold"] * rng.lognormal(-0.35, 0.2))
             verdict = "reject" if score >= row["threshold"] else "pass"
             own |= {"score": score, "verdict": verdict, "uncertain": abs(score / row["threshold"] - 1) < 0.02}
-            own |= {"at": begin + DAYS * 86_400 * number / count, "name": f"part {number}.png"}
+            own |= {"at": begin + days * 86_400 * number / count, "name": f"part {number}.png"}
             image = {name: row[f"image_{name}"] for name in ("sha256", "format", "n_bytes", "width", "height")}
             new.append(NewInspection(own, image, files[image["sha256"]]))
         added = store.add_inspections(new, audit)
         to_review += [
-            identifier
+            (identifier, one.row["verdict"])
             for identifier, one in zip(added, new, strict=True)
             if (one.row["verdict"] == "reject" or one.row["uncertain"] or audit.rows([identifier], 0.0))
-            and first < REVIEWED_SHARE * count
+            and first < reviewed * count
         ]
-    for number, identifier in enumerate(to_review):
-        for who in ("Ana", "Bo") if number % 50 == 0 else ("Ana",):
-            label = "defect" if (number % 3 == 0) == (who == "Ana") else "good"
+    for number, (identifier, verdict) in enumerate(to_review):
+        for who in ("Ana", "Bo") if second and number % second == 0 else ("Ana",):
+            found = verdict if number % 20 else "reject"  # by the first; the second says the opposite
+            label = "defect" if (found == "reject") == (who == "Ana") else "good"
             review: Row = {"label": label, "defect_type": None if label == "good" else TYPES[number % len(TYPES)]}
             review |= {"note": None, "at": time.time(), "reviewer": who, "key": who.ljust(16, "0")}
             store.reviews.add(identifier, review)
