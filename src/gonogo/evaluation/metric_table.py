@@ -174,6 +174,15 @@ METRICS: Mapping[str, Metric] = {
     "onnxruntime": Metric("onnxruntime"),
     "openvino": Metric("OpenVINO"),
     "n_seeds": Metric("seeds of the fits", COUNT),
+    # retrieve: similar cases among the defects of other parts, by type
+    "p_at_1": Metric("the most similar case is of the same type", SHARE, "more", has_interval=True),
+    "p_at_5": Metric("share of the same type among the five most similar", SHARE, "more", has_interval=True),
+    "mrr": Metric("reciprocal rank of the first case of the same type", SHARE, "more", has_interval=True),
+    "flat_p_at_1": Metric("the same among the defects of all categories", SHARE, "more", has_interval=True),
+    "flat_p_at_5": Metric("share of five among those of all categories", SHARE, "more", has_interval=True),
+    "flat_mrr": Metric("reciprocal rank among those of all categories", SHARE, "more", has_interval=True),
+    "n_queries": Metric("defects that were looked for", COUNT),
+    "not_measured": Metric("why similar cases could not be measured"),
     # summary, over all categories
     "n_categories": Metric("categories", COUNT),
     "n_with_pixel_metrics": Metric("categories with pixel metrics", COUNT),
@@ -194,6 +203,8 @@ DERIVED = tuple(
         rf"({'|'.join(map(re.escape, SUMMARISED))})\.(mean|std|worst|worst_category)",  # summary
         r"n_test\..+",  # prepare: defective test images of a type
         r"(false_alarm_rate|recall)\.\w+",  # robustness: under a corruption, by severity
+        r"(flat_)?(p_at_1|p_at_5|mrr)(_low|_high)?\..+",  # retrieve: of a category
+        r"(n_queries|not_measured)\..+",
         r"images_per_second_w\d+_t\d+_b\d+",  # bench: by workers, threads of each and batch size
         r"(accuracy|defective_accuracy|astray_rate|wrong_rate|stranger_rate)\..+",  # router: of a category
     )

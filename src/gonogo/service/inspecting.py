@@ -37,7 +37,7 @@ from gonogo.service.gauge import Gauge
 from gonogo.service.memory import SHARE_OF_KEY, Hold, MemoryBudget
 from gonogo.service.metrics import Metrics
 from gonogo.service.problems import Problem
-from gonogo.service.schemas import Inspection, InspectionWithPictures
+from gonogo.service.schemas import Inspection, InspectionWithPictures, Similar
 from gonogo.service.security import Key
 from gonogo.service.settings import MEBIBYTE, Settings
 from gonogo.service.turns import Turns
@@ -128,10 +128,11 @@ class LargeImageError(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """Pixels (h, w, 3) uint8 RGB to score, and the request that they are from."""
+    """Pixels (h, w, 3) uint8 RGB to score, the request that they are from, and whether the verdict needs features."""
 
     pixels: np.ndarray
     request: PendingRequest
+    features: bool = False
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,13 @@ class InspectionRunner:
         finally:
             self._change_waiting(key, -n_images)
 
-    async def inspect(self, upload: Upload, key: Key, pictures: Sequence[str] = ()) -> InspectionWithPictures:
+    async def inspect(
+        self,
+        upload: Upload,
+        key: Key,
+        pictures: Sequence[str] = (),
+        similar: Callable[[Judgement, str], Similar] | None = None,
+    ) -> InspectionWithPictures:
         """Score and store one image; returns when the inspection is on the disk.
 
         When the caller is cancelled, nothing more is begun: neither decoding nor scoring. What was scored is stored.
@@ -215,12 +222,15 @@ class InspectionRunner:
             upload: the image.
             key: the key of the request.
             pictures: "map", "overlay", both or none.
+            similar: finds the cases like an image from its judgement, with features, and its SHA-256; None: not asked.
 
         Raises:
             Problem: the image is refused.
         """
         return await self._worked_on(
-            lambda request, large: self._inspect(upload, key, pictures, request, large=large), key, upload.hold
+            lambda request, large: self._inspect(upload, key, pictures, similar, request, large=large),
+            key,
+            upload.hold,
         )
 
     async def draw(self, data: bytes, key: Key, name: str, *, bundle: str) -> bytes:
@@ -274,6 +284,15 @@ class InspectionRunner:
 
         def judged(upload: Upload, request: PendingRequest, large: bool) -> Judgement:
             return self._judge(Job(self._decode(upload, request, large=large)[0], request), large=large)
+
+        return await self._of_file(data, key, judged)
+
+    async def with_features(self, data: bytes, key: Key, make: Callable[[np.ndarray, Judgement], Result]) -> Result:
+        """What `make` makes of the pixels of a stored image and of what the bundle in use says of it, with features."""
+
+        def judged(upload: Upload, request: PendingRequest, large: bool) -> Result:
+            pixels = self._decode(upload, request, large=large)[0]
+            return make(pixels, self._judge(Job(pixels, request, features=True), large=large))
 
         return await self._of_file(data, key, judged)
 
@@ -334,14 +353,21 @@ class InspectionRunner:
             raise
 
     def _inspect(
-        self, upload: Upload, key: Key, pictures: Sequence[str], request: PendingRequest, *, large: bool
+        self,
+        upload: Upload,
+        key: Key,
+        pictures: Sequence[str],
+        similar: Callable[[Judgement, str], Similar] | None,
+        request: PendingRequest,
+        *,
+        large: bool,
     ) -> InspectionWithPictures:
         began = time.perf_counter()
         sha256 = upload.sha256
         pixels, image_format = self._decode(upload, request, large=large)
         decoded_at = time.perf_counter()
         file_written = self._writers.submit(self._store.images.write, sha256, upload.data)
-        judgement = self._judge(Job(pixels, request), large=large)
+        judgement = self._judge(Job(pixels, request, features=similar is not None), large=large)
         queued = began - request.since + time.perf_counter() - decoded_at - judgement.seconds
         timings = {"decode": decoded_at - began, "queue": queued, "score": judgement.seconds}
         height, width = pixels.shape[:2]
@@ -358,6 +384,10 @@ class InspectionRunner:
         drawn: dict[str, Any] = {
             f"{name}_png": _base64(draw_picture(name, pixels, judgement.verdict)) for name in pictures
         }
+        if similar is not None:
+            searching_began = time.perf_counter()
+            drawn["similar"] = similar(judgement, sha256)
+            timings["similar"] = time.perf_counter() - searching_began
         storing_began = time.perf_counter()
         file_written.result()
         row["id"] = self._store_batched(NewInspection(row, image, upload.data))
@@ -441,7 +471,8 @@ class InspectionRunner:
     def _score(self, jobs: list[Job]) -> list[Judgement | Exception]:
         scorer, began = self._gauge.scorer, time.perf_counter()
         try:
-            verdicts = scorer.score_pixels(np.stack([job.pixels for job in jobs]))
+            pixels = np.stack([job.pixels for job in jobs])
+            verdicts = scorer.score_pixels(pixels, features=any(job.features for job in jobs))
             for verdict in verdicts:
                 assert verdict.regions is not None  # computed now, in this thread, and cached
         except Exception as error:

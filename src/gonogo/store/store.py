@@ -23,6 +23,7 @@ from gonogo.errors import DataError
 from gonogo.store.analytics import Analytics
 from gonogo.store.arena import Arena
 from gonogo.store.audit import AuditRule, Audits
+from gonogo.store.cases import Cases
 from gonogo.store.clock import Clock
 from gonogo.store.database import DATABASE, open_database
 from gonogo.store.image_files import ImageFiles
@@ -119,6 +120,7 @@ class Store:
         self.queue = Queue(self._engine, self._writing)
         self.arena = Arena(self._engine, self._writing)
         self.analytics = Analytics(self._engine)
+        self.cases = Cases(self._engine, self._writing)
 
     def probe(self) -> None:
         """Write a file and a row as an inspection would, and remove the file.
