@@ -52,7 +52,7 @@ def test_the_accuracies_are_those_that_are_computed():
     of_pixels = {"pixel_false_positive_rate", "seg_f1", *(field.name for field in fields(PixelMetrics))}
     assert {name for name, metric in ACCURACY.items() if metric.kind == "pixels"} == of_pixels
     assert ACCURACY.keys() == of_pixels | image_statistics(0).keys()
-    with_interval = {name for name, metric in METRICS.items() if metric.has_interval}
+    with_interval = {name for name, metric in ACCURACY.items() if metric.has_interval}
     of_images = resampled_metrics([0.0, 1.0], [0, 1], 0.5).keys() - {"f1"}
     assert with_interval == of_images | BinnedPixels().resampled().keys()
 
