@@ -7,7 +7,7 @@ first 24 of them was reviewed. Each page is asked for in turn, as a person who i
 the request to the end of the response, and `cpu_ms` the time that the service's process computes for it, which does not
 depend on what else the machine does. Where Playwright and Chromium are installed, each page is opened in a new browser
 context with an empty cache, too: `first_paint_ms` is the browser's own, from the start of the navigation, and `key_ms`
-from a key of the queue to the next part. Writes benchmarks/pages.json; `--table` prints the table of docs/pages.md.
+from a key of the queue to the next part. Writes benchmarks/pages.json.
 """
 
 import argparse
@@ -29,7 +29,7 @@ import numpy as np
 from gonogo.service.pages.access import COOKIE
 from gonogo.store.audit import AuditRule
 from gonogo.store.store import NewInspection, Store
-from results import Row, add_row, origin, read_rows
+from results import Row, add_row, origin
 from served import Served
 
 RESULTS = Path(__file__).with_suffix(".json")
@@ -58,13 +58,6 @@ KEY = """() => new Promise((told) => {
   document.addEventListener("htmx:afterSettle", painted, { once: true });
   document.getElementById("main").dispatchEvent(new KeyboardEvent("keydown", { key: "g", bubbles: true }));
 })"""
-COLUMNS = {
-    "server_ms": "response, ms",
-    "slowest_ms": "slowest, ms",
-    "cpu_ms": "of it computing, ms",
-    "first_paint_ms": "first paint, ms",
-    "key_ms": "key to the next part, ms",
-}
 FRAGMENTS = ("a part, by a key",)
 TOGETHER = 1000  # inspections in one transaction
 DAYS = 30
@@ -228,28 +221,14 @@ def seen(served: Served, secret: str, paths: dict[str, str], repeats: int) -> di
     return found
 
 
-def table(figures: dict[str, Row]) -> str:
-    """The figures as a table of Markdown."""
-    lines = ["| page | " + " | ".join(COLUMNS.values()) + " |", "| --- |" + " ---: |" * len(COLUMNS)]
-    for name, row in figures.items():
-        lines.append(f"| {name} | " + " | ".join(str(row.get(column, "")) for column in COLUMNS) + " |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Fill a store, measure, and write the row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", type=Path)
-    parser.add_argument("--images", type=Path)
-    parser.add_argument("--table", action="store_true", help="print the table of the last row, and measure nothing")
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--inspections", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=15)
     arguments = parser.parse_args()
-    if arguments.table:
-        print(table(read_rows(RESULTS)[-1]["pages"]))
-        return
-    if arguments.bundle is None or arguments.images is None:
-        parser.error("expected --bundle and --images")
     images = sorted(path for path in arguments.images.iterdir() if path.suffix in MEDIA_TYPES)[:40]
     with tempfile.TemporaryDirectory() as folder:
         with Served(arguments.bundle, Path(folder)) as served:
@@ -273,10 +252,11 @@ def main() -> None:
             figures[BY_KEY] = times_of(served, review, arguments.repeats)
             for name, row in seen(served, secret, paths, 3).items():
                 figures[name] |= row
-    print(table(figures))
+    for name, row in figures.items():
+        print(f"{name:30}" + "".join(f"{key} {value:8.1f}   " for key, value in row.items()))
     versions = {name: metadata.version(name) for name in PACKAGES}
     told = {"what": "pages", "inspections": arguments.inspections, "pages": figures}
-    add_row(RESULTS, told | origin(0, versions), key=("what", "inspections"))
+    add_row(RESULTS, told | origin(os.cpu_count() or 1, versions), key=("what", "inspections"))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from benchmark_tables import (
     front_table,
     growth_table,
     markdown,
+    pages_table,
     peers_table,
     pixel_metrics_table,
     service_table,
@@ -150,6 +151,7 @@ TABLES: Mapping[str, Mapping[str, Callable[[Reader], str]]] = {
         "growth": growth_table,
     },
     "docs/ablation.md": {"ablation": ablation_table},
+    "docs/pages.md": {"pages": pages_table},
     "docs/tuning.md": {"tuning-ranks": tuning_ranks_table, "tuning-gains": tuning_gains_table},
 }
 

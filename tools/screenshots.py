@@ -34,6 +34,9 @@ from visiting import CHROMIUM, DESK, OFFLINE, PAGES, PHONE  # type: ignore[impor
 SHOTS = ROOT / "docs/images/pages"
 SIZES = {"desk": DESK, "phone": PHONE}
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+# Pictures and maps are there, and no script asks for more; the live feed never rests, and lazy pictures may never come.
+RESTS = """() => !document.querySelector(".htmx-request, .why noscript")
+  && [...document.images].every((image) => image.complete || image.getBoundingClientRect().top > innerHeight)"""
 QUALITY, N_PARTS, SHOWN, WEEK = 70, 24, 20, 5000  # SHOWN is the part of the case
 REVIEWS: dict[int, tuple[str, str | None]] = {
     2: ("defect", "burr"),
@@ -101,7 +104,8 @@ def main() -> None:
                         context.add_cookies([{"name": COOKIE, "value": secret, "url": url}])
                     page = context.new_page()
                     page.goto(url + place.path.format(id=ids[SHOWN]))
-                    page.wait_for_timeout(900)  # for pictures and maps; the live feed never rests
+                    page.wait_for_function(RESTS)
+                    page.wait_for_timeout(300)  # for the paint
                     picture = Image.open(io.BytesIO(page.screenshot()))
                     picture.save(SHOTS / f"{place.name}-{size}-{scheme}.webp", quality=QUALITY, method=6)
                     page.close()
