@@ -215,6 +215,33 @@ def test_cases_come_page_by_page_and_pass_filters(running, defects):
     assert running.ask("GET", "/v1/cases", params={"category": "another"}).json()["cases"] == []
 
 
+def test_cases_are_searched_by_words_with_the_synonyms_that_the_factory_edits(known, defects, tmp_path):
+    synonyms = tmp_path / "synonyms.txt"
+    synonyms.write_text("chip, Ausbruch\n", encoding="utf-8")
+    settings = Settings(bundle=known, data=tmp_path / "data", threads=1, deadline=60.0, synonyms=synonyms)
+    with Running(settings) as running:
+        case = reviewed(running, defects["digit_1"][0], defect_type="chip", note="left edge of the part")
+        reviewed(running, defects["digit_1"][1], defect_type="dent")
+
+        def found(words, **query):
+            answer = running.ask("GET", "/v1/cases", params={"words": words} | query)
+            assert answer.status_code == 200, answer.text
+            return [one["id"] for one in answer.json()["cases"]]
+
+        assert found("edges") == [case]  # of the review's note
+        assert found("Ausbruch") == [case]
+        assert found("Ausbruch", category="another") == []
+        assert found('"; DROP') == []
+        assert found("Scharte") == []
+        synonyms.write_text("chip, Scharte\n", encoding="utf-8")
+        assert found("Scharte") == [case]
+        synonyms.write_text("chip\n", encoding="utf-8")  # wrong: the last good list stays
+        assert found("Scharte") == [case]
+    synonyms.write_text("chip\n", encoding="utf-8")
+    with pytest.raises(DataError, match="two phrases"):
+        Running(settings)
+
+
 def test_a_bundle_without_features_says_so_and_reviews_go_on(bundle, defects, tmp_path):
     with Running(Settings(bundle=bundle, data=tmp_path / "data", threads=1, deadline=60.0)) as running:
         identifier = reviewed(running, defects["digit_1"][0])
