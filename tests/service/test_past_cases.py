@@ -139,7 +139,7 @@ def test_without_any_case_there_is_nothing_like_it(running, defects):
 
 
 def test_a_review_that_is_taken_back_takes_the_case_back(running, defects):
-    case = reviewed(running, defects["digit_1"][0], reviewer="Ana")
+    case = reviewed(running, defects["digit_1"][0])
     query = inspected(running, defects["digit_1"][1])["id"]
     assert [one["id"] for one in similar(running, query)["cases"]] == [case]
     row = running.service.store.inspection(case)
@@ -147,10 +147,10 @@ def test_a_review_that_is_taken_back_takes_the_case_back(running, defects):
     assert running.ask("POST", f"/v1/inspections/{case}/review:undo", role="review", json=undo).status_code == 200
     assert similar(running, query)["cases"] == []
     assert running.ask("GET", "/v1/cases").json()["cases"] == []
-    body = {"label": "defect", "defect_type": "dent", "reviewer": "Ana"}
+    body = {"label": "defect", "defect_type": "dent"}
     running.ask("POST", f"/v1/inspections/{case}/review", role="review", json=body)
     assert [one["defect_type"] for one in similar(running, query)["cases"]] == ["dent"]
-    body = {"label": "good", "reviewer": "Ana"}
+    body = {"label": "good"}
     running.ask("POST", f"/v1/inspections/{case}/review", role="review", json=body)
     assert similar(running, query)["cases"] == []
 
@@ -213,6 +213,33 @@ def test_cases_come_page_by_page_and_pass_filters(running, defects):
     assert len({one["id"] for one in seen}) == 5
     assert len(running.ask("GET", "/v1/cases", params={"defect_type": "even"}).json()["cases"]) == 3
     assert running.ask("GET", "/v1/cases", params={"category": "another"}).json()["cases"] == []
+
+
+def test_cases_are_searched_by_words_with_the_synonyms_that_the_factory_edits(known, defects, tmp_path):
+    synonyms = tmp_path / "synonyms.txt"
+    synonyms.write_text("chip, Ausbruch\n", encoding="utf-8")
+    settings = Settings(bundle=known, data=tmp_path / "data", threads=1, deadline=60.0, synonyms=synonyms)
+    with Running(settings) as running:
+        case = reviewed(running, defects["digit_1"][0], defect_type="chip", note="left edge of the part")
+        reviewed(running, defects["digit_1"][1], defect_type="dent")
+
+        def found(words, **query):
+            answer = running.ask("GET", "/v1/cases", params={"words": words} | query)
+            assert answer.status_code == 200, answer.text
+            return [one["id"] for one in answer.json()["cases"]]
+
+        assert found("edges") == [case]  # of the review's note
+        assert found("Ausbruch") == [case]
+        assert found("Ausbruch", category="another") == []
+        assert found('"; DROP') == []
+        assert found("Scharte") == []
+        synonyms.write_text("chip, Scharte\n", encoding="utf-8")
+        assert found("Scharte") == [case]
+        synonyms.write_text("chip\n", encoding="utf-8")  # wrong: the last good list stays
+        assert found("Scharte") == [case]
+    synonyms.write_text("chip\n", encoding="utf-8")
+    with pytest.raises(DataError, match="two phrases"):
+        Running(settings)
 
 
 def test_a_bundle_without_features_says_so_and_reviews_go_on(bundle, defects, tmp_path):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gonogo.cases.neighbours import Entry, Neighbours, Wanted
+from gonogo.cases.neighbours import Entry, Neighbour, Neighbours, Wanted
 from gonogo.store.cases import Cases, Kind
 from gonogo.store.schema import Row
 
@@ -66,6 +66,7 @@ class CaseIndex:
             wanted: which cases.
             good_distances: as the bundle tells them, by kind.
         """
+        found: list[Neighbour] = []
         with self._lock:
             self._refresh(category, space)
             for kind in KINDS:
@@ -82,11 +83,14 @@ class CaseIndex:
         newest = self._cases.version()
         if newest == self._versions[key]:
             return
+        newest_seen = self._versions[key]
         for version, case in self._cases.changed(self._versions[key], space, category):
             neighbours = self._found[category, space, case.kind]
-            if case.vector is None:
-                neighbours.remove(case.case_id)
-            else:
+            if version > newest_seen:  # the first vector of the case: it may have lost others
+                newest_seen = version
+                for kind in KINDS:
+                    self._found[category, space, kind].remove(case.case_id)
+            if case.vector is not None:
                 entry = Entry(case.case_id, case.image, case.part, case.defect_type, case.severity)
                 neighbours.put(entry, np.frombuffer(case.vector, dtype="<f4"))
             newest = max(newest, version)

@@ -103,14 +103,14 @@ class WordIndex:
         query = quoted(text, self.synonyms)
         if not query:
             return []
-        conditions, values = ["words MATCH ?"], [query]
+        conditions, values = ["words MATCH ?"], list[object]([query])
         for column, value in (("category", category), ("defect_type", defect_type)):
             if value is not None:
                 conditions.append(f"{column} = ?")
                 values.append(value)
         if min_severity is not None:
             conditions.append("severity >= ?")
-            values.append(str(min_severity))
+            values.append(min_severity)
         statement = f"SELECT case_id FROM words WHERE {' AND '.join(conditions)} ORDER BY bm25(words), case_id LIMIT ?"  # noqa: S608 - names of columns  # nosec B608
         with self._lock:
             self._refresh()
@@ -145,4 +145,4 @@ def quoted(text: str, synonyms: Synonyms) -> str:
 
 
 def _words(text: str) -> Phrase:
-    return tuple(WORD.findall(text.casefold()))
+    return tuple(WORD.findall(text.lower()))

@@ -63,7 +63,7 @@ class Service:
         self.memory = MemoryBudget(settings)
         self.metrics.held.set_function(lambda: self.memory.held)
         self.runner = InspectionRunner(settings, self.gauge, self.store, self.metrics, self.memory)
-        self.cases = PastCases(self.store, self.gauge, self.runner)
+        self.cases = PastCases(self.store, self.gauge, self.runner, settings.synonyms)
         self._activation_lock = asyncio.Lock()
         self._probe, self._probe_lock = Probe(-math.inf, []), asyncio.Lock()
 

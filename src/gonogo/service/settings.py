@@ -46,6 +46,7 @@ class Settings:
         audit_share: share of the inspections, whatever their verdict, that are drawn at random for a person to review.
         shifts: names of the shifts, each with the minute of the day, local time, at which it begins; none: no shifts.
         arena: folder of labelled images for the arena, a folder for each label; None: reviewed inspections alone.
+        synonyms: file of words that mean the same in a search of cases, read again for each search; None: none.
         fall_back: whether the service starts with the bundle that was activated before, where the last one is damaged
             or gone.
         tls: whether clients connect by TLS; responses then have Strict-Transport-Security.
@@ -84,6 +85,7 @@ class Settings:
     audit_share: float = 0.01
     shifts: tuple[tuple[str, int], ...] = ()
     arena: Path | None = None
+    synonyms: Path | None = None
     fall_back: bool = False
     tls: bool = False
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from gonogo.cases.index import CaseIndex
 from gonogo.cases.learn import learn_inspection, settled_defect
 from gonogo.cases.neighbours import Wanted
+from gonogo.cases.words import Synonyms, WordIndex
 from gonogo.errors import DataError
 from gonogo.inference.scorer import Scorer
 from gonogo.service import schemas
@@ -27,9 +29,15 @@ log = logging.getLogger("gonogo.service")
 class PastCases:
     """The cases of a service."""
 
-    def __init__(self, store: Store, gauge: Gauge, runner: InspectionRunner) -> None:
-        self._store, self._gauge, self._runner = store, gauge, runner
+    def __init__(self, store: Store, gauge: Gauge, runner: InspectionRunner, synonyms: Path | None) -> None:
+        """`synonyms`: of the search by words, as in `Settings`.
+
+        Raises:
+            DataError: the file of synonyms cannot be read.
+        """
+        self._store, self._gauge, self._runner, self._synonyms = store, gauge, runner, synonyms
         self._index = CaseIndex(store.cases)
+        self._words = WordIndex(store.cases, Synonyms.read(synonyms) if synonyms else Synonyms(()))
 
     def like(self, judgement: Judgement, image: str, *, k: int, wanted: Wanted = Wanted()) -> schemas.Similar:  # noqa: B008 - frozen
         """The k cases that are most like an image that was just judged with features; `image` is its SHA-256."""
@@ -68,6 +76,19 @@ class PastCases:
                 key,
                 lambda _, judgement: self.like(judgement, row["image_sha256"], k=k, wanted=wanted),
             )
+
+    def search(
+        self, text: str, *, category: str | None, defect_type: str | None, min_severity: int | None, limit: int
+    ) -> list[Row]:
+        """Up to `limit` cases that have all words of a text or synonyms of them, the best first."""
+        if self._synonyms is not None:
+            try:
+                self._words.synonyms = Synonyms.read(self._synonyms)
+            except DataError as error:  # somebody edits it; the last ones that could be read stay
+                log.warning("%s", printable(str(error)))
+        return self._words.search(
+            text, category=category, defect_type=defect_type, min_severity=min_severity, limit=limit
+        )
 
     async def reviewed(self, identifier: str, key: Key) -> None:
         """Make a case of an inspection whose reviews come to a defect, and take it back where they do not any more.

@@ -112,6 +112,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--arena", type=Path, metavar="DIR", help="labelled images for the arena, a folder per label")
     parser.add_argument(
+        "--synonyms", type=Path, metavar="FILE", help="lines of words that mean the same in a search of cases"
+    )
+    parser.add_argument(
         "--fall-back",
         action="store_true",
         help="start with the bundle of the same category that was active before, if the last one is damaged or gone",
@@ -241,6 +244,7 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
         audit_share=arguments.audit_share,
         shifts=tuple(arguments.shift),
         arena=arguments.arena,
+        synonyms=arguments.synonyms,
         fall_back=arguments.fall_back,
         tls=arguments.tls_cert is not None,
     )

@@ -39,12 +39,27 @@ async def cases(
     category: Name = None,
     defect_type: Name = None,
     min_severity: Annotated[int | None, Query(ge=1, le=10)] = None,
+    words: Annotated[
+        str | None,
+        Query(max_length=500, description="of types, causes, remedies and notes; the best first, on one page"),
+    ] = None,
     before: InspectionId | None = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> schemas.Cases:
     """The cases that match all parameters."""
+    service = service_of(request)
+    if words is not None:
+        found = await asyncio.to_thread(
+            service.cases.search,
+            words,
+            category=category,
+            defect_type=defect_type,
+            min_severity=min_severity,
+            limit=limit,
+        )
+        return schemas.Cases(cases=[schemas.Case(**case_fields(row)) for row in found], before=None)
     rows = await asyncio.to_thread(
-        service_of(request).store.cases.newest,
+        service.store.cases.newest,
         category=category,
         defect_type=defect_type,
         min_severity=min_severity,
