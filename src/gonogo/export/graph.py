@@ -22,7 +22,7 @@ from gonogo.model.inspector import Inspector
 from gonogo.model.tiling import Tiles
 
 INT8_FILE = "gauge_int8.onnx"  # beside the float file, where `ExportParams.int8` is True
-PIXELS, SCORE, MAP, NEAREST = "pixels", "score", "anomaly_map", "nearest"
+PIXELS, SCORE, MAP, NEAREST, PATCHES = "pixels", "score", "anomaly_map", "nearest", "patch_scores"
 
 Shape = tuple[int | str, ...]  # a name stands for a dimension of any size
 IMAGES: tuple[Shape, torch.dtype] = (("n", "h", "w", 3), torch.uint8)
@@ -42,13 +42,14 @@ def export_onnx(inspector: Inspector, path: Path, *, metadata: Mapping[str, Any]
     """Write the inspector as ONNX, with `metadata` in the file as JSON strings.
 
     Input `pixels` (n, h, w, 3) uint8 RGB; outputs `score` (n,) and `anomaly_map` (n, h, w), float32, and of a detector
-    that `HasMemoryBank` also `nearest` (n, ch, cw) int64, as `Inspector.score_with_nearest` gives it.
+    that `HasMemoryBank` also `nearest` (n, ch, cw) int64, as `Inspector.score_with_nearest` gives it, and of one that
+    localises `patch_scores` (n, t, gh, gw) float32, the detector's own grids, one of each tile.
 
     Raises:
         ExportError: the detector cannot be written as ONNX.
     """
     if inspector.tiles is None and not isinstance(inspector.detector, IsolationForest):
-        module, names = _to_trace(inspector, inspector.detector)
+        module, names = _Whole(inspector), _more_outputs(inspector.detector)
         proto = _with_network(traced(module, {PIXELS: IMAGES}, [SCORE, MAP, *names], opset), inspector.detector, opset)
     else:
         proto = _composed(inspector, opset)
@@ -102,22 +103,40 @@ def _without_traces(proto: onnx.ModelProto) -> onnx.ModelProto:
     return proto
 
 
-class _WithNearest(nn.Module):
-    """An inspector or a detector that `HasMemoryBank`, with the nearest entries among its outputs."""
+class _Whole(nn.Module):
+    """An inspector without tiles, for torch to trace: score, map, and what `_more_outputs` names."""
 
-    def __init__(self, inner: Inspector | HasMemoryBank) -> None:
+    def __init__(self, inspector: Inspector) -> None:
         super().__init__()
-        self.inner = inner
+        self.inspector = inspector
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.inner.score_with_nearest(pixels)
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        detector = self.inspector.detector
+        scores, grids, *nearest = _detected(detector, self.inspector.resized(pixels))
+        patches = [grids[:, None]] if detector.localises else []
+        return *self.inspector.to_image(scores, grids, pixels), *nearest, *patches
 
 
-def _to_trace(module: Inspector | Detector, detector: Detector) -> tuple[nn.Module, list[str]]:
-    """The module whose `forward` is the graph, and the names of its outputs after the score and map."""
-    if not isinstance(detector, HasMemoryBank):
-        return module, []
-    return _WithNearest(module), [NEAREST]  # type: ignore[arg-type]  # a detector is itself a `HasMemoryBank`
+class _Tile(nn.Module):
+    """A detector of one tile, with the nearest entries of its bank among the results, for torch to trace."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        return _detected(self.detector, pixels)
+
+
+def _detected(detector: Detector, pixels: Tensor) -> tuple[Tensor, ...]:
+    """Score, grid and, of a detector that `HasMemoryBank`, nearest entries of pixels (n, 3, *image_size)."""
+    return detector.score_with_nearest(pixels) if isinstance(detector, HasMemoryBank) else detector(pixels)
+
+
+def _more_outputs(detector: Detector) -> list[str]:
+    """The names of the outputs after score and map."""
+    nearest = [NEAREST] if isinstance(detector, HasMemoryBank) else []
+    return [*nearest, *([PATCHES] if detector.localises else [])]
 
 
 class _Frame(nn.Module):
@@ -130,10 +149,13 @@ class _Frame(nn.Module):
     def forward(
         self, pixels: Tensor, scores: Tensor, grids: Tensor, nearest: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        seen = self.inspector.resized(pixels), *self.inspector.to_image(scores, grids, pixels)
-        if nearest is None:
-            return seen
-        return *seen, nearest if self.inspector.tiles is None else self.inspector.tiles.assembled(nearest)
+        tiles = self.inspector.tiles
+        seen = [self.inspector.resized(pixels), *self.inspector.to_image(scores, grids, pixels)]
+        if nearest is not None:
+            seen.append(nearest if tiles is None else tiles.assembled(nearest))
+        if self.inspector.detector.localises:
+            seen.append(grids[:, None] if tiles is None else grids.transpose(0, 1))
+        return tuple(seen)
 
 
 def _composed(inspector: Inspector, opset: int) -> onnx.ModelProto:
@@ -143,9 +165,9 @@ def _composed(inspector: Inspector, opset: int) -> onnx.ModelProto:
         cells = detector(torch.zeros(1, 3, *detector.image_size))[1].shape[1:]
     seen: Shape = ("n",) if tiles is None else (len(tiles), "n")
     inputs = {PIXELS: IMAGES, "scores": (seen, torch.float32), "grids": ((*seen, *cells), torch.float32)}
-    names = _to_trace(inspector, detector)[1]
-    inputs |= {f"{name}/tiles": ((*seen, *cells), torch.int64) for name in names}
-    proto = traced(_Frame(inspector), inputs, ["resized", SCORE, MAP, *names], opset)
+    if isinstance(detector, HasMemoryBank):
+        inputs[f"{NEAREST}/tiles"] = (*seen, *cells), torch.int64
+    proto = traced(_Frame(inspector), inputs, ["resized", SCORE, MAP, *_more_outputs(detector)], opset)
     inner = compose.add_prefix(_detector_graph(detector, opset), INNER)
     graph = proto.graph
     nodes = list(graph.node)
@@ -213,8 +235,8 @@ def _detector_graph(detector: Detector, opset: int) -> onnx.ModelProto:
     if isinstance(detector, IsolationForest):
         return _forest_graph(detector, opset)
     tile: Shape = ("n", 3, *detector.image_size)
-    module, names = _to_trace(detector, detector)
-    proto = traced(module, {"tile": (tile, torch.float32)}, ["score", "grid", *names], opset)
+    names = [NEAREST] if isinstance(detector, HasMemoryBank) else []
+    proto = traced(_Tile(detector), {"tile": (tile, torch.float32)}, ["score", "grid", *names], opset)
     return _with_network(proto, detector, opset)
 
 

@@ -12,6 +12,7 @@ from gonogo.export.graph import describe
 from gonogo.export.int8 import Int8
 from gonogo.export.model_card import CategoryResults, card_text
 from gonogo.export.parity import Parity
+from gonogo.export.patch_rule import patch_rule
 from gonogo.files import seal
 from gonogo.images.dataset import Dataset
 from gonogo.inference.scorer import ONNX_FILE
@@ -48,7 +49,9 @@ def write_bundle(
         figures |= int8.metrics()
         facts |= {"threshold": int8.threshold.to_dict(), "probability": None, "regions": int8.rule.to_dict()}
         gauge = _with_metadata(gauge, facts)
+    rule = patch_rule(model.inspector)
     content = facts | {"parity": figures, "runtime": versions("onnxruntime")}
+    content["patches"] = None if rule is None else rule.to_dict()
     files = {ONNX_FILE: gauge, REPORT: parity.report(), MODEL_CARD: card_text(content, results).encode()}
     files |= bank_files(model, dataset)
     folder.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ from gonogo.compute.read_ahead import read_ahead
 from gonogo.errors import ConfigError, ImageError, IntegrityError
 from gonogo.files import regular_bytes
 from gonogo.images.reading import read_image, require_pixels
+from gonogo.inference.attribution import PatchRule
 from gonogo.inference.bundle import ONNX_FILE as ONNX_FILE
 from gonogo.inference.bundle import read_bundle
 from gonogo.inference.good_patches import MOSAIC, TABLE, GoodPatches
@@ -142,6 +143,8 @@ class Scorer:
             self.category = str(self.manifest["category"])
             self.rule = RegionRule.from_dict(self.manifest["regions"])
             self._graph_size = GraphSize.from_dict(self.manifest["preprocessing"])
+            rule = self.manifest.get("patches")
+            self.patch_rule = None if rule is None else PatchRule.from_dict(rule)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise IntegrityError(
                 f"{bundle}: the manifest has no valid category, threshold, regions or preprocessing ({error!r}); "
@@ -277,6 +280,14 @@ class Scorer:
         """
         return run_matched(self._session, pixels)
 
+    def run_explained(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """As `run_matched`, and the patch scores (n, t, gh, gw) of the images' tiles; None where the graph lacks them.
+
+        `patch_rule` says how they decide the score, and where they lie.
+        """
+        scores, maps, *more = run_outputs(self._session, pixels, "nearest", "patch_scores")
+        return scores, maps, more[0], more[1]
+
     @cached_property
     def good_patches(self) -> GoodPatches | None:
         """The good patches of the memory bank; None if the detector has no bank, or the bundle no pictures of it.
@@ -288,7 +299,7 @@ class Scorer:
             return None
         if len(self._pictures) == 1:
             raise IntegrityError(f"{self._path}: expected both {TABLE} and {MOSAIC}, got {min(self._pictures)} alone")
-        if not _gives_nearest(self._session):
+        if not _gives(self._session, "nearest"):
             raise IntegrityError(f"{self._path}: it has {TABLE}, but its network gives no nearest good patches")
         return GoodPatches(self._pictures[TABLE], self._pictures[MOSAIC], self._path)
 
@@ -367,12 +378,22 @@ def run_matched(
     session: onnxruntime.InferenceSession, pixels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """As `run_session`, and the numbers (n, ch, cw) int64 of the bank's nearest entries where the graph gives them."""
-    if not _gives_nearest(session):
-        return *run_session(session, pixels), None
-    require_pixels(pixels)
-    scores, maps, nearest = session.run(["score", "anomaly_map", "nearest"], {"pixels": np.ascontiguousarray(pixels)})
+    scores, maps, nearest = run_outputs(session, pixels, "nearest")
     return scores, maps, nearest
 
 
-def _gives_nearest(session: onnxruntime.InferenceSession) -> bool:
-    return any(output.name == "nearest" for output in session.get_outputs())
+def run_outputs(session: onnxruntime.InferenceSession, pixels: np.ndarray, *more: str) -> list[Any]:
+    """The results of `run_session` and `more` outputs of the graph, None for each that it does not have.
+
+    Raises:
+        ShapeError: `pixels` is not (n, h, w, 3) uint8.
+    """
+    require_pixels(pixels)
+    given = [name for name in more if _gives(session, name)]
+    results = session.run(["score", "anomaly_map", *given], {"pixels": np.ascontiguousarray(pixels)})
+    found = dict(zip(given, results[2:], strict=True))
+    return [*results[:2], *(found.get(name) for name in more)]
+
+
+def _gives(session: onnxruntime.InferenceSession, name: str) -> bool:
+    return any(output.name == name for output in session.get_outputs())

@@ -145,6 +145,36 @@ class Inspections(BaseModel):
     inspections: list[InspectionWithPictures]
 
 
+class Contribution(BaseModel):
+    """What a region, the rest of the image or, without regions, one of nine squares adds to the score."""
+
+    region: int | None = Field(description="number in the inspection's `regions`; null for the rest, or a square")
+    square: tuple[int, int] | None = Field(description="row and column among 3 x 3, where there is no region")
+    value: float
+    highest: float = Field(description="the highest patch score inside")
+
+
+class Attribution(BaseModel):
+    """What a score is made of: the values of `contributions` and `base` sum to `score`, but for `error`, rounding."""
+
+    score: float
+    base: float = Field(0.0, description="the score of a usual good part where the largest patch score decides, or 0")
+    method: Literal["airport", "sum", "coalitions"] | None = Field(
+        None,
+        description="airport: Shapley values of the largest patch score; sum: shares of a sum; coalitions: Shapley "
+        "values from all coalitions; null where the score is not taken apart",
+    )
+    aggregate: Literal["max", "mean_of_highest", "root_mean_square"] | None = Field(
+        None, description="how the patch scores make the score"
+    )
+    contributions: list[Contribution] = []
+    error: float = 0.0
+    whole: Literal["image", "bundle", "score"] | None = Field(
+        description="why the score is not taken apart: the detector judges the image as a whole, the bundle lacks the "
+        "patch scores, or the score does not follow from them"
+    )
+
+
 class Page(BaseModel):
     """One page of inspections, newest first."""
 

@@ -12,10 +12,18 @@ from gonogo.errors import DataError
 from gonogo.text import printable
 
 if TYPE_CHECKING:
+    from gonogo.inference.attribution import Attribution
     from gonogo.inference.good_patches import Box, GoodPatch
     from gonogo.inference.scorer import Scorer
     from gonogo.line.explain import Explanation
     from gonogo.line.picture import Pair
+
+
+NOT_APART = {
+    "image": "the detector judges the image as a whole",
+    "bundle": "the bundle was written by an older gonogo and lacks the patch scores; export it again",
+    "score": "it does not follow from the patch scores alone",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,6 +101,7 @@ def _report(image: Path, scorer: "Scorer", row: Mapping[str, Any], explanation: 
         "places": [
             {"box": place.box, "peak": place.peak, "nearest": _patch_report(place.good)} for place in explanation.places
         ],
+        "attribution": None if explanation.attribution is None else explanation.attribution.to_dict(),
         "threshold_record": scorer.record.sentence,
     }
 
@@ -124,10 +133,34 @@ def _lines(image: Path, scorer: "Scorer", explanation: "Explanation") -> list[st
         lines.append(f"cell {_box_text(cell.box)}: {cell.peak:.6g}{_nearest_text(pairs[number]) if pairs else ''}")
     if pairs and not explanation.cells:
         lines.append(f"the image as a whole: {pairs[0].peak:.6g}{_nearest_text(pairs[0])}")
+    lines += _attribution_lines(scorer, explanation.attribution)
     if not pairs:
         lines.append("no good patches to compare with: the detector has no memory bank, or the bundle is an old one")
     lines.append(f"threshold: {scorer.record.sentence}")
     return lines
+
+
+def _attribution_lines(scorer: "Scorer", attribution: "Attribution | None") -> list[str]:
+    """What the score is made of: each contribution, the highest first; those of 0 are left out."""
+    from gonogo.line.explain import why_whole
+
+    if attribution is None:
+        return [f"the score is not taken apart: {NOT_APART[why_whole(scorer)]}"]
+    base = f"{attribution.base:.6g}, a usual good part" if attribution.base else "0"
+    lines = [f"the score {attribution.score:.6g} is made of {base}, and of"]
+    for each in sorted(attribution.contributions, key=lambda each: -each.value):
+        if each.value > 0:
+            lines.append(
+                f"  {each.value:+.6g} {_place_text(each.region, each.square)}, whose highest is {each.highest:.6g}"
+            )
+    return lines
+
+
+def _place_text(region: int | None, square: "tuple[int, int] | None") -> str:
+    """The name of a player of an attribution."""
+    if region is not None:
+        return f"region {region + 1}"
+    return "elsewhere" if square is None else f"row {square[0] + 1}, column {square[1] + 1} of the nine squares"
 
 
 def _box_text(box: "Box") -> str:

@@ -9,6 +9,7 @@ from fastapi.security import HTTPBearer
 from gonogo.service import schemas
 from gonogo.service.routes.access import inspector_key, reviewer_key
 from gonogo.service.routes.analytics import analytics, analytics_csv
+from gonogo.service.routes.attribution import attribution
 from gonogo.service.routes.bundles import activate, bundles
 from gonogo.service.routes.inspect_images import InspectQuery, inspect, inspect_stream
 from gonogo.service.routes.inspections import anomaly_map, image, inspection, inspections, overlay, review, undo
@@ -61,6 +62,8 @@ def router() -> APIRouter:
         made.add_api_route(
             f"{INSPECTION}/{name}", route, methods=get, responses=responses, response_class=Response, **any_key
         )
+    computed = problem_responses("not-found", "other-bundle", "image-expired", "busy")
+    made.add_api_route(f"{INSPECTION}/attribution", attribution, methods=get, responses=computed, **own_key_check)
     made.add_api_route(f"{INSPECTION}/review", review, methods=post, responses=known, **own_key_check)
     made.add_api_route(f"{INSPECTION}/review:undo", undo, methods=post, responses=known, **own_key_check)
     made.add_api_route(
