@@ -93,6 +93,10 @@ def rows_of(part: str, detector: str, dataset: Dataset) -> Iterator[Row]:
         }
 
 
+def unseen(n_done: int, n_total: int) -> None:
+    """Progress that nobody looks at."""
+
+
 def interval(values: np.ndarray) -> tuple[float, float]:
     """The percentile bootstrap's interval of the mean of values (n,), over images."""
     drawn = np.random.default_rng(SEED).choice(values, (SAMPLES, len(values))).mean(axis=1)
@@ -115,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as folder:
             made = prepare(
                 samples(shares_of(values, SEED)), values, calibrate, category=part, folder=Path(folder), raw=raw,
-                seed=SEED, progress=lambda done, total: None,
+                seed=SEED, progress=unseen,
             )  # fmt: skip
             for detector in DETECTORS:
                 for row in rows_of(part, detector, made.dataset):
