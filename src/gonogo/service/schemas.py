@@ -182,6 +182,118 @@ class Page(BaseModel):
     before: InspectionId | None = Field(description="`before` for the next page; null on the last page")
 
 
+Language = Literal["en", "de"]
+
+
+class ReportRequest(BaseModel):
+    """What a report is to be written in."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"language": "en"}})
+
+    language: Language | None = Field(None, description="default: that of the header Accept-Language, or English")
+
+
+class ReportSentence(BaseModel):
+    """A sentence of a report, with the facts and cases that it rests on."""
+
+    text: str
+    facts: list[str]
+    cases: list[str]
+
+
+class ReportFact(BaseModel):
+    """A fact of a report."""
+
+    id: str
+    text: str
+
+
+class ReportNote(BaseModel):
+    """What a person wrote in a review. It is quoted beside the report, and no sentence rests on it."""
+
+    by: str
+    at: datetime
+    text: str
+
+
+class DroppedSentence(ReportSentence):
+    """A sentence of a language model that did not hold, with what is wrong with it."""
+
+    faults: list[str]
+
+
+FellBack = Literal["refused", "time-out", "unreachable", "status", "broken", "dropped", "incomplete"]
+
+
+class ReportModel(BaseModel):
+    """The language model that was asked, and what came of it."""
+
+    name: str
+    prompt_sha256: Sha256
+    seconds: float
+    fell_back: Literal["refused", "time-out", "unreachable", "status", "broken", "dropped", "incomplete"] | None = (
+        Field(description="why the template's words stay; null where the model's are used")
+    )
+    dropped: list[DroppedSentence]
+
+
+class Report(BaseModel):
+    """A report on an inspection. While it is pending there is no content, and where it failed `error` says why."""
+
+    id: int
+    inspection: InspectionId
+    at: datetime
+    language: Language
+    state: Literal["pending", "ready", "failed"]
+    ended: datetime | None
+    error: str | None
+    made_by: Literal["template", "model"] | None = None
+    sentences: list[ReportSentence] = []
+    facts: list[ReportFact] = []
+    notes: list[ReportNote] = []
+    model: ReportModel | None = None
+
+
+CorrectionReason = Literal["false_alarm", "miss", "wrong_category", "note"]
+Note = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000, pattern=r"^[^\x00]*$")]
+
+
+class Correction(BaseModel):
+    """What is wrong with an inspection. Its default name is the key's."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"reason": "miss", "defect_type": "scratch", "reviewer": "Ana"}}
+    )
+
+    reason: CorrectionReason = Field(
+        description="false_alarm: a good part was rejected; miss: a defect passed; wrong_category: it is another part"
+    )
+    defect_type: Text | None = Field(None, description="of a miss")
+    category: Text | None = Field(None, description="to which the part belongs, where that is the reason")
+    note: Note | None = Field(None, description="the reason `note` needs one")
+    reviewer: Text | None = None
+
+
+class KeptCorrection(BaseModel):
+    """A stored correction; `review` is the id of the review that it is too."""
+
+    id: int
+    reason: CorrectionReason
+    defect_type: str | None
+    category: str | None
+    note: str | None
+    reviewer: str
+    at: datetime
+    key: str
+    review: int | None
+
+
+class Corrections(BaseModel):
+    """The corrections of an inspection, oldest first."""
+
+    corrections: list[KeptCorrection]
+
+
 class Undo(BaseModel):
     """The review to take back."""
 
@@ -193,7 +305,7 @@ class Undo(BaseModel):
 class Task(BaseModel):
     """The inspection that a person should review next, and why."""
 
-    reason: Literal["disputed", "questioned", "uncertain", "rejected", "audit"] | None = Field(
+    reason: Literal["disputed", "corrected", "questioned", "uncertain", "rejected", "audit"] | None = Field(
         description="why it waits; null where nothing does"
     )
     inspection: Inspection | None

@@ -3,6 +3,7 @@
 Why an inspection waits, in the order in which a person gets them:
 
 - disputed: as many reviewers say good as say defect, and this person is none of them;
+- corrected: somebody said what is wrong with it, and nobody else has reviewed it since;
 - questioned: one person reviewed it, and another one answered otherwise in the arena;
 - uncertain, rejected: the gauge's verdict, which nobody has reviewed;
 - audit: it passed, and was drawn at random.
@@ -16,12 +17,13 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from gonogo.store.corrections import corrected_by_others
 from gonogo.store.reviews import IN_FORCE, REVIEWED, Writing, reviews_of, settle
 from gonogo.store.schema import arena_rounds, audits, images, inspections, leases, reviews, skips
 
 LEASE_SECONDS = 300.0
 SKIP_SECONDS = 3600.0  # for which a person does not get again what they skipped
-REASONS = ("disputed", "questioned", "uncertain", "rejected", "audit")
+REASONS = ("disputed", "corrected", "questioned", "uncertain", "rejected", "audit")
 MOST_COUNTED = 1000  # inspections of one reason; to count all of a long queue would take longer than to show it
 UPSERT_LEASE: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -127,6 +129,8 @@ def _conditions(reason: str, reviewer: str) -> list[Any]:
     if reason == "disputed":
         both = sa.select(reviews.c.inspection).where(IN_FORCE).group_by(reviews.c.inspection)
         return [rows.id.in_(both.having(sa.func.count(reviews.c.label.distinct()) > 1)), ~of_reviewer]
+    if reason == "corrected":
+        return [corrected_by_others(reviewer)]
     if reason == "questioned":
         return [rows.id.in_(_questioned()), ~of_reviewer]
     if reason == "uncertain":

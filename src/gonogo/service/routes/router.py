@@ -23,6 +23,7 @@ from gonogo.service.routes.openapi import (
     Responses,
     problem_responses,
 )
+from gonogo.service.routes.reports import correct, corrections, report, write_report
 from gonogo.service.routes.reviewing import audit, defect_types, export, next_review, skip
 from gonogo.service.routes.state import healthz, metrics, readyz
 
@@ -64,6 +65,18 @@ def router() -> APIRouter:
         )
     computed = problem_responses("not-found", "other-bundle", "image-expired", "busy")
     made.add_api_route(f"{INSPECTION}/attribution", attribution, methods=get, responses=computed, **own_key_check)
+    made.add_api_route(
+        f"{INSPECTION}/report",
+        write_report,
+        methods=post,
+        status_code=202,
+        response_model=schemas.Report,
+        responses=known,
+        **own_key_check,
+    )
+    made.add_api_route(f"{INSPECTION}/report", report, methods=get, responses=known, **any_key)
+    made.add_api_route(f"{INSPECTION}/correct", correct, methods=post, responses=known, **own_key_check)
+    made.add_api_route(f"{INSPECTION}/corrections", corrections, methods=get, responses=known, **any_key)
     made.add_api_route(f"{INSPECTION}/review", review, methods=post, responses=known, **own_key_check)
     made.add_api_route(f"{INSPECTION}/review:undo", undo, methods=post, responses=known, **own_key_check)
     made.add_api_route(
