@@ -46,7 +46,8 @@ def row_of(**changes):
         },
         "name": "M8 bolt.png",
         "reviews": [
-            {"reviewer": name, "label": "defect", "defect_type": ATTACK, "undone": None, "note": None} for name in "AB"
+            {"reviewer": name, "key": name, "label": "defect", "defect_type": ATTACK, "undone": None, "note": None}
+            for name in "AB"
         ],
     }
     return row | changes

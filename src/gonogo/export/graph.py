@@ -16,13 +16,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gonogo.detectors.anomalib.anomalib import ONNX_NODE, Anomalib
-from gonogo.detectors.contract import Detector, HasMemoryBank
+from gonogo.detectors.contract import Detector
 from gonogo.detectors.isolation_forest import IsolationForest
 from gonogo.model.inspector import Inspector
 from gonogo.model.tiling import Tiles
 
 INT8_FILE = "gauge_int8.onnx"  # beside the float file, where `ExportParams.int8` is True
-PIXELS, SCORE, MAP, NEAREST, PATCHES = "pixels", "score", "anomaly_map", "nearest", "patch_scores"
+PIXELS, SCORE, MAP, PATCHES = "pixels", "score", "anomaly_map", "patch_scores"
 
 Shape = tuple[int | str, ...]  # a name stands for a dimension of any size
 IMAGES: tuple[Shape, torch.dtype] = (("n", "h", "w", 3), torch.uint8)
@@ -41,16 +41,17 @@ class ExportParams:
 def export_onnx(inspector: Inspector, path: Path, *, metadata: Mapping[str, Any], opset: int) -> None:
     """Write the inspector as ONNX, with `metadata` in the file as JSON strings.
 
-    Input `pixels` (n, h, w, 3) uint8 RGB; outputs `score` (n,) and `anomaly_map` (n, h, w), float32, and of a detector
-    that `HasMemoryBank` also `nearest` (n, ch, cw) int64, as `Inspector.score_with_nearest` gives it, and of one that
-    localises `patch_scores` (n, t, gh, gw) float32, the detector's own grids, one of each tile.
+    Input `pixels` (n, h, w, 3) uint8 RGB; outputs `score` (n,) and `anomaly_map` (n, h, w), float32, and those of
+    `Inspector.outputs` that the detector has; of one that localises also `patch_scores` (n, t, gh, gw) float32, the
+    detector's own grids, one of each tile.
 
     Raises:
         ExportError: the detector cannot be written as ONNX.
     """
     if inspector.tiles is None and not isinstance(inspector.detector, IsolationForest):
-        module, names = _Whole(inspector), _more_outputs(inspector.detector)
-        proto = _with_network(traced(module, {PIXELS: IMAGES}, [SCORE, MAP, *names], opset), inspector.detector, opset)
+        names = [SCORE, MAP, *_more_outputs(inspector.detector)]
+        proto = traced(_Whole(inspector), {PIXELS: IMAGES}, names, opset)
+        proto = _with_network(proto, inspector.detector, opset)
     else:
         proto = _composed(inspector, opset)
     describe(proto, metadata)
@@ -103,8 +104,19 @@ def _without_traces(proto: onnx.ModelProto) -> onnx.ModelProto:
     return proto
 
 
+class _Outputs(nn.Module):
+    """A detector with all its outputs, for torch to trace."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        return self.detector.outputs(pixels)
+
+
 class _Whole(nn.Module):
-    """An inspector without tiles, for torch to trace: score, map, and what `_more_outputs` names."""
+    """An inspector without tiles, with all outputs of the graph, for torch to trace."""
 
     def __init__(self, inspector: Inspector) -> None:
         super().__init__()
@@ -112,31 +124,14 @@ class _Whole(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
         detector = self.inspector.detector
-        scores, grids, *nearest = _detected(detector, self.inspector.resized(pixels))
+        scores, grids, *others = detector.outputs(self.inspector.resized(pixels))
         patches = [grids[:, None]] if detector.localises else []
-        return *self.inspector.to_image(scores, grids, pixels), *nearest, *patches
-
-
-class _Tile(nn.Module):
-    """A detector of one tile, with the nearest entries of its bank among the results, for torch to trace."""
-
-    def __init__(self, detector: Detector) -> None:
-        super().__init__()
-        self.detector = detector
-
-    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        return _detected(self.detector, pixels)
-
-
-def _detected(detector: Detector, pixels: Tensor) -> tuple[Tensor, ...]:
-    """Score, grid and, of a detector that `HasMemoryBank`, nearest entries of pixels (n, 3, *image_size)."""
-    return detector.score_with_nearest(pixels) if isinstance(detector, HasMemoryBank) else detector(pixels)
+        return *self.inspector.to_image(scores, grids, pixels), *others, *patches
 
 
 def _more_outputs(detector: Detector) -> list[str]:
-    """The names of the outputs after score and map."""
-    nearest = [NEAREST] if isinstance(detector, HasMemoryBank) else []
-    return [*nearest, *([PATCHES] if detector.localises else [])]
+    """The names of the graph's outputs after score and map."""
+    return [*detector.output_names(), *([PATCHES] if detector.localises else [])]
 
 
 class _Frame(nn.Module):
@@ -147,26 +142,27 @@ class _Frame(nn.Module):
         self.inspector = inspector
 
     def forward(
-        self, pixels: Tensor, scores: Tensor, grids: Tensor, nearest: Tensor | None = None
+        self, pixels: Tensor, scores: Tensor, grids: Tensor, first: Tensor | None = None, second: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        tiles = self.inspector.tiles
-        seen = [self.inspector.resized(pixels), *self.inspector.to_image(scores, grids, pixels)]
-        if nearest is not None:
-            seen.append(nearest if tiles is None else tiles.assembled(nearest))
-        if self.inspector.detector.localises:
-            seen.append(grids[:, None] if tiles is None else grids.transpose(0, 1))
-        return tuple(seen)
+        inspector = self.inspector
+        seen = inspector.resized(pixels), *inspector.to_image(scores, grids, pixels)
+        others = [inspector.to_canvas(cells) for cells in (first, second) if cells is not None]
+        if inspector.detector.localises:
+            others.append(grids[:, None] if inspector.tiles is None else grids.transpose(0, 1))
+        return *seen, *others
 
 
 def _composed(inspector: Inspector, opset: int) -> onnx.ModelProto:
     """The inspector's own graph with the detector's inside."""
     detector, tiles = inspector.detector, inspector.tiles
     with torch.inference_mode():
-        cells = detector(torch.zeros(1, 3, *detector.image_size))[1].shape[1:]
+        results = detector.outputs(torch.zeros(1, 3, *detector.image_size))
     seen: Shape = ("n",) if tiles is None else (len(tiles), "n")
-    inputs = {PIXELS: IMAGES, "scores": (seen, torch.float32), "grids": ((*seen, *cells), torch.float32)}
-    if isinstance(detector, HasMemoryBank):
-        inputs[f"{NEAREST}/tiles"] = (*seen, *cells), torch.int64
+    names = detector.output_names()
+    inputs = {PIXELS: IMAGES} | {
+        name: ((*seen, *result.shape[1:]), result.dtype)
+        for name, result in zip(["scores", "grids", *(f"{name}/tiles" for name in names)], results, strict=True)
+    }
     proto = traced(_Frame(inspector), inputs, ["resized", SCORE, MAP, *_more_outputs(detector)], opset)
     inner = compose.add_prefix(_detector_graph(detector, opset), INNER)
     graph = proto.graph
@@ -231,12 +227,12 @@ def _loop(tiles: Tiles, inner: onnx.GraphProto, outputs: list[str]) -> list[onnx
 
 
 def _detector_graph(detector: Detector, opset: int) -> onnx.ModelProto:
-    """Input `tile` (n, 3, h, w) in [0, 255]; outputs `score` (n,), `grid` (n, gh, gw) and, of some, `nearest`."""
+    """Input `tile` (n, 3, h, w) in [0, 255]; outputs `score` (n,), `grid` (n, gh, gw) and its further ones."""
     if isinstance(detector, IsolationForest):
         return _forest_graph(detector, opset)
     tile: Shape = ("n", 3, *detector.image_size)
-    names = [NEAREST] if isinstance(detector, HasMemoryBank) else []
-    proto = traced(_Tile(detector), {"tile": (tile, torch.float32)}, ["score", "grid", *names], opset)
+    names = ["score", "grid", *detector.output_names()]
+    proto = traced(_Outputs(detector), {"tile": (tile, torch.float32)}, names, opset)
     return _with_network(proto, detector, opset)
 
 

@@ -22,12 +22,12 @@ async def add_correction(store: Store, identifier: str, given: schemas.Correctio
     """
     row = await inspection_row(store, identifier)
     _require_sense(given, row)
-    who = {"reviewer": given.reviewer or key.name, "at": time.time(), "key": key.id}
+    who = {"reviewer": key.name, "at": time.time(), "key": key.id}
     review = None
     if given.reason in ("false_alarm", "miss") and ROLES.index(key.role) >= ROLES.index("review"):
         label = "good" if given.reason == "false_alarm" else "defect"
         review = {"label": label, "defect_type": given.defect_type, "note": given.note} | who
-    correction = given.model_dump(exclude={"reviewer"}) | who
+    correction = given.model_dump() | who
     return await asyncio.to_thread(store.corrections.add, identifier, correction, review)
 
 

@@ -1,18 +1,17 @@
 """What people say is wrong with inspections: false alarms, misses, wrong categories, notes. Nothing is ever changed."""
 
-from typing import Any
-
 import sqlalchemy as sa
 
-from gonogo.store.reviews import IN_FORCE, Writing
-from gonogo.store.schema import Row, corrections, inspections, reviews
+from gonogo.store.reviews import Changed, Writing
+from gonogo.store.schema import Row, corrections, reviews
 
 
 class Corrections:
     """The corrections in the database."""
 
-    def __init__(self, engine: sa.Engine, writing: Writing) -> None:
-        self._engine, self._writing = engine, writing
+    def __init__(self, engine: sa.Engine, writing: Writing, changed: Changed) -> None:
+        """`changed` is called in the transaction that has corrected an inspection, with its id."""
+        self._engine, self._writing, self._changed = engine, writing, changed
 
     def add(self, inspection: str, correction: Row, review: Row | None) -> int:
         """Add a correction to an inspection, which must be there, and the review that it is too; returns its id."""
@@ -25,6 +24,7 @@ class Corrections:
             row = correction | {"inspection": inspection, "review": added}
             result = connection.execute(sa.insert(corrections).values(row))
             assert result.inserted_primary_key is not None
+            self._changed(connection, inspection)
             return int(result.inserted_primary_key[0])
 
     def of(self, inspection: str) -> list[Row]:
@@ -32,16 +32,3 @@ class Corrections:
         query = sa.select(corrections).where(corrections.c.inspection == inspection).order_by(corrections.c.id)
         with self._engine.connect() as connection:
             return [dict(row._mapping) for row in connection.execute(query)]
-
-
-def corrected_by_others(reviewer: str) -> Any:
-    """What holds of an inspection that somebody else corrected, and that no third person has reviewed since then."""
-    looked_at = sa.exists().where(
-        reviews.c.inspection == corrections.c.inspection,
-        reviews.c.reviewer != corrections.c.reviewer,
-        reviews.c.at > corrections.c.at,
-        IN_FORCE,
-    )
-    return sa.exists().where(
-        corrections.c.inspection == inspections.c.id, corrections.c.reviewer != reviewer, ~looked_at
-    )
