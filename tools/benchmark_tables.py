@@ -468,3 +468,25 @@ def _origin(rows: Sequence[Row]) -> str:
         f"Measured on {'; '.join(sorted(machines))}; {', '.join(sorted(versions))}; commit "
         f"{', '.join(sorted(commits))}.\n"
     )
+
+
+def attribution_table(read: Reader) -> str:
+    """What each map finds of masked defects."""
+    rows = _measured(read, "benchmarks/attribution.json")
+    if not rows:
+        return ABSENT
+    head = ("part", "detector", "map", "defects", "mass in the mask over chance", "its highest place is in the mask")
+    lines = [
+        (
+            row["part"],
+            row["detector"],
+            row["method"],
+            f"{row['n']:,}",
+            f"{row['mass_over_chance']:.1f} [{row['mass_low']:.1f}, {row['mass_high']:.1f}]",
+            f"{row['points']:.0%}",
+        )
+        for row in rows
+    ]
+    largest = max(row["largest_sum_error_e9"] for row in rows)
+    error = f"The terms by feature of these images lack at most {largest:.0f} parts in 10⁹ of their score."
+    return f"{markdown(head, lines, n_names=3)}\n\n{error}\n\n{_origin(rows)}"

@@ -24,6 +24,7 @@ from typing import Any
 from benchmark_tables import (
     Reader,
     ablation_table,
+    attribution_table,
     coreset_table,
     drift_table,
     front_table,
@@ -142,6 +143,7 @@ TABLES: Mapping[str, Mapping[str, Callable[[Reader], str]]] = {
     "docs/results.md": {"results": results_table},
     "docs/detectors.md": {"detectors": detectors_table},
     "docs/calibration.md": {"stated_rates": stated_rates_table},
+    "docs/attribution.md": {"attribution": attribution_table},
     "docs/drift.md": {"drift": drift_table},
     "docs/benchmarks.md": {
         "peers": peers_table,

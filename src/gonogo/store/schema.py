@@ -195,6 +195,35 @@ case_facts = sa.Table(
     sa.Column("remedy", sa.Text),
     sa.Column("note", sa.Text),
 )
+# Reports on inspections; `content` is JSON, and `state` is pending, ready or failed.
+reports = sa.Table(
+    "reports",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("inspection", sa.String(32), sa.ForeignKey("inspections.id"), nullable=False, index=True),
+    sa.Column("at", sa.Float(53), nullable=False),
+    sa.Column("key", sa.String(16), nullable=False),
+    sa.Column("language", sa.String(2), nullable=False),
+    sa.Column("state", sa.String(7), nullable=False),
+    sa.Column("ended", sa.Float(53)),
+    sa.Column("content", sa.Text),
+    sa.Column("error", sa.Text),
+)
+# What a person says is wrong with an inspection, and the review that this is at the same time, if it is one.
+corrections = sa.Table(
+    "corrections",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("inspection", sa.String(32), sa.ForeignKey("inspections.id"), nullable=False, index=True),
+    sa.Column("at", sa.Float(53), nullable=False),
+    sa.Column("reason", sa.String(14), nullable=False),
+    sa.Column("defect_type", sa.String(200)),
+    sa.Column("category", sa.String(200)),
+    sa.Column("note", sa.Text),
+    sa.Column("reviewer", sa.String(200), nullable=False),
+    sa.Column("key", sa.String(16), nullable=False),
+    sa.Column("review", sa.Integer, sa.ForeignKey("reviews.id")),
+)
 keys = sa.Table(
     "keys",
     metadata,
