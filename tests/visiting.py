@@ -45,6 +45,7 @@ PAGES = (
     Place("/cases/{id}", "review", "case"),
     Place("/review", "review", "review"),
     Place("/analytics", "inspect", "analytics"),
+    Place("/drift", "admin", "drift"),
     Place("/arena", "inspect", "arena"),
     Place("/no-such-page", "inspect", "error"),
 )

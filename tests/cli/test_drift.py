@@ -18,7 +18,14 @@ def about(bundle):
 def rows(path, scores, fingerprint, **more):
     lines = [
         json.dumps(
-            {"file": f"part {number}.png", "key": f"{number}", "bundle": fingerprint, "score": float(score)} | more
+            {
+                "file": f"part {number}.png",
+                "key": f"{number}",
+                "bundle": fingerprint,
+                "verdict": "pass",
+                "score": float(score),
+            }
+            | more
         )
         for number, score in enumerate(scores)
     ]
@@ -71,10 +78,13 @@ def test_rows_of_errors_have_no_score_and_are_passed_over(bundle, about, tmp_pat
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("no JSON\n", "line 1 is not a row of `gonogo score`"),
-        ("[1]\n", "line 1 is not a row"),
-        ('{"file": "a.png"}\n', "line 1 is not a row"),
-        ('{"file": "a.png", "bundle": "0123456789abcdef", "score": 1}\n', "line 1 is of the bundle 0123456789ab"),
+        ("no JSON\n", "line 1: expected a row that gonogo score"),
+        ("[1]\n", "line 1: expected a row"),
+        ('{"score": 1, "verdict": "pass"}\n', "line 1: expected a row"),
+        (
+            '{"file": "a.png", "bundle": "0123456789abcdef", "verdict": "pass", "score": 1}\n',
+            "line 1 is of the bundle 0123456789ab",
+        ),
     ],
 )
 def test_what_is_no_row_of_this_gauge_is_refused_by_its_line(bundle, tmp_path, capsys, text, message):
@@ -86,6 +96,6 @@ def test_what_is_no_row_of_this_gauge_is_refused_by_its_line(bundle, tmp_path, c
 
 def test_a_file_that_is_missing_and_a_share_that_is_none_are_named(bundle, tmp_path, capsys):
     status, report = drift(capsys, bundle, tmp_path / "none")
-    assert (status, report["error"]["code"]) == (4, "IntegrityError")
+    assert (status, report["error"]["code"]) == (3, "DataError")
     status, report = drift(capsys, bundle, tmp_path / "none", "--withdrawn", "0")
     assert (status, report["error"]["code"]) == (3, "ConfigError")

@@ -4,14 +4,19 @@ import argparse
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gonogo.cli.answer import Answer
+from gonogo.cli.arguments import add_watch, watch_params
 from gonogo.cli.columns import in_columns
 from gonogo.cli.exit_status import DONE, REJECTED
 
+if TYPE_CHECKING:
+    from gonogo.line.rows import ReadRow
+
 CLAIMS = {
     "scores": "the scores of parts that pass are as those of the calibrate parts",
+    "images": "the images of parts that pass are as those before them",
     "rejects": "no more parts are rejected than was certified and expected",
 }
 
@@ -25,20 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder or .gonogo file of the gauge")
     parser.add_argument("rows", type=Path, metavar="FILE", help="JSON lines of --out or --jsonl")
-    parser.add_argument(
-        "--withdrawn", type=float, default=0.05, metavar="SHARE", help="of valid certificates, at most (default 0.05)"
-    )
-    parser.add_argument(
-        "--in-doubt", type=float, default=0.2, metavar="SHARE", help="of valid ones that are called so (default 0.2)"
-    )
-    parser.add_argument(
-        "--missed-share", type=float, default=0.0, metavar="SHARE",
-        help="of missed defects among the parts that pass, for which both shares shall still be true (default 0)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--defect-rate", type=float, metavar="RATE",
-        help="of production, at most; a reject rate above it and the certified one is then evidence too",
-    )  # fmt: skip
+    add_watch(parser)
 
 
 def run(arguments: argparse.Namespace) -> Answer:
@@ -47,45 +39,40 @@ def run(arguments: argparse.Namespace) -> Answer:
     Raises:
         ConfigError: a share or a rate is out of its range.
         DataError: the rows are of another bundle, or are no rows of `gonogo score`.
-        IntegrityError: the bundle or the rows cannot be read.
+        IntegrityError: the bundle cannot be read.
     """
-    from gonogo.calibration.certificate import ThresholdRecord
-    from gonogo.inference.bundle import read_bundle
-    from gonogo.monitoring.certificate_watch import WatchParams, watched
+    from itertools import chain
 
-    params = WatchParams(arguments.withdrawn, arguments.in_doubt, arguments.missed_share, arguments.defect_rate)
+    from gonogo.calibration.certificate import ThresholdRecord
+    from gonogo.images.statistics import STATISTICS
+    from gonogo.inference.bundle import read_bundle
+    from gonogo.line.rows import read_rows
+    from gonogo.monitoring.certificate_watch import CertificateWatch
+
+    params = watch_params(arguments)
     bundle = read_bundle(arguments.bundle)
     record = ThresholdRecord.from_dict(bundle.manifest["threshold"])
-    watch = watched(record, params, _scores(arguments.rows, bundle.fingerprint))
+    rows = _of_bundle(read_rows(arguments.rows), bundle.fingerprint)
+    first = next(rows, None)
+    watch = CertificateWatch(record, params, STATISTICS if first is not None and first.statistics else ())
+    for row in chain([] if first is None else [first], rows):
+        if row.score is not None:
+            watch.add(row.key, row.score, row.statistics)
     report = {"ok": True, "category": bundle.manifest["category"], "bundle": bundle.fingerprint} | watch.to_dict()
     return Answer(report, _text(report), REJECTED if watch.state == "withdrawn" else DONE)
 
 
-def _scores(path: Path, fingerprint: str) -> Iterator[tuple[str, float]]:
-    """Key and score of each image that has a verdict."""
-    import json
+def _of_bundle(rows: "Iterator[ReadRow]", fingerprint: str) -> "Iterator[ReadRow]":
+    """The rows, each of which must be of this bundle."""
+    from gonogo.errors import DataError
 
-    from gonogo.errors import DataError, IntegrityError
-
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                try:
-                    row = json.loads(line)
-                    of, key = row["bundle"], str(row.get("key") or row["file"])
-                except (ValueError, TypeError, KeyError, AttributeError) as error:
-                    raise DataError(
-                        f"{path}, line {number} is not a row of `gonogo score`; give the file of --out or of --jsonl"
-                    ) from error
-                if of != fingerprint:
-                    raise DataError(
-                        f"{path}, line {number} is of the bundle {str(of)[:12]}, this is {fingerprint[:12]}; a "
-                        "certificate is tested by the verdicts of its own gauge"
-                    )
-                if isinstance(row.get("score"), int | float):
-                    yield key, float(row["score"])
-    except (OSError, UnicodeDecodeError) as error:
-        raise IntegrityError(f"{path} cannot be read ({error})") from error
+    for row in rows:
+        if row.bundle != fingerprint:
+            raise DataError(
+                f"{row.where} is of the bundle {str(row.bundle)[:12]}, this is {fingerprint[:12]}; a certificate is "
+                "tested by the verdicts of its own gauge"
+            )
+        yield row
 
 
 def _text(report: dict[str, Any]) -> str:
