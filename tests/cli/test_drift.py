@@ -1,12 +1,14 @@
 """gonogo drift: rows of gonogo score in, the state of the certificate out."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from gonogo.cli.main import main
 from gonogo.inference.bundle import read_bundle
+from gonogo.monitoring.simulation import LABEL
 
 
 @pytest.fixture
@@ -99,3 +101,55 @@ def test_a_file_that_is_missing_and_a_share_that_is_none_are_named(bundle, tmp_p
     assert (status, report["error"]["code"]) == (3, "DataError")
     status, report = drift(capsys, bundle, tmp_path / "none", "--withdrawn", "0")
     assert (status, report["error"]["code"]) == (3, "ConfigError")
+
+
+# What moved
+
+
+@pytest.fixture(scope="module")
+def images(digits, tmp_path_factory):
+    """Good parts that set no threshold of the bundle and that no detector saw, as files of their own."""
+    folder = tmp_path_factory.mktemp("good")
+    for number, record in enumerate(one for one in digits.with_role("test") if one.label == 0):
+        shutil.copy(digits.path_of(record), folder / f"{number:03}.png")
+    return folder
+
+
+def test_the_page_says_what_moved_and_shows_a_part_before_and_after(bundle, images, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    words = ("--simulate", "brightness", "--severity", "5", "--html", page, "--withdrawn", "0.3", "--in-doubt", "0.3")
+    status, report = drift(capsys, bundle, images, *words)
+    n = len(list(images.iterdir()))
+    assert (status, report["state"], report["parts"]) == (1, "withdrawn", n)
+    moved = {one["name"]: one for one in report["moved"]}
+    assert abs(moved["brightness"]["shift"]) > 1
+    assert abs(moved["brightness"]["n_before"] - n / 2) < 6
+    text = page.read_text()
+    assert "certificate is withdrawn" in text
+    assert text.count("data:image/jpeg;base64,") == 2
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+    assert report["typical_before"] in text
+    assert report["since"] in text
+
+
+def test_a_simulation_says_that_it_is_one_in_every_output_and_the_same_seed_gives_the_same(
+    bundle, images, tmp_path, capsys
+):
+    words = ("--simulate", "noise", "--severity", "2", "--seed", "4", "--html", tmp_path / "page.html")
+    before = sorted(tmp_path.rglob("*"))
+    _, report = drift(capsys, bundle, images, *words)
+    assert report["simulation"] | {"n_before": 0} == {
+        "label": LABEL, "kind": "noise", "severity": 2, "share": 1.0, "begin": 0.5, "seed": 4, "n_before": 0,
+    }  # fmt: skip
+    assert LABEL in (tmp_path / "page.html").read_text()
+    assert drift(capsys, bundle, images, *words)[1] == report
+    assert sorted(tmp_path.rglob("*")) == [*before, tmp_path / "page.html"]  # and nothing else is written
+    main(["drift", str(bundle), str(images), "--simulate", "noise"])
+    assert capsys.readouterr().out.startswith(LABEL)
+
+
+def test_what_belongs_to_a_simulation_needs_one_and_so_do_images(bundle, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["drift", str(bundle), str(tmp_path), "--severity", "2"])
+    assert "--severity needs --simulate" in capsys.readouterr().err
+    assert drift(capsys, bundle, tmp_path, "--simulate", "blur")[0] == 3

@@ -1,9 +1,30 @@
 """What moved since a moment, and by how much: for a person who has to find out why a certificate no longer holds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from gonogo.images.statistics import STATISTICS
+
+NUMBERS = ("score", "p_value", "n_regions", *STATISTICS)  # of each part
+WORDS = {  # for the claims of a watch and for NUMBERS
+    "scores": "The scores of parts that pass are as those of the calibrate parts",
+    "rejects": "No more parts are rejected than was certified and expected",
+    "audits": "Good parts of the random sample are rejected no more often than certified",
+    "images": "The images of parts that pass are as those before them",
+    "score": "Score",
+    "p_value": "p-value",
+    "n_regions": "Number of regions",
+    "brightness": "Brightness, grey levels",
+    "contrast": "Contrast, grey levels",
+    "sharpness": "Sharpness, grey levels squared",
+    "noise": "Noise, grey levels",
+    "red": "Red less green, grey levels",
+    "blue": "Blue less green, grey levels",
+    "size": "Size, pixels",
+}
 
 
 @dataclass(frozen=True)
@@ -24,7 +45,28 @@ class Movement:
     spread: float | None
 
 
-def movement(name: str, before: Sequence[float], after: Sequence[float]) -> Movement | None:
+def what_moved(before: np.ndarray, after: np.ndarray) -> list[Movement]:
+    """How each of NUMBERS moved that both sides have.
+
+    Args:
+        before: (n, 10), NUMBERS of each part; nan where one is not known.
+        after: (m, 10).
+    """
+    found = [movement(name, before[:, place], after[:, place]) for place, name in enumerate(NUMBERS)]
+    return [one for one in found if one is not None]
+
+
+def strongest(claims: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The claim with the most evidence against it, or the statistic of the images, and the key that it grows since.
+
+    Args:
+        claims: as `CertificateWatch.to_dict` has them.
+    """
+    name, claim = max(claims.items(), key=lambda one: float(one[1]["log_evidence"]))
+    return strongest(claim["statistics"]) if claim.get("statistics") else (name, claim["since_key"])
+
+
+def movement(name: str, before: Sequence[float] | np.ndarray, after: Sequence[float] | np.ndarray) -> Movement | None:
     """How one number moved; None where a side has no value."""
     sides = [np.array(side, dtype=np.float64) for side in (before, after)]
     sides = [side[~np.isnan(side)] for side in sides]
@@ -46,6 +88,7 @@ def movement(name: str, before: Sequence[float], after: Sequence[float]) -> Move
 
 def most_typical(values: np.ndarray) -> int:
     """The row of (n, k), n > 0, that is nearest to the medians of all, each column in its median deviation."""
+    values = values[:, ~np.isnan(values).all(axis=0)]
     medians = np.nanmedian(values, axis=0)
     off = np.abs(values - medians)
     scale = np.nanmedian(off, axis=0)
