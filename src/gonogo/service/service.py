@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from gonogo.errors import ConfigError, DataError, IntegrityError
 from gonogo.inference.scorer import Scorer
 from gonogo.line.webhook import Webhook
+from gonogo.monitoring.certificate_watch import CertificateWatch
 from gonogo.service.gauge import Gauge
 from gonogo.service.inspecting import InspectionRunner
 from gonogo.service.memory import MemoryBudget
@@ -93,6 +94,11 @@ class Service:
             old = self.gauge.scorer
             scorer = await asyncio.to_thread(self.gauge.exchange, fingerprint, category)
             try:
+                CertificateWatch(scorer.record, self.settings.watch)
+            except ConfigError as error:
+                self.gauge.scorer = old
+                raise Problem("bundle-refused", f"{error}; the one in use stays") from error
+            try:
                 await asyncio.to_thread(
                     self.store.add_activation,
                     fingerprint,
@@ -101,7 +107,7 @@ class Service:
                     category=scorer.category,
                 )
                 await asyncio.to_thread(self.standing.use, scorer, key=key.id, by=key.name)
-            except (sa.exc.SQLAlchemyError, ConfigError):
+            except sa.exc.SQLAlchemyError:
                 self.gauge.scorer = old
                 raise
             self.metrics.set_bundle(scorer)
