@@ -1,7 +1,6 @@
 """Experiments of the pipeline in a clone of the last commit: the checkout that it was cloned from stays as it is."""
 
 import re
-import shutil
 import subprocess
 from collections.abc import Collection, Sequence
 from pathlib import Path

@@ -215,7 +215,7 @@ def _require_same_test_images(category: str, *commits: str) -> None:
             get_artifact(project_path("prepared", category) / MANIFEST, commit, place)
             records = [json.loads(line) for line in place.read_text(encoding="utf-8").splitlines()]
         names = ("sha256", "label", "defect_type", "mask_sha256")
-        tested.append(sorted([str(one[name]) for name in names] for one in records if one["role"] == TEST))
+        tested.append(sorted([str(one[name]) for name in names] for one in records if one["role"] in TEST))
     if tested[0] != tested[1]:
         raise DataError(
             f"{category}: {commits[0][:12]} and {commits[1][:12]} were tested on different images, so that no gate can "
