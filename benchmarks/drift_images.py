@@ -76,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True, help="folder of good parts")
     parser.add_argument("--changed", type=int, default=100, metavar="N", help="parts that are shown changed")
+    parser.add_argument("--severities", nargs="+", type=int, choices=SEVERITIES, default=list(SEVERITIES))
     parser.add_argument("--calibrate", type=int, default=100, metavar="N", help="parts that set the threshold")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--runs", type=int, default=100, metavar="N", help="of each kind and severity")
@@ -89,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     shares = (arguments.calibrate, len(images) - arguments.calibrate - len(chosen))
     about = origin(1, {"numpy": version("numpy")})
     for kind in arguments.kinds:
-        for severity in SEVERITIES:
+        for severity in arguments.severities:
             simulation = Simulation(kind, severity)
             changed = {number: measured(scorer, simulation.image(images[number], number)) for number in chosen}
             runs = [delay(clean, changed, shares, seed) for seed in range(arguments.runs)]
