@@ -67,7 +67,7 @@ def test_other_scores_withdraw_it_with_status_1_and_the_text_says_since_which_pa
     path = rows(tmp_path / "rows", [*good, *good[:200] * 0 + np.median(good)], fingerprint)
     assert main(["drift", str(bundle), str(path)]) == 1
     out = capsys.readouterr().out
-    assert "certificate withdrawn, after 500 parts, since 3" in out
+    assert "certificate withdrawn, after 500 parts, since part 3" in out
     assert drift(capsys, bundle, path)[1]["claims"]["scores"]["since"] > 200
 
 

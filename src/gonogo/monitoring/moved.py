@@ -12,7 +12,7 @@ NUMBERS = ("score", "p_value", "n_regions", *STATISTICS)  # of each part
 WORDS = {  # for the claims of a watch and for NUMBERS
     "scores": "The scores of parts that pass are as those of the calibrate parts",
     "rejects": "No more parts are rejected than was certified and expected",
-    "audits": "Good parts of the random sample are rejected no more often than certified",
+    "audits": "Good parts of the random sample are rejected as rarely as certified",
     "images": "The images of parts that pass are as those before them",
     "score": "Score",
     "p_value": "p-value",

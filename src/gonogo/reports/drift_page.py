@@ -43,5 +43,6 @@ def write_drift_page(
 
 def _odds(log_evidence: float) -> str:
     """Evidence, whose natural logarithm this is, as a number; one beyond reading as a power of ten."""
-    within = abs(log_evidence) < math.log(1e5)
-    return f"{math.exp(log_evidence):.3g}" if within else f"10^{log_evidence / math.log(10):.0f}"
+    if abs(log_evidence) >= math.log(1e6):
+        return f"10^{log_evidence / math.log(10):.0f}"
+    return f"{math.exp(log_evidence):,.0f}" if log_evidence > math.log(100) else f"{math.exp(log_evidence):.3g}"

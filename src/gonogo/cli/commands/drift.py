@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         watch.add(part.key, part.score, part.statistics)
     report = {"ok": True, "category": manifest["category"], "bundle": fingerprint, "simulation": told}
     report |= watch.to_dict()
-    report |= _what_moved(seen, report["claims"])
+    report |= _what_moved(seen, report["claims"], report["withdrawn_at"])
     if arguments.html is not None:
         _write_page(arguments.html, report, simulation, seen)
     return Answer(report, _text(report), REJECTED if watch.state == "withdrawn" else DONE)
@@ -153,7 +153,7 @@ def _simulated(scorer: "Scorer", folder: Path, simulation: "Simulation") -> tupl
     return seen, {"label": LABEL, "n_before": n_before, **asdict(simulation)}
 
 
-def _what_moved(seen: list[Seen], claims: dict[str, Any]) -> dict[str, Any]:
+def _what_moved(seen: list[Seen], claims: dict[str, Any], withdrawn_at: str | None) -> dict[str, Any]:
     """What moved between the parts up to where the strongest evidence began to grow, and those after it."""
     from dataclasses import asdict
 
@@ -163,6 +163,7 @@ def _what_moved(seen: list[Seen], claims: dict[str, Any]) -> dict[str, Any]:
     split = next((number for number, part in enumerate(seen, start=1) if part.key == key), 0)
     before, after = seen[:split], seen[split:]
     told: dict[str, Any] = {"claim": name, "since": before[-1].file if before else None}
+    told["withdrawn_file"] = next((part.file for part in seen if part.key == withdrawn_at), None)
     told["moved"] = [asdict(one) for one in what_moved(_numbers(before), _numbers(after))]
     for side, parts in (("before", before), ("after", after)):
         told[f"typical_{side}"] = parts[most_typical(_numbers(parts))].file if parts else None
@@ -204,8 +205,8 @@ def _text(report: dict[str, Any]) -> str:
     from gonogo.monitoring.moved import WORDS
 
     lines = [f"{report['category']}: certificate {report['state']}, after {report['parts']:,} parts"]
-    if report["withdrawn_at"] is not None:
-        lines[0] += f", since {report['withdrawn_at']}"
+    if report["withdrawn_file"] is not None:
+        lines[0] += f", since {report['withdrawn_file']}"
     if report["simulation"] is not None:
         about = report["simulation"]
         lines.insert(0, f"{about['label']}: {about['kind']}, severity {about['severity']}")
