@@ -50,6 +50,7 @@ COMMANDS = {
     "thresholds": Command("show how a gauge would do at other thresholds", extra="pipeline"),
     "accept": Command("accept reviewed images as good, or take that back", extra="pipeline"),
     "promote": Command("put a gauge into staging or production, through the gate", extra="pipeline"),
+    "retrain": Command("make a gauge anew whose certificate lapsed, and propose it", extra="pipeline,serve"),
     "roll-back": Command("put the gauge before it into use again", extra="pipeline"),
     "registry": Command("list the gauges in use, or check that each passed its gate", extra="pipeline"),
     "distill": Command("train a teacher for the detector efficientad", extra="pipeline"),

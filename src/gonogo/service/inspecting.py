@@ -29,6 +29,7 @@ from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.errors import GonogoError, ImageError, SlowImageError
 from gonogo.images.header import Header
 from gonogo.images.reading import decode
+from gonogo.images.statistics import STATISTICS, image_statistics
 from gonogo.inference.scorer import NO_NETWORK, Scorer, Verdict
 from gonogo.line.explain import Explanation, explain
 from gonogo.line.outputs import map_16_bit, overlay
@@ -40,6 +41,7 @@ from gonogo.service.problems import Problem
 from gonogo.service.schemas import Inspection, InspectionWithPictures, Similar
 from gonogo.service.security import Key
 from gonogo.service.settings import MEBIBYTE, Settings
+from gonogo.service.standing import CertificateStanding
 from gonogo.service.turns import Turns
 from gonogo.service.uploads import Upload, checked_header
 from gonogo.store.audit import AuditRule
@@ -147,9 +149,17 @@ class Judgement:
 class InspectionRunner:
     """Scores images and stores the inspections."""
 
-    def __init__(self, settings: Settings, gauge: Gauge, store: Store, metrics: Metrics, memory: MemoryBudget) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        gauge: Gauge,
+        store: Store,
+        metrics: Metrics,
+        memory: MemoryBudget,
+        standing: CertificateStanding,
+    ) -> None:
         self._settings, self._gauge, self._store, self._metrics = settings, gauge, store, metrics
-        self._memory = memory
+        self._memory, self._standing = memory, standing
         n_threads = BATCHES_PER_WORKER * settings.batch * settings.workers  # also the most decoded images in memory
         self._threads, self._large_thread = ThreadPoolExecutor(n_threads), ThreadPoolExecutor(1)
         self._writers = ThreadPoolExecutor(N_WRITERS)
@@ -380,6 +390,8 @@ class InspectionRunner:
             "height": height,
         }
         row = row_of(judgement) | {"at": now, "image": sha256, "name": upload.name, "key": key.id}
+        row["certificate"] |= self._standing.of(row["bundle"])
+        row["statistics"] = dict(zip(STATISTICS, image_statistics(pixels), strict=True))
         row["timings_ms"] = _milliseconds(timings)
         drawn: dict[str, Any] = {
             f"{name}_png": _base64(draw_picture(name, pixels, judgement.verdict)) for name in pictures
@@ -489,7 +501,9 @@ class InspectionRunner:
         return [Judgement(verdict, scorer, seconds) for verdict in verdicts]
 
     def _add_to_store(self, new: list[NewInspection]) -> list[str | Exception]:
-        return list(self._store.add_inspections(new, self._audit))
+        ids = self._store.add_inspections(new, self._audit)
+        self._standing.add(ids, [one.row for one in new])
+        return list(ids)
 
 
 def _require_bundle(bundle: str, scorer: Scorer) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 Row = dict[str, Any]  # the values of a row by the names of its columns; JSON_COLUMNS are decoded
-JSON_COLUMNS = ("regions", "certificate", "timings_ms")  # of `inspections`, kept as text
+JSON_COLUMNS = ("regions", "certificate", "timings_ms", "statistics")  # of `inspections`, kept as text
 metadata = sa.MetaData()
 
 images = sa.Table(
@@ -44,6 +44,7 @@ inspections = sa.Table(
     sa.Column("timings_ms", sa.Text, nullable=False),
     sa.Column("key", sa.String(16), nullable=False),
     sa.Column("latency_ms", sa.Float(53)),
+    sa.Column("statistics", sa.Text),
     # Covers every column that `Analytics` reads, so that it reads no row.
     sa.Index(
         "ix_inspections_analytics",
@@ -252,6 +253,31 @@ activations = sa.Table(
     sa.Column("started_with", sa.String(64), nullable=False),
     sa.Column("key", sa.String(16), nullable=False),
     sa.Column("category", sa.String(200)),
+)
+# What was learnt about a bundle's certificate since the inspection `after`, up to `last`; `watches.py` explains them.
+watches = sa.Table(
+    "watches",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Float(53), nullable=False),
+    sa.Column("category", sa.String(200), nullable=False),
+    sa.Column("bundle", sa.String(64), nullable=False),
+    sa.Column("after", sa.String(32), nullable=False),
+    sa.Column("key", sa.String(16), nullable=False),
+    sa.Column("by", sa.String(200), nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("params", sa.Text, nullable=False),
+    sa.Column("last", sa.String(32), nullable=False),
+    sa.Column("state", sa.Text),
+    sa.Column("withdrawn", sa.Float(53)),
+    sa.Column("withdrawn_at", sa.String(32)),
+)
+watch_values = sa.Table(
+    "watch_values",
+    metadata,
+    sa.Column("watch", sa.Integer, sa.ForeignKey("watches.id"), primary_key=True, autoincrement=False),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
 )
 clock = sa.Table(
     "clock",
