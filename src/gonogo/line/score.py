@@ -19,6 +19,7 @@ from pathlib import Path
 
 from gonogo.compute.read_ahead import read_ahead
 from gonogo.errors import ChangedError, DataError, ImageError
+from gonogo.images.statistics import STATISTICS, image_statistics
 from gonogo.images.unread import Unread
 from gonogo.inference.gauges import Gauges
 from gonogo.inference.scorer import ERROR, REJECT, UNCERTAIN, UNKNOWN
@@ -28,6 +29,7 @@ from gonogo.line.inputs import CAMERA, STDIN, VIDEOS, Item, Stamp, changed_error
 from gonogo.line.journal import Journal, Row, label_of
 from gonogo.line.outputs import Pictures, Sink, warn
 from gonogo.line.sorting import Sorter
+from gonogo.line.standing import LineStanding
 from gonogo.line.webhook import Webhook
 
 BATCH_SECONDS = 0.5  # after which rows are written, however few
@@ -90,6 +92,7 @@ class Line:
     begun: where items in work are noted.
     hot: the folder that the items are found in again and again. What changes while it is judged is left to its next
         look; without it, that is an error.
+    standing: whether certificates still hold; it goes with a journal.
     abstains: whether an uncertain verdict is an outcome of its own; its row says under `leaning` what it would be.
     pixel_format: what the numbers of .npy files are, as "bgr8"; None: such files are refused.
     posts: labels of the verdicts that the webhook posts; None: all.
@@ -105,6 +108,7 @@ class Line:
     webhook: Webhook | None = None
     begun: Begun | None = None
     hot: HotFolder | None = None
+    standing: LineStanding | None = None
     abstains: bool = False
     pixel_format: str | None = None
     posts: frozenset[str] | None = None
@@ -215,6 +219,8 @@ class Line:
             return {**selection.row, "verdict": UNKNOWN}
         verdict = selection.scorer.score_one(pixels, item.name)
         row = {**selection.row, **verdict.row(), **self.pictures.draw(item, pixels, verdict)}
+        if self.standing is not None:
+            row["statistics"] = dict(zip(STATISTICS, image_statistics(pixels), strict=True))
         return row | {"verdict": UNCERTAIN, "leaning": verdict.label} if self.abstains and verdict.uncertain else row
 
     def _commit(self, batch: list[tuple[Item, Row]]) -> None:
@@ -242,7 +248,13 @@ class Line:
             self._record([row])
 
     def _record(self, rows: list[Row]) -> None:
-        if self.webhook is not None and (posted := [row for row in rows if self._is_posted(row)]):
+        standing, journal, events = self.standing, self.journal, []
+        if standing is not None and journal is not None:
+            events = standing.stamp(rows, lambda row: not journal.has(row))
+            for event in events:
+                warn(f"{standing.sentence(event['category'])}; verdicts go on")
+        posted = [*events, *(row for row in rows if self._is_posted(row))]
+        if self.webhook is not None and posted:
             self.webhook.put(posted)
         if self.journal is not None and rows:
             self.journal.append(rows)

@@ -29,6 +29,7 @@ from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.errors import GonogoError, ImageError, SlowImageError
 from gonogo.images.header import Header
 from gonogo.images.reading import decode
+from gonogo.images.statistics import STATISTICS, image_statistics
 from gonogo.inference.scorer import NO_NETWORK, Scorer, Verdict
 from gonogo.line.explain import Explanation, explain
 from gonogo.line.outputs import map_16_bit, overlay
@@ -37,9 +38,10 @@ from gonogo.service.gauge import Gauge
 from gonogo.service.memory import SHARE_OF_KEY, Hold, MemoryBudget
 from gonogo.service.metrics import Metrics
 from gonogo.service.problems import Problem
-from gonogo.service.schemas import Inspection, InspectionWithPictures
+from gonogo.service.schemas import Inspection, InspectionWithPictures, Similar
 from gonogo.service.security import Key
 from gonogo.service.settings import MEBIBYTE, Settings
+from gonogo.service.standing import CertificateStanding
 from gonogo.service.turns import Turns
 from gonogo.service.uploads import Upload, checked_header, is_as_declared
 from gonogo.service.verdict_cache import KnownVerdict, VerdictCache
@@ -129,10 +131,11 @@ class LargeImageError(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """Pixels (h, w, 3) uint8 RGB to score, and the request that they are from."""
+    """Pixels (h, w, 3) uint8 RGB to score, the request that they are from, and whether the verdict needs features."""
 
     pixels: np.ndarray
     request: PendingRequest
+    features: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,9 +150,17 @@ class Judgement:
 class InspectionRunner:
     """Scores images and stores the inspections."""
 
-    def __init__(self, settings: Settings, gauge: Gauge, store: Store, metrics: Metrics, memory: MemoryBudget) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        gauge: Gauge,
+        store: Store,
+        metrics: Metrics,
+        memory: MemoryBudget,
+        standing: CertificateStanding,
+    ) -> None:
         self._settings, self._gauge, self._store, self._metrics = settings, gauge, store, metrics
-        self._memory, self._cache = memory, VerdictCache(settings.cache)
+        self._memory, self._standing, self._cache = memory, standing, VerdictCache(settings.cache)
         n_threads = BATCHES_PER_WORKER * settings.batch * settings.workers  # also the most decoded images in memory
         self._threads, self._large_thread = ThreadPoolExecutor(n_threads), ThreadPoolExecutor(1)
         self._writers = ThreadPoolExecutor(N_WRITERS)
@@ -207,7 +218,13 @@ class InspectionRunner:
         finally:
             self._change_waiting(key, -n_images)
 
-    async def inspect(self, upload: Upload, key: Key, pictures: Sequence[str] = ()) -> InspectionWithPictures:
+    async def inspect(
+        self,
+        upload: Upload,
+        key: Key,
+        pictures: Sequence[str] = (),
+        similar: Callable[[Judgement, str], Similar] | None = None,
+    ) -> InspectionWithPictures:
         """Score and store one image; returns when the inspection is on the disk.
 
         When the caller is cancelled, nothing more is begun: neither decoding nor scoring. What was scored is stored.
@@ -216,12 +233,15 @@ class InspectionRunner:
             upload: the image.
             key: the key of the request.
             pictures: "map", "overlay", both or none.
+            similar: finds the cases like an image from its judgement, with features, and its SHA-256; None: not asked.
 
         Raises:
             Problem: the image is refused.
         """
         return await self._worked_on(
-            lambda request, large: self._inspect(upload, key, pictures, request, large=large), key, upload.hold
+            lambda request, large: self._inspect(upload, key, pictures, similar, request, large=large),
+            key,
+            upload.hold,
         )
 
     async def draw(self, data: bytes, key: Key, name: str, *, bundle: str) -> bytes:
@@ -275,6 +295,15 @@ class InspectionRunner:
 
         def judged(upload: Upload, request: PendingRequest, large: bool) -> Judgement:
             return self._judge(Job(self._decode(upload, request, large=large)[0], request), large=large)
+
+        return await self._of_file(data, key, judged)
+
+    async def with_features(self, data: bytes, key: Key, make: Callable[[np.ndarray, Judgement], Result]) -> Result:
+        """What `make` makes of the pixels of a stored image and of what the bundle in use says of it, with features."""
+
+        def judged(upload: Upload, request: PendingRequest, large: bool) -> Result:
+            pixels = self._decode(upload, request, large=large)[0]
+            return make(pixels, self._judge(Job(pixels, request, features=True), large=large))
 
         return await self._of_file(data, key, judged)
 
@@ -335,24 +364,39 @@ class InspectionRunner:
             raise
 
     def _inspect(
-        self, upload: Upload, key: Key, pictures: Sequence[str], request: PendingRequest, *, large: bool
+        self,
+        upload: Upload,
+        key: Key,
+        pictures: Sequence[str],
+        similar: Callable[[Judgement, str], Similar] | None,
+        request: PendingRequest,
+        *,
+        large: bool,
     ) -> InspectionWithPictures:
         began = time.perf_counter()
         sha256 = upload.sha256
-        known = None if pictures or request.cancelled else self._cache.get(sha256, self._gauge.scorer.fingerprint)
-        if known is not None and is_as_declared(upload, known.format):
+        known = self._cache.get(sha256, self._gauge.scorer.fingerprint)
+        is_verdict_alone = not pictures and similar is None and not request.cancelled
+        if is_verdict_alone and known is not None and is_as_declared(upload, known.format):
             file_written = self._writers.submit(self._store.images.write, sha256, upload.data)
             return self._kept(upload, key, request, known, {"queue": began - request.since}, file_written)
         pixels, image_format = self._decode(upload, request, large=large)
         decoded_at = time.perf_counter()
         file_written = self._writers.submit(self._store.images.write, sha256, upload.data)
-        judgement = self._judge(Job(pixels, request), large=large)
+        judgement = self._judge(Job(pixels, request, features=similar is not None), large=large)
         queued = began - request.since + time.perf_counter() - decoded_at - judgement.seconds
         timings = {"decode": decoded_at - began, "queue": queued, "score": judgement.seconds}
         height, width = pixels.shape[:2]
-        known = KnownVerdict(row_of(judgement), image_format, width, height)
+        statistics = dict(zip(STATISTICS, image_statistics(pixels), strict=True))
+        known = KnownVerdict(row_of(judgement) | {"statistics": statistics}, image_format, width, height)
         self._cache.put(sha256, known)
-        drawn = {f"{name}_png": _base64(draw_picture(name, pixels, judgement.verdict)) for name in pictures}
+        drawn: dict[str, Any] = {
+            f"{name}_png": _base64(draw_picture(name, pixels, judgement.verdict)) for name in pictures
+        }
+        if similar is not None:
+            searching_began = time.perf_counter()
+            drawn["similar"] = similar(judgement, sha256)
+            timings["similar"] = time.perf_counter() - searching_began
         return self._kept(upload, key, request, known, timings, file_written, **drawn)
 
     def _kept(
@@ -374,7 +418,8 @@ class InspectionRunner:
             "height": known.height,
         }
         row = known.row | {"at": time.time(), "image": image["sha256"], "name": upload.name, "key": key.id}
-        row["timings_ms"] = _milliseconds(timings)
+        row["certificate"] = row["certificate"] | self._standing.of(row["bundle"])
+        row["timings_ms"] = _milliseconds({name: value for name, value in timings.items() if name != "similar"})
         storing_began = time.perf_counter()
         file_written.result()
         row["id"] = self._store_batched(NewInspection(row, image, upload.data))
@@ -458,7 +503,8 @@ class InspectionRunner:
     def _score(self, jobs: list[Job]) -> list[Judgement | Exception]:
         scorer, began = self._gauge.scorer, time.perf_counter()
         try:
-            verdicts = scorer.score_pixels(np.stack([job.pixels for job in jobs]))
+            pixels = np.stack([job.pixels for job in jobs])
+            verdicts = scorer.score_pixels(pixels, features=any(job.features for job in jobs))
             for verdict in verdicts:
                 assert verdict.regions is not None  # computed now, in this thread, and cached
         except Exception as error:
@@ -475,7 +521,9 @@ class InspectionRunner:
         return [Judgement(verdict, scorer, seconds) for verdict in verdicts]
 
     def _add_to_store(self, new: list[NewInspection]) -> list[str | Exception]:
-        return list(self._store.add_inspections(new, self._audit))
+        ids = self._store.add_inspections(new, self._audit)
+        self._standing.add(ids, [one.row for one in new])
+        return list(ids)
 
 
 def _require_bundle(bundle: str, scorer: Scorer) -> None:

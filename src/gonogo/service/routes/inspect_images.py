@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Literal, Self
 
 from fastapi import Request
@@ -21,6 +22,7 @@ from gonogo.service.routes.abandoned import unless_abandoned
 from gonogo.service.routes.access import InspectorKey, inspector_key, service_of
 from gonogo.service.security import Key, body_of, late
 from gonogo.service.service import Service
+from gonogo.service.similar import MOST
 from gonogo.service.uploads import Upload, png_of_array, uploads
 
 Picture = Literal["map", "overlay"]
@@ -35,6 +37,7 @@ class InspectQuery(BaseModel):
     pixels: str | None = Field(
         None, max_length=8, description="what the numbers of .npy arrays are, as bgr8; each is kept as a PNG"
     )
+    similar: int | None = Field(None, ge=1, le=MOST, description="how many past cases like the image to add")
     deadline_ms: int | None = Field(
         None, ge=1, le=600_000, description="milliseconds until a 504; the service's own deadline at most"
     )
@@ -70,7 +73,13 @@ async def inspect(request: Request) -> Response:
     seconds = deadline if query.deadline_ms is None else min(deadline, query.deadline_ms / 1000)
     pictures = sorted(set(query.include))
     outcomes = await inspect_body(
-        request, key, name=_name(request, query), pictures=pictures, seconds=seconds, pixels=query.pixels
+        request,
+        key,
+        name=_name(request, query),
+        pictures=pictures,
+        similar=query.similar,
+        seconds=seconds,
+        pixels=query.pixels,
     )
     raise_problems(outcomes)
     inspections = [outcome for outcome in outcomes if isinstance(outcome, schemas.InspectionWithPictures)]
@@ -85,6 +94,7 @@ async def inspect_body(
     name: str | None,
     pictures: Sequence[Picture],
     seconds: float,
+    similar: int | None = None,
     pixels: str | None = None,
 ) -> list[Outcome]:
     """Inspect all images of a request's body: for each, in their order, its inspection or what went wrong.
@@ -95,6 +105,7 @@ async def inspect_body(
         name: of a raw image.
         pictures: to add to each inspection.
         seconds: until the deadline.
+        similar: number of past cases to add to each inspection; None: none are looked for.
         pixels: what the numbers are, where the images are arrays.
 
     Raises:
@@ -109,7 +120,8 @@ async def inspect_body(
         with service.runner.reserve_slot(key, len(images)):
             if pixels is not None:
                 images = [await asyncio.to_thread(png_of_array, upload, pixels, settings) for upload in images]
-            jobs = [service.runner.inspect(upload, key, pictures) for upload in images]
+            like = None if similar is None else partial(service.cases.like, k=similar)
+            jobs = [service.runner.inspect(upload, key, pictures, like) for upload in images]
             return await unless_abandoned(request, asyncio.gather(*jobs, return_exceptions=True), seconds)
 
 
