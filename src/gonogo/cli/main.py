@@ -51,6 +51,7 @@ COMMANDS = {
     "accept": Command("accept reviewed images as good, or take that back", extra="pipeline"),
     "promote": Command("put a gauge into staging or production, through the gate", extra="pipeline"),
     "roll-back": Command("put the gauge before it into use again", extra="pipeline"),
+    "runs": Command("queue fits as experiments, look at them, or stop them", extra="pipeline"),
     "registry": Command("list the gauges in use, or check that each passed its gate", extra="pipeline"),
     "distill": Command("train a teacher for the detector efficientad", extra="pipeline"),
     "score": Command("judge images with a bundle", streams=True),

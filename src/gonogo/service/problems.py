@@ -27,6 +27,7 @@ STATUSES = {
     "body-timeout": 408,
     "other-bundle": 409,
     "other-category": 409,
+    "not-promoted": 409,
     "image-expired": 410,
     "too-large": 413,
     "unsupported-media-type": 415,

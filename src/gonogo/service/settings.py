@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gonogo.errors import ConfigError
+from gonogo.service.promoted import RegistrySource
 
 MEBIBYTE = 1 << 20
 MINUTES_PER_DAY, SLOT_MINUTES = 24 * 60, 15
@@ -16,9 +17,12 @@ class Settings:
     """The service's settings.
 
     Attributes:
-        bundle: the bundle that it starts with, a folder or a `.gonogo` file.
+        bundle: the bundle that it starts with, a folder or a `.gonogo` file; with `registry`, what this has in use is
+            taken in its place.
         data: folder of the images and, unless `database` is given, of the SQLite file.
         bundles: folder of the bundles that may be activated; None: `bundle` alone.
+        registry: the project whose promoted gauge the service uses, and no other; None: an admin activates bundles.
+        registry_seconds: between two looks at the registry.
         trust: file of the public key that bundles must be signed with; None: any bundle is accepted.
         database: URL as SQLAlchemy reads it; None: a SQLite file in `data`.
         threads: number of threads of onnxruntime for each worker; None: onnxruntime decides.
@@ -53,6 +57,8 @@ class Settings:
     bundle: Path
     data: Path
     bundles: Path | None = None
+    registry: RegistrySource | None = None
+    registry_seconds: float = 5.0
     trust: Path | None = None
     database: str | None = None
     threads: int | None = None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SWITCH_SECONDS = 5e-4  # after which a thread that computes in Python lets another one go on; Python's own are 5e-3
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+PROMOTED = "promoted"  # folder of what --registry fetched, in that of what is kept
 ROLES = ("inspect", "review", "admin")  # as in `gonogo.service.security`, which imports what is heavy
 
 
@@ -31,6 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(action="run")
     parser.add_argument("--bundle", type=Path, metavar="BUNDLE", help=BUNDLE)
     parser.add_argument("--bundles", type=Path, metavar="DIR", help="folder of bundles that an admin may activate")
+    parser.add_argument(
+        "--registry", type=Path, metavar="PROJECT", help="use the gauge that this project's registry.jsonl has in use"
+    )
+    parser.add_argument("--category", metavar="NAME", help="of the gauge that --registry says; needed with it")
+    parser.add_argument(
+        "--alias", choices=["staging", "production"], default="production", help="of --registry; production"
+    )
     parser.add_argument(
         "--trust", type=Path, metavar="KEY.pub", help="refuse bundles that are not signed with this key"
     )
@@ -122,6 +130,7 @@ def run(arguments: argparse.Namespace) -> Answer:
 
     Raises:
         UsageError: there is no bundle to serve.
+        GateError: the gauge that the registry has in use did not come through the gate.
         ConfigError: settings contradict each other.
         IntegrityError: the bundle cannot be trusted.
         DataError: the folder or the database cannot be used, or there is no such key.
@@ -131,8 +140,12 @@ def run(arguments: argparse.Namespace) -> Answer:
 
 
 def _serve(arguments: argparse.Namespace) -> Answer:
-    if arguments.bundle is None:
-        raise UsageError("expected --bundle BUNDLE, or an ACTION", command="gonogo serve")
+    if (arguments.bundle is None) == (arguments.registry is None):
+        raise UsageError("expected --bundle BUNDLE, or --registry PROJECT, or an ACTION", command="gonogo serve")
+    if (arguments.registry is None) != (arguments.category is None) or (arguments.registry and arguments.bundles):
+        raise UsageError(
+            "--registry PROJECT and --category NAME go together, without --bundles", command="gonogo serve"
+        )
     import uvicorn
 
     from gonogo.service.app import create_app
@@ -199,13 +212,20 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def _settings(arguments: argparse.Namespace) -> "Settings":
+    from gonogo.service.promoted import RegistrySource
     from gonogo.service.settings import MEBIBYTE, Settings
 
+    source = None
+    if arguments.registry is not None:
+        arguments.data.mkdir(parents=True, exist_ok=True, mode=0o700)  # before it holds anything
+        folder = arguments.data / PROMOTED
+        source = RegistrySource(arguments.registry, arguments.category, arguments.alias, folder)
     formats = ("JPEG", "PNG", "WEBP", "BMP", *(["TIFF"] if arguments.tiff else []))
     return Settings(
-        bundle=arguments.bundle,
+        bundle=arguments.bundle if source is None else source.folder,
         data=arguments.data,
         bundles=arguments.bundles,
+        registry=source,
         trust=arguments.trust,
         database=arguments.database,
         threads=arguments.threads,

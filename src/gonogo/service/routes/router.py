@@ -7,9 +7,9 @@ from fastapi.responses import Response, StreamingResponse
 from fastapi.security import HTTPBearer
 
 from gonogo.service import schemas
-from gonogo.service.routes.access import inspector_key, reviewer_key
+from gonogo.service.routes.access import admin_key, inspector_key, reviewer_key
 from gonogo.service.routes.analytics import analytics, analytics_csv
-from gonogo.service.routes.bundles import activate, bundles
+from gonogo.service.routes.bundles import activate, bundles, reload_registry
 from gonogo.service.routes.inspect_images import InspectQuery, inspect, inspect_stream
 from gonogo.service.routes.inspections import anomaly_map, image, inspection, inspections, overlay, review, undo
 from gonogo.service.routes.openapi import (
@@ -87,8 +87,16 @@ def router() -> APIRouter:
         **any_key,
     )
     made.add_api_route("/v1/bundles", bundles, methods=get, responses=problem_responses(), **any_key)
-    refused = problem_responses("bundle-refused", "not-found", "other-category")
+    refused = problem_responses("bundle-refused", "not-found", "other-category", "not-promoted")
     made.add_api_route("/v1/bundles:activate", activate, methods=post, responses=refused, **own_key_check)
+    refused = problem_responses("bundle-refused", "not-found")
+    made.add_api_route(
+        "/v1/registry:reload",
+        reload_registry,
+        methods=post,
+        responses=refused,
+        dependencies=[Depends(bearer), Depends(admin_key)],
+    )
     made.add_api_route("/healthz", healthz, methods=get)
     not_ready: Responses = {503: {"model": schemas.Readiness}}
     made.add_api_route("/readyz", readyz, methods=get, responses=not_ready, response_model=schemas.Readiness)
