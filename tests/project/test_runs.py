@@ -155,6 +155,18 @@ def _alive(process):
     return Path(f"/proc/{process}/stat").read_text().split()[2] != "Z" if Path("/proc").is_dir() else True
 
 
+def test_images_that_lie_outside_of_the_project_are_found_from_the_clone(project):
+    (project.parent / "images").mkdir()
+    (project / "params.yaml").write_text((project / "params.yaml").read_text().replace("data/raw", "../images"))
+    git(project, "commit", "--quiet", "--all", "--message", "elsewhere")
+    runs = Runs(project)
+    run = runs.add("fit", "brick", ["fit.coreset_ratio=6"], by="Ada")
+    runs.work()
+    assert (runs.get(run.id).state, runs.get(run.id).reason) == ("done", "")
+    (reference,) = git(project, "for-each-ref", "--format=%(refname)", "refs/exps/*/*/*").split()
+    assert f"raw: {(project.parent / 'images').resolve()}" in git(project, "show", f"{reference}:params.yaml")
+
+
 def test_a_run_whose_worker_died_is_interrupted_and_the_queue_goes_on(project):
     runs = Runs(project)
     dead, next_one = (runs.add("fit", "brick", ["fit.coreset_ratio=4"], by="Ada") for _ in range(2))

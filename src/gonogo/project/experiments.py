@@ -141,4 +141,6 @@ def _raw_of(checkout: Path, raw: Any) -> list[str]:
     """The setting that has a clone read the checkout's raw folder, where it holds images that git does not."""
     if not isinstance(raw, str) or Path(raw).is_absolute() or not (checkout / raw).is_dir():
         return []
-    return [f"raw={(checkout / raw).resolve()}"] if git(checkout, "ls-files", "--others", "--", raw) else []
+    place = (checkout / raw).resolve()
+    outside = not place.is_relative_to(checkout.resolve())
+    return [f"raw={place}"] if outside or git(checkout, "ls-files", "--others", "--", raw) else []

@@ -239,8 +239,8 @@ class Runs:
 
     def _fit(self, run: Run, started: Any) -> str:
         folder = self.folder(run.id)
-        clone = PipelineClone(self.project, folder / "clone", commit=run.commit)
         try:
+            clone = PipelineClone(self.project, folder / "clone", commit=run.commit)
             reason = clone.run(
                 run.id,
                 run.settings,
@@ -257,7 +257,7 @@ class Runs:
                 clone.publish(run.id)
             return reason
         finally:
-            shutil.rmtree(clone.folder, ignore_errors=True)
+            shutil.rmtree(folder / "clone", ignore_errors=True)
 
     def _prepare(self, run: Run, started: Any) -> str:
         log, target = self.folder(run.id) / "log.txt", f"prepare@{run.category}"

@@ -31,12 +31,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_argument("--recipe", metavar="NAME", help="set the values of a recipe in this category")
     start.add_argument("--prepare", action="store_true", help="prepare the category's images, and fit nothing")
     start.add_argument("--by", metavar="NAME", help="who starts it; default: git's user.name")
+    foresee = actions.add_parser("forecast", help="say what memory a fit would take")
+    foresee.add_argument("category", metavar="CATEGORY")
+    foresee.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="as for start")
+    foresee.add_argument("--recipe", metavar="NAME", help="as for start")
     stop = actions.add_parser("stop", help="stop a run")
     stop.add_argument("id", metavar="ID")
     log = actions.add_parser("log", help="print the end of what a run has printed")
     log.add_argument("id", metavar="ID")
     work = actions.add_parser("work", help="take one run after another until none waits; start does it by itself")
-    for name, action in {"start": start, "stop": stop, "log": log, "work": work}.items():
+    for name, action in {"start": start, "forecast": foresee, "stop": stop, "log": log, "work": work}.items():
         action.set_defaults(action=name)
         add_json(action, of_action=True)
 
@@ -59,6 +63,16 @@ def run(arguments: argparse.Namespace) -> Answer:
         made = runs.add("prepare" if arguments.prepare else "fit", arguments.category, settings, by=by)
         runs.start_worker()
         return Answer({"ok": True, "run": asdict(made)}, f"{made.id} is queued; `gonogo runs log {made.id}` shows it")
+    if arguments.action == "forecast":
+        from gonogo.cli.stages import PARAMS
+        from gonogo.params import read_yaml
+        from gonogo.project.fit_forecast import forecast
+        from gonogo.project.settings import experiment_option
+
+        content = read_yaml(PARAMS)
+        settings = [*_of_recipe(arguments.recipe, arguments.category), *arguments.set]
+        sentence = forecast(PARAMS, arguments.category, [experiment_option(each, content) for each in settings])
+        return Answer({"ok": True, "forecast": sentence}, f"{arguments.category}: {sentence}")
     if arguments.action == "stop":
         stopped = runs.stop(arguments.id)
         return Answer({"ok": True, "run": asdict(stopped)}, f"{stopped.id} is told to stop")

@@ -7,7 +7,7 @@ import socket
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gonogo.cli.answer import Answer
 from gonogo.cli.arguments import BUNDLE, add_json, add_store, count, non_negative, positive
@@ -15,6 +15,9 @@ from gonogo.errors import ConfigError, DataError, UsageError
 from gonogo.text import printable
 
 if TYPE_CHECKING:
+    import uvicorn
+
+    from gonogo.service.metrics import Metrics
     from gonogo.service.settings import Settings
 
 SWITCH_SECONDS = 5e-4  # after which a thread that computes in Python lets another one go on; Python's own are 5e-3
@@ -146,12 +149,27 @@ def _serve(arguments: argparse.Namespace) -> Answer:
         raise UsageError(
             "--registry PROJECT and --category NAME go together, without --bundles", command="gonogo serve"
         )
-    import uvicorn
-
     from gonogo.service.app import create_app
-    from gonogo.service.connections import BACKLOG, FewLines, connections
     from gonogo.service.service import Service
 
+    require_tls_or_loopback(arguments)
+    settings = _settings(arguments)
+    service = Service(settings)
+    if not any(row["revoked"] is None for row in service.store.all_keys()):
+        print("there is no key yet: `gonogo serve key NAME --role inspect` makes one")
+    server = server_of(create_app(service), settings, service.metrics, arguments)
+    service.is_ending = lambda: server.should_exit
+    with listening(arguments.host, arguments.port) as listener:
+        server.run(sockets=[listener])
+    return Answer({"ok": True}, "the service has ended; every image that it accepted was answered and kept")
+
+
+def require_tls_or_loopback(arguments: argparse.Namespace) -> None:
+    """Refuse to send keys unencrypted to other machines.
+
+    Raises:
+        ConfigError: the address is not of this machine, and there is neither TLS nor a proxy that has it.
+    """
     if (arguments.tls_cert is None) != (arguments.tls_key is None):
         raise ConfigError("--tls-cert and --tls-key go together")
     if arguments.host not in LOOPBACK and arguments.tls_cert is None and not arguments.plain:
@@ -159,13 +177,17 @@ def _serve(arguments: argparse.Namespace) -> Answer:
             f"--host {arguments.host} serves other machines, which would send their keys unencrypted: add --tls-cert "
             "and --tls-key, or --plain if a proxy before the service has TLS"
         )
-    settings = _settings(arguments)
-    service = Service(settings)
-    if not any(row["revoked"] is None for row in service.store.all_keys()):
-        print("there is no key yet: `gonogo serve key NAME --role inspect` makes one")
+
+
+def server_of(app: Any, settings: "Settings", metrics: "Metrics", arguments: argparse.Namespace) -> "uvicorn.Server":
+    """The server of an application with the service's limits of connections, which a signal ends."""
+    import uvicorn
+
+    from gonogo.service.connections import BACKLOG, FewLines, connections
+
     config = uvicorn.Config(
-        create_app(service),
-        http=connections(settings, service.metrics),  # type: ignore[arg-type]  # uvicorn calls whatever is no text
+        app,
+        http=connections(settings, metrics),  # type: ignore[arg-type]  # uvicorn calls whatever is no text
         ws="none",
         backlog=BACKLOG,
         ssl_certfile=arguments.tls_cert,
@@ -180,12 +202,8 @@ def _serve(arguments: argparse.Namespace) -> Answer:
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it logs each damaged body
     for name in ("uvicorn.error", "asyncio", "gonogo.service", "gonogo.store"):
         logging.getLogger(name).addFilter(FewLines())
-    server = uvicorn.Server(config)
-    service.is_ending = lambda: server.should_exit
     sys.setswitchinterval(SWITCH_SECONDS)  # some decoders compute in Python, and all connections wait meanwhile
-    with listening(arguments.host, arguments.port) as listener:
-        server.run(sockets=[listener])
-    return Answer({"ok": True}, "the service has ended; every image that it accepted was answered and kept")
+    return uvicorn.Server(config)
 
 
 def shift(text: str) -> tuple[str, int]:
