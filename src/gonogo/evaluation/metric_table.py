@@ -103,6 +103,7 @@ METRICS: Mapping[str, Metric] = {
     "score_max_diff_e6": Metric("largest difference of scores", MILLIONTHS),
     "map_max_diff_e6": Metric("largest difference of maps", MILLIONTHS),
     "nearest_max_diff_e6": Metric("largest difference of distances to the nearest patch", MILLIONTHS),
+    "features_max_diff_e6": Metric("largest difference of the features", MILLIONTHS),
     "rank_agreement": Metric("rank correlation of both runtimes", better="more"),
     "worst_image": Metric("image with the largest difference"),
     "int8_auroc_change": Metric("change of image AUROC in eight bits"),
