@@ -130,6 +130,28 @@ def stated_rates_table(read: Reader) -> str:
     return markdown(head, lines, n_names=2) + "\n\n" + _origin(rows)
 
 
+def good_parts_table(read: Reader) -> str:
+    """What each use of so many good parts gives: recall, false alarms and what is stated of them."""
+    rows = _measured(read, "benchmarks/good_parts.json")
+    if not rows:
+        return ABSENT
+    head = ("part", "good parts", "method", "stated", "false alarms", "recall", "image AUROC", "entries")
+
+    def share(row: Mapping[str, Any], key: str) -> str:
+        low, high = row[f"{key}_low"], row[f"{key}_high"]
+        return f"{row[key]:.1%} [{low:.0%}, {high:.0%}]"
+
+    lines, above = [], ("", "")
+    for row in rows:
+        place = (row["part"], f"{row['n']:,}")
+        names = [name if place[: number + 1] != above[: number + 1] else "" for number, name in enumerate(place)]
+        stated = f"≤ {row['stated']:.1%}" + (" on average" if row["method"].startswith("leave") else "")
+        figures = (share(row, "false_alarm_rate"), share(row, "recall"), f"{row['image_auroc']:.3f}")
+        lines.append((*names, row["method"], stated, *figures, f"{row['bank']:,.0f}"))
+        above = place
+    return markdown(head, lines, n_names=3) + "\n\n" + _origin(rows)
+
+
 def drift_table(read: Reader) -> str:
     """Withdrawals in vain and delays of the certificate's watch, by simulation."""
     rows = _measured(read, "benchmarks/drift.json")

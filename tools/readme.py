@@ -27,6 +27,7 @@ from benchmark_tables import (
     coreset_table,
     drift_table,
     front_table,
+    good_parts_table,
     growth_table,
     markdown,
     peers_table,
@@ -140,7 +141,7 @@ TABLES: Mapping[str, Mapping[str, Callable[[Reader], str]]] = {
     "README.md": {"front": front_table},
     "docs/results.md": {"results": results_table},
     "docs/detectors.md": {"detectors": detectors_table},
-    "docs/calibration.md": {"stated_rates": stated_rates_table},
+    "docs/calibration.md": {"good-parts": good_parts_table, "stated_rates": stated_rates_table},
     "docs/drift.md": {"drift": drift_table},
     "docs/benchmarks.md": {
         "peers": peers_table,

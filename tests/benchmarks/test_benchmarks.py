@@ -11,6 +11,7 @@ import torch
 import benchmark_tables
 import coreset
 import covering
+import good_parts
 import growth
 import metrics
 import results
@@ -183,13 +184,24 @@ def test_the_plot_has_a_curve_per_detector_in_each_panel_and_none_of_a_skipped_p
     assert "a &lt; b" in svg
 
 
+ROLES = ("fit", "calibrate", "test")
+
+
 def absent(name):
     raise FileNotFoundError(name)
 
 
 @pytest.mark.parametrize(
     "table",
-    ["peers_table", "coreset_table", "pixel_metrics_table", "growth_table", "service_table", "stated_rates_table"],
+    [
+        "peers_table",
+        "coreset_table",
+        "pixel_metrics_table",
+        "growth_table",
+        "service_table",
+        "stated_rates_table",
+        "good_parts_table",
+    ],
 )
 def test_a_table_whose_results_are_absent_says_so(table):
     assert getattr(benchmark_tables, table)(absent) == "Not measured on this commit.\n"
@@ -280,3 +292,27 @@ def test_the_growth_table_has_both_directions_the_exponents_and_what_was_skipped
     assert [line for line in lines if "skipped" in line] == ["| padim | 5,000 | skipped |  |  |  |"]
     assert "| padim | fit images, 50 to 100 | 1.00 [0.90, 1.12] | – | – | – |" in lines
     assert "- padim, 5,000 images of 256: forecast 4,000 s, more than 900 s" in lines
+
+
+def test_the_table_of_good_parts_names_each_part_once_and_calls_a_mean_a_mean():
+    figures = {key: 0.25 for name in ("false_alarm_rate", "recall") for key in (name, f"{name}_low", f"{name}_high")}
+    about = {"machine": {"cpu": "x", "cores": 2, "memory_mb": 1000, "threads": 1}, "versions": {}, "commit": "abc"}
+    rows = [
+        {"part": "nut", "n": 40, "method": method, "stated": 0.2, "image_auroc": 0.9, "bank": 50, **figures, **about}
+        for method in ("split", "leave one out")
+    ]
+    table = benchmark_tables.good_parts_table(reading(rows))
+    assert "| nut | 40 | split | ≤ 20.0% | 25.0% [25%, 25%] | 25.0% [25%, 25%] | 0.900 | 50 |" in table
+    assert "|  |  | leave one out | ≤ 20.0% on average |" in table
+
+
+def test_the_good_parts_of_a_draw_have_one_role_each_and_the_rest_is_test(digits):
+    """The test parts are the same for all methods, and none of them is fitted or calibrated on."""
+    split, whole = (good_parts.drawn(digits, 40, 3, split=is_split) for is_split in (True, False))
+    fit, calibrate, test = ({r.group_id for r in split.records if r.role == role and r.label == 0} for role in ROLES)
+    assert (len(fit), len(calibrate)) == (28, 12)
+    assert not (fit | calibrate) & test
+    assert {r.group_id for r in whole.records if r.role == "fit"} == fit | calibrate
+    assert [r.path for r in whole.with_role("test")] == [r.path for r in split.with_role("test")]
+    assert good_parts.sizes_of(50) == [40]
+    assert good_parts.sizes_of(34) == [24]

@@ -70,7 +70,8 @@ class CertificateWatch:
     def __init__(self, record: ThresholdRecord, params: WatchParams) -> None:
         self._record, self._params = record, params
         self._scores = ChangeTest(
-            (score for score in record.good_scores if score < record.gap_low),
+            # Of a bank that has grown since, new scores are lower, and these say nothing of them.
+            (score for score in record.good_scores if score < record.gap_low and not record.grown),
             missed_share=params.missed_share,
             missed_alpha=SHARE_FOR_MISSED * params.withdrawn,
         )
