@@ -152,6 +152,21 @@ def good_parts_table(read: Reader) -> str:
     return markdown(head, lines, n_names=3) + "\n\n" + _origin(rows)
 
 
+def router_table(read: Reader) -> str:
+    """What the router tells apart, by what it sees."""
+    rows = _measured(read, "benchmarks/router.json")
+    if not rows:
+        return ABSENT
+    head = ("set", "seen", "good parts to their own", "worst category", "to another", "strangers found", "left out")
+    lines, above = [], ""
+    for row in rows:
+        shares = [f"{row[key]:.1%}" for key in ("accuracy", "accuracy_low", "wrong_rate", "stranger_rate")]
+        left_out = f"{len(row['left_out'])} of {row['n_categories']}"
+        lines.append((row["set"] if row["set"] != above else "", row["seen"], *shares, left_out))
+        above = row["set"]
+    return markdown(head, lines, n_names=2) + "\n\n" + _origin(rows)
+
+
 def drift_table(read: Reader) -> str:
     """Withdrawals in vain and delays of the certificate's watch, by simulation."""
     rows = _measured(read, "benchmarks/drift.json")

@@ -32,6 +32,7 @@ from benchmark_tables import (
     markdown,
     peers_table,
     pixel_metrics_table,
+    router_table,
     service_table,
     stated_rates_table,
     tuning_gains_table,
@@ -142,6 +143,7 @@ TABLES: Mapping[str, Mapping[str, Callable[[Reader], str]]] = {
     "docs/results.md": {"results": results_table},
     "docs/detectors.md": {"detectors": detectors_table},
     "docs/calibration.md": {"good-parts": good_parts_table, "stated_rates": stated_rates_table},
+    "docs/line.md": {"router": router_table},
     "docs/drift.md": {"drift": drift_table},
     "docs/benchmarks.md": {
         "peers": peers_table,

@@ -201,6 +201,7 @@ def absent(name):
         "service_table",
         "stated_rates_table",
         "good_parts_table",
+        "router_table",
     ],
 )
 def test_a_table_whose_results_are_absent_says_so(table):
@@ -316,3 +317,12 @@ def test_the_good_parts_of_a_draw_have_one_role_each_and_the_rest_is_test(digits
     assert [r.path for r in whole.with_role("test")] == [r.path for r in split.with_role("test")]
     assert good_parts.sizes_of(50) == [40]
     assert good_parts.sizes_of(34) == [24]
+
+
+def test_the_table_of_the_router_counts_the_categories_that_are_left_out():
+    about = {"machine": {"cpu": "x", "cores": 2, "memory_mb": 1000, "threads": 1}, "versions": {}, "commit": "abc"}
+    figures = {"accuracy": 0.9, "accuracy_low": 0.5, "wrong_rate": 0.1, "stranger_rate": 0.0}
+    row = {"set": "digits", "seen": "mean", **figures, "left_out": ["digit_3"], "n_categories": 10, **about}
+    table = benchmark_tables.router_table(reading([row, row | {"seen": "parts", "left_out": []}]))
+    assert "| digits | mean | 90.0% | 50.0% | 10.0% | 0.0% | 1 of 10 |" in table
+    assert "|  | parts | 90.0% | 50.0% | 10.0% | 0.0% | 0 of 10 |" in table
