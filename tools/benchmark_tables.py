@@ -167,6 +167,25 @@ def router_table(read: Reader) -> str:
     return markdown(head, lines, n_names=2) + "\n\n" + _origin(rows)
 
 
+def search_trials_table(read: Reader) -> str:
+    """Ways to search the bank: their time beside the one in use, and what they lose."""
+    rows = _measured(read, "benchmarks/search_trials.json")
+    if not rows:
+        return ABSENT
+    head = ("part", "bank", "search", "time", "ratio", "a score rises by, at most", "found otherwise", "image AUROC")
+    lines, above = [], ""
+    for row in rows:
+        names = (row["part"] if row["part"] != above else "", f"{row['bank']:,}", row["search"])
+        above = row["part"]
+        if "share_left" in row:
+            lines.append((*names, "", f"{row['share_left']:.0%} of the blocks", "", "", ""))
+            continue
+        moved = f"{row['n_moved']} of {row['n_patches']:,}"
+        figures = (f"{row['ms']:.2f} ms", f"{row['ratio']:.2f}", f"{row['largest_rise']:.2%}", moved)
+        lines.append((*names, *figures, f"{row['image_auroc']:.3f}"))
+    return markdown(head, lines, n_names=3) + "\n\n" + _origin(rows)
+
+
 def drift_table(read: Reader) -> str:
     """Withdrawals in vain and delays of the certificate's watch, by simulation."""
     rows = _measured(read, "benchmarks/drift.json")

@@ -33,6 +33,7 @@ from benchmark_tables import (
     peers_table,
     pixel_metrics_table,
     router_table,
+    search_trials_table,
     service_table,
     stated_rates_table,
     tuning_gains_table,
@@ -144,6 +145,7 @@ TABLES: Mapping[str, Mapping[str, Callable[[Reader], str]]] = {
     "docs/detectors.md": {"detectors": detectors_table},
     "docs/calibration.md": {"good-parts": good_parts_table, "stated_rates": stated_rates_table},
     "docs/line.md": {"router": router_table},
+    "docs/speed.md": {"search-trials": search_trials_table},
     "docs/drift.md": {"drift": drift_table},
     "docs/benchmarks.md": {
         "peers": peers_table,

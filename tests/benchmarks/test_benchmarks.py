@@ -15,6 +15,7 @@ import good_parts
 import growth
 import metrics
 import results
+import search_trials
 import stated_rates
 from anomalib_side_by_side import FIT_FIGURES, over_repeats, relative_difference
 from gonogo.images.dataset import Record
@@ -202,6 +203,7 @@ def absent(name):
         "stated_rates_table",
         "good_parts_table",
         "router_table",
+        "search_trials_table",
     ],
 )
 def test_a_table_whose_results_are_absent_says_so(table):
@@ -326,3 +328,31 @@ def test_the_table_of_the_router_counts_the_categories_that_are_left_out():
     table = benchmark_tables.router_table(reading([row, row | {"seen": "parts", "left_out": []}]))
     assert "| digits | mean | 90.0% | 50.0% | 10.0% | 0.0% | 1 of 10 |" in table
     assert "|  | parts | 90.0% | 50.0% | 10.0% | 0.0% | 0 of 10 |" in table
+
+
+def test_the_trials_of_the_search_find_the_nearest_entry_or_one_hardly_farther():
+    rng = np.random.default_rng(4)
+    bank, rows = (rng.normal(size=(n, 24)).astype(np.float32) for n in (150, 70))
+    nearest = np.linalg.norm(rows[:, None] - bank[None], axis=2)
+    trials = {
+        "exact": search_trials.in_floats(bank, 70),
+        "integers": search_trials.in_integers(bank, 70, bits=7),
+        "few": search_trials.in_integers(bank, 70, bits=7, few=2),
+        "axes": search_trials.in_floats(bank, 70, axes=np.eye(24, 12, dtype=np.float32), few=3),
+    }
+    _, found = search_trials.measured(trials, [rows])
+    rise = {name: nearest[np.arange(70), index[0][0]] / nearest.min(axis=1) - 1 for name, index in found.items()}
+    assert rise["exact"].max() < 1e-5
+    assert rise["few"].max() <= rise["integers"].max() < 0.02
+    assert rise["axes"].max() > 0
+    assert 0 < search_trials.share_of_blocks_left(bank, rows) <= 1
+
+
+def test_the_table_of_the_search_trials_has_a_line_for_the_blocks_that_are_left():
+    about = {"machine": {"cpu": "x", "cores": 2, "memory_mb": 1000, "threads": 1}, "versions": {}, "commit": "abc"}
+    figures = {"ms": 1.5, "ratio": 0.25, "largest_rise": 0.0125, "n_moved": 2, "n_patches": 1000, "image_auroc": 0.9}
+    whole = {"part": "nut", "search": "integers", "bank": 216, **figures, **about}
+    left = {"part": "nut", "search": "blocks that bounds leave", "bank": 216, "share_left": 0.97, **about}
+    table = benchmark_tables.search_trials_table(reading([whole, left]))
+    assert "| nut | 216 | integers | 1.50 ms | 0.25 | 1.25% | 2 of 1,000 | 0.900 |" in table
+    assert "97% of the blocks" in table
