@@ -30,6 +30,7 @@ from benchmark_tables import (
     good_parts_table,
     growth_table,
     markdown,
+    pages_table,
     peers_table,
     pixel_metrics_table,
     router_table,
@@ -155,6 +156,7 @@ TABLES: Mapping[str, Mapping[str, Callable[[Reader], str]]] = {
         "growth": growth_table,
     },
     "docs/ablation.md": {"ablation": ablation_table},
+    "docs/pages.md": {"pages": pages_table},
     "docs/tuning.md": {"tuning-ranks": tuning_ranks_table, "tuning-gains": tuning_gains_table},
 }
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gonogo.compute.progress import Progress, no_progress
+from gonogo.detectors.anomaly_map import resize
 from gonogo.detectors.backbones.backbone import Backbone
 from gonogo.detectors.training.checkpoints import Checkpoints
 from gonogo.detectors.training.forecast import Forecast, probe_images
@@ -88,6 +89,18 @@ class GrowingBank(HasMemoryBank, Protocol):
         """Whether the bank without the entries of some images is the one that a fit without these images gives."""
 
 
+NEAREST = "nearest"  # (n, gh, gw) int64, as in `HasMemoryBank.score_with_nearest`
+FEATURES = "features"  # (n, d, ch, cw): all layers of the backbone side by side, on the grid of the coarsest one
+
+
+def on_coarsest_grid(layers: list[Tensor]) -> Tensor:
+    """(n, d, ch, cw) of several layers' (n, c, gh, gw), each brought to the smallest of their grids."""
+    height, width = min(layer.shape[2:] for layer in layers)
+    return torch.cat(
+        [layer if layer.shape[2:] == (height, width) else resize(layer, height, width) for layer in layers], dim=1
+    )
+
+
 class Detector(nn.Module, ABC):
     """The contract; tests/contract/test_detectors.py holds every registered detector to it.
 
@@ -154,6 +167,25 @@ class Detector(nn.Module, ABC):
     def backbones(self) -> list[Backbone]:
         """The pretrained networks that the detector reads features from."""
         return [part for part in self.modules() if isinstance(part, Backbone)]
+
+    @property
+    def has_features(self) -> bool:
+        """Whether `forward` reads features of one pretrained network, by which images can be compared."""
+        return len(self.backbones()) == 1
+
+    def outputs(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """The results of `forward`, and those that `output_names` lists, from the same pass."""
+        score = self.score_with_nearest if isinstance(self, HasMemoryBank) else self
+        if not self.has_features:
+            return tuple(score(pixels))
+        with self.backbones()[0].recorded() as layers:
+            results = score(pixels)
+        return *results, on_coarsest_grid(layers)
+
+    def output_names(self) -> list[str]:
+        """The names of the results of `outputs` after score and grid."""
+        has = {NEAREST: isinstance(self, HasMemoryBank), FEATURES: self.has_features}
+        return [name for name, given in has.items() if given]
 
     def load_weights(self) -> None:
         """Load the pretrained weights that the options name, except where that was done already; `fit` begins with it.

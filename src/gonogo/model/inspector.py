@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gonogo.calibration.regions import cell_of
 from gonogo.detectors.anomaly_map import resize, upsample
-from gonogo.detectors.contract import Detector, HasMemoryBank
+from gonogo.detectors.contract import NEAREST, Detector
 from gonogo.images.reading import require_pixels
 from gonogo.images.size import ImageSize
 from gonogo.model.fit_params import Tiling
@@ -80,18 +80,21 @@ class Inspector(nn.Module):
         scores, grids = self._per_tile(self.detector, pixels)
         return self.to_image(scores, grids, pixels)
 
-    def score_with_nearest(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The results of `forward`, and the index of the nearest entry of the detector's bank, (n, ch, cw) int64.
+    def outputs(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """The results of `forward`, and those that `Detector.output_names` lists.
 
-        Cells of one size cover the image, with and without tiles. The detector must be one that `HasMemoryBank`.
+        `nearest` is (n, ch, cw) int64, `features` (n, d, ch, cw): cells of one size cover the image, with and without
+        tiles.
 
         Raises:
             NotFittedError: the detector was not fitted.
         """
-        assert isinstance(self.detector, HasMemoryBank)
-        scores, grids, nearest = self._per_tile(self.detector.score_with_nearest, pixels)
-        score, anomaly_map = self.to_image(scores, grids, pixels)
-        return score, anomaly_map, nearest if self.tiles is None else self.tiles.assembled(nearest)
+        scores, grids, *others = self._per_tile(self.detector.outputs, pixels)
+        return *self.to_image(scores, grids, pixels), *map(self.to_canvas, others)
+
+    def to_canvas(self, cells: Tensor) -> Tensor:
+        """Cells of the image (n, ..., ch, cw) from those of the detector; with a tiling (t, n, ..., gh, gw)."""
+        return cells if self.tiles is None else self.tiles.assembled(cells)
 
     def _per_tile(self, function: Callable[[Tensor], tuple[Tensor, ...]], pixels: Tensor) -> tuple[Tensor, ...]:
         """The results of `function` for the resized image or, with a tiling, for its tiles, stacked."""
@@ -152,12 +155,25 @@ class Inspector(nn.Module):
         return score.numpy(), anomaly_map.numpy()
 
     @torch.inference_mode()
-    def inspect_with_nearest(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """`score_with_nearest` on arrays: the results of `inspect`, and the nearest entries' indices (n, ch, cw) int64.
+    def inspect_all(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """`outputs` on arrays, by their names in the exported graph.
 
         Raises:
             ShapeError: `pixels` is not (n, h, w, 3) uint8.
         """
         require_pixels(pixels)
-        score, anomaly_map, nearest = self.score_with_nearest(torch.from_numpy(pixels))
-        return score.numpy(), anomaly_map.numpy(), nearest.numpy()
+        names = ["score", "anomaly_map", *self.detector.output_names()]
+        return {
+            name: result.numpy() for name, result in zip(names, self.outputs(torch.from_numpy(pixels)), strict=True)
+        }
+
+    def inspect_with_nearest(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The results of `inspect`, and the index of each cell's nearest entry in the detector's bank, (n, ch, cw).
+
+        The detector must be one that `HasMemoryBank`.
+
+        Raises:
+            ShapeError: `pixels` is not (n, h, w, 3) uint8.
+        """
+        results = self.inspect_all(pixels)
+        return results["score"], results["anomaly_map"], results[NEAREST]

@@ -68,20 +68,22 @@ DEFECT_TYPE_RULE: list[JsonValue] = [
 
 
 class Review(BaseModel):
-    """A person's decision about the part. A defect has a type; a good part has none. Its default name is the key's."""
+    """A person's decision about the part. A defect has a type; a good part has none."""
 
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
             "oneOf": DEFECT_TYPE_RULE,
-            "example": {"label": "defect", "defect_type": "scratch", "reviewer": "Ana"},
+            "example": {"label": "defect", "defect_type": "scratch"},
         },
     )
 
     label: Literal["good", "defect"]
     defect_type: Text | None = None
     note: Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")] | None = None
-    reviewer: Text | None = None
+    reviewer: Text | None = Field(
+        None, description="the name of the key, which is what it is without this; a review of another one is refused"
+    )
 
 
 class KeptReview(BaseModel):
@@ -98,7 +100,7 @@ class KeptReview(BaseModel):
 
 
 class Settlement(BaseModel):
-    """What the reviews come to; each reviewer has one voice, that of the last review not taken back."""
+    """What the reviews come to; each key has one voice, that of its last review not taken back."""
 
     state: Literal["open", "disputed", "settled"] = Field(
         description="disputed where as many reviewers say good as say defect; a further one settles it"
@@ -132,11 +134,76 @@ class Inspection(BaseModel):
     settlement: Settlement
 
 
+Severity = Annotated[int, Field(ge=1, le=10)]
+Told = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")]
+
+
+class CaseFacts(BaseModel):
+    """What is known about a case; nulls where nobody said it."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {"severity": 7, "cause": "worn gripper", "remedy": "exchange the gripper's pads"}
+        },
+    )
+
+    severity: Severity | None = None
+    cause: Told | None = None
+    remedy: Told | None = None
+    note: Told | None = None
+
+
+class Case(BaseModel):
+    """A defect of the past."""
+
+    id: InspectionId
+    inspection: InspectionId | None = Field(description="that was reviewed as a defect; null for one of an archive")
+    source: str | None = Field(description="the name of its image")
+    part: str | None
+    category: str
+    defect_type: str
+    severity: int | None = Field(description="1 to 10, the worst")
+    cause: str | None
+    remedy: str | None
+    note: str | None
+    region: Region | None = Field(description="with the highest peak; null where the image has none")
+    at: datetime
+
+
+class SimilarCase(Case):
+    """A case, and the distance of its vector from that of an image."""
+
+    distance: float
+
+
+class Similar(BaseModel):
+    """The cases that are most like an image, the nearest first; the image itself and its part are left out."""
+
+    compared: Literal["region", "image"] | None = Field(
+        description="what of the images was compared; null where nothing could be"
+    )
+    nothing_like_it: bool = Field(
+        description="whether the nearest case is farther away than good parts are from each other, or there is none"
+    )
+    good_distance: float | None = Field(description="which 95 % of pairs of good parts do not exceed")
+    reason: str | None = Field(description="why no cases can be compared; null where they can")
+    cases: list[SimilarCase]
+
+
+class Cases(BaseModel):
+    """One page of cases, in the order of their ids from the last one."""
+
+    cases: list[Case]
+    before: InspectionId | None = Field(description="`before` for the next page; null on the last page")
+
+
 class InspectionWithPictures(Inspection):
     """A new inspection, with the pictures that were requested."""
 
     map_png: str | None = Field(None, description="base64; 16 bits, 10,000 is the threshold")
     overlay_png: str | None = Field(None, description="base64; the image with its map and regions")
+    similar: Similar | None = Field(None, description="past cases, where they were requested")
 
 
 class Inspections(BaseModel):

@@ -21,6 +21,7 @@ from gonogo.service.problems import Problem
 from gonogo.service.security import Key, Keys
 from gonogo.service.sessions import Sessions
 from gonogo.service.settings import MEBIBYTE, Settings
+from gonogo.service.similar import PastCases
 from gonogo.store.failure import failure_of, summary_of
 from gonogo.store.store import SECONDS_PER_DAY, Store
 from gonogo.text import printable
@@ -62,6 +63,7 @@ class Service:
         self.memory = MemoryBudget(settings)
         self.metrics.held.set_function(lambda: self.memory.held)
         self.runner = InspectionRunner(settings, self.gauge, self.store, self.metrics, self.memory)
+        self.cases = PastCases(self.store, self.gauge, self.runner, settings.synonyms)
         self._activation_lock = asyncio.Lock()
         self._probe, self._probe_lock = Probe(-math.inf, []), asyncio.Lock()
 

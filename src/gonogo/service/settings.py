@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gonogo.errors import ConfigError
+from gonogo.images.header import FORMATS
 
 MEBIBYTE = 1 << 20
 MINUTES_PER_DAY, SLOT_MINUTES = 24 * 60, 15
 SHARES = ("audit_share",)
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # that can be allowed; `uploads` says why TIFF is not by default
+WITHOUT_TIFF = tuple(name for name in FORMATS if name != "TIFF")  # `uploads` says why it is not accepted by default
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Settings:
         audit_share: share of the inspections, whatever their verdict, that are drawn at random for a person to review.
         shifts: names of the shifts, each with the minute of the day, local time, at which it begins; none: no shifts.
         arena: folder of labelled images for the arena, a folder for each label; None: reviewed inspections alone.
+        synonyms: file of words that mean the same in a search of cases, read again for each search; None: none.
         fall_back: whether the service starts with the bundle that was activated before, where the last one is damaged
             or gone.
         tls: whether clients connect by TLS; responses then have Strict-Transport-Security.
@@ -57,7 +59,7 @@ class Settings:
     database: str | None = None
     threads: int | None = None
     workers: int = 1
-    formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP")
+    formats: tuple[str, ...] = WITHOUT_TIFF
     max_body: int = 64 * MEBIBYTE
     max_stream_body: int = 4096 * MEBIBYTE
     max_images: int = 64
@@ -83,6 +85,7 @@ class Settings:
     audit_share: float = 0.01
     shifts: tuple[tuple[str, int], ...] = ()
     arena: Path | None = None
+    synonyms: Path | None = None
     fall_back: bool = False
     tls: bool = False
 

@@ -49,6 +49,8 @@ inspections = sa.Table(
         "ix_inspections_analytics",
         *("at", "category", "key", "bundle", "verdict", "uncertain", "score", "threshold", "p_value", "latency_ms"),
     ),
+    # What is part of a name is looked for in this index alone.
+    sa.Index("ix_inspections_id_name", "id", "name"),
     # Pages of filtered inspections are read in the order of their ids.
     *(sa.Index(f"ix_inspections_{column}_id", column, "id") for column in ("verdict", "uncertain", "category")),
 )
@@ -98,6 +100,39 @@ skips = sa.Table(
     sa.Column("key", sa.String(16), primary_key=True),
     sa.Column("at", sa.Float(53), nullable=False),
 )
+# Each inspection that a person should look at, and why; `gonogo.store.waiting` keeps it.
+waiting = sa.Table(
+    "waiting",
+    metadata,
+    sa.Column("inspection", sa.String(32), sa.ForeignKey("inspections.id"), primary_key=True),
+    sa.Column("reason", sa.String(10), nullable=False),
+    sa.Index("ix_waiting_reason", "reason", "inspection"),
+)
+# How many inspections there were in a quarter of an hour; `gonogo.store.tallies` keeps both tables.
+tallies = sa.Table(
+    "tallies",
+    metadata,
+    sa.Column("slot", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("category", sa.String(200), primary_key=True),
+    sa.Column("key", sa.String(16), primary_key=True),
+    sa.Column("n", sa.Integer, nullable=False),
+    sa.Column("n_rejected", sa.Integer, nullable=False),
+    sa.Column("n_uncertain", sa.Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+# How many inspections of six hours fell into a bin of a histogram.
+tally_bins = sa.Table(
+    "tally_bins",
+    metadata,
+    sa.Column("measure", sa.String(8), primary_key=True),
+    sa.Column("block", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("category", sa.String(200), primary_key=True),
+    sa.Column("key", sa.String(16), primary_key=True),
+    sa.Column("bundle", sa.String(64), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("n", sa.Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
 # Cases that the arena showed: of an inspection, or the file of a folder. What a person has not answered has no answer.
 arena_rounds = sa.Table(
     "arena_rounds",
@@ -116,6 +151,49 @@ arena_rounds = sa.Table(
     sa.Column("threshold", sa.Float(53)),
     sa.Column("bundle", sa.String(64)),
     sa.Column("answered", sa.Float(53)),
+)
+# Defects of the past: of an inspection that was reviewed as one, or of a file (`source`) of an archive. `version` grows
+# with every change of a case, of its vectors or of its facts, so that whoever holds cases in memory finds what changed.
+cases = sa.Table(
+    "cases",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("inspection", sa.String(32), sa.ForeignKey("inspections.id"), unique=True),
+    sa.Column("source", sa.Text),
+    sa.Column("image", sa.String(64), nullable=False),
+    sa.Column("part", sa.String(200)),
+    sa.Column("category", sa.String(200), nullable=False),
+    sa.Column("defect_type", sa.String(200), nullable=False),
+    sa.Column("region", sa.Text),
+    sa.Column("crop", sa.LargeBinary, nullable=False),
+    sa.Column("crop_type", sa.String(20), nullable=False),
+    sa.Column("at", sa.Float(53), nullable=False),
+    sa.Column("removed", sa.Float(53)),
+    sa.Column("version", sa.BigInteger, nullable=False, unique=True),
+    sa.Index("ix_cases_category_id", "category", "id"),
+)
+# Of an image, or of its region with the highest peak; float32, little endian.
+case_vectors = sa.Table(
+    "case_vectors",
+    metadata,
+    sa.Column("case_id", sa.String(32), sa.ForeignKey("cases.id"), primary_key=True),
+    sa.Column("space", sa.String(64), primary_key=True),
+    sa.Column("kind", sa.String(6), primary_key=True),
+    sa.Column("vector", sa.LargeBinary, nullable=False),
+)
+# What people say about a case; nothing is changed, and the last row counts.
+case_facts = sa.Table(
+    "case_facts",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("case_id", sa.String(32), sa.ForeignKey("cases.id"), nullable=False, index=True),
+    sa.Column("at", sa.Float(53), nullable=False),
+    sa.Column("by", sa.String(200), nullable=False),
+    sa.Column("key", sa.String(16), nullable=False),
+    sa.Column("severity", sa.Integer),
+    sa.Column("cause", sa.Text),
+    sa.Column("remedy", sa.Text),
+    sa.Column("note", sa.Text),
 )
 keys = sa.Table(
     "keys",

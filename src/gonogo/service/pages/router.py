@@ -17,4 +17,5 @@ def pages_router() -> APIRouter:
     made.add_api_route("/language", choose_language, methods=["POST"])
     for each in (inspector, cases, parts, review, analytics, arena):
         made.include_router(each.router)
+    made.include_router(parts.past)
     return made
