@@ -30,7 +30,7 @@ from parts import prepare_part
 from results import ROOT, Row, add_row, origin
 
 RESULTS = ROOT / "benchmarks" / "router.json"
-THREADS, MOST = 1, 60  # images of a role and label
+THREADS, MOST = 1, 40  # images of a role and label
 ROLES: tuple[Role, ...] = ("fit", "calibrate", "test")
 DIGITS: dict[str, dict[str, Any]] = {f"digit_{n}": {"source": "digits", "normal_class": n} for n in range(10)}
 UNLIKE: dict[str, dict[str, Any]] = {
@@ -70,6 +70,26 @@ def categories_of(router: Router, datasets: Mapping[str, Dataset]) -> dict[str, 
         thinned = replace(dataset, records=tuple(record for records in kept.values() for record in records))
         found[name] = Category(thinned, {role: router.rows(dataset, records) for role, records in kept.items()})
     return found
+
+
+def coarser(router: Router, categories: Mapping[str, Category], cells: int) -> dict[str, Category]:
+    """The rows for fewer cells along a side: means of those of the router, whose parts of the image have one size."""
+    backbone = router.features.backbone
+    assert backbone is not None
+    side = router.params.cells // cells
+    channels = [int(backbone.model.feature_info[layer]["num_chs"]) for layer in backbone.layers]
+
+    def fewer(rows: Tensor) -> Tensor:
+        layers = rows.split([router.params.cells**2 * n for n in channels], dim=1)
+        return torch.cat(
+            [layer.view(len(layer), cells, side, cells, side, -1).mean(dim=(2, 4)).flatten(1) for layer in layers],
+            dim=1,
+        )
+
+    return {
+        name: replace(category, rows={role: fewer(rows) for role, rows in category.rows.items()})
+        for name, category in categories.items()
+    }
 
 
 def whitened(categories: Mapping[str, Category], power: float) -> dict[str, Category]:
@@ -134,10 +154,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     params = build(RouterParams, standing["router"], where="params.yaml: router")
     calibrate = build(CalibrateParams, standing["calibrate"], where="params.yaml: calibrate")
     about = origin(THREADS, versions("torch", "timm", "numpy"))
-    routers = {cells: Router(replace(params, cells=cells)) for cells in sorted({cells for cells, *_ in SEEN.values()})}
-    for router in routers.values():
-        assert router.features.backbone is not None
-        router.features.backbone.load(params.weights, params.weights_sha256)
+    finest = max(cells for cells, *_ in SEEN.values())
+    router = Router(replace(params, cells=finest))  # all others see means of what it sees
+    assert router.features.backbone is not None
+    router.features.backbone.load(params.weights, params.weights_sha256)
     for name in arguments.sets:
         with tempfile.TemporaryDirectory() as place:
             datasets = {
@@ -146,9 +166,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 ).dataset
                 for category, source in SETS[name].items()
             }
-            seen = {cells: categories_of(router, datasets) for cells, router in routers.items()}
+            all_seen = categories_of(router, datasets)
         for what, (cells, power, n) in SEEN.items():
-            rows = whitened(seen[cells], power) if power else seen[cells]
+            seen = coarser(router, all_seen, cells)
+            rows = whitened(seen, power) if power else seen
             row = {"set": name, "seen": what, **judged(rows, params, calibrate, n), **about}
             add_row(arguments.out, row, key=("set", "seen"))
             print({key: value for key, value in row.items() if key not in about}, flush=True)
