@@ -128,9 +128,7 @@ METRICS: Mapping[str, Metric] = {
     "accuracy": Metric("good images routed to their category", SHARE),
     "defective_accuracy": Metric("defective images routed to their category", SHARE),
     "astray_rate": Metric("defective images routed to another category", SHARE, "less"),
-    "n_categories_left_out": Metric(
-        "categories left out of the set, since their defective images go astray", COUNT, "less"
-    ),
+    "n_categories_left_out": Metric("categories left out of the set, since their images go astray", COUNT, "less"),
     "wrong_rate": Metric("images routed to another category", SHARE),
     "stranger_rate": Metric("images of an unknown category that are called unknown", SHARE),
     "distance_max_diff_e6": Metric("largest difference of the router's distances", MILLIONTHS),

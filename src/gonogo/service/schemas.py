@@ -43,7 +43,7 @@ class Certificate(BaseModel):
     method: str
     certified: bool
     false_alarm_rate: float | None = Field(
-        description="largest share of good parts that is rejected; null by the method tail"
+        description="largest share of good parts that is rejected; null by tail and leave_one_out"
     )
     confidence: float
     n_good_parts: int

@@ -104,10 +104,11 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
         )
     test_records = dataset.with_role("test")
     record = model.threshold
-    if params.seeds > 1 and record.method != "holdout":
+    if params.seeds > 1 and (record.method != "holdout" or record.grown):
+        what = "calibrate.grow_bank is true" if record.grown else f"calibrate.method is {record.method}"
         raise ConfigError(
-            f"evaluate.seeds is {params.seeds} and calibrate.method is {record.method}; fits with other seeds get "
-            "their thresholds by holdout alone: set evaluate.seeds to 1 or calibrate.method to holdout"
+            f"evaluate.seeds is {params.seeds} and {what}; fits with other seeds get their thresholds by holdout "
+            "alone, and their banks do not grow: set evaluate.seeds to 1 or the other to its default"
         )
     baseline = _baseline_accuracy(model, dataset, params, seed)
     pixels, binned = _PixelAccuracy(dataset, model.rule.params), BinnedPixels()
@@ -150,7 +151,7 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
     }
     if record.certified_false_alarm_rate is not None:
         metrics["certified_false_alarm_rate"] = record.certified_false_alarm_rate
-    if record.method != "cross":  # then the good images were fitted on
+    if record.holds_out:  # otherwise the gauge has learned from the calibrate images
         with suppress(UndefinedMetricError):
             metrics["synthetic_auroc"] = synthetic_auroc(
                 model.inspector,
@@ -172,7 +173,8 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
 def _calibrate_inspection(model: Model, dataset: Dataset) -> Inspection:
     """The good images that the threshold comes from, with the scores that the fit gave them, and without regions.
 
-    By the method `cross` these are the scores by the gauges of the other folds.
+    By the method `cross` these are the scores by the gauges of the other folds, by `leave_one_out` those by the bank
+    without each part, and of a bank that has grown those before it did.
     """
     scores = {entry["image"]: entry["score"] for entry in model.manifest["calibrated_on"]}
     records = [record for record in dataset.records if record.path in scores]
