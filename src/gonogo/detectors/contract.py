@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from gonogo.compute.progress import Progress, no_progress
 from gonogo.detectors.backbones.backbone import Backbone
+from gonogo.detectors.boxes.labelled import Labelled
 from gonogo.detectors.training.checkpoints import Checkpoints
 from gonogo.detectors.training.forecast import Forecast, probe_images
 from gonogo.errors import NotFittedError
@@ -23,17 +24,19 @@ from gonogo.images.size import ImageSize
 
 @dataclass(frozen=True)
 class FitContext:
-    """What a fit is given beside its images and its seed; no field changes the result of a fit without a limit.
+    """What a fit is given beside its images and its seed; of these, `labelled` alone says what it learns.
 
     Attributes:
         room: bytes that the fit may hold at once, beside the process itself; None: no limit.
         checkpoints: where a detector that trains saves its state and resumes from; None: nowhere.
         progress: called as the fit goes on.
+        labelled: the boxes of the fit images, and images to validate by, for a detector that `FindsBoxes`.
     """
 
     room: int | None = None
     checkpoints: Checkpoints | None = None
     progress: Progress = no_progress
+    labelled: Labelled | None = None
 
 
 NO_LIMITS = FitContext()  # frozen, so that it can be a default

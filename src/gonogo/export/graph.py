@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gonogo.detectors.anomalib.anomalib import ONNX_NODE, Anomalib
+from gonogo.detectors.boxes.labelled import FindsBoxes
 from gonogo.detectors.contract import Detector, HasMemoryBank
 from gonogo.detectors.isolation_forest import IsolationForest
 from gonogo.model.inspector import Inspector
@@ -23,6 +24,7 @@ from gonogo.model.tiling import Tiles
 
 INT8_FILE = "gauge_int8.onnx"  # beside the float file, where `ExportParams.int8` is True
 PIXELS, SCORE, MAP, NEAREST = "pixels", "score", "anomaly_map", "nearest"
+BOXES = ("boxes", "box_scores", "box_classes")
 
 Shape = tuple[int | str, ...]  # a name stands for a dimension of any size
 IMAGES: tuple[Shape, torch.dtype] = (("n", "h", "w", 3), torch.uint8)
@@ -42,7 +44,9 @@ def export_onnx(inspector: Inspector, path: Path, *, metadata: Mapping[str, Any]
     """Write the inspector as ONNX, with `metadata` in the file as JSON strings.
 
     Input `pixels` (n, h, w, 3) uint8 RGB; outputs `score` (n,) and `anomaly_map` (n, h, w), float32, and of a detector
-    that `HasMemoryBank` also `nearest` (n, ch, cw) int64, as `Inspector.score_with_nearest` gives it.
+    that `HasMemoryBank` also `nearest` (n, ch, cw) int64, as `Inspector.score_with_nearest` gives it; of one that
+    `FindsBoxes` also `boxes` (n, k, 4) and `box_scores` (n, k) float32, and `box_classes` (n, k) int64, as
+    `Inspector.score_with_boxes` gives them.
 
     Raises:
         ExportError: the detector cannot be written as ONNX.
@@ -113,8 +117,21 @@ class _WithNearest(nn.Module):
         return self.inner.score_with_nearest(pixels)
 
 
+class _WithBoxes(nn.Module):
+    """An inspector whose detector `FindsBoxes`, with the boxes among its outputs."""
+
+    def __init__(self, inspector: Inspector) -> None:
+        super().__init__()
+        self.inspector = inspector
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        return self.inspector.score_with_boxes(pixels)
+
+
 def _to_trace(module: Inspector | Detector, detector: Detector) -> tuple[nn.Module, list[str]]:
     """The module whose `forward` is the graph, and the names of its outputs after the score and map."""
+    if isinstance(detector, FindsBoxes) and isinstance(module, Inspector):
+        return _WithBoxes(module), list(BOXES)
     if not isinstance(detector, HasMemoryBank):
         return module, []
     return _WithNearest(module), [NEAREST]  # type: ignore[arg-type]  # a detector is itself a `HasMemoryBank`

@@ -1,21 +1,24 @@
 """The parity check: a bundle is written only where onnxruntime and the reference agree and no verdict flips."""
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from PIL import Image
 from pydantic import Field
 
+from gonogo.detectors.boxes.labelled import FindsBoxes
 from gonogo.detectors.contract import HasMemoryBank
 from gonogo.errors import ConfigError, ParityError
+from gonogo.export.box_parity import BoxComparison, box_metrics, compared_boxes
 from gonogo.images.dataset import Dataset, Record, evenly_spaced
-from gonogo.inference.scorer import open_session, run_matched
+from gonogo.inference.scorer import open_session, run_matched, run_with_boxes
 from gonogo.model.inspector import Inspector
 from gonogo.model.saved import Model
 
@@ -50,6 +53,7 @@ class ParityResult:
         distances to them, both computed by the reference. Rounding may decide only among patches that are equally
         near, within the tolerance. None where the detector has no memory bank, or inspects tiles, since it is not known
         afterwards which tile a cell's nearest patch belongs to.
+    boxes: of a gauge that finds boxes; otherwise None.
     """
 
     image: str
@@ -59,6 +63,7 @@ class ParityResult:
     onnx_score: float
     map_difference: float
     nearest_difference: float | None = None
+    boxes: BoxComparison | None = None
 
 
 @dataclass(frozen=True)
@@ -91,14 +96,15 @@ class Parity:
     @property
     def flips(self) -> np.ndarray:
         """(n,) bool: the two runtimes give different verdicts."""
-        return np.array(
-            [(c.reference_score >= self.threshold) != (c.onnx_score >= self.threshold) for c in self.comparisons]
-        )
+        of_images = [(c.reference_score >= self.threshold) != (c.onnx_score >= self.threshold) for c in self.comparisons]
+        of_boxes = [c.boxes is not None and c.boxes.n_flips > 0 for c in self.comparisons]
+        return np.array(of_images) | np.array(of_boxes)
 
     @property
     def beyond(self) -> np.ndarray:
-        """(n,) bool: score, map or distance to the nearest differs by more than the tolerance."""
-        return np.asarray((self.differences > self.tolerance).any(axis=1))
+        """(n,) bool: score, map or distance to the nearest differs by more than the tolerance, or a box does."""
+        of_boxes = [c.boxes is not None and not c.boxes.holds(self.tolerance) for c in self.comparisons]
+        return np.asarray((self.differences > self.tolerance).any(axis=1) | np.array(of_boxes))
 
     def metrics(self) -> dict[str, float | int | str | bool]:
         """The metrics of the stage. Differences are relative, in millionths; an infinite one becomes a large number."""
@@ -108,7 +114,8 @@ class Parity:
         largest = np.minimum(self.differences.max(axis=0) * 1e6, np.finfo(np.float32).max)
         compared = any(c.nearest_difference is not None for c in self.comparisons)
         nearest: dict[str, float | int | str | bool] = {"nearest_max_diff_e6": float(largest[2])}
-        return (nearest if compared else {}) | {
+        found = [c.boxes for c in self.comparisons if c.boxes is not None]
+        return (nearest if compared else {}) | (box_metrics(found) if found else {}) | {
             "passed": not (self.flips | self.beyond).any(),
             "n_comparisons": len(self.comparisons),
             "n_images": len({c.image for c in self.comparisons}),
@@ -122,8 +129,14 @@ class Parity:
 
     def report(self) -> bytes:
         """The JSON report: the metrics, and a row for each comparison; all values must be finite."""
-        columns = [field.name for field in fields(ParityResult)]
-        rows = ",\n".join(json.dumps(list(astuple(one)), allow_nan=False) for one in self.comparisons)
+        columns = [field.name for field in fields(ParityResult) if field.name != "boxes"]
+        boxes = [field.name for field in fields(BoxComparison)] if any(c.boxes for c in self.comparisons) else []
+        lines = [
+            [getattr(one, name) for name in columns] + [getattr(one.boxes, name) for name in boxes]
+            for one in self.comparisons
+        ]
+        columns += boxes
+        rows = ",\n".join(json.dumps(line, allow_nan=False) for line in lines)
         head = {"threshold": self.threshold, "tolerance": self.tolerance, "summary": self.metrics(), "columns": columns}
         return f'{json.dumps(head, indent=1, allow_nan=False)[:-2]},\n "comparisons": [\n{rows}\n]}}\n'.encode()
 
@@ -135,14 +148,15 @@ class Parity:
         """
         for failing, what in ((self.flips, "the verdict flips"), (self.beyond, "the difference is too large")):
             if failing.any():
-                number = int(np.where(failing, self.differences.max(axis=1), -1).argmax())
+                of_boxes = np.array([0.0 if c.boxes is None else c.boxes.corner_difference for c in self.comparisons])
+                number = int(np.where(failing, self.differences.max(axis=1) + of_boxes, -1).argmax())
                 first, (score, anomaly_map, nearest) = self.comparisons[number], self.differences[number]
                 raise ParityError(
                     f"{what} on {first.image} at {first.size}, batch {first.batch_size}: reference score "
                     f"{first.reference_score:.9g}, onnxruntime {first.onnx_score:.9g}, threshold {self.threshold:.9g}; "
                     f"relative difference of the score {score:.3g}, of the map {anomaly_map:.3g}, of the "
                     f"distances to the nearest good patches that they name {nearest:.3g}, tolerance "
-                    f"{self.tolerance:.3g}; {failing.sum()} of {len(failing)} comparisons fail so; "
+                    f"{self.tolerance:.3g}{'' if first.boxes is None else first.boxes.sentence}; {failing.sum()} of {len(failing)} comparisons fail so; "
                     "no bundle was written"
                 )
 
@@ -171,7 +185,12 @@ def check_parity(model: Model, onnx_path: Path, dataset: Dataset, params: Parity
         )
     session = open_session(onnx_path)
     inspector = model.inspector
-    inspect = inspector.inspect_with_nearest if _compares_nearest(inspector) else inspector.inspect
+    inspect: Callable[[np.ndarray], tuple[Any, ...]] = inspector.inspect
+    finds_boxes = isinstance(inspector.detector, FindsBoxes)
+    if finds_boxes:
+        inspect = inspector.inspect_with_boxes
+    elif _compares_nearest(inspector):
+        inspect = inspector.inspect_with_nearest
     records = dataset.with_role("calibrate", "test")
     comparisons: list[ParityResult] = []
     largest = max(params.batch_sizes)
@@ -180,14 +199,22 @@ def check_parity(model: Model, onnx_path: Path, dataset: Dataset, params: Parity
         for group, images in _batches(dataset, chosen, largest, size):
             at_once = inspector.at_once(*images.shape[1:3])
             expected = [inspect(images[start : start + at_once]) for start in range(0, len(images), at_once)]
-            expected_scores, expected_maps, *named = (np.concatenate(parts) for parts in zip(*expected, strict=True))
+            expected_scores, expected_maps, *named = (joined(parts) for parts in zip(*expected, strict=True))
             for batch_size in params.batch_sizes if size is None else [largest]:
                 for start in range(0, len(images), batch_size):
                     part = slice(start, start + batch_size)
-                    scores, maps, nearest = run_matched(session, images[part])
+                    boxes: list[BoxComparison] | list[None] = [None] * len(images[part])
+                    if finds_boxes:
+                        (scores, maps, found), nearest = run_with_boxes(session, images[part]), None
+                        boxes = [
+                            compared_boxes(ours, theirs, model.threshold.threshold)
+                            for ours, theirs in zip(named[0][part], found, strict=True)
+                        ]
+                    else:
+                        scores, maps, nearest = run_matched(session, images[part])
                     differences = _map_differences(maps, expected_maps[part])
                     farther: list[float] | list[None] = [None] * len(maps)
-                    if named:
+                    if named and not finds_boxes:
                         farther = _nearest_differences(inspector, images[part], named[0][part], nearest)
                     comparisons += [
                         ParityResult(
@@ -198,12 +225,18 @@ def check_parity(model: Model, onnx_path: Path, dataset: Dataset, params: Parity
                             onnx_score=float(score),
                             map_difference=float(difference),
                             nearest_difference=further,
+                            boxes=of_boxes,
                         )
-                        for record, reference, score, difference, further in zip(
-                            group[part], expected_scores[part], scores, differences, farther, strict=True
+                        for record, reference, score, difference, further, of_boxes in zip(
+                            group[part], expected_scores[part], scores, differences, farther, boxes, strict=True
                         )
                     ]
     return Parity(comparisons, model.threshold.threshold, params.tolerance)
+
+
+def joined(parts: Sequence[Any]) -> Any:
+    """Arrays, or lists of boxes, of several batches as those of one."""
+    return list(chain.from_iterable(parts)) if isinstance(parts[0], list) else np.concatenate(parts)
 
 
 def _batches(

@@ -14,6 +14,7 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
+from gonogo.calibration.boxes import Boxes, FoundBox, box_classes_in, boxes_of
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.calibration.probability import probability_in
 from gonogo.calibration.regions import Region, RegionRule, defect_mask, find_regions
@@ -32,6 +33,7 @@ MEMORY_SHARE = 0.8  # of the machine's memory, which one image may need at most
 BATCH_BYTES = 1_000_000_000  # that all images of a batch need, by `working_bytes`; an image that needs more goes alone
 # Facts that the manifest and the network's metadata both have, and that must be equal.
 AGREED = ("category", "data_fingerprint", "localises", "probability", "regions", "threshold")
+FINDS_BOXES = "boxes"  # a fact that must be equal too, of a gauge that has it: the classes of the boxes that it finds
 
 # What onnxruntime raises for a file that is not a network, or for a network that it cannot run.
 NO_NETWORK = (runtime.Fail, runtime.InvalidProtobuf, runtime.InvalidGraph, runtime.InvalidArgument, runtime.NoModel,
@@ -75,6 +77,8 @@ class Verdict:
             parts to calibrate on could have turned the verdict.
         anomaly_map: (h, w) float32 of the image's size; higher is more anomalous.
         rule: turns the map into regions.
+        boxes: of a gauge that finds boxes, those at or above the threshold, best first, so that a part is rejected
+            where there is one; None for any other gauge.
 
     Regions are computed at their first use. They show where a part differs and do not decide the verdict: a rejected
     part has no region if it differs as a whole and no pixel stands out, and a part that passes may have regions.
@@ -88,6 +92,7 @@ class Verdict:
     uncertain: bool
     anomaly_map: np.ndarray
     rule: RegionRule
+    boxes: Sequence[FoundBox] | None = None
 
     @property
     def label(self) -> Literal["pass", "reject"]:
@@ -96,7 +101,7 @@ class Verdict:
 
     def row(self) -> dict[str, Any]:
         """The verdict as JSON values: what every row, report and answer says of it."""
-        return {
+        row = {
             "verdict": self.label,
             "score": self.score,
             "threshold": self.threshold,
@@ -105,6 +110,7 @@ class Verdict:
             "uncertain": self.uncertain,
             "regions": [asdict(region) for region in self.regions],
         }
+        return row if self.boxes is None else row | {"boxes": [asdict(box) for box in self.boxes]}
 
     @_once
     def defect_mask(self) -> np.ndarray:
@@ -139,6 +145,7 @@ class Scorer:
         try:
             self.record = ThresholdRecord.from_dict(self.manifest["threshold"])
             self.probability = probability_in(self.manifest)
+            self.box_classes = box_classes_in(self.manifest)
             self.category = str(self.manifest["category"])
             self.rule = RegionRule.from_dict(self.manifest["regions"])
             self._graph_size = GraphSize.from_dict(self.manifest["preprocessing"])
@@ -263,7 +270,9 @@ class Scorer:
         Raises:
             ShapeError: another shape or dtype.
         """
-        return self.judge(*self.run(pixels))
+        if self.box_classes is None:
+            return self.judge(*self.run(pixels))
+        return self.judge(*run_with_boxes(self._session, pixels))
 
     def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scores (n,) and maps (n, h, w) of a batch of pixels; see `run_session`."""
@@ -292,8 +301,10 @@ class Scorer:
             raise IntegrityError(f"{self._path}: it has {TABLE}, but its network gives no nearest good patches")
         return GoodPatches(self._pictures[TABLE], self._pictures[MOSAIC], self._path)
 
-    def judge(self, scores: np.ndarray, maps: np.ndarray) -> list[Verdict]:
-        """Verdicts of scores (n,), each with its map.
+    def judge(
+        self, scores: np.ndarray, maps: np.ndarray, found: Sequence[Boxes] | None = None
+    ) -> list[Verdict]:
+        """Verdicts of scores (n,), each with its map and, of a gauge that finds boxes, with those that it `found`.
 
         Raises:
             IntegrityError: a score is not a finite number; compared with the threshold it would pass.
@@ -310,15 +321,17 @@ class Scorer:
                 self.record.uncertain(score),
                 anomaly_map,
                 self.rule,
+                None if self.box_classes is None or boxes is None else self.box_classes.above(self.threshold, boxes),
             )
-            for score, anomaly_map in zip(scores.tolist(), maps, strict=True)
+            for score, anomaly_map, boxes in zip(scores.tolist(), maps, found or [None] * len(maps), strict=True)
         ]
 
 
 def _require_agreement(manifest: dict[str, Any], session: onnxruntime.InferenceSession, bundle: Path) -> None:
     """Refuse a manifest that contradicts the metadata inside the ONNX file, which is the one that parity compared."""
     metadata = session.get_modelmeta().custom_metadata_map
-    for key in AGREED:
+    has_boxes = FINDS_BOXES in manifest or f"gonogo.{FINDS_BOXES}" in metadata or _gives(session, FINDS_BOXES)
+    for key in (*AGREED, FINDS_BOXES) if has_boxes else AGREED:
         try:
             own = json.loads(metadata[f"gonogo.{key}"])
         except (KeyError, ValueError) as error:
@@ -374,5 +387,23 @@ def run_matched(
     return scores, maps, nearest
 
 
+def run_with_boxes(
+    session: onnxruntime.InferenceSession, pixels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, list[Boxes]]:
+    """As `run_session`, and the boxes of each image, best first, of a graph that gives them.
+
+    Raises:
+        ShapeError: another shape or dtype.
+    """
+    require_pixels(pixels)
+    names = ["score", "anomaly_map", "boxes", "box_scores", "box_classes"]
+    scores, maps, *found = session.run(names, {"pixels": np.ascontiguousarray(pixels)})
+    return scores, maps, boxes_of(*found)
+
+
 def _gives_nearest(session: onnxruntime.InferenceSession) -> bool:
-    return any(output.name == "nearest" for output in session.get_outputs())
+    return _gives(session, "nearest")
+
+
+def _gives(session: onnxruntime.InferenceSession, name: str) -> bool:
+    return any(output.name == name for output in session.get_outputs())

@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gonogo.calibration.boxes import Boxes, boxes_of
 from gonogo.calibration.regions import cell_of
 from gonogo.detectors.anomaly_map import resize, upsample
+from gonogo.detectors.boxes.labelled import FindsBoxes
 from gonogo.detectors.contract import Detector, HasMemoryBank
 from gonogo.images.reading import require_pixels
 from gonogo.images.size import ImageSize
@@ -93,6 +95,22 @@ class Inspector(nn.Module):
         score, anomaly_map = self.to_image(scores, grids, pixels)
         return score, anomaly_map, nearest if self.tiles is None else self.tiles.assembled(nearest)
 
+    def score_with_boxes(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """The results of `forward`, and the boxes of each image, as `FindsBoxes` has them, in pixels of the image.
+
+        The detector must be one that `FindsBoxes`. A box does not reach beyond the image.
+
+        Raises:
+            NotFittedError: the detector was not fitted.
+        """
+        assert isinstance(self.detector, FindsBoxes)
+        scores, grids, boxes, box_scores, classes = self.detector.score_with_boxes(self.resized(pixels))
+        height, width = pixels.shape[1], pixels.shape[2]
+        x, y = boxes[..., 0::2] * (width / self.input_size.width), boxes[..., 1::2] * (height / self.input_size.height)
+        x, y = x.clamp(min=0).clamp(max=width), y.clamp(min=0).clamp(max=height)
+        own = torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)
+        return *self.to_image(scores, grids, pixels), own, box_scores, classes
+
     def _per_tile(self, function: Callable[[Tensor], tuple[Tensor, ...]], pixels: Tensor) -> tuple[Tensor, ...]:
         """The results of `function` for the resized image or, with a tiling, for its tiles, stacked."""
         resized = self.resized(pixels)
@@ -133,6 +151,17 @@ class Inspector(nn.Module):
         require_pixels(pixels)
         score, anomaly_map = self(torch.from_numpy(pixels))
         return score.numpy(), anomaly_map.numpy()
+
+    @torch.inference_mode()
+    def inspect_with_boxes(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Boxes]]:
+        """`score_with_boxes` on arrays: the results of `inspect`, and the boxes of each image, best first.
+
+        Raises:
+            ShapeError: `pixels` is not (n, h, w, 3) uint8.
+        """
+        require_pixels(pixels)
+        score, anomaly_map, *found = (part.numpy() for part in self.score_with_boxes(torch.from_numpy(pixels)))
+        return score, anomaly_map, boxes_of(*found)
 
     @torch.inference_mode()
     def inspect_without(self, pixels: np.ndarray, part_images: range) -> tuple[np.ndarray, np.ndarray]:
