@@ -1,10 +1,13 @@
 """Boxes that a gauge finds, and those that are labelled: overlap, matches one to one, classes. Needs numpy alone."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+
+LARGEST_ODDS = 700.0  # as a logarithm; exp of more overflows
 
 
 @dataclass(frozen=True)
@@ -33,21 +36,28 @@ class BoxClasses:
 
     Attributes:
         names: by the number of the class.
-        units: for each class the confidence, in (0, 1), that has the score 1: one threshold of scores is another
-            confidence for each class.
+        units: for each class the confidence, in (0, 1), that has the score 1. A score s stands for log odds of s - 1
+            beyond those of that confidence, or below 1 for 1 - 1 / s: one threshold of scores is another confidence for
+            each class, and no score saturates.
     """
 
     names: Sequence[str]
     units: Sequence[float]
 
+    def confidence(self, number: int, score: float) -> float:
+        """The confidence that a score above 0 of class `number` stands for."""
+        unit = self.units[number]
+        odds = math.log(unit / (1 - unit)) + (score - 1 if score > 1 else 1 - 1 / score)
+        return 1 / (1 + math.exp(-odds)) if odds > -LARGEST_ODDS else 0.0
+
     def confidences(self, threshold: float) -> dict[str, float]:
         """The confidence of each class, by name, from which on a box is at or above the threshold of scores."""
-        return {name: threshold * unit for name, unit in zip(self.names, self.units, strict=True)}
+        return {name: self.confidence(number, threshold) for number, name in enumerate(self.names)}
 
     def above(self, threshold: float, boxes: "Boxes") -> list[FoundBox]:
         """Those of an image's boxes whose score is at or above the threshold."""
         return [
-            FoundBox(self.names[number], x0, y0, x1 - x0, y1 - y0, score, score * self.units[number])
+            FoundBox(self.names[number], x0, y0, x1 - x0, y1 - y0, score, self.confidence(number, score))
             for (x0, y0, x1, y1), number, score in zip(
                 boxes.corners.tolist(), boxes.classes.tolist(), boxes.scores.tolist(), strict=True
             )
@@ -66,8 +76,8 @@ class BoxClasses:
             KeyError, TypeError, ValueError: it is no such record.
         """
         names, units = [str(name) for name in content["names"]], [float(unit) for unit in content["units"]]
-        if len(names) != len(units) or not names or min(units) <= 0:
-            raise ValueError("its classes do not have one unit above 0 each")
+        if len(names) != len(units) or not names or not all(0 < unit < 1 for unit in units):
+            raise ValueError("its classes do not have one confidence between 0 and 1 each")
         return cls(names, units)
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from gonogo.calibration.boxes import BoxClasses, Boxes
+from gonogo.detectors.anomaly_map import positive
 from gonogo.detectors.backbones.backbone import Backbone
 from gonogo.detectors.backbones.weights import weights_fact
 from gonogo.detectors.boxes.average_precision import best_f1_score, mean_average_precision
@@ -36,14 +37,16 @@ WARM_UP = 0.3  # of the rate, in the first epoch
 LARGEST_GRADIENT = 10.0  # norm; a larger one is scaled down
 BRIGHTNESS = 0.1  # by which a crop is made darker or brighter at most
 KEPT_BYTES = 400_000_000  # of images that stay in memory; beyond it each is read when it is needed
-USUAL_CONFIDENCE = 0.3  # has the score 1 in a class that no validate image shows
+USUAL_CONFIDENCE = 0.3  # has the score 1 in a class of which no validate image shows one that is found
+LEAST = 1e-4  # confidence that may have the score 1, and its distance from 1
+EVEN = torch.tensor([0.5])  # has the score 1 until the validate images say otherwise
 
 
 class CentreBoxes(Detector):
-    """Score: the confidence of the image's best box, over the confidence at which its class has the best F1.
+    """Score: of the image's best box, log odds l beyond those at which its class has the best F1, made positive.
 
-    So 1 is, for each class, where the validate images say that precision and recall balance, and one threshold, the
-    certified one, is another confidence for each class. Map: the heat of the most confident class, in the same unit. It
+    It is 1 + l where l > 0 and 1 / (1 - l) elsewhere. So 1 is, for each class, where the validate images say that
+    precision and recall balance, and one threshold, the certified one, is another confidence for each class. Map: the heat of the most confident class, in the same unit. It
     peaks at the centres of defects and does not fill them, so that no region is cut out of it: the boxes are.
     """
 
@@ -106,7 +109,7 @@ class CentreBoxes(Detector):
                 losses += torch.stack([focal.detach(), of_boxes.detach()])
             heat_loss, box_loss = (losses / self.options.epoch_steps).tolist()
             head.eval()
-            found = self._found(labelled.validate.pixels, torch.ones(len(classes)))
+            found = self._found(labelled.validate.pixels, EVEN)
             validation["map_50"] = mean_average_precision(found, truth, len(classes))
             return {"heat_loss": heat_loss, "box_loss": box_loss, **validation}
 
@@ -120,8 +123,13 @@ class CentreBoxes(Detector):
         )
         network.eval().requires_grad_(False)
         network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        found = self._found(labelled.validate.pixels, torch.ones(len(classes)))
-        units = [best_f1_score(found, truth, number) or USUAL_CONFIDENCE for number in range(len(classes))]
+        found = self._found(labelled.validate.pixels, EVEN)
+        even = BoxClasses(classes, [float(EVEN)] * len(classes))
+        best = [best_f1_score(found, truth, number) for number in range(len(classes))]
+        units = [
+            USUAL_CONFIDENCE if score is None else min(max(even.confidence(number, score), LEAST), 1 - LEAST)
+            for number, score in enumerate(best)
+        ]
         self.set_learned(
             classes_=torch.tensor(list(json.dumps(classes).encode()), dtype=torch.uint8),
             units_=torch.tensor(units),
@@ -151,9 +159,14 @@ class CentreBoxes(Detector):
         return results
 
     def _heat(self, pixels: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
-        """The confidence of each class in its unit (n, c, gh, gw), and boxes (n, 4, gh, gw)."""
+        """The score of each class in each cell (n, c, gh, gw), and boxes (n, 4, gh, gw).
+
+        Args:
+            pixels: (n, 3, h, w).
+            units: (c,) or (1,) confidences that have the score 1.
+        """
         heat, boxes = self._logits(pixels)
-        return heat.sigmoid() / units[:, None, None], boxes
+        return positive(heat - units.logit()[:, None, None]), boxes
 
     def _decoded(self, heat: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return decoded(heat, boxes, most=self.options.max_boxes, iou=self.options.nms_iou)
