@@ -8,7 +8,6 @@ import numpy as np
 from gonogo.calibration.boxes import Boxes
 
 PIXELS = 0.05  # by which a corner may differ
-WATCHED = 0.5  # share of the threshold from which on a box must have its partner; fainter ones are not shown to anyone
 LARGEST = 1e6  # written for a difference without a partner, since JSON has no infinity
 
 
@@ -46,9 +45,10 @@ class BoxComparison:
 def compared_boxes(reference: Boxes, onnx: Boxes, threshold: float) -> BoxComparison:
     """Pair the boxes of an image one to one, those of one class that are nearest to each other first.
 
-    A box of one runtime from `WATCHED` of the threshold on must have a partner among all of the other's.
+    A box of one runtime that is at or above the threshold must have a partner among all of the other's; those below are
+    shown to nobody, and rounding may decide which of two faint cells is the peak.
     """
-    watched = [boxes.scores >= WATCHED * threshold for boxes in (reference, onnx)]
+    watched = [boxes.scores >= threshold for boxes in (reference, onnx)]
     apart = np.abs(reference.corners[:, None] - onnx.corners[None]).max(axis=2)  # (n, m)
     apart = np.where(reference.classes[:, None] == onnx.classes[None], apart, np.inf)
     partner = np.full(len(reference), -1)
