@@ -48,7 +48,7 @@ PLAIN = FitParams(
 )
 
 
-def silent(what, done, total, values):
+def silent(*_report):
     """Report to nobody."""
 
 
@@ -57,9 +57,7 @@ def dataset(tmp_path_factory):
     folder = tmp_path_factory.mktemp("blemishes")
     params = replace(PREPARE, task="boxes", calibrate_share=0.7, validate_share=0.2)
     samples = Blemishes(views=2).samples("parts", Path(), shares_of(params, 17))
-    found = prepare(
-        samples, params, CALIBRATE, category="parts", folder=folder, raw=folder, seed=17, progress=unseen
-    )
+    found = prepare(samples, params, CALIBRATE, category="parts", folder=folder, raw=folder, seed=17, progress=unseen)
     found.require_no_error()
     return found.dataset
 
@@ -234,7 +232,7 @@ def test_the_suppression_is_that_of_greedy_search(seed):
     corner = rng.uniform(0, 60, (1, 2, 20, 20))
     boxes = torch.from_numpy(np.concatenate([corner, corner + rng.uniform(10, 40, corner.shape)], axis=1)).float()
     heat = torch.from_numpy(rng.uniform(0.01, 1, (1, 2, 20, 20))).float()
-    corners, scores, classes = (part[0].numpy() for part in decoded(heat, boxes, most=80, iou=0.5))
+    scores, classes = (part[0].numpy() for part in decoded(heat, boxes, most=80, iou=0.5)[1:])
     every, places = decoded(heat, boxes, most=80, iou=2.0)[:2]
     expected: list[int] = []
     shared = overlaps(every[0].double().numpy(), every[0].double().numpy())
@@ -274,9 +272,7 @@ def test_crops_show_the_boxes_where_the_image_has_them():
 
 def test_the_loss_falls_and_the_same_seed_gives_the_same_bits(dataset, model, tmp_path, test_pixels):
     reports = []
-    again = fitted(
-        fitting_of(dataset, tmp_path), lambda what, done, total, values: what == "epochs" and reports.append(values)
-    )
+    again = fitted(fitting_of(dataset, tmp_path), lambda *report: reports.append(report[3]))
     best = max(report["map_50"] for report in reports)
     assert again.detector.fit_facts()["validate_map_50"] == pytest.approx(best)
     assert reports[-1]["heat_loss"] < reports[0]["heat_loss"]
@@ -288,14 +284,14 @@ def test_a_fit_that_is_killed_goes_on_to_the_same_bits(dataset, model, tmp_path)
     class Killed(BaseException):
         pass
 
-    def kill(what, done, total, values):
-        if what == "epochs" and done == 2:
+    def kill(*report):
+        if report[:2] == ("epochs", 2):
             raise Killed
 
     with pytest.raises(Killed):
         fitted(fitting_of(dataset, tmp_path), kill)
     epochs = []
-    resumed = fitted(fitting_of(dataset, tmp_path), lambda what, done, total, values: epochs.append(done))
+    resumed = fitted(fitting_of(dataset, tmp_path), lambda *report: epochs.append(report[1]))
     whole = model.inspector.detector.state_dict()
     assert epochs == [1, 2, 3]
     assert resumed.detector.state_dict().keys() == whole.keys()
@@ -328,10 +324,10 @@ def test_levels_that_do_not_halve_are_refused(dataset, tmp_path):
 
 
 def test_what_a_fit_of_boxes_cannot_do_is_refused(dataset, tmp_path):
+    fitting = fitting_of(
+        dataset, tmp_path, values=replace(PLAIN, rotations=4), calibrate=replace(CALIBRATE, method="cross")
+    )
     with pytest.raises(ConfigError, match=r"fit\.rotations, calibrate\.method: cross: fit\.detector centre_boxes"):
-        fitting = fitting_of(
-            dataset, tmp_path, values=replace(PLAIN, rotations=4), calibrate=replace(CALIBRATE, method="cross")
-        )
         fitting.start(fitting.records)
 
 

@@ -119,7 +119,7 @@ def overlaps(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
     inside = np.clip(high - low, 0, None).prod(axis=2)
     areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (ones, others)]
     union = areas[0][:, None] + areas[1][None] - inside
-    return np.divide(inside, union, out=np.zeros_like(inside), where=union > 0)
+    return np.asarray(np.divide(inside, union, out=np.zeros_like(inside), where=union > 0))
 
 
 def matched(found: Boxes, labelled: Boxes, iou: float) -> np.ndarray:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -64,7 +64,8 @@ class Blemishes:
             MissingExtraError: scikit-image is not installed.
         """
         picture = read_photograph(self.photograph)
-        cells = list(product(*(range(length // self.window) for length in picture.shape[:2])))
+        rows, columns = (range(length // self.window) for length in picture.shape[:2])
+        cells = list(product(rows, columns))
         order = sorted(cells, key=lambda cell: draw(shares.seed, "blemishes", self.photograph, *cell))
         defective = set(order[: round(self.defective_share * len(cells))])
         for cell in sorted(set(cells) - defective):
@@ -87,7 +88,7 @@ class Blemishes:
         name = f"{_name(cell)}_view{view}"
         rng = np.random.default_rng(draw(seed, "blemishes", self.photograph, name))
         pixels, mask = pixels.copy(), np.zeros(pixels.shape[:2], dtype=bool)
-        boxes = []
+        boxes: list[dict[str, Any]] = []
         for _ in range(int(rng.integers(1, self.most, endpoint=True))):
             kind = str(self.defect_types[int(rng.integers(len(self.defect_types)))])
             top, left = rng.integers(0, self.window - self.field, 2, endpoint=True).tolist()
@@ -107,10 +108,12 @@ class Blemishes:
             boxes.append({key: float(value) for key, value in box.items()} | {"label": kind})
         if not boxes:
             raise ConfigError(
-                f"blemishes: {name} of {self.photograph} can show none of {', '.join(self.defect_types)}; take stronger "
-                "defects, or another photograph"
+                f"blemishes: {name} of {self.photograph} can show none of {', '.join(self.defect_types)}; take "
+                "stronger defects, or another photograph"
             )
-        areas = {kind: sum(b["width"] * b["height"] for b in boxes if b["label"] == kind) for kind in self.defect_types}
+        areas = dict.fromkeys(self.defect_types, 0.0)
+        for box in boxes:
+            areas[box["label"]] += box["width"] * box["height"]
         return Sample(
             name=name,
             image=pixels,

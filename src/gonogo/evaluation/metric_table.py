@@ -187,7 +187,11 @@ METRICS: Mapping[str, Metric] = {
 
 ACCURACY: Mapping[str, Metric] = {name: metric for name, metric in METRICS.items() if metric.kind is not None}
 HEADLINES: Mapping[str, Metric] = {name: metric for name, metric in METRICS.items() if metric.headline}
-SUMMARISED = (*ACCURACY, "certified_false_alarm_rate", "map_50")  # the metrics whose mean and worst category a summary has
+SUMMARISED = (
+    *ACCURACY,
+    "certified_false_alarm_rate",
+    "map_50",
+)  # the metrics whose mean and worst category a summary has
 
 _ACCURACY = "|".join(map(re.escape, ACCURACY))
 DERIVED = tuple(

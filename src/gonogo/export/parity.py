@@ -96,15 +96,19 @@ class Parity:
     @property
     def flips(self) -> np.ndarray:
         """(n,) bool: the two runtimes give different verdicts."""
-        of_images = [(c.reference_score >= self.threshold) != (c.onnx_score >= self.threshold) for c in self.comparisons]
-        of_boxes = [c.boxes is not None and c.boxes.n_flips > 0 for c in self.comparisons]
-        return np.array(of_images) | np.array(of_boxes)
+        return np.array(
+            [
+                (c.reference_score >= self.threshold) != (c.onnx_score >= self.threshold)
+                or (c.boxes is not None and c.boxes.n_flips > 0)
+                for c in self.comparisons
+            ]
+        )
 
     @property
     def beyond(self) -> np.ndarray:
         """(n,) bool: score, map or distance to the nearest differs by more than the tolerance, or a box does."""
         of_boxes = [c.boxes is not None and not c.boxes.holds(self.tolerance) for c in self.comparisons]
-        return np.asarray((self.differences > self.tolerance).any(axis=1) | np.array(of_boxes))
+        return np.asarray(np.logical_or((self.differences > self.tolerance).any(axis=1), of_boxes))
 
     def metrics(self) -> dict[str, float | int | str | bool]:
         """The metrics of the stage. Differences are relative, in millionths; an infinite one becomes a large number."""
@@ -115,17 +119,21 @@ class Parity:
         compared = any(c.nearest_difference is not None for c in self.comparisons)
         nearest: dict[str, float | int | str | bool] = {"nearest_max_diff_e6": float(largest[2])}
         found = [c.boxes for c in self.comparisons if c.boxes is not None]
-        return (nearest if compared else {}) | (box_metrics(found) if found else {}) | {
-            "passed": not (self.flips | self.beyond).any(),
-            "n_comparisons": len(self.comparisons),
-            "n_images": len({c.image for c in self.comparisons}),
-            "n_flips": int(self.flips.sum()),
-            "n_beyond_tolerance": int(self.beyond.sum()),
-            "score_max_diff_e6": float(largest[0]),
-            "map_max_diff_e6": float(largest[1]),
-            "rank_agreement": 0.0 if constant else rank_agreement(reference, onnx),
-            "worst_image": self.comparisons[int(self.differences[:, 0].argmax())].image,
-        }
+        return (
+            (nearest if compared else {})
+            | (box_metrics(found) if found else {})
+            | {
+                "passed": not (self.flips | self.beyond).any(),
+                "n_comparisons": len(self.comparisons),
+                "n_images": len({c.image for c in self.comparisons}),
+                "n_flips": int(self.flips.sum()),
+                "n_beyond_tolerance": int(self.beyond.sum()),
+                "score_max_diff_e6": float(largest[0]),
+                "map_max_diff_e6": float(largest[1]),
+                "rank_agreement": 0.0 if constant else rank_agreement(reference, onnx),
+                "worst_image": self.comparisons[int(self.differences[:, 0].argmax())].image,
+            }
+        )
 
     def report(self) -> bytes:
         """The JSON report: the metrics, and a row for each comparison; all values must be finite."""
@@ -156,8 +164,8 @@ class Parity:
                     f"{first.reference_score:.9g}, onnxruntime {first.onnx_score:.9g}, threshold {self.threshold:.9g}; "
                     f"relative difference of the score {score:.3g}, of the map {anomaly_map:.3g}, of the "
                     f"distances to the nearest good patches that they name {nearest:.3g}, tolerance "
-                    f"{self.tolerance:.3g}{'' if first.boxes is None else first.boxes.sentence}; {failing.sum()} of {len(failing)} comparisons fail so; "
-                    "no bundle was written"
+                    f"{self.tolerance:.3g}{'' if first.boxes is None else first.boxes.sentence}; "
+                    f"{failing.sum()} of {len(failing)} comparisons fail so; no bundle was written"
                 )
 
 

@@ -301,9 +301,7 @@ class Scorer:
             raise IntegrityError(f"{self._path}: it has {TABLE}, but its network gives no nearest good patches")
         return GoodPatches(self._pictures[TABLE], self._pictures[MOSAIC], self._path)
 
-    def judge(
-        self, scores: np.ndarray, maps: np.ndarray, found: Sequence[Boxes] | None = None
-    ) -> list[Verdict]:
+    def judge(self, scores: np.ndarray, maps: np.ndarray, found: Sequence[Boxes] | None = None) -> list[Verdict]:
         """Verdicts of scores (n,), each with its map and, of a gauge that finds boxes, with those that it `found`.
 
         Raises:
@@ -311,6 +309,7 @@ class Scorer:
         """
         if not np.isfinite(scores).all():
             raise IntegrityError(f"{self.category}: the bundle gave the score {scores[~np.isfinite(scores)][0]}")
+        boxes: Sequence[Boxes | None] = [None] * len(maps) if found is None else found
         return [
             Verdict(
                 score,
@@ -321,9 +320,9 @@ class Scorer:
                 self.record.uncertain(score),
                 anomaly_map,
                 self.rule,
-                None if self.box_classes is None or boxes is None else self.box_classes.above(self.threshold, boxes),
+                None if self.box_classes is None or own is None else self.box_classes.above(self.threshold, own),
             )
-            for score, anomaly_map, boxes in zip(scores.tolist(), maps, found or [None] * len(maps), strict=True)
+            for score, anomaly_map, own in zip(scores.tolist(), maps, boxes, strict=True)
         ]
 
 

@@ -40,8 +40,8 @@ def with_classes(samples: Sequence[Sample], table: Mapping[str, str | None]) -> 
     unboxed = [sample.name for sample in samples if sample.label == 1 and not sample.boxes]
     if unboxed:
         raise DataError(
-            f"{len(unboxed)} images are defective and have no box: {listed(unboxed, 3)}. A fit of boxes would learn that "
-            "nothing is there: label the defects, or leave the images out with prepare.exclude"
+            f"{len(unboxed)} images are defective and have no box: {listed(unboxed, 3)}. A fit of boxes would learn "
+            "that nothing is there: label the defects, or leave the images out with prepare.exclude"
         )
     return [_renamed(sample, unified) for sample in samples]
 
@@ -61,9 +61,7 @@ def _plain(label: str) -> str:
 def _renamed(sample: Sample, unified: Callable[[str], str | None]) -> Sample:
     if sample.label == 0:
         return sample
-    boxes = [
-        {**box, "label": label} for box in sample.boxes if (label := unified(str(box["label"]))) is not None
-    ]
+    boxes = [{**box, "label": label} for box in sample.boxes if (label := unified(str(box["label"]))) is not None]
     mask = sample.mask
     if isinstance(mask, RegionMask):
         mask = replace(mask, regions=tuple(one for one in mask.regions if unified(one.label) is not None))

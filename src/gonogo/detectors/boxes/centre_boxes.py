@@ -5,8 +5,8 @@ and Lin et al. 2017, "Feature Pyramid Networks" (CVPR), for the way from coarse 
 Deviations, so that two CPU cores train it in minutes and small defects are found: the backbone is any of timm's with
 levels that halve, by default a small one, and its normalisations are frozen; the finest level, not a deconvolution, has
 the grid, whose stride is 4 with the defaults; the size is learned as a logarithm, by the generalised overlap of the box
-and not by the L1 of its sides; the network sees crops at the images' own scale, never shrunk ones; overlapping peaks are
-suppressed as in other detectors, since large defects have several.
+and not by the L1 of its sides; the network sees crops at the images' own scale, never shrunk ones; of peaks of a class
+whose boxes overlap, the best is kept, since large defects have several.
 """
 
 import json
@@ -46,8 +46,9 @@ class CentreBoxes(Detector):
     """Score: of the image's best box, log odds l beyond those at which its class has the best F1, made positive.
 
     It is 1 + l where l > 0 and 1 / (1 - l) elsewhere. So 1 is, for each class, where the validate images say that
-    precision and recall balance, and one threshold, the certified one, is another confidence for each class. Map: the heat of the most confident class, in the same unit. It
-    peaks at the centres of defects and does not fill them, so that no region is cut out of it: the boxes are.
+    precision and recall balance, and one threshold, the certified one, is another confidence for each class. Map: the
+    score of the best class in each cell. It peaks at the centres of defects and does not fill them, so that no region
+    is cut out of it: the boxes are.
     """
 
     classes_: Tensor
@@ -100,7 +101,8 @@ class CentreBoxes(Detector):
             losses = torch.zeros(2)
             for _ in range(self.options.epoch_steps):
                 pixels, targets = crops.draw(training.generator)
-                heat, boxes = self._logits(pixels.contiguous(memory_format=torch.channels_last))
+                pixels = pixels.to(self.backbone.mean.device, memory_format=torch.channels_last)
+                heat, boxes = (part.cpu() for part in self._logits(pixels))
                 focal, of_boxes = loss_of(heat, boxes, targets)
                 optimizer.zero_grad()
                 (focal + 2 * of_boxes).backward()  # type: ignore[no-untyped-call]
@@ -153,7 +155,7 @@ class CentreBoxes(Detector):
         results = []
         for pixels in images:
             heat, boxes = self._heat(pixels, units)
-            corners, scores, numbers = self._decoded(heat, boxes)
+            corners, scores, numbers = (part.cpu() for part in self._decoded(heat, boxes))
             above = scores[0] > 0
             results.append(_as_boxes(corners[0][above], numbers[0][above], scores[0][above]))
         return results
@@ -166,7 +168,7 @@ class CentreBoxes(Detector):
             units: (c,) or (1,) confidences that have the score 1.
         """
         heat, boxes = self._logits(pixels)
-        return positive(heat - units.logit()[:, None, None]), boxes
+        return positive(heat - units.to(heat.device).logit()[:, None, None]), boxes
 
     def _decoded(self, heat: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return decoded(heat, boxes, most=self.options.max_boxes, iou=self.options.nms_iou)
@@ -256,9 +258,9 @@ class Crops:
 
     def _pixels(self, number: int) -> Tensor:
         if self._kept is None:
-            return self.images.pixels[number][0].clone()
+            return self.images.pixels[number][0].cpu()
         if number not in self._kept:
-            self._kept[number] = self.images.pixels[number][0].clone()
+            self._kept[number] = self.images.pixels[number][0].cpu().clone()
         return self._kept[number]
 
     def _one(self, generator: torch.Generator) -> tuple[Tensor, Targets]:
@@ -284,12 +286,14 @@ class Crops:
         near = (boxes[:, 2:] > 0).all(dim=1) & (boxes[:, :2] < torch.tensor([columns, rows])).all(dim=1)
         boxes, classes = boxes[near], classes[near]
         if self.options.flips and mirror_x < 0.5:
-            crop, boxes = crop.flip(2), torch.stack(
-                [columns - boxes[:, 2], boxes[:, 1], columns - boxes[:, 0], boxes[:, 3]], dim=1
+            crop, boxes = (
+                crop.flip(2),
+                torch.stack([columns - boxes[:, 2], boxes[:, 1], columns - boxes[:, 0], boxes[:, 3]], dim=1),
             )
         if self.options.flips and mirror_y < 0.5:
-            crop, boxes = crop.flip(1), torch.stack(
-                [boxes[:, 0], rows - boxes[:, 3], boxes[:, 2], rows - boxes[:, 1]], dim=1
+            crop, boxes = (
+                crop.flip(1),
+                torch.stack([boxes[:, 0], rows - boxes[:, 3], boxes[:, 2], rows - boxes[:, 1]], dim=1),
             )
         crop = (crop * (1 + BRIGHTNESS * (2 * brightness - 1))).clamp(0, 255)
         grid = rows // self.stride, columns // self.stride

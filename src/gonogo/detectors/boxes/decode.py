@@ -10,8 +10,8 @@ ROUNDS = 12  # of the suppression; a chain of so many boxes that hide each other
 def decoded(heat: Tensor, boxes: Tensor, *, most: int, iou: float) -> tuple[Tensor, Tensor, Tensor]:
     """The `most` best peaks of each image, the best first: boxes (n, k, 4), scores (n, k), classes (n, k) int64.
 
-    A box that overlaps a better one of its class by more than `iou` keeps its place with the score 0. The number of boxes is the same
-    for every image, so that a graph of fixed shapes does it, for any batch.
+    A box that overlaps a better one of its class by more than `iou` keeps its place with the score 0. The number of
+    boxes is the same for every image, so that a graph of fixed shapes does it, for any batch.
 
     Args:
         heat: (n, c, gh, gw), above 0.

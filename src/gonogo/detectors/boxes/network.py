@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +34,7 @@ class BoxHead(nn.Module):
         super().__init__()
         levels = [backbone.model.feature_info[layer] for layer in backbone.layers]
         strides = [int(level["reduction"]) for level in levels]
-        if any(coarse != 2 * fine for fine, coarse in zip(strides[:-1], strides[1:], strict=True)):
+        if any(coarse != 2 * fine for fine, coarse in pairwise(strides)):
             raise ConfigError(
                 f"fit.layers is {backbone.layers}, with the strides {strides} of {backbone.name}; boxes need levels "
                 "from fine to coarse, each half as fine as the one before, such as strides 4, 8 and 16"
@@ -47,14 +48,16 @@ class BoxHead(nn.Module):
             self.size = nn.Sequential(_block(width), nn.Conv2d(width, 4, 1))
         with torch.no_grad():
             for last, bias in ((self.heat[-1], RARE), (self.size[-1], 0.0)):
-                assert isinstance(last, nn.Conv2d) and last.bias is not None
+                assert isinstance(last, nn.Conv2d)
+                assert last.bias is not None
                 last.weight.mul_(0.1)
                 last.bias.fill_(bias)
 
     def start_from_size(self, width: float, height: float) -> None:
         """Let every cell begin with a box of this size, in pixels."""
         last = self.size[-1]
-        assert isinstance(last, nn.Conv2d) and last.bias is not None
+        assert isinstance(last, nn.Conv2d)
+        assert last.bias is not None
         with torch.no_grad():
             last.bias[2:] = torch.log(torch.tensor([width, height]) / self.stride)
 
@@ -84,9 +87,7 @@ class BoxHead(nn.Module):
         rows = torch.arange(raw.shape[2], device=raw.device)[:, None]
         columns = torch.arange(raw.shape[3], device=raw.device)[None]
         x, y = (columns + 0.5 + raw[:, 0]) * self.stride, (rows + 0.5 + raw[:, 1]) * self.stride
-        half_width, half_height = (
-            raw[:, 2:].clamp(max=LARGEST_LOG_SIZE).exp() * (self.stride / 2)
-        ).unbind(dim=1)
+        half_width, half_height = (raw[:, 2:].clamp(max=LARGEST_LOG_SIZE).exp() * (self.stride / 2)).unbind(dim=1)
         return torch.stack([x - half_width, y - half_height, x + half_width, y + half_height], dim=1)
 
 

@@ -105,8 +105,8 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
     record = model.threshold
     if params.seeds > 1 and isinstance(model.inspector.detector, FindsBoxes):
         raise ConfigError(
-            f"evaluate.seeds is {params.seeds}; a gauge that finds boxes is not fitted again, which takes as long as its "
-            "training: set evaluate.seeds to 1"
+            f"evaluate.seeds is {params.seeds}; a gauge that finds boxes is not fitted again, which takes as long as "
+            "its training: set evaluate.seeds to 1"
         )
     if params.seeds > 1 and record.method != "holdout":
         raise ConfigError(
@@ -175,9 +175,7 @@ def _box_results(model: Model, dataset: Dataset, records: Sequence[Record]) -> B
     return find_boxes(model.inspector, dataset, records, detector.box_classes())
 
 
-def _box_accuracy(
-    boxes: BoxResults, model: Model, dataset: Dataset, params: EvaluateParams, seed: int
-) -> Metrics:
+def _box_accuracy(boxes: BoxResults, model: Model, dataset: Dataset, params: EvaluateParams, seed: int) -> Metrics:
     """Metrics of the boxes, beside the regions of the mean-image baseline where the test images have labels."""
     if not any(map(len, boxes.labelled)):
         return {}

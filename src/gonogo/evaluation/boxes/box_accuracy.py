@@ -115,9 +115,7 @@ def baseline_map_50(regions: Sequence[Sequence[Any]], results: BoxResults, label
         ranked = sorted(of_image, key=lambda region: -region.peak)
         corners = [[x, y, x + width, y + height] for x, y, width, height in (region.box for region in ranked)]
         scores = np.array([region.peak for region in ranked], dtype=np.float64)
-        found.append(
-            Boxes(np.array(corners, dtype=np.float64).reshape(-1, 4), np.full(len(ranked), number), scores)
-        )
+        found.append(Boxes(np.array(corners, dtype=np.float64).reshape(-1, 4), np.full(len(ranked), number), scores))
     return mean_average_precision(found, results.labelled, len(results.classes.names))
 
 
@@ -131,7 +129,9 @@ def box_rows(results: BoxResults, threshold: float) -> list[dict[str, Any]]:
     for record, ours, truth in zip(results.records, results.found, results.labelled, strict=True):
         shown = ours.where(ours.scores >= threshold)
         for kind, boxes, others in (("labelled", truth, shown), ("found", shown, truth)):
-            for corners, number, score in zip(boxes.corners, boxes.classes.tolist(), boxes.scores.tolist(), strict=True):
+            for corners, number, score in zip(
+                boxes.corners, boxes.classes.tolist(), boxes.scores.tolist(), strict=True
+            ):
                 x0, y0, x1, y1 = corners.tolist()
                 overlap = float(overlaps(corners[None], others.of_class(number).corners).max(initial=0.0))
                 values = (record.path, kind, names[number], x0, y0, x1 - x0, y1 - y0, score, overlap)

@@ -32,9 +32,7 @@ class Precision:
     map_50_by_size: dict[str, float]
 
 
-def coco_precision(
-    found: Sequence[Boxes], labelled: Sequence[Boxes], n_classes: int, *, most: int
-) -> Precision:
+def coco_precision(found: Sequence[Boxes], labelled: Sequence[Boxes], n_classes: int, *, most: int) -> Precision:
     """The average precision of the boxes found in each image.
 
     Args:

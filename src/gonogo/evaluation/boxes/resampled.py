@@ -35,7 +35,7 @@ def resampled_precision(
             values[number, place % len(overlaps)] = _average_precision(counts, wanted, image_of, hits)
         known = ~np.isnan(values)
         total = np.where(known, values, 0.0).sum(axis=(0, 1))
-        return np.divide(total, known.sum(axis=(0, 1)), out=np.full(len(counts), np.nan), where=known.any(axis=(0, 1)))
+        return _ratio(total, known.sum(axis=(0, 1)))
 
     return resampled
 
@@ -67,6 +67,13 @@ def resampled_rate(numerators: Sequence[int], denominators: Sequence[int]) -> Re
 
     def rate(counts: np.ndarray) -> np.ndarray:
         n_above, n_below = counts @ above, counts @ below
-        return np.divide(n_above, n_below, out=np.full(len(counts), np.nan), where=n_below > 0)
+        return _ratio(n_above, n_below)
 
     return rate
+
+
+def _ratio(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
+    """(r,) numerators over denominators, NaN where one is 0."""
+    ratios = np.full(len(numerators), np.nan)
+    np.divide(numerators, denominators, out=ratios, where=denominators > 0)
+    return ratios
