@@ -1,16 +1,14 @@
 """CentreBoxes and what it is made of: targets, losses, peaks, average precision; and the gauge that comes of it."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from conftest import CALIBRATE, MEASURED, PREPARE, REGIONS, TINY, unseen
+from box_gauge import OPTIONS, PARITY, PLAIN, blemishes, box_model, fitted, fitting_of
+from conftest import CALIBRATE, MEASURED
 from gonogo.calibration.boxes import BoxClasses, Boxes, boxes_of, matched, overlaps
-from gonogo.data.blemishes import Blemishes
-from gonogo.data.prepare.prepare import prepare, shares_of
 from gonogo.detectors import make_detector
 from gonogo.detectors.boxes.average_precision import average_precision, best_f1_score
 from gonogo.detectors.boxes.centre_boxes import Crops
@@ -26,60 +24,21 @@ from gonogo.evaluation.boxes.resampled import OVERLAPS, resampled_precision
 from gonogo.evaluation.metric_table import is_known
 from gonogo.export.box_parity import compared_boxes
 from gonogo.export.graph import export_onnx
-from gonogo.export.parity import ParityParams, check_parity
+from gonogo.export.parity import check_parity
 from gonogo.export.write_bundle import write_bundle
 from gonogo.inference.scorer import Scorer
 from gonogo.inference.self_check import check_network
-from gonogo.model.fit_params import FitParams
-from gonogo.model.fitting import Fitting
-from gonogo.model.saved import bundle_facts, load_model
-from gonogo.params import Variant
-
-OPTIONS = TINY | {"layers": [0, 1, 2], "image_size": 48, "crop": 48, "epochs": 3, "epoch_steps": 6, "patience": 0}
-PLAIN = FitParams(
-    device="cpu",
-    cluster=None,
-    memory_budget_mb=None,
-    tiling=None,
-    left_out=0,
-    shots=None,
-    rotations=1,
-    finetune=None,
-)
-
-
-def silent(*_report):
-    """Report to nobody."""
+from gonogo.model.saved import bundle_facts
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("blemishes")
-    params = replace(PREPARE, task="boxes", calibrate_share=0.7, validate_share=0.2)
-    samples = Blemishes(views=2).samples("parts", Path(), shares_of(params, 17))
-    found = prepare(samples, params, CALIBRATE, category="parts", folder=folder, raw=folder, seed=17, progress=unseen)
-    found.require_no_error()
-    return found.dataset
-
-
-def fitting_of(dataset, folder, *, values=PLAIN, calibrate=CALIBRATE, **options):
-    options = OPTIONS | options
-    chosen = Variant(CentreBoxesOptions(**options), "centre_boxes", options, values)
-    return Fitting(dataset, chosen, calibrate, REGIONS, 17, folder)
-
-
-def fitted(fitting, progress=silent):
-    inspector, images = fitting.start(fitting.records)
-    return fitting.fit(inspector, images, progress)
+    return blemishes(tmp_path_factory.mktemp("blemishes"))
 
 
 @pytest.fixture(scope="module")
 def model(dataset, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    fitting = fitting_of(dataset, folder / "checkpoints")
-    inspector = fitted(fitting)
-    fitting.save(folder / "model", inspector, fitting.certify(inspector, silent), category="parts")
-    return load_model(folder / "model")
+    return box_model(dataset, tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
@@ -374,9 +333,6 @@ def exported(model, tmp_path_factory):
     path = tmp_path_factory.mktemp("exported") / "gauge.onnx"
     export_onnx(model.inspector, path, metadata=bundle_facts(model), opset=18)
     return path
-
-
-PARITY = ParityParams(1e-4, [1, 8], [[33, 51], [90, 70]], 8, 0.01, 0.02)
 
 
 def test_the_bundle_gives_the_boxes_of_the_reference_and_a_part_passes_where_it_has_none(

@@ -270,9 +270,11 @@ class Scorer:
         Raises:
             ShapeError: another shape or dtype.
         """
-        if self.box_classes is None:
-            return self.judge(*self.run(pixels))
-        return self.judge(*run_with_boxes(self._session, pixels))
+        return self.judge(*self.outputs(pixels))
+
+    def outputs(self, pixels: np.ndarray) -> tuple[Any, ...]:
+        """What `judge` takes of a batch of pixels: all that the network computes for a verdict, thus boxes too."""
+        return self.run(pixels) if self.box_classes is None else run_with_boxes(self._session, pixels)
 
     def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scores (n,) and maps (n, h, w) of a batch of pixels; see `run_session`."""
