@@ -21,7 +21,9 @@ class ReportParams:
     sheet_cases: Annotated[int, Field(ge=1)]
 
 
-def write_sheet(path: Path, parts: Sequence[Part], images: PartImages, *, category: str, cases: int) -> None:
+def write_sheet(
+    path: Path, parts: Sequence[Part], images: PartImages, *, category: str, cases: int, finds_boxes: bool = False
+) -> None:
     """Draw, per defect type and for good parts, the `cases` worst and best test images as image, mask and map.
 
     Worst are the good parts that score highest and the defects that score lowest. All maps share one colour scale,
@@ -32,7 +34,8 @@ def write_sheet(path: Path, parts: Sequence[Part], images: PartImages, *, catego
     types = sorted({part.defect_type for part in parts}, key=lambda name: (name != "good", name))
     tile = tile_size((images.size_of(part) for part in parts), SIDE)
     sheet = Sheet(
-        title=f"{category}: image, mask, anomaly map with regions",
+        title=f"{category}: image, {'boxes labelled and found' if finds_boxes else 'mask'}, anomaly map"
+        + ("" if finds_boxes else " with regions"),
         tile=tile,
         tiles_per_cell=3,
         lines=1,
