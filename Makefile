@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test cluster anomalib peers lint audit format readme docs wheel clean
+.PHONY: help run test cluster chromium anomalib peers lint audit format readme docs wheel clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,15 @@ $(BIN)/.installed-cluster: $(BIN)/.installed
 	@touch $@
 
 cluster: $(BIN)/.installed-cluster  ## add Ray for fit.cluster and gonogo score --cluster, and its tests' needs
+
+# Not from Playwright's own hosts, but as the system has it, with its updates.
+chromium:  ## install Chromium, which the tests of the pages open; where it cannot be had, they are skipped with a reason
+	@if command -v chromium || command -v google-chrome; then exit 0; fi; \
+	if ! command -v apt-get > /dev/null; then why="there is no apt-get"; \
+	elif ! $(if $(filter 0,$(shell id -u)),,sudo --non-interactive) sh -c 'apt-get update && \
+	  apt-get install --yes --no-install-recommends chromium' > /dev/null; then why="apt-get could not install it"; \
+	else exit 0; fi; \
+	echo "no Chromium: $$why; install one, or name it in GONOGO_TEST_CHROMIUM. Until then the tests of pages are skipped"
 
 # anomalib has an environment of its own: packages that gonogo does not need, and bounds that would hold its pins back.
 $(ANOMALIB)/.installed: pyproject.toml constraints-anomalib.txt

@@ -138,7 +138,7 @@ def worker_seconds() -> float:
     total = 0.0
     for process in psutil.Process().children(recursive=True):
         try:
-            if any("ray::MapWorker" in word for word in process.cmdline()):
+            if any("ray::_do" in word for word in process.cmdline()):
                 times = process.cpu_times()
                 total += times.user + times.system
         except psutil.Error:

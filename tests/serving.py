@@ -1,7 +1,10 @@
 """A service in the test's own process, and what its tests share. Importing it skips them where the extra is missing."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import threading
 from contextlib import ExitStack, contextmanager
 
@@ -11,6 +14,7 @@ for package in ("fastapi", "python_multipart", "prometheus_client", "sqlalchemy"
     pytest.importorskip(package, reason=f"no {package}: pip install 'gonogo[serve]'")
 
 # ruff: noqa: E402
+import httpx2
 import uvicorn
 from starlette.testclient import TestClient
 
@@ -22,6 +26,8 @@ from gonogo.service.security import new_key
 from gonogo.service.service import Service
 from gonogo.service.settings import Settings
 from processes import until as until
+
+WAIT = 120  # seconds that a process may take to start where others want the machine too
 
 
 class Running:
@@ -66,6 +72,29 @@ def listening_service(running):
         yield listener.getsockname()[1]
         server.should_exit = True
         thread.join(300)
+
+
+def serving_process(bundle, data, port):
+    """`gonogo serve` in a process of its own, with a home of its own, once it is ready."""
+    home = data.parent / "home"
+    home.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "gonogo.cli.main", "serve", "--bundle", str(bundle), "--data", str(data)]
+    process = subprocess.Popen(
+        [*command, "--port", str(port), "--threads", "1"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"HOME": str(home)},
+    )
+
+    def ready():
+        assert process.poll() is None, process.stderr.read()
+        try:
+            return httpx2.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
+        except httpx2.HTTPError:
+            return False
+
+    until(ready, WAIT)
+    return process
 
 
 def inspected(running, path, **rest):

@@ -27,6 +27,7 @@ AXE = Path(__file__).parent / "service/pages/vendor/axe.min.js"
 OFFLINE = [  # or Chromium looks up its maker's hosts at every start
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic",
 ]  # fmt: skip
+CAMERA = ["--use-fake-device-for-media-stream"]  # a test picture that moves, in place of the machine's cameras
 DESK, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 
 
@@ -83,7 +84,7 @@ def browser():
     with sync_playwright() as playwright:
         root = hasattr(os, "geteuid") and os.geteuid() == 0
         options = ["--no-sandbox"] if root else []
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*OFFLINE, *options])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*OFFLINE, *CAMERA, *options])
         yield browser
         browser.close()
 

@@ -1,5 +1,14 @@
 """Text of others, such as names of files and of keys, as it may stand in a line that a person reads."""
 
+from collections.abc import Sequence
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """The first names, and how many more there are."""
+    if not names:
+        return "nothing"
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
 
 def printable(text: str) -> str:
     r"""`text` on one line, with every character that `str.isprintable` refuses written as an escape, as `\n` or `\x1b`.

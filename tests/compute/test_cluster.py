@@ -8,19 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import torch
 
 from conftest import OPTIONS, REGIONS, STAGES_IN_ONE, TINY, copy_pipeline, made
 from gonogo.cli.main import main
-from gonogo.compute.cluster import Cluster, _made_with, _Worker, connect
+from gonogo.compute.cluster import Cluster, _do, _made_with, connect
 from gonogo.detectors.contract import FitContext
-from gonogo.errors import ConfigError, DataError, ImageError, IntegrityError, MissingExtraError
+from gonogo.errors import ConfigError, DataError, ImageError, IntegrityError, MissingExtraError, WorkerError
 from gonogo.inference.scorer import Scorer
 from gonogo.line.many import LEAST_PART, score_many
 from gonogo.model.fit_images import FitImages
@@ -29,32 +29,31 @@ from gonogo.model.inspection import inspect_records, score_images
 from gonogo.model.inspector import Inspector
 
 ROOT = Path(__file__).resolve().parents[2]
-WORKER = "ray::MapWorker"
 
 
-def workers() -> list[psutil.Process]:
-    """The actors of Ray that this process started, and nobody else's."""
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        try:
-            if any(WORKER in word for word in process.cmdline()):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
+class OneDies(Cluster):
+    """A cluster, one of whose workers is killed in the middle of its work."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.killed = folder / "killed"
+
+    def map(self, work, items, *, together):
+        return super().map(KilledOnce(work, str(self.killed)), items, together=together)
 
 
-class KillOne:
-    """Kills a worker when it is first called, and remembers which."""
+class KilledOnce:
+    """Work whose first item of all kills the process that does it; then it is done as any other."""
 
-    def __init__(self) -> None:
-        self.killed: list[int] = []
+    def __init__(self, work, mark):
+        self.work, self.mark = work, mark
 
-    def __call__(self, *_: object) -> None:
-        if not self.killed:
-            worker = workers()[0]
-            os.kill(worker.pid, signal.SIGKILL)
-            self.killed.append(worker.pid)
+    def __call__(self, item):
+        found = self.work(item)
+        with suppress(FileExistsError):
+            Path(self.mark).mkdir()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +91,26 @@ def test_what_a_worker_raises_is_raised_here(cluster):
         list(cluster.map(refused, range(3), together=3))
 
 
+def deadly(_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_work_that_kills_each_of_its_workers_ends_the_run(cluster):
+    with pytest.raises(WorkerError, match=r"a worker of the Ray cluster failed: .*died"):
+        list(cluster.map(deadly, range(3), together=3))
+    assert [int(one["square"]) for one in cluster.map(squared, range(3), together=1)] == [0, 1, 4]
+
+
+def test_results_that_nobody_asks_for_anymore_are_not_computed(cluster, tmp_path):
+    def touched(number):
+        (tmp_path / str(number)).touch()
+        return {"square": number}
+
+    assert next(cluster.map(touched, range(1000), together=1))["square"] == 0
+    list(cluster.map(touched, [1000, 1001], together=1))  # whatever was under way has ended
+    assert len(list(tmp_path.iterdir())) < 20
+
+
 def test_work_that_cannot_travel_is_refused(cluster):
     pipe = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE)
     pipe.communicate()
@@ -101,18 +120,14 @@ def test_work_that_cannot_travel_is_refused(cluster):
 
 @pytest.mark.usefixtures("cluster")
 def test_a_worker_with_other_software_or_without_the_projects_folder_computes_nothing(tmp_path):
-    import pyarrow
-
     same = _made_with()
     source = same["gonogo's source"]
-    other = _Worker([None], str(tmp_path), same | {"numpy": "1.0", "gonogo's source": "another"})
-    ((row,), (away,)) = (
-        list(worker(pyarrow.table({"item": [1]})))
-        for worker in (other, _Worker([None], str(tmp_path / "nowhere"), same))
-    )
-    assert row["error"] == away["error"] == ["WorkerError"]
-    assert f"gonogo's source {source} and not another, numpy {same['numpy']} and not 1.0; install" in row["said"][0]
-    assert "nowhere (No such file or directory); every machine must have the project" in away["said"][0]
+    other = same | {"numpy": "1.0", "gonogo's source": "another"}
+    (row,) = _do([None], str(tmp_path), other, [1])
+    (away,) = _do([None], str(tmp_path / "nowhere"), same, [1])
+    assert row.error == away.error == "WorkerError"
+    assert f"gonogo's source {source} and not another, numpy {same['numpy']} and not 1.0; install" in row.said
+    assert "nowhere (No such file or directory); every machine must have the project" in away.said
 
 
 @pytest.fixture(scope="module")
@@ -131,12 +146,12 @@ def learned(name, manifest, progress=lambda *_: None, **options):
 
 
 @pytest.fixture(scope="module")
-def padims(digits, map_on):
+def padims(digits, map_on, tmp_path_factory):
     """PaDiM fitted here, and on the cluster while one of its workers is killed."""
-    kill = KillOne()
-    there, images = learned("padim", map_on, kill)
+    dying = OneDies(tmp_path_factory.mktemp("padim"))
+    there, images = learned("padim", replace(map_on, cluster=dying))
     assert images.n_parts >= 3
-    assert kill.killed
+    assert dying.killed.exists()
     return learned("padim", digits)[0], there
 
 
@@ -243,11 +258,11 @@ def rows_of(out):
 
 
 @pytest.fixture(scope="module")
-def scored(bundle, folder, cluster, tmp_path_factory):
+def scored(bundle, folder, cluster, tmp_path_factory):  # noqa: ARG001  the cluster must be there
     """A folder of rows, during whose making a worker was killed, and what was counted."""
-    out, kill = tmp_path_factory.mktemp("rows"), KillOne()
-    counts = score_many(bundle, [str(folder)], str(out), cluster=cluster, progress=kill)
-    assert kill.killed
+    out, dying = tmp_path_factory.mktemp("rows"), OneDies(tmp_path_factory.mktemp("scored"))
+    counts = score_many(bundle, [str(folder)], str(out), cluster=dying, progress=lambda *_: None)
+    assert dying.killed.exists()
     return out, counts
 
 

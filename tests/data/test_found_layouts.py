@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,8 @@ class Found:
     Attributes:
         what: the tree, and `said` what is made of it, for the docs.
         files: paths; those of images are drawn, others hold the text.
-        n_good: good images, n_defects: defective ones by type, n_masks: those with a mask; None: refused.
+        n_good: good images, n_defects: defective ones by type, n_masks: those with a mask; None: refused. Of ONE_EACH
+            they are those of each category, and n_defects has those by category.
         words: of the refusal, or of what is said of files without use.
     """
 
@@ -50,7 +52,7 @@ class Found:
     said: str
     files: dict[str, str] = field(default_factory=dict)
     n_good: int | None = None
-    n_defects: dict[str, int] = field(default_factory=dict)
+    n_defects: dict[str, Any] = field(default_factory=dict)
     n_masks: int = 0
     words: str = ""
 
@@ -256,6 +258,52 @@ FOUND = [
         words="1 of 5 images are named like masks",
     ),
     Found(
+        "images alone, some of which are called `NG_1.png`, `2_nok.png`, ...",
+        "refused: not all are good",
+        files("OK_{0-3}.png", "NG_{0-1}.png"),
+        words="2 of 6 images are named like defective parts, the first NG_0.png",
+    ),
+    Found(
+        "images alone, some of which are called `good_1.png`, ...",
+        "refused: not all may be good",
+        files("good_{0-3}.png", "scratch_{0-1}.png"),
+        words="2 of 6 images are not named like good parts, as good_0.png and 3 more are, the first scratch_0.png",
+    ),
+    Found(
+        "`dent/d1.png` beside `dent/mask_d1.png`",
+        "masks",
+        files(GOOD, "dent/d{0-1}.png", "dent/mask_d0.png"),
+        4,
+        {"dent": 2},
+        1,
+    ),
+    Found(
+        "`dent/a/d1.png`, `dent/b/d1.png` and `dent/a/masks/d1.png`",
+        "the mask of the image beside it",
+        files(GOOD, "dent/a/d1.png", "dent/b/d1.png", "dent/a/masks/d1.png"),
+        4,
+        {"dent": 2},
+        1,
+    ),
+    Found(
+        "`dent/rgb/d1.png`, `dent/depth/d1.png` and `dent/gt/d1.png`",
+        "refused: a mask of two images",
+        files(GOOD, "dent/rgb/d1.png", "dent/depth/d1.png", "dent/gt/d1.png"),
+        words="gt/d1.png is the mask of .*depth/d1.png, .*rgb/d1.png by their names",
+    ),
+    Found(
+        "`train/good/gt/`, `val/good/masks/`",
+        "masks of good parts, which should mark nothing",
+        files("train/good/g{0-3}.png", "train/good/gt/g0.png", "val/good/v{0-1}.png", "val/good/masks/v0.png"),
+        6,
+    ),
+    Found(
+        "`d1_overlay.png`, `d1_heatmap.png` beside `d1.png`; `overlays/`, `unsure/` beside `good/`",
+        "refused: drawn of another image; no name of a defect",
+        files(GOOD, "dent/d0.png", "dent/d0_overlay.png"),
+        words="1 images are named like pictures that were drawn of others, the first .*d0_overlay.png",
+    ),
+    Found(
         "LabelMe's `.json` beside good images",
         "refused, unless it has no shape",
         files(GOOD, **{"good/g1.json": LABELME, "good/g2.json": LABELME}),
@@ -300,14 +348,22 @@ FOUND = [
         1,
     ),
     Found(
-        "such images below folders of any names, `lot1/`, `lot2/`",
-        "one category; name one of the folders for a category of its own",
+        "such images below `lot1/`, `lot2/`; below `2024-05-01/`, `cam_left/`, `train/`, ...",
+        "one category",
         files(
             "lot1/b.png", "lot1/c.png", "lot2/b.png", **{"lot1/b.xml": VOC, "lot1/c.xml": NO_OBJECT, "lot2/b.xml": VOC}
         ),
         1,
         {"dent": 2},
         2,
+    ),
+    Found(
+        "such images below `pcb1/`, `pcb2/`; below `bottle/`, `lot2/`",
+        "refused: products, or lots of one product?",
+        files(
+            "pcb1/b.png", "pcb1/c.png", "pcb2/b.png", **{"pcb1/b.xml": VOC, "pcb1/c.xml": NO_OBJECT, "pcb2/b.xml": VOC}
+        ),
+        words="are they products, or lots of one product",
     ),
     Found(
         "such images, some without a label file",
@@ -370,6 +426,24 @@ FOUND = [
         "refused, where it names a good image and has an object",
         files("b.png", "c.png", **{"via.json": json.dumps({"b.png9": {"filename": "b.png", "regions": [{"r": 1}]}})}),
         words="via.json annotates images among the good ones",
+    ),
+    Found(
+        "Label Studio's or Labelbox's list of labels, `g1_polygons.json` beside `g1.png`, and the like",
+        "refused, where it has an object or a label",
+        files("g{0-3}.png", **{"g1_gtFine_polygons.json": json.dumps({"objects": [{"label": "dent"}]})}),
+        words="g1_gtFine_polygons.json annotates images among the good ones",
+    ),
+    Found(
+        "a list of some of the images, or with a word about each",
+        "refused",
+        files("g{0-3}.png", **{"defects.txt": "g1.png\ng2.png\n"}),
+        words="defects.txt annotates images among the good ones",
+    ),
+    Found(
+        "a list of all images",
+        "of no meaning",
+        files("g{0-3}.png", **{"train.txt": "".join(f"data/g{n}.png\n" for n in range(4))}),
+        4,
     ),
     Found(
         "CVAT's `annotations.xml`, Supervisely's `ann/` without `good/`",
@@ -550,7 +624,138 @@ def test_what_a_person_says_of_images_without_a_label_file_is_an_option_of_the_s
     assert len(list(made.samples("parts", tmp_path, SHARES))) == 3
 
 
-TABLE = table(("what lies there", "is"), [(row.what, row.said) for row in FOUND])
+ONE_EACH = [
+    Found(
+        "label files of LabelMe, Pascal VOC or YOLO below `bottle/`, `cable/`",
+        "a category for each, which may have formats of their own",
+        files(
+            "bottle/b.png",
+            "bottle/c.png",
+            "cable/images/d.png",
+            "cable/images/e.png",
+            **{"bottle/b.xml": VOC, "bottle/c.xml": NO_OBJECT, "cable/labels/d.txt": "0 0.5 0.5 0.5 .5\n"},
+            **{"cable/labels/e.txt": "", "cable/classes.txt": "cut\n"},
+        ),
+        1,
+        {"bottle": {"dent": 1}, "cable": {"cut": 1}},
+        1,
+    ),
+    Found(
+        "`annotations/` and `images/` of COCO below `bottle/`, `cable/`",
+        "a category for each",
+        files(
+            "bottle/images/a.png",
+            "bottle/images/b.png",
+            "cable/images/a.png",
+            "cable/images/b.png",
+            **{f"{name}/annotations/instances.json": coco("a.png", "b.png") for name in ("bottle", "cable")},
+        ),
+        1,
+        {"bottle": {"dent": 1}, "cable": {"dent": 1}},
+        1,
+    ),
+    Found(
+        "tables of one name, `bottle/labels.csv`, `cable/labels.csv`",
+        "a category for each, called like its folder",
+        files(
+            "bottle/a.png",
+            "bottle/b.png",
+            "cable/a.png",
+            "cable/b.png",
+            **{f"{name}/labels.csv": "path,label\na.png,0\nb.png,1\n" for name in ("bottle", "cable")},
+        ),
+        1,
+        {"bottle": {"anomaly": 1}, "cable": {"anomaly": 1}},
+    ),
+]
+
+
+@pytest.mark.parametrize("row", ONE_EACH, ids=lambda row: row.what)
+def test_products_with_label_files_of_their_own_are_a_category_each(row, tmp_path):
+    draw(tmp_path, row.files)
+    found = categories_in(tmp_path, SHARES)
+    assert {one.name: one.defects for one in found} == row.n_defects
+    for one in found:
+        assert (one.n_good, one.n_masks, one.unused) == (row.n_good, row.n_masks, ())
+        made = build(source_class(one.source), one.options, where="prepare")
+        assert {Path(sample.name).parts[0] for sample in made.samples(one.name, tmp_path, SHARES)} == {one.name}
+    assert outside(tmp_path, found) == []
+
+
+SAYS_SOMETHING = {
+    "export.json": [{"image": "/data/upload/1/g1.png", "label": [{"x": 1, "rectanglelabels": ["dent"]}]}],
+    "labels.json": [{"image": "g1.png", "label": "dent"}],
+    "flags.json": {"g1.png": {"defect": 1}},
+    "export.ndjson": {"data_row": {"external_id": "g1.png"}, "labels": [{"objects": [{"name": "dent"}]}]},
+    "createml.json": [{"image": "g1.png", "annotations": [{"label": "dent"}]}],
+    "isat.json": {"info": {"name": "g1.png"}, "objects": [{"category": "dent"}]},
+    "g1.json": {"info": {"name": "g1.png"}, "objects": [{"category": "dent"}]},
+    "g1-labels.json": {"shapes": [{"label": "dent"}]},
+    "list.txt": "g0.png 0\ng1.png 1\ng2.png 0\ng3.png 0\n",
+    "list.lst": "\\images\\g1.png\n",
+}
+SAYS_NOTHING = {
+    "camera.json": {"g1.png": {"exposure_us": 300, "gain": 2.0}, "labels": []},
+    "list.txt": "g0.png\ng1.png\ng2.png\ng3.png\n",
+    "notes.txt": "The camera was moved after g1.png was taken.\n",
+    "other.json": [{"image": "other_image.png", "label": "dent"}],
+}
+
+
+@pytest.mark.parametrize("name", SAYS_SOMETHING)
+@pytest.mark.parametrize("beside", ["", "good/"])
+def test_images_are_not_taken_for_good_where_a_file_beside_them_says_something_of_one(name, beside, tmp_path):
+    said = SAYS_SOMETHING[name]
+    draw(tmp_path, files(beside + "g{0-3}.png", **{beside + name: said if isinstance(said, str) else json.dumps(said)}))
+    with pytest.raises(
+        DataError, match=rf"{name} annotates images among the good ones|files annotate 1 image among|match no image"
+    ):
+        categories_in(tmp_path, SHARES)
+
+
+@pytest.mark.parametrize("name", SAYS_NOTHING)
+def test_images_are_good_where_a_file_beside_them_says_nothing_of_what_they_show(name, tmp_path):
+    said = SAYS_NOTHING[name]
+    draw(tmp_path, files("g{0-3}.png", **{name: said if isinstance(said, str) else json.dumps(said)}))
+    (one,) = categories_in(tmp_path, SHARES)
+    assert one.n_good == 4
+
+
+@pytest.mark.parametrize(
+    ("names", "n_categories"),
+    [
+        (("lot_1", "lot_2"), 1),
+        (("2024-05-01", "2024-05-02"), 1),
+        (("cam left", "cam right"), 1),
+        (("task_1_bottle", "task_2_bottle"), 1),
+        (("Train", "valid"), 1),
+        (("monday", "tuesday"), 1),
+        (("bottle", "cable"), 2),
+        (("Flansch groß", "Gehäuse"), 2),
+        (("M8-screw", "M10-nut"), 2),
+        (("pcb1", "pcb2"), None),
+        (("bottle", "lot2"), None),
+    ],
+)
+def test_names_of_folders_tell_products_from_lots_of_one_or_a_person_is_asked(names, n_categories, tmp_path):
+    for name in names:
+        texts = {f"{name}/{name}b.xml": VOC, f"{name}/{name}c.xml": NO_OBJECT}
+        draw(tmp_path, files(f"{name}/{name}b.png", f"{name}/{name}c.png", **texts))
+    if n_categories is None:
+        with pytest.raises(DataError, match="are they products, or lots of one product"):
+            categories_in(tmp_path, SHARES)
+    else:
+        assert len(categories_in(tmp_path, SHARES)) == n_categories
+
+
+def test_a_product_whose_images_all_show_a_defect_is_refused_by_its_name(tmp_path):
+    texts = {"bottle/b.xml": VOC, "bottle/c.xml": NO_OBJECT, "cable/b.xml": VOC}
+    draw(tmp_path, files("bottle/b.png", "bottle/c.png", "cable/b.png", **texts))
+    with pytest.raises(DataError, match=r"cable: each of 1 images has an object .* none is good"):
+        categories_in(tmp_path, SHARES)
+
+
+TABLE = table(("what lies there", "is"), [(row.what, row.said) for row in [*FOUND, *ONE_EACH]])
 
 
 def test_the_table_of_layouts_in_the_docs_is_this_one():

@@ -363,13 +363,14 @@ def test_the_bundle_gives_the_boxes_of_the_reference_and_a_part_passes_where_it_
 def test_no_bundle_is_written_where_a_box_moves_by_a_pixel(model, exported, dataset, tmp_path, monkeypatch):
     from gonogo.export import parity
 
-    real = parity.run_with_boxes
+    real = parity.boxes_of
+    calls = []
 
-    def moved(session, pixels):
-        scores, maps, found = real(session, pixels)
-        return scores, maps, [replace(boxes, corners=boxes.corners + 1) for boxes in found]
+    def moved(corners, scores, classes):
+        calls.append(corners)
+        return real(corners + len(calls) % 2, scores, classes)  # the reference, then onnxruntime
 
-    monkeypatch.setattr(parity, "run_with_boxes", moved)
+    monkeypatch.setattr(parity, "boxes_of", moved)
     result = check_parity(model, exported, dataset, PARITY)
     with pytest.raises(ParityError, match="have no partner of their class"):
         write_bundle(tmp_path / "bundle", exported, model, result, dataset, MEASURED)

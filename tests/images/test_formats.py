@@ -164,6 +164,17 @@ def runs() -> bytes:
     return b"BM" + struct.pack("<IHHI", start + len(rows), 0, 0, start) + head + palette + rows
 
 
+def bmp_of_palette(numbers: Pixels, bits: int, colours: list[int], used: int) -> Callable[[], bytes]:
+    """A BMP of 4 or 8 bits, from the bottom to the top, whose palette has these greys."""
+    packed = numbers if bits == 8 else numbers[:, ::2] << 4 | numbers[:, 1::2]
+    palette = b"".join(bytes([grey, grey, grey, 0]) for grey in colours)
+    start = 54 + len(palette)
+    head = struct.pack("<IHHI", start + packed.size, 0, 0, start) + struct.pack(
+        "<IiiHHIIiiII", 40, WIDTH, HEIGHT, 1, bits, 0, packed.size, 0, 0, used, 0
+    )
+    return lambda: b"BM" + head + palette + np.ascontiguousarray(packed[::-1]).tobytes()
+
+
 def twelve_packed() -> bytes:
     """A TIFF of 12 bits, two samples in three bytes."""
     first, second = TWELVE[:, ::2].astype(int), TWELVE[:, 1::2].astype(int)
@@ -257,6 +268,15 @@ TABLE = (
     Row("BMP", "16 bits, five for each colour", "scaled to 8 bits", (from_the_top(COLOUR, 16),), COLOUR, off=7),
     Row("BMP", "grey, palette or runs, of runs up to 4 million bytes and pixels", "looked up",
         (runs, pillow(INK, "BMP"), pillow(Image.fromarray(INK).convert("1"), "BMP")), INK, off=0),
+    Row("BMP", "4 or 8 bits with a palette of black and white, or of all greys", "looked up",
+        (bmp_of_palette((INK > 0).astype(np.uint8), 8, [0, 255], 2),
+         bmp_of_palette((INK > 0).astype(np.uint8), 4, [0, 255], 2),
+         bmp_of_palette((INK > 0).astype(np.uint8), 4, [0, 255, *range(2, 16)], 0)), INK, off=0),
+    Row("BMP", "4 bits, each colour as bright as its number", "looked up",
+        (bmp_of_palette(GREY // 16, 4, list(range(16)), 16), bmp_of_palette(GREY // 16, 4, list(range(16)), 0)),
+        GREY // 16, off=0),
+    Row("BMP", "a pixel whose number is not in the palette", "refused",
+        (bmp_of_palette(GREY // 16, 8, [0, 255], 2),), reason="whose palette has 2 colours, and a pixel the number"),
     Row("WebP", "lossless or lossy, with or without alpha", "alpha is dropped",
         (pillow(COLOUR, "WEBP", lossless=True), pillow(np.dstack([COLOUR, ALPHA]), "WEBP", lossless=True, exact=True),
          pillow(COLOUR, "WEBP", quality=100)), COLOUR, off=12),
@@ -281,7 +301,9 @@ TABLE = (
         reason="ends too early; it is damaged, or still being written|overlap or end beyond|checksum|damaged"),
     Row("any", "other content after its end", "refused: save it again; not so TIFF",
         tuple(changed(pillow(COLOUR, form), lambda data: data + b"<?php echo 1;") for form in
-              ("PNG", "JPEG", "WEBP", "BMP", "PPM")), reason="other content after its end; save it again"),
+              ("PNG", "JPEG", "WEBP", "BMP", "PPM"))
+        + tuple(changed(text(2, 255, GREY), lambda data, more=more: data + more) for more in
+                (b"\n9", b"\nPK\3\4", b" \0 9")), reason="other content after its end; save it again"),
     Row("GIF, AVIF, JPEG 2000, PFM and all others", "", "refused: save it as one of the above",
         (pillow(COLOUR, "GIF"), pillow(COLOUR, "JPEG2000"), pillow(GREY / np.float32(255), "PPM"),
          lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>"), reason="not one of PNG, JPEG|floating-point"),

@@ -112,6 +112,7 @@ COSTLY = {
     "directories in a chain": (
         tags([(256, 4, 1, 8), (257, 4, 1, 8), (273, 4, 1, 8), (279, 4, 1, 8)], following=62)
         + b"".join(struct.pack("<HI", 0, 62 + 6 * number) for number in range(1, 9999)), "more tags than any"),
+    "text of a PPM": (b"P2 8 8 255\n" + b"1 " * 99_999, "more text than its pixels need"),
     "a comment of a PPM": (b"P6\n#" + b"x" * 100_000 + b"\n8 8\n255\n" + bytes(192), "header is damaged"),
 }  # fmt: skip
 

@@ -55,7 +55,7 @@ def test_a_store_that_fails_is_one_line_in_the_log_and_says_when_to_come_again(
     with start() as running:
         identifier = inspected(running, files[0])["id"]
         store = running.service.store
-        review = {"label": "good", "reviewer": "Ana"}
+        review = {"label": "good"}
         asked = [
             ("POST", "/v1/inspect", {"content": files[1].read_bytes()}),
             ("POST", "/v1/inspect", {"files": [("image", files[1].read_bytes()), ("image", files[2].read_bytes())]}),

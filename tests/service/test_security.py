@@ -60,7 +60,7 @@ def post(running, data, **rest):
 )
 def test_without_a_key_nothing_is_answered(running, method, path, authorization):
     headers = {} if authorization is None else {"Authorization": authorization}
-    body = {"fingerprint": "0" * 64} if "activate" in path else {"label": "good", "reviewer": "x"}
+    body = {"fingerprint": "0" * 64} if "activate" in path else {"label": "good"}
     answer = running.http.request(method, path, headers=headers, json=body if method == "POST" else None)
     assert (answer.status_code, answer.json()["type"]) == (401, "urn:gonogo:problem:unauthorized")
     assert answer.headers["www-authenticate"] == "Bearer"
@@ -83,7 +83,7 @@ def test_a_role_may_what_those_below_it_may_and_no_more(running, files):
     identifier = inspected(running, files[0])["id"]
     asked = {
         "inspect": ("GET", "/v1/inspections", None),
-        "review": ("POST", f"/v1/inspections/{identifier}/review", {"label": "good", "reviewer": "Ana"}),
+        "review": ("POST", f"/v1/inspections/{identifier}/review", {"label": "good"}),
         "admin": ("POST", "/v1/bundles:activate", {"fingerprint": running.service.gauge.scorer.fingerprint}),
     }
     roles = list(asked)

@@ -147,7 +147,7 @@ def test_images_go_in_small_transactions_and_with_few_statements(store, monkeypa
     monkeypatch.setattr(store.images, "remove", lambda names: sizes.append(len(names)) or remove(names))
     assert store.expire(days=1e-9, n_bytes=None) == len(texts)
     assert sizes == [*[REMOVED_TOGETHER] * 5, 1]
-    assert len(statements) <= 3 * len(sizes)
+    assert len(statements) <= 4 * len(sizes)
     assert left(store) == set()
 
 

@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-import os
-import secrets
+import random
 import shutil
 import subprocess
 import sys
@@ -14,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-for package in ("sqlalchemy", "alembic"):
-    pytest.importorskip(package, reason=f"no {package}: pip install 'gonogo[serve]'")
+from storing import kept, live_a_while, url  # noqa: F401  skips where the extra is missing
 
-# ruff: noqa: E402
+# isort: split
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -29,9 +27,10 @@ from gonogo.store.schema import metadata
 from gonogo.store.store import NewInspection, Store
 from gonogo.store.upgrade import MIGRATIONS, revisions, upgrade
 
+# ruff: noqa: F811  fixtures are imported, and then named
+
 ROOT = Path(__file__).parents[2]
 BEFORE = Path(__file__).parent / "before_revisions"
-POSTGRES = os.environ.get("GONOGO_TEST_POSTGRES")
 HEAD = "424d460000000000000036000000280000000200000002000000010018000000000010000000c40e0000c40e00000000000000000000"
 IMAGES = [  # the files of rows.sql: BMPs of 2 x 2 pixels, red and green
     bytes.fromhex(HEAD + pixels) for pixels in ("0000ff0000ff00000000ff0000ff0000", "00800000800000000080000080000000")
@@ -58,23 +57,6 @@ def upgrade():
     with op.batch_alter_table("images", recreate="auto") as images:
         images.alter_column("format", type_=sa.String(16), existing_type=sa.String(8), existing_nullable=False)
 """
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request, tmp_path):
-    """Where a new, empty database is."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'inspections.sqlite'}"
-        return
-    if not POSTGRES:
-        pytest.skip("GONOGO_TEST_POSTGRES names no database of PostgreSQL")
-    name, server = f"gonogo_{secrets.token_hex(6)}", sa.create_engine(POSTGRES, isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    yield sa.make_url(POSTGRES).set(database=name).render_as_string(hide_password=False)
-    with server.connect() as connection:
-        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
-    server.dispose()
 
 
 def run_sql(url, *texts):
@@ -189,6 +171,20 @@ def test_a_store_from_before_there_were_revisions_is_upgraded_without_loss(tmp_p
     (identifier,) = store.add_inspections([NewInspection(row, image, IMAGES[0])])
     store.reviews.add(identifier, {"at": 1.8e9, "label": "good", "reviewer": "Ana", "key": "0123456789abcdef"})
     assert store.inspection(identifier)["reviews"][0]["id"] == 3
+    store.close()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_what_the_upgrade_counts_is_what_is_kept_as_it_happens(tmp_path, url, seed):
+    store = Store(tmp_path, url)
+    live_a_while(store, random.Random(seed))
+    before = kept(store)
+    store.close()
+    tables = "".join(f"DROP TABLE {name};" for name in before)
+    run_sql(url, f"{tables} DROP INDEX ix_inspections_id_name; UPDATE alembic_version SET version_num = '0004'")
+    store = Store(tmp_path, url)
+    assert kept(store) == before
+    assert all(before.values())
     store.close()
 
 

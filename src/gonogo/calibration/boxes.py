@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+BOXES = ("boxes", "box_scores", "box_classes")  # what a graph that finds boxes gives, as `boxes_of` takes it
 LARGEST_ODDS = 700.0  # as a logarithm; exp of more overflows
 
 

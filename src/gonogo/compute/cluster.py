@@ -1,16 +1,17 @@
 """Work on a Ray cluster: the same function on many machines, its results in the order asked.
 
 Nothing here needs torch. A worker that dies is started again, and what it had not finished is done again: work depends
-on its item alone, so that neither that nor the number of workers changes a result. What travels between the machines of
-one run is pickled by Ray, and nothing that is loaded later.
+on its item alone, so that neither that nor the number of workers changes a result. Ray keeps the workers of a process
+for its next tasks, so that what they import, which costs seconds, is imported once. What travels between the machines
+of one run is pickled by Ray, and nothing that is loaded later.
 """
 
-import io
 import logging
-import math
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ Item = int | list[str]
 Work = Callable[[Any], Mapping[str, Any]]
 
 LOCAL_STORE_BYTES = 1 << 30  # for results on their way, where Ray starts here; more goes to disk
+ATTEMPTS = 4  # at one call, if its workers die; then the run ends, since it may be the items that kill them
+AHEAD = 2  # calls for each CPU that wait, are under way, or are done before an earlier one is
 COMPUTES = ("numpy", "onnxruntime", "pillow", "torch")  # whose versions decide the bits of a score
 
 
@@ -47,7 +50,6 @@ class Cluster:
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of Ray's own processes; they also write log files
         try:
             import ray
-            import ray.data
         except ImportError as error:
             raise MissingExtraError(f"a cluster needs Ray ({error}); pip install 'gonogo[cluster]'") from error
         if not ray.is_initialized():
@@ -65,13 +67,10 @@ class Cluster:
                 ray.init(**options)
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise WorkerError(f"RAY_ADDRESS is {os.environ.get('RAY_ADDRESS')!r}: {error}") from error
-        n_cpus = int(ray.cluster_resources().get("CPU", 0))
-        self.n_workers = min(n_workers or n_cpus, n_cpus) or 1
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
-        context = ray.data.DataContext.get_current()
-        context.execution_options.preserve_order = True
-        context.enable_progress_bars = False
-        context.print_on_execution_start = False
+        n_cpus = int(ray.cluster_resources().get("CPU", 0)) or 1
+        self.n_workers = min(n_workers or n_cpus, n_cpus)
+        waits = self.n_workers == n_cpus  # a call that has no CPU yet; otherwise it would have one more than asked
+        self._at_once = AHEAD * n_cpus if waits else self.n_workers
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         """None: a worker has no cluster of its own, and does what it is given itself."""
@@ -99,25 +98,28 @@ class Cluster:
                 "fit.cluster is 'ray', but this detector cannot be sent to another process "
                 f"({str(error).splitlines()[0]}); set fit.cluster to null for this category"
             ) from error
-        n_calls = max(1, math.ceil(len(items) / together))
-        asked = ray.data.from_items([{"item": item} for item in items], override_num_blocks=n_calls)
-        found = asked.map_batches(
-            _Worker,
-            fn_constructor_args=([sent], str(Path.cwd()), _made_with()),
-            batch_size=together,
-            batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=min(self.n_workers, n_calls)),
-            num_cpus=1,
-        )
+        calls = [list(items[start : start + together]) for start in range(0, len(items), together)]
+        do = ray.remote(num_cpus=1, max_retries=ATTEMPTS - 1)(_do)
+        given = [sent], str(Path.cwd()), _made_with()
+        n_asked, asked, done = 0, dict[Any, int](), dict[int, list[Done]]()
         try:
-            for row in found.iter_rows():
-                if row["error"]:
-                    raise getattr(errors, row["error"])(row["said"])
-                with np.load(io.BytesIO(row["found"]), allow_pickle=False) as arrays:
-                    result = dict(arrays)
-                yield result
+            for number in range(len(calls)):
+                last = min(len(calls), number + self._at_once)
+                for asking in range(n_asked, last):
+                    asked[do.remote(*given, calls[asking])] = asking
+                n_asked = last
+                while number not in done:
+                    (ready, *_), _ = ray.wait(list(asked), num_returns=1)
+                    done[asked.pop(ready)] = ray.get(ready)
+                for one in done.pop(number):
+                    if one.error:
+                        raise getattr(errors, one.error)(one.said)
+                    yield {name: np.array(value) for name, value in one.found.items()}
         except ray.exceptions.RayError as error:
             raise WorkerError(f"a worker of the Ray cluster failed: {error}") from error
+        finally:
+            for running in asked:  # for whom nobody waits
+                ray.cancel(running, force=True)
 
 
 def connect(name: str | None) -> Cluster | None:
@@ -138,48 +140,61 @@ def map_on(cluster: Cluster | None, work: Work, items: Sequence[Item], *, togeth
     return map(work, items) if cluster is None else cluster.map(work, items, together=together)
 
 
-class _Worker:
-    """An actor of Ray Data: holds the work, and has it done item by item."""
+@dataclass(frozen=True)
+class Done:
+    """What the work gave of an item; or the type and the text of a GonogoError that it raised."""
 
-    def __init__(self, sent: list[Any], folder: str, made_with: dict[str, str]) -> None:
-        import ray
+    found: Arrays
+    error: str = ""
+    said: str = ""
 
-        self.refusal = ""
-        here = _made_with()
-        differing = [name for name in made_with if here[name] != made_with[name]]
-        if differing:
-            told = ", ".join(f"{name} {here[name]} and not {made_with[name]}" for name in differing)
-            self.refusal = f"a worker on {platform.node()} has {told}; install the same on every machine"
-            return
-        try:
-            os.chdir(folder)
-        except OSError as error:
-            self.refusal = (
+
+def _do(sent: list[Any], folder: str, made_with: dict[str, str], items: list[Any]) -> list[Done]:
+    """What the work gives of each item, until one fails: a task of Ray, in the process of a worker.
+
+    Args:
+        sent: the reference to the work, in a list, within which Ray does not replace it by the work.
+        folder: the current one of the process that asks.
+        made_with: what that process computes with.
+    """
+    here = _made_with()
+    differing = [name for name in made_with if here[name] != made_with[name]]
+    if differing:
+        told = ", ".join(f"{name} {here[name]} and not {made_with[name]}" for name in differing)
+        return [_refused(f"a worker on {platform.node()} has {told}; install the same on every machine")]
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        return [
+            _refused(
                 f"a worker on {platform.node()} does not see {folder} ({error.strerror}); every machine must have "
                 "the project at the same place, for example on a network drive"
             )
-            return
-        self.work = ray.get(sent[0])
-
-    def __call__(self, batch: Any) -> Iterator[dict[str, list[Any]]]:
-        for item in batch["item"].to_pylist():
-            if self.refusal:
-                yield _row("WorkerError", self.refusal)
-                return
-            try:
-                found = self.work(item)
-            except GonogoError as error:
-                yield _row(type(error).__name__, str(error))
-                return
-            packed = io.BytesIO()
-            np.savez(packed, **{name: np.asarray(value) for name, value in found.items()})  # type: ignore[arg-type]
-            yield _row("", "", packed.getvalue())
+        ]
+    work = _work_of(sent[0])
+    done = []
+    for item in items:
+        try:
+            done.append(Done({name: np.asarray(value) for name, value in work(item).items()}))
+        except GonogoError as error:
+            return [*done, Done({}, type(error).__name__, str(error))]
+    return done
 
 
-def _row(error: str, said: str, found: bytes = b"") -> dict[str, list[Any]]:
-    return {"error": [error], "said": [said], "found": [found]}
+def _refused(said: str) -> Done:
+    return Done({}, WorkerError.__name__, said)
 
 
+@lru_cache(maxsize=1)
+def _work_of(sent: Any) -> Work:
+    """The work, which the process of a worker keeps until it is sent another."""
+    import ray
+
+    work: Work = ray.get(sent)
+    return work
+
+
+@lru_cache(maxsize=1)
 def _made_with() -> dict[str, str]:
     """What decides a result, beside the work itself: gonogo's own source, and versions."""
     versions = {"gonogo's source": code_fingerprint()[:12]}

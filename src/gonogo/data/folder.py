@@ -1,5 +1,6 @@
 """A plain folder: `good/` beside one folder per defect type, or `train/`, `test/` and `ground_truth/` below it."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from gonogo.data.label_files import require_unannotated
 from gonogo.data.labels import masks_by_labels
 from gonogo.data.names import ACCEPTED, MASK, MASK_ENDINGS, TEST, TRAIN, VALIDATION, base_of_mask, says
-from gonogo.data.pairing import masks_among, paired
+from gonogo.data.pairing import masks_among, paired, require_not_drawn
 from gonogo.data.sample import Places, Sample, Shares
 from gonogo.data.tree import (
     CALIBRATE,
@@ -16,7 +17,6 @@ from gonogo.data.tree import (
     defects,
     existing_folder,
     folders_in,
-    good_sample,
     goods,
     images_below,
     images_in,
@@ -113,14 +113,22 @@ class Folder:
             )
         if surplus := sorted(set(kept) - {self.good}):
             raise DataError(f"{validation} has defects, {listed(surplus)}; put them under {root / 'test'}")
-        require_unannotated([*trained[self.good], *kept.get(self.good, [])])
         # Without good parts under test, some of train's are dealt to it.
         dealt = FIT if kept else roles.TRAIN if self.good in tested else roles.ROLES
-        yield from (good_sample(raw, path, dealt) for path in trained[self.good])
-        yield from (good_sample(raw, path, CALIBRATE) for path in kept.get(self.good, []))
+        yield from self._goods(raw, train, trained[self.good], dealt)
+        if validation is not None and kept:
+            yield from self._goods(raw, validation, kept[self.good], CALIBRATE)
         if test is not None and tested:
             of_defects = roles.TEST if self.good in tested else roles.ROLES
             yield from self._kinds(raw, root, test, roles.TEST, of_defects)
+
+    def _goods(self, raw: Path, part: Path, images: Sequence[Path], open_roles: tuple[Role, ...]) -> Iterator[Sample]:
+        """Good parts of train or validation, with the masks that lie among them."""
+        place = kind_folder(images, part)
+        own, inner = masks_among(images, place)
+        require_not_drawn(own)
+        require_unannotated(own)
+        return goods(raw, own, open_roles, self._inner_masks(own, place, inner))
 
     def _kinds(
         self, raw: Path, root: Path, folder: Path, good_roles: tuple[Role, ...], defect_roles: tuple[Role, ...]
@@ -136,6 +144,7 @@ class Folder:
         for kind, images in kinds.items():
             own_place = kind_folder(images, folder)
             own, inner = masks_among(images, own_place)
+            require_not_drawn(own)
             masks = shared or matched_masks(own, own_place, place / kind, kind, MASK_ENDINGS)
             masks = masks | self._inner_masks(own, own_place, inner)
             if kind == self.good:
@@ -163,11 +172,23 @@ class Folder:
         return matched
 
     def _inner_masks(self, images: Sequence[Path], place: Path, masks: Sequence[Path]) -> dict[Path, Path]:
-        """The masks that lie among the images of a kind, or in a folder below them."""
-        by_stem = {path.stem: path for path in images}
+        """The masks that lie among the images of a kind, or in a folder below them.
+
+        Raises:
+            DataError: one matches no image of its own, or several.
+        """
+        by_stem: dict[str, list[Path]] = defaultdict(list)
+        for path in images:
+            by_stem[path.stem].append(path)
         found: dict[Path, Path] = {}
         for mask in masks:
-            image = by_stem.get(base_of_mask(mask) or mask.stem) or by_stem.get(mask.stem)
+            fitting = by_stem.get(base_of_mask(mask) or mask.stem) or by_stem.get(mask.stem, [])
+            if len(fitting) > 1:  # of several, the one beside the mask, or beside its folder
+                fitting = [path for path in fitting if path.parent in (mask.parent, mask.parent.parent)] or fitting
+            if len(fitting) > 1:
+                both = listed([str(path) for path in fitting], 2)
+                raise DataError(f"{mask} is the mask of {both} by their names; rename one image")
+            image = fitting[0] if fitting else None
             if image is None or image in found:
                 raise DataError(
                     f"{mask} is named like a mask, and matches no image of its own below {place}; rename it"

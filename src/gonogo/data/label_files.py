@@ -19,8 +19,16 @@ CVAT_OBJECT = re.compile(r"<annotations[\s>](?s:.*)<(?:box|polygon|polyline|poin
 VOC_OBJECT = re.compile(r"<object>(?s:.*?)</object>")
 VOC_NAME = re.compile(r"<name>([^<]*)</name>")
 JSON_OBJECTS = re.compile(
-    r'"(?:regions|annotations|shapes|objects|items|result|bbox|boundingBox|segmentation|polygon)"\s*:\s*[\[{]\s*[^\]}\s]'
+    r'"(?:regions|annotations|shapes|objects|items|result|bbox|boundingBox|segmentation|polygon|labels?|\w+labels)"'
+    r'\s*:\s*[\[{]\s*[^\]}\s]|"(?:label|class|category|tag|verdict|result|target|defect)"\s*:\s*["\d]'
 )
+SHARED_SUFFIXES = (
+    ".json",
+    ".jsonl",
+    ".ndjson",
+    ".xml",
+)  # of files that annotate many images, or one under a longer name
+LISTS = (".txt", ".lst", ".list")  # of files with a line for each image
 WHAT_TO_DO = (
     "An image with an annotation may show a defect. Move such images into a folder for their defect type beside good/; "
     "or let the annotations decide, with prepare.source: labels for LabelMe, Pascal VOC and YOLO and an export as COCO "
@@ -95,11 +103,34 @@ def require_unannotated(images: Sequence[Path]) -> None:
 
 
 def _annotates_many(path: Path, names: Sequence[str]) -> bool:
-    """Whether a file, as of CVAT, VIA or Label Studio, names one of the images and has an object of any image."""
-    if path.suffix.lower() not in (".json", ".xml") or not (text := _text(path)):
+    """Whether a file, as of CVAT, VIA or Label Studio, is of one of the images by name, and has an object of any image.
+
+    So does a list of some of the images, or of all with a word about each.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (*SHARED_SUFFIXES, *LISTS) or not (text := _text(path)):
         return False
-    objects = CVAT_OBJECT if path.suffix.lower() == ".xml" else JSON_OBJECTS
-    return objects.search(text) is not None and any(name in text for name in names)
+    if suffix in LISTS:
+        return _lists_some(text, set(names))
+    objects = CVAT_OBJECT if suffix == ".xml" else JSON_OBJECTS
+    if objects.search(text) is not None and any(name in text for name in names):
+        return True
+    stems = {Path(name).stem for name in names}
+    longer = any(path.stem[: found.start()] in stems for found in re.finditer(r"[._\-]", path.stem))
+    return longer and (objects.search(text) or VOC_OBJECT.search(text)) is not None
+
+
+def _lists_some(text: str, names: set[str]) -> bool:
+    """Whether lines that begin with images name some of them only, or say more of one."""
+    listed_names: set[str] = set()
+    for line in text.splitlines():
+        first, *more = re.split(r"[\s,;|]+", line.strip(), maxsplit=1)
+        name = re.split(r"[/\\]", first.strip('"'))[-1]
+        if name in names:
+            listed_names.add(name)
+            if more and more[0].strip():
+                return True
+    return 0 < len(listed_names) < len(names)
 
 
 def unread_annotations(raw: Path, folders: Iterable[Path]) -> list[str]:

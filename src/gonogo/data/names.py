@@ -2,9 +2,8 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
-
-from gonogo.images.foreign import FOREIGN_SUFFIXES
 
 Words = frozenset[str]
 
@@ -33,7 +32,15 @@ TRAIN, TEST, VALIDATION = _words("train training"), _words("test testing"), _wor
 UNCLEAR = _words(
     """train training test testing val valid validation dev images image imgs img pictures photos all raw data dataset
     unlabelled unlabeled unsorted new old backup tmp temp trash thumbs thumbnails preview previews misc archive export
-    exports results output outputs predictions heatmaps"""
+    exports results output outputs predictions heatmap heatmaps overlay overlays anomalymap anomalymaps visualization
+    visualizations vis viz unsure unclear unknown doubtful borderline maybe review todo"""
+)
+# Words in the names of folders that each hold some of the images of one product.
+LOTS = _words(
+    """lot lots los lose lote batch batches charge chargen day days tag date week woche month monat shift shifts schicht
+    monday tuesday wednesday thursday friday saturday sunday early late night camera cameras cam cams kamera session
+    sessions run runs part parts set sets subset folder dir sequence seq job jobs task tasks fold folds split splits
+    chunk shard upload uploads line lines linie station machine site"""
 )
 # Words in a longer name, as in "good_test" and "dent masks".
 IN_GOOD_NAMES = _words("good goods ok okay normal normals nominal gut defectfree")
@@ -45,18 +52,17 @@ MASK_ENDINGS = (
     *("_mask", "_gt", "_label", "_labels", "_seg", "_segmentation", "_groundtruth", "_ground_truth"),
     *("-mask", "-gt", "-label", ".mask"),
 )
-
-# Of files that may hold images, and that gonogo does not read.
-UNREAD_SUFFIXES = FOREIGN_SUFFIXES | _words(
-    """.hdr .psd .xcf .svg .eps .ico .icns .npy .npz .mat .nii .czi .lif .fits .fit .dds .qoi .sgi .rgb .bw .xbm .xpm
-    .msp .im .spi .ima .hobj .h5 .hdf5 .tfrecord .mp4 .avi .mov .mkv .wmv .webm .mpg .mpeg .m4v .zip .rar .7z .tar .tgz
-    .gz .xz .zst .pdf"""
+MASK_BEGINNINGS = ("mask_", "masks_", "gt_", "label_", "seg_", "groundtruth_", "ground_truth_", "mask-", "gt-")
+# What the name of a picture that a program drew of an image has more than that of the image.
+DRAWN_ENDINGS = tuple(
+    f"{separator}{word}"
+    for separator in "_-."
+    for word in _words(
+        "overlay heatmap anomalymap anomaly_map vis viz pred prediction annotated preview thumb thumbnail"
+    )
 )
 
 ACCEPTED = "accepted"  # below the raw folder: copies of images that a person accepted as good
-
-# Folders that systems put among images.
-SYSTEM_FOLDERS = frozenset({"@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
 
 
 def words_of(name: str) -> str:
@@ -82,5 +88,17 @@ def suggests_good(name: str) -> bool:
 def base_of_mask(path: Path) -> str | None:
     """The stem of the image that a file so named is the mask of; None where it is not named like a mask."""
     stem = path.stem
-    fitting = (ending for ending in MASK_ENDINGS if stem.casefold().endswith(ending))
+    if base := _without_ending(stem, MASK_ENDINGS):
+        return base
+    fitting = (beginning for beginning in MASK_BEGINNINGS if stem.casefold().startswith(beginning))
+    return next((stem[len(beginning) :] for beginning in fitting if len(stem) > len(beginning)), None)
+
+
+def base_of_drawn(path: Path) -> str | None:
+    """The stem of the image that a picture so named was drawn of; None where its name does not say so."""
+    return _without_ending(path.stem, DRAWN_ENDINGS)
+
+
+def _without_ending(stem: str, endings: Sequence[str]) -> str | None:
+    fitting = (ending for ending in endings if stem.casefold().endswith(ending))
     return next((stem[: -len(ending)] for ending in fitting if len(stem) > len(ending)), None)

@@ -4,14 +4,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from gonogo.data.names import MASK, base_of_mask, says
+from gonogo.data.names import MASK, base_of_drawn, base_of_mask, says
 from gonogo.errors import DataError
 
 
 def masks_among(images: Iterable[Path], folder: Path) -> tuple[list[Path], list[Path]]:
     """The images below `folder`, and those files among them that are masks.
 
-    A mask lies in a folder that says so, or is called like an image beside it with an ending such as `_mask`.
+    A mask lies in a folder that says so, or is called like an image beside it with an ending such as `_mask`, or a
+    beginning such as `mask_`.
     """
     paths = list(images)
     there = {(path.parent, path.stem) for path in paths}
@@ -22,6 +23,21 @@ def masks_among(images: Iterable[Path], folder: Path) -> tuple[list[Path], list[
         or (path.parent, base_of_mask(path)) in there
     ]
     return [path for path in paths if path not in set(masks)], masks
+
+
+def require_not_drawn(images: Iterable[Path]) -> None:
+    """Do nothing, or refuse pictures that a program drew of the images beside them.
+
+    Raises:
+        DataError: one is called like another image, with an ending such as `_overlay`.
+    """
+    paths = list(images)
+    there = {(path.parent, path.stem) for path in paths}
+    if drawn := [path for path in paths if (path.parent, base_of_drawn(path)) in there]:
+        raise DataError(
+            f"{len(drawn)} images are named like pictures that were drawn of others, the first {drawn[0]}; move them "
+            "away, or rename them if they are images to use"
+        )
 
 
 def paired(

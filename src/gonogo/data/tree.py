@@ -9,7 +9,6 @@ from gonogo.data.names import (
     GOOD,
     IN_MASK_NAMES,
     MASK,
-    SYSTEM_FOLDERS,
     UNCLEAR,
     says,
     suggests,
@@ -21,6 +20,8 @@ from gonogo.errors import ConfigError, DataError
 from gonogo.files import require_raw
 from gonogo.images.reading import SUFFIXES
 from gonogo.images.roles import TEST, TRAIN, Role
+from gonogo.images.unread import SYSTEM_FOLDERS
+from gonogo.text import listed as listed
 
 FIT: tuple[Role, ...] = ("fit",)
 CALIBRATE: tuple[Role, ...] = ("calibrate",)
@@ -255,13 +256,6 @@ def defects(
 def alternatives(name: str, there: Sequence[str]) -> str:
     """How a message about the unknown `name` goes on: what was meant, perhaps, and what there is."""
     return f"{_meant(name, there)}; choose among {listed(there)}"
-
-
-def listed(names: Sequence[str], most: int = 12) -> str:
-    """The first names, and how many more there are."""
-    if not names:
-        return "nothing"
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def folders_in(folder: Path) -> list[str]:

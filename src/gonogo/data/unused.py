@@ -4,13 +4,12 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gonogo.data.names import ACCEPTED, UNREAD_SUFFIXES
+from gonogo.data.names import ACCEPTED
 from gonogo.data.sample import Sample, Source
 from gonogo.data.tree import folders_in, listed
 from gonogo.images.reading import SUFFIXES
+from gonogo.images.unread import EXAMPLES, FOLDERS, UNREAD_SUFFIXES, Unread
 from gonogo.text import in_utf8
-
-EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -54,18 +53,18 @@ def unused_below(raw: Path, places: Iterable[Path], *, apart_from: Collection[Pa
 
 def sentences(unused: Iterable[Unused]) -> list[str]:
     """What is said of unused files: those that could be read, and those that could not."""
-    by_kind = {readable: [one for one in unused if one.readable == readable] for readable in (True, False)}
-    return [
-        f"{sum(len(one.names) for one in some)} {WHAT[readable]}: {listed([str(one) for one in some], 5)}"
-        for readable, some in by_kind.items()
-        if some
-    ]
-
-
-WHAT = {
-    True: "image files without use, in no folder and no list of the layout",
-    False: "files of formats that are not read (save them as PNG if they are images to use)",
-}
+    said, unread, readable = [], Unread(), []
+    for one in unused:
+        if one.readable:
+            readable.append(one)
+        else:
+            unread.add(one.folder, one.names)
+    if readable:
+        said.append(
+            f"{sum(len(one.names) for one in readable)} image files without use, in no folder and no list of the "
+            f"layout: {listed([str(one) for one in readable], FOLDERS)}"
+        )
+    return said + unread.sentences()
 
 
 def _files_below(folder: Path, apart_from: Collection[Path]) -> Iterator[Path]:

@@ -6,16 +6,18 @@ Its learned state is the buffers whose names end in `_`; they are None until `fi
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from gonogo.calibration.boxes import BOXES
 from gonogo.compute.progress import Progress, no_progress
+from gonogo.detectors.anomaly_map import resize
 from gonogo.detectors.backbones.backbone import Backbone
-from gonogo.detectors.boxes.labelled import Labelled
+from gonogo.detectors.boxes.labelled import FindsBoxes, Labelled
 from gonogo.detectors.training.checkpoints import Checkpoints
 from gonogo.detectors.training.forecast import Forecast, probe_images
 from gonogo.errors import NotFittedError
@@ -61,6 +63,18 @@ class HasMemoryBank(Protocol):
 
     def distance_to(self, pixels: Tensor, entries: Tensor) -> Tensor:
         """(n, gh, gw) distance of each cell to the entry whose index `entries` (n, gh, gw) gives for it."""
+
+
+NEAREST = "nearest"  # (n, gh, gw) int64, as in `HasMemoryBank.score_with_nearest`
+FEATURES = "features"  # (n, d, ch, cw): all layers of the backbone side by side, on the grid of the coarsest one
+
+
+def on_coarsest_grid(layers: list[Tensor]) -> Tensor:
+    """(n, d, ch, cw) of several layers' (n, c, gh, gw), each brought to the smallest of their grids."""
+    height, width = min(layer.shape[2:] for layer in layers)
+    return torch.cat(
+        [layer if layer.shape[2:] == (height, width) else resize(layer, height, width) for layer in layers], dim=1
+    )
 
 
 class Detector(nn.Module, ABC):
@@ -129,6 +143,30 @@ class Detector(nn.Module, ABC):
     def backbones(self) -> list[Backbone]:
         """The pretrained networks that the detector reads features from."""
         return [part for part in self.modules() if isinstance(part, Backbone)]
+
+    @property
+    def has_features(self) -> bool:
+        """Whether `forward` reads features of one pretrained network, by which images can be compared."""
+        return len(self.backbones()) == 1
+
+    def outputs(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """The results of `forward`, and those that `output_names` lists, from the same pass."""
+        score: Callable[[Tensor], tuple[Tensor, ...]] = self
+        if isinstance(self, HasMemoryBank):
+            score = self.score_with_nearest
+        elif isinstance(self, FindsBoxes):
+            score = self.score_with_boxes
+        if not self.has_features:
+            return tuple(score(pixels))
+        with self.backbones()[0].recorded() as layers:
+            results = score(pixels)
+        return *results, on_coarsest_grid(layers)
+
+    def output_names(self) -> list[str]:
+        """The names of the results of `outputs` after score and grid."""
+        boxes = dict.fromkeys(BOXES, isinstance(self, FindsBoxes))
+        has = {NEAREST: isinstance(self, HasMemoryBank), **boxes, FEATURES: self.has_features}
+        return [name for name, given in has.items() if given]
 
     def load_weights(self) -> None:
         """Load the pretrained weights that the options name, except where that was done already; `fit` begins with it.

@@ -112,6 +112,7 @@ METRICS: Mapping[str, Metric] = {
     "score_max_diff_e6": Metric("largest difference of scores", MILLIONTHS),
     "map_max_diff_e6": Metric("largest difference of maps", MILLIONTHS),
     "nearest_max_diff_e6": Metric("largest difference of distances to the nearest patch", MILLIONTHS),
+    "features_max_diff_e6": Metric("largest difference of the features", MILLIONTHS),
     "rank_agreement": Metric("rank correlation of both runtimes", better="more"),
     "n_boxes": Metric("boxes compared", COUNT),
     "n_boxes_unmatched": Metric("boxes without a partner in the other runtime", COUNT, "less"),

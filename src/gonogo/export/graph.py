@@ -16,15 +16,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gonogo.detectors.anomalib.anomalib import ONNX_NODE, Anomalib
-from gonogo.detectors.boxes.labelled import FindsBoxes
-from gonogo.detectors.contract import Detector, HasMemoryBank
+from gonogo.detectors.contract import Detector
 from gonogo.detectors.isolation_forest import IsolationForest
 from gonogo.model.inspector import Inspector
 from gonogo.model.tiling import Tiles
 
 INT8_FILE = "gauge_int8.onnx"  # beside the float file, where `ExportParams.int8` is True
-PIXELS, SCORE, MAP, NEAREST = "pixels", "score", "anomaly_map", "nearest"
-BOXES = ("boxes", "box_scores", "box_classes")
+PIXELS, SCORE, MAP = "pixels", "score", "anomaly_map"
 
 Shape = tuple[int | str, ...]  # a name stands for a dimension of any size
 IMAGES: tuple[Shape, torch.dtype] = (("n", "h", "w", 3), torch.uint8)
@@ -43,17 +41,16 @@ class ExportParams:
 def export_onnx(inspector: Inspector, path: Path, *, metadata: Mapping[str, Any], opset: int) -> None:
     """Write the inspector as ONNX, with `metadata` in the file as JSON strings.
 
-    Input `pixels` (n, h, w, 3) uint8 RGB; outputs `score` (n,) and `anomaly_map` (n, h, w), float32, and of a detector
-    that `HasMemoryBank` also `nearest` (n, ch, cw) int64, as `Inspector.score_with_nearest` gives it; of one that
-    `FindsBoxes` also `boxes` (n, k, 4) and `box_scores` (n, k) float32, and `box_classes` (n, k) int64, as
-    `Inspector.score_with_boxes` gives them.
+    Input `pixels` (n, h, w, 3) uint8 RGB; outputs `score` (n,) and `anomaly_map` (n, h, w), float32, and those of
+    `Inspector.outputs` that the detector has.
 
     Raises:
         ExportError: the detector cannot be written as ONNX.
     """
     if inspector.tiles is None and not isinstance(inspector.detector, IsolationForest):
-        module, names = _to_trace(inspector, inspector.detector)
-        proto = _with_network(traced(module, {PIXELS: IMAGES}, [SCORE, MAP, *names], opset), inspector.detector, opset)
+        names = [SCORE, MAP, *inspector.detector.output_names()]
+        proto = traced(_Outputs(inspector), {PIXELS: IMAGES}, names, opset)
+        proto = _with_network(proto, inspector.detector, opset)
     else:
         proto = _composed(inspector, opset)
     describe(proto, metadata)
@@ -106,35 +103,15 @@ def _without_traces(proto: onnx.ModelProto) -> onnx.ModelProto:
     return proto
 
 
-class _WithNearest(nn.Module):
-    """An inspector or a detector that `HasMemoryBank`, with the nearest entries among its outputs."""
+class _Outputs(nn.Module):
+    """An inspector or a detector with all its outputs, for torch to trace."""
 
-    def __init__(self, inner: Inspector | HasMemoryBank) -> None:
+    def __init__(self, inner: Inspector | Detector) -> None:
         super().__init__()
         self.inner = inner
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.inner.score_with_nearest(pixels)
-
-
-class _WithBoxes(nn.Module):
-    """An inspector whose detector `FindsBoxes`, with the boxes among its outputs."""
-
-    def __init__(self, inspector: Inspector) -> None:
-        super().__init__()
-        self.inspector = inspector
-
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        return self.inspector.score_with_boxes(pixels)
-
-
-def _to_trace(module: Inspector | Detector, detector: Detector) -> tuple[nn.Module, list[str]]:
-    """The module whose `forward` is the graph, and the names of its outputs after the score and map."""
-    if isinstance(detector, FindsBoxes) and isinstance(module, Inspector):
-        return _WithBoxes(module), list(BOXES)
-    if not isinstance(detector, HasMemoryBank):
-        return module, []
-    return _WithNearest(module), [NEAREST]  # type: ignore[arg-type]  # a detector is itself a `HasMemoryBank`
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        return self.inner.outputs(pixels)
 
 
 class _Frame(nn.Module):
@@ -145,23 +122,23 @@ class _Frame(nn.Module):
         self.inspector = inspector
 
     def forward(
-        self, pixels: Tensor, scores: Tensor, grids: Tensor, nearest: Tensor | None = None
+        self, pixels: Tensor, scores: Tensor, grids: Tensor, first: Tensor | None = None, second: Tensor | None = None
     ) -> tuple[Tensor, ...]:
         seen = self.inspector.resized(pixels), *self.inspector.to_image(scores, grids, pixels)
-        if nearest is None:
-            return seen
-        return *seen, nearest if self.inspector.tiles is None else self.inspector.tiles.assembled(nearest)
+        return *seen, *(self.inspector.to_canvas(cells) for cells in (first, second) if cells is not None)
 
 
 def _composed(inspector: Inspector, opset: int) -> onnx.ModelProto:
     """The inspector's own graph with the detector's inside."""
     detector, tiles = inspector.detector, inspector.tiles
     with torch.inference_mode():
-        cells = detector(torch.zeros(1, 3, *detector.image_size))[1].shape[1:]
+        results = detector.outputs(torch.zeros(1, 3, *detector.image_size))
     seen: Shape = ("n",) if tiles is None else (len(tiles), "n")
-    inputs = {PIXELS: IMAGES, "scores": (seen, torch.float32), "grids": ((*seen, *cells), torch.float32)}
-    names = _to_trace(inspector, detector)[1]
-    inputs |= {f"{name}/tiles": ((*seen, *cells), torch.int64) for name in names}
+    names = detector.output_names()
+    inputs = {PIXELS: IMAGES} | {
+        name: ((*seen, *result.shape[1:]), result.dtype)
+        for name, result in zip(["scores", "grids", *(f"{name}/tiles" for name in names)], results, strict=True)
+    }
     proto = traced(_Frame(inspector), inputs, ["resized", SCORE, MAP, *names], opset)
     inner = compose.add_prefix(_detector_graph(detector, opset), INNER)
     graph = proto.graph
@@ -226,12 +203,12 @@ def _loop(tiles: Tiles, inner: onnx.GraphProto, outputs: list[str]) -> list[onnx
 
 
 def _detector_graph(detector: Detector, opset: int) -> onnx.ModelProto:
-    """Input `tile` (n, 3, h, w) in [0, 255]; outputs `score` (n,), `grid` (n, gh, gw) and, of some, `nearest`."""
+    """Input `tile` (n, 3, h, w) in [0, 255]; outputs `score` (n,), `grid` (n, gh, gw) and its further ones."""
     if isinstance(detector, IsolationForest):
         return _forest_graph(detector, opset)
     tile: Shape = ("n", 3, *detector.image_size)
-    module, names = _to_trace(detector, detector)
-    proto = traced(module, {"tile": (tile, torch.float32)}, ["score", "grid", *names], opset)
+    names = ["score", "grid", *detector.output_names()]
+    proto = traced(_Outputs(detector), {"tile": (tile, torch.float32)}, names, opset)
     return _with_network(proto, detector, opset)
 
 

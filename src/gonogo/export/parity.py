@@ -1,24 +1,23 @@
 """The parity check: a bundle is written only where onnxruntime and the reference agree and no verdict flips."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
 from PIL import Image
 from pydantic import Field
 
-from gonogo.detectors.boxes.labelled import FindsBoxes
-from gonogo.detectors.contract import HasMemoryBank
+from gonogo.calibration.boxes import BOXES, boxes_of
+from gonogo.detectors.contract import FEATURES, NEAREST, HasMemoryBank
 from gonogo.errors import ConfigError, ParityError
 from gonogo.export.box_parity import BoxComparison, box_metrics, compared_boxes
 from gonogo.images.dataset import Dataset, Record, evenly_spaced
-from gonogo.inference.scorer import open_session, run_matched, run_with_boxes
+from gonogo.inference.scorer import open_session, run_named
 from gonogo.model.inspector import Inspector
 from gonogo.model.saved import Model
 
@@ -53,6 +52,8 @@ class ParityResult:
         distances to them, both computed by the reference. Rounding may decide only among patches that are equally
         near, within the tolerance. None where the detector has no memory bank, or inspects tiles, since it is not known
         afterwards which tile a cell's nearest patch belongs to.
+    features_difference: the largest difference of the features, relative to the image's largest one by the reference;
+        None where the detector has none.
     boxes: of a gauge that finds boxes; otherwise None.
     """
 
@@ -63,6 +64,7 @@ class ParityResult:
     onnx_score: float
     map_difference: float
     nearest_difference: float | None = None
+    features_difference: float | None = None
     boxes: BoxComparison | None = None
 
 
@@ -76,9 +78,9 @@ class Parity:
 
     @cached_property
     def differences(self) -> np.ndarray:
-        """(n, 3): of score, map and distance to the nearest good patch.
+        """(n, 4): of score, map, distance to the nearest good patch, and features.
 
-        They are relative to the image's own reference score or to the median one if larger.
+        The first three are relative to the image's own reference score or to the median one if larger.
 
         Infinite where onnxruntime gave something that is not a number.
         """
@@ -90,7 +92,8 @@ class Parity:
                 for c in self.comparisons
             ]
         )
-        relative = absolute / np.where(unit > 0, unit, 1.0)
+        of_features = np.array([[c.features_difference or 0.0] for c in self.comparisons])
+        relative = np.hstack([absolute / np.where(unit > 0, unit, 1.0), of_features])
         return np.where(np.isfinite(relative), relative, np.inf)
 
     @property
@@ -106,7 +109,7 @@ class Parity:
 
     @property
     def beyond(self) -> np.ndarray:
-        """(n,) bool: score, map or distance to the nearest differs by more than the tolerance, or a box does."""
+        """(n,) bool: score, map, distance to the nearest, features or a box differ by more than the tolerance."""
         of_boxes = [c.boxes is not None and not c.boxes.holds(self.tolerance) for c in self.comparisons]
         return np.asarray(np.logical_or((self.differences > self.tolerance).any(axis=1), of_boxes))
 
@@ -116,24 +119,24 @@ class Parity:
         onnx = np.array([c.onnx_score for c in self.comparisons])
         constant = np.ptp(reference) == 0 or np.ptp(onnx) == 0 or not np.isfinite(onnx).all()
         largest = np.minimum(self.differences.max(axis=0) * 1e6, np.finfo(np.float32).max)
-        compared = any(c.nearest_difference is not None for c in self.comparisons)
-        nearest: dict[str, float | int | str | bool] = {"nearest_max_diff_e6": float(largest[2])}
-        found = [c.boxes for c in self.comparisons if c.boxes is not None]
-        return (
-            (nearest if compared else {})
-            | (box_metrics(found) if found else {})
-            | {
-                "passed": not (self.flips | self.beyond).any(),
-                "n_comparisons": len(self.comparisons),
-                "n_images": len({c.image for c in self.comparisons}),
-                "n_flips": int(self.flips.sum()),
-                "n_beyond_tolerance": int(self.beyond.sum()),
-                "score_max_diff_e6": float(largest[0]),
-                "map_max_diff_e6": float(largest[1]),
-                "rank_agreement": 0.0 if constant else rank_agreement(reference, onnx),
-                "worst_image": self.comparisons[int(self.differences[:, 0].argmax())].image,
-            }
-        )
+        further: dict[str, float | int | str | bool] = {}
+        if any(c.nearest_difference is not None for c in self.comparisons):
+            further["nearest_max_diff_e6"] = float(largest[2])
+        if any(c.features_difference is not None for c in self.comparisons):
+            further["features_max_diff_e6"] = float(largest[3])
+        if found := [c.boxes for c in self.comparisons if c.boxes is not None]:
+            further |= box_metrics(found)
+        return further | {
+            "passed": not (self.flips | self.beyond).any(),
+            "n_comparisons": len(self.comparisons),
+            "n_images": len({c.image for c in self.comparisons}),
+            "n_flips": int(self.flips.sum()),
+            "n_beyond_tolerance": int(self.beyond.sum()),
+            "score_max_diff_e6": float(largest[0]),
+            "map_max_diff_e6": float(largest[1]),
+            "rank_agreement": 0.0 if constant else rank_agreement(reference, onnx),
+            "worst_image": self.comparisons[int(self.differences[:, 0].argmax())].image,
+        }
 
     def report(self) -> bytes:
         """The JSON report: the metrics, and a row for each comparison; all values must be finite."""
@@ -158,12 +161,13 @@ class Parity:
             if failing.any():
                 of_boxes = np.array([0.0 if c.boxes is None else c.boxes.corner_difference for c in self.comparisons])
                 number = int(np.where(failing, self.differences.max(axis=1) + of_boxes, -1).argmax())
-                first, (score, anomaly_map, nearest) = self.comparisons[number], self.differences[number]
+                first, (score, anomaly_map, nearest, features) = self.comparisons[number], self.differences[number]
                 raise ParityError(
                     f"{what} on {first.image} at {first.size}, batch {first.batch_size}: reference score "
                     f"{first.reference_score:.9g}, onnxruntime {first.onnx_score:.9g}, threshold {self.threshold:.9g}; "
                     f"relative difference of the score {score:.3g}, of the map {anomaly_map:.3g}, of the "
-                    f"distances to the nearest good patches that they name {nearest:.3g}, tolerance "
+                    f"distances to the nearest good patches that they name {nearest:.3g}, of the features "
+                    f"{features:.3g}, tolerance "
                     f"{self.tolerance:.3g}{'' if first.boxes is None else first.boxes.sentence}; "
                     f"{failing.sum()} of {len(failing)} comparisons fail so; no bundle was written"
                 )
@@ -193,12 +197,7 @@ def check_parity(model: Model, onnx_path: Path, dataset: Dataset, params: Parity
         )
     session = open_session(onnx_path)
     inspector = model.inspector
-    inspect: Callable[[np.ndarray], tuple[Any, ...]] = inspector.inspect
-    finds_boxes = isinstance(inspector.detector, FindsBoxes)
-    if finds_boxes:
-        inspect = inspector.inspect_with_boxes
-    elif _compares_nearest(inspector):
-        inspect = inspector.inspect_with_nearest
+    names = inspector.detector.output_names()
     records = dataset.with_role("calibrate", "test")
     comparisons: list[ParityResult] = []
     largest = max(params.batch_sizes)
@@ -206,24 +205,30 @@ def check_parity(model: Model, onnx_path: Path, dataset: Dataset, params: Parity
         chosen = records if size is None else evenly_spaced(records, params.other_size_images)
         for group, images in _batches(dataset, chosen, largest, size):
             at_once = inspector.at_once(*images.shape[1:3])
-            expected = [inspect(images[start : start + at_once]) for start in range(0, len(images), at_once)]
-            expected_scores, expected_maps, *named = (joined(parts) for parts in zip(*expected, strict=True))
+            parts = [inspector.inspect_all(images[start : start + at_once]) for start in range(0, len(images), at_once)]
+            expected = {name: np.concatenate([one[name] for one in parts]) for name in parts[0]}
             for batch_size in params.batch_sizes if size is None else [largest]:
                 for start in range(0, len(images), batch_size):
                     part = slice(start, start + batch_size)
-                    boxes: list[BoxComparison] | list[None] = [None] * len(images[part])
-                    if finds_boxes:
-                        (scores, maps, found), nearest = run_with_boxes(session, images[part]), None
+                    scores, maps, *others = run_named(session, images[part], *names)
+                    further = dict(zip(names, others, strict=True))
+                    differences = _map_differences(maps, expected["anomaly_map"][part])
+                    farther: Sequence[float | None] = [None] * len(maps)
+                    if _compares_nearest(inspector):
+                        farther = _nearest_differences(
+                            inspector, images[part], expected[NEAREST][part], further[NEAREST]
+                        )
+                    apart: Sequence[float | None] = [None] * len(maps)
+                    if FEATURES in names:
+                        apart = _features_differences(further[FEATURES], expected[FEATURES][part])
+                    boxes: Sequence[BoxComparison | None] = [None] * len(maps)
+                    if set(BOXES) <= set(names):
+                        reference_boxes = boxes_of(*(expected[name][part] for name in BOXES))
+                        found = boxes_of(*(further[name] for name in BOXES))
                         boxes = [
                             compared_boxes(ours, theirs, model.threshold.threshold)
-                            for ours, theirs in zip(named[0][part], found, strict=True)
+                            for ours, theirs in zip(reference_boxes, found, strict=True)
                         ]
-                    else:
-                        scores, maps, nearest = run_matched(session, images[part])
-                    differences = _map_differences(maps, expected_maps[part])
-                    farther: list[float] | list[None] = [None] * len(maps)
-                    if named and not finds_boxes:
-                        farther = _nearest_differences(inspector, images[part], named[0][part], nearest)
                     comparisons += [
                         ParityResult(
                             image=record.path,
@@ -232,19 +237,22 @@ def check_parity(model: Model, onnx_path: Path, dataset: Dataset, params: Parity
                             reference_score=float(reference),
                             onnx_score=float(score),
                             map_difference=float(difference),
-                            nearest_difference=further,
+                            nearest_difference=to_nearest,
+                            features_difference=of_features,
                             boxes=of_boxes,
                         )
-                        for record, reference, score, difference, further, of_boxes in zip(
-                            group[part], expected_scores[part], scores, differences, farther, boxes, strict=True
+                        for record, reference, score, difference, to_nearest, of_features, of_boxes in zip(
+                            group[part],
+                            expected["score"][part],
+                            scores,
+                            differences,
+                            farther,
+                            apart,
+                            boxes,
+                            strict=True,
                         )
                     ]
     return Parity(comparisons, model.threshold.threshold, params.tolerance)
-
-
-def joined(parts: Sequence[Any]) -> Any:
-    """Arrays, or lists of boxes, of several batches as those of one."""
-    return list(chain.from_iterable(parts)) if isinstance(parts[0], list) else np.concatenate(parts)
 
 
 def _batches(
@@ -276,13 +284,22 @@ def _map_differences(maps: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return np.asarray(np.abs(maps - expected).reshape(len(expected), -1).max(axis=1))
 
 
+def _features_differences(features: np.ndarray, expected: np.ndarray) -> list[float]:
+    """(b,) largest difference of features (b, d, ch, cw), relative to the largest; infinite where shapes differ."""
+    if features.shape != expected.shape:
+        return [np.inf] * len(expected)
+    largest = np.abs(expected).reshape(len(expected), -1).max(axis=1)
+    apart = _map_differences(features, expected) / np.where(largest > 0, largest, 1.0)
+    return [float(difference) for difference in apart]
+
+
 def _compares_nearest(inspector: Inspector) -> bool:
     return isinstance(inspector.detector, HasMemoryBank) and inspector.tiles is None
 
 
 @torch.inference_mode()
 def _nearest_differences(
-    inspector: Inspector, images: np.ndarray, expected: np.ndarray, named: np.ndarray | None
+    inspector: Inspector, images: np.ndarray, expected: np.ndarray, named: np.ndarray
 ) -> list[float]:
     """(b,) largest difference of the distances to the patches `named` and to those `expected`, both (b, gh, gw).
 
@@ -290,7 +307,7 @@ def _nearest_differences(
     """
     detector = inspector.detector
     assert isinstance(detector, HasMemoryBank)
-    if named is None or named.shape != expected.shape:
+    if named.shape != expected.shape:
         return [np.inf] * len(expected)
     differences = []
     for pixels, ours, theirs in zip(images, expected, named, strict=True):

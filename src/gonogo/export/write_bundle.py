@@ -1,5 +1,6 @@
 """Write a bundle, provided that parity holds; docs/line.md lists its files."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import onnx
 
 from gonogo.compute.versions import versions
 from gonogo.export.bank_pictures import bank_files
+from gonogo.export.good_distances import good_distances
 from gonogo.export.graph import describe
 from gonogo.export.int8 import Int8
 from gonogo.export.model_card import CategoryResults, card_text
@@ -47,8 +49,12 @@ def write_bundle(
         int8.require_agreement()
         figures |= int8.metrics()
         facts |= {"threshold": int8.threshold.to_dict(), "probability": None, "regions": int8.rule.to_dict()}
+        if facts["features"] is not None:  # of numbers that this file alone gives, so that no other one has their space
+            facts["features"] |= {"space": hashlib.sha256(gauge).hexdigest()}
         gauge = _with_metadata(gauge, facts)
     content = facts | {"parity": figures, "runtime": versions("onnxruntime")}
+    if facts["features"] is not None:
+        content["good_distances"] = good_distances(onnx_path, dataset)
     files = {ONNX_FILE: gauge, REPORT: parity.report(), MODEL_CARD: card_text(content, results).encode()}
     files |= bank_files(model, dataset)
     folder.mkdir(parents=True, exist_ok=True)

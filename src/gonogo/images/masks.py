@@ -12,6 +12,7 @@ from PIL import Image, ImageFilter
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from gonogo.images.bitmap import greys_of
 from gonogo.images.header import header_of, opened
 from gonogo.images.levels import BITS, COMPRESSION, JPEG_FORMATS, PHOTOMETRIC, WHITE_IS_ZERO, WIDE_MODES, levels_of
 from gonogo.images.orientation import TURNS, orientation_of, upright
@@ -99,6 +100,8 @@ def _labels(image: ImageFile, data: bytes) -> np.ndarray:
     """(h, w) numbers or, of a mask in colours, (h, w, 3) uint8; 0 where the image is transparent or black."""
     if image.format == "PPM":
         return _without_equal_channels(samples_of(data)[0])
+    if (greys := greys_of(image, data)) is not None:
+        return greys
     image.load()
     stands = upright(image)
     if stands.mode in WIDE_MODES:

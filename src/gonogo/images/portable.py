@@ -4,7 +4,9 @@ Pillow decodes plain text, and every number of levels but 256 and 65,536, pixel 
 of a camera with 12 bits.
 """
 
+import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +15,10 @@ MAGIC = re.compile(rb"P[1-6]\s")
 BLANK = rb"(?:\s|#[^\r\n]{0,1000}[\r\n])"
 HEADER = re.compile(rb"P([1-6])" + rb"%(blank)b{1,100}(\d{1,7})" % {b"blank": BLANK} * 2)
 LEVELS = re.compile(rb"%(blank)b{1,100}(\d{1,5})" % {b"blank": BLANK})
+BLANKS = re.compile(rb"\s")
 COMMENT = re.compile(rb"#[^\r\n]*")
+MAX_TEXT, SLACK = 32, 65_536  # bytes of plain text for each sample, with its blanks and comments, and for all together
+PIECE = 1 << 20  # bytes of plain text that are read at once, during which no other thread goes on
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ def read_portable(data: bytes) -> Portable:
     """The header.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: it is damaged, or far more plain text follows than its pixels need.
     """
     found = HEADER.match(data)
     if found is None:
@@ -63,20 +68,26 @@ def read_portable(data: bytes) -> Portable:
         levels, end = int(white[1]), white.end()
     if not data[end : end + 1].isspace():
         raise ValueError("a PPM whose header is damaged")
-    return Portable(kind, width, height, levels, end + 1)
+    header = Portable(kind, width, height, levels, end + 1)
+    if header.end is None and len(data) - header.start > MAX_TEXT * math.prod(header.shape) + SLACK:
+        raise ValueError("a PPM of more text than its pixels need; save it again")
+    return header
 
 
 def samples_of(data: bytes) -> tuple[np.ndarray, int]:
     """The samples, (h, w) or (h, w, 3) of whole numbers, and the value that is white.
 
     Raises:
-        ValueError: the samples are fewer than the header says, or larger.
+        ValueError: the samples are fewer than the header says, larger, or followed by others.
     """
     header = read_portable(data)
     samples = _plain(data, header) if header.end is None else _packed(data, header)
-    if samples.size < np.prod(header.shape):
+    n_samples = math.prod(header.shape)
+    if samples.size < n_samples:
         raise ValueError("a PPM that ends too early; it is damaged, or still being written")
-    samples = samples.ravel()[: np.prod(header.shape)].reshape(header.shape)
+    if header.end is None and samples.size > n_samples:
+        raise ValueError("the PPM has other content after its end; save it again as an image")
+    samples = samples.ravel()[:n_samples].reshape(header.shape)
     if not 0 <= samples.min() <= samples.max() <= header.levels:
         found = f"{samples.min()} to {samples.max()}"
         raise ValueError(f"a PPM of values from {found}, whose header allows 0 to {header.levels}")
@@ -93,7 +104,19 @@ def _packed(data: bytes, header: Portable) -> np.ndarray:
 
 
 def _plain(data: bytes, header: Portable) -> np.ndarray:
-    text = COMMENT.sub(b"", data[header.start :])
+    text = COMMENT.sub(b"", data[header.start :]).rstrip(b"\0")
+    if text.translate(None, b"0123456789 \t\n\v\f\r"):
+        raise ValueError("a PPM of text that is no numbers, or other content after its end; save it again")
     if header.kind == 1:  # its digits need no blanks between them
         return np.frombuffer(text.translate(None, b" \t\n\v\f\r"), np.uint8) - ord("0")
-    return np.fromstring(text, dtype=np.int32, sep=" ")
+    return np.concatenate([np.fromstring(piece, np.int32, sep=" ") for piece in _pieces(text)])
+
+
+def _pieces(text: bytes) -> Iterator[bytes]:
+    """The text in pieces that end between two numbers."""
+    start = 0
+    while start < len(text) or not start:
+        gap = BLANKS.search(text, start + PIECE)
+        end = len(text) if gap is None else gap.end()
+        yield text[start:end]
+        start = max(end, 1)

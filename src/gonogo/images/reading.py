@@ -10,6 +10,7 @@ from PIL import Image
 
 from gonogo.errors import ImageError, ShapeError
 from gonogo.files import read_regular
+from gonogo.images.bitmap import greys_of
 from gonogo.images.header import DAMAGE as DAMAGE
 from gonogo.images.header import header_of, opened
 from gonogo.images.levels import levels_of, rgb_of, rgb_of_pillow
@@ -89,6 +90,8 @@ def decode(
         levels = levels_of(image)
         if header.format == "PPM":
             return rgb_of(*samples_of(data)), header.mode
+        if (greys := greys_of(image, data)) is not None:
+            return rgb_of(greys, 255), header.mode
         image.load()
         return rgb_of_pillow(upright(image), levels), header.mode
 

@@ -11,6 +11,7 @@ from struct import unpack_from
 
 import numpy as np
 
+TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 NUMBERS = {1: "u1", 3: "u2", 4: "u4", 7: "u1", 13: "u4", 16: "u8", 18: "u8"}  # numpy's names of types without a sign
 SIZES = NUMBERS | {2: "u1", 5: "u8", 6: "i1", 8: "i2", 9: "i4", 10: "i8", 11: "f4", 12: "f8", 17: "i8"}

@@ -2,9 +2,9 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -14,26 +14,28 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
-from gonogo.calibration.boxes import Boxes, FoundBox, box_classes_in, boxes_of
+from gonogo.calibration.boxes import BOXES, Boxes, FoundBox, box_classes_in, boxes_of
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.calibration.probability import probability_in
 from gonogo.calibration.regions import Region, RegionRule, defect_mask, find_regions
 from gonogo.compute.memory import machine_bytes
 from gonogo.compute.read_ahead import read_ahead
-from gonogo.errors import ConfigError, ImageError, IntegrityError
+from gonogo.errors import ConfigError, DataError, ImageError, IntegrityError
 from gonogo.files import regular_bytes
 from gonogo.images.reading import read_image, require_pixels
 from gonogo.inference.bundle import ONNX_FILE as ONNX_FILE
 from gonogo.inference.bundle import read_bundle
 from gonogo.inference.good_patches import MOSAIC, TABLE, GoodPatches
 from gonogo.inference.self_contained import require_self_contained
+from gonogo.inference.vectors import Vectors, vectors_of
 from gonogo.inference.working_memory import GraphSize
 
 MEMORY_SHARE = 0.8  # of the machine's memory, which one image may need at most
 BATCH_BYTES = 1_000_000_000  # that all images of a batch need, by `working_bytes`; an image that needs more goes alone
 # Facts that the manifest and the network's metadata both have, and that must be equal.
 AGREED = ("category", "data_fingerprint", "localises", "probability", "regions", "threshold")
-FINDS_BOXES = "boxes"  # a fact that must be equal too, of a gauge that has it: the classes of the boxes that it finds
+AGREED_LATER = ("features",)  # as AGREED, where the manifest has them: bundles of an older gonogo do not
+FINDS_BOXES = "boxes"  # as AGREED, of a gauge that has it: the classes of the boxes that it finds
 
 # What onnxruntime raises for a file that is not a network, or for a network that it cannot run.
 NO_NETWORK = (runtime.Fail, runtime.InvalidProtobuf, runtime.InvalidGraph, runtime.InvalidArgument, runtime.NoModel,
@@ -79,6 +81,7 @@ class Verdict:
         rule: turns the map into regions.
         boxes: of a gauge that finds boxes, those at or above the threshold, best first, so that a part is rejected
             where there is one; None for any other gauge.
+        features: (d, ch, cw) float32 of cells that cover the image, where they were asked for and the bundle has them.
 
     Regions are computed at their first use. They show where a part differs and do not decide the verdict: a rejected
     part has no region if it differs as a whole and no pixel stands out, and a part that passes may have regions.
@@ -92,6 +95,7 @@ class Verdict:
     uncertain: bool
     anomaly_map: np.ndarray
     rule: RegionRule
+    features: np.ndarray | None = None
     boxes: Sequence[FoundBox] | None = None
 
     @property
@@ -122,6 +126,11 @@ class Verdict:
         """The regions in which the part differs, highest peak first; empty if the gauge does not localise."""
         return find_regions(self.anomaly_map, self.defect_mask)
 
+    @_once
+    def vectors(self) -> Vectors | None:
+        """The vectors by which the image is compared with others; None without features."""
+        return None if self.features is None else vectors_of(self.features, self.regions, self.defect_mask)
+
 
 class Scorer:
     """A bundle whose hashes were checked, loaded into onnxruntime: it scores images and judges them."""
@@ -148,7 +157,7 @@ class Scorer:
             self.box_classes = box_classes_in(self.manifest)
             self.category = str(self.manifest["category"])
             self.rule = RegionRule.from_dict(self.manifest["regions"])
-            self._graph_size = GraphSize.from_dict(self.manifest["preprocessing"])
+            self._graph_size = GraphSize.from_dict(self.manifest)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise IntegrityError(
                 f"{bundle}: the manifest has no valid category, threshold, regions or preprocessing ({error!r}); "
@@ -160,12 +169,30 @@ class Scorer:
         except NO_NETWORK as error:
             raise IntegrityError(f"{bundle}: onnxruntime cannot load {ONNX_FILE}: {error}") from error
         _require_agreement(self.manifest, self._session, bundle)
+        features = self.manifest.get("features")
+        if features is not None and not _gives(self._session, "features"):
+            raise IntegrityError(f"{bundle}: the manifest tells of features, but the network gives none; export again")
+        self.space: str | None = None if features is None else features["space"]
+        self.good_distances: Mapping[str, float] = self.manifest.get("good_distances") or {}
         self._one_at_a_time = threading.Lock()
 
     @property
     def threshold(self) -> float:
         """A score at or above it is anomalous."""
         return self.record.threshold
+
+    def require_space(self) -> str:
+        """Identifies what the bundle's features are: those of another space cannot be compared with them.
+
+        Raises:
+            DataError: the bundle gives none.
+        """
+        if self.space is not None:
+            return self.space
+        reason = "its detector reads no features of a pretrained network"
+        if "features" not in self.manifest:
+            reason = "an older gonogo wrote it: run the pipeline again"
+        raise DataError(f"the bundle of {self.category} gives no features to compare images by; {reason}")
 
     def working_bytes(self, height: int, width: int) -> int:
         """Upper estimate of the memory, in bytes, that one image takes at most from its file to its regions."""
@@ -179,8 +206,10 @@ class Scorer:
         """
         return self.score_one(read_image(path), path)
 
-    def score_one(self, pixels: np.ndarray, where: Path | str) -> Verdict:
+    def score_one(self, pixels: np.ndarray, where: Path | str, *, features: bool = False) -> Verdict:
         """Judge an image (h, w, 3) of uint8 RGB pixels, with its regions; `where` is what a message calls it.
+
+        With `features`, the verdict has them, if the bundle has any.
 
         Whatever goes wrong is this image's error, so that no image can end the work on others. Images that need more
         memory than a batch are judged one at a time.
@@ -198,7 +227,7 @@ class Scorer:
             )
         try:
             with self._one_at_a_time if needed > BATCH_BYTES else nullcontext():
-                (verdict,) = self.score_pixels(pixels[None])
+                (verdict,) = self.score_pixels(pixels[None], features=features)
                 assert verdict.regions is not None  # computed now, and cached
         except FAILURES as error:
             reason = str(error) or type(error).__name__
@@ -264,17 +293,25 @@ class Scorer:
         except ImageError as error:
             return error
 
-    def score_pixels(self, pixels: np.ndarray) -> list[Verdict]:
-        """Judge a batch (n, h, w, 3) of uint8 RGB pixels.
+    def score_pixels(self, pixels: np.ndarray, *, features: bool = False) -> list[Verdict]:
+        """Judge a batch (n, h, w, 3) of uint8 RGB pixels; with `features` as in `score_one`.
 
         Raises:
             ShapeError: another shape or dtype.
         """
-        return self.judge(*self.outputs(pixels))
+        if not features or self.space is None:
+            return self.judge(*self.outputs(pixels))
+        names = () if self.box_classes is None else BOXES
+        scores, maps, *found, given = run_named(self._session, pixels, *names, "features")
+        verdicts = self.judge(scores, maps, boxes_of(*found) if found else None)
+        return [replace(verdict, features=own) for verdict, own in zip(verdicts, given, strict=True)]
 
     def outputs(self, pixels: np.ndarray) -> tuple[Any, ...]:
         """What `judge` takes of a batch of pixels: all that the network computes for a verdict, thus boxes too."""
-        return self.run(pixels) if self.box_classes is None else run_with_boxes(self._session, pixels)
+        if self.box_classes is None:
+            return self.run(pixels)
+        scores, maps, *found = run_named(self._session, pixels, *BOXES)
+        return scores, maps, boxes_of(*found)
 
     def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scores (n,) and maps (n, h, w) of a batch of pixels; see `run_session`."""
@@ -299,7 +336,7 @@ class Scorer:
             return None
         if len(self._pictures) == 1:
             raise IntegrityError(f"{self._path}: expected both {TABLE} and {MOSAIC}, got {min(self._pictures)} alone")
-        if not _gives_nearest(self._session):
+        if not _gives(self._session, "nearest"):
             raise IntegrityError(f"{self._path}: it has {TABLE}, but its network gives no nearest good patches")
         return GoodPatches(self._pictures[TABLE], self._pictures[MOSAIC], self._path)
 
@@ -322,7 +359,7 @@ class Scorer:
                 self.record.uncertain(score),
                 anomaly_map,
                 self.rule,
-                None if self.box_classes is None or own is None else self.box_classes.above(self.threshold, own),
+                boxes=None if self.box_classes is None or own is None else self.box_classes.above(self.threshold, own),
             )
             for score, anomaly_map, own in zip(scores.tolist(), maps, boxes, strict=True)
         ]
@@ -332,7 +369,8 @@ def _require_agreement(manifest: dict[str, Any], session: onnxruntime.InferenceS
     """Refuse a manifest that contradicts the metadata inside the ONNX file, which is the one that parity compared."""
     metadata = session.get_modelmeta().custom_metadata_map
     has_boxes = FINDS_BOXES in manifest or f"gonogo.{FINDS_BOXES}" in metadata or _gives(session, FINDS_BOXES)
-    for key in (*AGREED, FINDS_BOXES) if has_boxes else AGREED:
+    boxes = [FINDS_BOXES] if has_boxes else []
+    for key in (*AGREED, *(key for key in AGREED_LATER if key in manifest), *boxes):
         try:
             own = json.loads(metadata[f"gonogo.{key}"])
         except (KeyError, ValueError) as error:
@@ -372,38 +410,25 @@ def run_session(session: onnxruntime.InferenceSession, pixels: np.ndarray) -> tu
     Raises:
         ShapeError: another shape or dtype.
     """
-    require_pixels(pixels)
-    scores, maps = session.run(["score", "anomaly_map"], {"pixels": np.ascontiguousarray(pixels)})
+    scores, maps = run_named(session, pixels)
     return scores, maps
+
+
+def run_named(session: onnxruntime.InferenceSession, pixels: np.ndarray, *names: str) -> list[np.ndarray]:
+    """As `run_session`, and the further outputs of the graph that are named, in their order."""
+    require_pixels(pixels)
+    given: list[np.ndarray] = session.run(["score", "anomaly_map", *names], {"pixels": np.ascontiguousarray(pixels)})
+    return given
 
 
 def run_matched(
     session: onnxruntime.InferenceSession, pixels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """As `run_session`, and the numbers (n, ch, cw) int64 of the bank's nearest entries where the graph gives them."""
-    if not _gives_nearest(session):
+    if not _gives(session, "nearest"):
         return *run_session(session, pixels), None
-    require_pixels(pixels)
-    scores, maps, nearest = session.run(["score", "anomaly_map", "nearest"], {"pixels": np.ascontiguousarray(pixels)})
+    scores, maps, nearest = run_named(session, pixels, "nearest")
     return scores, maps, nearest
-
-
-def run_with_boxes(
-    session: onnxruntime.InferenceSession, pixels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, list[Boxes]]:
-    """As `run_session`, and the boxes of each image, best first, of a graph that gives them.
-
-    Raises:
-        ShapeError: another shape or dtype.
-    """
-    require_pixels(pixels)
-    names = ["score", "anomaly_map", "boxes", "box_scores", "box_classes"]
-    scores, maps, *found = session.run(names, {"pixels": np.ascontiguousarray(pixels)})
-    return scores, maps, boxes_of(*found)
-
-
-def _gives_nearest(session: onnxruntime.InferenceSession) -> bool:
-    return _gives(session, "nearest")
 
 
 def _gives(session: onnxruntime.InferenceSession, name: str) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gonogo.errors import DataError
+from gonogo.images.unread import Unread
 from gonogo.line.inputs import Item, Stamp, list_folder, no_file, not_listed, stamp_of
 
 POLL = 0.2  # seconds between two looks, at least
@@ -36,6 +37,7 @@ class _Folder:
     files: dict[str, _File] = field(default_factory=dict)
     incomplete: set[str] = field(default_factory=set)  # names of files that were not given out yet
     odd: set[str] = field(default_factory=set)  # names of what is no regular file
+    unread: set[str] = field(default_factory=set)  # names of files that are not read, and of links to folders
     error: str | None = None
 
 
@@ -47,6 +49,7 @@ class HotFolder:
 
     Attributes:
         waiting: whether a file is not complete yet.
+        unread: what has come since the look before and is not read.
         outage: why the folder itself could not be listed by the last look; None if it could.
         pause: seconds until the next look, so that looks take at most SHARE of the time.
     """
@@ -69,7 +72,7 @@ class HotFolder:
         self.folder, self.settle, self.without, self._clock = folder, settle, without, clock
         self._folders: dict[Path, _Folder] = {}
         self._given: OrderedDict[tuple[Path, str], None] = OrderedDict()  # the one looked at last is the last
-        self.waiting = False
+        self.waiting, self.unread = False, Unread()
         self.outage: str | None = None
         self.pause = POLL
 
@@ -88,6 +91,7 @@ class HotFolder:
         for as long as it lasts.
         """
         now, begun = self._clock(), time.monotonic()
+        self.unread = Unread()
         found = self._list_changed(now)
         if self.outage is None:
             self._look_at_some_given(now)
@@ -142,6 +146,9 @@ class HotFolder:
         odd = set(listing.images) - names
         items = [no_file(folder.path / name, self._within(folder, name)) for name in odd - folder.odd]
         folder.odd = odd
+        self.unread.add(str(folder.path), [name for name in listing.unread if name not in folder.unread])
+        self.unread.links += [str(folder.path / name) for name in listing.links if name not in folder.unread]
+        folder.unread = {*listing.unread, *listing.links}
         return items
 
     def _completed(self, folder: _Folder, now: float) -> list[Item]:

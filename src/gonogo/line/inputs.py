@@ -9,7 +9,7 @@ import hashlib
 import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -21,8 +21,10 @@ import numpy as np
 from gonogo.errors import ChangedError, ImageError, MissingExtraError
 from gonogo.images.foreign import FOREIGN_SUFFIXES
 from gonogo.images.reading import SUFFIXES, decode, read_file
+from gonogo.images.unread import SYSTEM_FOLDERS, UNREAD_SUFFIXES, Unread
 
 VIDEOS = frozenset({".avi", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
+NAMED_LIKE_IMAGES = SUFFIXES | UNREAD_SUFFIXES
 CAMERA = "camera:"
 STDIN = "-"
 
@@ -102,7 +104,9 @@ class Item:
         return stamp_of(self.path) != self.stamp
 
 
-def items(arguments: Sequence[str], *, every: int = 1, without: Sequence[Path] = ()) -> Iterator[Item]:
+def items(
+    arguments: Sequence[str], *, every: int = 1, without: Sequence[Path] = (), unread: Unread | None = None
+) -> Iterator[Item]:
     """The images that the arguments name, in their order.
 
     Args:
@@ -110,30 +114,35 @@ def items(arguments: Sequence[str], *, every: int = 1, without: Sequence[Path] =
             `-`, for names on standard input, one a line; video files, and `camera:0`, the first camera.
         every: each how many-th frame of a video or camera is an image.
         without: folders that are left out where they lie below another.
+        unread: is told what is not read in the folders, as they are listed.
 
     Raises:
         MissingExtraError: a video or camera is named, and OpenCV is not installed.
     """
+    unread = Unread() if unread is None else unread
     skipped = {os.path.abspath(folder) for folder in without}  # noqa: PTH100  a link stays the path that the user named
     for argument in arguments:
         if argument == STDIN:
             for name in _standard_input():
-                yield from _named(name, every, skipped)
+                yield from _named(name, every, skipped, unread)
         else:
-            yield from _named(argument, every, skipped)
+            yield from _named(argument, every, skipped, unread)
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What a folder has, by name, without hidden entries.
+    """What a folder has, by name, without hidden entries and what systems put into it.
 
-    folders: its folders; links to folders are left out.
-    images: whether each entry with the suffix of an image is a regular file, or a link to one. Those of a format that
-        is not read are among them, to be refused by name, unless the same image lies beside them in one that is.
+    folders: its folders.
+    links: its links to folders.
+    images: whether each entry of `images_of` is a regular file, or a link to one.
+    unread: files that may hold images and are not among these.
     """
 
     folders: list[str]
+    links: list[str]
     images: dict[str, bool]
+    unread: list[str]
 
 
 def list_folder(folder: Path, skipped: set[str]) -> Listing:
@@ -145,24 +154,55 @@ def list_folder(folder: Path, skipped: set[str]) -> Listing:
     Raises:
         OSError: it cannot be listed.
     """
-    folders, images, foreign = [], {}, {}
+    folders, links, files = [], [], {}
     with os.scandir(folder) as found:
         for entry in sorted(found, key=lambda entry: entry.name):
-            if entry.name.startswith("."):
+            if entry.name.startswith(".") or entry.name in SYSTEM_FOLDERS:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 if os.path.abspath(entry.path) not in skipped:  # noqa: PTH100
                     folders.append(entry.name)
-                continue
-            stem, suffix = os.path.splitext(entry.name)  # noqa: PTH122  faster than a Path
-            if suffix.lower() in SUFFIXES:
-                images[entry.name] = entry.is_file()
-            elif suffix.lower() in FOREIGN_SUFFIXES:
-                foreign[stem] = entry
-    if foreign:
-        stems = {os.path.splitext(name)[0] for name in images}  # noqa: PTH122
-        images |= {entry.name: entry.is_file() for stem, entry in foreign.items() if stem not in stems}
-    return Listing(folders, images)
+            elif is_named_like_image(entry.name):
+                files[entry.name] = entry.is_file()
+            elif entry.is_symlink() and entry.is_dir():
+                links.append(entry.name)
+    images = images_of(files)
+    return Listing(
+        folders,
+        links,
+        {name: is_file for name, is_file in files.items() if name in images},
+        [name for name in files if name not in images],
+    )
+
+
+def images_of(names: Iterable[str]) -> set[str]:
+    """Of the files in a folder, those that are judged by their suffix.
+
+    Those of a format that is not read are among them, to be refused by name, unless the same image lies beside them in
+    one that is.
+    """
+    read, foreign = set(), []
+    for name in names:
+        suffix = _suffix(name)
+        if suffix in SUFFIXES:
+            read.add(name)
+        elif suffix in FOREIGN_SUFFIXES:
+            foreign.append(name)
+    stems = {_stem(name) for name in read} if foreign else set()
+    return read | {name for name in foreign if _stem(name) not in stems}
+
+
+def is_named_like_image(name: str) -> bool:
+    """Whether a file's suffix says that it may hold an image, in a format that is read or not."""
+    return _suffix(name) in NAMED_LIKE_IMAGES
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0]  # noqa: PTH122  faster than a Path
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122
 
 
 def no_file(path: Path, within: Path) -> Item:
@@ -175,8 +215,10 @@ def not_listed(folder: Path, error: OSError) -> Item:
     return Item(str(folder), None, Path(folder.name), error=f"{folder} cannot be listed: {error.strerror or error}")
 
 
-def walk(root: Path, skipped: set[str]) -> Iterator[Item]:
+def walk(root: Path, skipped: set[str], unread: Unread) -> Iterator[Item]:
     """The images in a folder and below, by name; hidden files and linked folders are left out.
+
+    `unread` is told of each folder, when it is listed, what is not read.
 
     A folder that cannot be listed is an item with an error, and one that has vanished meanwhile is left out.
     """
@@ -193,6 +235,8 @@ def walk(root: Path, skipped: set[str]) -> Iterator[Item]:
             except OSError as error:
                 yield not_listed(path, error)
                 continue
+            unread.add(str(path), found.unread)
+            unread.links += [str(path / name) for name in found.links]
             inside: dict[str, bool | None] = {**dict.fromkeys(found.folders), **found.images}
             waiting += [(path / name, inside[name]) for name in sorted(inside, reverse=True)]
         elif is_file:
@@ -210,29 +254,29 @@ def _standard_input() -> Iterator[str]:
             yield name
 
 
-def _named(place: str, every: int, skipped: set[str]) -> Iterator[Item]:
+def _named(place: str, every: int, skipped: set[str], unread: Unread) -> Iterator[Item]:
     path = Path(place)
     # Those of os.path say False of names that are too long, have a null character or are out of reach.
     if place.startswith(CAMERA):
         yield from _frames(place, every)
     elif os.path.isdir(place):  # noqa: PTH112
-        yield from _in_folder(path, skipped)
+        yield from _in_folder(path, skipped, unread)
     elif path.suffix.lower() in VIDEOS and os.path.isfile(place):  # noqa: PTH113
         yield from _frames(place, every)
     elif glob.has_magic(place) and not os.path.lexists(place):
         matches = sorted(glob.glob(place, recursive=True))  # noqa: PTH207  an absolute pattern, too
         for match in matches:
             if not os.path.isdir(match):  # noqa: PTH112
-                yield from _named(match, every, skipped)
+                yield from _named(match, every, skipped, unread)
         if not matches:
             yield Item(place, None, Path(path.name), error=f"{place} matches no file")
     else:
         yield Item(place, path, Path(path.name))
 
 
-def _in_folder(folder: Path, skipped: set[str]) -> Iterator[Item]:
+def _in_folder(folder: Path, skipped: set[str], unread: Unread) -> Iterator[Item]:
     item = None
-    for item in walk(folder, skipped):
+    for item in walk(folder, skipped, unread):
         yield item
     if item is None:
         expected = ", ".join(sorted(SUFFIXES))

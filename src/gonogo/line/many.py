@@ -10,6 +10,7 @@ import json
 import math
 import os
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -23,8 +24,9 @@ from gonogo.compute.read_ahead import read_ahead
 from gonogo.errors import DataError, ImageError, IntegrityError, MissingExtraError
 from gonogo.files import read_sealed, sha256_of
 from gonogo.images.reading import SUFFIXES, decode, file_bytes
+from gonogo.images.unread import Unread
 from gonogo.inference.scorer import REJECT, Scorer
-from gonogo.line.inputs import walk
+from gonogo.line.inputs import images_of, is_named_like_image, walk
 from gonogo.line.outputs import VERDICT_COLUMNS, parquet_value
 from gonogo.text import in_utf8
 
@@ -51,7 +53,13 @@ class Counts:
 
 
 def score_many(
-    bundle: Path, places: Sequence[str], out: str, *, cluster: Cluster, progress: Callable[[int, int], None]
+    bundle: Path,
+    places: Sequence[str],
+    out: str,
+    *,
+    cluster: Cluster,
+    progress: Callable[[int, int], None],
+    unread: Unread | None = None,
 ) -> Counts:
     """Score on the cluster every image of `places` that has no row in `out` yet, and write a row for each.
 
@@ -65,6 +73,7 @@ def score_many(
         places: files, folders with images at any depth, or URIs of them that pyarrow knows, such as s3://bucket/folder.
         out: a folder or a URI; it is made if it does not exist.
         progress: called with the numbers of images that this start has scored and has to score.
+        unread: is told what is not read in folders and buckets.
 
     Raises:
         DataError: a place does not exist or has no image, or `out` has rows of another bundle.
@@ -82,7 +91,7 @@ def score_many(
     n_known = len(known)
     todo: list[list[str]] = []
     named: set[str] = set()
-    for root, keys in map(_listed, places):
+    for root, keys in (_listed(place, unread or Unread()) for place in places):
         new = [key for key in keys if _name(root, key) not in known]
         named.update(_name(root, key) for key in keys)
         known.update(_name(root, key) for key in new)  # of places that overlap each image is scored once
@@ -177,7 +186,7 @@ def _name(root: str, key: str) -> str:
     return f"{root.partition('://')[0]}://{key}" if "://" in root else in_utf8(key)
 
 
-def _listed(place: str) -> tuple[str, list[str]]:
+def _listed(place: str, unread: Unread) -> tuple[str, list[str]]:
     """A place, and the keys of its images, sorted.
 
     Of a folder on a disk, what cannot be listed or read is a key too, and becomes a row with an error.
@@ -187,7 +196,7 @@ def _listed(place: str) -> tuple[str, list[str]]:
     """
     fs, key = _arrow().fs, _key(place)
     if "://" not in place and os.path.isdir(key):  # noqa: PTH112
-        keys = sorted(item.name for item in walk(Path(key), set()))
+        keys = sorted(item.name for item in walk(Path(key), set(), unread))
         if keys in ([], [key]):  # the second is the folder itself, which cannot be listed
             raise DataError(f"{place} cannot be listed or has no image in it or below; {EXPECTED}")
         return place, keys
@@ -199,7 +208,17 @@ def _listed(place: str) -> tuple[str, list[str]]:
         found = system.get_file_info(fs.FileSelector(key, recursive=True))
     except OSError as error:
         raise DataError(f"{place} cannot be listed: {error}") from error
-    keys = sorted(one.path for one in found if one.is_file and Path(one.path).suffix.lower() in SUFFIXES)
+    by_folder: dict[str, list[str]] = defaultdict(list)
+    for one in found:
+        if one.is_file and not one.base_name.startswith("."):
+            by_folder[one.path.removesuffix(one.base_name)].append(one.base_name)
+    keys = []
+    for folder, names in sorted(by_folder.items()):
+        images = images_of(names)
+        keys += [folder + name for name in images]
+        others = (name for name in sorted(names) if name not in images and is_named_like_image(name))
+        unread.add(_name(place, folder), others)
+    keys.sort()
     if not keys:
         raise DataError(f"{place} has no image in it or below; {EXPECTED}")
     return place, keys

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from gonogo.compute.read_ahead import read_ahead
 from gonogo.errors import ChangedError, DataError, ImageError
+from gonogo.images.unread import Unread
 from gonogo.inference.gauges import Gauges
 from gonogo.inference.scorer import ERROR, REJECT, UNKNOWN
 from gonogo.line.begun import MOST_STARTS, Begun
@@ -40,7 +41,8 @@ class Counts:
     """Images by their verdict.
 
     n_files counts all of them, n_new those that this start judged; the others had a row in the journal before.
-    n_unmoved counts files that were to be moved and could not be.
+    n_unmoved counts files that were to be moved and could not be; n_unread those of formats that are not read, which
+    are none of the images.
     """
 
     n_files: int = 0
@@ -50,6 +52,7 @@ class Counts:
     n_errors: int = 0
     n_new: int = 0
     n_unmoved: int = 0
+    n_unread: int = 0
 
     @property
     def n_passed(self) -> int:
@@ -64,6 +67,12 @@ class Counts:
         self.n_errors += label == ERROR
         self.n_uncertain += uncertain
         self.n_new += new
+
+    def note(self, unread: Unread) -> None:
+        """Count what was not read in the folders, and print what it is."""
+        self.n_unread += unread.n_files
+        for sentence in unread.sentences():
+            warn(sentence)
 
 
 @dataclass(frozen=True)
@@ -273,6 +282,7 @@ def watch(line: Line, hot: HotFolder, stopped: threading.Event, *, idle: float |
         if hot.outage not in (None, outage):
             warn(f"{hot.folder} cannot be listed: {hot.outage}; looking again until it can")
         outage = hot.outage
+        line.counts.note(hot.unread)
         if hot.waiting or line.counts.n_files > n_before:
             since = time.monotonic()
         elif idle is not None and time.monotonic() - since > idle:

@@ -6,11 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gonogo.calibration.boxes import Boxes, boxes_of
+from gonogo.calibration.boxes import BOXES, Boxes, boxes_of
 from gonogo.calibration.regions import cell_of
 from gonogo.detectors.anomaly_map import resize, upsample
-from gonogo.detectors.boxes.labelled import FindsBoxes
-from gonogo.detectors.contract import Detector, HasMemoryBank
+from gonogo.detectors.contract import NEAREST, Detector
 from gonogo.images.reading import require_pixels
 from gonogo.images.size import ImageSize
 from gonogo.model.fit_params import Tiling
@@ -82,34 +81,31 @@ class Inspector(nn.Module):
         scores, grids = self._per_tile(self.detector, pixels)
         return self.to_image(scores, grids, pixels)
 
-    def score_with_nearest(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The results of `forward`, and the index of the nearest entry of the detector's bank, (n, ch, cw) int64.
+    def outputs(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """The results of `forward`, and those that `Detector.output_names` lists.
 
-        Cells of one size cover the image, with and without tiles. The detector must be one that `HasMemoryBank`.
-
-        Raises:
-            NotFittedError: the detector was not fitted.
-        """
-        assert isinstance(self.detector, HasMemoryBank)
-        scores, grids, nearest = self._per_tile(self.detector.score_with_nearest, pixels)
-        score, anomaly_map = self.to_image(scores, grids, pixels)
-        return score, anomaly_map, nearest if self.tiles is None else self.tiles.assembled(nearest)
-
-    def score_with_boxes(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """The results of `forward`, and the boxes of each image, as `FindsBoxes` has them, in pixels of the image.
-
-        The detector must be one that `FindsBoxes`. A box does not reach beyond the image.
+        `nearest` is (n, ch, cw) int64, `features` (n, d, ch, cw): cells of one size cover the image, with and without
+        tiles. Boxes are those of `FindsBoxes`, in pixels of the image, and do not reach beyond it.
 
         Raises:
             NotFittedError: the detector was not fitted.
         """
-        assert isinstance(self.detector, FindsBoxes)
-        scores, grids, boxes, box_scores, classes = self.detector.score_with_boxes(self.resized(pixels))
+        scores, grids, *others = self._per_tile(self.detector.outputs, pixels)
+        named = zip(self.detector.output_names(), others, strict=True)
+        return *self.to_image(scores, grids, pixels), *(
+            self._in_image(given, pixels) if name == BOXES[0] else self.to_canvas(given) for name, given in named
+        )
+
+    def _in_image(self, boxes: Tensor, pixels: Tensor) -> Tensor:
+        """Boxes (n, k, 4) in pixels of the image, from those in pixels of what the detector sees."""
         height, width = pixels.shape[1], pixels.shape[2]
         x, y = boxes[..., 0::2] * (width / self.input_size.width), boxes[..., 1::2] * (height / self.input_size.height)
         x, y = x.clamp(min=0).clamp(max=width), y.clamp(min=0).clamp(max=height)
-        own = torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)
-        return *self.to_image(scores, grids, pixels), own, box_scores, classes
+        return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)
+
+    def to_canvas(self, cells: Tensor) -> Tensor:
+        """Cells of the image (n, ..., ch, cw) from those of the detector; with a tiling (t, n, ..., gh, gw)."""
+        return cells if self.tiles is None else self.tiles.assembled(cells)
 
     def _per_tile(self, function: Callable[[Tensor], tuple[Tensor, ...]], pixels: Tensor) -> tuple[Tensor, ...]:
         """The results of `function` for the resized image or, with a tiling, for its tiles, stacked."""
@@ -152,16 +148,14 @@ class Inspector(nn.Module):
         score, anomaly_map = self(torch.from_numpy(pixels))
         return score.numpy(), anomaly_map.numpy()
 
-    @torch.inference_mode()
     def inspect_with_boxes(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Boxes]]:
-        """`score_with_boxes` on arrays: the results of `inspect`, and the boxes of each image, best first.
+        """The results of `inspect`, and the boxes of each image, best first, of a detector that `FindsBoxes`.
 
         Raises:
             ShapeError: `pixels` is not (n, h, w, 3) uint8.
         """
-        require_pixels(pixels)
-        score, anomaly_map, *found = (part.numpy() for part in self.score_with_boxes(torch.from_numpy(pixels)))
-        return score, anomaly_map, boxes_of(*found)
+        given = self.inspect_all(pixels)
+        return given["score"], given["anomaly_map"], boxes_of(*(given[name] for name in BOXES))
 
     @torch.inference_mode()
     def inspect_without(self, pixels: np.ndarray, part_images: range) -> tuple[np.ndarray, np.ndarray]:
@@ -181,12 +175,25 @@ class Inspector(nn.Module):
         return score.numpy(), anomaly_map.numpy()
 
     @torch.inference_mode()
-    def inspect_with_nearest(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """`score_with_nearest` on arrays: the results of `inspect`, and the nearest entries' indices (n, ch, cw) int64.
+    def inspect_all(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """`outputs` on arrays, by their names in the exported graph.
 
         Raises:
             ShapeError: `pixels` is not (n, h, w, 3) uint8.
         """
         require_pixels(pixels)
-        score, anomaly_map, nearest = self.score_with_nearest(torch.from_numpy(pixels))
-        return score.numpy(), anomaly_map.numpy(), nearest.numpy()
+        names = ["score", "anomaly_map", *self.detector.output_names()]
+        return {
+            name: result.numpy() for name, result in zip(names, self.outputs(torch.from_numpy(pixels)), strict=True)
+        }
+
+    def inspect_with_nearest(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The results of `inspect`, and the index of each cell's nearest entry in the detector's bank, (n, ch, cw).
+
+        The detector must be one that `HasMemoryBank`.
+
+        Raises:
+            ShapeError: `pixels` is not (n, h, w, 3) uint8.
+        """
+        results = self.inspect_all(pixels)
+        return results["score"], results["anomaly_map"], results[NEAREST]

@@ -18,6 +18,7 @@ from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.detectors.training.checkpoints import tensors_in
 from gonogo.errors import ConfigError, IntegrityError, NotFittedError
 from gonogo.files import SCHEMA, open_sealed, seal
+from gonogo.model.feature_space import feature_facts
 from gonogo.model.fit_params import Tiling
 from gonogo.model.inspector import Inspector
 from gonogo.params import build
@@ -123,7 +124,8 @@ def load_model(folder: Path) -> Model:
 
 
 def bundle_facts(model: Model) -> dict[str, Any]:
-    """The part of the model's manifest that the ONNX file and the bundle's manifest repeat."""
+    """What the ONNX file and the bundle's manifest both have: a part of the model's manifest, and its features."""
     kept = ("schema", "category", "detector", "preprocessing", "localises", "threshold", "probability", "regions")
     found = ("boxes",) if "boxes" in model.manifest else ()  # of a gauge that finds boxes
-    return {key: model.manifest[key] for key in (*kept, *found, "data_fingerprint", "versions")}
+    facts = {key: model.manifest[key] for key in (*kept, *found, "data_fingerprint", "versions")}
+    return facts | {"features": feature_facts(model.inspector)}

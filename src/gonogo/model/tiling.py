@@ -91,10 +91,13 @@ class Tiles(nn.Module):
         return torch.from_numpy(rows) @ mosaic @ torch.from_numpy(columns).T
 
     def assembled(self, grids: Tensor) -> Tensor:
-        """(n, ch, cw) of the canvases from grids (t, n, gh, gw) of their tiles, whose values cannot be averaged.
+        """(n, ..., ch, cw) of the canvases from grids (t, n, ..., gh, gw) of their tiles, which cannot be averaged.
 
         Cells as large as a tile's cover the canvas; each has the value of the tile in which its centre lies deepest.
         """
+        if grids.ndim == 5:
+            together = self.assembled(grids.flatten(1, 2))
+            return together.reshape(-1, grids.shape[2], *together.shape[1:])
         gh, gw = grids.shape[2:]
         rows = torch.from_numpy(_deepest(self.row_starts, self.tiling.height, gh, self.image_size.height))
         columns = torch.from_numpy(_deepest(self.column_starts, self.tiling.width, gw, self.image_size.width))

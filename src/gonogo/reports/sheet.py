@@ -27,9 +27,9 @@ def write_sheet(
     """Draw, per defect type and for good parts, the `cases` worst and best test images as image, mask and map.
 
     Worst are the good parts that score highest and the defects that score lowest. All maps share one colour scale,
-    anchored at the threshold; black lines on them enclose the regions found. Of a gauge that finds boxes, the image with
-    the labelled boxes in green and those found in orange takes the mask's place. Types stand in alphabetical order,
-    good parts first.
+    anchored at the threshold; black lines on them enclose the regions found. Of a gauge that finds boxes, the image
+    with the labelled boxes in green and those found in orange takes the mask's place. Types stand in alphabetical
+    order, good parts first.
     """
     types = sorted({part.defect_type for part in parts}, key=lambda name: (name != "good", name))
     tile = tile_size((images.size_of(part) for part in parts), SIDE)

@@ -12,16 +12,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from gonogo.data.names import GOOD, says
+from gonogo.images.reading import SUFFIXES
+from gonogo.images.tiff import TIFF_SUFFIXES
 from gonogo.service.inspecting import Judgement
 from gonogo.service.problems import Problem
 from gonogo.service.security import Key
 from gonogo.service.service import Service
+from gonogo.service.settings import Settings
 from gonogo.store.arena import POOL, Case
 from gonogo.store.schema import Row
 
@@ -29,7 +31,6 @@ LABELS = ("good", "defect")
 SIDE, LENGTH = 960, 256 * 1024  # of every picture: pixels of its sides, and bytes of its file
 QUALITIES = (92, 85, 75, 60, 40, 20)  # of JPEG, the first with which it fits; noise alone fits with the last
 PAPER = (127, 127, 127)  # around a part that is not square
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,12 @@ def standing(results: Sequence[Row]) -> Standing:
     return Standing(_confusion(results, "answer"), _confusion(results, "gauge"), streaks[0], max(streaks))
 
 
-def folder_cases(folder: Path | None) -> list[Case]:
-    """The images of a folder with a folder for each label: what lies in one that is named as good parts are is good."""
+def folder_cases(settings: Settings) -> list[Case]:
+    """The images of the settings' folder, which has a folder for each label: one that is named as good parts are.
+
+    TIFF is among them where the service accepts it.
+    """
+    folder, suffixes = settings.arena, SUFFIXES if "TIFF" in settings.formats else SUFFIXES - TIFF_SUFFIXES
     if folder is None:
         return []
     return [
@@ -79,7 +84,7 @@ def folder_cases(folder: Path | None) -> list[Case]:
         for label in sorted(folder.iterdir())
         if label.is_dir()
         for path in sorted(label.iterdir())
-        if path.suffix.lower() in SUFFIXES
+        if path.suffix.lower() in suffixes and not path.name.startswith(".")
     ]
 
 
@@ -171,9 +176,9 @@ def hidden_picture(pixels: np.ndarray) -> bytes:
 def _cases(service: Service, key: Key, truth: str, *, expert: bool) -> list[Case]:
     """Cases of this truth for a round; with `expert`, those nearest to the threshold."""
     arena, category = service.store.arena, service.gauge.scorer.category
-    found = arena.cases(category, key=key.id, player=key.name, truth=truth, expert=expert)
+    found = arena.cases(category, key=key.id, truth=truth, expert=expert)
     seen = arena.seen_files(key.id)
-    files = [case for case in folder_cases(service.settings.arena) if case.truth == truth and case.file not in seen]
+    files = [case for case in folder_cases(service.settings) if case.truth == truth and case.file not in seen]
     if expert and files:  # how near they are is known of those that somebody was shown
         distances = arena.distances([case.file for case in files if case.file is not None])
         files.sort(key=lambda case: distances.get(case.file or "", np.inf))

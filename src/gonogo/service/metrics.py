@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from gonogo.inference.scorer import Scorer, Verdict
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+EVENTS = b"text/event-stream"
 RELATIVE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2, 3, 5)
 
 
@@ -73,7 +74,10 @@ class Metrics:
 
 
 class MetricsMiddleware:
-    """ASGI middleware around the whole service that counts its responses and measures their time."""
+    """ASGI middleware around the whole service that counts its responses and measures their time.
+
+    The time of server-sent events is that for which somebody watches, and is not measured.
+    """
 
     def __init__(self, app: Any, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
@@ -83,12 +87,13 @@ class MetricsMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 500
+        began, status, watched = time.perf_counter(), 500, False
 
         async def send_measured(message: Any) -> None:
-            nonlocal status
+            nonlocal status, watched
             if message["type"] == "http.response.start":
                 status = message["status"]
+                watched = dict(message.get("headers", ())).get(b"content-type", b"").startswith(EVENTS)
             await send(message)
 
         try:
@@ -97,4 +102,5 @@ class MetricsMiddleware:
             route = getattr(scope.get("route"), "path", "other")  # any path a client makes up would be a new series
             method = scope["method"] if route != "other" else "other"
             self._metrics.requests.labels(route, method, str(status)).inc()
-            self._metrics.latency.labels(route).observe(time.perf_counter() - began)
+            if not watched:
+                self._metrics.latency.labels(route).observe(time.perf_counter() - began)

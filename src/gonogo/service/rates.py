@@ -13,15 +13,9 @@ from gonogo.line.names import as_cell
 from gonogo.service.schemas import Analytics, Bin, BundleHistograms, ControlPoint, Rate
 from gonogo.service.settings import MINUTES_PER_DAY
 from gonogo.store import analytics
-from gonogo.store.analytics import (
-    LATENCY_EDGES,
-    MOST_SCORE_BINS,
-    P_VALUE_BINS,
-    SCORE_BINS_PER_THRESHOLD,
-    Selection,
-    SlotCount,
-)
+from gonogo.store.analytics import Selection, SlotCount
 from gonogo.store.store import Store
+from gonogo.store.tallies import LATENCY_EDGES, MOST_SCORE_BINS, P_VALUE_BINS, SCORE_BINS_PER_THRESHOLD
 
 CONFIDENCE = 0.95
 SIGMAS = 3.0  # of the p-chart's control limits

@@ -15,12 +15,19 @@ async def add_review(store: Store, identifier: str, given: schemas.Review, key: 
     """Add a review to an inspection and end the lease on it; returns the review's id.
 
     Raises:
-        Problem: a defect has no type or a good part has one, or there is no such inspection.
+        Problem: a defect has no type or a good part has one, it names somebody else as its reviewer, or there is no
+            such inspection.
     """
     if (given.label == "defect") != (given.defect_type is not None):
         raise Problem("invalid-request", "a defect has a defect_type, and a good part has none")
+    if given.reviewer not in (None, key.name.strip()):
+        raise Problem(
+            "forbidden",
+            f"a review is that of its key, whose name is {key.name!r}: leave `reviewer` out, or send it with a key of "
+            f"{given.reviewer!r}, which `gonogo serve key` makes",
+        )
     await inspection_row(store, identifier)
-    row = given.model_dump() | {"reviewer": given.reviewer or key.name, "at": time.time(), "key": key.id}
+    row = given.model_dump() | {"reviewer": key.name, "at": time.time(), "key": key.id}
     added = await asyncio.to_thread(store.reviews.add, identifier, row)
     await asyncio.to_thread(store.queue.release, identifier, key=key.id)
     return added
@@ -54,7 +61,7 @@ async def undo_last_review(store: Store, identifier: str, key: Key) -> bool:
 
 async def next_task(store: Store, key: Key) -> Waiting | None:
     """What the person with this key should review next; None: nothing waits."""
-    return await asyncio.to_thread(store.queue.take, key=key.id, reviewer=key.name, now=time.time())
+    return await asyncio.to_thread(store.queue.take, key=key.id, now=time.time())
 
 
 async def skip_task(store: Store, identifier: str, key: Key) -> None:

@@ -68,20 +68,22 @@ DEFECT_TYPE_RULE: list[JsonValue] = [
 
 
 class Review(BaseModel):
-    """A person's decision about the part. A defect has a type; a good part has none. Its default name is the key's."""
+    """A person's decision about the part. A defect has a type; a good part has none."""
 
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
             "oneOf": DEFECT_TYPE_RULE,
-            "example": {"label": "defect", "defect_type": "scratch", "reviewer": "Ana"},
+            "example": {"label": "defect", "defect_type": "scratch"},
         },
     )
 
     label: Literal["good", "defect"]
     defect_type: Text | None = None
     note: Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")] | None = None
-    reviewer: Text | None = None
+    reviewer: Text | None = Field(
+        None, description="the name of the key, which is what it is without this; a review of another one is refused"
+    )
 
 
 class KeptReview(BaseModel):
@@ -98,7 +100,7 @@ class KeptReview(BaseModel):
 
 
 class Settlement(BaseModel):
-    """What the reviews come to; each reviewer has one voice, that of the last review not taken back."""
+    """What the reviews come to; each key has one voice, that of its last review not taken back."""
 
     state: Literal["open", "disputed", "settled"] = Field(
         description="disputed where as many reviewers say good as say defect; a further one settles it"

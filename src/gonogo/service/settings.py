@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gonogo.errors import ConfigError
+from gonogo.images.header import FORMATS
 
 MEBIBYTE = 1 << 20
 MINUTES_PER_DAY, SLOT_MINUTES = 24 * 60, 15
 SHARES = ("audit_share",)
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # that can be allowed; `uploads` says why TIFF is not by default
+WITHOUT_TIFF = tuple(name for name in FORMATS if name != "TIFF")  # `uploads` says why it is not accepted by default
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Settings:
     database: str | None = None
     threads: int | None = None
     workers: int = 1
-    formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP")
+    formats: tuple[str, ...] = WITHOUT_TIFF
     max_body: int = 64 * MEBIBYTE
     max_stream_body: int = 4096 * MEBIBYTE
     max_images: int = 64

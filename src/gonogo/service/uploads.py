@@ -20,7 +20,22 @@ from gonogo.service.names import name_in, stored_name
 from gonogo.service.problems import Problem
 from gonogo.service.settings import Settings
 
-MEDIA_TYPES = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP", "image/bmp": "BMP", "image/tiff": "TIFF"}
+MEDIA_TYPES = {
+    "image/jpeg": "JPEG",
+    "image/png": "PNG",
+    "image/webp": "WEBP",
+    "image/bmp": "BMP",
+    "image/tiff": "TIFF",
+    "image/x-portable-anymap": "PPM",
+}
+OTHER_NAMES = {  # that programs give these types
+    **dict.fromkeys(("image/jpg", "image/pjpeg"), "JPEG"),
+    "image/x-png": "PNG",
+    **dict.fromkeys(("image/x-ms-bmp", "image/x-bmp"), "BMP"),
+    "image/tif": "TIFF",
+    **dict.fromkeys((f"image/x-portable-{kind}" for kind in ("bitmap", "graymap", "pixmap")), "PPM"),
+}
+DECLARED = MEDIA_TYPES | OTHER_NAMES
 UNDECLARED = ("application/octet-stream", "")
 MAX_HEADERS = 4096  # bytes of the headers of one part
 
@@ -73,7 +88,7 @@ async def uploads(
         if not 1 <= len(boundary) <= 70:
             raise Problem("bad-request", "multipart/form-data without a boundary of 1 to 70 bytes")
         images = _parts(body, _PartReader(settings, max_images, new_hold), boundary)
-    elif declared in MEDIA_TYPES or declared in UNDECLARED:
+    elif declared in DECLARED or declared in UNDECLARED:
         images = _raw(body, declared, stored_name(name), settings, new_hold())
     else:
         raise Problem(
@@ -187,20 +202,18 @@ def checked_header(upload: Upload, settings: Settings, *, most_seconds: float = 
 
     Raises:
         ImageError: the image is damaged; a SlowImageError if it takes more than `most_seconds`.
-        Problem: it has another format than declared or allowed, or too many pixels or frames.
+        Problem: it has another format than declared or allowed, or too many pixels.
     """
     header = read_header(upload.data, "the image", most_seconds=most_seconds)
     if header.format not in settings.formats:
         raise Problem("unreadable-image", _not_accepted(header.format, settings))
-    if upload.declared not in UNDECLARED and MEDIA_TYPES.get(upload.declared) != header.format:
+    if upload.declared not in UNDECLARED and DECLARED.get(upload.declared) != header.format:
         raise Problem("unreadable-image", f"declared as {upload.declared[:80]!r}, but is {header.format}")
     if header.width * header.height > settings.max_pixels:
         raise Problem(
             "too-large",
             f"the image has {header.width * header.height} pixels, and at most {settings.max_pixels} are accepted",
         )
-    if header.n_frames != 1:
-        raise Problem("unreadable-image", f"the file has {header.n_frames} frames; send each as an image of its own")
     return header
 
 

@@ -1,22 +1,28 @@
-"""Counts of inspections for the page of rates, aggregated by the database.
+"""Counts of inspections for the page of rates.
 
-Every query reads the index `ix_inspections_analytics` alone, in one pass over the time asked for.
+Those of whole quarters of an hour, and of whole blocks of six hours for histograms, are kept as they happen; what a
+time has before and after them is counted by the database, which reads the index `ix_inspections_analytics` alone.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
-from gonogo.store.schema import inspections
-
-SLOT_SECONDS = 900  # inspections are counted by the quarter of an hour, on which shifts and hours begin everywhere
-P_VALUE_BINS = 20  # of equal width in [0, 1]
-SCORE_BINS_PER_THRESHOLD, MOST_SCORE_BINS = 20, 60  # of score over threshold; the last has all that is higher
-LATENCY_EDGES = (5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0)  # ms; the last bin is open
+from gonogo.store.schema import inspections, tallies, tally_bins
+from gonogo.store.tallies import (
+    BLOCK_SECONDS,
+    LATENCY_EDGES,
+    MOST_SCORE_BINS,
+    P_VALUE_BINS,
+    SCORE_BINS_PER_THRESHOLD,
+    SLOT_SECONDS,
+    whole_units,
+)
 
 
 @dataclass(frozen=True)
@@ -32,12 +38,17 @@ class Selection:
     def conditions(self) -> list[Any]:
         """What holds of their rows."""
         rows = inspections.c
-        found: list[Any] = [rows.at >= self.since, rows.at < self.until]
-        if self.category is not None:
-            found.append(rows.category == self.category)
-        if self.key is not None:
-            found.append(rows.key == self.key)
-        return found
+        return [rows.at >= self.since, rows.at < self.until, *self.of_group(inspections)]
+
+    def of_group(self, table: sa.Table) -> list[Any]:
+        """What holds of rows with their category and key."""
+        wanted = {"category": self.category, "key": self.key}
+        return [table.c[name] == value for name, value in wanted.items() if value is not None]
+
+    def split(self, seconds: int) -> "tuple[range, list[Selection]]":
+        """The units of so many seconds that lie in its time, and what is left of it, where inspections are counted."""
+        units, left = whole_units(self.since, self.until, seconds)
+        return units, [replace(self, since=since, until=until) for since, until in left if since < until]
 
 
 class SlotCount(NamedTuple):
@@ -84,23 +95,29 @@ class Analytics:
 
     def slots(self, selection: Selection) -> list[SlotCount]:
         """Counts by quarter of an hour, category and key, oldest first."""
+        units, left = selection.split(SLOT_SECONDS)
+        columns = [tallies.c[name] for name in ("slot", "category", "key", "n", "n_rejected", "n_uncertain")]
+        within = [tallies.c.slot >= units.start, tallies.c.slot < units.stop, *selection.of_group(tallies)]
         rows = inspections.c
         slot = whole(rows.at / SLOT_SECONDS)
         counts = sa.func.count(), _number_of(rows.verdict == "reject"), _number_of(rows.uncertain)
-        query = sa.select(slot, rows.category, rows.key, *counts).where(*selection.conditions)
-        query = query.group_by(slot, rows.category, rows.key).order_by(slot)
         with self._engine.connect() as connection:
-            return [SlotCount(found[0] * SLOT_SECONDS, *found[1:]) for found in connection.execute(query)]
+            found = list(connection.execute(sa.select(*columns).where(*within)))
+            for rest in left:
+                query = sa.select(slot, rows.category, rows.key, *counts).where(*rest.conditions)
+                found += connection.execute(query.group_by(slot, rows.category, rows.key))
+        return sorted(SlotCount(each[0] * SLOT_SECONDS, *each[1:]) for each in found)
 
     def p_values(self, selection: Selection) -> list[Bin]:
         """Counts by bundle and by P_VALUE_BINS bins of the p-value."""
-        return self._bins(_at_most(whole(inspections.c.p_value * P_VALUE_BINS), P_VALUE_BINS - 1), selection)
+        number = whole(_at_most(inspections.c.p_value * P_VALUE_BINS, P_VALUE_BINS - 1))
+        return self._bins("p_value", number, selection)
 
     def relative_scores(self, selection: Selection) -> list[Bin]:
         """Counts by bundle and by bins of score over threshold, where both are above 0."""
         rows = inspections.c
-        number = _at_most(whole(rows.score / rows.threshold * SCORE_BINS_PER_THRESHOLD), MOST_SCORE_BINS)
-        return self._bins(number, selection, rows.threshold > 0, rows.score >= 0)
+        number = whole(_at_most(rows.score / rows.threshold * SCORE_BINS_PER_THRESHOLD, MOST_SCORE_BINS))
+        return self._bins("score", number, selection, rows.threshold > 0, rows.score >= 0)
 
     def latencies(self, selection: Selection) -> list[Bin]:
         """Counts by bundle and by the bins between LATENCY_EDGES, in ms, of the time from decoding to verdict."""
@@ -108,17 +125,26 @@ class Analytics:
         number = sa.case(
             *((latency < edge, position) for position, edge in enumerate(LATENCY_EDGES)), else_=len(LATENCY_EDGES)
         )
-        return self._bins(number, selection, latency.is_not(None))
+        return self._bins("latency", number, selection, latency.is_not(None))
 
     def categories(self) -> list[str]:
         """The categories of all inspections, sorted."""
         return self._distinct(inspections.c.category)
 
-    def _bins(self, number: Any, selection: Selection, *conditions: Any) -> list[Bin]:
-        query = sa.select(inspections.c.bundle, number, sa.func.count()).where(*selection.conditions, *conditions)
-        query = query.group_by(inspections.c.bundle, number).order_by(inspections.c.bundle, number)
+    def _bins(self, measure: str, number: Any, selection: Selection, *conditions: Any) -> list[Bin]:
+        units, left = selection.split(BLOCK_SECONDS)
+        rows = tally_bins.c
+        within = [rows.measure == measure, rows.block >= units.start, rows.block < units.stop]
+        kept = sa.select(rows.bundle, rows.number, sa.func.sum(rows.n)).group_by(rows.bundle, rows.number)
+        n_of = Counter[tuple[str, int]]()
         with self._engine.connect() as connection:
-            return [Bin(*row) for row in connection.execute(query)]
+            found = list(connection.execute(kept.where(*within, *selection.of_group(tally_bins))))
+            for rest in left:
+                query = sa.select(inspections.c.bundle, number, sa.func.count()).where(*rest.conditions, *conditions)
+                found += connection.execute(query.group_by(inspections.c.bundle, number))
+        for bundle, position, n in found:
+            n_of[bundle, position] += int(n)
+        return [Bin(*group, n) for group, n in sorted(n_of.items())]
 
     def _distinct(self, column: sa.Column[str]) -> list[str]:
         """The values of a column that an index begins with, each found by one step in the index."""

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from gonogo.store.reviews import IN_FORCE, Writing, reviews_of, settle
 from gonogo.store.schema import Row, arena_rounds, images, inspections, reviews
+from gonogo.store.waiting import update_waiting
 
 POOL = 40  # cases that a round is drawn from
 
@@ -36,7 +37,7 @@ class Arena:
     def __init__(self, engine: sa.Engine, writing: Writing) -> None:
         self._engine, self._writing = engine, writing
 
-    def cases(self, category: str, *, key: str, player: str, truth: str, expert: bool) -> list[Case]:
+    def cases(self, category: str, *, key: str, truth: str, expert: bool) -> list[Case]:
         """Up to POOL inspections of a category that are settled as `truth`, and are new to this person.
 
         Of these come those whose score is nearest to their threshold where `expert` is true, and any otherwise.
@@ -44,7 +45,7 @@ class Arena:
         rows = inspections.c
         said = sa.select(reviews.c.inspection).where(reviews.c.label == truth, IN_FORCE)
         kept = sa.exists().where(images.c.sha256 == rows.image, images.c.kept)
-        own = sa.exists().where(reviews.c.inspection == rows.id, reviews.c.reviewer == player)
+        own = sa.exists().where(reviews.c.inspection == rows.id, reviews.c.key == key)
         seen = sa.exists().where(arena_rounds.c.inspection == rows.id, arena_rounds.c.key == key)
         query = sa.select(rows.id).where(rows.category == category, rows.id.in_(said), kept, ~own, ~seen)
         order = _distance(rows) if expert else sa.func.random()
@@ -86,7 +87,10 @@ class Arena:
         """Store the answer of a round and what the gauge said; False where it was answered before."""
         change = sa.update(arena_rounds).where(arena_rounds.c.id == identifier, arena_rounds.c.answer.is_(None))
         with self._writing() as connection:
-            return bool(connection.execute(change.values(values)).rowcount)
+            answered = connection.execute(change.values(values).returning(arena_rounds.c.inspection)).first()
+            if answered is not None and answered.inspection is not None:
+                update_waiting(connection, answered.inspection)
+        return answered is not None
 
     def results(self, key: str) -> list[Row]:
         """A person's answered rounds, the last answer first, each with `truth`, `answer`, `gauge` and `expert`."""

@@ -7,13 +7,14 @@ Anybody can compute the draws again, and so find an inspection that was left out
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from gonogo.store.reviews import Settlement, reviews_of, settle
-from gonogo.store.schema import Row, audits, inspections
+from gonogo.store.reviews import IN_FORCE, Settlement, settle
+from gonogo.store.schema import Row, audits, inspections, reviews
 
 DIGITS = 13  # of the hash in base 16: 52 bits, which a float holds exactly
 
@@ -63,17 +64,14 @@ class Audits:
 
     def parts(self, bundle: str) -> list[AuditedPart]:
         """The sample among the inspections of one bundle, in the order in which they were stored."""
-        query = (
-            sa.select(inspections.c.id, inspections.c.verdict)
-            .join(audits, audits.c.inspection == inspections.c.id)
-            .where(inspections.c.bundle == bundle)
-            .order_by(inspections.c.id)
-        )
-        return list(self._settled(query))
-
-    def _settled(self, query: sa.Select[tuple[str, str]]) -> Iterator[AuditedPart]:
+        of_bundle = sa.select(audits.c.inspection, inspections.c.verdict).join_from(audits, inspections)
+        of_bundle = of_bundle.where(inspections.c.bundle == bundle).order_by(audits.c.inspection)
+        names = ("key", "reviewer", "label", "defect_type")
+        given = sa.select(reviews.c.inspection, *(reviews.c[name] for name in names)).order_by(reviews.c.id)
+        given = given.where(reviews.c.inspection.in_(sa.select(audits.c.inspection)), IN_FORCE)
+        histories: dict[str, list[Row]] = defaultdict(list)
         with self._engine.connect() as connection:
-            rows = connection.execute(query).all()
-            reviews = reviews_of(connection, [row.id for row in rows])
-        for row in rows:
-            yield AuditedPart(row.verdict, settle(reviews[row.id]))
+            verdicts = connection.execute(of_bundle).all()
+            for identifier, *values in connection.execute(given):
+                histories[identifier].append(dict(zip(names, values, strict=True)) | {"undone": None})
+        return [AuditedPart(verdict, settle(histories[identifier])) for identifier, verdict in verdicts]

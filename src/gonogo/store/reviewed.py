@@ -18,7 +18,7 @@ from gonogo.store.reviews import Settlement
 from gonogo.store.schema import Row
 from gonogo.store.store import Store
 
-SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
+SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "PPM": ".pnm"}
 
 
 def reviewed_images(store: Store, category: str) -> ReviewedArchive:

@@ -17,6 +17,7 @@ from gonogo.store.schema import Row, inspections, reviews, undone_reviews
 Label = Literal["good", "defect"]
 LOOKED_UP_TOGETHER = 500  # inspections in one query
 Writing = Callable[[], AbstractContextManager[sa.Connection]]
+Changed = Callable[[sa.Connection, str], None]
 
 IN_FORCE = ~sa.exists().where(undone_reviews.c.review == reviews.c.id)  # of a row of `reviews`
 REVIEWED = sa.exists().where(reviews.c.inspection == inspections.c.id, IN_FORCE)  # of a row of `inspections`
@@ -31,7 +32,8 @@ class Settlement:
             otherwise.
         label: of a settled one.
         defect_type: of one that is settled as a defect: the type that most of its reviewers name, the later of two.
-        good, defect: the reviewers who say so, in the order of their reviews.
+        good, defect: the names of the reviewers who say so, in the order of their reviews.
+        keys: the ids of the keys whose reviews count.
     """
 
     state: Literal["open", "disputed", "settled"]
@@ -39,30 +41,36 @@ class Settlement:
     defect_type: str | None
     good: tuple[str, ...]
     defect: tuple[str, ...]
+    keys: tuple[str, ...] = ()
 
 
 def settle(history: Sequence[Mapping[str, Any]]) -> Settlement:
-    """What a history of reviews comes to. Each reviewer has one voice: that of the last review not taken back.
+    """What a history of reviews comes to. Each key has one voice: that of its last review not taken back.
+
+    A name counts for nothing, since whoever has one key could otherwise outvote everybody under several.
 
     Args:
-        history: reviews of one inspection in the order in which they were given, each with `reviewer`, `label`,
+        history: reviews of one inspection in the order in which they were given, each with `key`, `reviewer`, `label`,
             `defect_type` and `undone`, which is None unless the review was taken back.
     """
     voices: dict[str, Mapping[str, Any]] = {}
     for review in history:
         if review["undone"] is None:
-            voices.pop(review["reviewer"], None)  # so that the order is that of the reviews that count
-            voices[review["reviewer"]] = review
-    good = tuple(name for name, review in voices.items() if review["label"] == "good")
-    defect = tuple(name for name, review in voices.items() if review["label"] == "defect")
+            voices.pop(review["key"], None)  # so that the order is that of the reviews that count
+            voices[review["key"]] = review
+    good, defect = (
+        tuple(review["reviewer"] for review in voices.values() if review["label"] == label)
+        for label in ("good", "defect")
+    )
+    keys = tuple(voices)
     if not voices:
-        return Settlement("open", None, None, good, defect)
+        return Settlement("open", None, None, good, defect, keys)
     if len(good) == len(defect):
-        return Settlement("disputed", None, None, good, defect)
+        return Settlement("disputed", None, None, good, defect, keys)
     if len(good) > len(defect):
-        return Settlement("settled", "good", None, good, defect)
-    types = [voices[name]["defect_type"] for name in reversed(defect)]
-    return Settlement("settled", "defect", Counter(types).most_common(1)[0][0], good, defect)
+        return Settlement("settled", "good", None, good, defect, keys)
+    types = [review["defect_type"] for review in reversed(voices.values()) if review["label"] == "defect"]
+    return Settlement("settled", "defect", Counter(types).most_common(1)[0][0], good, defect, keys)
 
 
 def reviews_of(connection: sa.Connection, ids: Sequence[str]) -> dict[str, list[Row]]:
@@ -79,14 +87,16 @@ def reviews_of(connection: sa.Connection, ids: Sequence[str]) -> dict[str, list[
 class Reviews:
     """The reviews in the database."""
 
-    def __init__(self, engine: sa.Engine, writing: Writing) -> None:
-        self._engine, self._writing = engine, writing
+    def __init__(self, engine: sa.Engine, writing: Writing, changed: Changed) -> None:
+        """`changed` is called in the transaction that has changed the reviews of an inspection, with its id."""
+        self._engine, self._writing, self._changed = engine, writing, changed
 
     def add(self, identifier: str, review: Row) -> int:
         """Add a review to the inspection with this id, which must be there; returns the review's id."""
         with self._writing() as connection:
             added = connection.execute(sa.insert(reviews).values(review | {"inspection": identifier}))
             assert added.inserted_primary_key is not None
+            self._changed(connection, identifier)
             return int(added.inserted_primary_key[0])
 
     def review(self, identifier: int) -> Row | None:
@@ -103,6 +113,8 @@ class Reviews:
             if there is None:
                 row = {"review": identifier, "at": time.time(), "key": key}
                 connection.execute(sa.insert(undone_reviews).values(row))
+                of_review = sa.select(reviews.c.inspection).where(reviews.c.id == identifier)
+                self._changed(connection, connection.execute(of_review).scalar_one())
         return there is None
 
     def defect_types(self, category: str) -> list[str]:

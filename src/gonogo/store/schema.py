@@ -49,6 +49,8 @@ inspections = sa.Table(
         "ix_inspections_analytics",
         *("at", "category", "key", "bundle", "verdict", "uncertain", "score", "threshold", "p_value", "latency_ms"),
     ),
+    # What is part of a name is looked for in this index alone.
+    sa.Index("ix_inspections_id_name", "id", "name"),
     # Pages of filtered inspections are read in the order of their ids.
     *(sa.Index(f"ix_inspections_{column}_id", column, "id") for column in ("verdict", "uncertain", "category")),
 )
@@ -97,6 +99,39 @@ skips = sa.Table(
     sa.Column("inspection", sa.String(32), sa.ForeignKey("inspections.id"), primary_key=True),
     sa.Column("key", sa.String(16), primary_key=True),
     sa.Column("at", sa.Float(53), nullable=False),
+)
+# Each inspection that a person should look at, and why; `gonogo.store.waiting` keeps it.
+waiting = sa.Table(
+    "waiting",
+    metadata,
+    sa.Column("inspection", sa.String(32), sa.ForeignKey("inspections.id"), primary_key=True),
+    sa.Column("reason", sa.String(10), nullable=False),
+    sa.Index("ix_waiting_reason", "reason", "inspection"),
+)
+# How many inspections there were in a quarter of an hour; `gonogo.store.tallies` keeps both tables.
+tallies = sa.Table(
+    "tallies",
+    metadata,
+    sa.Column("slot", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("category", sa.String(200), primary_key=True),
+    sa.Column("key", sa.String(16), primary_key=True),
+    sa.Column("n", sa.Integer, nullable=False),
+    sa.Column("n_rejected", sa.Integer, nullable=False),
+    sa.Column("n_uncertain", sa.Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+# How many inspections of six hours fell into a bin of a histogram.
+tally_bins = sa.Table(
+    "tally_bins",
+    metadata,
+    sa.Column("measure", sa.String(8), primary_key=True),
+    sa.Column("block", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("category", sa.String(200), primary_key=True),
+    sa.Column("key", sa.String(16), primary_key=True),
+    sa.Column("bundle", sa.String(64), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("n", sa.Integer, nullable=False),
+    sqlite_with_rowid=False,
 )
 # Cases that the arena showed: of an inspection, or the file of a folder. What a person has not answered has no answer.
 arena_rounds = sa.Table(

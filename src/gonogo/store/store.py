@@ -41,6 +41,8 @@ from gonogo.store.schema import (
     reviews,
     sessions,
 )
+from gonogo.store.tallies import add_to_tallies
+from gonogo.store.waiting import add_to_waiting, remove_waiting_of, update_waiting
 
 SECONDS_PER_DAY = 86_400
 REMOVED_TOGETHER = 100  # images in one transaction of `expire`, for which other writers wait
@@ -112,7 +114,7 @@ class Store:
         except (OSError, sa.exc.SQLAlchemyError) as error:
             raise DataError(f"{folder}: the inspections cannot be kept here: {error}") from error
         self._write_lock = threading.Lock()
-        self.reviews = Reviews(self._engine, self._writing)
+        self.reviews = Reviews(self._engine, self._writing, update_waiting)
         self.audits = Audits(self._engine)
         self.queue = Queue(self._engine, self._writing)
         self.arena = Arena(self._engine, self._writing)
@@ -159,6 +161,8 @@ class Store:
             drawn = [] if audit is None else audit.rows(ids, seen)
             if drawn:
                 connection.execute(sa.insert(audits), drawn)
+            add_to_waiting(connection, rows, {row["inspection"] for row in drawn})
+            add_to_tallies(connection, rows)
         return ids
 
     def inspection(self, identifier: str) -> Row | None:
@@ -346,6 +350,7 @@ class Store:
         with self._writing() as connection:
             removed = connection.execute(sa.update(images).where(chosen).values(kept=False).returning(images.c.sha256))
             names = removed.scalars().all()
+            remove_waiting_of(connection, names)
             self.images.remove(names)
         return len(names)
 
@@ -362,12 +367,16 @@ class Store:
             yield connection
 
     def _inspections(self, conditions: Sequence[Any], *, limit: int) -> list[Row]:
+        """Up to `limit` rows for which the conditions hold, newest first.
+
+        Their ids are found first, and their rows then: an index has all that most conditions need, and rows are long.
+        """
+        ids = sa.select(inspections.c.id).where(*conditions).order_by(inspections.c.id.desc()).limit(limit)
         query = (
             sa.select(inspections, *(column.label(f"image_{column.name}") for column in images.c))
             .join(images)
-            .where(*conditions)
+            .where(inspections.c.id.in_(ids))
             .order_by(inspections.c.id.desc())
-            .limit(limit)
         )
         with self._engine.connect() as connection:
             rows = [_with_json_values(row._mapping) for row in connection.execute(query)]

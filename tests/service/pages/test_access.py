@@ -7,10 +7,13 @@ import pytest
 from serving import files, inspected, running, start  # noqa: F401  skips where the extra is missing
 
 # isort: split
+from gonogo.cli.commands.serve import _settings as settings_of
+from gonogo.cli.main import parse_arguments
 from gonogo.service import sessions
 from gonogo.service.pages.access import COOKIE, SECURE_COOKIE, local_path
 from gonogo.service.pages.errors import API
 from gonogo.service.sessions import ATTEMPTS
+from gonogo.service.settings import Settings
 
 # ruff: noqa: F811  fixtures are imported, and then named
 
@@ -96,6 +99,13 @@ def test_a_session_ends_for_want_of_use_and_in_any_case_after_a_time(start, monk
         assert sign_in(running).status_code == 303  # which removes what has expired
         with running.service.store._engine.connect() as connection:
             assert len(connection.exec_driver_sql("SELECT * FROM sessions").all()) == (2 if valid else 1)
+
+
+def test_the_hours_of_a_session_are_options_of_the_command(tmp_path):
+    words = ["serve", "--bundle", "b", "--data", str(tmp_path)]
+    assert settings_of(parse_arguments(words)).session_seconds == Settings.session_seconds
+    chosen = settings_of(parse_arguments([*words, "--session-hours", "12", "--session-idle-hours", "0.25"]))
+    assert (chosen.session_seconds, chosen.session_idle_seconds) == (43_200.0, 900.0)
 
 
 def test_attempts_to_sign_in_are_limited_and_each_wrong_key_is_told_as_such(start):

@@ -1,14 +1,20 @@
 """An inspector's way through the pages, with scripts and without: drop a part, judge it, zoom, review by keys, undo."""
 
+import os
 import re
+import signal
+from types import SimpleNamespace
 
 import pytest
 
-from serving import files, inspected  # noqa: F401  skips where the extra is missing
+from serving import WAIT, files, inspected, serving_process, until  # noqa: F401  skips where the extra is missing
 
 # isort: split
 from gonogo.inference.scorer import Scorer
+from gonogo.service import client
+from gonogo.service.client import Client
 from gonogo.service.security import new_key
+from gonogo.store.store import Store
 from visiting import browser, site, visit  # noqa: F401
 
 # ruff: noqa: F811  fixtures are imported, and then named
@@ -140,6 +146,43 @@ def test_the_live_feed_says_so_when_the_session_has_ended(browser, site):
         page.locator("#feed-ended").wait_for()
 
 
+def test_the_live_feed_ends_with_the_service_and_goes_on_with_the_next_one(browser, bundle, files, tmp_path):
+    store = Store(tmp_path / "data")
+    _, key = new_key(store, "Ana", "inspect")
+    store.close()
+    port = 20_000 + os.getpid() % 20_000
+    here = SimpleNamespace(url=f"http://127.0.0.1:{port}")
+    process = serving_process(bundle, tmp_path / "data", port)
+    try:
+        with visit(browser, here, None, check=False) as page:
+            page.goto(f"{here.url}/sign-in")
+            page.get_by_label("Key").fill(key)
+            with page.expect_response("**/live*"):
+                page.get_by_role("button", name="Sign in").click()
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=WAIT)
+            assert process.returncode == 0
+            page.locator("#feed-lost").wait_for(state="visible")
+            process = serving_process(bundle, tmp_path / "data", port)
+            page.locator("#feed-lost").wait_for(state="hidden")
+            with Client(here.url, key) as ask:
+                (told,) = ask(client.inspect(files[0])).inspections
+            page.locator(f'#feed li[data-id="{told.id}"]').wait_for()
+    finally:
+        process.terminate()
+        process.communicate(timeout=WAIT)
+
+
+def test_the_time_for_which_somebody_watches_is_no_time_of_a_request(browser, site):
+    with visit(browser, site, "inspect") as page, page.expect_response("**/live*"):
+        page.goto(site.url)
+    metrics = site.running.service.metrics
+    until(lambda: 'gonogo_requests_total{method="GET",route="/live",status="200"}' in metrics.text().decode())
+    counted = [line for line in metrics.text().decode().splitlines() if line.startswith("gonogo_request_seconds_count")]
+    assert any('route="/"' in line for line in counted)
+    assert not any("/live" in line for line in counted)
+
+
 def test_a_name_and_a_note_full_of_markup_are_text_on_every_page(browser, site, files):
     told = inspected(site.running, files[2], params={"name": MARKUP})
     with visit(browser, site, "review") as page:
@@ -205,16 +248,6 @@ def test_an_upload_that_is_no_picture_is_refused_with_a_page(browser, site, tmp_
         page.goto(site.url)
         page.set_input_files("#choose", tmp_path / "a.png")
         page.locator("h1", has_text="cannot be read as a picture").wait_for()
-
-
-def test_a_page_weighs_less_than_600_kilobytes_without_pictures(browser, site):
-    with visit(browser, site, "review") as page:
-        sizes = []
-        page.on("response", lambda one: sizes.append(one) if "/parts/" not in one.url and "/live" not in one.url else 0)
-        page.goto(site.url)
-        page.keyboard.press("z")
-        page.locator("#zoom-view canvas").first.wait_for()
-        assert sum(len(one.body()) for one in sizes) < 600_000
 
 
 def test_keys_of_the_same_person_do_not_undo_the_reviews_of_another(site):

@@ -24,7 +24,7 @@ def queue(site):
     for name in ("Ana", "Bo"):
         if name not in running.keys:
             running.keys[name] = new_key(store, name, "review")[1]
-    waiting = sum(store.queue.counts("nobody").values())
+    waiting = sum(store.queue.counts("0" * 16).values())
     rejected = next(row for row in store.newest({"verdict": "reject"}, before=None, limit=1))
     data = store.images.path_of(rejected["image_sha256"]).read_bytes()
     for number in range(max(0, 6 - waiting)):

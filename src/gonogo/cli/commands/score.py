@@ -117,6 +117,7 @@ def _contradiction(arguments: argparse.Namespace) -> str | None:
 
 def _run_here(arguments: argparse.Namespace) -> Answer:
     """Judge the images on this machine. The rows are printed or written meanwhile; the answer is the summary."""
+    from gonogo.images.unread import Unread
     from gonogo.inference.gauges import open_gauges
     from gonogo.line.begun import Begun
     from gonogo.line.hot_folder import HotFolder
@@ -170,7 +171,10 @@ def _run_here(arguments: argparse.Namespace) -> Answer:
         n_undelivered = 0
         with until_stopped() if endless else nullcontext(Event()) as stopped:
             if hot is None:
-                line.run(items(arguments.files, every=arguments.every, without=own_folders), stopped)
+                unread = Unread()
+                found = items(arguments.files, every=arguments.every, without=own_folders, unread=unread)
+                line.run(found, stopped)
+                line.counts.note(unread)
             else:
                 watch(line, hot, stopped, idle=arguments.idle)
             sink.close()
@@ -262,8 +266,10 @@ def _facts(scorer: "Scorer") -> dict[str, Any]:
 def _run_on_cluster(arguments: argparse.Namespace) -> Answer:
     """Score the images on a cluster of Ray."""
     from gonogo.compute.cluster import Cluster
+    from gonogo.images.unread import Unread
     from gonogo.inference.bundle_set import is_set
     from gonogo.line.many import score_many
+    from gonogo.line.outputs import warn
 
     def progress(n_done: int, n_total: int) -> None:
         print(f"  {n_done}/{n_total} images", file=sys.stderr, flush=True)
@@ -271,12 +277,17 @@ def _run_on_cluster(arguments: argparse.Namespace) -> Answer:
     if is_set(arguments.bundle):
         raise DataError(f"{arguments.bundle} is a set of bundles; --cluster takes one of the bundles in it")
     cluster = Cluster(n_workers=arguments.workers)
-    counts = score_many(arguments.bundle, arguments.files, arguments.out, cluster=cluster, progress=progress)
+    unread = Unread()
+    counts = score_many(
+        arguments.bundle, arguments.files, arguments.out, cluster=cluster, progress=progress, unread=unread
+    )
+    for sentence in unread.sentences():
+        warn(sentence)
     text = (
         f"{counts.n_passed} pass, {counts.n_rejected} reject, {counts.n_errors} unreadable; "
         f"{counts.n_new} of {counts.n_files} scored now, rows in {arguments.out}"
     )
-    report = {"ok": not counts.n_errors, "out": arguments.out, **asdict(counts)}
+    report = {"ok": not counts.n_errors, "out": arguments.out, "n_unread": unread.n_files, **asdict(counts)}
     return Answer(report, text, _status(counts.n_errors, 0, counts.n_rejected))
 
 

@@ -74,6 +74,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--address-connections", type=count, metavar="N", help="connections of one address; default: half of all"
     )
     parser.add_argument("--streams", type=count, default=8, metavar="N", help="streams of one key at a time; 8")
+    parser.add_argument(
+        "--session-hours",
+        type=positive,
+        default=16.0,
+        metavar="H",
+        help="hours after which a person signs in to the pages anew; 16",
+    )
+    parser.add_argument(
+        "--session-idle-hours",
+        type=positive,
+        default=8.0,
+        metavar="H",
+        help="hours without use after which a person signs in anew; 8",
+    )
     parser.add_argument("--keep-days", type=positive, metavar="DAYS", help="delete older images; their rows stay")
     parser.add_argument("--keep-mb", type=positive, metavar="MB", help="delete the oldest images above this total size")
     parser.add_argument(
@@ -199,9 +213,9 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def _settings(arguments: argparse.Namespace) -> "Settings":
-    from gonogo.service.settings import MEBIBYTE, Settings
+    from gonogo.images.header import FORMATS
+    from gonogo.service.settings import MEBIBYTE, WITHOUT_TIFF, Settings
 
-    formats = ("JPEG", "PNG", "WEBP", "BMP", *(["TIFF"] if arguments.tiff else []))
     return Settings(
         bundle=arguments.bundle,
         data=arguments.data,
@@ -210,7 +224,7 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
         database=arguments.database,
         threads=arguments.threads,
         workers=arguments.workers,
-        formats=formats,
+        formats=FORMATS if arguments.tiff else WITHOUT_TIFF,
         max_pixels=arguments.max_pixels,
         memory=None if arguments.memory is None else int(arguments.memory * MEBIBYTE),
         waiting=arguments.waiting,
@@ -219,6 +233,8 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
         connections=arguments.connections,
         address_connections=arguments.address_connections,
         streams=arguments.streams,
+        session_seconds=3600 * arguments.session_hours,
+        session_idle_seconds=3600 * arguments.session_idle_hours,
         keep_days=arguments.keep_days,
         keep_bytes=None if arguments.keep_mb is None else int(arguments.keep_mb * MEBIBYTE),
         expire_reviewed=arguments.expire_reviewed,

@@ -20,8 +20,9 @@ from gonogo.data.label_pairs import formats_below
 from gonogo.data.labels import Unlabelled
 from gonogo.data.listing import read_text
 from gonogo.data.manifest_file import read_rows
-from gonogo.data.names import ACCEPTED, GOOD, TRAIN, UNREAD_SUFFIXES, says
-from gonogo.data.pairing import masks_among
+from gonogo.data.names import ACCEPTED, GOOD, TRAIN, says, words_of
+from gonogo.data.pairing import masks_among, require_not_drawn
+from gonogo.data.prepare.products import product_folders
 from gonogo.data.prepare.raw_files import require_watched
 from gonogo.data.prepare.shots import Shots, shots_by_name
 from gonogo.data.sample import Sample, Shares
@@ -30,6 +31,7 @@ from gonogo.data.unused import Unused, unused_below, unused_files
 from gonogo.errors import ConfigError, DataError, GonogoError, ImageError
 from gonogo.images.reading import SUFFIXES, read_image, size_of
 from gonogo.images.roles import TEST
+from gonogo.images.unread import UNREAD_SUFFIXES
 
 GOOD_FOLDER = "good"  # what the source `folder` calls the folder of good parts, unless an option says otherwise
 DEPTH = 3  # folders below the one that is named, in which a category may lie
@@ -165,7 +167,11 @@ def _lists(raw: Path, suffixes: tuple[str, ...]) -> list[Path]:
 
 
 def _coco(raw: Path) -> Iterator[Candidate]:
-    """All COCO files below, as one category; parts may be shared between them."""
+    """All COCO files below, as one category, since parts may be shared between them, or as one for each product.
+
+    Raises:
+        DataError: as `product_folders`, or a file lists images that are not there.
+    """
     files: dict[Path, list[str]] = {}
     for path in _lists(raw, (".json",)):
         try:
@@ -174,12 +180,22 @@ def _coco(raw: Path) -> Iterator[Candidate]:
             continue
         if isinstance(content, dict) and set(KEYS) <= set(content) and content["images"]:
             files[path] = [str(image.get("file_name", "")) for image in content["images"][:LOOKED_FOR]]
-    if files:
-        images = [_images_folder(raw, path, names) for path, names in files.items()]
-        options: dict[str, Any] = {"annotations": [file.relative_to(raw).as_posix() for file in files]}
-        if set(images) != {"."}:
-            options["images"] = images[0] if len(set(images)) == 1 else images
-        yield raw.resolve().name, "coco", options
+    inside = {file.relative_to(raw).parts[0] for file in files if file.parent != raw}
+    products = product_folders(raw, sorted(inside)) if all(file.parent != raw for file in files) else []
+    for product in products:
+        own = {file: names for file, names in files.items() if file.is_relative_to(raw / product)}
+        yield product, "coco", _coco_options(raw, own, raw / product)
+    if files and not products:
+        yield raw.resolve().name, "coco", _coco_options(raw, files, raw)
+
+
+def _coco_options(raw: Path, files: dict[Path, list[str]], root: Path) -> dict[str, Any]:
+    """The options that read these files, whose images lie below `root`."""
+    images = [_images_folder(root, path, names) for path, names in files.items()]
+    options: dict[str, Any] = {"annotations": [file.relative_to(raw).as_posix() for file in files]}
+    if set(images) != {"."}:
+        options["images"] = images[0] if len(set(images)) == 1 else images
+    return options
 
 
 def _images_folder(raw: Path, path: Path, names: Sequence[str]) -> str:
@@ -206,11 +222,12 @@ def _all_folders(folder: Path, depth: int = DEPTH) -> list[Path]:
 
 
 def _tables(raw: Path) -> Iterator[Candidate]:
-    """Each table of images, with a category for each that it names.
+    """Each table of images, with a category for each that it names; without one, the table's name or its folder's.
 
     Raises:
         DataError: a table names images, and cannot be read.
     """
+    tables: dict[Path, list[str]] = {}
     for path in _lists(raw, (".csv", ".tsv", ".jsonl")):
         try:
             rows = [row for _, row in read_rows(path)]
@@ -218,7 +235,11 @@ def _tables(raw: Path) -> Iterator[Candidate]:
             if _names_images(path):
                 raise DataError(f"{path} looks like a table of images, but cannot be read as one: {error}") from error
             continue
-        for name in sorted({row["category"] for row in rows if row.get("category")}) or [path.stem]:
+        tables[path] = sorted({row["category"] for row in rows if row.get("category")})
+    stems = Counter(words_of(path.stem) for path, named in tables.items() if not named)
+    for path, named in tables.items():
+        own = path.stem if stems[words_of(path.stem)] == 1 or path.parent == raw else path.parent.name
+        for name in named or [own]:
             yield name, "manifest", {"file": path.relative_to(raw).as_posix(), "name": name}
 
 
@@ -230,33 +251,45 @@ def _names_images(path: Path) -> bool:
 
 
 def _labels(raw: Path, unlabelled: Unlabelled | None) -> Iterator[Candidate]:
-    """All images below as one category, where label files of LabelMe, Pascal VOC or YOLO have objects.
+    """All images below as one category, or those of each product, where label files have objects.
 
     Raises:
-        DataError: files of two formats have some.
+        DataError: as `product_folders`, or files of two formats have some.
     """
-    found = formats_below(raw)
-    if len(found) > 1:
-        named = " and ".join(f"{path} ({FORMATS[format_].title})" for format_, path in found.items())
-        raise DataError(f"{raw} has label files of {len(found)} formats: {named}; remove those that do not count")
-    for format_ in found:
-        yield raw.resolve().name, "labels", {"format": format_} | ({"unlabelled": unlabelled} if unlabelled else {})
+    products = product_folders(raw, [name for name in folders_in(raw) if formats_below(raw / name)])
+    for root in [raw / product for product in products] or [raw]:
+        found = formats_below(root)
+        if len(found) > 1:
+            named = " and ".join(f"{path} ({FORMATS[format_].title})" for format_, path in found.items())
+            raise DataError(f"{root} has label files of {len(found)} formats: {named}; remove those that do not count")
+        for format_ in found:
+            options: dict[str, Any] = {"format": format_} | ({"folder": root.name} if products else {})
+            yield root.resolve().name, "labels", options | ({"unlabelled": unlabelled} if unlabelled else {})
 
 
 def _heap(raw: Path) -> Iterator[Candidate]:
     """A folder of images without a folder of good parts, nor any other in it: all are good.
 
     Raises:
-        DataError: files among them say that some are masks.
+        DataError: the names of some say that they are masks, defective, drawn of others, or not good as others are.
     """
     images = images_in(raw)
     if images and not folders_in(raw):
-        _, masks = masks_among(images, raw)
-        if masks:
-            raise DataError(
-                f"{len(masks)} of {len(images)} images are named like masks of others, the first {masks[0].name}, so "
-                "that not all are good; put good parts into a folder 'good', beside one folder per defect type"
-            )
+        own, masks = masks_among(images, raw)
+        require_not_drawn(own)
+        defective = [path for path in own if names.suggests(path.stem, names.BAD)]
+        named_good = [path for path in own if names.suggests(path.stem, names.IN_GOOD_NAMES)]
+        unlike = [path for path in own if path not in named_good] if named_good else []
+        for some, what in (
+            (masks, "named like masks of others"),
+            (defective, "named like defective parts"),
+            (unlike, f"not named like good parts, as {listed([one.name for one in named_good], 1)} are"),
+        ):
+            if some:
+                raise DataError(
+                    f"{len(some)} of {len(images)} images are {what}, the first {some[0].name}, so that not all may be "
+                    "good; put good parts into a folder 'good', beside one folder per defect type"
+                )
         yield raw.resolve().name, "anomalib", {"normal_dir": "."}
 
 

@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -47,6 +48,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.name, self.layers, self.image_size = name, list(layers), ImageSize.of(image_size)
         self.is_loaded = False
+        self._record: list[Tensor] | None = None
         self.facts: Facts = {}  # for the model's manifest
         self.model = self._create()
         cfg = self.model.pretrained_cfg
@@ -143,7 +145,18 @@ class Backbone(nn.Module):
             stop_early=True,
             output_fmt="NCHW",
         )
+        if self._record is not None:
+            self._record.extend(features)
         return features
+
+    @contextmanager
+    def recorded(self) -> Iterator[list[Tensor]]:
+        """A list that holds, after the context, the features that were computed in it: the same ones, not once more."""
+        self._record = features = []
+        try:
+            yield features
+        finally:
+            self._record = None
 
 
 def _empty() -> Backbone:

@@ -16,7 +16,7 @@ from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from gonogo.service.pages.access import InspectorPageKey, inspector_page_key, session_key
 from gonogo.service.pages.charts import score_chart
 from gonogo.service.pages.feed import Feed
-from gonogo.service.pages.rendering import HEADERS, fragment_text, is_fragment, render
+from gonogo.service.pages.rendering import HEADERS, OWN_CAMERA, fragment_text, is_fragment, render
 from gonogo.service.problems import Problem
 from gonogo.service.reviewing import inspection_row
 from gonogo.service.routes.access import service_of
@@ -44,7 +44,10 @@ async def inspector(request: Request, id: str | None = None, ids: Ids | None = N
         return await part_response(request, row)
     follows = id is None and ids is None
     values: dict[str, Any] = {} if row is None else await part_values(request, row)
-    return render(request, "inspector.html.j2", part=row, listed=listed, ids=ids, follows=follows, **values)
+    headers = {"Permissions-Policy": OWN_CAMERA}
+    return render(
+        request, "inspector.html.j2", headers=headers, part=row, listed=listed, ids=ids, follows=follows, **values
+    )
 
 
 @router.post("/inspect")

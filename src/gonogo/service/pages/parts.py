@@ -70,7 +70,6 @@ async def why(request: Request, key: InspectorPageKey, identifier: Identifier) -
 
 
 async def review_of_form(
-    key: ReviewerPageKey,
     label: Annotated[str, Form(max_length=10)] = "defect",
     defect_type: Annotated[str, Form(max_length=1000)] = "",
     new_type: Annotated[str, Form(max_length=1000)] = "",
@@ -85,9 +84,7 @@ async def review_of_form(
     if label == "defect" and not named:
         raise Problem("invalid-request", "a defect has a type: choose one, or write a new one")
     try:
-        return Review.model_validate(
-            {"label": label, "defect_type": named or None, "note": note.strip() or None, "reviewer": key.name}
-        )
+        return Review.model_validate({"label": label, "defect_type": named or None, "note": note.strip() or None})
     except ValidationError as error:
         told = [{"where": str(each["loc"][-1]), "what": each["msg"]} for each in error.errors()]
         raise Problem("invalid-request", "the review cannot be stored", errors=told) from error

@@ -14,6 +14,7 @@ from gonogo.service.pages.texts import LANGUAGES, Texts, preferred_language, tex
 from gonogo.service.security import ROLES, Key
 
 LANGUAGE_COOKIE = "gonogo-language"
+OWN_CAMERA = "camera=(self), geolocation=(), microphone=()"  # of the page that has a camera
 POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
@@ -27,7 +28,7 @@ POLICY = {
 HEADERS = {
     "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in POLICY.items()),
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",  # the camera is that of a form, which needs none
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Referrer-Policy": "same-origin",  # with none at all, a form's Origin would be null
     "Vary": "HX-Request, Cookie, Accept-Language",
 }

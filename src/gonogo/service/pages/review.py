@@ -64,7 +64,7 @@ async def undo(request: Request, key: ReviewerPageKey, identifier: Identifier) -
     """Take back the last review of a part, and show it again."""
     store = service_of(request).store
     if await undo_last_review(store, identifier, key):
-        await asyncio.to_thread(store.queue.take_back, identifier, key=key.id, reviewer=key.name, now=time.time())
+        await asyncio.to_thread(store.queue.take_back, identifier, key=key.id, now=time.time())
     return await _next(request, key, done=None)
 
 
@@ -84,7 +84,7 @@ async def _task_values(request: Request, key: Key, done: str | None) -> dict[str
     task = await next_task(store, key)
     values: dict[str, Any] = {
         "task": task,
-        "waiting": await asyncio.to_thread(store.queue.counts, key.name),
+        "waiting": await asyncio.to_thread(store.queue.counts, key.id),
         "most_counted": MOST_COUNTED,
         "done": None if done is None else _own_review(await inspection_row(store, done), key),
         "part": None,

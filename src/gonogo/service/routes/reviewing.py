@@ -21,7 +21,7 @@ Category = Annotated[str, Query(max_length=200, pattern=r"^[^\x00]*$")]
 async def next_review(request: Request, key: ReviewerKey) -> schemas.Task:
     """The inspection to review next. Nobody else gets it for five minutes; it stays the same until it is reviewed."""
     store = service_of(request).store
-    task, waiting = await next_task(store, key), await asyncio.to_thread(store.queue.counts, key.name)
+    task, waiting = await next_task(store, key), await asyncio.to_thread(store.queue.counts, key.id)
     if task is None:
         return schemas.Task(reason=None, inspection=None, waiting=waiting)
     inspection = schemas.Inspection(**inspection_fields(await inspection_row(store, task.inspection)))

@@ -1,0 +1,76 @@
+"""What waits for a person, kept as it changes, so that the queue reads what waits and not all that was ever reviewed.
+
+Why an inspection waits, in the order in which a person gets them:
+
+- disputed: as many reviewers say good as say defect;
+- questioned: one person reviewed it, and another one answered otherwise in the arena;
+- uncertain, rejected: the gauge's verdict, which nobody has reviewed;
+- audit: it passed, and was drawn at random.
+
+An inspection whose image was removed waits no more, as there is nothing to look at.
+"""
+
+from collections.abc import Collection, Sequence
+
+import sqlalchemy as sa
+
+from gonogo.store.reviews import Settlement, reviews_of, settle
+from gonogo.store.schema import Row, arena_rounds, audits, images, inspections, waiting
+
+REASONS = ("disputed", "questioned", "uncertain", "rejected", "audit")
+
+
+def reason_of(inspection: Row, settlement: Settlement, *, audited: bool, answers: Sequence[Row]) -> str | None:
+    """Why an inspection whose image is kept waits for a person; None: it does not.
+
+    Args:
+        inspection: with its `verdict`, and whether that is `uncertain`.
+        settlement: what its reviews come to.
+        audited: whether it was drawn at random.
+        answers: of the arena, each with `key` and `answer`.
+    """
+    if settlement.state == "disputed":
+        return "disputed"
+    if settlement.state == "settled":
+        alone = settlement.keys[0] if len(settlement.keys) == 1 else None
+        others = [each["answer"] for each in answers if each["key"] != alone and each["answer"] is not None]
+        return "questioned" if alone is not None and any(one != settlement.label for one in others) else None
+    if inspection["uncertain"]:
+        return "uncertain"
+    if inspection["verdict"] == "reject":
+        return "rejected"
+    return "audit" if audited else None
+
+
+def add_to_waiting(connection: sa.Connection, added: Sequence[Row], audited: Collection[str]) -> None:
+    """Let those wait that this transaction adds and that a person should look at; `audited`: ids that were drawn."""
+    nothing = settle([])
+    reasons = {row["id"]: reason_of(row, nothing, audited=row["id"] in audited, answers=()) for row in added}
+    rows = [{"inspection": identifier, "reason": reason} for identifier, reason in reasons.items() if reason]
+    if rows:
+        connection.execute(sa.insert(waiting), rows)
+
+
+def update_waiting(connection: sa.Connection, identifier: str) -> None:
+    """Find out anew whether an inspection waits, in the transaction that has changed what that depends on."""
+    query = sa.select(inspections.c.verdict, inspections.c.uncertain, images.c.kept).join(images)
+    # Whoever changes the same inspection at this moment waits here, and then sees what this transaction did. The lock
+    # is one that a new row may refer to: both have referred to the inspection already, and neither must wait for that.
+    locked = query.where(inspections.c.id == identifier).with_for_update(of=inspections, key_share=True)
+    found = connection.execute(locked).one()
+    settlement = settle(reviews_of(connection, [identifier])[identifier])
+    rows, reason = arena_rounds.c, None
+    if found.kept:
+        of_arena = connection.execute(sa.select(rows.key, rows.answer).where(rows.inspection == identifier))
+        answers = [dict(row._mapping) for row in of_arena]
+        audit = connection.execute(sa.select(audits.c.inspection).where(audits.c.inspection == identifier)).first()
+        reason = reason_of(dict(found._mapping), settlement, audited=audit is not None, answers=answers)
+    connection.execute(sa.delete(waiting).where(waiting.c.inspection == identifier))
+    if reason is not None:
+        connection.execute(sa.insert(waiting).values(inspection=identifier, reason=reason))
+
+
+def remove_waiting_of(connection: sa.Connection, sha256s: Sequence[str]) -> None:
+    """Let no inspection of these images wait any more."""
+    of_images = sa.select(inspections.c.id).where(inspections.c.image.in_(sha256s))
+    connection.execute(sa.delete(waiting).where(waiting.c.inspection.in_(of_images)))
