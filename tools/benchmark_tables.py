@@ -154,7 +154,7 @@ def good_parts_table(read: Reader) -> str:
 
 def router_table(read: Reader) -> str:
     """What the router tells apart, by what it sees."""
-    rows = _measured(read, "benchmarks/router.json")
+    rows = _measured(read, "benchmarks/routing.json")
     if not rows:
         return ABSENT
     head = ("set", "seen", "good parts to their own", "worst category", "to another", "strangers found", "left out")
