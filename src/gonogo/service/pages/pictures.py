@@ -143,7 +143,7 @@ class Pictures:
             good, _ = browser_picture(pair.good.picture, PLACE_SIDE)
             places.append(PlaceView(part, good, media_type, pair.peak / unit, pair.good.image))
         if verdict.boxes is not None:
-            return View(box_layer(pixels, verdict.boxes), (), None)
+            return View(box_layer(pixels, verdict.boxes), (), None, None)
         grid = grid_of(verdict.anomaly_map / unit) if explanation.cells else None
         drawn = layer(verdict.anomaly_map, verdict.threshold, verdict.defect_mask)
         return View(drawn, tuple(places), grid, explanation.attribution)
