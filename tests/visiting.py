@@ -48,6 +48,7 @@ PAGES = (
     Place("/cases/{id}/correct", "inspect", "correct"),
     Place("/review", "review", "review"),
     Place("/analytics", "inspect", "analytics"),
+    Place("/drift", "admin", "drift"),
     Place("/arena", "inspect", "arena"),
     Place("/no-such-page", "inspect", "error"),
 )

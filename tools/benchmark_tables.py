@@ -154,6 +154,52 @@ def drift_table(read: Reader) -> str:
     return markdown(head, lines, n_names=2) + "\n\n" + _origin(rows)
 
 
+def drift_cost_table(read: Reader) -> str:
+    """What a part costs that is watched."""
+    rows = _measured(read, "benchmarks/drift_cost.json")
+    if not rows:
+        return ABSENT
+    head = ("tested", "parts seen before", "CPU time of a part")
+    lines = [
+        (
+            f"the score and {row['statistics']} statistics of the image" if row["statistics"] else "the score",
+            f"{row['seen']:,}",
+            _number(row["part_us"], 0, "µs"),
+        )
+        for row in rows
+    ]
+    return f"{markdown(head, lines, n_names=1)}\n\n{_origin(rows)}"
+
+
+def drift_images_table(read: Reader) -> str:
+    """How soon changed images withdraw a certificate, by kind and severity."""
+    rows = _measured(read, "benchmarks/drift_images.json")
+    if not rows:
+        return ABSENT
+    head = (
+        "good parts of",
+        "what changes",
+        "severity",
+        "score moves by, sd",
+        "in vain",
+        "found",
+        "after parts, median",
+    )
+    lines = [
+        (
+            row["category"],
+            row["kind"],
+            f"{row['severity']}",
+            f"{row['score_shift']:+.1f}",
+            f"{row['withdrawn_in_vain']} of {row['runs']}",
+            f"{row['found']:.0%}",
+            _number(row["delay"], 0, ""),
+        )
+        for row in rows
+    ]
+    return f"{markdown(head, lines, n_names=2)}\n\n{_origin(rows)}"
+
+
 def coreset_table(read: Reader) -> str:
     """The coreset of many patches, exact and composable."""
     rows = _measured(read, "benchmarks/coreset.json")
@@ -263,6 +309,27 @@ def service_table(read: Reader) -> str:
     ]
     said = [sentence(row) for row in rows for what, sentence in _SAID.items() if row["what"] == what]
     return "\n\n".join([markdown(head, loads, n_names=2), "\n".join(said), _origin(rows)])
+
+
+def pages_table(read: Reader) -> str:
+    """What the pages of a full store take: the service, the browser to its first paint, and a key to the next part."""
+    rows = _measured(read, "benchmarks/pages.json")
+    if not rows:
+        return ABSENT
+    (row,) = [each for each in rows if each["what"] == "pages"]
+    heads = {
+        "server_ms": "response",
+        "slowest_ms": "slowest",
+        "cpu_ms": "of it computing",
+        "first_paint_ms": "first paint",
+        "key_ms": "key to the next part",
+    }
+    told = [
+        (name, *(_number(figures[key], 0, "ms") if key in figures else "" for key in heads))
+        for name, figures in row["pages"].items()
+    ]
+    counted = f"{row['inspections']:,} inspections in the store."
+    return "\n\n".join([markdown(("page", *heads.values()), told, n_names=1), counted, _origin(rows)])
 
 
 def _overhead(row: Row) -> str:

@@ -26,10 +26,13 @@ from benchmark_tables import (
     ablation_table,
     attribution_table,
     coreset_table,
+    drift_cost_table,
+    drift_images_table,
     drift_table,
     front_table,
     growth_table,
     markdown,
+    pages_table,
     peers_table,
     pixel_metrics_table,
     service_table,
@@ -143,7 +146,7 @@ TABLES: Mapping[str, Mapping[str, Callable[[Reader], str]]] = {
     "docs/detectors.md": {"detectors": detectors_table},
     "docs/calibration.md": {"stated_rates": stated_rates_table},
     "docs/attribution.md": {"attribution": attribution_table},
-    "docs/drift.md": {"drift": drift_table},
+    "docs/drift.md": {"drift": drift_table, "drift images": drift_images_table, "drift cost": drift_cost_table},
     "docs/benchmarks.md": {
         "peers": peers_table,
         "coreset": coreset_table,
@@ -152,6 +155,7 @@ TABLES: Mapping[str, Mapping[str, Callable[[Reader], str]]] = {
         "growth": growth_table,
     },
     "docs/ablation.md": {"ablation": ablation_table},
+    "docs/pages.md": {"pages": pages_table},
     "docs/tuning.md": {"tuning-ranks": tuning_ranks_table, "tuning-gains": tuning_gains_table},
 }
 

@@ -50,6 +50,7 @@ COMMANDS = {
     "thresholds": Command("show how a gauge would do at other thresholds", extra="pipeline"),
     "accept": Command("accept reviewed images as good, or take that back", extra="pipeline"),
     "promote": Command("put a gauge into staging or production, through the gate", extra="pipeline"),
+    "retrain": Command("make a gauge anew whose certificate lapsed, and propose it", extra="pipeline,serve"),
     "roll-back": Command("put the gauge before it into use again", extra="pipeline"),
     "registry": Command("list the gauges in use, or check that each passed its gate", extra="pipeline"),
     "distill": Command("train a teacher for the detector efficientad", extra="pipeline"),
@@ -61,6 +62,9 @@ COMMANDS = {
     "webhook": Command("list the deliveries of a webhook that have not arrived, or send them again"),
     "serve": Command("judge images over HTTP, and keep every inspection", extra="serve"),
     "reviews": Command("write what people reviewed in the service as an archive", extra="serve"),
+    "cases": Command(
+        "bring an archive of past defects into the service's store, list cases, search them", extra="serve"
+    ),
     "categories": Command("list the categories of the project, or describe one", extra="pipeline"),
     "detectors": Command("list the detectors, or describe one with its options", extra="pipeline"),
     "backbones": Command("list the backbones, or describe one", extra="pipeline"),

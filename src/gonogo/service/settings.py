@@ -1,11 +1,12 @@
 """The settings of the service, which include all its limits with their units."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gonogo.errors import ConfigError
 from gonogo.images.header import FORMATS
 from gonogo.line.http_url import require_http
+from gonogo.monitoring.certificate_watch import WatchParams
 
 MEBIBYTE = 1 << 20
 MINUTES_PER_DAY, SLOT_MINUTES = 24 * 60, 15
@@ -50,8 +51,13 @@ class Settings:
         report_seconds: most seconds that it may take; then the template's words stay.
         shifts: names of the shifts, each with the minute of the day, local time, at which it begins; none: no shifts.
         arena: folder of labelled images for the arena, a folder for each label; None: reviewed inspections alone.
+        synonyms: file of words that mean the same in a search of cases, read again for each search; None: none.
         fall_back: whether the service starts with the bundle that was activated before, where the last one is damaged
             or gone.
+        watch: how it is told whether the certificate of a bundle that is taken into use still holds.
+        webhook: where it is posted that a certificate is in doubt, withdrawn or holds again; None: nowhere.
+        webhook_secret: file of the key of its signature; it goes with `webhook`.
+        webhook_proxy: URL of a proxy for it; None: there is none.
         tls: whether clients connect by TLS; responses then have Strict-Transport-Security.
     """
 
@@ -91,7 +97,12 @@ class Settings:
     report_seconds: float = 30.0
     shifts: tuple[tuple[str, int], ...] = ()
     arena: Path | None = None
+    synonyms: Path | None = None
     fall_back: bool = False
+    watch: WatchParams = field(default_factory=WatchParams)
+    webhook: str | None = None
+    webhook_secret: Path | None = None
+    webhook_proxy: str | None = None
     tls: bool = False
 
     def __post_init__(self) -> None:
@@ -99,7 +110,7 @@ class Settings:
 
         Raises:
             ConfigError: a limit is not above 0, a share not within 0 and 1, a shift no time of the day, a
-                format is not one of FORMATS, or `waiting` is below `max_images`.
+                format is not one of FORMATS, `waiting` is below `max_images`, or a webhook is not complete.
         """
         for name, value in vars(self).items():
             if isinstance(value, int | float) and not isinstance(value, bool) and name not in SHARES and not value > 0:
@@ -119,3 +130,5 @@ class Settings:
             raise ConfigError(f"formats has {', '.join(sorted(unknown)) or 'none'}; choose of {', '.join(FORMATS)}")
         if self.waiting < self.max_images:
             raise ConfigError(f"waiting is {self.waiting}, below max_images, {self.max_images}")
+        if (self.webhook is None) != (self.webhook_secret is None) or (self.webhook_proxy and not self.webhook):
+            raise ConfigError("--webhook and --webhook-secret-file need each other, and --webhook-proxy needs both")

@@ -85,6 +85,7 @@ async def review(
 ) -> schemas.Inspection:
     """Add a review, which says whether the part is really good. Earlier reviews stay, and so do those of others."""
     await add_review(service_of(request).store, identifier, given, key)
+    await service_of(request).cases.reviewed(identifier, key)
     return schemas.Inspection(**inspection_fields(await stored_row(request, identifier)))
 
 
@@ -95,6 +96,7 @@ async def undo(request: Request, key: ReviewerKey, identifier: Identifier, given
     if reviewed is None or reviewed["inspection"] != identifier:
         raise Problem("not-found", f"the inspection {identifier} has no review {given.review}")
     await undo_review(store, given.review, key)
+    await service_of(request).cases.reviewed(identifier, key)
     return schemas.Inspection(**inspection_fields(await stored_row(request, identifier)))
 
 

@@ -11,6 +11,8 @@ from gonogo.service.routes.access import inspector_key, reviewer_key
 from gonogo.service.routes.analytics import analytics, analytics_csv
 from gonogo.service.routes.attribution import attribution
 from gonogo.service.routes.bundles import activate, bundles
+from gonogo.service.routes.cases import cases, crop, describe, similar
+from gonogo.service.routes.certificate import certificate, drift, reinstate
 from gonogo.service.routes.inspect_images import InspectQuery, inspect, inspect_stream
 from gonogo.service.routes.inspections import anomaly_map, image, inspection, inspections, overlay, review, undo
 from gonogo.service.routes.openapi import (
@@ -91,6 +93,13 @@ def router() -> APIRouter:
         response_class=StreamingResponse,
         dependencies=[Depends(bearer), Depends(reviewer_key)],
     )
+    compared = problem_responses("not-found", "other-category", "image-expired", "busy", "deadline")
+    made.add_api_route(f"{INSPECTION}/similar", similar, methods=get, responses=compared, **any_key)
+    made.add_api_route("/v1/cases", cases, methods=get, responses=problem_responses(), **any_key)
+    made.add_api_route(
+        "/v1/cases/{id}/crop", crop, methods=get, responses=known | IMAGE_RESPONSE, response_class=Response, **any_key
+    )
+    made.add_api_route("/v1/cases/{id}/facts", describe, methods=post, responses=known, **own_key_check)
     made.add_api_route("/v1/defect_types", defect_types, methods=get, responses=problem_responses(), **any_key)
     made.add_api_route("/v1/audit", audit, methods=get, responses=problem_responses(), **any_key)
     made.add_api_route("/v1/analytics", analytics, methods=get, responses=problem_responses(), **any_key)
@@ -105,6 +114,15 @@ def router() -> APIRouter:
     made.add_api_route("/v1/bundles", bundles, methods=get, responses=problem_responses(), **any_key)
     refused = problem_responses("bundle-refused", "not-found", "other-category")
     made.add_api_route("/v1/bundles:activate", activate, methods=post, responses=refused, **own_key_check)
+    made.add_api_route("/v1/certificate", certificate, methods=get, responses=problem_responses(), **any_key)
+    made.add_api_route("/v1/drift", drift, methods=get, responses=problem_responses(), **any_key)
+    made.add_api_route(
+        "/v1/certificate:reinstate",
+        reinstate,
+        methods=post,
+        responses=problem_responses("other-bundle"),
+        **own_key_check,
+    )
     made.add_api_route("/healthz", healthz, methods=get)
     not_ready: Responses = {503: {"model": schemas.Readiness}}
     made.add_api_route("/readyz", readyz, methods=get, responses=not_ready, response_model=schemas.Readiness)
