@@ -139,6 +139,8 @@ def test_of_a_thousand_changed_digits_and_ids_each_is_noticed():
         ("The score is ３１.24.", ("score",)),
         ("The score is 31.2\u200b4.", ("score",)),
         ("The map shows three regions.", ("regions",)),
+        ("Region 1 lies at 20, 30, measures 12 × 40 pixels and has its peak at 33.1.", ("region.1",)),
+        ("Region 5.02 adds 1 to the score.", ("made_of.1",)),
         ("Score 31.24, see www.example.com.", ("score",)),
         ("The <b>score</b> 31.24.", ("score",)),
         ("The score 31.24 [here](x).", ("score",)),
@@ -166,7 +168,7 @@ def test_a_sentence_that_says_more_or_else_than_its_facts_is_noticed(text, cited
         ("The threshold 28.1 is lower than the score of 31.24.", ("score", "threshold")),
         ("Two regions of the map stand out.", ("regions",)),
         (
-            "In the image “M8 bolt.png” region 1 measures 20 × 30 pixels at 12, 40; its peak is 33.1.",
+            "In the image “M8 bolt.png” region 1 lies at 12, 40, measures 20 × 30 pixels; its peak is 33.1.",
             ("name", "region.1"),
         ),
     ],
