@@ -356,6 +356,9 @@ class Report(BaseModel):
     made_by: Literal["template", "model"] | None = None
     sentences: list[ReportSentence] = []
     facts: list[ReportFact] = []
+    cases: list[ReportFact] = Field(
+        [], description="the past cases that are most like the part; ids are those of cases"
+    )
     notes: list[ReportNote] = []
     model: ReportModel | None = None
 
