@@ -44,17 +44,25 @@ METRICS: Mapping[str, Metric] = {
     # evaluate: accuracy on the test images, in the order in which tables show it
     "image_auroc": Metric("image AUROC", SHARE, "more", headline=True, kind="ranks", has_interval=True),
     "image_ap": Metric("image AP", SHARE, "more", kind="ranks", has_interval=True),
-    "pixel_auroc": Metric("pixel AUROC", SHARE, "more", kind="pixels"),
-    "pixel_ap": Metric("pixel AP", SHARE, "more", kind="pixels"),
-    "aupro_30": Metric("AUPRO@0.30", SHARE, "more", headline=True, kind="pixels"),
-    "aupro_05": Metric("AUPRO@0.05", SHARE, "more", kind="pixels"),
-    "seg_f1": Metric("F1 of marked pixels", SHARE, "more", kind="pixels"),
-    "pixel_false_positive_rate": Metric("pixel false-positive rate", SHARE, "less", kind="pixels", digits=5),
+    "pixel_auroc": Metric("pixel AUROC", SHARE, "more", kind="pixels", has_interval=True),
+    "pixel_ap": Metric("pixel AP", SHARE, "more", kind="pixels", has_interval=True),
+    "aupro_30": Metric("AUPRO@0.30", SHARE, "more", headline=True, kind="pixels", has_interval=True),
+    "aupro_05": Metric("AUPRO@0.05", SHARE, "more", kind="pixels", has_interval=True),
+    "seg_f1": Metric("F1 of marked pixels", SHARE, "more", kind="pixels", has_interval=True),
+    "pixel_false_positive_rate": Metric(
+        "pixel false-positive rate", SHARE, "less", kind="pixels", has_interval=True, digits=5
+    ),
     "recall": Metric("recall", SHARE, "more", headline=True, kind="verdicts", has_interval=True),
     "false_alarm_rate": Metric("false-alarm rate", SHARE, "less", headline=True, kind="verdicts", has_interval=True),
     "precision": Metric("precision", SHARE, "more", kind="verdicts"),
     "f1": Metric("F1", SHARE, "more", kind="verdicts"),
     "f1_oracle": Metric("F1 at the best threshold in hindsight", SHARE, "more", kind="ranks"),
+    **{
+        f"false_alarm_rate_at_recall_{percent}": Metric(
+            f"false-alarm rate at {percent} % recall, in hindsight", SHARE, "less", kind="ranks", has_interval=True
+        )
+        for percent in (90, 95, 99)
+    },
     # evaluate: of a gauge that finds boxes, on the boxes of the test images
     "map_50": Metric("mAP of boxes at an overlap of 0.5", SHARE, "more"),
     "map_75": Metric("mAP of boxes at an overlap of 0.75", SHARE, "more"),
@@ -133,9 +141,7 @@ METRICS: Mapping[str, Metric] = {
     "accuracy": Metric("good images routed to their category", SHARE),
     "defective_accuracy": Metric("defective images routed to their category", SHARE),
     "astray_rate": Metric("defective images routed to another category", SHARE, "less"),
-    "n_categories_left_out": Metric(
-        "categories left out of the set, since their defective images go astray", COUNT, "less"
-    ),
+    "n_categories_left_out": Metric("categories left out of the set, since their images go astray", COUNT, "less"),
     "wrong_rate": Metric("images routed to another category", SHARE),
     "stranger_rate": Metric("images of an unknown category that are called unknown", SHARE),
     "distance_max_diff_e6": Metric("largest difference of the router's distances", MILLIONTHS),
@@ -179,6 +185,15 @@ METRICS: Mapping[str, Metric] = {
     "onnxruntime": Metric("onnxruntime"),
     "openvino": Metric("OpenVINO"),
     "n_seeds": Metric("seeds of the fits", COUNT),
+    # retrieve: similar cases among the defects of other parts, by type
+    "p_at_1": Metric("the most similar case is of the same type", SHARE, "more", has_interval=True),
+    "p_at_5": Metric("share of the same type among the five most similar", SHARE, "more", has_interval=True),
+    "mrr": Metric("reciprocal rank of the first case of the same type", SHARE, "more", has_interval=True),
+    "flat_p_at_1": Metric("the same among the defects of all categories", SHARE, "more", has_interval=True),
+    "flat_p_at_5": Metric("share of five among those of all categories", SHARE, "more", has_interval=True),
+    "flat_mrr": Metric("reciprocal rank among those of all categories", SHARE, "more", has_interval=True),
+    "n_queries": Metric("defects that were looked for", COUNT),
+    "not_measured": Metric("why similar cases could not be measured"),
     # summary, over all categories
     "n_categories": Metric("categories", COUNT),
     "n_with_pixel_metrics": Metric("categories with pixel metrics", COUNT),
@@ -199,15 +214,17 @@ DERIVED = tuple(
     re.compile(pattern)
     for pattern in (
         rf"({_ACCURACY}|threshold)_seeds_(low|high)",  # evaluate: of fits with several seeds
-        rf"({_ACCURACY})_(low|high|baseline|lift)",  # evaluate: interval, mean-image baseline, distance to it
+        rf"({_ACCURACY})_(low|high|baseline|lift|random)",  # evaluate: interval, baselines, lift
         r"(map_50|map_50_95|box_precision|box_recall)_(low|high)",  # evaluate: interval
         r"map_50_(baseline|lift)",  # evaluate: regions of the mean-image baseline, distance to them
         r"(ap_50|ap_50_95|box_recall|box_recall_low|box_recall_high|confidence)\..+",  # evaluate: of a class of boxes
         r"map_50_size\.(small|medium|large)",  # evaluate: by COCO's sizes
         r"confusion\..+",  # evaluate: labelled and found class
-        rf"({'|'.join(map(re.escape, SUMMARISED))})\.(mean|worst|worst_category)",  # summary
+        rf"({'|'.join(map(re.escape, SUMMARISED))})\.(mean|std|worst|worst_category)",  # summary
         r"n_test\..+",  # prepare: defective test images of a type
         r"(false_alarm_rate|recall)\.\w+",  # robustness: under a corruption, by severity
+        r"(flat_)?(p_at_1|p_at_5|mrr)(_low|_high)?\..+",  # retrieve: of a category
+        r"(n_queries|not_measured)\..+",
         r"images_per_second_w\d+_t\d+_b\d+",  # bench: by workers, threads of each and batch size
         r"(accuracy|defective_accuracy|astray_rate|wrong_rate|stranger_rate)\..+",  # router: of a category
     )

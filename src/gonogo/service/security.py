@@ -29,6 +29,7 @@ IMAGE_PATHS = {
     "/v1/predict": "max_body",
     "/v1/inspect:stream": "max_stream_body",
     "/inspect": "max_body",
+    "/deploy/try": "max_body",
 }
 
 HEADERS = {
