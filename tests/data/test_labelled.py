@@ -12,8 +12,10 @@ from gonogo.data.blemishes import Blemishes
 from gonogo.data.prepare.classes import with_classes
 from gonogo.data.prepare.prepare import prepare
 from gonogo.data.prepare.split import split_labelled
+from gonogo.data.prepare.yolo_labels import write_yolo
 from gonogo.data.regions import Region, RegionMask
 from gonogo.data.sample import Sample
+from gonogo.data.yolo import class_names, read_yolo
 from gonogo.errors import ConfigError, DataError
 from gonogo.images.roles import ROLES
 
@@ -149,3 +151,34 @@ def test_without_validate_images_the_problem_says_what_to_change(tmp_path):
     )
     with pytest.raises(DataError, match=r"no defective image has the role validate.*prepare\.validate_share"):
         found.require_no_error()
+
+
+def test_yolo_labels_are_read_back_as_the_boxes_and_no_calibrate_image_is_among_them(tmp_path):
+    dataset = prepare(
+        Blemishes(views=1).samples("any", Path(), shares(17)),
+        LABELLED,
+        CALIBRATE,
+        category="parts",
+        folder=tmp_path / "prepared",
+        raw=tmp_path,
+        seed=17,
+        progress=unseen,
+    ).dataset
+    folder = tmp_path / "yolo"
+    counts = write_yolo(dataset, folder)
+    names = class_names(folder)
+    assert list(names.values()) == ["hole", "scratch", "stain"]
+    for role, split in (("fit", "train"), ("validate", "val"), ("test", "test")):
+        records = dataset.with_role(role)
+        images = sorted((folder / "images" / split).iterdir())
+        assert len(records) == len(images) == counts[split]
+        for record, image in zip(records, images, strict=True):
+            assert image.read_bytes() == dataset.path_of(record).read_bytes()
+            said = read_yolo(folder / "labels" / split / f"{image.stem}.txt", image, names)
+            assert [region.label for region in said.regions] == [box["label"] for box in record.boxes]
+            for region, box in zip(said.regions, record.boxes, strict=True):
+                expected = [box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]]
+                assert region.box == pytest.approx(expected, abs=1e-4)
+    assert sum(counts.values()) == len(dataset.records) - len(dataset.with_role("calibrate"))
+    with pytest.raises(DataError, match="exists already"):
+        write_yolo(dataset, folder)
