@@ -61,6 +61,34 @@ class HasMemoryBank(Protocol):
         """(n, gh, gw) distance of each cell to the entry whose index `entries` (n, gh, gw) gives for it."""
 
 
+@runtime_checkable
+class GrowingBank(HasMemoryBank, Protocol):
+    """A detector with a memory bank of which no further entry raises the score of any image.
+
+    Its score is made of distances to the nearest entries by sums, means and maxima with weights that are 0 or more and
+    depend on the image alone: the minimum over more entries is not larger, nor is the mean of the k smallest distances,
+    and all that follows keeps the order. What the entries are compared in, the backbone, the mean and the whitening, is
+    that of the fit and stays as it is. So a share of good parts that is at or above a threshold cannot grow with the
+    bank, and a bound on this share that was certified for the smaller bank is one for the larger. It holds for any
+    choice of further entries, also one that looks at the calibrate images' scores; up to the rounding of a distance.
+
+    The same property carries the bound of `gonogo.calibration.threshold.on_average`. A detector does not have it whose
+    entries weigh each other, as in a local outlier factor, or whose score is no distance to entries of a bank.
+    """
+
+    def require_growing(self) -> None:
+        """Do nothing, or raise ConfigError where the options bound the bank, or the property does not hold for them."""
+
+    def grow(self, batches: Collection[Tensor], first: int, *, progress: Progress) -> Self:
+        """Add entries from batches of further good images, as dense as those of the fit.
+
+        `first` is the number of the first of these images, as in `bank_places`: how many the fit had.
+        """
+
+    def leaves_out_exactly(self) -> bool:
+        """Whether the bank without the entries of some images is the one that a fit without these images gives."""
+
+
 NEAREST = "nearest"  # (n, gh, gw) int64, as in `HasMemoryBank.score_with_nearest`
 FEATURES = "features"  # (n, d, ch, cw): all layers of the backbone side by side, on the grid of the coarsest one
 

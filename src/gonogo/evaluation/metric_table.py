@@ -44,17 +44,25 @@ METRICS: Mapping[str, Metric] = {
     # evaluate: accuracy on the test images, in the order in which tables show it
     "image_auroc": Metric("image AUROC", SHARE, "more", headline=True, kind="ranks", has_interval=True),
     "image_ap": Metric("image AP", SHARE, "more", kind="ranks", has_interval=True),
-    "pixel_auroc": Metric("pixel AUROC", SHARE, "more", kind="pixels"),
-    "pixel_ap": Metric("pixel AP", SHARE, "more", kind="pixels"),
-    "aupro_30": Metric("AUPRO@0.30", SHARE, "more", headline=True, kind="pixels"),
-    "aupro_05": Metric("AUPRO@0.05", SHARE, "more", kind="pixels"),
-    "seg_f1": Metric("F1 of marked pixels", SHARE, "more", kind="pixels"),
-    "pixel_false_positive_rate": Metric("pixel false-positive rate", SHARE, "less", kind="pixels", digits=5),
+    "pixel_auroc": Metric("pixel AUROC", SHARE, "more", kind="pixels", has_interval=True),
+    "pixel_ap": Metric("pixel AP", SHARE, "more", kind="pixels", has_interval=True),
+    "aupro_30": Metric("AUPRO@0.30", SHARE, "more", headline=True, kind="pixels", has_interval=True),
+    "aupro_05": Metric("AUPRO@0.05", SHARE, "more", kind="pixels", has_interval=True),
+    "seg_f1": Metric("F1 of marked pixels", SHARE, "more", kind="pixels", has_interval=True),
+    "pixel_false_positive_rate": Metric(
+        "pixel false-positive rate", SHARE, "less", kind="pixels", has_interval=True, digits=5
+    ),
     "recall": Metric("recall", SHARE, "more", headline=True, kind="verdicts", has_interval=True),
     "false_alarm_rate": Metric("false-alarm rate", SHARE, "less", headline=True, kind="verdicts", has_interval=True),
     "precision": Metric("precision", SHARE, "more", kind="verdicts"),
     "f1": Metric("F1", SHARE, "more", kind="verdicts"),
     "f1_oracle": Metric("F1 at the best threshold in hindsight", SHARE, "more", kind="ranks"),
+    **{
+        f"false_alarm_rate_at_recall_{percent}": Metric(
+            f"false-alarm rate at {percent} % recall, in hindsight", SHARE, "less", kind="ranks", has_interval=True
+        )
+        for percent in (90, 95, 99)
+    },
     # evaluate: the certificate, and what the accuracy was measured on
     "certified_false_alarm_rate": Metric(
         "certified bound of the false-alarm rate", SHARE, "less", headline=True, column="certified_rate"
@@ -120,9 +128,7 @@ METRICS: Mapping[str, Metric] = {
     "accuracy": Metric("good images routed to their category", SHARE),
     "defective_accuracy": Metric("defective images routed to their category", SHARE),
     "astray_rate": Metric("defective images routed to another category", SHARE, "less"),
-    "n_categories_left_out": Metric(
-        "categories left out of the set, since their defective images go astray", COUNT, "less"
-    ),
+    "n_categories_left_out": Metric("categories left out of the set, since their images go astray", COUNT, "less"),
     "wrong_rate": Metric("images routed to another category", SHARE),
     "stranger_rate": Metric("images of an unknown category that are called unknown", SHARE),
     "distance_max_diff_e6": Metric("largest difference of the router's distances", MILLIONTHS),
@@ -191,8 +197,8 @@ DERIVED = tuple(
     re.compile(pattern)
     for pattern in (
         rf"({_ACCURACY}|threshold)_seeds_(low|high)",  # evaluate: of fits with several seeds
-        rf"({_ACCURACY})_(low|high|baseline|lift)",  # evaluate: interval, mean-image baseline, distance to it
-        rf"({'|'.join(map(re.escape, SUMMARISED))})\.(mean|worst|worst_category)",  # summary
+        rf"({_ACCURACY})_(low|high|baseline|lift|random)",  # evaluate: interval, baselines, lift
+        rf"({'|'.join(map(re.escape, SUMMARISED))})\.(mean|std|worst|worst_category)",  # summary
         r"n_test\..+",  # prepare: defective test images of a type
         r"(false_alarm_rate|recall)\.\w+",  # robustness: under a corruption, by severity
         r"(flat_)?(p_at_1|p_at_5|mrr)(_low|_high)?\..+",  # retrieve: of a category

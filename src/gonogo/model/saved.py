@@ -48,6 +48,7 @@ def save_model(
     data_fingerprint: str,
     fitted_on: Sequence[str],
     rotations: int = 1,
+    grown_by: Sequence[str] = (),
     calibrated_on: Sequence[Mapping[str, Any]],
     validated_on: Sequence[Mapping[str, Any]] = (),
     probability: ProbabilityRecord | None = None,
@@ -59,6 +60,7 @@ def save_model(
         options: keyword arguments that make the same detector again, unfitted.
         data_fingerprint: of the dataset whose images it was fitted and calibrated on.
         fitted_on: the names of the fit images, in their order, each seen in so many `rotations`.
+        grown_by: the names of the images whose entries joined the memory bank afterwards, numbered after those.
         calibrated_on: the good images and scores that the threshold comes from, as `Inspection.score_rows` has them.
         validated_on: the images with the role validate and their scores, in the same way.
         probability: from such scores; None where the parameters want none.
@@ -84,7 +86,7 @@ def save_model(
         },
         "localises": detector.localises,
         "threshold": threshold.to_dict(),
-        "fitted_on": {"images": list(fitted_on), "rotations": rotations},
+        "fitted_on": {"images": list(fitted_on), "rotations": rotations, "grown_by": list(grown_by)},
         "calibrated_on": list(calibrated_on),
         "validated_on": list(validated_on),
         "probability": None if probability is None else probability.to_dict(),
