@@ -130,7 +130,10 @@ class Verdict:
     @_once
     def vectors(self) -> Vectors | None:
         """The vectors by which the image is compared with others; None without features."""
-        return None if self.features is None else vectors_of(self.features, self.regions, self.defect_mask)
+        if self.features is None:
+            return None
+        threshold = 0.0 if self.rule.threshold is None else self.rule.threshold.threshold  # without one, no regions
+        return vectors_of(self.features, self.regions, self.defect_mask, self.anomaly_map, threshold)
 
 
 class Scorer:
