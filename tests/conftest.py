@@ -261,7 +261,7 @@ def bundle(digits: Dataset, digits_model: Model, tmp_path_factory: pytest.TempPa
     return bundled(digits_model, digits, tmp_path_factory.mktemp("gauge"))
 
 
-OF_ALL = ("router", "summary")  # stages that run once for all categories
+OF_ALL = ("router", "retrieve", "summary")  # stages that run once for all categories
 
 
 def copy_pipeline(folder: Path, *changes: tuple[str, str]) -> None:

@@ -44,6 +44,8 @@ PAGES = (
     Place("/", "review", "inspector"),
     Place("/cases", "inspect", "cases"),
     Place("/cases/{id}", "review", "case"),
+    Place("/cases/{id}/report", "inspect", "report"),
+    Place("/cases/{id}/correct", "inspect", "correct"),
     Place("/review", "review", "review"),
     Place("/analytics", "inspect", "analytics"),
     Place("/drift", "admin", "drift"),

@@ -311,6 +311,27 @@ def service_table(read: Reader) -> str:
     return "\n\n".join([markdown(head, loads, n_names=2), "\n".join(said), _origin(rows)])
 
 
+def pages_table(read: Reader) -> str:
+    """What the pages of a full store take: the service, the browser to its first paint, and a key to the next part."""
+    rows = _measured(read, "benchmarks/pages.json")
+    if not rows:
+        return ABSENT
+    (row,) = [each for each in rows if each["what"] == "pages"]
+    heads = {
+        "server_ms": "response",
+        "slowest_ms": "slowest",
+        "cpu_ms": "of it computing",
+        "first_paint_ms": "first paint",
+        "key_ms": "key to the next part",
+    }
+    told = [
+        (name, *(_number(figures[key], 0, "ms") if key in figures else "" for key in heads))
+        for name, figures in row["pages"].items()
+    ]
+    counted = f"{row['inspections']:,} inspections in the store."
+    return "\n\n".join([markdown(("page", *heads.values()), told, n_names=1), counted, _origin(rows)])
+
+
 def _overhead(row: Row) -> str:
     return (
         f"- Over one connection, {row['workers']} × {row['machine']['threads']}: {row['service_ms']:.1f} ms to a "
@@ -493,3 +514,25 @@ def _origin(rows: Sequence[Row]) -> str:
         f"Measured on {'; '.join(sorted(machines))}; {', '.join(sorted(versions))}; commit "
         f"{', '.join(sorted(commits))}.\n"
     )
+
+
+def attribution_table(read: Reader) -> str:
+    """What each map finds of masked defects."""
+    rows = _measured(read, "benchmarks/attribution.json")
+    if not rows:
+        return ABSENT
+    head = ("part", "detector", "map", "defects", "mass in the mask over chance", "its highest place is in the mask")
+    lines = [
+        (
+            row["part"],
+            row["detector"],
+            row["method"],
+            f"{row['n']:,}",
+            f"{row['mass_over_chance']:.1f} [{row['mass_low']:.1f}, {row['mass_high']:.1f}]",
+            f"{row['points']:.0%}",
+        )
+        for row in rows
+    ]
+    largest = max(row["largest_sum_error_e9"] for row in rows)
+    error = f"The terms by feature of these images lack at most {largest:.0f} parts in 10⁹ of their score."
+    return f"{markdown(head, lines, n_names=3)}\n\n{error}\n\n{_origin(rows)}"

@@ -24,6 +24,7 @@ from typing import Any
 from benchmark_tables import (
     Reader,
     ablation_table,
+    attribution_table,
     coreset_table,
     drift_cost_table,
     drift_images_table,
@@ -31,6 +32,7 @@ from benchmark_tables import (
     front_table,
     growth_table,
     markdown,
+    pages_table,
     peers_table,
     pixel_metrics_table,
     service_table,
@@ -143,6 +145,7 @@ TABLES: Mapping[str, Mapping[str, Callable[[Reader], str]]] = {
     "docs/results.md": {"results": results_table},
     "docs/detectors.md": {"detectors": detectors_table},
     "docs/calibration.md": {"stated_rates": stated_rates_table},
+    "docs/attribution.md": {"attribution": attribution_table},
     "docs/drift.md": {"drift": drift_table, "drift images": drift_images_table, "drift cost": drift_cost_table},
     "docs/benchmarks.md": {
         "peers": peers_table,
@@ -152,6 +155,7 @@ TABLES: Mapping[str, Mapping[str, Callable[[Reader], str]]] = {
         "growth": growth_table,
     },
     "docs/ablation.md": {"ablation": ablation_table},
+    "docs/pages.md": {"pages": pages_table},
     "docs/tuning.md": {"tuning-ranks": tuning_ranks_table, "tuning-gains": tuning_gains_table},
 }
 

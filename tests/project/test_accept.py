@@ -388,7 +388,7 @@ def test_rejected_parts_that_are_accepted_raise_the_threshold_and_a_roll_back_re
     targets = [
         f"{s}@{CATEGORY}" for s in ("prepare", "fit", "evaluate", "export", "parity", "robustness", "bench", "report")
     ]
-    gather = ("repro", "--single-item", "router", "summary")
+    gather = ("repro", "--single-item", "router", "retrieve", "summary")
     assert pipeline.calls == [("repro", *targets), ("repro", *targets), gather]
     assert state(files[0].parent) == before
     copies = sorted(path.read_bytes() for path in Path("data/raw/accepted").rglob("*.png"))

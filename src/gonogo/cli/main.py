@@ -62,6 +62,9 @@ COMMANDS = {
     "webhook": Command("list the deliveries of a webhook that have not arrived, or send them again"),
     "serve": Command("judge images over HTTP, and keep every inspection", extra="serve"),
     "reviews": Command("write what people reviewed in the service as an archive", extra="serve"),
+    "cases": Command(
+        "bring an archive of past defects into the service's store, list cases, search them", extra="serve"
+    ),
     "categories": Command("list the categories of the project, or describe one", extra="pipeline"),
     "detectors": Command("list the detectors, or describe one with its options", extra="pipeline"),
     "backbones": Command("list the backbones, or describe one", extra="pipeline"),

@@ -44,17 +44,25 @@ METRICS: Mapping[str, Metric] = {
     # evaluate: accuracy on the test images, in the order in which tables show it
     "image_auroc": Metric("image AUROC", SHARE, "more", headline=True, kind="ranks", has_interval=True),
     "image_ap": Metric("image AP", SHARE, "more", kind="ranks", has_interval=True),
-    "pixel_auroc": Metric("pixel AUROC", SHARE, "more", kind="pixels"),
-    "pixel_ap": Metric("pixel AP", SHARE, "more", kind="pixels"),
-    "aupro_30": Metric("AUPRO@0.30", SHARE, "more", headline=True, kind="pixels"),
-    "aupro_05": Metric("AUPRO@0.05", SHARE, "more", kind="pixels"),
-    "seg_f1": Metric("F1 of marked pixels", SHARE, "more", kind="pixels"),
-    "pixel_false_positive_rate": Metric("pixel false-positive rate", SHARE, "less", kind="pixels", digits=5),
+    "pixel_auroc": Metric("pixel AUROC", SHARE, "more", kind="pixels", has_interval=True),
+    "pixel_ap": Metric("pixel AP", SHARE, "more", kind="pixels", has_interval=True),
+    "aupro_30": Metric("AUPRO@0.30", SHARE, "more", headline=True, kind="pixels", has_interval=True),
+    "aupro_05": Metric("AUPRO@0.05", SHARE, "more", kind="pixels", has_interval=True),
+    "seg_f1": Metric("F1 of marked pixels", SHARE, "more", kind="pixels", has_interval=True),
+    "pixel_false_positive_rate": Metric(
+        "pixel false-positive rate", SHARE, "less", kind="pixels", has_interval=True, digits=5
+    ),
     "recall": Metric("recall", SHARE, "more", headline=True, kind="verdicts", has_interval=True),
     "false_alarm_rate": Metric("false-alarm rate", SHARE, "less", headline=True, kind="verdicts", has_interval=True),
     "precision": Metric("precision", SHARE, "more", kind="verdicts"),
     "f1": Metric("F1", SHARE, "more", kind="verdicts"),
     "f1_oracle": Metric("F1 at the best threshold in hindsight", SHARE, "more", kind="ranks"),
+    **{
+        f"false_alarm_rate_at_recall_{percent}": Metric(
+            f"false-alarm rate at {percent} % recall, in hindsight", SHARE, "less", kind="ranks", has_interval=True
+        )
+        for percent in (90, 95, 99)
+    },
     # evaluate: the certificate, and what the accuracy was measured on
     "certified_false_alarm_rate": Metric(
         "certified bound of the false-alarm rate", SHARE, "less", headline=True, column="certified_rate"
@@ -166,6 +174,15 @@ METRICS: Mapping[str, Metric] = {
     "onnxruntime": Metric("onnxruntime"),
     "openvino": Metric("OpenVINO"),
     "n_seeds": Metric("seeds of the fits", COUNT),
+    # retrieve: similar cases among the defects of other parts, by type
+    "p_at_1": Metric("the most similar case is of the same type", SHARE, "more", has_interval=True),
+    "p_at_5": Metric("share of the same type among the five most similar", SHARE, "more", has_interval=True),
+    "mrr": Metric("reciprocal rank of the first case of the same type", SHARE, "more", has_interval=True),
+    "flat_p_at_1": Metric("the same among the defects of all categories", SHARE, "more", has_interval=True),
+    "flat_p_at_5": Metric("share of five among those of all categories", SHARE, "more", has_interval=True),
+    "flat_mrr": Metric("reciprocal rank among those of all categories", SHARE, "more", has_interval=True),
+    "n_queries": Metric("defects that were looked for", COUNT),
+    "not_measured": Metric("why similar cases could not be measured"),
     # summary, over all categories
     "n_categories": Metric("categories", COUNT),
     "n_with_pixel_metrics": Metric("categories with pixel metrics", COUNT),
@@ -182,10 +199,12 @@ DERIVED = tuple(
     re.compile(pattern)
     for pattern in (
         rf"({_ACCURACY}|threshold)_seeds_(low|high)",  # evaluate: of fits with several seeds
-        rf"({_ACCURACY})_(low|high|baseline|lift)",  # evaluate: interval, mean-image baseline, distance to it
-        rf"({'|'.join(map(re.escape, SUMMARISED))})\.(mean|worst|worst_category)",  # summary
+        rf"({_ACCURACY})_(low|high|baseline|lift|random)",  # evaluate: interval, baselines, lift
+        rf"({'|'.join(map(re.escape, SUMMARISED))})\.(mean|std|worst|worst_category)",  # summary
         r"n_test\..+",  # prepare: defective test images of a type
         r"(false_alarm_rate|recall)\.\w+",  # robustness: under a corruption, by severity
+        r"(flat_)?(p_at_1|p_at_5|mrr)(_low|_high)?\..+",  # retrieve: of a category
+        r"(n_queries|not_measured)\..+",
         r"images_per_second_w\d+_t\d+_b\d+",  # bench: by workers, threads of each and batch size
         r"(accuracy|defective_accuracy|astray_rate|wrong_rate|stranger_rate)\..+",  # router: of a category
     )

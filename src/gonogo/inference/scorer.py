@@ -22,6 +22,7 @@ from gonogo.compute.read_ahead import read_ahead
 from gonogo.errors import ConfigError, DataError, ImageError, IntegrityError
 from gonogo.files import regular_bytes
 from gonogo.images.reading import read_image, require_pixels
+from gonogo.inference.attribution import PatchRule
 from gonogo.inference.bundle import ONNX_FILE as ONNX_FILE
 from gonogo.inference.bundle import read_bundle
 from gonogo.inference.good_patches import MOSAIC, TABLE, GoodPatches
@@ -150,6 +151,8 @@ class Scorer:
             self.probability = probability_in(self.manifest)
             self.category = str(self.manifest["category"])
             self.rule = RegionRule.from_dict(self.manifest["regions"])
+            rule = self.manifest.get("patches")
+            self.patch_rule = None if rule is None else PatchRule.from_dict(rule)
             self._graph_size = GraphSize.from_dict(self.manifest)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise IntegrityError(
@@ -308,6 +311,16 @@ class Scorer:
         the detector has no memory bank.
         """
         return run_matched(self._session, pixels)
+
+    def run_explained(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """As `run_matched`, and the patch scores (n, t, gh, gw) of the images' tiles; None where the graph lacks them.
+
+        `patch_rule` says how they decide the score, and where they lie.
+        """
+        names = [name for name in ("nearest", "patch_scores") if _gives(self._session, name)]
+        scores, maps, *given = run_named(self._session, pixels, *names)
+        found = dict(zip(names, given, strict=True))
+        return scores, maps, found.get("nearest"), found.get("patch_scores")
 
     @cached_property
     def good_patches(self) -> GoodPatches | None:

@@ -21,9 +21,11 @@ from gonogo.service.inspecting import InspectionRunner
 from gonogo.service.memory import MemoryBudget
 from gonogo.service.metrics import Metrics
 from gonogo.service.problems import Problem
+from gonogo.service.reporting.reporter import Reporter
 from gonogo.service.security import Key, Keys
 from gonogo.service.sessions import Sessions
 from gonogo.service.settings import MEBIBYTE, Settings
+from gonogo.service.similar import PastCases
 from gonogo.service.standing import CertificateStanding, Standing
 from gonogo.store.failure import failure_of, summary_of
 from gonogo.store.schema import Row
@@ -75,6 +77,8 @@ class Service:
         self.memory = MemoryBudget(settings)
         self.metrics.held.set_function(lambda: self.memory.held)
         self.runner = InspectionRunner(settings, self.gauge, self.store, self.metrics, self.memory, self.standing)
+        self.cases = PastCases(self.store, self.gauge, self.runner, settings.synonyms)
+        self.reporter = Reporter(settings, self.store, self.runner)
         self._activation_lock = asyncio.Lock()
         self._probe, self._probe_lock = Probe(-math.inf, []), asyncio.Lock()
 
@@ -209,7 +213,8 @@ class Service:
             log.error("%s", printable(str(error)))
 
     async def close(self) -> None:
-        """Finish all images that were accepted, then close the store."""
+        """Finish all reports that were begun and all images that were accepted, then close the store."""
+        await self.reporter.close()
         await self.runner.close()
         await asyncio.to_thread(self.standing.save)
         if self.webhook is not None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gonogo.errors import ConfigError
 from gonogo.images.header import FORMATS
+from gonogo.line.http_url import require_http
 from gonogo.monitoring.certificate_watch import WatchParams
 
 MEBIBYTE = 1 << 20
@@ -45,8 +46,12 @@ class Settings:
         keep_bytes: total size above which the oldest images are removed; None: no limit.
         expire_reviewed: whether images are removed too that a person reviewed or that wait for a review.
         audit_share: share of the inspections, whatever their verdict, that are drawn at random for a person to review.
+        report_url: of a server with OpenAI's interface whose model may rephrase reports; None: none does.
+        report_model: the model's name there.
+        report_seconds: most seconds that it may take; then the template's words stay.
         shifts: names of the shifts, each with the minute of the day, local time, at which it begins; none: no shifts.
         arena: folder of labelled images for the arena, a folder for each label; None: reviewed inspections alone.
+        synonyms: file of words that mean the same in a search of cases, read again for each search; None: none.
         fall_back: whether the service starts with the bundle that was activated before, where the last one is damaged
             or gone.
         watch: how it is told whether the certificate of a bundle that is taken into use still holds.
@@ -87,8 +92,12 @@ class Settings:
     keep_bytes: int | None = None
     expire_reviewed: bool = False
     audit_share: float = 0.01
+    report_url: str | None = None
+    report_model: str = "default"
+    report_seconds: float = 30.0
     shifts: tuple[tuple[str, int], ...] = ()
     arena: Path | None = None
+    synonyms: Path | None = None
     fall_back: bool = False
     watch: WatchParams = field(default_factory=WatchParams)
     webhook: str | None = None
@@ -109,6 +118,8 @@ class Settings:
         for name in SHARES:
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be within 0 and 1")
+        if self.report_url is not None:
+            require_http(self.report_url, "report_url")
         begins = [begin for _, begin in self.shifts]
         if any(not 0 <= begin < MINUTES_PER_DAY or begin % SLOT_MINUTES for begin in begins):
             raise ConfigError(f"a shift begins at a quarter of an hour of the day, as 06:00; got {self.shifts}")

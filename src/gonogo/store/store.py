@@ -23,11 +23,14 @@ from gonogo.errors import DataError
 from gonogo.store.analytics import Analytics
 from gonogo.store.arena import Arena
 from gonogo.store.audit import AuditRule, Audits
+from gonogo.store.cases import Cases
 from gonogo.store.clock import Clock
+from gonogo.store.corrections import Corrections
 from gonogo.store.database import DATABASE, open_database
 from gonogo.store.image_files import ImageFiles
 from gonogo.store.private import OTHERS, make_private_folder
 from gonogo.store.queue import Queue
+from gonogo.store.reports import Reports
 from gonogo.store.reviews import REVIEWED, Reviews, reviews_of
 from gonogo.store.schema import (
     JSON_COLUMNS,
@@ -118,8 +121,11 @@ class Store:
         self.reviews = Reviews(self._engine, self._writing, update_waiting)
         self.audits = Audits(self._engine)
         self.queue = Queue(self._engine, self._writing)
+        self.corrections = Corrections(self._engine, self._writing, update_waiting)
+        self.reports = Reports(self._engine, self._writing)
         self.arena = Arena(self._engine, self._writing)
         self.analytics = Analytics(self._engine)
+        self.cases = Cases(self._engine, self._writing)
         self.watches = Watches(self._engine, self._writing)
 
     def probe(self) -> None:

@@ -110,7 +110,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=HH:MM",
         help="a shift and when it begins, local time; once for each",
     )
+    parser.add_argument(
+        "--report-url",
+        metavar="URL",
+        help="server with OpenAI's interface, as http://127.0.0.1:8080/v1, whose model may rephrase reports; "
+        "GONOGO_REPORT_API_KEY in the environment is its key",
+    )
+    parser.add_argument("--report-model", default="default", metavar="NAME", help="the model's name there; default")
+    parser.add_argument(
+        "--report-seconds",
+        type=positive,
+        default=30.0,
+        metavar="S",
+        help="seconds that it may take; after them the template's words stay; 30",
+    )
     parser.add_argument("--arena", type=Path, metavar="DIR", help="labelled images for the arena, a folder per label")
+    parser.add_argument(
+        "--synonyms", type=Path, metavar="FILE", help="lines of words that mean the same in a search of cases"
+    )
     parser.add_argument(
         "--fall-back",
         action="store_true",
@@ -258,8 +275,12 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
         keep_bytes=None if arguments.keep_mb is None else int(arguments.keep_mb * MEBIBYTE),
         expire_reviewed=arguments.expire_reviewed,
         audit_share=arguments.audit_share,
+        report_url=arguments.report_url,
+        report_model=arguments.report_model,
+        report_seconds=arguments.report_seconds,
         shifts=tuple(arguments.shift),
         arena=arguments.arena,
+        synonyms=arguments.synonyms,
         fall_back=arguments.fall_back,
         watch=watch_params(arguments),
         webhook=arguments.webhook,

@@ -15,9 +15,15 @@ from gonogo.calibration.threshold import certify_like
 from gonogo.detectors.mean_image import MeanImage
 from gonogo.detectors.options import MeanImageOptions
 from gonogo.errors import ConfigError, DataError, UndefinedMetricError
-from gonogo.evaluation.accuracy.metrics import auroc, binomial_interval, calibration_errors, image_statistics
-from gonogo.evaluation.accuracy.pixel_metrics import MaskOverlap, PixelTally
-from gonogo.evaluation.accuracy.resampling import bootstrap_intervals, resampled_metrics
+from gonogo.evaluation.accuracy.metrics import (
+    auroc,
+    binomial_interval,
+    calibration_errors,
+    image_statistics,
+    random_metrics,
+)
+from gonogo.evaluation.accuracy.pixel_metrics import BinnedPixels, MaskOverlap, PixelTally, random_pixel_metrics
+from gonogo.evaluation.accuracy.resampling import Resampled, bootstrap_intervals, resampled_metrics
 from gonogo.evaluation.accuracy.synthetic import synthetic_auroc
 from gonogo.evaluation.metric_table import ACCURACY
 from gonogo.images.dataset import Dataset, Record
@@ -78,7 +84,7 @@ class Evaluation:
 
 
 def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: int) -> Evaluation:
-    """Metrics of `model` on the test images, with intervals, and of the mean-image baseline beside them.
+    """Metrics of `model` on the test images, with intervals; beside them the mean-image baseline, and chance.
 
     A metric that has no value on these images, such as the recall where none is defective, is absent, and named under
     `absent`; so is a metric of ranks where all scores are equal. Both thresholds, of scores and of pixels, are the
@@ -104,8 +110,13 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
             "their thresholds by holdout alone: set evaluate.seeds to 1 or calibrate.method to holdout"
         )
     baseline = _baseline_accuracy(model, dataset, params, seed)
-    pixels = _PixelAccuracy(dataset, model.rule.params)
-    test = inspect_records(model.inspector, dataset, test_records, rule=model.rule, look=pixels.add)
+    pixels, binned = _PixelAccuracy(dataset, model.rule.params), BinnedPixels()
+
+    def look(test_record: Record, anomaly_map: np.ndarray, marked: np.ndarray) -> None:
+        pixels.add(test_record, anomaly_map, marked)
+        binned.add(anomaly_map, dataset.mask_of(test_record), marked, n_inspected=pixels.inspected(test_record, marked))
+
+    test = inspect_records(model.inspector, dataset, test_records, rule=model.rule, look=look)
     calibrate = _calibrate_inspection(model, dataset)
     accuracy = _image_accuracy(test, record.threshold)
     if model.inspector.detector.localises:
@@ -119,8 +130,11 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
         metrics[f"{name}_baseline"] = baseline[name]
         ours, theirs = accuracy[name], baseline[name]  # a lift above 0 is better
         metrics[f"{name}_lift"] = ours - theirs if ACCURACY[name].better == "more" else theirs - ours
-    with_interval = [name for name in accuracy if ACCURACY[name].has_interval]
-    for name, (low, high) in _intervals(test, with_interval, record.threshold, params, seed).items():
+    by_chance = random_metrics(int((~test.labels).sum()), int(test.labels.sum())) | pixels.by_chance()
+    metrics |= {f"{name}_random": value for name, value in by_chance.items() if name in accuracy}
+    resampled = resampled_metrics(test.scores.astype(np.float64), test.labels, record.threshold) | binned.resampled()
+    of_accuracy = {name: resampled[name] for name in accuracy if ACCURACY[name].has_interval}
+    for name, (low, high) in _intervals(test, of_accuracy, params, seed).items():
         metrics[f"{name}_low"], metrics[f"{name}_high"] = low, high
     metrics |= _validation_metrics(model, calibrate, test)
     metrics |= _counts(test, record.threshold, params.interval_confidence)
@@ -235,15 +249,26 @@ class _PixelAccuracy:
 
     def add(self, record: Record, anomaly_map: np.ndarray, marked: np.ndarray) -> None:
         """Take in an image's map (h, w) and the pixels in its regions (h, w) bool."""
-        if record.label == 0:
+        n_inspected = self.inspected(record, marked)
+        if n_inspected:
             self._n_marked += int(marked.sum())
-            self._n_inspected += int(self._regions.roi_mask(*marked.shape).sum())
+            self._n_inspected += n_inspected
         mask = self._dataset.mask_of(record)
         if mask is not None:
             self._lowest = min(self._lowest, float(anomaly_map.min()))
             self._highest = max(self._highest, float(anomaly_map.max()))
             self._tally.add(anomaly_map, mask)
             self._overlap.add(marked, mask)
+
+    def inspected(self, record: Record, marked: np.ndarray) -> int:
+        """The pixels of a good image that may be in its regions (h, w); 0 of another image."""
+        return int(self._regions.roi_mask(*marked.shape).sum()) if record.label == 0 else 0
+
+    def by_chance(self) -> dict[str, float]:
+        """What maps of random values would give."""
+        if not self._tally.n_defective or not self._tally.n_normal:
+            return {}
+        return asdict(random_pixel_metrics(self._tally.n_normal, self._tally.n_defective))
 
     def metrics(self) -> dict[str, float]:
         """The metrics that have a value on the images added; those of masks need an image with one."""
@@ -258,11 +283,10 @@ class _PixelAccuracy:
 
 
 def _intervals(
-    inspection: Inspection, names: list[str], threshold: float, params: EvaluateParams, seed: int
+    inspection: Inspection, resampled: Mapping[str, Resampled], params: EvaluateParams, seed: int
 ) -> dict[str, tuple[float, float]]:
-    resampled = resampled_metrics(inspection.scores.astype(np.float64), inspection.labels, threshold)
     return bootstrap_intervals(
-        {name: resampled[name] for name in names},
+        resampled,
         inspection.groups,
         n_resamples=params.n_resamples,
         confidence=params.interval_confidence,

@@ -98,6 +98,7 @@ async def part_values(request: Request, row: Row) -> dict[str, Any]:
     in_use = scorer.fingerprint == row["bundle"]
     return {
         "in_use": in_use,
+        "same_category": scorer.category == row["category"],
         "localises": in_use and bool(scorer.manifest["localises"]),
         "kept": await asyncio.to_thread(service.store.images.path_of(row["image_sha256"]).exists),
         "chart": score_chart(scorer.record, row["score"]) if in_use else None,

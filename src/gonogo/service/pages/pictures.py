@@ -17,6 +17,7 @@ from PIL import Image
 
 from gonogo.calibration.regions import dilated
 from gonogo.images.colours import OUTLINE, map_colours
+from gonogo.inference.attribution import Attribution
 from gonogo.line.explain import Explanation, top_cells
 from gonogo.service.inspecting import browser_picture
 from gonogo.service.problems import Problem
@@ -56,11 +57,13 @@ class View:
     places: the highest places; none where the bundle has no good patches.
     grid: the highest value of the map in each cell, as multiples of the threshold, row by row; None where the detector
         does not localise.
+    attribution: what the score is made of; None where it is not taken apart.
     """
 
     layer: bytes
     places: tuple[PlaceView, ...]
     grid: list[list[float]] | None
+    attribution: Attribution | None
 
     @property
     def shown_places(self) -> tuple[PlaceView, ...]:
@@ -137,7 +140,8 @@ class Pictures:
             good, _ = browser_picture(pair.good.picture, PLACE_SIDE)
             places.append(PlaceView(part, good, media_type, pair.peak / unit, pair.good.image))
         grid = grid_of(verdict.anomaly_map / unit) if explanation.cells else None
-        return View(layer(verdict.anomaly_map, verdict.threshold, verdict.defect_mask), tuple(places), grid)
+        drawn = layer(verdict.anomaly_map, verdict.threshold, verdict.defect_mask)
+        return View(drawn, tuple(places), grid, explanation.attribution)
 
     async def file(self, row: Row) -> bytes:
         """The image's file.

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from gonogo.service.pages import analytics, arena, cases, drift, inspector, parts, review
+from gonogo.service.pages import analytics, arena, cases, drift, inspector, parts, reports, review
 from gonogo.service.pages.assets import PREFIX, asset
 from gonogo.service.pages.sign_in import choose_language, sign_in, sign_in_page, sign_out
 
@@ -15,6 +15,7 @@ def pages_router() -> APIRouter:
     made.add_api_route("/sign-in", sign_in, methods=["POST"])
     made.add_api_route("/sign-out", sign_out, methods=["POST"])
     made.add_api_route("/language", choose_language, methods=["POST"])
-    for each in (inspector, cases, parts, review, analytics, drift, arena):
+    for each in (inspector, cases, reports, parts, review, analytics, drift, arena):
         made.include_router(each.router)
+    made.include_router(parts.past)
     return made

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Literal, Self
 
 from fastapi import Request
@@ -21,6 +22,7 @@ from gonogo.service.routes.abandoned import unless_abandoned
 from gonogo.service.routes.access import InspectorKey, inspector_key, service_of
 from gonogo.service.security import Key, body_of, late
 from gonogo.service.service import Service
+from gonogo.service.similar import MOST
 from gonogo.service.uploads import Upload, uploads
 
 Picture = Literal["map", "overlay"]
@@ -32,6 +34,7 @@ class InspectQuery(BaseModel):
 
     include: list[Picture] = Field([], max_length=2, description="pictures to add to the response")
     name: str | None = Field(None, max_length=MAX_NAME, description="name of a raw image; any text")
+    similar: int | None = Field(None, ge=1, le=MOST, description="how many past cases like the image to add")
     deadline_ms: int | None = Field(
         None, ge=1, le=600_000, description="milliseconds until a 504; the service's own deadline at most"
     )
@@ -66,7 +69,9 @@ async def inspect(request: Request) -> Response:
     key, query = await inspector_key(request), InspectQuery.of(request.query_params)
     seconds = deadline if query.deadline_ms is None else min(deadline, query.deadline_ms / 1000)
     pictures = sorted(set(query.include))
-    outcomes = await inspect_body(request, key, name=_name(request, query), pictures=pictures, seconds=seconds)
+    outcomes = await inspect_body(
+        request, key, name=_name(request, query), pictures=pictures, similar=query.similar, seconds=seconds
+    )
     raise_problems(outcomes)
     inspections = [outcome for outcome in outcomes if isinstance(outcome, schemas.InspectionWithPictures)]
     # As text, since FastAPI would validate the whole model once more.
@@ -74,7 +79,13 @@ async def inspect(request: Request) -> Response:
 
 
 async def inspect_body(
-    request: Request, key: Key, *, name: str | None, pictures: Sequence[Picture], seconds: float
+    request: Request,
+    key: Key,
+    *,
+    name: str | None,
+    pictures: Sequence[Picture],
+    seconds: float,
+    similar: int | None = None,
 ) -> list[Outcome]:
     """Inspect all images of a request's body: for each, in their order, its inspection or what went wrong.
 
@@ -84,6 +95,7 @@ async def inspect_body(
         name: of a raw image.
         pictures: to add to each inspection.
         seconds: until the deadline.
+        similar: number of past cases to add to each inspection; None: none are looked for.
 
     Raises:
         Problem: the body cannot be read, too many images wait, or the deadline is over.
@@ -95,7 +107,8 @@ async def inspect_body(
         images = [upload async for upload in read]
         service.keys.charge(key, len(images) - 1, check=False)
         with service.runner.reserve_slot(key, len(images)):
-            jobs = [service.runner.inspect(upload, key, pictures) for upload in images]
+            like = None if similar is None else partial(service.cases.like, k=similar)
+            jobs = [service.runner.inspect(upload, key, pictures, like) for upload in images]
             return await unless_abandoned(request, asyncio.gather(*jobs, return_exceptions=True), seconds)
 
 

@@ -9,7 +9,9 @@ from fastapi.security import HTTPBearer
 from gonogo.service import schemas
 from gonogo.service.routes.access import inspector_key, reviewer_key
 from gonogo.service.routes.analytics import analytics, analytics_csv
+from gonogo.service.routes.attribution import attribution
 from gonogo.service.routes.bundles import activate, bundles
+from gonogo.service.routes.cases import cases, crop, describe, similar
 from gonogo.service.routes.certificate import certificate, drift, reinstate
 from gonogo.service.routes.inspect_images import InspectQuery, inspect, inspect_stream
 from gonogo.service.routes.inspections import anomaly_map, image, inspection, inspections, overlay, review, undo
@@ -23,6 +25,7 @@ from gonogo.service.routes.openapi import (
     Responses,
     problem_responses,
 )
+from gonogo.service.routes.reports import correct, corrections, report, write_report
 from gonogo.service.routes.reviewing import audit, defect_types, export, next_review, skip
 from gonogo.service.routes.state import healthz, metrics, readyz
 
@@ -62,6 +65,20 @@ def router() -> APIRouter:
         made.add_api_route(
             f"{INSPECTION}/{name}", route, methods=get, responses=responses, response_class=Response, **any_key
         )
+    computed = problem_responses("not-found", "other-bundle", "image-expired", "busy")
+    made.add_api_route(f"{INSPECTION}/attribution", attribution, methods=get, responses=computed, **own_key_check)
+    made.add_api_route(
+        f"{INSPECTION}/report",
+        write_report,
+        methods=post,
+        status_code=202,
+        response_model=schemas.Report,
+        responses=known,
+        **own_key_check,
+    )
+    made.add_api_route(f"{INSPECTION}/report", report, methods=get, responses=known, **any_key)
+    made.add_api_route(f"{INSPECTION}/correct", correct, methods=post, responses=known, **own_key_check)
+    made.add_api_route(f"{INSPECTION}/corrections", corrections, methods=get, responses=known, **any_key)
     made.add_api_route(f"{INSPECTION}/review", review, methods=post, responses=known, **own_key_check)
     made.add_api_route(f"{INSPECTION}/review:undo", undo, methods=post, responses=known, **own_key_check)
     made.add_api_route(
@@ -76,6 +93,13 @@ def router() -> APIRouter:
         response_class=StreamingResponse,
         dependencies=[Depends(bearer), Depends(reviewer_key)],
     )
+    compared = problem_responses("not-found", "other-category", "image-expired", "busy", "deadline")
+    made.add_api_route(f"{INSPECTION}/similar", similar, methods=get, responses=compared, **any_key)
+    made.add_api_route("/v1/cases", cases, methods=get, responses=problem_responses(), **any_key)
+    made.add_api_route(
+        "/v1/cases/{id}/crop", crop, methods=get, responses=known | IMAGE_RESPONSE, response_class=Response, **any_key
+    )
+    made.add_api_route("/v1/cases/{id}/facts", describe, methods=post, responses=known, **own_key_check)
     made.add_api_route("/v1/defect_types", defect_types, methods=get, responses=problem_responses(), **any_key)
     made.add_api_route("/v1/audit", audit, methods=get, responses=problem_responses(), **any_key)
     made.add_api_route("/v1/analytics", analytics, methods=get, responses=problem_responses(), **any_key)
