@@ -21,7 +21,7 @@ socket.socket.connect = socket.socket.connect_ex = socket.create_connection = so
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-needs_marimo = pytest.mark.skipif(PYTHON == str(OWN) and not OWN.exists(), reason="no marimo: `make notebooks` adds it")
+needs_marimo = pytest.mark.skipif(str(OWN) == PYTHON and not OWN.exists(), reason="no marimo: `make notebooks` adds it")
 
 
 def run(path, cwd):
