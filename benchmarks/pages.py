@@ -7,7 +7,7 @@ first 24 of them was reviewed. Each page is asked for in turn, as a person who i
 the request to the end of the response, and `cpu_ms` the time that the service's process computes for it, which does not
 depend on what else the machine does. Where Playwright and Chromium are installed, each page is opened in a new browser
 context with an empty cache, too: `first_paint_ms` is the browser's own, from the start of the navigation, and `key_ms`
-from a key of the queue to the next part. Writes benchmarks/pages.json; `--table` prints the table of docs/pages.md.
+from a key of the queue to the next part. Writes benchmarks/pages.json.
 """
 
 import argparse
@@ -29,7 +29,7 @@ import numpy as np
 from gonogo.service.pages.access import COOKIE
 from gonogo.store.audit import AuditRule
 from gonogo.store.store import NewInspection, Store
-from results import Row, add_row, origin, read_rows
+from results import Row, add_row, origin
 from served import Served
 
 RESULTS = Path(__file__).with_suffix(".json")
@@ -58,16 +58,9 @@ KEY = """() => new Promise((told) => {
   document.addEventListener("htmx:afterSettle", painted, { once: true });
   document.getElementById("main").dispatchEvent(new KeyboardEvent("keydown", { key: "g", bubbles: true }));
 })"""
-COLUMNS = {
-    "server_ms": "response, ms",
-    "slowest_ms": "slowest, ms",
-    "cpu_ms": "of it computing, ms",
-    "first_paint_ms": "first paint, ms",
-    "key_ms": "key to the next part, ms",
-}
 FRAGMENTS = ("a part, by a key",)
 TOGETHER = 1000  # inspections in one transaction
-DAYS, REVIEWED_SHARE = 30, 0.8
+DAYS = 30
 TYPES = ("scratch", "dent", "burr", "stain", "hole")
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
 
@@ -88,15 +81,25 @@ def inspect(served: Served, images: list[Path]) -> list[str]:
     return ids
 
 
-def fill(data: Path, ids: list[str], count: int) -> None:
+def fill(
+    data: Path, ids: list[str], count: int, *, days: float = DAYS, reviewed: float = 0.8, second: int = 50
+) -> None:
     """Add `count` inspections to a store, each like one of those with `ids`, with a score and a time of its own.
 
-    All that waited for a review in the first days was reviewed, some of it by a second person who disagrees.
+    What waits for a review in the first part of the time was reviewed.
+
+    Args:
+        data: the folder of the store.
+        ids: inspections to copy.
+        count: how many to add.
+        days: until now, over which they are spread.
+        reviewed: the part of this time in which all that waited was reviewed.
+        second: of so many reviews, one is followed by that of a second person who disagrees; 0: none is.
     """
     store, rng = Store(data), np.random.default_rng(11)
     rows = [row for row in (store.inspection(identifier) for identifier in ids) if row is not None]
     files = {row["image_sha256"]: store.images.path_of(row["image_sha256"]).read_bytes() for row in rows}
-    begin, audit, to_review = time.time() - DAYS * 86_400, AuditRule(0.01, "benchmark"), list[str]()
+    begin, audit, to_review = time.time() - days * 86_400, AuditRule(0.01, "benchmark"), list[tuple[str, str]]()
     for first in range(0, count, TOGETHER):
         new = []
         for number in range(first, min(first + TOGETHER, count)):
@@ -105,19 +108,20 @@ def fill(data: Path, ids: list[str], count: int) -> None:
             score = float(row["threshold"] * rng.lognormal(-0.35, 0.2))
             verdict = "reject" if score >= row["threshold"] else "pass"
             own |= {"score": score, "verdict": verdict, "uncertain": abs(score / row["threshold"] - 1) < 0.02}
-            own |= {"at": begin + DAYS * 86_400 * number / count, "name": f"part {number}.png"}
+            own |= {"at": begin + days * 86_400 * number / count, "name": f"part {number}.png"}
             image = {name: row[f"image_{name}"] for name in ("sha256", "format", "n_bytes", "width", "height")}
             new.append(NewInspection(own, image, files[image["sha256"]]))
         added = store.add_inspections(new, audit)
         to_review += [
-            identifier
+            (identifier, one.row["verdict"])
             for identifier, one in zip(added, new, strict=True)
             if (one.row["verdict"] == "reject" or one.row["uncertain"] or audit.rows([identifier], 0.0))
-            and first < REVIEWED_SHARE * count
+            and first < reviewed * count
         ]
-    for number, identifier in enumerate(to_review):
-        for who in ("Ana", "Bo") if number % 50 == 0 else ("Ana",):
-            label = "defect" if (number % 3 == 0) == (who == "Ana") else "good"
+    for number, (identifier, verdict) in enumerate(to_review):
+        for who in ("Ana", "Bo") if second and number % second == 0 else ("Ana",):
+            found = verdict if number % 20 else "reject"  # by the first; the second says the opposite
+            label = "defect" if (found == "reject") == (who == "Ana") else "good"
             review: Row = {"label": label, "defect_type": None if label == "good" else TYPES[number % len(TYPES)]}
             review |= {"note": None, "at": time.time(), "reviewer": who, "key": who.ljust(16, "0")}
             store.reviews.add(identifier, review)
@@ -217,28 +221,14 @@ def seen(served: Served, secret: str, paths: dict[str, str], repeats: int) -> di
     return found
 
 
-def table(figures: dict[str, Row]) -> str:
-    """The figures as a table of Markdown."""
-    lines = ["| page | " + " | ".join(COLUMNS.values()) + " |", "| --- |" + " ---: |" * len(COLUMNS)]
-    for name, row in figures.items():
-        lines.append(f"| {name} | " + " | ".join(str(row.get(column, "")) for column in COLUMNS) + " |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Fill a store, measure, and write the row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", type=Path)
-    parser.add_argument("--images", type=Path)
-    parser.add_argument("--table", action="store_true", help="print the table of the last row, and measure nothing")
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--inspections", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=15)
     arguments = parser.parse_args()
-    if arguments.table:
-        print(table(read_rows(RESULTS)[-1]["pages"]))
-        return
-    if arguments.bundle is None or arguments.images is None:
-        parser.error("expected --bundle and --images")
     images = sorted(path for path in arguments.images.iterdir() if path.suffix in MEDIA_TYPES)[:40]
     with tempfile.TemporaryDirectory() as folder:
         with Served(arguments.bundle, Path(folder)) as served:
@@ -262,10 +252,11 @@ def main() -> None:
             figures[BY_KEY] = times_of(served, review, arguments.repeats)
             for name, row in seen(served, secret, paths, 3).items():
                 figures[name] |= row
-    print(table(figures))
+    for name, row in figures.items():
+        print(f"{name:30}" + "".join(f"{key} {value:8.1f}   " for key, value in row.items()))
     versions = {name: metadata.version(name) for name in PACKAGES}
     told = {"what": "pages", "inspections": arguments.inspections, "pages": figures}
-    add_row(RESULTS, told | origin(0, versions), key=("what", "inspections"))
+    add_row(RESULTS, told | origin(os.cpu_count() or 1, versions), key=("what", "inspections"))
 
 
 if __name__ == "__main__":

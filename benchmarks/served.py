@@ -18,12 +18,12 @@ COMMENT = b"\xff\xfe\x00\x12"  # of a JPEG, with 16 bytes behind it
 class Served:
     """One service with its folder `data`, started by entering; `key` is an admin's."""
 
-    def __init__(self, bundle: Path, data: Path, *options: str) -> None:
-        """`options`: further ones of `gonogo serve`."""
+    def __init__(self, bundle: Path, data: Path, *options: str, name: str = "benchmark") -> None:
+        """`options`: further ones of `gonogo serve`; `name`: of the key."""
         self.port = free_port()
         self.data, self.log = data, data / "service.log"
         store = Store(data)
-        self.key = new_key(store, "benchmark", "admin")[1]
+        self.key = new_key(store, name, "admin")[1]
         store.close()
         words = ["serve", "--bundle", str(bundle), "--data", str(data), "--port", str(self.port), *options]
         self._command = [sys.executable, "-m", "gonogo.cli.main", *words]

@@ -7,7 +7,7 @@ from gonogo.evaluation.accuracy.summary import mean_headline, summarise
 from gonogo.export.model_card import CategoryResults, card_text
 from gonogo.files import read_json, read_rows, read_sealed, write_metrics, write_text
 from gonogo.params import Params
-from gonogo.reports.report import CategoryReport, read_studies, read_tunings, write_report
+from gonogo.reports.report import CategoryReport, read_studies, read_tunings, retrieval_of, write_report
 
 
 def main(params: Params) -> None:
@@ -19,7 +19,8 @@ def main(params: Params) -> None:
     studies = read_studies(entry_point.path("searches"))
     left_out = [LeftOut(**one) for one in read_sealed(entry_point.path("set", ROUTER))["left_out"]]
     tunings = read_tunings(entry_point.path("searches"))
-    write_report(entry_point.path("reports", "index.html"), summary, categories, studies, left_out, tunings)
+    retrieval = retrieval_of(read_json(entry_point.path("metrics", "retrieve.json")), params.categories)
+    write_report(entry_point.path("reports", "index.html"), summary, categories, studies, left_out, tunings, retrieval)
     for category in categories:
         write_text(entry_point.path("plots", "model_cards", f"{category.name}.md"), model_card_of(category))
     if "image_auroc.mean" in summary:

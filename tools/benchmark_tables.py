@@ -130,6 +130,62 @@ def stated_rates_table(read: Reader) -> str:
     return markdown(head, lines, n_names=2) + "\n\n" + _origin(rows)
 
 
+def good_parts_table(read: Reader) -> str:
+    """What each use of so many good parts gives: recall, false alarms and what is stated of them."""
+    rows = _measured(read, "benchmarks/good_parts.json")
+    if not rows:
+        return ABSENT
+    head = ("part", "good parts", "method", "stated", "false alarms", "recall", "image AUROC", "entries")
+
+    def share(row: Mapping[str, Any], key: str) -> str:
+        low, high = row[f"{key}_low"], row[f"{key}_high"]
+        return f"{row[key]:.1%} [{low:.0%}, {high:.0%}]"
+
+    lines, above = [], ("", "")
+    for row in rows:
+        place = (row["part"], f"{row['n']:,}")
+        names = [name if place[: number + 1] != above[: number + 1] else "" for number, name in enumerate(place)]
+        stated = f"≤ {row['stated']:.1%}" + (" on average" if row["method"].startswith("leave") else "")
+        figures = (share(row, "false_alarm_rate"), share(row, "recall"), f"{row['image_auroc']:.3f}")
+        lines.append((*names, row["method"], stated, *figures, f"{row['bank']:,.0f}"))
+        above = place
+    return markdown(head, lines, n_names=3) + "\n\n" + _origin(rows)
+
+
+def router_table(read: Reader) -> str:
+    """What the router tells apart, by what it sees."""
+    rows = _measured(read, "benchmarks/routing.json")
+    if not rows:
+        return ABSENT
+    head = ("set", "seen", "good parts to their own", "worst category", "to another", "strangers found", "left out")
+    lines, above = [], ""
+    for row in rows:
+        shares = [f"{row[key]:.1%}" for key in ("accuracy", "accuracy_low", "wrong_rate", "stranger_rate")]
+        left_out = f"{len(row['left_out'])} of {row['n_categories']}"
+        lines.append((row["set"] if row["set"] != above else "", row["seen"], *shares, left_out))
+        above = row["set"]
+    return markdown(head, lines, n_names=2) + "\n\n" + _origin(rows)
+
+
+def search_trials_table(read: Reader) -> str:
+    """Ways to search the bank: their time beside the one in use, and what they lose."""
+    rows = _measured(read, "benchmarks/search_trials.json")
+    if not rows:
+        return ABSENT
+    head = ("part", "bank", "search", "time", "ratio", "a score rises by, at most", "found otherwise", "image AUROC")
+    lines, above = [], ""
+    for row in rows:
+        names = (row["part"] if row["part"] != above else "", f"{row['bank']:,}", row["search"])
+        above = row["part"]
+        if "share_left" in row:
+            lines.append((*names, "", f"{row['share_left']:.0%} of the blocks", "", "", ""))
+            continue
+        moved = f"{row['n_moved']} of {row['n_patches']:,}"
+        figures = (f"{row['ms']:.2f} ms", f"{row['ratio']:.2f}", f"{row['largest_rise']:.2%}", moved)
+        lines.append((*names, *figures, f"{row['image_auroc']:.3f}"))
+    return markdown(head, lines, n_names=3) + "\n\n" + _origin(rows)
+
+
 def drift_table(read: Reader) -> str:
     """Withdrawals in vain and delays of the certificate's watch, by simulation."""
     rows = _measured(read, "benchmarks/drift.json")
@@ -152,6 +208,52 @@ def drift_table(read: Reader) -> str:
         counts = [f"{row[key]:,}" for key in ("n", "valid", "parts")]
         lines.append((what, f"{row['missed_share']:.0%}", *counts, share, *found))
     return markdown(head, lines, n_names=2) + "\n\n" + _origin(rows)
+
+
+def drift_cost_table(read: Reader) -> str:
+    """What a part costs that is watched."""
+    rows = _measured(read, "benchmarks/drift_cost.json")
+    if not rows:
+        return ABSENT
+    head = ("tested", "parts seen before", "CPU time of a part")
+    lines = [
+        (
+            f"the score and {row['statistics']} statistics of the image" if row["statistics"] else "the score",
+            f"{row['seen']:,}",
+            _number(row["part_us"], 0, "µs"),
+        )
+        for row in rows
+    ]
+    return f"{markdown(head, lines, n_names=1)}\n\n{_origin(rows)}"
+
+
+def drift_images_table(read: Reader) -> str:
+    """How soon changed images withdraw a certificate, by kind and severity."""
+    rows = _measured(read, "benchmarks/drift_images.json")
+    if not rows:
+        return ABSENT
+    head = (
+        "good parts of",
+        "what changes",
+        "severity",
+        "score moves by, sd",
+        "in vain",
+        "found",
+        "after parts, median",
+    )
+    lines = [
+        (
+            row["category"],
+            row["kind"],
+            f"{row['severity']}",
+            f"{row['score_shift']:+.1f}",
+            f"{row['withdrawn_in_vain']} of {row['runs']}",
+            f"{row['found']:.0%}",
+            _number(row["delay"], 0, ""),
+        )
+        for row in rows
+    ]
+    return f"{markdown(head, lines, n_names=2)}\n\n{_origin(rows)}"
 
 
 def coreset_table(read: Reader) -> str:
@@ -263,6 +365,27 @@ def service_table(read: Reader) -> str:
     ]
     said = [sentence(row) for row in rows for what, sentence in _SAID.items() if row["what"] == what]
     return "\n\n".join([markdown(head, loads, n_names=2), "\n".join(said), _origin(rows)])
+
+
+def pages_table(read: Reader) -> str:
+    """What the pages of a full store take: the service, the browser to its first paint, and a key to the next part."""
+    rows = _measured(read, "benchmarks/pages.json")
+    if not rows:
+        return ABSENT
+    (row,) = [each for each in rows if each["what"] == "pages"]
+    heads = {
+        "server_ms": "response",
+        "slowest_ms": "slowest",
+        "cpu_ms": "of it computing",
+        "first_paint_ms": "first paint",
+        "key_ms": "key to the next part",
+    }
+    told = [
+        (name, *(_number(figures[key], 0, "ms") if key in figures else "" for key in heads))
+        for name, figures in row["pages"].items()
+    ]
+    counted = f"{row['inspections']:,} inspections in the store."
+    return "\n\n".join([markdown(("page", *heads.values()), told, n_names=1), counted, _origin(rows)])
 
 
 def _overhead(row: Row) -> str:
@@ -447,3 +570,25 @@ def _origin(rows: Sequence[Row]) -> str:
         f"Measured on {'; '.join(sorted(machines))}; {', '.join(sorted(versions))}; commit "
         f"{', '.join(sorted(commits))}.\n"
     )
+
+
+def attribution_table(read: Reader) -> str:
+    """What each map finds of masked defects."""
+    rows = _measured(read, "benchmarks/attribution.json")
+    if not rows:
+        return ABSENT
+    head = ("part", "detector", "map", "defects", "mass in the mask over chance", "its highest place is in the mask")
+    lines = [
+        (
+            row["part"],
+            row["detector"],
+            row["method"],
+            f"{row['n']:,}",
+            f"{row['mass_over_chance']:.1f} [{row['mass_low']:.1f}, {row['mass_high']:.1f}]",
+            f"{row['points']:.0%}",
+        )
+        for row in rows
+    ]
+    largest = max(row["largest_sum_error_e9"] for row in rows)
+    error = f"The terms by feature of these images lack at most {largest:.0f} parts in 10⁹ of their score."
+    return f"{markdown(head, lines, n_names=3)}\n\n{error}\n\n{_origin(rows)}"

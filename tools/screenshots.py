@@ -2,7 +2,8 @@
 
     python tools/screenshots.py --bundle bundles/washer --images data/prepared/washer/images
 
-Needs Playwright and Chromium. A service inspects some of the images; a few of them get reviews. Writes WebP files into
+Needs Playwright and Chromium. A service inspects some of the images, which stand for those of a week; then it
+inspects more of them, and a few of these get reviews. Writes WebP files into
 docs/images/pages.
 """
 
@@ -26,15 +27,22 @@ from playwright.sync_api import sync_playwright
 from gonogo.service.pages.access import COOKIE
 from gonogo.service.security import new_key
 from gonogo.store.store import Store
-from pages import sign_in
+from pages import fill, sign_in
 from served import Served
 from visiting import CHROMIUM, DESK, OFFLINE, PAGES, PHONE  # type: ignore[import-not-found]  # of the tests
 
 SHOTS = ROOT / "docs/images/pages"
 SIZES = {"desk": DESK, "phone": PHONE}
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-QUALITY, N_PARTS, SHOWN = 70, 24, 20  # SHOWN is the part of the case
-REVIEWS = {2: ("defect", "burr"), 5: ("defect", "dent"), 6: ("good", None)}  # of the inspections, oldest first
+# Pictures and maps are there, and no script asks for more; the live feed never rests, and lazy pictures may never come.
+RESTS = """() => !document.querySelector(".htmx-request, .why noscript")
+  && [...document.images].every((image) => image.complete || image.getBoundingClientRect().top > innerHeight)"""
+QUALITY, N_PARTS, SHOWN, WEEK = 70, 24, 20, 5000  # SHOWN is the part of the case
+REVIEWS: dict[int, tuple[str, str | None]] = {
+    2: ("defect", "burr"),
+    5: ("defect", "dent"),
+    6: ("good", None),
+}  # of the inspections, oldest first
 
 
 def chosen(images: list[Path]) -> list[Path]:
@@ -47,18 +55,18 @@ def chosen(images: list[Path]) -> list[Path]:
     return parts[:N_PARTS]
 
 
-def inspect(served: Served, images: list[Path]) -> list[str]:
-    """Inspect images, and review some; returns the ids of the inspections, oldest first."""
+def inspect(served: Served, images: list[Path], *, reviews: dict[int, tuple[str, str | None]]) -> list[str]:
+    """Inspect images, and review some of them by their numbers; returns the ids of the inspections, oldest first."""
     connection = served.connection()
     for path in images:
         query = urlencode({"name": path.name})
         served.ask(connection, "POST", f"/v1/inspect?{query}", path.read_bytes(), Content_Type="image/png")
     store = Store(served.data)
     ids = [row["id"] for row in store.newest({}, before=None, limit=len(images))][::-1]
-    key, served.key = new_key(store, "Ana", "admin")
-    for number, (label, defect_type) in REVIEWS.items():
+    key = new_key(store, "Ben", "review")[0]
+    for number, (label, defect_type) in reviews.items():
         review = {"label": label, "defect_type": defect_type, "note": None, "reviewer": "Ben", "at": time.time()}
-        store.reviews.add(ids[number], review | {"key": key.id[::-1]})
+        store.reviews.add(ids[number], review | {"key": key.id})
     store.close()
     return ids
 
@@ -77,10 +85,14 @@ def main() -> None:
     SHOTS.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as data,
-        Served(arguments.bundle, Path(data)) as served,
+        Served(arguments.bundle, Path(data), name="camera 1") as served,
         sync_playwright() as play,
     ):
-        ids = inspect(served, images)
+        fill(Path(data), inspect(served, images[:3], reviews={}), WEEK, days=7, reviewed=1, second=0)
+        ids = inspect(served, images, reviews=REVIEWS)
+        store = Store(Path(data))
+        served.key = new_key(store, "Ana", "admin")[1]
+        store.close()
         secret, url = sign_in(served), f"http://127.0.0.1:{served.port}"
         browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *OFFLINE])
         for size in sizes:
@@ -92,7 +104,8 @@ def main() -> None:
                         context.add_cookies([{"name": COOKIE, "value": secret, "url": url}])
                     page = context.new_page()
                     page.goto(url + place.path.format(id=ids[SHOWN]))
-                    page.wait_for_timeout(900)  # for pictures and maps; the live feed never rests
+                    page.wait_for_function(RESTS)
+                    page.wait_for_timeout(300)  # for the paint
                     picture = Image.open(io.BytesIO(page.screenshot()))
                     picture.save(SHOTS / f"{place.name}-{size}-{scheme}.webp", quality=QUALITY, method=6)
                     page.close()

@@ -75,7 +75,7 @@ def test_eval_shows_each_category_beside_its_baseline_with_the_lift(capsys):
         row = next(line for line in block.splitlines() if line.split()[:1] == ["image_auroc"])
         values = [metrics[f"image_auroc{end}"] for end in ("", "_low", "_high", "_baseline", "_lift")]
         gauge, low, high, theirs = (f"{value:.3f}" for value in values[:4])
-        assert row.split() == ["image_auroc", gauge, low, "to", high, theirs, f"{values[4]:+.3f}"]
+        assert row.split() == ["image_auroc", gauge, low, "to", high, theirs, f"{values[4]:+.3f}", "0.500"]
     assert "aupro_30" not in text[text.index("digit_0") :]  # no masks, no such metric
     assert main(["eval", "brick", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

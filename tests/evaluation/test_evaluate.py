@@ -13,6 +13,7 @@ from gonogo.calibration.threshold import certify
 from gonogo.data.sample import Sample
 from gonogo.errors import ConfigError, DataError
 from gonogo.evaluation.accuracy.evaluate import EvaluateParams, evaluate
+from gonogo.evaluation.accuracy.metrics import AT_RECALL
 from gonogo.evaluation.accuracy.records import REGION_COLUMNS, per_image_rows, region_rows, write_curves
 from gonogo.evaluation.metric_table import is_known
 from gonogo.files import read_json, read_rows, sha256_of, write_metrics, write_rows
@@ -23,6 +24,7 @@ from gonogo.model.inspection import inspect_records
 LOOSE = dataclasses.replace(REGIONS, pixel_false_positive_rate=0.02)  # small maps have few pixels to let through
 PARAMS = EvaluateParams(n_resamples=100, interval_confidence=0.9, baseline_size=8, synthetic_images=64)
 IMAGE_METRICS = ["image_auroc", "image_ap", "false_alarm_rate", "recall", "precision", "f1", "f1_oracle"]
+IMAGE_METRICS += AT_RECALL
 PIXEL_METRICS = ["pixel_auroc", "pixel_ap", "aupro_30", "aupro_05", "seg_f1", "pixel_false_positive_rate"]
 
 
@@ -86,12 +88,26 @@ def six_digits(value):
 def test_every_metric_of_the_gauge_has_its_baseline_and_its_lift_beside_it(evaluation):
     for name in IMAGE_METRICS + PIXEL_METRICS:
         lift = evaluation.metrics[name] - evaluation.metrics[f"{name}_baseline"]
-        better = -lift if name in ("false_alarm_rate", "pixel_false_positive_rate") else lift
+        better = -lift if "rate" in name else lift
         assert evaluation.metrics[f"{name}_lift"] == pytest.approx(better, abs=1e-12)
     assert {name.removesuffix("_lift") for name in evaluation.metrics if name.endswith("_lift")} == {
         *IMAGE_METRICS,
         *PIXEL_METRICS,
     }
+
+
+def test_every_metric_of_ranks_or_maps_has_what_chance_gives_and_its_interval_beside_it(evaluation):
+    metrics = evaluation.metrics
+    by_chance = {name.removesuffix("_random"): value for name, value in metrics.items() if name.endswith("_random")}
+    pixels = {"pixel_auroc", "pixel_ap", "aupro_30", "aupro_05"}
+    assert by_chance.keys() == {"image_auroc", "image_ap", *AT_RECALL, *pixels}
+    assert by_chance["image_auroc"] == 0.5
+    n_good, n_defective = metrics["n_good"], metrics["n_defective"]
+    assert n_defective / (n_good + n_defective) < by_chance["image_ap"] < 0.75
+    for name in [*by_chance, "seg_f1", "pixel_false_positive_rate"]:
+        low, high = metrics[f"{name}_low"], metrics[f"{name}_high"]
+        assert low <= metrics[name] <= high, name
+        assert low < high or metrics[name] in (0, 1), name
 
 
 @pytest.mark.parametrize("name", ["pca", "isolation_forest", "padim", "patchcore"])

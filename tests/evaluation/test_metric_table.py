@@ -3,13 +3,13 @@
 import json
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import asdict, fields
 
 import pytest
 
 from checkout import ROOT
-from gonogo.evaluation.accuracy.metrics import image_statistics
-from gonogo.evaluation.accuracy.pixel_metrics import PixelMetrics
+from gonogo.evaluation.accuracy.metrics import image_statistics, random_metrics
+from gonogo.evaluation.accuracy.pixel_metrics import BinnedPixels, PixelMetrics, random_pixel_metrics
 from gonogo.evaluation.accuracy.resampling import resampled_metrics
 from gonogo.evaluation.metric_table import ACCURACY, HEADLINES, METRICS, SUMMARISED, is_known, metric_of
 from gonogo.export.router import routing_metrics
@@ -52,8 +52,16 @@ def test_the_accuracies_are_those_that_are_computed():
     of_pixels = {"pixel_false_positive_rate", "seg_f1", *(field.name for field in fields(PixelMetrics))}
     assert {name for name, metric in ACCURACY.items() if metric.kind == "pixels"} == of_pixels
     assert ACCURACY.keys() == of_pixels | image_statistics(0).keys()
-    with_interval = {name for name, metric in METRICS.items() if metric.has_interval}
-    assert with_interval == resampled_metrics([0.0, 1.0], [0, 1], 0.5).keys() - {"f1"}
+    with_interval = {name for name, metric in ACCURACY.items() if metric.has_interval}
+    of_images = resampled_metrics([0.0, 1.0], [0, 1], 0.5).keys() - {"f1"}
+    assert with_interval == of_images | BinnedPixels().resampled().keys()
+
+
+def test_what_chance_gives_is_of_the_metrics_that_rank_images_or_pixels():
+    by_chance = random_metrics(3, 2) | asdict(random_pixel_metrics(9, 1))
+    of_ranks = {name for name, metric in ACCURACY.items() if metric.kind == "ranks"} - {"f1_oracle"}
+    assert by_chance.keys() == of_ranks | {field.name for field in fields(PixelMetrics)}
+    assert all(is_known(f"{name}_random") for name in by_chance)
 
 
 def test_a_mean_and_a_worst_value_have_the_direction_of_their_metric_and_a_limit_has_none():

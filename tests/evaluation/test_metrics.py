@@ -15,8 +15,11 @@ from gonogo.evaluation.accuracy.metrics import (
     average_precision,
     binomial_interval,
     f1_oracle,
+    false_alarm_rate_at,
     image_statistics,
+    n_found,
     precision_recall_curve,
+    random_metrics,
     roc_curve,
     verdict_metrics,
 )
@@ -182,7 +185,7 @@ def test_f1_oracle_is_never_below_f1_at_a_threshold():
 def plain_metrics(threshold: float):
     """The metrics that get an interval, as functions of the scores and labels of the images drawn."""
     found = image_statistics(threshold)
-    return {name: found[name] for name in ("image_auroc", "image_ap", "false_alarm_rate", "recall", "f1")}
+    return {name: metric for name, metric in found.items() if name not in ("precision", "f1_oracle")}
 
 
 @pytest.mark.parametrize("kind", ["random", "tied", "constant"])
@@ -201,6 +204,42 @@ def test_a_metric_of_a_resample_equals_the_metric_of_the_images_drawn(kind, n):
                 expected, n_undefined = math.nan, n_undefined + 1
             assert value == pytest.approx(expected, abs=1e-12, nan_ok=True)
     assert (n_undefined > 0) is (n == 4)
+
+
+@pytest.mark.parametrize("recall", [0.5, 0.9, 0.95, 1.0])
+@pytest.mark.parametrize("kind", ["random", "tied", "constant"])
+def test_the_false_alarms_at_a_recall_are_the_fewest_of_all_thresholds_that_reach_it(kind, recall):
+    scores, labels = drawn(kind, np.float64)
+    reached = [
+        float((scores[~labels] >= threshold).mean())
+        for threshold in np.unique(scores)
+        if (scores[labels] >= threshold).mean() >= recall
+    ]
+    assert false_alarm_rate_at(scores, labels, recall=recall) == min(reached)
+
+
+def test_a_share_of_images_is_the_number_that_a_person_counts():
+    assert [n_found(n, 0.95) for n in (20, 40, 60, 100, 140)] == [19, 38, 57, 95, 133]
+    assert n_found(100, 0.99) == 99
+    assert n_found(1, 0.9) == 1
+    for recall in (0, 1.01, math.nan):
+        with pytest.raises(ConfigError, match=r"recall: expected a share in \(0, 1\]"):
+            n_found(10, recall)
+
+
+@pytest.mark.parametrize(("n_good", "n_defective"), [(30, 12), (5, 40), (1, 1)])
+def test_what_chance_gives_is_the_mean_of_many_random_scores(n_good, n_defective):
+    rng, labels = np.random.default_rng(3), np.repeat([False, True], [n_good, n_defective])
+    expected, statistics = random_metrics(n_good, n_defective), image_statistics(0)
+    drawn_values = {name: [] for name in expected}
+    for _ in range(800):
+        scores = rng.random(len(labels))
+        for name, values in drawn_values.items():
+            values.append(statistics[name](scores, labels))
+    for name, values in drawn_values.items():
+        standard_error = np.std(values) / math.sqrt(len(values))
+        assert expected[name] == pytest.approx(np.mean(values), abs=4 * standard_error)
+    assert random_metrics(n_good, 0) == random_metrics(0, n_defective) == {}
 
 
 def test_counts_of_other_images_are_refused():
@@ -357,6 +396,7 @@ SCORE_METRICS = [
     roc_curve,
     precision_recall_curve,
     f1_oracle,
+    lambda scores, labels: false_alarm_rate_at(scores, labels, recall=0.9),
     lambda scores, labels: verdict_metrics(scores, labels, 1.0),
 ]
 

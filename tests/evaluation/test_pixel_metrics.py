@@ -11,7 +11,14 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from gonogo.errors import ConfigError, DataError, ShapeError, UndefinedMetricError
-from gonogo.evaluation.accuracy.pixel_metrics import MaskOverlap, PixelTally, aupro, pixel_metrics
+from gonogo.evaluation.accuracy.pixel_metrics import (
+    BinnedPixels,
+    MaskOverlap,
+    PixelTally,
+    aupro,
+    pixel_metrics,
+    random_pixel_metrics,
+)
 
 INCREASING_MAPS = {
     "stretched and below zero": lambda x: 3e6 * x - 1e9,
@@ -263,3 +270,69 @@ def test_maps_and_masks_that_have_no_metric_say_why(metric, maps, masks, error, 
 def test_a_false_positive_limit_outside_its_range_is_refused(limit):
     with pytest.raises(ConfigError, match=r"fpr_limit: expected a rate in \(0, 1\]"):
         aupro([np.ones((1, 2))], [HALF], fpr_limit=limit)
+
+
+def smooth_maps(n: int, *, sign: int = 1) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Maps whose defects stand out a little, every third image good; values of one sign or of both."""
+    rng = np.random.default_rng(2)
+    maps, masks = [], []
+    for number in range(n):
+        mask = np.zeros((24, 30), dtype=bool)
+        if number % 3:
+            mask[4 : 8 + number, 5:9] = True
+            mask[20:22, 20 : 22 + number] = True
+        maps.append((sign * (rng.normal(size=mask.shape) + mask) + 0.5).astype(np.float32))
+        masks.append(mask)
+    return maps, masks
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_metric_from_bins_is_near_that_of_the_pixels_of_the_images_drawn(sign):
+    maps, masks = smooth_maps(6, sign=sign)
+    binned = BinnedPixels()
+    for anomaly_map, mask in zip(maps, masks, strict=True):
+        binned.add(anomaly_map, mask, anomaly_map > 1, n_inspected=0 if mask.any() else mask.size)
+    counts = np.array([[1, 1, 1, 1, 1, 1], [2, 0, 1, 0, 3, 0], [0, 1, 0, 0, 0, 0], [3, 0, 0, 3, 0, 0]], dtype=float)
+    found = {name: metric(counts) for name, metric in binned.resampled().items()}
+    for row, times in enumerate(counts.astype(int)):
+        chosen = np.repeat(np.arange(6), times)
+        if not any(masks[one].any() for one in chosen):
+            assert all(math.isnan(found[name][row]) for name in found if name != "pixel_false_positive_rate")
+            continue
+        expected = pixel_metrics([maps[one] for one in chosen], [masks[one] for one in chosen])
+        for name, value in vars(expected).items():
+            assert found[name][row] == pytest.approx(value, abs=2e-3), name
+        overlap = MaskOverlap()
+        for one in chosen:
+            overlap.add(maps[one] > 1, masks[one])
+        assert found["seg_f1"][row] == pytest.approx(overlap.f1(), abs=1e-12)
+    good = [one for one in range(6) if not masks[one].any()]
+    marked = np.mean([(maps[one] > 1).mean() for one in good])
+    assert found["pixel_false_positive_rate"][0] == pytest.approx(marked, abs=1e-12)
+    assert math.isnan(found["pixel_false_positive_rate"][2])
+
+
+def test_an_image_without_a_mask_counts_for_the_false_positive_rate_alone():
+    maps, masks = smooth_maps(3)
+    with_it, without = BinnedPixels(), BinnedPixels()
+    for anomaly_map, mask in zip(maps, masks, strict=True):
+        for binned in (with_it, without):
+            binned.add(anomaly_map, mask, anomaly_map > 1, n_inspected=0)
+    with_it.add(maps[0], None, maps[0] > 1, n_inspected=maps[0].size)
+    ours, theirs = with_it.resampled(), without.resampled()
+    assert ours["pixel_false_positive_rate"](np.ones((1, 4)))[0] == (maps[0] > 1).mean()
+    for name in ("pixel_auroc", "pixel_ap", "aupro_30", "aupro_05", "seg_f1"):
+        assert ours[name](np.ones((1, 4))) == theirs[name](np.ones((1, 3)))
+
+
+def test_what_chance_gives_is_the_metric_of_random_maps():
+    rng = np.random.default_rng(4)
+    maps = [rng.random((150, 200)) for _ in range(4)]
+    masks = [np.zeros((150, 200), dtype=bool) for _ in maps]
+    for number, mask in enumerate(masks):
+        mask[10:60, 10 : 40 + 10 * number] = True
+    found = pixel_metrics(maps, masks)
+    n_defective = sum(int(mask.sum()) for mask in masks)
+    expected = random_pixel_metrics(4 * 150 * 200 - n_defective, n_defective)
+    for name, value in vars(expected).items():
+        assert vars(found)[name] == pytest.approx(value, abs=0.02), name

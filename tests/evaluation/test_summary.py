@@ -29,6 +29,8 @@ def test_the_worst_auroc_is_the_lowest_and_the_worst_false_alarm_rate_the_highes
     assert (summary["image_auroc.worst"], summary["image_auroc.worst_category"]) == (0.8, "brick")
     assert (summary["false_alarm_rate.worst"], summary["false_alarm_rate.worst_category"]) == (0.3, "grass")
     assert summary["image_auroc.mean"] == pytest.approx((0.8 + 0.99 + 0.91) / 3)
+    assert summary["image_auroc.std"] == pytest.approx(np.std([0.8, 0.99, 0.91], ddof=1))
+    assert "image_auroc.std" not in summarise({"one": evaluated(image_auroc=0.9)}, {"one": proven()})
     assert summary["false_alarm_rate.mean"] == pytest.approx((0.02 + 0.3 + 0.1) / 3)
 
 
@@ -36,7 +38,7 @@ def test_the_worst_auroc_is_the_lowest_and_the_worst_false_alarm_rate_the_highes
 def test_every_summarised_metric_is_worst_where_a_gauge_does_most_harm(name):
     categories = {"low": evaluated(**{name: 0.2}), "high": evaluated(**{name: 0.6})}
     summary = summarise(categories, dict.fromkeys(categories, proven()))
-    less_is_better = name in ("false_alarm_rate", "certified_false_alarm_rate", "pixel_false_positive_rate")
+    less_is_better = "rate" in name
     assert summary[f"{name}.worst_category"] == ("high" if less_is_better else "low")
     assert summary[f"{name}.worst"] == (0.6 if less_is_better else 0.2)
     assert summary[f"{name}.mean"] == pytest.approx(0.4)

@@ -23,7 +23,8 @@ from gonogo.model.saved import load_model
 from gonogo.params import Params, read_yaml
 from gonogo.project.fingerprint import closure
 
-STAGES = ["prepare", "fit", "evaluate", "export", "parity", "robustness", "bench", "report", "router", "summary"]
+STAGES = ["prepare", "fit", "evaluate", "export", "parity", "robustness", "bench", "report", "router", "retrieve"]
+STAGES += ["summary"]
 PIPELINE = read_yaml(ROOT / "dvc.yaml")
 OVERRIDES = "${code}/overrides.json"
 RAW = read_yaml(ROOT / "params.yaml")["raw"]  # the one path that a user changes per experiment

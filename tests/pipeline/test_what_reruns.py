@@ -112,7 +112,7 @@ def test_a_parameter_of_one_stage_concerns_that_stage(edited):
 
 
 def test_the_pinned_versions_concern_every_stage(edited):
-    assert edited("constraints.txt") == PER_CATEGORY | {"router", "summary"}
+    assert edited("constraints.txt") == PER_CATEGORY | {"router", "retrieve", "summary"}
 
 
 def test_a_registered_gauge_is_got_by_its_name(project, tmp_path):

@@ -231,7 +231,7 @@ def test_the_spread_over_seeds_stands_beside_the_interval_where_it_was_measured(
     assert "seeds" not in page.text()
     spread = {"n_seeds": 5, "image_auroc_seeds_low": 0.8041, "image_auroc_seeds_high": 0.8253}
     _, page = page_of(tmp_path, dataclasses.replace(category, evaluate=category.evaluate | spread))
-    (row,) = [row for row in page.rows if row and row[0] == "image AUROC" and len(row) == 4]
+    (row,) = [row for row in page.rows if row and row[0] == "image AUROC" and len(row) == 5]
     assert row[1].split() == ["0.812", "[0.701,", "0.902]5", "seeds:", "0.804", "to", "0.825"]
     assert page.text().count("seeds:") == 1
 
@@ -328,8 +328,13 @@ def test_a_missing_certificate_stands_in_words_and_is_marked(category, tmp_path)
 
 def test_the_metrics_stand_with_their_interval_baseline_and_lift(category, tmp_path):
     _, page = page_of(tmp_path, category)
-    (row,) = [row for row in page.rows if row[0] == "image AUROC" and len(row) == 4]
-    assert [" ".join(cell.split()) for cell in row] == ["image AUROC", "0.812 [0.701, 0.902]", "0.500", "+0.500"]
+    (row,) = [row for row in page.rows if row[0] == "image AUROC" and len(row) == 5]
+    assert [" ".join(cell.split()) for cell in row] == ["image AUROC", "0.812 [0.701, 0.902]", "0.500", "+0.500", ""]
+    _, page = page_of(
+        tmp_path, dataclasses.replace(category, evaluate=category.evaluate | {"image_auroc_random": 0.25})
+    )
+    (row,) = [row for row in page.rows if row[0] == "image AUROC" and len(row) == 5]
+    assert row[-1] == "0.250"
     assert "Brackets hold 90 % intervals" in page.text()
     assert "95 %" not in page.text()
 
@@ -349,8 +354,8 @@ def test_segmentation_stands_beside_its_threshold_with_a_small_rate_legible(cate
     evaluate = category.evaluate | values | {f"pixel_false_positive_rate{k}": v for k, v in rates.items()}
     _, page = page_of(tmp_path, dataclasses.replace(category, evaluate=evaluate))
     rows = {row[0]: [" ".join(cell.split()) for cell in row[1:]] for row in page.rows}
-    assert rows["F1 of marked pixels"] == ["0.438", "0.016", "+0.422"]
-    assert rows["pixel false-positive rate"] == ["0.00012", "0.00098", "+0.00086"]
+    assert rows["F1 of marked pixels"] == ["0.438", "0.016", "+0.422", ""]
+    assert rows["pixel false-positive rate"] == ["0.00012", "0.00098", "+0.00086", ""]
     assert "pixels at or above 29.21, a threshold from good calibrate maps" in page.text()
 
 

@@ -3,22 +3,29 @@
 import asyncio
 import io
 import json
+import signal
+import sys
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
 import pytest
+import uvicorn
 from PIL import Image
 
 from serving import files, inspected, running, start, until  # noqa: F401  skips where the extra is missing
 
 # isort: split
+from gonogo.cli.main import main
 from gonogo.compute.memory import resident_bytes
-from gonogo.errors import ConfigError
+from gonogo.errors import ConfigError, SlowImageError
 from gonogo.inference import scorer
 from gonogo.inference.scorer import Scorer
 from gonogo.service import inspecting, security
+from gonogo.service.batcher import Batcher
+from gonogo.service.inspecting import Load
 from gonogo.service.memory import MemoryBudget
 from gonogo.service.problems import Problem
 from gonogo.service.security import new_key
@@ -196,11 +203,143 @@ def test_what_would_wait_for_longer_than_the_deadline_is_refused_at_once(start, 
     monkeypatch.setattr(inspecting, "LARGE_PIXELS", 10_000)
     with start(deadline=5.0) as running:
         load = running.service.runner._large_load
-        load.waiting, load.seconds_each = 1, 6.0
+        load.waiting_of, load.seconds_each = Counter({"another": 1}), 6.0
         answer = running.ask("POST", "/v1/inspect", content=noise(200, 200))
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "6")
-        load.waiting = 0  # when nothing waits, an image is taken, however long it may take
+        load.waiting_of.clear()  # when nothing waits, an image is taken, however long it may take
         assert running.ask("POST", "/v1/inspect", content=noise(200, 200)).status_code == 200
+
+
+def in_turns(keys, *, at_once):
+    """The batches that a batcher makes of items of these keys, which arrive one by one while the first is worked on."""
+    gate, batches = threading.Event(), []
+
+    def work(items):
+        batches.append(items)
+        assert gate.wait(60)
+        return items
+
+    batcher = Batcher(work, weight=lambda _: 1 / at_once, whose=lambda item: item[0])
+    with ThreadPoolExecutor(len(keys)) as pool:
+        asked = []
+        for number, key in enumerate(keys):
+            asked.append(pool.submit(batcher, f"{key}{number}"))
+            until(lambda n=number: len(batches) == 1 and batcher.n_waiting == n)
+        gate.set()
+        assert [one.result() for one in asked] == [f"{key}{number}" for number, key in enumerate(keys)]
+    return batches
+
+
+def test_a_key_with_a_long_queue_lets_the_others_have_their_turns_in_each_batch():
+    assert in_turns("xaaaabbc", at_once=1) == [["x0"], ["a1"], ["b5"], ["c7"], ["a2"], ["b6"], ["a3"], ["a4"]]
+    assert in_turns("xaaaabbc", at_once=3) == [["x0"], ["a1", "b5", "c7"], ["a2", "b6", "a3"], ["a4"]]
+
+
+def test_what_is_slow_to_decode_goes_to_the_thread_of_large_images_and_keeps_no_other_waiting(
+    start, files, monkeypatch
+):
+    slow, gate, begun, decode = noise(40, 40), threading.Event(), [], inspecting.decode
+
+    def wait_if_slow(data, where, **options):
+        if data == slow:
+            begun.append(options)
+            if options:
+                raise SlowImageError("it takes longer than small ones may")
+            assert gate.wait(60)
+        return decode(data, where, **options)
+
+    monkeypatch.setattr(inspecting, "decode", wait_if_slow)
+    with start() as running, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(running.ask, "POST", "/v1/inspect", content=slow)
+        until(lambda: len(begun) == 2)
+        assert begun == [{"most_seconds": inspecting.SMALL_SECONDS}, {}]
+        assert running.service.runner._large_load.waiting == inspecting.SLOW_PIXELS
+        for path in files[:3]:
+            assert inspected(running, path)["verdict"]
+        gate.set()
+        assert asked.result().status_code == 200
+        assert running.service.runner._large_load.waiting == 0
+
+
+def test_a_key_has_half_of_the_waiting_images_and_another_one_finds_room(start, files, gated):
+    with start(waiting=8, max_images=2, batch=1) as running, ThreadPoolExecutor(8) as pool:
+        gate, _ = gated(running)
+        asked = [pool.submit(running.ask, "POST", "/v1/inspect", content=files[0].read_bytes()) for _ in range(4)]
+        until(lambda: running.service.runner.waiting == 4)
+        refused = running.ask("POST", "/v1/inspect", content=files[0].read_bytes())
+        assert (refused.status_code, int(refused.headers["retry-after"]) >= 1) == (503, True)
+        assert "4 images of this key are waiting, and at most 4 may" in refused.json()["detail"]
+        other = [
+            pool.submit(running.ask, "POST", "/v1/inspect", role="admin", content=files[0].read_bytes())
+            for _ in range(4)
+        ]
+        until(lambda: running.service.runner.waiting == 8)
+        third = running.ask("POST", "/v1/inspect", role="review", content=files[0].read_bytes())
+        assert "8 images are waiting, and at most 8 may" in third.json()["detail"]
+        gate.set()
+        assert [one.result().status_code for one in (*asked, *other)] == [200] * 8
+
+
+def test_the_load_learns_from_what_images_took_and_forgets_its_guess():
+    load = Load(0.05)
+    load.note(3.0, 2)
+    assert load.seconds_each == 1.5
+    load.note(0.5, 1)
+    assert load.seconds_each == 1.0  # the mean of the first ten, each batch counting once
+    for _ in range(200):
+        load.note(8.0, 4)
+    assert load.seconds_each == pytest.approx(2.0)
+
+
+def test_how_long_a_key_will_wait_is_told_by_turns_and_not_by_the_queue_of_another():
+    load = Load(2.0)
+    assert load.seconds_with("a", 1) == 0.0  # nothing waits
+    load.add("a", 50)
+    load.add("b", 1)
+    assert (load.waiting, load.seconds) == (51, 102.0)
+    assert load.seconds_with("c", 1) == 2.0 * (1 + 1 + 1)
+    assert load.seconds_with("c", 4) == 2.0 * (4 + 4 + 1)
+    assert load.seconds_with("a", 1) == 2.0 * (51 + 1)
+    load.add("a", -50)
+    assert load.waiting_of == {"b": 1}
+
+
+@pytest.mark.parametrize("lane", ["_load", "_large_load"])
+def test_a_key_whose_images_wait_for_longer_than_the_deadline_takes_no_room_from_another(
+    start, files, monkeypatch, lane
+):
+    monkeypatch.setattr(inspecting, "LARGE_PIXELS", 10 if lane == "_large_load" else 10**9)
+    with start(deadline=60.0) as running:
+        load, image = getattr(running.service.runner, lane), files[0].read_bytes()
+        one = Image.open(files[0]).width * Image.open(files[0]).height if lane == "_large_load" else 1
+        load.seconds_each = 8.0 / one
+        (greedy,) = (row["id"] for row in running.service.store.all_keys() if row["name"] == "inspect")
+        load.add(greedy, 20 * one)
+        refused = running.ask("POST", "/v1/inspect", content=image)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "160")
+        assert running.ask("POST", "/v1/inspect", role="admin", content=image).status_code == 200
+
+
+def test_the_service_notes_what_small_and_large_images_took_apart(start, files, monkeypatch):
+    with start() as running:
+        small, large = running.service.runner._load, running.service.runner._large_load
+        inspected(running, files[0])
+        assert (small.n_noted, large.n_noted) == (1, 0)
+        monkeypatch.setattr(inspecting, "LARGE_PIXELS", 10)
+        inspected(running, files[0])
+        assert (small.n_noted, large.n_noted) == (1, 1)
+        assert 0 < small.seconds_each < 60
+
+
+def test_threads_that_compute_in_python_let_the_others_go_on_ten_times_as_often(bundle, tmp_path, monkeypatch):
+    before, seen = sys.getswitchinterval(), []
+    monkeypatch.setattr(uvicorn.Server, "run", lambda *_, **__: seen.append(sys.getswitchinterval()))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    try:
+        assert main(["serve", "--bundle", str(bundle), "--data", str(tmp_path / "data"), "--port", "0"]) == 0
+    finally:
+        sys.setswitchinterval(before)
+    assert seen == [pytest.approx(5e-4)]
 
 
 @pytest.mark.parametrize("large_pixels", [1, 10**9])

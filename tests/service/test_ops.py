@@ -1,9 +1,11 @@
 """What the containers run: ops/ names only what is there, and Prometheus gets every figure that it asks for."""
 
+import configparser
 import json
 import re
 import shlex
 import shutil
+import ssl
 import subprocess
 import sys
 import threading
@@ -11,6 +13,7 @@ import time
 import tomllib
 import urllib.parse
 import urllib.request
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -167,25 +170,75 @@ def test_the_image_is_made_of_what_is_there_and_of_all_that_the_package_is_built
     assert not any(name.startswith(("torch", "gonogo[")) for name in wanted)
 
 
-def test_the_health_check_ends_with_0_where_the_service_answers_and_otherwise_not():
-    class Healthy(BaseHTTPRequestHandler):
+@contextmanager
+def answering(path, *, certificate=None):
+    """The port of a server that knows this path alone; `certificate`: a file with its key too, of a host elsewhere."""
+
+    class Known(BaseHTTPRequestHandler):
         def do_GET(self):
-            self.send_response(200 if self.path == "/healthz" else 404)
+            self.send_response(200 if self.path == path else 404)
+            self.send_header("Content-Length", "0")
             self.end_headers()
+
+        do_HEAD = do_GET
 
         def log_message(self, *_):
             pass
 
+    with HTTPServer(("127.0.0.1", 0), Known) as server:
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def test_the_health_check_ends_with_0_where_the_service_answers_and_otherwise_not():
     (line,) = instructions("HEALTHCHECK")
     command = json.loads(line[line.index("[") :])
     assert command[0] == "python"
-    with HTTPServer(("127.0.0.1", 0), Healthy) as server:
-        words = [sys.executable, *(word.replace(":8484", f":{server.server_port}") for word in command[1:])]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with answering("/healthz") as port:
+        words = [sys.executable, *(word.replace(":8484", f":{port}") for word in command[1:])]
         healthy = subprocess.run(words, capture_output=True)
-        server.shutdown()
     assert healthy.returncode == 0
     assert subprocess.run(words, capture_output=True).returncode == 1
+
+
+def check_of(name, port):
+    """The status of a service's health check in compose.yaml, where `port` stands for that of its container."""
+    kind, *words = services()[name]["healthcheck"]["test"]
+    assert kind == "CMD"
+    if shutil.which(words[0]) is None:
+        pytest.skip(f"no {words[0]}: it is in the image of {name}")
+    (address,) = [word for word in words if "://127.0.0.1:" in word]
+    inner = re.search(r"127\.0\.0\.1:(\d+)", address)[1]
+    published = [entry.rpartition(":")[2] for entry in services()[name].get("ports", [inner])]
+    assert published == [inner], "the check asks the port on which the container listens"
+    command = [word.replace(f"127.0.0.1:{inner}", f"127.0.0.1:{port}") for word in words]
+    return subprocess.run(command, capture_output=True).returncode
+
+
+def test_every_container_has_a_health_check():
+    checked = {name for name, service in services().items() if "healthcheck" in service}
+    assert checked | {"gonogo"} == set(services())
+    assert len(instructions("HEALTHCHECK")) == 1
+
+
+def test_the_check_of_the_proxy_and_of_grafana_fails_where_they_do_not_answer(tmp_path):
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate")
+    both = [tmp_path / "key.pem", tmp_path / "certificate.pem"]
+    make = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=gauge.example", "-days", "2"]
+    subprocess.run(["openssl", *make, "-keyout", both[0], "-out", both[1]], check=True, capture_output=True)
+    (tmp_path / "both.pem").write_bytes(b"".join(path.read_bytes() for path in both))
+    for name, path, certificate in (("proxy", "/healthz", tmp_path / "both.pem"), ("grafana", "/api/health", None)):
+        with answering(path, certificate=certificate) as port:
+            assert check_of(name, port) == 0
+        with answering("/other", certificate=certificate) as port:
+            assert check_of(name, port) != 0
+        assert check_of(name, free_port()) != 0
 
 
 def test_nginx_lets_through_what_the_service_takes_and_waits_as_long():
@@ -201,6 +254,23 @@ promtool, prometheus = shutil.which("promtool"), shutil.which("prometheus")
 needs_prometheus = pytest.mark.skipif(
     not promtool or not prometheus, reason="no prometheus: apt-get install prometheus"
 )
+
+
+@needs_prometheus
+def test_the_check_of_prometheus_fails_where_it_does_not_run(tmp_path):
+    port = free_port()
+    (tmp_path / "prometheus.yml").write_text("global: {}")
+    words = [f"--config.file={tmp_path / 'prometheus.yml'}", f"--storage.tsdb.path={tmp_path / 'series'}"]
+    assert check_of("prometheus", port) != 0
+    running = subprocess.Popen(
+        [prometheus, *words, f"--web.listen-address=127.0.0.1:{port}"], stderr=subprocess.DEVNULL
+    )
+    try:
+        until(lambda: time.sleep(0.2) or check_of("prometheus", port) == 0)
+    finally:
+        running.terminate()
+        running.wait()
+
 
 SERIES = {
     'up{job="gonogo"}': "1x5 0x30",
@@ -293,3 +363,32 @@ def test_every_panel_has_data_from_a_prometheus_that_scrapes_the_service(bundle,
         finally:
             scraping.terminate()
             scraping.wait()
+
+
+def unit(name):
+    """The sections of a unit of systemd, each with its settings."""
+    found = configparser.ConfigParser(strict=False, interpolation=None)
+    found.optionxform = str
+    found.read_string((OPS / name).read_text())
+    return found
+
+
+def test_the_units_of_retraining_call_a_command_of_gonogo_in_a_project_and_let_it_write_there_alone():
+    service = unit("gonogo-retrain@.service")["Service"]
+    program, *words = shlex.split(service["ExecStart"].replace("%i", "brick"))
+    asked = parse_arguments(words)
+    assert Path(program).name == "gonogo"
+    assert (asked.command, asked.category, asked.promote) == ("retrain", "brick", False)
+    assert service["ReadWritePaths"].split() == [service["WorkingDirectory"], str(asked.data)]
+    assert service["ProtectSystem"] == "strict"
+    assert unit("gonogo-retrain@.timer")["Install"]["WantedBy"] == "timers.target"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
+def test_systemd_takes_the_units_of_retraining(tmp_path):
+    for kind in ("service", "timer"):
+        text = (OPS / f"gonogo-retrain@.{kind}").read_text().replace("/srv/gauges/.venv/bin/gonogo", "/bin/true")
+        (tmp_path / f"gonogo-retrain@brick.{kind}").write_text(text.replace("%i", "brick"))
+    units = [str(tmp_path / f"gonogo-retrain@brick.{kind}") for kind in ("service", "timer")]
+    checked = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True)
+    assert (checked.returncode, [line for line in checked.stderr.splitlines() if "gonogo-retrain" in line]) == (0, [])

@@ -50,6 +50,7 @@ COMMANDS = {
     "thresholds": Command("show how a gauge would do at other thresholds", extra="pipeline"),
     "accept": Command("accept reviewed images as good, or take that back", extra="pipeline"),
     "promote": Command("put a gauge into staging or production, through the gate", extra="pipeline"),
+    "retrain": Command("make a gauge anew whose certificate lapsed, and propose it", extra="pipeline,serve"),
     "roll-back": Command("put the gauge before it into use again", extra="pipeline"),
     "runs": Command("queue fits as experiments, look at them, or stop them", extra="pipeline"),
     "registry": Command("list the gauges in use, or check that each passed its gate", extra="pipeline"),
@@ -65,6 +66,9 @@ COMMANDS = {
     "serve": Command("judge images over HTTP, and keep every inspection", extra="serve"),
     "workbench": Command("show a project's steps as pages: data, fit, evaluation, deploy", extra="pipeline,serve"),
     "reviews": Command("write what people reviewed in the service as an archive", extra="serve"),
+    "cases": Command(
+        "bring an archive of past defects into the service's store, list cases, search them", extra="serve"
+    ),
     "categories": Command("list the categories of the project, or describe one", extra="pipeline"),
     "detectors": Command("list the detectors, or describe one with its options", extra="pipeline"),
     "backbones": Command("list the backbones, or describe one", extra="pipeline"),

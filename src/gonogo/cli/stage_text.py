@@ -27,12 +27,13 @@ def summary_text(stage: str, category: str, metrics: dict[str, Any]) -> str:
 
 
 def _beside_baseline(metrics: dict[str, Any]) -> str:
-    """Each metric of the gauge with its interval, the trivial baseline's, and the lift, above 0 where it is better.
+    """Each metric of the gauge with its interval, the trivial baseline's, and the lift, above 0 where it is better;
+    then what scores and maps drawn at random would give.
 
     Where there were fits with several seeds, their lowest and highest values come last.
     """
     several = [f"{metrics['n_seeds']} seeds"] if "n_seeds" in metrics else []
-    rows = [["", "gauge", "interval", "baseline", "lift", *several]]
+    rows = [["", "gauge", "interval", "mean image", "lift", "chance", *several]]
     for name in SHOWN:
         if name in metrics:
             theirs, lift = metrics.get(f"{name}_baseline"), metrics.get(f"{name}_lift")
@@ -43,6 +44,7 @@ def _beside_baseline(metrics: dict[str, Any]) -> str:
                     _between(metrics, name),
                     "-" if theirs is None else f"{theirs:.3f}",
                     "-" if lift is None else f"{lift:+.3f}",
+                    f"{metrics[f'{name}_random']:.3f}" if f"{name}_random" in metrics else "-",
                     *(_between(metrics, f"{name}_seeds") for _ in several),
                 ]
             )

@@ -44,17 +44,34 @@ METRICS: Mapping[str, Metric] = {
     # evaluate: accuracy on the test images, in the order in which tables show it
     "image_auroc": Metric("image AUROC", SHARE, "more", headline=True, kind="ranks", has_interval=True),
     "image_ap": Metric("image AP", SHARE, "more", kind="ranks", has_interval=True),
-    "pixel_auroc": Metric("pixel AUROC", SHARE, "more", kind="pixels"),
-    "pixel_ap": Metric("pixel AP", SHARE, "more", kind="pixels"),
-    "aupro_30": Metric("AUPRO@0.30", SHARE, "more", headline=True, kind="pixels"),
-    "aupro_05": Metric("AUPRO@0.05", SHARE, "more", kind="pixels"),
-    "seg_f1": Metric("F1 of marked pixels", SHARE, "more", kind="pixels"),
-    "pixel_false_positive_rate": Metric("pixel false-positive rate", SHARE, "less", kind="pixels", digits=5),
+    "pixel_auroc": Metric("pixel AUROC", SHARE, "more", kind="pixels", has_interval=True),
+    "pixel_ap": Metric("pixel AP", SHARE, "more", kind="pixels", has_interval=True),
+    "aupro_30": Metric("AUPRO@0.30", SHARE, "more", headline=True, kind="pixels", has_interval=True),
+    "aupro_05": Metric("AUPRO@0.05", SHARE, "more", kind="pixels", has_interval=True),
+    "seg_f1": Metric("F1 of marked pixels", SHARE, "more", kind="pixels", has_interval=True),
+    "pixel_false_positive_rate": Metric(
+        "pixel false-positive rate", SHARE, "less", kind="pixels", has_interval=True, digits=5
+    ),
     "recall": Metric("recall", SHARE, "more", headline=True, kind="verdicts", has_interval=True),
     "false_alarm_rate": Metric("false-alarm rate", SHARE, "less", headline=True, kind="verdicts", has_interval=True),
     "precision": Metric("precision", SHARE, "more", kind="verdicts"),
     "f1": Metric("F1", SHARE, "more", kind="verdicts"),
     "f1_oracle": Metric("F1 at the best threshold in hindsight", SHARE, "more", kind="ranks"),
+    **{
+        f"false_alarm_rate_at_recall_{percent}": Metric(
+            f"false-alarm rate at {percent} % recall, in hindsight", SHARE, "less", kind="ranks", has_interval=True
+        )
+        for percent in (90, 95, 99)
+    },
+    # evaluate: of a gauge that finds boxes, on the boxes of the test images
+    "map_50": Metric("mAP of boxes at an overlap of 0.5", SHARE, "more"),
+    "map_75": Metric("mAP of boxes at an overlap of 0.75", SHARE, "more"),
+    "map_50_95": Metric("mAP of boxes at overlaps of 0.5 to 0.95", SHARE, "more"),
+    "box_precision": Metric("precision of boxes at the threshold", SHARE, "more"),
+    "box_recall": Metric("recall of boxes at the threshold", SHARE, "more"),
+    "max_detections": Metric("boxes of an image that count at most", COUNT),
+    "n_labelled_boxes": Metric("labelled boxes", COUNT),
+    "n_found_boxes": Metric("boxes at or above the threshold", COUNT),
     # evaluate: the certificate, and what the accuracy was measured on
     "certified_false_alarm_rate": Metric(
         "certified bound of the false-alarm rate", SHARE, "less", headline=True, column="certified_rate"
@@ -105,6 +122,10 @@ METRICS: Mapping[str, Metric] = {
     "nearest_max_diff_e6": Metric("largest difference of distances to the nearest patch", MILLIONTHS),
     "features_max_diff_e6": Metric("largest difference of the features", MILLIONTHS),
     "rank_agreement": Metric("rank correlation of both runtimes", better="more"),
+    "n_boxes": Metric("boxes compared", COUNT),
+    "n_boxes_unmatched": Metric("boxes without a partner in the other runtime", COUNT, "less"),
+    "box_max_diff_px": Metric("largest difference of a box's corner", "pixels"),
+    "box_score_max_diff_e6": Metric("largest difference of a box's score", MILLIONTHS),
     "worst_image": Metric("image with the largest difference"),
     "int8_auroc_change": Metric("change of image AUROC in eight bits"),
     "int8_flips": Metric("flipped verdicts in eight bits", COUNT),
@@ -120,9 +141,7 @@ METRICS: Mapping[str, Metric] = {
     "accuracy": Metric("good images routed to their category", SHARE),
     "defective_accuracy": Metric("defective images routed to their category", SHARE),
     "astray_rate": Metric("defective images routed to another category", SHARE, "less"),
-    "n_categories_left_out": Metric(
-        "categories left out of the set, since their defective images go astray", COUNT, "less"
-    ),
+    "n_categories_left_out": Metric("categories left out of the set, since their images go astray", COUNT, "less"),
     "wrong_rate": Metric("images routed to another category", SHARE),
     "stranger_rate": Metric("images of an unknown category that are called unknown", SHARE),
     "distance_max_diff_e6": Metric("largest difference of the router's distances", MILLIONTHS),
@@ -166,6 +185,15 @@ METRICS: Mapping[str, Metric] = {
     "onnxruntime": Metric("onnxruntime"),
     "openvino": Metric("OpenVINO"),
     "n_seeds": Metric("seeds of the fits", COUNT),
+    # retrieve: similar cases among the defects of other parts, by type
+    "p_at_1": Metric("the most similar case is of the same type", SHARE, "more", has_interval=True),
+    "p_at_5": Metric("share of the same type among the five most similar", SHARE, "more", has_interval=True),
+    "mrr": Metric("reciprocal rank of the first case of the same type", SHARE, "more", has_interval=True),
+    "flat_p_at_1": Metric("the same among the defects of all categories", SHARE, "more", has_interval=True),
+    "flat_p_at_5": Metric("share of five among those of all categories", SHARE, "more", has_interval=True),
+    "flat_mrr": Metric("reciprocal rank among those of all categories", SHARE, "more", has_interval=True),
+    "n_queries": Metric("defects that were looked for", COUNT),
+    "not_measured": Metric("why similar cases could not be measured"),
     # summary, over all categories
     "n_categories": Metric("categories", COUNT),
     "n_with_pixel_metrics": Metric("categories with pixel metrics", COUNT),
@@ -175,17 +203,28 @@ METRICS: Mapping[str, Metric] = {
 
 ACCURACY: Mapping[str, Metric] = {name: metric for name, metric in METRICS.items() if metric.kind is not None}
 HEADLINES: Mapping[str, Metric] = {name: metric for name, metric in METRICS.items() if metric.headline}
-SUMMARISED = (*ACCURACY, "certified_false_alarm_rate")  # the metrics whose mean and worst category a summary has
+SUMMARISED = (
+    *ACCURACY,
+    "certified_false_alarm_rate",
+    "map_50",
+)  # the metrics whose mean and worst category a summary has
 
 _ACCURACY = "|".join(map(re.escape, ACCURACY))
 DERIVED = tuple(
     re.compile(pattern)
     for pattern in (
         rf"({_ACCURACY}|threshold)_seeds_(low|high)",  # evaluate: of fits with several seeds
-        rf"({_ACCURACY})_(low|high|baseline|lift)",  # evaluate: interval, mean-image baseline, distance to it
-        rf"({'|'.join(map(re.escape, SUMMARISED))})\.(mean|worst|worst_category)",  # summary
+        rf"({_ACCURACY})_(low|high|baseline|lift|random)",  # evaluate: interval, baselines, lift
+        r"(map_50|map_50_95|box_precision|box_recall)_(low|high)",  # evaluate: interval
+        r"map_50_(baseline|lift)",  # evaluate: regions of the mean-image baseline, distance to them
+        r"(ap_50|ap_50_95|box_recall|box_recall_low|box_recall_high|confidence)\..+",  # evaluate: of a class of boxes
+        r"map_50_size\.(small|medium|large)",  # evaluate: by COCO's sizes
+        r"confusion\..+",  # evaluate: labelled and found class
+        rf"({'|'.join(map(re.escape, SUMMARISED))})\.(mean|std|worst|worst_category)",  # summary
         r"n_test\..+",  # prepare: defective test images of a type
         r"(false_alarm_rate|recall)\.\w+",  # robustness: under a corruption, by severity
+        r"(flat_)?(p_at_1|p_at_5|mrr)(_low|_high)?\..+",  # retrieve: of a category
+        r"(n_queries|not_measured)\..+",
         r"images_per_second_w\d+_t\d+_b\d+",  # bench: by workers, threads of each and batch size
         r"(accuracy|defective_accuracy|astray_rate|wrong_rate|stranger_rate)\..+",  # router: of a category
     )

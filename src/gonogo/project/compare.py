@@ -20,7 +20,7 @@ SUMMARY = "metrics/summary.json"
 FINGERPRINT = "data_fingerprint"
 N_RESAMPLES, CONFIDENCE, SEED = 2000, 0.95, 17
 VALUES = ("before", "after", "difference")
-DERIVED = ("_low", "_high", "_baseline", "_lift")  # endings of metrics that the table of a category leaves out
+DERIVED = ("_low", "_high", "_baseline", "_lift", "_random")  # endings of what the table of a category leaves out
 IMAGES_SHOWN = 12  # changed images of a category that the report lists
 
 Interval = tuple[float, float]

@@ -1,7 +1,6 @@
 """Experiments of the pipeline in a clone of the last commit: the checkout that it was cloned from stays as it is."""
 
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 from gonogo.errors import PipelineError
 from gonogo.files import read_json
 from gonogo.params import read_yaml
+from gonogo.project.clone import clone_project
 from gonogo.project.dvc import dvc_call
-from gonogo.project.git import git, git_answer
+from gonogo.project.git import git
 
 REASON = re.compile(r"^\S.*?\w*(?:Error|Exception)\b.*: .+|^ERROR: .+")
 
@@ -31,18 +31,9 @@ class PipelineClone:
             PipelineError: git could not.
         """
         self.folder = folder
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        git(checkout, "clone", "--quiet", str(checkout), str(folder))
+        clone_project(checkout, folder)
         if commit is not None:
             git(folder, "reset", "--hard", "--quiet", commit)
-        for key in ("user.name", "user.email"):  # a clone does not take the checkout's own
-            known = git_answer(checkout, "config", key)
-            if known is not None:
-                git(folder, "config", key, known)
-        (folder / ".dvc" / "config.local").write_text(
-            f"[cache]\n    dir = {(checkout / '.dvc' / 'cache').resolve()}\n", encoding="utf-8"
-        )
         self.params = read_yaml(folder / "params.yaml")
         self._raw = _raw_of(checkout, self.params.get("raw"))
 

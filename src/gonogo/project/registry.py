@@ -19,6 +19,8 @@ from typing import Any, Literal, get_args
 from gonogo.data.listing import json_lines
 from gonogo.errors import DataError, GateError, PipelineError
 from gonogo.files import append_json_line
+from gonogo.images.dataset import MANIFEST
+from gonogo.images.roles import TEST
 from gonogo.inference.bundle import Bundle, read_bundle
 from gonogo.inference.scorer import Scorer
 from gonogo.inference.self_check import check_network
@@ -233,9 +235,11 @@ def _passed_gate(category: str, old: str, new: str) -> str:
         Revisions(Path(), old, new),
         records=project_path("plots", "records").as_posix(),
         tolerances=TOLERANCES,
-        other_data=False,
+        other_data=True,
         category=category,
     )
+    if comparison.other_data:
+        _require_same_test_images(category, old, new)
     gate = comparison.gate
     if gate is None or not gate.passed:
         breaches = "\n".join(breach.sentence for breach in (gate.breaches if gate is not None else ()))
@@ -244,6 +248,23 @@ def _passed_gate(category: str, old: str, new: str) -> str:
             f"{new[:12]}` has the whole comparison\n{breaches}"
         )
     return _digest({"category": category, **comparison.to_dict()})
+
+
+def _require_same_test_images(category: str, *commits: str) -> None:
+    """Refuse to compare two gauges that were tested on different images; their fit and calibrate images may differ."""
+    tested = []
+    for commit in commits:
+        with TemporaryDirectory() as folder:
+            place = Path(folder, MANIFEST)
+            get_artifact(project_path("prepared", category) / MANIFEST, commit, place)
+            records = [json.loads(line) for line in place.read_text(encoding="utf-8").splitlines()]
+        names = ("sha256", "label", "defect_type", "mask_sha256")
+        tested.append(sorted([str(one[name]) for name in names] for one in records if one["role"] in TEST))
+    if tested[0] != tested[1]:
+        raise DataError(
+            f"{category}: {commits[0][:12]} and {commits[1][:12]} were tested on different images, so that no gate can "
+            "tell which gauge is better; make the gauge in use anew on the new test images, and promote that one first"
+        )
 
 
 def _bundle_at(category: str, commit: str) -> Bundle:

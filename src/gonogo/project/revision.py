@@ -20,7 +20,7 @@ Row = dict[str, str]
 # Below the metrics folder: those of each category by stage, and those over all categories. The headline files, which
 # repeat a few of them for `dvc metrics show`, are not among them.
 STAGES = ("prepare", "fit", "evaluate", "parity", "robustness", "bench")
-OVERALL = ("router.json", "summary.json")
+OVERALL = ("router.json", "retrieve.json", "summary.json")
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,16 @@ def read_tunings(folder: Path) -> list[dict[str, Any]]:
     return [results | {"chart": front_chart(results)} for results in found]
 
 
+def retrieval_of(metrics: Mapping[str, Any], categories: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The metrics of the retrieve stage by category, each without the category in its name."""
+    found: dict[str, dict[str, Any]] = {category: {} for category in categories}
+    for key, value in metrics.items():
+        name, _, category = key.partition(".")
+        if category in found:
+            found[category][name] = value
+    return found
+
+
 def data_uri(picture: Path, kind: str = "png") -> str:
     """A picture file of that kind as text that a page can hold."""
     return f"data:image/{kind};base64," + base64.b64encode(picture.read_bytes()).decode()
@@ -136,8 +146,9 @@ def write_report(
     studies: Sequence[StudyReport] = (),
     left_out: Sequence[LeftOut] = (),
     tunings: Sequence[Mapping[str, Any]] = (),
+    retrieval: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Write the page. Its links to each category's pages lead to a folder of the category's name beside it."""
-    content = {"summary": summary, "categories": categories, "studies": studies, "left_out": left_out}
-    content["tunings"] = tunings
+    content: dict[str, Any] = {"summary": summary, "categories": categories, "studies": studies, "left_out": left_out}
+    content |= {"tunings": tunings, "retrieval": retrieval or {}}
     render(path, "report.html.j2", accuracy=ACCURACY, **content)

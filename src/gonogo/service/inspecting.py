@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -29,6 +29,7 @@ from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.errors import GonogoError, ImageError, SlowImageError
 from gonogo.images.header import Header
 from gonogo.images.reading import decode
+from gonogo.images.statistics import STATISTICS, image_statistics
 from gonogo.inference.scorer import NO_NETWORK, Scorer, Verdict
 from gonogo.line.explain import Explanation, explain
 from gonogo.line.outputs import map_16_bit, overlay
@@ -37,9 +38,10 @@ from gonogo.service.gauge import Gauge
 from gonogo.service.memory import SHARE_OF_KEY, Hold, MemoryBudget
 from gonogo.service.metrics import Metrics
 from gonogo.service.problems import Problem
-from gonogo.service.schemas import Inspection, InspectionWithPictures
+from gonogo.service.schemas import Inspection, InspectionWithPictures, Similar
 from gonogo.service.security import Key
 from gonogo.service.settings import MEBIBYTE, Settings
+from gonogo.service.standing import CertificateStanding
 from gonogo.service.turns import Turns
 from gonogo.service.uploads import Upload, checked_header
 from gonogo.store.audit import AuditRule
@@ -79,26 +81,43 @@ class PendingRequest:
 class Load:
     """What waits to be worked on, in images or pixels, and the mean of the seconds that one of these has taken lately.
 
-    Until the first was noted, `seconds_each` is a guess.
+    Until the first was noted, `seconds_each` is a guess. `waiting_of` counts what waits by the id of the key.
     """
 
     seconds_each: float
-    waiting: int = 0
+    waiting_of: Counter[str] = field(default_factory=Counter)
     n_noted: int = 0
+
+    @property
+    def waiting(self) -> int:
+        """What waits of all keys."""
+        return self.waiting_of.total()
 
     @property
     def seconds(self) -> float:
         """How long all that waits will take."""
         return self.waiting * self.seconds_each
 
+    def add(self, key: str, count: int) -> None:
+        """Count more, or with a `count` below 0 fewer, that wait."""
+        self.waiting_of[key] += count
+        if not self.waiting_of[key]:
+            del self.waiting_of[key]
+
     def note(self, seconds: float, count: int) -> None:
         """Take the time of `count` images or pixels into the mean."""
         self.n_noted += 1
         self.seconds_each += max(0.1, 1 / self.n_noted) * (seconds / count - self.seconds_each)
 
-    def seconds_with(self, count: int) -> float:
-        """How long all that waits and `count` more will take; 0 where nothing waits."""
-        return (self.waiting + count) * self.seconds_each if self.waiting else 0.0
+    def seconds_with(self, key: str, count: int) -> float:
+        """How long `count` more of a key would wait and take; 0 where nothing waits.
+
+        The keys take turns: until all of this key is done, as much of each other one is, at most.
+        """
+        if not self.waiting:
+            return 0.0
+        own = self.waiting_of[key] + count
+        return self.seconds_each * (own + sum(min(n, own) for other, n in self.waiting_of.items() if other != key))
 
 
 class LargeImageError(Exception):
@@ -111,10 +130,11 @@ class LargeImageError(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """Pixels (h, w, 3) uint8 RGB to score, and the request that they are from."""
+    """Pixels (h, w, 3) uint8 RGB to score, the request that they are from, and whether the verdict needs features."""
 
     pixels: np.ndarray
     request: PendingRequest
+    features: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,9 +149,17 @@ class Judgement:
 class InspectionRunner:
     """Scores images and stores the inspections."""
 
-    def __init__(self, settings: Settings, gauge: Gauge, store: Store, metrics: Metrics, memory: MemoryBudget) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        gauge: Gauge,
+        store: Store,
+        metrics: Metrics,
+        memory: MemoryBudget,
+        standing: CertificateStanding,
+    ) -> None:
         self._settings, self._gauge, self._store, self._metrics = settings, gauge, store, metrics
-        self._memory = memory
+        self._memory, self._standing = memory, standing
         n_threads = BATCHES_PER_WORKER * settings.batch * settings.workers  # also the most decoded images in memory
         self._threads, self._large_thread = ThreadPoolExecutor(n_threads), ThreadPoolExecutor(1)
         self._writers = ThreadPoolExecutor(N_WRITERS)
@@ -156,7 +184,6 @@ class InspectionRunner:
         )
         self._audit = AuditRule(settings.audit_share, f"gonogo serve {gonogo.__version__}")
         self._load, self._large_load = Load(0.05), Load(3e-7)  # in images, and in pixels
-        self._waiting_of: Counter[str] = Counter()  # images by the id of the key
 
     @property
     def waiting(self) -> int:
@@ -176,21 +203,27 @@ class InspectionRunner:
             Problem: too many wait already, of this key or in all, or they will take longer than the deadline; its
                 header Retry-After says how many seconds to wait.
         """
-        settings, of_key = self._settings, self._waiting_of[key.id]
-        most_of_key = max(settings.max_images, int(SHARE_OF_KEY * settings.waiting))
+        settings, load = self._settings, self._load
+        of_key, most_of_key = load.waiting_of[key.id], max(settings.max_images, int(SHARE_OF_KEY * settings.waiting))
         if self.waiting + n_images > settings.waiting:
-            raise _busy(f"{self.waiting} images are waiting, and at most {settings.waiting} may", self._load)
+            raise _busy(f"{self.waiting} images are waiting, and at most {settings.waiting} may", load)
         if of_key + n_images > most_of_key:
-            raise _busy(f"{of_key} images of this key are waiting, and at most {most_of_key} may", self._load)
-        if self._load.seconds / settings.workers > settings.deadline:
-            raise _busy(f"{self.waiting} images are waiting, and will take longer than the deadline", self._load)
+            raise _busy(f"{of_key} images of this key are waiting, and at most {most_of_key} may", load)
+        if load.seconds_with(key.id, 1) / settings.workers > settings.deadline:
+            raise _busy(f"{self.waiting} images are waiting, and will take longer than the deadline", load)
         self._change_waiting(key, n_images)
         try:
             yield
         finally:
             self._change_waiting(key, -n_images)
 
-    async def inspect(self, upload: Upload, key: Key, pictures: Sequence[str] = ()) -> InspectionWithPictures:
+    async def inspect(
+        self,
+        upload: Upload,
+        key: Key,
+        pictures: Sequence[str] = (),
+        similar: Callable[[Judgement, str], Similar] | None = None,
+    ) -> InspectionWithPictures:
         """Score and store one image; returns when the inspection is on the disk.
 
         When the caller is cancelled, nothing more is begun: neither decoding nor scoring. What was scored is stored.
@@ -199,12 +232,15 @@ class InspectionRunner:
             upload: the image.
             key: the key of the request.
             pictures: "map", "overlay", both or none.
+            similar: finds the cases like an image from its judgement, with features, and its SHA-256; None: not asked.
 
         Raises:
             Problem: the image is refused.
         """
         return await self._worked_on(
-            lambda request, large: self._inspect(upload, key, pictures, request, large=large), key, upload.hold
+            lambda request, large: self._inspect(upload, key, pictures, similar, request, large=large),
+            key,
+            upload.hold,
         )
 
     async def draw(self, data: bytes, key: Key, name: str, *, bundle: str) -> bytes:
@@ -255,9 +291,21 @@ class InspectionRunner:
 
     async def judge(self, data: bytes, key: Key) -> Judgement:
         """What the bundle in use says of a stored image; nothing is stored."""
+        return await self._of_file(data, key, self._judged)
 
-        def judged(upload: Upload, request: PendingRequest, large: bool) -> Judgement:
-            return self._judge(Job(self._decode(upload, request, large=large)[0], request), large=large)
+    async def judge_upload(self, upload: Upload, key: Key) -> Judgement:
+        """What the bundle in use says of an image that was sent; nothing is stored."""
+        return await self._worked_on(lambda request, large: self._judged(upload, request, large), key, upload.hold)
+
+    def _judged(self, upload: Upload, request: PendingRequest, large: bool) -> Judgement:
+        return self._judge(Job(self._decode(upload, request, large=large)[0], request), large=large)
+
+    async def with_features(self, data: bytes, key: Key, make: Callable[[np.ndarray, Judgement], Result]) -> Result:
+        """What `make` makes of the pixels of a stored image and of what the bundle in use says of it, with features."""
+
+        def judged(upload: Upload, request: PendingRequest, large: bool) -> Result:
+            pixels = self._decode(upload, request, large=large)[0]
+            return make(pixels, self._judge(Job(pixels, request, features=True), large=large))
 
         return await self._of_file(data, key, judged)
 
@@ -276,7 +324,7 @@ class InspectionRunner:
         except LargeImageError as image:
             n_pixels = image.n_pixels
         load = self._large_load
-        if load.seconds_with(n_pixels) > self._settings.deadline:
+        if load.seconds_with(key.id, n_pixels) > self._settings.deadline:
             raise _busy("large images are waiting, and will take longer than the deadline", load)
 
         def timed() -> Result:
@@ -285,11 +333,11 @@ class InspectionRunner:
             load.note(time.perf_counter() - began, n_pixels)
             return result
 
-        load.waiting += n_pixels
+        load.add(key.id, n_pixels)
         try:
             return await self._in_thread(self._large_thread, self._large_turns, timed, hold, request)
         finally:
-            load.waiting -= n_pixels
+            load.add(key.id, -n_pixels)
 
     async def _in_thread(
         self,
@@ -318,14 +366,21 @@ class InspectionRunner:
             raise
 
     def _inspect(
-        self, upload: Upload, key: Key, pictures: Sequence[str], request: PendingRequest, *, large: bool
+        self,
+        upload: Upload,
+        key: Key,
+        pictures: Sequence[str],
+        similar: Callable[[Judgement, str], Similar] | None,
+        request: PendingRequest,
+        *,
+        large: bool,
     ) -> InspectionWithPictures:
         began = time.perf_counter()
         sha256 = upload.sha256
         pixels, image_format = self._decode(upload, request, large=large)
         decoded_at = time.perf_counter()
         file_written = self._writers.submit(self._store.images.write, sha256, upload.data)
-        judgement = self._judge(Job(pixels, request), large=large)
+        judgement = self._judge(Job(pixels, request, features=similar is not None), large=large)
         queued = began - request.since + time.perf_counter() - decoded_at - judgement.seconds
         timings = {"decode": decoded_at - began, "queue": queued, "score": judgement.seconds}
         height, width = pixels.shape[:2]
@@ -338,10 +393,16 @@ class InspectionRunner:
             "height": height,
         }
         row = row_of(judgement) | {"at": now, "image": sha256, "name": upload.name, "key": key.id}
+        row["certificate"] |= self._standing.of(row["bundle"])
+        row["statistics"] = dict(zip(STATISTICS, image_statistics(pixels), strict=True))
         row["timings_ms"] = _milliseconds(timings)
         drawn: dict[str, Any] = {
             f"{name}_png": _base64(draw_picture(name, pixels, judgement.verdict)) for name in pictures
         }
+        if similar is not None:
+            searching_began = time.perf_counter()
+            drawn["similar"] = similar(judgement, sha256)
+            timings["similar"] = time.perf_counter() - searching_began
         storing_began = time.perf_counter()
         file_written.result()
         row["id"] = self._store_batched(NewInspection(row, image, upload.data))
@@ -419,16 +480,14 @@ class InspectionRunner:
         return max(1 / self._settings.batch, of_bytes, float(height * width / BATCH_PIXELS))
 
     def _change_waiting(self, key: Key, n_images: int) -> None:
-        self._waiting_of[key.id] += n_images
-        if not self._waiting_of[key.id]:
-            del self._waiting_of[key.id]
-        self._load.waiting += n_images
+        self._load.add(key.id, n_images)
         self._metrics.waiting.set(self.waiting)
 
     def _score(self, jobs: list[Job]) -> list[Judgement | Exception]:
         scorer, began = self._gauge.scorer, time.perf_counter()
         try:
-            verdicts = scorer.score_pixels(np.stack([job.pixels for job in jobs]))
+            pixels = np.stack([job.pixels for job in jobs])
+            verdicts = scorer.score_pixels(pixels, features=any(job.features for job in jobs))
             for verdict in verdicts:
                 assert verdict.regions is not None  # computed now, in this thread, and cached
         except Exception as error:
@@ -445,7 +504,9 @@ class InspectionRunner:
         return [Judgement(verdict, scorer, seconds) for verdict in verdicts]
 
     def _add_to_store(self, new: list[NewInspection]) -> list[str | Exception]:
-        return list(self._store.add_inspections(new, self._audit))
+        ids = self._store.add_inspections(new, self._audit)
+        self._standing.add(ids, [one.row for one in new])
+        return list(ids)
 
 
 def _require_bundle(bundle: str, scorer: Scorer) -> None:
@@ -466,9 +527,9 @@ def row_of(judgement: Judgement) -> Row:
 
 
 def row_of_verdict(verdict: Verdict, scorer: Scorer) -> Row:
-    """As `row_of`, for a verdict of a scorer."""
+    """As `row_of`, for a verdict of a scorer. Boxes are not stored: the bundle finds them again for a picture."""
     return {
-        **verdict.row(),
+        **{name: value for name, value in verdict.row().items() if name != "boxes"},
         "category": scorer.category,
         "bundle": scorer.fingerprint,
         "certificate": certificate_fields(scorer.record),

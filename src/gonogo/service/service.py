@@ -5,32 +5,40 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import count
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from gonogo.errors import GonogoError, IntegrityError
+from gonogo.errors import ConfigError, DataError, GonogoError, IntegrityError
 from gonogo.inference.bundle import read_bundle
 from gonogo.inference.scorer import Scorer
+from gonogo.line.webhook import Webhook
+from gonogo.monitoring.certificate_watch import CertificateWatch
 from gonogo.service.gauge import Gauge
 from gonogo.service.inspecting import InspectionRunner
 from gonogo.service.memory import MemoryBudget
 from gonogo.service.metrics import Metrics
 from gonogo.service.problems import Problem
 from gonogo.service.promoted import REGISTRY, Promoted
+from gonogo.service.reporting.reporter import Reporter
 from gonogo.service.security import Key, Keys
 from gonogo.service.sessions import Sessions
 from gonogo.service.settings import MEBIBYTE, Settings
+from gonogo.service.similar import PastCases
+from gonogo.service.standing import CertificateStanding, Standing
 from gonogo.store.failure import failure_of, summary_of
+from gonogo.store.schema import Row
 from gonogo.store.store import SECONDS_PER_DAY, Store
 from gonogo.text import printable
 
 EXPIRE_INTERVAL = 600.0  # seconds
 ORPHANS_EVERY = 144  # intervals
 PROBE_SECONDS = 2.0
+WEBHOOK_SECONDS = 5.0  # at the end, for what is not delivered yet; the next start goes on
 TRY_AGAIN_SECONDS = 60.0  # after a failure to use the gauge of the registry
 REGISTRY_KEY = Key("registry", "the registry", "admin")  # that activates what was promoted
 MIN_FREE_DISK = 256 * MEBIBYTE  # bytes; with less the service is not ready
@@ -67,11 +75,20 @@ class Service:
         if self.promoted is None:  # otherwise the registry says it
             self._resume_activated_bundle()
         self.metrics.set_bundle(self.gauge.scorer)
+        self.webhook = None
+        if settings.webhook is not None and settings.webhook_secret is not None:
+            queue = settings.data / "webhook"
+            self.webhook = Webhook(settings.webhook, settings.webhook_secret, queue, proxy=settings.webhook_proxy)
+        self.standing = CertificateStanding(
+            self.store, settings.watch, self.gauge.scorer, shown=self._show_standing, changed=self._tell_standing
+        )
         self.keys = Keys(self.store, settings)
         self.sessions = Sessions(self.store, self.keys, settings)
         self.memory = MemoryBudget(settings)
         self.metrics.held.set_function(lambda: self.memory.held)
-        self.runner = InspectionRunner(settings, self.gauge, self.store, self.metrics, self.memory)
+        self.runner = InspectionRunner(settings, self.gauge, self.store, self.metrics, self.memory, self.standing)
+        self.cases = PastCases(self.store, self.gauge, self.runner, settings.synonyms)
+        self.reporter = Reporter(settings, self.store, self.runner)
         self._activation_lock, self._reload_lock = asyncio.Lock(), asyncio.Lock()
         self._probe, self._probe_lock = Probe(-math.inf, []), asyncio.Lock()
 
@@ -97,6 +114,11 @@ class Service:
             old = self.gauge.scorer
             scorer = await asyncio.to_thread(self.gauge.exchange, fingerprint, category)
             try:
+                CertificateWatch(scorer.record, self.settings.watch)
+            except ConfigError as error:
+                self.gauge.scorer = old
+                raise Problem("bundle-refused", f"{error}; the one in use stays") from error
+            try:
                 await asyncio.to_thread(
                     self.store.add_activation,
                     fingerprint,
@@ -104,6 +126,7 @@ class Service:
                     key=key.id,
                     category=scorer.category,
                 )
+                await asyncio.to_thread(self.standing.use, scorer, key=key.id, by=key.name)
             except sa.exc.SQLAlchemyError:
                 self.gauge.scorer = old
                 raise
@@ -162,6 +185,7 @@ class Service:
             reasons.append(f"{self.runner.waiting} images are waiting, and no more may")
         if shutil.disk_usage(self.settings.data).free < MIN_FREE_DISK:
             reasons.append(f"the disk for the images has less than {MIN_FREE_DISK // MEBIBYTE} MiB free")
+        await asyncio.to_thread(self.standing.refresh)
         return reasons + await self._probe_store()
 
     async def _probe_store(self) -> list[str]:
@@ -216,9 +240,39 @@ class Service:
             log.error("%s", warning)
         self.metrics.warning.labels(kind).set(warning is not None)
 
+    def _show_standing(self, standing: Standing, watch: Row, log_claims: Mapping[str, float]) -> None:
+        """Show whether the certificate holds, in readyz and in the metrics. Images are accepted whether it does."""
+        category = watch["category"]
+        self.metrics.set_standing(category, watch["bundle"], standing.state, log_claims)
+        warning = f"{printable(category)}: the certificate is in doubt; docs/drift.md says what to look at"
+        if standing.since is not None:
+            since = datetime.fromtimestamp(standing.since, UTC).isoformat(timespec="seconds")
+            warning = (
+                f"{printable(category)}: the certificate is withdrawn since {since}, by the inspection "
+                f"{standing.inspection}; verdicts go on without it, until another bundle is activated or a person "
+                "re-instates it"
+            )
+        self._warn("certificate", None if standing.state == "holds" else warning)
+
+    def _tell_standing(self, standing: Standing, watch: Row) -> None:
+        """Post that the certificate's standing has changed."""
+        log.warning("%s: the certificate: %s", printable(watch["category"]), standing.state)
+        if self.webhook is None:
+            return
+        event = {"event": "certificate", "category": watch["category"], "bundle": watch["bundle"], **vars(standing)}
+        key = f"certificate {watch['id']} {standing.state} {standing.inspection or time.time()}"
+        try:
+            self.webhook.put([event | {"reason": watch["reason"], "key": key}])
+        except DataError as error:  # of the disk: the warning is in the log, in readyz and in the metrics all the same
+            log.error("%s", printable(str(error)))
+
     async def close(self) -> None:
-        """Finish all images that were accepted, then close the store."""
+        """Finish all reports that were begun and all images that were accepted, then close the store."""
+        await self.reporter.close()
         await self.runner.close()
+        await asyncio.to_thread(self.standing.save)
+        if self.webhook is not None:
+            await asyncio.to_thread(self.webhook.close, WEBHOOK_SECONDS)
         await asyncio.to_thread(self.store.close)
 
     def _resume_activated_bundle(self) -> None:

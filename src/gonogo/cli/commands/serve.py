@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gonogo.cli.answer import Answer
-from gonogo.cli.arguments import BUNDLE, add_json, add_store, count, non_negative, positive
+from gonogo.cli.arguments import BUNDLE, add_json, add_store, add_watch, count, non_negative, positive, watch_params
 from gonogo.errors import ConfigError, DataError, UsageError
 from gonogo.text import printable
 
@@ -121,12 +121,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=HH:MM",
         help="a shift and when it begins, local time; once for each",
     )
+    parser.add_argument(
+        "--report-url",
+        metavar="URL",
+        help="server with OpenAI's interface, as http://127.0.0.1:8080/v1, whose model may rephrase reports; "
+        "GONOGO_REPORT_API_KEY in the environment is its key",
+    )
+    parser.add_argument("--report-model", default="default", metavar="NAME", help="the model's name there; default")
+    parser.add_argument(
+        "--report-seconds",
+        type=positive,
+        default=30.0,
+        metavar="S",
+        help="seconds that it may take; after them the template's words stay; 30",
+    )
     parser.add_argument("--arena", type=Path, metavar="DIR", help="labelled images for the arena, a folder per label")
+    parser.add_argument(
+        "--synonyms", type=Path, metavar="FILE", help="lines of words that mean the same in a search of cases"
+    )
     parser.add_argument(
         "--fall-back",
         action="store_true",
         help="start with the bundle of the same category that was active before, if the last one is damaged or gone",
     )
+    add_watch(parser)
+    parser.add_argument(
+        "--webhook",
+        metavar="URL",
+        help="post to URL, signed, when a certificate is in doubt or withdrawn, or holds again",
+    )
+    parser.add_argument("--webhook-secret-file", type=Path, metavar="FILE", help="file with the key of the signature")
+    parser.add_argument("--webhook-proxy", metavar="URL", help="post through this proxy; default: none")
 
     actions = parser.add_subparsers(metavar="ACTION")
     key = actions.add_parser("key", help="make a key, and print it this once")
@@ -136,7 +161,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     revoke = actions.add_parser("revoke", help="revoke a key")
     revoke.add_argument("id", metavar="ID", help="as gonogo serve keys lists it")
     confirm = actions.add_parser("confirm-clock", help="go on to delete images by age after the clock has jumped ahead")
-    for name, action in {"key": key, "keys": keys, "revoke": revoke, "confirm-clock": confirm}.items():
+    reinstate = actions.add_parser("reinstate", help="let the certificate in use hold again, and watch it anew")
+    reinstate.add_argument("--reason", required=True, metavar="TEXT", help="why; it is kept")
+    reinstate.add_argument("--by", metavar="NAME", help="who decides; default: git's user.name")
+    named = {"key": key, "keys": keys, "revoke": revoke, "confirm-clock": confirm, "reinstate": reinstate}
+    for name, action in named.items():
         action.set_defaults(action=name)
         add_store(action, of_action=True)
         add_json(action, of_action=True)
@@ -152,7 +181,14 @@ def run(arguments: argparse.Namespace) -> Answer:
         IntegrityError: the bundle cannot be trusted.
         DataError: the folder or the database cannot be used, or there is no such key.
     """
-    actions = {"run": _serve, "key": _key, "keys": _keys, "revoke": _revoke, "confirm-clock": _confirm_clock}
+    actions = {
+        "run": _serve,
+        "key": _key,
+        "keys": _keys,
+        "revoke": _revoke,
+        "confirm-clock": _confirm_clock,
+        "reinstate": _reinstate,
+    }
     return actions[arguments.action](arguments)
 
 
@@ -276,9 +312,17 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
         keep_bytes=None if arguments.keep_mb is None else int(arguments.keep_mb * MEBIBYTE),
         expire_reviewed=arguments.expire_reviewed,
         audit_share=arguments.audit_share,
+        report_url=arguments.report_url,
+        report_model=arguments.report_model,
+        report_seconds=arguments.report_seconds,
         shifts=tuple(arguments.shift),
         arena=arguments.arena,
+        synonyms=arguments.synonyms,
         fall_back=arguments.fall_back,
+        watch=watch_params(arguments),
+        webhook=arguments.webhook,
+        webhook_secret=arguments.webhook_secret_file,
+        webhook_proxy=arguments.webhook_proxy,
         tls=arguments.tls_cert is not None,
     )
 
@@ -326,3 +370,23 @@ def _confirm_clock(arguments: argparse.Namespace) -> Answer:
     now = datetime.fromtimestamp(store.clock.now(), UTC).isoformat(timespec="seconds")
     store.close()
     return Answer({"ok": True, "now": now}, f"the time is {now}; images are deleted by their age from now on")
+
+
+def _reinstate(arguments: argparse.Namespace) -> Answer:
+    from gonogo.project.accept import git_user
+    from gonogo.store.store import Store
+
+    by = arguments.by or git_user()
+    store = Store(arguments.data, arguments.database)
+    watch = store.watches.newest()
+    if watch is None or not arguments.reason.strip():
+        store.close()
+        raise DataError(
+            "no gauge was in use here yet" if watch is None else "--reason is empty; say why it holds again"
+        )
+    kept = {name: watch[name] for name in ("bundle", "category", "params")}
+    begun = store.watches.begin(**kept, key="", by=by, reason=arguments.reason.strip())
+    store.close()
+    text = f"{printable(begun['category'])}: the certificate of {begun['bundle'][:12]} holds again, and is watched anew"
+    report = {name: begun[name] for name in ("category", "bundle", "by", "reason")}
+    return Answer({"ok": True, **report}, f"{text}; a running service sees it within 2 s")

@@ -1,5 +1,6 @@
 """The accuracy of a fitted gauge on the test images, on raw scores and at the original resolution."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -12,13 +13,21 @@ from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.calibration.probability import ProbabilityRecord
 from gonogo.calibration.regions import RegionParams
 from gonogo.calibration.threshold import certify_like
+from gonogo.detectors.boxes.labelled import FindsBoxes
 from gonogo.detectors.mean_image import MeanImage
 from gonogo.detectors.options import MeanImageOptions
 from gonogo.errors import ConfigError, DataError, UndefinedMetricError
-from gonogo.evaluation.accuracy.metrics import auroc, binomial_interval, calibration_errors, image_statistics
-from gonogo.evaluation.accuracy.pixel_metrics import MaskOverlap, PixelTally
-from gonogo.evaluation.accuracy.resampling import bootstrap_intervals, resampled_metrics
+from gonogo.evaluation.accuracy.metrics import (
+    auroc,
+    binomial_interval,
+    calibration_errors,
+    image_statistics,
+    random_metrics,
+)
+from gonogo.evaluation.accuracy.pixel_metrics import BinnedPixels, MaskOverlap, PixelTally, random_pixel_metrics
+from gonogo.evaluation.accuracy.resampling import Resampled, bootstrap_intervals, resampled_metrics
 from gonogo.evaluation.accuracy.synthetic import synthetic_auroc
+from gonogo.evaluation.boxes.box_accuracy import BoxResults, baseline_map_50, box_metrics, find_boxes
 from gonogo.evaluation.metric_table import ACCURACY
 from gonogo.images.dataset import Dataset, Record
 from gonogo.images.size import ImageSize
@@ -64,6 +73,7 @@ class Evaluation:
         calibrate, test: inspections of the calibrate and of the test images.
         record: the gauge's threshold.
         probability: from score to probability; None where the gauge states none.
+        boxes: of the test images, of a gauge that finds boxes; otherwise None.
     """
 
     metrics: Metrics
@@ -71,6 +81,7 @@ class Evaluation:
     test: Inspection
     record: ThresholdRecord
     probability: ProbabilityRecord | None
+    boxes: BoxResults | None = None
 
     @property
     def threshold(self) -> float:
@@ -78,7 +89,7 @@ class Evaluation:
 
 
 def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: int) -> Evaluation:
-    """Metrics of `model` on the test images, with intervals, and of the mean-image baseline beside them.
+    """Metrics of `model` on the test images, with intervals; beside them the mean-image baseline, and chance.
 
     A metric that has no value on these images, such as the recall where none is defective, is absent, and named under
     `absent`; so is a metric of ranks where all scores are equal. Both thresholds, of scores and of pixels, are the
@@ -98,14 +109,25 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
         )
     test_records = dataset.with_role("test")
     record = model.threshold
-    if params.seeds > 1 and record.method != "holdout":
+    if params.seeds > 1 and isinstance(model.inspector.detector, FindsBoxes):
         raise ConfigError(
-            f"evaluate.seeds is {params.seeds} and calibrate.method is {record.method}; fits with other seeds get "
-            "their thresholds by holdout alone: set evaluate.seeds to 1 or calibrate.method to holdout"
+            f"evaluate.seeds is {params.seeds}; a gauge that finds boxes is not fitted again, which takes as long as "
+            "its training: set evaluate.seeds to 1"
+        )
+    if params.seeds > 1 and (record.method != "holdout" or record.grown):
+        what = "calibrate.grow_bank is true" if record.grown else f"calibrate.method is {record.method}"
+        raise ConfigError(
+            f"evaluate.seeds is {params.seeds} and {what}; fits with other seeds get their thresholds by holdout "
+            "alone, and their banks do not grow: set evaluate.seeds to 1 or the other to its default"
         )
     baseline = _baseline_accuracy(model, dataset, params, seed)
-    pixels = _PixelAccuracy(dataset, model.rule.params)
-    test = inspect_records(model.inspector, dataset, test_records, rule=model.rule, look=pixels.add)
+    pixels, binned = _PixelAccuracy(dataset, model.rule.params), BinnedPixels()
+
+    def look(test_record: Record, anomaly_map: np.ndarray, marked: np.ndarray) -> None:
+        pixels.add(test_record, anomaly_map, marked)
+        binned.add(anomaly_map, dataset.mask_of(test_record), marked, n_inspected=pixels.inspected(test_record, marked))
+
+    test = inspect_records(model.inspector, dataset, test_records, rule=model.rule, look=look)
     calibrate = _calibrate_inspection(model, dataset)
     accuracy = _image_accuracy(test, record.threshold)
     if model.inspector.detector.localises:
@@ -119,8 +141,11 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
         metrics[f"{name}_baseline"] = baseline[name]
         ours, theirs = accuracy[name], baseline[name]  # a lift above 0 is better
         metrics[f"{name}_lift"] = ours - theirs if ACCURACY[name].better == "more" else theirs - ours
-    with_interval = [name for name in accuracy if ACCURACY[name].has_interval]
-    for name, (low, high) in _intervals(test, with_interval, record.threshold, params, seed).items():
+    by_chance = random_metrics(int((~test.labels).sum()), int(test.labels.sum())) | pixels.by_chance()
+    metrics |= {f"{name}_random": value for name, value in by_chance.items() if name in accuracy}
+    resampled = resampled_metrics(test.scores.astype(np.float64), test.labels, record.threshold) | binned.resampled()
+    of_accuracy = {name: resampled[name] for name in accuracy if ACCURACY[name].has_interval}
+    for name, (low, high) in _intervals(test, of_accuracy, params, seed).items():
         metrics[f"{name}_low"], metrics[f"{name}_high"] = low, high
     metrics |= _validation_metrics(model, calibrate, test)
     metrics |= _counts(test, record.threshold, params.interval_confidence)
@@ -136,7 +161,7 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
     }
     if record.certified_false_alarm_rate is not None:
         metrics["certified_false_alarm_rate"] = record.certified_false_alarm_rate
-    if record.method != "cross":  # then the good images were fitted on
+    if record.holds_out:  # otherwise the gauge has learned from the calibrate images
         with suppress(UndefinedMetricError):
             metrics["synthetic_auroc"] = synthetic_auroc(
                 model.inspector,
@@ -152,13 +177,48 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
         metrics |= {"n_seeds": params.seeds, **_spread(every)}
     if model.rule.threshold is not None:
         metrics["pixel_threshold"] = model.rule.threshold.threshold
-    return Evaluation(metrics, calibrate, test, record, model.probability)
+    boxes = _box_results(model, dataset, test_records)
+    if boxes is not None:
+        metrics |= _box_accuracy(boxes, model, dataset, params, seed)
+    return Evaluation(metrics, calibrate, test, record, model.probability, boxes)
+
+
+def _box_results(model: Model, dataset: Dataset, records: Sequence[Record]) -> BoxResults | None:
+    detector = model.inspector.detector
+    if not isinstance(detector, FindsBoxes):
+        return None
+    return find_boxes(model.inspector, dataset, records, detector.box_classes())
+
+
+def _box_accuracy(boxes: BoxResults, model: Model, dataset: Dataset, params: EvaluateParams, seed: int) -> Metrics:
+    """Metrics of the boxes, beside the regions of the mean-image baseline where the test images have labels."""
+    if not any(map(len, boxes.labelled)):
+        return {}
+    metrics = box_metrics(
+        boxes,
+        model.threshold,
+        n_resamples=params.n_resamples,
+        confidence=params.interval_confidence,
+        seed=seed,
+        most=model.inspector.detector.options.max_boxes,
+    )
+    fitted = dataset.with_role("fit")
+    baseline = Inspector(MeanImage(MeanImageOptions(image_size=model.inspector.input_size.written)))
+    good = [record for record in fitted if record.label == 0] or fitted
+    baseline.detector.fit(FitImages(baseline, dataset, good), seed=seed)
+    _, rule = inspect_calibrate(baseline, dataset, model.rule.params)
+    regions = inspect_records(baseline, dataset, boxes.records, rule=rule).regions
+    labels = Counter(str(box["label"]) for record in fitted for box in record.boxes)
+    most_frequent = max(sorted(labels), key=lambda label: labels[label])
+    value = baseline_map_50(regions, boxes, most_frequent)
+    return metrics | {"map_50_baseline": value, "map_50_lift": float(metrics["map_50"]) - value}
 
 
 def _calibrate_inspection(model: Model, dataset: Dataset) -> Inspection:
     """The good images that the threshold comes from, with the scores that the fit gave them, and without regions.
 
-    By the method `cross` these are the scores by the gauges of the other folds.
+    By the method `cross` these are the scores by the gauges of the other folds, by `leave_one_out` those by the bank
+    without each part, and of a bank that has grown those before it did.
     """
     scores = {entry["image"]: entry["score"] for entry in model.manifest["calibrated_on"]}
     records = [record for record in dataset.records if record.path in scores]
@@ -235,15 +295,26 @@ class _PixelAccuracy:
 
     def add(self, record: Record, anomaly_map: np.ndarray, marked: np.ndarray) -> None:
         """Take in an image's map (h, w) and the pixels in its regions (h, w) bool."""
-        if record.label == 0:
+        n_inspected = self.inspected(record, marked)
+        if n_inspected:
             self._n_marked += int(marked.sum())
-            self._n_inspected += int(self._regions.roi_mask(*marked.shape).sum())
+            self._n_inspected += n_inspected
         mask = self._dataset.mask_of(record)
         if mask is not None:
             self._lowest = min(self._lowest, float(anomaly_map.min()))
             self._highest = max(self._highest, float(anomaly_map.max()))
             self._tally.add(anomaly_map, mask)
             self._overlap.add(marked, mask)
+
+    def inspected(self, record: Record, marked: np.ndarray) -> int:
+        """The pixels of a good image that may be in its regions (h, w); 0 of another image."""
+        return int(self._regions.roi_mask(*marked.shape).sum()) if record.label == 0 else 0
+
+    def by_chance(self) -> dict[str, float]:
+        """What maps of random values would give."""
+        if not self._tally.n_defective or not self._tally.n_normal:
+            return {}
+        return asdict(random_pixel_metrics(self._tally.n_normal, self._tally.n_defective))
 
     def metrics(self) -> dict[str, float]:
         """The metrics that have a value on the images added; those of masks need an image with one."""
@@ -258,11 +329,10 @@ class _PixelAccuracy:
 
 
 def _intervals(
-    inspection: Inspection, names: list[str], threshold: float, params: EvaluateParams, seed: int
+    inspection: Inspection, resampled: Mapping[str, Resampled], params: EvaluateParams, seed: int
 ) -> dict[str, tuple[float, float]]:
-    resampled = resampled_metrics(inspection.scores.astype(np.float64), inspection.labels, threshold)
     return bootstrap_intervals(
-        {name: resampled[name] for name in names},
+        resampled,
         inspection.groups,
         n_resamples=params.n_resamples,
         confidence=params.interval_confidence,

@@ -4,8 +4,10 @@ Scores: higher is more anomalous, any unit. Labels: True is anomalous. The rank 
 where they are used, since it takes a while.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import special
@@ -13,6 +15,9 @@ from scipy import special
 from gonogo.errors import ConfigError, ShapeError, UndefinedMetricError
 
 Statistic = Callable[[np.ndarray, np.ndarray], float]
+
+AT_RECALL = {f"false_alarm_rate_at_recall_{percent}": percent / 100 for percent in (90, 95, 99)}
+ROUNDING = 1e-9  # of a number of images times a share
 
 
 def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -95,6 +100,46 @@ def f1_oracle(scores: np.ndarray, labels: np.ndarray) -> float:
     return float((2 * precision[found] * recall[found] / (precision[found] + recall[found])).max())
 
 
+def false_alarm_rate_at(scores: np.ndarray, labels: np.ndarray, *, recall: float) -> float:
+    """The share of good images rejected at the highest threshold that rejects the share `recall` of the anomalous ones.
+
+    The threshold is chosen on these very scores: how well they separate, and no promise for other images.
+
+    Raises:
+        ConfigError: `recall` is no share in (0, 1].
+        UndefinedMetricError: one of the two classes is absent.
+    """
+    scores, labels = checked(scores, labels, both_classes=True)
+    threshold = np.sort(scores[labels])[-n_found(int(labels.sum()), recall)]
+    return float((scores[~labels] >= threshold).mean())
+
+
+def n_found(n_defective: int, recall: float) -> int:
+    """The least number of `n_defective` images that are the share `recall` of them, whatever the product rounds to.
+
+    Raises:
+        ConfigError: `recall` is no share in (0, 1].
+    """
+    if not 0 < recall <= 1:
+        raise ConfigError(f"recall: expected a share in (0, 1], got {recall}")
+    return math.ceil(n_defective * recall - ROUNDING)
+
+
+def random_metrics(n_good: int, n_defective: int) -> dict[str, float]:
+    """What scores drawn at random give on average, for the metrics of ranks; none where one of the classes is absent.
+
+    Source: for average precision, Bestgen 2015, "Exact expected average precision of the random baseline for system
+        evaluation"; for the others, the places of `n_defective` numbers among n_good, drawn uniformly.
+    """
+    n = n_good + n_defective
+    if not n_good or not n_defective:
+        return {}
+    harmonic = float(special.digamma(n + 1) - special.digamma(1))
+    average_precision = (harmonic + (n_defective - 1) / (n - 1) * (n - harmonic)) / n
+    rates = {name: n_found(n_defective, recall) / (n_defective + 1) for name, recall in AT_RECALL.items()}
+    return {"image_auroc": 0.5, "image_ap": average_precision, **rates}
+
+
 @dataclass(frozen=True)
 class VerdictMetrics:
     """Verdicts at one threshold. Precision and F1 are 0 where nothing is rejected."""
@@ -145,6 +190,7 @@ def image_statistics(threshold: float) -> dict[str, Statistic]:
         "precision": lambda scores, labels: verdict_metrics(scores, labels, threshold).precision,
         "f1": lambda scores, labels: verdict_metrics(scores, labels, threshold).f1,
         "f1_oracle": f1_oracle,
+        **{name: partial(false_alarm_rate_at, recall=recall) for name, recall in AT_RECALL.items()},
     }
 
 

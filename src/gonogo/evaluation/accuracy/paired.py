@@ -10,7 +10,8 @@ from gonogo.errors import UndefinedMetricError
 from gonogo.evaluation.accuracy.resampling import Resampled, bootstrap_intervals, resampled_metrics
 from gonogo.evaluation.metric_table import METRICS
 
-PAIRED = (*(name for name, metric in METRICS.items() if metric.has_interval), "f1")
+OF_IMAGES = ("ranks", "verdicts")  # kinds of metrics that the scores of images and the threshold decide
+PAIRED = (*(name for name, metric in METRICS.items() if metric.has_interval and metric.kind in OF_IMAGES), "f1")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ fit in one run, no file is written.
 import os
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -22,6 +22,8 @@ from gonogo.errors import ConfigError, DataError, ShapeError, UndefinedMetricErr
 
 EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 RUN_PIXELS = 1 << 24  # sorted at a time: 64 MiB of float32
+DROPPED_BITS = 16  # of the 23 binary digits of a float32 after its first one, where pixels are counted in bins
+BLOCK_CELLS = 1 << 20  # of resamples by bins, at a time
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,11 @@ class PixelTally:
         self.n_images = 0
         self._normal = _Runs(run_pixels)
         self._defective = _Runs(max(1, run_pixels // 8))  # whose counts need several times the memory of their values
+
+    @property
+    def n_normal(self) -> int:
+        """Normal pixels of the images added."""
+        return self._normal.n_values
 
     @property
     def n_defective(self) -> int:
@@ -148,7 +155,12 @@ class PixelTally:
         return above, equal
 
 
-def _within(limit: float, above: np.ndarray, equal: np.ndarray) -> np.ndarray:
+def random_pixel_metrics(n_normal: int, n_defective: int) -> PixelMetrics:
+    """What maps of independent random values give on average; of pixel AP, the limit for many pixels."""
+    return PixelMetrics(0.5, n_defective / (n_normal + n_defective), 0.30 / 2, 0.05 / 2)
+
+
+def _within(limit: float | np.ndarray, above: np.ndarray, equal: np.ndarray) -> np.ndarray:
     """For each defect pixel, the share of the range of 0 to `limit` false positives over which it is found.
 
     A pixel is found from `above` false positives on. Where normal pixels have the same value, it counts as found with a
@@ -259,3 +271,125 @@ class MaskOverlap:
         if not self._n_defective:
             raise UndefinedMetricError("SegF1 needs defect pixels, got none")
         return 2 * self._hits / (2 * self._hits + self._errors)
+
+
+class BinnedPixels:
+    """The values of each image's pixels in bins, from which the metrics of maps are computed for many resamples.
+
+    A value falls into the same bin as all that are equal to it in their first eight binary digits, so that a metric
+    differs from that of `PixelTally` by what such small differences decide: enough for an interval.
+    """
+
+    def __init__(self) -> None:
+        self._images: list[dict[str, tuple[np.ndarray, np.ndarray]]] = []  # by kind: bins, ascending, and their weights
+        self._overlap: list[tuple[int, int, int]] = []  # hits, errors and defect pixels
+        self._marked: list[tuple[int, int]] = []  # marked and inspected pixels of good images
+
+    def add(self, anomaly_map: np.ndarray, mask: np.ndarray | None, marked: np.ndarray, *, n_inspected: int) -> None:
+        """Take in the map (h, w) of the next image, its mask (h, w) bool, and the pixels in its regions (h, w) bool.
+
+        Args:
+            mask: None: the image counts for the false-positive rate alone.
+            n_inspected: pixels that can be marked, where the image is good; 0 where it is not.
+        """
+        self._marked.append((int(marked.sum()) if n_inspected else 0, n_inspected))
+        if mask is None:
+            self._images.append({})
+            self._overlap.append((0, 0, 0))
+            return
+        bins = _bins_of(anomaly_map)
+        regions, n_regions = ndimage.label(mask, EIGHT_CONNECTED)
+        shares = 1 / np.bincount(regions[mask])[regions[mask]] if n_regions else np.zeros(0)
+        self._images.append(
+            {
+                "normal": _binned(bins[~mask], np.ones(int((~mask).sum()))),
+                "defective": _binned(bins[mask], np.ones(int(mask.sum()))),
+                "shares": _binned(bins[mask], shares),
+            }
+        )
+        self._overlap.append((int((marked & mask).sum()), int((marked ^ mask).sum()), int(mask.sum())))
+
+    def resampled(self) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+        """The metrics as functions of counts (r, n) of the n images added: values (r,), NaN where one is undefined."""
+        hits, errors, n_defective = np.array(self._overlap, dtype=float).reshape(-1, 3).T
+        marked, inspected = np.array(self._marked, dtype=float).reshape(-1, 2).T
+        areas = _Areas(self._images)
+
+        def area(number: int) -> Callable[[np.ndarray], np.ndarray]:
+            return lambda counts: areas.of(counts)[number]
+
+        def seg_f1(counts: np.ndarray) -> np.ndarray:
+            found, defective = counts @ hits, counts @ n_defective
+            return np.where(defective > 0, 2 * found / np.maximum(2 * found + counts @ errors, 1), np.nan)
+
+        def false_positive_rate(counts: np.ndarray) -> np.ndarray:
+            n_inspected = counts @ inspected
+            return np.where(n_inspected > 0, counts @ marked / np.maximum(n_inspected, 1), np.nan)
+
+        return {
+            **{name: area(number) for number, name in enumerate(("pixel_auroc", "pixel_ap", "aupro_30", "aupro_05"))},
+            "seg_f1": seg_f1,
+            "pixel_false_positive_rate": false_positive_rate,
+        }
+
+
+class _Areas:
+    """Pixel AUROC, pixel AP and both AUPRO of resamples."""
+
+    def __init__(self, images: Sequence[dict[str, tuple[np.ndarray, np.ndarray]]]) -> None:
+        """`images` have their bins and weights by kind; or nothing, without a mask."""
+        used = [bins for image in images for bins, _ in image.values()]
+        self._bins = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *used]))[::-1]  # the highest values first
+        self._weights = {kind: self._table(images, kind) for kind in ("normal", "defective", "shares")}
+        self._last: tuple[np.ndarray, list[np.ndarray]] | None = None
+
+    def _table(self, images: Sequence[dict[str, tuple[np.ndarray, np.ndarray]]], kind: str) -> np.ndarray:
+        table = np.zeros((len(images), len(self._bins)), dtype=np.float32)
+        for row, image in zip(table, images, strict=True):
+            if image:
+                bins, weights = image[kind]
+                row[len(self._bins) - 1 - np.searchsorted(self._bins[::-1], bins)] = weights
+        return table
+
+    def of(self, counts: np.ndarray) -> list[np.ndarray]:
+        """The four, (r,) each; they are asked for in turn, and computed together."""
+        if self._last is None or self._last[0] is not counts:
+            rows = max(1, BLOCK_CELLS // max(1, len(self._bins)))
+            parts = [self._of(counts[start : start + rows]) for start in range(0, len(counts), rows)]
+            self._last = counts, [np.concatenate(values) for values in zip(*parts, strict=True)]
+        return self._last[1]
+
+    def _of(self, counts: np.ndarray) -> list[np.ndarray]:
+        normal, defective, shares = (
+            (counts.astype(np.float32) @ self._weights[kind]).astype(np.float64)
+            for kind in ("normal", "defective", "shares")
+        )
+        n_normal, n_defective = normal.sum(axis=1, keepdims=True), defective.sum(axis=1, keepdims=True)
+        above = np.cumsum(normal, axis=1) - normal
+        found = np.cumsum(defective, axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            auroc = (defective * (1 - (above + normal / 2) / n_normal)).sum(axis=1) / n_defective[:, 0]
+            precision = np.where(found > 0, found / (found + above + normal), 0)
+            ap = (defective * precision).sum(axis=1) / n_defective[:, 0]
+            overlaps = [
+                (shares * _within(limit * n_normal, above, normal)).sum(axis=1) / shares.sum(axis=1)
+                for limit in (0.30, 0.05)
+            ]
+        undefined = (n_normal[:, 0] == 0) | (n_defective[:, 0] == 0)
+        return [np.where(undefined, np.nan, values) for values in (auroc, ap, *overlaps)]
+
+
+def _bins_of(values: np.ndarray) -> np.ndarray:
+    """The bin of each value: ascending as the values are."""
+    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.int32)
+    ordered = np.where(bits < 0, np.int32(-(2**31)) - bits, bits)  # as whole numbers, negative values run backwards
+    return ordered >> DROPPED_BITS
+
+
+def _binned(bins: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if not len(bins):
+        return np.zeros(0, dtype=np.int64), np.zeros(0)
+    lowest = int(bins.min())
+    sums = np.bincount(bins - lowest, weights)
+    used = np.flatnonzero(sums)
+    return used + lowest, sums[used]

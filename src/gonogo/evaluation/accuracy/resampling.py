@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from gonogo.errors import ShapeError, UndefinedMetricError
-from gonogo.evaluation.accuracy.metrics import checked, require_confidence
+from gonogo.evaluation.accuracy.metrics import AT_RECALL, ROUNDING, checked, require_confidence
 
 BLOCK = 1 << 22  # counts at a time: 32 MiB of float64
 
@@ -98,6 +98,16 @@ def resampled_metrics(scores: np.ndarray, labels: np.ndarray, threshold: float) 
         gain = (np.diff(true, prepend=0.0) * precision).sum(axis=1)
         return _ratio(np.where(false[:, -1] > 0, gain, np.nan), true[:, -1])
 
+    def at_recall(recall: float) -> Resampled:
+        def false_alarm_rate(counts: np.ndarray) -> np.ndarray:
+            true, false = rejections(counts)
+            wanted = np.ceil(true[:, -1:] * recall - ROUNDING)
+            first = (true >= np.maximum(wanted, 1)).argmax(axis=1)
+            alarms = np.where(true[:, -1] > 0, false[np.arange(len(false)), first], np.nan)
+            return _ratio(alarms, false[:, -1])
+
+        return false_alarm_rate
+
     def rate(chosen: np.ndarray) -> Resampled:
         def rejection_rate(counts: np.ndarray) -> np.ndarray:
             _require_counts(counts, len(scores))
@@ -117,6 +127,7 @@ def resampled_metrics(scores: np.ndarray, labels: np.ndarray, threshold: float) 
         "false_alarm_rate": rate(~labels),
         "recall": rate(labels),
         "f1": f1,
+        **{name: at_recall(recall) for name, recall in AT_RECALL.items()},
     }
 
 

@@ -1,5 +1,6 @@
 """The few numbers that a person compares between runs: of each category, and of all categories together."""
 
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,7 +40,9 @@ def mean_headline(headlines: Mapping[str, Mapping[str, float]]) -> dict[str, flo
 def summarise(
     evaluated: Mapping[str, Mapping[str, Any]], parity: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, float | int | str]:
-    """Mean, worst value and worst category of each accuracy and of the bound, over the categories that have it.
+    """Mean, standard deviation and worst value, with its category, of each accuracy and of the bound.
+
+    They are over the categories that have the metric; a single one has no standard deviation.
 
     Args:
         evaluated: metrics of the evaluate stage by category.
@@ -67,6 +70,8 @@ def summarise(
             continue
         worst = (min if METRICS[name].better == "more" else max)(values, key=lambda category: values[category])
         summary[f"{name}.mean"] = sum(values.values()) / len(values)
+        if len(values) > 1:
+            summary[f"{name}.std"] = statistics.stdev(values.values())
         summary[f"{name}.worst"] = values[worst]
         summary[f"{name}.worst_category"] = worst
     return summary

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from gonogo.service.inspecting import row_of_verdict
 from gonogo.service.pages.access import InspectorPageKey, inspector_page_key
 from gonogo.service.pages.inspector import part_values
-from gonogo.service.pages.parts import pictures_of, soon
+from gonogo.service.pages.parts import SIMILAR, pictures_of, soon
 from gonogo.service.pages.rendering import render
 from gonogo.service.problems import Problem
 from gonogo.service.reviewing import inspection_row
@@ -94,7 +94,10 @@ async def case(request: Request, key: InspectorPageKey, identifier: Identifier, 
     row = await inspection_row(service_of(request).store, identifier)
     values = await part_values(request, row)
     computed = await _computed(request, key, row) if more and values["kept"] else None
-    return render(request, "case.html.j2", part=row, computed=computed, **values)
+    similar = None
+    if computed is not None and values["same_category"]:
+        similar = await soon(request, service_of(request).cases.like_inspection(row, key, k=SIMILAR))
+    return render(request, "case.html.j2", part=row, computed=computed, similar=similar, **values)
 
 
 @router.get("/{id}/more")

@@ -20,6 +20,7 @@ NAVIGATION = (
     Entry("/review", "nav.review", "review"),
     Entry("/cases", "nav.cases", "inspect"),
     Entry("/analytics", "nav.analytics", "inspect"),
+    Entry("/drift", "nav.drift", "inspect"),
     Entry("/arena", "nav.arena", "inspect"),
 )
 

@@ -8,7 +8,7 @@ from fastapi import Path as InPath
 from fastapi.responses import RedirectResponse, Response
 from pydantic import ValidationError
 
-from gonogo.service.pages.access import InspectorPageKey, ReviewerPageKey, local_path
+from gonogo.service.pages.access import InspectorPageKey, ReviewerPageKey, inspector_page_key, local_path
 from gonogo.service.pages.inspector import part_response
 from gonogo.service.pages.pictures import WIDTHS, Pictures, PlaceView
 from gonogo.service.pages.rendering import is_fragment, render
@@ -16,6 +16,7 @@ from gonogo.service.problems import Problem
 from gonogo.service.reviewing import add_review, inspection_row, undo_last_review
 from gonogo.service.routes.abandoned import unless_abandoned
 from gonogo.service.routes.access import service_of
+from gonogo.service.routes.cases import CaseId, crop_of
 from gonogo.service.routes.inspections import Identifier
 from gonogo.service.schemas import Review
 
@@ -23,7 +24,9 @@ from gonogo.service.schemas import Review
 CACHED = {"Cache-Control": "private, max-age=86400, immutable"}
 Width = Annotated[int, Query(description="of WIDTHS")]
 Result = TypeVar("Result")
+SIMILAR = 5  # past cases that are shown
 router = APIRouter(prefix="/parts/{id}")
+past = APIRouter(prefix="/past/{id}")
 
 
 @router.get("/image")
@@ -69,6 +72,22 @@ async def why(request: Request, key: InspectorPageKey, identifier: Identifier) -
     return render(request, "why.html.j2", part=row, view=view)
 
 
+@router.get("/similar")
+async def similar(request: Request, key: InspectorPageKey, identifier: Identifier) -> Response:
+    """The past cases that are most like the part, with cause and remedy."""
+    service = service_of(request)
+    row = await inspection_row(service.store, identifier)
+    found = await soon(request, service.cases.like_inspection(row, key, k=SIMILAR))
+    return render(request, "similar.html.j2", part=row, similar=found)
+
+
+@past.get("/crop", dependencies=[Depends(inspector_page_key)])
+async def crop(request: Request, identifier: CaseId) -> Response:
+    """The picture of a past case."""
+    data, media_type = await crop_of(request, identifier)
+    return Response(data, media_type=media_type, headers=CACHED)
+
+
 async def review_of_form(
     label: Annotated[str, Form(max_length=10)] = "defect",
     defect_type: Annotated[str, Form(max_length=1000)] = "",
@@ -100,6 +119,7 @@ async def review(
 ) -> Response:
     """Add a review of the person who is signed in."""
     await add_review(service_of(request).store, identifier, given, key)
+    await service_of(request).cases.reviewed(identifier, key)
     return await _after_review(request, identifier, next_page)
 
 
@@ -107,6 +127,7 @@ async def review(
 async def undo(request: Request, identifier: Identifier, key: ReviewerPageKey, next_page: NextPage = "/") -> Response:
     """Take back the last review that was given with this key, if it still counts."""
     await undo_last_review(service_of(request).store, identifier, key)
+    await service_of(request).cases.reviewed(identifier, key)
     return await _after_review(request, identifier, next_page)
 
 

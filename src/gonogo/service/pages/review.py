@@ -49,6 +49,7 @@ async def export(request: Request, category: Annotated[str, Form(max_length=200)
 async def give(request: Request, key: ReviewerPageKey, identifier: Identifier, given: FormReview) -> Response:
     """Add a review, and show the next part."""
     await add_review(service_of(request).store, identifier, given, key)
+    await service_of(request).cases.reviewed(identifier, key)
     return await _next(request, key, done=identifier)
 
 
@@ -64,6 +65,7 @@ async def undo(request: Request, key: ReviewerPageKey, identifier: Identifier) -
     """Take back the last review of a part, and show it again."""
     store = service_of(request).store
     if await undo_last_review(store, identifier, key):
+        await service_of(request).cases.reviewed(identifier, key)
         await asyncio.to_thread(store.queue.take_back, identifier, key=key.id, now=time.time())
     return await _next(request, key, done=None)
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack
-from typing import Any, Literal, Self
+from functools import partial
+from typing import Any, Literal, Self, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -21,9 +22,11 @@ from gonogo.service.routes.abandoned import unless_abandoned
 from gonogo.service.routes.access import InspectorKey, inspector_key, service_of
 from gonogo.service.security import Key, body_of, late
 from gonogo.service.service import Service
+from gonogo.service.similar import MOST
 from gonogo.service.uploads import Upload, uploads
 
 Picture = Literal["map", "overlay"]
+Result = TypeVar("Result")
 Outcome = schemas.InspectionWithPictures | BaseException  # of one image
 
 
@@ -32,6 +35,7 @@ class InspectQuery(BaseModel):
 
     include: list[Picture] = Field([], max_length=2, description="pictures to add to the response")
     name: str | None = Field(None, max_length=MAX_NAME, description="name of a raw image; any text")
+    similar: int | None = Field(None, ge=1, le=MOST, description="how many past cases like the image to add")
     deadline_ms: int | None = Field(
         None, ge=1, le=600_000, description="milliseconds until a 504; the service's own deadline at most"
     )
@@ -66,7 +70,9 @@ async def inspect(request: Request) -> Response:
     key, query = await inspector_key(request), InspectQuery.of(request.query_params)
     seconds = deadline if query.deadline_ms is None else min(deadline, query.deadline_ms / 1000)
     pictures = sorted(set(query.include))
-    outcomes = await inspect_body(request, key, name=_name(request, query), pictures=pictures, seconds=seconds)
+    outcomes = await inspect_body(
+        request, key, name=_name(request, query), pictures=pictures, similar=query.similar, seconds=seconds
+    )
     raise_problems(outcomes)
     inspections = [outcome for outcome in outcomes if isinstance(outcome, schemas.InspectionWithPictures)]
     # As text, since FastAPI would validate the whole model once more.
@@ -74,7 +80,13 @@ async def inspect(request: Request) -> Response:
 
 
 async def inspect_body(
-    request: Request, key: Key, *, name: str | None, pictures: Sequence[Picture], seconds: float
+    request: Request,
+    key: Key,
+    *,
+    name: str | None,
+    pictures: Sequence[Picture],
+    seconds: float,
+    similar: int | None = None,
 ) -> list[Outcome]:
     """Inspect all images of a request's body: for each, in their order, its inspection or what went wrong.
 
@@ -83,6 +95,32 @@ async def inspect_body(
         key: pays for the images; for one of them it has paid already.
         name: of a raw image.
         pictures: to add to each inspection.
+        seconds: until the deadline.
+        similar: number of past cases to add to each inspection; None: none are looked for.
+
+    Raises the errors of `of_body`.
+    """
+    service = service_of(request)
+    like = None if similar is None else partial(service.cases.like, k=similar)
+    work = partial(service.runner.inspect, key=key, pictures=pictures, similar=like)
+    return await of_body(request, key, work, name=name, seconds=seconds)
+
+
+async def of_body(
+    request: Request,
+    key: Key,
+    work: Callable[[Upload], Awaitable[Result]],
+    *,
+    name: str | None,
+    seconds: float,
+) -> list[Result | BaseException]:
+    """What `work` makes of each image of a request's body: for each, in their order, its result or what went wrong.
+
+    Args:
+        request: its body is read here.
+        key: pays for the images; for one of them it has paid already.
+        work: begins when all images are read.
+        name: of a raw image.
         seconds: until the deadline.
 
     Raises:
@@ -95,7 +133,7 @@ async def inspect_body(
         images = [upload async for upload in read]
         service.keys.charge(key, len(images) - 1, check=False)
         with service.runner.reserve_slot(key, len(images)):
-            jobs = [service.runner.inspect(upload, key, pictures) for upload in images]
+            jobs = [work(upload) for upload in images]
             return await unless_abandoned(request, asyncio.gather(*jobs, return_exceptions=True), seconds)
 
 
@@ -104,7 +142,7 @@ def _name(request: Request, query: InspectQuery) -> str | None:
     return query.name or name_in(request.headers.get("content-disposition", "").encode("latin-1"))
 
 
-def raise_problems(outcomes: Sequence[Outcome]) -> None:
+def raise_problems(outcomes: Sequence[object]) -> None:
     """Refuse a batch of which an image failed, with all failed images under `errors`."""
     problems: dict[int, Problem] = {}
     for index, outcome in enumerate(outcomes):

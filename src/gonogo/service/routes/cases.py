@@ -1,0 +1,99 @@
+"""The routes about past cases: those like an inspection, all of them, their pictures, and what is known of them."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import Path, Query, Request
+from fastapi.responses import Response
+
+from gonogo.service import schemas
+from gonogo.service.problems import Problem
+from gonogo.service.reviewing import inspection_row
+from gonogo.service.routes.abandoned import unless_abandoned
+from gonogo.service.routes.access import InspectorKey, ReviewerKey, service_of
+from gonogo.service.routes.inspections import Identifier
+from gonogo.service.schemas import InspectionId
+from gonogo.service.similar import MOST, case_fields
+
+CaseId = Annotated[InspectionId, Path(alias="id")]
+Name = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
+
+
+async def similar(
+    request: Request,
+    key: InspectorKey,
+    identifier: Identifier,
+    k: Annotated[int, Query(ge=1, le=MOST)] = 5,
+    defect_type: Name = None,
+    min_severity: Annotated[int | None, Query(ge=1, le=10)] = None,
+) -> schemas.Similar:
+    """The past cases that are most like an inspection; its own image and part are left out."""
+    service = service_of(request)
+    row = await inspection_row(service.store, identifier)
+    work = service.cases.like_inspection(row, key, k=k, defect_type=defect_type, min_severity=min_severity)
+    return await unless_abandoned(request, work, service.settings.deadline)
+
+
+async def cases(
+    request: Request,
+    category: Name = None,
+    defect_type: Name = None,
+    min_severity: Annotated[int | None, Query(ge=1, le=10)] = None,
+    words: Annotated[
+        str | None,
+        Query(max_length=500, description="of types, causes, remedies and notes; the best first, on one page"),
+    ] = None,
+    before: InspectionId | None = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> schemas.Cases:
+    """The cases that match all parameters."""
+    service = service_of(request)
+    if words is not None:
+        found = await asyncio.to_thread(
+            service.cases.search,
+            words,
+            category=category,
+            defect_type=defect_type,
+            min_severity=min_severity,
+            limit=limit,
+        )
+        return schemas.Cases(cases=[schemas.Case(**case_fields(row)) for row in found], before=None)
+    rows = await asyncio.to_thread(
+        service.store.cases.newest,
+        category=category,
+        defect_type=defect_type,
+        min_severity=min_severity,
+        before=before,
+        limit=limit + 1,
+    )
+    page = [schemas.Case(**case_fields(row)) for row in rows[:limit]]
+    return schemas.Cases(cases=page, before=page[-1].id if len(rows) > limit else None)
+
+
+async def crop(request: Request, identifier: CaseId) -> Response:
+    """The picture of a case: its region with what is around it, or the whole image."""
+    data, media_type = await crop_of(request, identifier)
+    return Response(data, media_type=media_type)
+
+
+async def crop_of(request: Request, identifier: str) -> tuple[bytes, str]:
+    """The picture of a case and its media type.
+
+    Raises:
+        Problem: there is no such case.
+    """
+    found = await asyncio.to_thread(service_of(request).store.cases.crop, identifier)
+    if found is None:
+        raise Problem("not-found", f"there is no case {identifier}")
+    return found
+
+
+async def describe(request: Request, key: ReviewerKey, identifier: CaseId, given: schemas.CaseFacts) -> schemas.Case:
+    """Say what is known about a case, in place of what was said before; that stays in the store."""
+    store = service_of(request).store
+    if not await asyncio.to_thread(store.cases.describe, identifier, given.model_dump(), by=key.name, key=key.id):
+        raise Problem("not-found", f"there is no case {identifier}")
+    rows = await asyncio.to_thread(store.cases.with_ids, [identifier])
+    if not rows:
+        raise Problem("not-found", f"the case {identifier} was taken back by a review")
+    return schemas.Case(**case_fields(rows[0]))

@@ -1,0 +1,70 @@
+"""The inspector and the page of a case show past cases with cause and remedy, with scripts and without."""
+
+import pytest
+
+from visiting import Site, violations, visit
+from visiting import browser as browser
+
+# isort: split
+from conftest import bundled, modelled
+from gonogo.service.settings import Settings
+from serving import Running, inspected, listening_service
+
+CAUSE, REMEDY = "worn <gripper>", "new pads"
+
+
+@pytest.fixture(scope="module")
+def site(fitted_once, digits, tmp_path_factory):
+    """A service whose bundle has features, with two cases and a part that nobody reviewed."""
+    model = modelled(fitted_once("patchcore"), digits, tmp_path_factory.mktemp("model"))
+    bundle = bundled(model, digits, tmp_path_factory.mktemp("known"))
+    paths = [digits.path_of(one) for one in digits.with_role("test") if one.defect_type == "digit_1"][:3]
+    settings = Settings(bundle=bundle, data=tmp_path_factory.mktemp("past"), threads=1, deadline=60.0)
+    with Running(settings) as running, listening_service(running) as port:
+        inspections = [inspected(running, path, params={"name": path.name}) for path in paths]
+        for one, kind in zip(inspections[:2], ("chip", "dent"), strict=True):
+            review = {"label": "defect", "defect_type": kind}
+            running.ask("POST", f"/v1/inspections/{one['id']}/review", role="review", json=review)
+        facts = {"severity": 7, "cause": CAUSE, "remedy": REMEDY}
+        answer = running.ask("POST", f"/v1/cases/{inspections[0]['id']}/facts", role="review", json=facts)
+        assert answer.status_code == 200
+        yield Site(running, port, inspections)
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "de-DE"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", ["/?id={id}", "/cases/{id}", "/cases/{id}?more=true"])
+def test_past_cases_are_shown_with_cause_and_remedy_and_axe_finds_nothing(browser, site, path, scheme, locale):
+    with visit(browser, site, "review", color_scheme=scheme, bypass_csp=True, locale=locale) as page:
+        page.goto(site.url + path.format(id=site.inspections[-1]["id"]))
+        shown = page.locator(".similar li")
+        shown.first.wait_for()
+        assert shown.count() == 2
+        told = page.locator(".similar").inner_text()
+        assert CAUSE in told
+        assert REMEDY in told
+        assert {"chip", "dent"} == set(page.locator(".similar b").all_inner_texts())
+        assert page.locator(".similar img").evaluate_all(
+            "all => all.every(one => one.complete && one.naturalWidth > 0)"
+        )
+        assert violations(page) == {}
+
+
+def test_without_scripts_the_page_of_a_case_shows_them(browser, site):
+    with visit(browser, site, "inspect", java_script_enabled=False) as page:
+        page.goto(f"{site.url}/?id={site.inspections[-1]['id']}")
+        page.get_by_role("link", name="Show similar past cases").click()
+        assert page.locator(".similar li").count() == 2
+
+
+def test_the_part_itself_is_no_case_like_itself(browser, site):
+    with visit(browser, site, "inspect") as page:
+        page.goto(f"{site.url}/cases/{site.inspections[0]['id']}?more=true")
+        assert page.locator(".similar b").all_inner_texts() == ["dent"]
+
+
+def test_a_picture_of_a_case_is_for_who_is_signed_in(browser, site):
+    path = f"{site.url}/past/{site.inspections[0]['id']}/crop"
+    with visit(browser, site, None, check=False) as page:
+        page.goto(path)
+        assert "/sign-in" in page.url
