@@ -80,7 +80,7 @@ def coarser(router: Router, categories: Mapping[str, Category], cells: int) -> d
     channels = [int(backbone.model.feature_info[layer]["num_chs"]) for layer in backbone.layers]
 
     def fewer(rows: Tensor) -> Tensor:
-        layers = rows.split([router.params.cells**2 * n for n in channels], dim=1)
+        layers = torch.split(rows, [router.params.cells**2 * n for n in channels], dim=1)
         return torch.cat(
             [layer.view(len(layer), cells, side, cells, side, -1).mean(dim=(2, 4)).flatten(1) for layer in layers],
             dim=1,
