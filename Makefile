@@ -8,7 +8,8 @@ BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test cluster chromium anomalib peers lint audit format readme docs wheel clean
+MLFLOW := .venv-mlflow
+.PHONY: help run test cluster chromium mlflow anomalib peers lint audit format readme docs wheel clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,6 +54,15 @@ $(ANOMALIB)/.installed: pyproject.toml constraints-anomalib.txt
 	@touch $@
 
 anomalib: $(ANOMALIB)/.installed  ## set up the environment that fit.detector: anomalib runs in
+
+$(MLFLOW)/.installed: pyproject.toml constraints-mlflow.txt
+	@echo "== setting up $(MLFLOW) (1 GB, a few minutes)"
+	@test -x $(MLFLOW)/bin/python || $(PYTHON) -m venv $(MLFLOW)
+	$(MLFLOW)/bin/python -m pip install --quiet -c constraints-mlflow.txt -e '.[mlflow]'
+	@touch $@
+
+mlflow: $(MLFLOW)/.installed  ## show what gonogo track wrote to mlflow.db, at http://127.0.0.1:5000
+	MLFLOW_DISABLE_TELEMETRY=true PATH="$(abspath $(MLFLOW))/bin:$$PATH" mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///mlflow.db
 
 peers: $(BIN)/.installed $(ANOMALIB)/.installed  ## benchmark PatchCore beside anomalib's; DATA=FOLDER has parts
 	python benchmarks/anomalib_side_by_side.py $(if $(DATA),--data $(DATA))

@@ -44,8 +44,11 @@ PAGES = (
     Place("/", "review", "inspector"),
     Place("/cases", "inspect", "cases"),
     Place("/cases/{id}", "review", "case"),
+    Place("/cases/{id}/report", "inspect", "report"),
+    Place("/cases/{id}/correct", "inspect", "correct"),
     Place("/review", "review", "review"),
     Place("/analytics", "inspect", "analytics"),
+    Place("/drift", "admin", "drift"),
     Place("/arena", "inspect", "arena"),
     Place("/no-such-page", "inspect", "error"),
 )

@@ -160,7 +160,7 @@ def good_parts_table(read: Reader) -> str:
 
 def router_table(read: Reader) -> str:
     """What the router tells apart, by what it sees."""
-    rows = _measured(read, "benchmarks/router.json")
+    rows = _measured(read, "benchmarks/routing.json")
     if not rows:
         return ABSENT
     head = ("set", "seen", "good parts to their own", "worst category", "to another", "strangers found", "left out")
@@ -214,6 +214,52 @@ def drift_table(read: Reader) -> str:
         counts = [f"{row[key]:,}" for key in ("n", "valid", "parts")]
         lines.append((what, f"{row['missed_share']:.0%}", *counts, share, *found))
     return markdown(head, lines, n_names=2) + "\n\n" + _origin(rows)
+
+
+def drift_cost_table(read: Reader) -> str:
+    """What a part costs that is watched."""
+    rows = _measured(read, "benchmarks/drift_cost.json")
+    if not rows:
+        return ABSENT
+    head = ("tested", "parts seen before", "CPU time of a part")
+    lines = [
+        (
+            f"the score and {row['statistics']} statistics of the image" if row["statistics"] else "the score",
+            f"{row['seen']:,}",
+            _number(row["part_us"], 0, "µs"),
+        )
+        for row in rows
+    ]
+    return f"{markdown(head, lines, n_names=1)}\n\n{_origin(rows)}"
+
+
+def drift_images_table(read: Reader) -> str:
+    """How soon changed images withdraw a certificate, by kind and severity."""
+    rows = _measured(read, "benchmarks/drift_images.json")
+    if not rows:
+        return ABSENT
+    head = (
+        "good parts of",
+        "what changes",
+        "severity",
+        "score moves by, sd",
+        "in vain",
+        "found",
+        "after parts, median",
+    )
+    lines = [
+        (
+            row["category"],
+            row["kind"],
+            f"{row['severity']}",
+            f"{row['score_shift']:+.1f}",
+            f"{row['withdrawn_in_vain']} of {row['runs']}",
+            f"{row['found']:.0%}",
+            _number(row["delay"], 0, ""),
+        )
+        for row in rows
+    ]
+    return f"{markdown(head, lines, n_names=2)}\n\n{_origin(rows)}"
 
 
 def coreset_table(read: Reader) -> str:
@@ -530,3 +576,25 @@ def _origin(rows: Sequence[Row]) -> str:
         f"Measured on {'; '.join(sorted(machines))}; {', '.join(sorted(versions))}; commit "
         f"{', '.join(sorted(commits))}.\n"
     )
+
+
+def attribution_table(read: Reader) -> str:
+    """What each map finds of masked defects."""
+    rows = _measured(read, "benchmarks/attribution.json")
+    if not rows:
+        return ABSENT
+    head = ("part", "detector", "map", "defects", "mass in the mask over chance", "its highest place is in the mask")
+    lines = [
+        (
+            row["part"],
+            row["detector"],
+            row["method"],
+            f"{row['n']:,}",
+            f"{row['mass_over_chance']:.1f} [{row['mass_low']:.1f}, {row['mass_high']:.1f}]",
+            f"{row['points']:.0%}",
+        )
+        for row in rows
+    ]
+    largest = max(row["largest_sum_error_e9"] for row in rows)
+    error = f"The terms by feature of these images lack at most {largest:.0f} parts in 10⁹ of their score."
+    return f"{markdown(head, lines, n_names=3)}\n\n{error}\n\n{_origin(rows)}"

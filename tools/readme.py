@@ -24,7 +24,10 @@ from typing import Any
 from benchmark_tables import (
     Reader,
     ablation_table,
+    attribution_table,
     coreset_table,
+    drift_cost_table,
+    drift_images_table,
     drift_table,
     front_table,
     good_parts_table,
@@ -145,9 +148,10 @@ TABLES: Mapping[str, Mapping[str, Callable[[Reader], str]]] = {
     "docs/results.md": {"results": results_table},
     "docs/detectors.md": {"detectors": detectors_table},
     "docs/calibration.md": {"good-parts": good_parts_table, "stated_rates": stated_rates_table},
+    "docs/attribution.md": {"attribution": attribution_table},
     "docs/line.md": {"router": router_table},
     "docs/speed.md": {"search-trials": search_trials_table},
-    "docs/drift.md": {"drift": drift_table},
+    "docs/drift.md": {"drift": drift_table, "drift images": drift_images_table, "drift cost": drift_cost_table},
     "docs/benchmarks.md": {
         "peers": peers_table,
         "coreset": coreset_table,

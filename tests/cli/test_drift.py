@@ -1,12 +1,14 @@
 """gonogo drift: rows of gonogo score in, the state of the certificate out."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from gonogo.cli.main import main
 from gonogo.inference.bundle import read_bundle
+from gonogo.monitoring.simulation import LABEL
 
 
 @pytest.fixture
@@ -18,7 +20,14 @@ def about(bundle):
 def rows(path, scores, fingerprint, **more):
     lines = [
         json.dumps(
-            {"file": f"part {number}.png", "key": f"{number}", "bundle": fingerprint, "score": float(score)} | more
+            {
+                "file": f"part {number}.png",
+                "key": f"{number}",
+                "bundle": fingerprint,
+                "verdict": "pass",
+                "score": float(score),
+            }
+            | more
         )
         for number, score in enumerate(scores)
     ]
@@ -58,7 +67,7 @@ def test_other_scores_withdraw_it_with_status_1_and_the_text_says_since_which_pa
     path = rows(tmp_path / "rows", [*good, *good[:200] * 0 + np.median(good)], fingerprint)
     assert main(["drift", str(bundle), str(path)]) == 1
     out = capsys.readouterr().out
-    assert "certificate withdrawn, after 500 parts, since 3" in out
+    assert "certificate withdrawn, after 500 parts, since part 3" in out
     assert drift(capsys, bundle, path)[1]["claims"]["scores"]["since"] > 200
 
 
@@ -71,10 +80,13 @@ def test_rows_of_errors_have_no_score_and_are_passed_over(bundle, about, tmp_pat
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("no JSON\n", "line 1 is not a row of `gonogo score`"),
-        ("[1]\n", "line 1 is not a row"),
-        ('{"file": "a.png"}\n', "line 1 is not a row"),
-        ('{"file": "a.png", "bundle": "0123456789abcdef", "score": 1}\n', "line 1 is of the bundle 0123456789ab"),
+        ("no JSON\n", "line 1: expected a row that gonogo score"),
+        ("[1]\n", "line 1: expected a row"),
+        ('{"score": 1, "verdict": "pass"}\n', "line 1: expected a row"),
+        (
+            '{"file": "a.png", "bundle": "0123456789abcdef", "verdict": "pass", "score": 1}\n',
+            "line 1 is of the bundle 0123456789ab",
+        ),
     ],
 )
 def test_what_is_no_row_of_this_gauge_is_refused_by_its_line(bundle, tmp_path, capsys, text, message):
@@ -86,6 +98,58 @@ def test_what_is_no_row_of_this_gauge_is_refused_by_its_line(bundle, tmp_path, c
 
 def test_a_file_that_is_missing_and_a_share_that_is_none_are_named(bundle, tmp_path, capsys):
     status, report = drift(capsys, bundle, tmp_path / "none")
-    assert (status, report["error"]["code"]) == (4, "IntegrityError")
+    assert (status, report["error"]["code"]) == (3, "DataError")
     status, report = drift(capsys, bundle, tmp_path / "none", "--withdrawn", "0")
     assert (status, report["error"]["code"]) == (3, "ConfigError")
+
+
+# What moved
+
+
+@pytest.fixture(scope="module")
+def images(digits, tmp_path_factory):
+    """Good parts that set no threshold of the bundle and that no detector saw, as files of their own."""
+    folder = tmp_path_factory.mktemp("good")
+    for number, record in enumerate(one for one in digits.with_role("test") if one.label == 0):
+        shutil.copy(digits.path_of(record), folder / f"{number:03}.png")
+    return folder
+
+
+def test_the_page_says_what_moved_and_shows_a_part_before_and_after(bundle, images, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    words = ("--simulate", "brightness", "--severity", "5", "--html", page, "--withdrawn", "0.3", "--in-doubt", "0.3")
+    status, report = drift(capsys, bundle, images, *words)
+    n = len(list(images.iterdir()))
+    assert (status, report["state"], report["parts"]) == (1, "withdrawn", n)
+    moved = {one["name"]: one for one in report["moved"]}
+    assert abs(moved["brightness"]["shift"]) > 1
+    assert abs(moved["brightness"]["n_before"] - n / 2) < 6
+    text = page.read_text()
+    assert "certificate is withdrawn" in text
+    assert text.count("data:image/jpeg;base64,") == 2
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+    assert report["typical_before"] in text
+    assert report["since"] in text
+
+
+def test_a_simulation_says_that_it_is_one_in_every_output_and_the_same_seed_gives_the_same(
+    bundle, images, tmp_path, capsys
+):
+    words = ("--simulate", "noise", "--severity", "2", "--seed", "4", "--html", tmp_path / "page.html")
+    before = sorted(tmp_path.rglob("*"))
+    _, report = drift(capsys, bundle, images, *words)
+    assert report["simulation"] | {"n_before": 0} == {
+        "label": LABEL, "kind": "noise", "severity": 2, "share": 1.0, "begin": 0.5, "seed": 4, "n_before": 0,
+    }  # fmt: skip
+    assert LABEL in (tmp_path / "page.html").read_text()
+    assert drift(capsys, bundle, images, *words)[1] == report
+    assert sorted(tmp_path.rglob("*")) == [*before, tmp_path / "page.html"]  # and nothing else is written
+    main(["drift", str(bundle), str(images), "--simulate", "noise"])
+    assert capsys.readouterr().out.startswith(LABEL)
+
+
+def test_what_belongs_to_a_simulation_needs_one_and_so_do_images(bundle, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["drift", str(bundle), str(tmp_path), "--severity", "2"])
+    assert "--severity needs --simulate" in capsys.readouterr().err
+    assert drift(capsys, bundle, tmp_path, "--simulate", "blur")[0] == 3

@@ -18,14 +18,19 @@ PASTS = {
 }
 
 
+def log_factor(bet, p_value, *error):
+    (factor,) = bet.log_factors(np.array([p_value]), *error)
+    return factor
+
+
 def after(bet, past):
     for p_value in past:
-        bet.log_factor(float(p_value))
+        log_factor(bet, p_value)
     return bet
 
 
 def factors(bet, p_values):
-    return np.array([math.exp(copy.deepcopy(bet).log_factor(float(p_value))) for p_value in p_values])
+    return np.array([math.exp(log_factor(copy.deepcopy(bet), p_value)) for p_value in p_values])
 
 
 @pytest.mark.parametrize("past", PASTS)
@@ -49,9 +54,9 @@ def test_missed_defects_do_not_lift_the_mean_although_they_choose_their_own_and_
 ):
     bet = Jumper(missed=missed)
     for p_value in PASTS[past]:
-        bet.log_factor(float(p_value), error)
+        log_factor(bet, p_value, error)
     grid = np.linspace(0, 1, 2001)
-    factor = np.array([math.exp(copy.deepcopy(bet).log_factor(float(p), error)) for p in grid])
+    factor = np.array([math.exp(log_factor(copy.deepcopy(bet), p, error)) for p in grid])
     reach = round(error * 2000)
     worst = np.array([factor[max(0, i - reach) : i + reach + 1].max() for i in range(len(grid))])
     good = float((worst[:-1] + worst[1:]).mean() / 2)
@@ -61,20 +66,31 @@ def test_missed_defects_do_not_lift_the_mean_although_they_choose_their_own_and_
 @pytest.mark.parametrize("limit", [0.001, 0.1, 0.5, 0.98])
 @pytest.mark.parametrize("past", [[], [True] * 5, [False] * 300, [True, False] * 50])
 def test_a_rate_up_to_its_limit_does_not_pay(limit, past):
-    rate = Rate(limit)
-    for happened in past:
-        rate.log_factor(happened)
-    if_so, if_not = (math.exp(copy.deepcopy(rate).log_factor(happened)) for happened in (True, False))
+    rate, n, so = Rate(limit), len(past), sum(past)
+    before = rate.log_wealth(so, n - so)
+    if_so, if_not = (math.exp(rate.log_wealth(so + yes, n - so + 1 - yes) - before) for yes in (1, 0))
     for true_rate in np.linspace(0, limit, 7):
         assert true_rate * if_so + (1 - true_rate) * if_not <= 1 + 1e-12
     assert if_so > 1 > if_not
+
+
+@pytest.mark.parametrize("make", [Jumper, Histogram, Power])
+def test_each_of_several_series_is_bet_on_as_if_it_were_alone(make):
+    drawn = np.random.default_rng(6).random((300, 3)) ** (1, 2, 0.5)
+    together, alone = make(3), [make(), make(), make()]
+    for p_values in drawn:
+        assert together.log_factors(p_values) == pytest.approx(
+            [log_factor(*each) for each in zip(alone, p_values, strict=True)]
+        )
+    assert log_factor(together, 0.3) == pytest.approx(log_factor(alone[0], 0.3))  # the first one goes on by itself
+    assert together.log_factors(np.full(3, 0.3))[1:] == pytest.approx([log_factor(one, 0.3) for one in alone[1:]])
 
 
 def test_what_did_not_pay_for_long_can_still_win():
     rng = np.random.default_rng(5)
     for make in (Jumper, Histogram, Power):
         bet = after(make(), rng.random(5000))
-        assert sum(bet.log_factor(float(p)) for p in rng.random(400) ** 3) > math.log(1e6)
+        assert sum(log_factor(bet, p) for p in rng.random(400) ** 3) > math.log(1e6)
 
 
 def test_a_mean_of_wealth_is_taken_where_its_logarithm_would_overflow():

@@ -1,5 +1,6 @@
 """A certificate under watch: it stays while it holds, and goes when what it rests on has changed."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -8,13 +9,20 @@ import pytest
 
 from gonogo.calibration.threshold import certify
 from gonogo.errors import ConfigError
-from gonogo.monitoring.certificate_watch import CertificateWatch, WatchParams, watched
+from gonogo.monitoring.certificate_watch import CertificateWatch, WatchParams
 from gonogo.monitoring.evidence import ChangeTest, MissedDefects
 
 
 def record(n=100, seed=0, rate=0.1):
     scores = np.random.default_rng(seed).normal(size=n)
     return certify(scores, [str(i) for i in range(n)], false_alarm_rate=rate, confidence=0.95, margin=1e-3)
+
+
+def watched(of, params, parts):
+    watch = CertificateWatch(of, params)
+    for key, score in parts:
+        watch.add(key, score)
+    return watch
 
 
 def stream(scores, name=""):
@@ -84,13 +92,24 @@ def test_more_rejects_than_allowed_withdraw_it_though_what_passes_is_as_before()
 
 def test_good_parts_of_the_audit_sample_that_were_rejected_speak_against_it():
     watch = CertificateWatch(record(), WatchParams())
-    for number in range(400):
-        watch.add_audited(str(number), rejected=number % 4 == 0)
-    assert watch.state == "withdrawn"
+    watch.set_audits("last", rejected=100, passed=300)
+    assert (watch.state, watch.withdrawn_at) == ("withdrawn", "last")
     fine = CertificateWatch(record(), WatchParams())
-    for number in range(400):
-        fine.add_audited(str(number), rejected=number % 20 == 0)
+    fine.set_audits("last", rejected=20, passed=380)
     assert fine.state == "holds"
+    fine.set_audits("last", rejected=0, passed=0)
+    assert fine.evidence["audits"].log == 0
+
+
+def test_parts_of_the_sample_that_wait_for_a_review_never_add_to_the_evidence():
+    """Whatever comes out of them: the evidence before is at most that after, whether they turn out good or not."""
+    watch, waiting = CertificateWatch(record(), WatchParams()), {"rejected": 7, "passed": 30}
+    watch.set_audits("", rejected=20, passed=100 + waiting["passed"])
+    before = watch.evidence["audits"].log
+    for good_rejects in range(waiting["rejected"] + 1):
+        for good_passes in range(waiting["passed"] + 1):
+            watch.set_audits("", rejected=20 + good_rejects, passed=100 + good_passes)
+            assert watch.evidence["audits"].log >= before
 
 
 @pytest.mark.parametrize("n", [29, 200])
@@ -106,23 +125,96 @@ def test_of_certificates_that_hold_no_more_are_withdrawn_than_promised(n):
 def test_a_fixed_reference_would_withdraw_valid_certificates_where_the_online_rank_does_not():
     """The trap that the ranks among all scores before avoid: few calibrate scores have their own luck."""
 
+    class OnlineRank(ChangeTest):
+        def add(self, key, value):
+            return super().add(key, [value])
+
     class FixedRanks(ChangeTest):
         def add(self, key, value):
-            p_value = super().add(key, value)
-            self._ranks._late.clear()  # forget it again
-            return p_value
+            p_values = super().add(key, [value])
+            self._ranks[0]._late.clear()  # forget it again
+            return p_values
 
-    gone = {FixedRanks: 0, ChangeTest: 0}
+    gone = {FixedRanks: 0, OnlineRank: 0}
     for run in range(12):
         for kind in gone:
-            test = kind(normal(run, 29))
+            test = kind([normal(run, 29)])
             for key, value in stream(normal(500 + run, 1500)):
                 test.add(key, value)
-                if test.evidence.log >= math.log(20):
+                if test.evidence[0].log >= math.log(20):
                     gone[kind] += 1
                     break
     assert gone[FixedRanks] >= 6
-    assert gone[ChangeTest] <= 2
+    assert gone[OnlineRank] <= 2
+
+
+# Statistics of the images
+
+NAMES = ("brightness", "noise")
+
+
+def of_images(seed, n, *, darker=0.0):
+    """(n, 3): scores, brightness and noise, of which the scores stay as they are."""
+    parts = np.random.default_rng(seed).normal(size=(n, 3))
+    parts[:, 1] -= darker
+    return parts
+
+
+def add_images(watch, parts, name=""):
+    for number, (score, *statistics) in enumerate(parts.tolist()):
+        watch.add(f"{name}{number}", score, statistics)
+    return watch
+
+
+def test_images_that_become_darker_withdraw_it_though_no_score_changes_and_the_statistic_is_named():
+    watch = CertificateWatch(record(), WatchParams(), NAMES)
+    assert add_images(watch, of_images(1, 1500)).state == "holds"
+    add_images(watch, of_images(2, 600, darker=1.0), "later ")
+    told = watch.to_dict()["claims"]["images"]
+    assert watch.state == "withdrawn"
+    assert told["statistics"]["brightness"]["recent_change"]
+    assert told["statistics"]["noise"]["log_evidence"] < 3
+    assert watch.evidence["scores"].log < 3
+    assert abs(told["since"] - sum(of_images(1, 1500)[:, 0] < record().gap_low)) < 60
+
+
+def test_a_part_whose_statistics_are_not_known_tells_nothing_of_images():
+    watch = add_images(CertificateWatch(record(), WatchParams(), NAMES), of_images(1, 50))
+    before = [(one.number, one.log) for one in watch.image_evidence.values()]
+    watch.add("without", -1.0)
+    assert [(one.number, one.log) for one in watch.image_evidence.values()] == before
+    assert watch.evidence["scores"].number > before[0][0]
+
+
+def test_the_evidence_of_all_statistics_shares_the_promise():
+    watch = add_images(CertificateWatch(record(), WatchParams(), NAMES), of_images(3, 300))
+    each = [math.exp(one.log) for one in watch.image_evidence.values()]
+    claims = [math.exp(one.log) for one in watch.evidence.values()]
+    assert math.exp(watch.log_evidence) == pytest.approx((sum(claims) + sum(each) / 2) / (len(claims) + 1))
+
+
+# A watch that is kept
+
+
+@pytest.mark.parametrize("missed_share", [0.0, 0.02])
+@pytest.mark.parametrize("at", [0, 1, 700, 4500])
+def test_a_watch_that_was_kept_goes_on_to_the_last_bit(at, missed_share):
+    params, parts = WatchParams(defect_rate=0.05, missed_share=missed_share), of_images(5, 4600, darker=0.1)
+    whole = CertificateWatch(record(), params, NAMES)
+    add_images(whole, parts[:at])
+    whole.set_audits("", rejected=1, passed=9)
+    kept = json.loads(json.dumps(whole.kept()))
+    add_images(whole, parts[at:], "b")
+    again = CertificateWatch(record(), params, NAMES)
+    again.resume(kept, np.array([row for row in parts[:at] if again.tests(row[0])]).reshape(-1, 3))
+    add_images(again, parts[at:], "b")
+    assert again.to_dict() == whole.to_dict()
+    assert again.kept() == whole.kept()
+
+
+def test_a_watch_that_another_version_kept_in_another_form_is_refused():
+    with pytest.raises(ValueError, match="form 0"):
+        CertificateWatch(record(), WatchParams()).resume({"format": 0}, np.zeros((0, 1)))
 
 
 # Missed defects

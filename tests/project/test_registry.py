@@ -45,6 +45,15 @@ def committed(date: str, **metrics: object) -> str:
     return subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
 
 
+def tested_on(image: str, *, calibrate: str) -> None:
+    """Let the prepared data set have this test image, and this one to calibrate."""
+    same = {"label": 0, "defect_type": "good", "mask_sha256": None}
+    records = [same | {"role": role, "sha256": name} for role, name in (("test", image), ("calibrate", calibrate))]
+    path = Path("data/prepared/digit_0/manifest.jsonl")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
 @pytest.fixture(scope="module")
 def history(bundle, tmp_path_factory):
     """A repository with three gauges of digit_0, and their commits; that of `worse` has lost recall."""
@@ -61,12 +70,13 @@ def history(bundle, tmp_path_factory):
         Path("params.yaml").write_text("seed: 1\n")
         Path("tolerances.yaml").write_text(TOLERANCES)
         Path("dvc.yaml").write_text(
-            "vars: [{bundles: bundles, plots: plots}]\n"
+            "vars: [{bundles: bundles, plots: plots, prepared: data/prepared}]\n"
             "artifacts: {gauge-digit_0: {path: bundles/digit_0, type: model}}\n"
         )
         shutil.copytree(bundle, "bundles/digit_0")
         record = {"image": "a.png", "label": 1, "group_id": "a", "score": 2.0, "threshold": 1.0, "verdict": "reject"}
         write_rows(Path("plots/records/digit_0.csv"), [record | {"role": "test", "defect_type": "cut"}])
+        tested_on("a", calibrate="1")
         commits = {
             "first": committed("2026-01-01"),
             "better": committed("2026-01-02", recall=0.9),
@@ -157,17 +167,26 @@ def test_what_cannot_be_promoted_is_named(commits):
     promote("digit_0", "production", commits["first"], **WHO)
     with pytest.raises(DataError, match="in production already"):
         promote("digit_0", "production", commits["first"], **WHO)
-    with pytest.raises(PipelineError, match="rev-parse"):
+    with pytest.raises(DataError, match="expected a git revision or the name of one DVC experiment"):
         promote("digit_0", "production", "no-such-commit", **WHO)
     with pytest.raises(PipelineError, match="dvc has no bundles/grass"):
         promote("grass", "production", commits["first"], **WHO)
-    write_json(Path("metrics/evaluate/digit_0.json"), EVALUATED | {"data_fingerprint": "others"})
-    run("git", "commit", "--quiet", "--all", "--message", "others")
-    other_bundle(Path("bundles/digit_0"), "2026-04-04")
-    run(sys.executable, "-m", "dvc", "add", "--quiet", "bundles/digit_0")
-    run("git", "commit", "--quiet", "--all", "--message", "others")
-    with pytest.raises(DataError, match="are of different data"):
+    tested_on("b", calibrate="1")
+    committed("2026-01-04", data_fingerprint="others")
+    with pytest.raises(DataError, match="were tested on different images"):
         promote("digit_0", "production", "HEAD", **WHO)
+
+
+def test_other_calibrate_images_are_no_other_test_images(commits):
+    """As after an acceptance: the data set is another one, and both gauges were tested on the same images."""
+    promote("digit_0", "production", commits["first"], **WHO)
+    tested_on("a", calibrate="2")
+    entry = promote("digit_0", "production", committed("2026-01-05", data_fingerprint="others"), **WHO)
+    assert entry.gate is not None
+    assert list(check(read_registry())) == []
+    tested_on("a", calibrate="2")
+    with pytest.raises(GateError, match="recall"):
+        promote("digit_0", "production", committed("2026-01-06", data_fingerprint="more", recall=0.1), **WHO)
 
 
 def test_the_commands_write_the_tags_by_which_dvc_finds_the_gauge(commits, tmp_path, capsys):

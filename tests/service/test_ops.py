@@ -1,5 +1,6 @@
 """What the containers run: ops/ names only what is there, and Prometheus gets every figure that it asks for."""
 
+import configparser
 import json
 import re
 import shlex
@@ -362,3 +363,32 @@ def test_every_panel_has_data_from_a_prometheus_that_scrapes_the_service(bundle,
         finally:
             scraping.terminate()
             scraping.wait()
+
+
+def unit(name):
+    """The sections of a unit of systemd, each with its settings."""
+    found = configparser.ConfigParser(strict=False, interpolation=None)
+    found.optionxform = str
+    found.read_string((OPS / name).read_text())
+    return found
+
+
+def test_the_units_of_retraining_call_a_command_of_gonogo_in_a_project_and_let_it_write_there_alone():
+    service = unit("gonogo-retrain@.service")["Service"]
+    program, *words = shlex.split(service["ExecStart"].replace("%i", "brick"))
+    asked = parse_arguments(words)
+    assert Path(program).name == "gonogo"
+    assert (asked.command, asked.category, asked.promote) == ("retrain", "brick", False)
+    assert service["ReadWritePaths"].split() == [service["WorkingDirectory"], str(asked.data)]
+    assert service["ProtectSystem"] == "strict"
+    assert unit("gonogo-retrain@.timer")["Install"]["WantedBy"] == "timers.target"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
+def test_systemd_takes_the_units_of_retraining(tmp_path):
+    for kind in ("service", "timer"):
+        text = (OPS / f"gonogo-retrain@.{kind}").read_text().replace("/srv/gauges/.venv/bin/gonogo", "/bin/true")
+        (tmp_path / f"gonogo-retrain@brick.{kind}").write_text(text.replace("%i", "brick"))
+    units = [str(tmp_path / f"gonogo-retrain@brick.{kind}") for kind in ("service", "timer")]
+    checked = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True)
+    assert (checked.returncode, [line for line in checked.stderr.splitlines() if "gonogo-retrain" in line]) == (0, [])

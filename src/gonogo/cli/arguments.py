@@ -2,6 +2,10 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gonogo.monitoring.certificate_watch import WatchParams
 
 BUNDLE = "the folder of a bundle, such as bundles/brick, or a .gonogo file"
 STORE = Path("inspections")
@@ -68,3 +72,39 @@ def add_store(parser: argparse.ArgumentParser, *, of_action: bool = False) -> No
     parser.add_argument(
         "--database", default=database, metavar="URL", help="database of the rows; default: a SQLite file in --data"
     )
+
+
+def add_watch(parser: argparse.ArgumentParser) -> None:
+    """Add how the certificate is watched; `watch_params` reads it, and `WatchParams` has the defaults."""
+    group = parser.add_argument_group("whether the certificate still holds, see docs/drift.md")
+    group.add_argument(
+        "--withdrawn", type=float, metavar="SHARE", help="of valid certificates that are ever withdrawn, at most; 0.05"
+    )
+    group.add_argument(
+        "--in-doubt", type=float, metavar="SHARE", help="of valid ones that are ever called in doubt, at most; 0.2"
+    )
+    group.add_argument(
+        "--missed-share",
+        type=float,
+        metavar="SHARE",
+        help="of missed defects among the parts that pass, for which both shares shall still be true; 0",
+    )
+    group.add_argument(
+        "--defect-rate",
+        type=float,
+        metavar="RATE",
+        help="of production, at most; a reject rate above it and the certified one is then evidence too",
+    )
+
+
+def watch_params(arguments: argparse.Namespace) -> "WatchParams":
+    """What the arguments of `add_watch` say.
+
+    Raises:
+        ConfigError: a share or a rate is out of its range.
+    """
+    from gonogo.monitoring.certificate_watch import WatchParams
+
+    names = ("withdrawn", "in_doubt", "missed_share", "defect_rate")
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    return WatchParams(**given)

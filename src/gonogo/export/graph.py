@@ -22,7 +22,7 @@ from gonogo.model.inspector import Inspector
 from gonogo.model.tiling import Tiles
 
 INT8_FILE = "gauge_int8.onnx"  # beside the float file, where `ExportParams.int8` is True
-PIXELS, SCORE, MAP = "pixels", "score", "anomaly_map"
+PIXELS, SCORE, MAP, PATCHES = "pixels", "score", "anomaly_map", "patch_scores"
 
 Shape = tuple[int | str, ...]  # a name stands for a dimension of any size
 IMAGES: tuple[Shape, torch.dtype] = (("n", "h", "w", 3), torch.uint8)
@@ -42,14 +42,15 @@ def export_onnx(inspector: Inspector, path: Path, *, metadata: Mapping[str, Any]
     """Write the inspector as ONNX, with `metadata` in the file as JSON strings.
 
     Input `pixels` (n, h, w, 3) uint8 RGB; outputs `score` (n,) and `anomaly_map` (n, h, w), float32, and those of
-    `Inspector.outputs` that the detector has.
+    `Inspector.outputs` that the detector has; of one that localises also `patch_scores` (n, t, gh, gw) float32, the
+    detector's own grids, one of each tile.
 
     Raises:
         ExportError: the detector cannot be written as ONNX.
     """
     if inspector.tiles is None and not isinstance(inspector.detector, IsolationForest):
-        names = [SCORE, MAP, *inspector.detector.output_names()]
-        proto = traced(_Outputs(inspector), {PIXELS: IMAGES}, names, opset)
+        names = [SCORE, MAP, *_more_outputs(inspector.detector)]
+        proto = traced(_Whole(inspector), {PIXELS: IMAGES}, names, opset)
         proto = _with_network(proto, inspector.detector, opset)
     else:
         proto = _composed(inspector, opset)
@@ -104,14 +105,33 @@ def _without_traces(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 class _Outputs(nn.Module):
-    """An inspector or a detector with all its outputs, for torch to trace."""
+    """A detector with all its outputs, for torch to trace."""
 
-    def __init__(self, inner: Inspector | Detector) -> None:
+    def __init__(self, detector: Detector) -> None:
         super().__init__()
-        self.inner = inner
+        self.detector = detector
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        return self.inner.outputs(pixels)
+        return self.detector.outputs(pixels)
+
+
+class _Whole(nn.Module):
+    """An inspector without tiles, with all outputs of the graph, for torch to trace."""
+
+    def __init__(self, inspector: Inspector) -> None:
+        super().__init__()
+        self.inspector = inspector
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        detector = self.inspector.detector
+        scores, grids, *others = detector.outputs(self.inspector.resized(pixels))
+        patches = [grids[:, None]] if detector.localises else []
+        return *self.inspector.to_image(scores, grids, pixels), *others, *patches
+
+
+def _more_outputs(detector: Detector) -> list[str]:
+    """The names of the graph's outputs after score and map."""
+    return [*detector.output_names(), *([PATCHES] if detector.localises else [])]
 
 
 class _Frame(nn.Module):
@@ -124,8 +144,12 @@ class _Frame(nn.Module):
     def forward(
         self, pixels: Tensor, scores: Tensor, grids: Tensor, first: Tensor | None = None, second: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        seen = self.inspector.resized(pixels), *self.inspector.to_image(scores, grids, pixels)
-        return *seen, *(self.inspector.to_canvas(cells) for cells in (first, second) if cells is not None)
+        inspector = self.inspector
+        seen = inspector.resized(pixels), *inspector.to_image(scores, grids, pixels)
+        others = [inspector.to_canvas(cells) for cells in (first, second) if cells is not None]
+        if inspector.detector.localises:
+            others.append(grids[:, None] if inspector.tiles is None else grids.transpose(0, 1))
+        return *seen, *others
 
 
 def _composed(inspector: Inspector, opset: int) -> onnx.ModelProto:
@@ -139,7 +163,7 @@ def _composed(inspector: Inspector, opset: int) -> onnx.ModelProto:
         name: ((*seen, *result.shape[1:]), result.dtype)
         for name, result in zip(["scores", "grids", *(f"{name}/tiles" for name in names)], results, strict=True)
     }
-    proto = traced(_Frame(inspector), inputs, ["resized", SCORE, MAP, *names], opset)
+    proto = traced(_Frame(inspector), inputs, ["resized", SCORE, MAP, *_more_outputs(detector)], opset)
     inner = compose.add_prefix(_detector_graph(detector, opset), INNER)
     graph = proto.graph
     nodes = list(graph.node)

@@ -14,6 +14,7 @@ from gonogo.export.graph import describe
 from gonogo.export.int8 import Int8
 from gonogo.export.model_card import CategoryResults, card_text
 from gonogo.export.parity import Parity
+from gonogo.export.patch_rule import patch_rule
 from gonogo.files import seal
 from gonogo.images.dataset import Dataset
 from gonogo.inference.scorer import ONNX_FILE
@@ -52,7 +53,9 @@ def write_bundle(
         if facts["features"] is not None:  # of numbers that this file alone gives, so that no other one has their space
             facts["features"] |= {"space": hashlib.sha256(gauge).hexdigest()}
         gauge = _with_metadata(gauge, facts)
+    rule = patch_rule(model.inspector)
     content = facts | {"parity": figures, "runtime": versions("onnxruntime")}
+    content["patches"] = None if rule is None else rule.to_dict()
     if facts["features"] is not None:
         content["good_distances"] = good_distances(onnx_path, dataset)
     files = {ONNX_FILE: gauge, REPORT: parity.report(), MODEL_CARD: card_text(content, results).encode()}

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import numpy as np
 
+from gonogo.inference.attribution import Attribution, attribute
 from gonogo.inference.good_patches import Box, GoodPatches, box_around
 from gonogo.inference.scorer import Scorer, Verdict
 from gonogo.line.picture import Pair
@@ -34,12 +36,14 @@ class Explanation:
         patches.
     places: as `pairs`, but of the highest places that do not overlap each other; of the image as a whole if the
         detector does not localise.
+    attribution: what the score is made of; None where it does not follow from patch scores, or the bundle has none.
     """
 
     verdict: Verdict
     cells: Sequence[Cell]
     pairs: Sequence[Pair]
     places: Sequence[Pair]
+    attribution: Attribution | None = None
 
 
 def explain(scorer: Scorer, pixels: np.ndarray, *, n_cells: int, top: int) -> Explanation:
@@ -52,8 +56,13 @@ def explain(scorer: Scorer, pixels: np.ndarray, *, n_cells: int, top: int) -> Ex
     Raises:
         IntegrityError: the bundle's network or its good patches are damaged.
     """
-    scores, maps, nearest = scorer.run_matched(pixels[None])
-    (verdict,) = scorer.judge(scores, maps)
+    nearest: np.ndarray | None = None
+    patches: np.ndarray | None = None
+    if scorer.box_classes is not None:
+        (verdict,) = scorer.score_pixels(pixels[None])
+    else:
+        scores, maps, nearest, patches = scorer.run_explained(pixels[None])
+        (verdict,) = scorer.judge(scores, maps)
     cells = top_cells(verdict.anomaly_map, n_cells=n_cells) if scorer.manifest["localises"] else []
     pairs: list[Pair] = []
     places: list[Pair] = []
@@ -64,7 +73,30 @@ def explain(scorer: Scorer, pixels: np.ndarray, *, n_cells: int, top: int) -> Ex
         whole = Cell((0, 0, width, height), verdict.score, (width // 2, height // 2))  # if there is no map
         reach = scorer.good_patches.share * max(height, width) / 2
         places = [pair(cell) for cell in cells_apart(cells or [whole], reach)[:top]]
-    return Explanation(verdict, cells[:top], pairs, places)
+    made_of = None if patches is None else attribution_of(scorer, verdict, patches[0])
+    return Explanation(verdict, cells[:top], pairs, places, made_of)
+
+
+def attribution_of(scorer: Scorer, verdict: Verdict, patches: np.ndarray) -> Attribution | None:
+    """What the score of a verdict is made of, from the patch scores (t, gh, gw) of its image; None as in `attribute`.
+
+    A usual good part is the median one of those that the threshold comes from.
+    """
+    if scorer.patch_rule is None:
+        return None
+    usual = float(np.median(scorer.record.good_scores))
+    return attribute(patches, verdict.score, verdict.anomaly_map, verdict.defect_mask, scorer.patch_rule, usual=usual)
+
+
+def why_whole(scorer: Scorer) -> Literal["image", "bundle", "score"]:
+    """Why the score of a bundle is not taken apart.
+
+    The detector judges the image as a whole, the bundle is an old one without patch scores, or the score does not
+    follow from these.
+    """
+    if not scorer.manifest["localises"]:
+        return "image"
+    return "score" if "patches" in scorer.manifest else "bundle"
 
 
 def top_cells(anomaly_map: np.ndarray, *, n_cells: int) -> list[Cell]:

@@ -7,7 +7,7 @@ another process took, or that was not moved at all, has a second row of the same
 import filecmp
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,12 @@ class Journal:
         unmoved: rows whose file was to be moved and is still in its old place, by the file's name.
     """
 
-    def __init__(self, path: Path, *, fingerprint: str) -> None:
+    def __init__(self, path: Path, *, fingerprint: str, each: Callable[[Row], object] = lambda _: None) -> None:
         """Open the file, or make it; remove an incomplete last line and read the rows.
 
         Args:
             fingerprint: of the bundle or set of bundles, which every row must name.
+            each: called with the first row of each key that the file has, in their order.
 
         Raises:
             DataError: it has rows of another bundle, another process is writing it, or it cannot be opened or is no
@@ -59,7 +60,7 @@ class Journal:
             raise DataError(f"{path} is in use by another process; wait for its end, or name another file") from error
         except OSError as error:
             raise DataError(f"{path} cannot be opened: {error.strerror or error}") from error
-        self._read(fingerprint)
+        self._read(fingerprint, each)
         sync_folder(path.parent)
 
     def append(self, rows: Sequence[Row]) -> None:
@@ -74,7 +75,11 @@ class Journal:
         """Close the file, so that another process can use it."""
         self._file.close()
 
-    def _read(self, fingerprint: str) -> None:
+    def has(self, row: Row) -> bool:
+        """Whether there is a row of the same key."""
+        return bytes.fromhex(row["key"]) in self.verdicts
+
+    def _read(self, fingerprint: str, each: Callable[[Row], object]) -> None:
         self._file.seek(0)
         n_bytes = 0  # of the complete rows
         incomplete: int | None = None  # number of a line that is not a row
@@ -94,6 +99,13 @@ class Journal:
                     "name another file"
                 )
             n_bytes += len(line)
+            if not self.has(row):
+                try:
+                    each(row)
+                except (ValueError, TypeError, KeyError, AttributeError) as error:
+                    raise IntegrityError(
+                        f"{self.path}, line {number} is not a row of gonogo score: {error!r}"
+                    ) from error
             self._remember(row)
             self.unmoved.pop(row["file"], None)
             if "moved_to" in row:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from gonogo.compute.read_ahead import read_ahead
 from gonogo.errors import ChangedError, DataError, ImageError
+from gonogo.images.statistics import STATISTICS, image_statistics
 from gonogo.images.unread import Unread
 from gonogo.inference.gauges import Gauges
 from gonogo.inference.scorer import ERROR, REJECT, UNKNOWN
@@ -28,6 +29,7 @@ from gonogo.line.inputs import CAMERA, STDIN, VIDEOS, Item, Stamp, changed_error
 from gonogo.line.journal import Journal, Row, label_of
 from gonogo.line.outputs import Pictures, Sink, warn
 from gonogo.line.sorting import Sorter
+from gonogo.line.standing import LineStanding
 from gonogo.line.webhook import Webhook
 
 BATCH_SECONDS = 0.5  # after which rows are written, however few
@@ -86,6 +88,7 @@ class Line:
     begun: where items in work are noted.
     hot: the folder that the items are found in again and again. What changes while it is judged is left to its next
         look; without it, that is an error.
+    standing: whether certificates still hold; it goes with a journal.
     shows_counts: whether the number of images is shown on standard error as it grows.
     """
 
@@ -98,6 +101,7 @@ class Line:
     webhook: Webhook | None = None
     begun: Begun | None = None
     hot: HotFolder | None = None
+    standing: LineStanding | None = None
     shows_counts: bool = False
     counts: Counts = field(default_factory=Counts)
 
@@ -202,7 +206,10 @@ class Line:
         if selection.scorer is None:
             return {**selection.row, "verdict": UNKNOWN}
         verdict = selection.scorer.score_one(pixels, item.name)
-        return {**selection.row, **verdict.row(), **self.pictures.draw(item, pixels, verdict)}
+        row = {**selection.row, **verdict.row(), **self.pictures.draw(item, pixels, verdict)}
+        if self.standing is not None:
+            row["statistics"] = dict(zip(STATISTICS, image_statistics(pixels), strict=True))
+        return row
 
     def _commit(self, batch: list[tuple[Item, Row]]) -> None:
         """Plan the places, record the rows, move the files. A file whose place was taken meanwhile gets another one."""
@@ -229,8 +236,13 @@ class Line:
             self._record([row])
 
     def _record(self, rows: list[Row]) -> None:
+        standing, journal, events = self.standing, self.journal, []
+        if standing is not None and journal is not None:
+            events = standing.stamp(rows, lambda row: not journal.has(row))
+            for event in events:
+                warn(f"{standing.sentence(event['category'])}; verdicts go on")
         if self.webhook is not None and rows:
-            self.webhook.put(rows)
+            self.webhook.put([*events, *rows])
         if self.journal is not None and rows:
             self.journal.append(rows)
 

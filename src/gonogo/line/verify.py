@@ -1,6 +1,5 @@
 """Checks of a bundle on the machine that is to use it: does its network run here, and does it score as it did there."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from gonogo.errors import DataError
 from gonogo.inference.gauges import Gauges
 from gonogo.inference.scorer import UNKNOWN
 from gonogo.line.inputs import Item, items, pixels_of
+from gonogo.line.rows import read_rows
 
 SEED = 20
 
@@ -57,19 +57,11 @@ def read_reference(path: Path) -> dict[str, ImageScore]:
         DataError: the file cannot be read, a line is not such a row, or no row has a score.
     """
     found: dict[str, ImageScore] = {}
-    number = 0
-    try:
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                number += 1
-                row = json.loads(line)
-                if row.get("verdict") == UNKNOWN:
-                    found[str(row["file"])] = ImageScore(None, None)
-                elif "error" not in row:
-                    found[str(row["file"])] = ImageScore(row.get("category"), float(row["score"]))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        where = f", line {number}" if not isinstance(error, OSError) else ""
-        raise DataError(f"{path}{where}: expected a row that gonogo score --jsonl wrote, got {error!r}") from error
+    for row in read_rows(path):
+        if row.verdict == UNKNOWN:
+            found[row.file] = ImageScore(None, None)
+        elif row.score is not None:
+            found[row.file] = ImageScore(row.category, row.score)
     if not found:
         raise DataError(f"{path} has no score; expected rows that gonogo score --jsonl wrote")
     return found

@@ -3,6 +3,9 @@
 Each bet multiplies its wealth by a factor whose mean is at most 1 while the claim is true. So the chance that the
 wealth ever reaches w is at most 1 / w, at whatever time one looks (Ville's inequality). All wealth is kept as its
 logarithm.
+
+A bettor bets on several series of p-values at once, each with a wealth of its own; `series` is their number. A bet on a
+part of them is one on the first ones. Its `state` is all that it has learnt.
 """
 
 import math
@@ -17,8 +20,10 @@ JUMP = 0.001
 class Bet(Protocol):
     """A bettor, who states each factor before he sees the p-value that it depends on."""
 
-    def log_factor(self, p_value: float) -> float:
-        """The logarithm of the factor by which a p-value in (0, 1] multiplies the wealth."""
+    state: dict[str, np.ndarray]
+
+    def log_factors(self, p_values: np.ndarray) -> np.ndarray:
+        """(m,): the logarithms of the factors by which p-values (m,) in (0, 1] multiply the wealth of m series."""
 
 
 class Jumper:
@@ -34,18 +39,17 @@ class Jumper:
 
     BETS = 0.99 * np.array([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
 
-    def __init__(self, *, missed: float = 0.0) -> None:
+    def __init__(self, series: int = 1, *, missed: float = 0.0) -> None:
         self._missed = missed
-        self._weights = np.full(len(self.BETS), 1 / len(self.BETS))
+        self.state = {"weights": np.full((series, len(self.BETS)), 1 / len(self.BETS))}
 
-    def log_factor(self, p_value: float, error: float = 0.0) -> float:
-        """As in `Bet`; `error` is by how much the p-value may be off, for the missed defects among earlier scores."""
-        size = np.abs(self.BETS)
-        factors = (1 + self.BETS * (p_value - 0.5) - size * error) / (1 + self._missed * size / 2)
-        wealth = _jumped(self._weights) * np.maximum(factors, 0.0)
-        total = float(wealth.sum())
-        self._weights = wealth / total
-        return math.log(total)
+    def log_factors(self, p_values: np.ndarray, error: float = 0.0) -> np.ndarray:
+        """As in `Bet`; `error` is by how much a p-value may be off, for the missed defects among earlier scores."""
+        factors = 1 + (p_values[:, None] - 0.5) * self.BETS
+        if error or self._missed:
+            size = np.abs(self.BETS)
+            factors = np.maximum((factors - size * error) / (1 + self._missed * size / 2), 0.0)
+        return _won(self.state["weights"][: len(p_values)], factors)
 
 
 class Histogram:
@@ -58,21 +62,21 @@ class Histogram:
 
     FADING = 0.999  # of the counts, at each p-value
 
-    def __init__(self, *, bins: int = 10) -> None:
-        self._counts = np.zeros(bins)
-        self._weights = np.array([0.5, 0.5])  # idle, betting
+    def __init__(self, series: int = 1, *, bins: int = 10) -> None:
+        self.state = {"counts": np.zeros((series, bins)), "weights": np.full((series, 2), 0.5)}  # idle, betting
+        self._rows = np.arange(series)
 
-    def log_factor(self, p_value: float) -> float:
+    def log_factors(self, p_values: np.ndarray) -> np.ndarray:
         """As in `Bet`."""
-        bins = len(self._counts)
-        number = min(int(p_value * bins), bins - 1)
-        factor = bins * (1 + self._counts[number]) / (bins + self._counts.sum())
-        self._counts *= self.FADING
-        self._counts[number] += 1
-        wealth = _jumped(self._weights) * (1.0, factor)
-        total = float(wealth.sum())
-        self._weights = wealth / total
-        return math.log(total)
+        n = len(p_values)
+        counts, rows = self.state["counts"][:n], self._rows[:n]
+        bins = counts.shape[1]
+        number = np.minimum((p_values * bins).astype(np.intp), bins - 1)
+        factors = np.ones((n, 2))
+        factors[:, 1] = bins * (1 + counts[rows, number]) / (bins + counts.sum(axis=1))
+        counts *= self.FADING
+        counts[rows, number] += 1
+        return _won(self.state["weights"][:n], factors)
 
 
 class Power:
@@ -83,26 +87,37 @@ class Power:
 
     EXPONENTS = np.linspace(0.05, 1.0, 20)
 
-    def __init__(self) -> None:
-        self._weights = np.full(len(self.EXPONENTS), 1 / len(self.EXPONENTS))
+    def __init__(self, series: int = 1) -> None:
+        self.state = {"weights": np.full((series, len(self.EXPONENTS)), 1 / len(self.EXPONENTS))}
 
-    def log_factor(self, p_value: float) -> float:
+    def log_factors(self, p_values: np.ndarray) -> np.ndarray:
         """As in `Bet`."""
-        wealth = _jumped(self._weights) * self.EXPONENTS * p_value ** (self.EXPONENTS - 1)
-        total = float(wealth.sum())
-        self._weights = wealth / total
-        return math.log(total)
+        factors = self.EXPONENTS * np.exp(np.log(p_values)[:, None] * (self.EXPONENTS - 1))
+        return _won(self.state["weights"][: len(p_values)], factors)
 
 
-def _jumped(weights: np.ndarray) -> np.ndarray:
-    """Shares of the wealth after JUMP of it was dealt out anew, so that what lost for long can still win."""
-    return np.asarray((1 - JUMP) * weights + JUMP / len(weights))
+def _won(weights: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Deal out JUMP of the wealth anew, so that what lost for long can still win, and multiply it by the factors.
+
+    Args:
+        weights: (m, bets), shares of the wealth; they are changed in place.
+        factors: (m, bets).
+
+    Returns (m,): the logarithms of how much the wealth grew.
+    """
+    weights *= 1 - JUMP
+    weights += JUMP / weights.shape[1]
+    weights *= factors
+    total = weights.sum(axis=1)
+    weights /= total[:, None]
+    return np.asarray(np.log(total))
 
 
 class Rate:
     """Bets that events are more frequent than a limit, by likelihood ratios of several higher rates.
 
-    Each ratio's mean is at most 1 for every rate up to the limit, given whatever came before.
+    Each ratio's mean is at most 1 for every rate up to the limit, given whatever came before. So the wealth depends on
+    how often it happened and how often not, and on nothing else.
 
     Source: Wald 1945; as a mean over alternatives, Ramdas et al. 2023, "Game-theoretic statistics and safe
     anytime-valid inference".
@@ -113,14 +128,11 @@ class Rate:
     def __init__(self, limit: float) -> None:
         higher = np.unique(np.minimum([limit * times for times in self.TIMES], (1 + limit) / 2))
         self._if_so, self._if_not = np.log(higher / limit), np.log((1 - higher) / (1 - limit))
-        self._log_weights = np.full(len(higher), -math.log(len(higher)))
 
-    def log_factor(self, happened: bool) -> float:
-        """The logarithm of the factor of one observation; wealth grows where more happens than the limit allows."""
-        self._log_weights += self._if_so if happened else self._if_not
-        total = float(np.logaddexp.reduce(self._log_weights))
-        self._log_weights -= total
-        return total
+    def log_wealth(self, happened: int, not_happened: int) -> float:
+        """The logarithm of the wealth after so many observations; it grows where more happens than the limit allows."""
+        ratios = happened * self._if_so + not_happened * self._if_not
+        return float(np.logaddexp.reduce(ratios)) - math.log(len(ratios))
 
 
 def log_mean(logs: Sequence[float]) -> float:

@@ -1,9 +1,11 @@
 """What production says about a gauge's certificate: it holds, is in doubt, or is withdrawn."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
+
+import numpy as np
 
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.errors import ConfigError
@@ -11,6 +13,7 @@ from gonogo.monitoring.bets import Rate, log_mean
 from gonogo.monitoring.evidence import SHARE_FOR_MISSED, ChangeTest, Evidence
 
 State = Literal["holds", "in doubt", "withdrawn"]
+FORMAT = 1  # of what `CertificateWatch.kept` gives
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,14 @@ class WatchParams:
 class CertificateWatch:
     """The evidence against one certificate, from all that its gauge inspected since it was taken into use.
 
-    Three claims are tested, and the mean of their evidence decides, so that all together keep the promise of
+    Four claims are tested, and the mean of their evidence decides, so that all together keep the promise of
     `WatchParams.withdrawn`:
 
     - **scores**: those of the parts that pass come from where the passing calibrate scores came from, by `ChangeTest`.
       Both are cut at `gap_low`, the calibrate score that the threshold stands on, and not at the threshold: given this
       one, the scores below it are as a draw of parts below it is, which those below the threshold are not.
+    - **images**: statistics of the same parts' images come from where the earlier ones came from. Its evidence is the
+      mean of that of each statistic.
     - **rejects**: no more parts are rejected than the certified rate and the expected defect rate allow.
     - **audits**: no more of the good parts in a random sample, which people reviewed, were rejected than the
       certified rate allows. It is the one test of what the certificate promises.
@@ -62,53 +67,73 @@ class CertificateWatch:
 
     Args:
         record: the gauge's threshold with its good scores and its certified rate.
+        statistics: names of the statistics of each image; none: images are not tested.
 
     Raises:
         ConfigError: the certified rate and `defect_rate` together leave nothing to test.
     """
 
-    def __init__(self, record: ThresholdRecord, params: WatchParams) -> None:
-        self._record, self._params = record, params
-        self._scores = ChangeTest(
+    def __init__(self, record: ThresholdRecord, params: WatchParams, statistics: Sequence[str] = ()) -> None:
+        self._record, self._params, self._statistics = record, params, tuple(statistics)
+        self._changes = ChangeTest(
             # Of a bank that has grown since, new scores are lower, and these say nothing of them.
-            (score for score in record.good_scores if score < record.gap_low and not record.grown),
+            [
+                [score for score in record.good_scores if score < record.gap_low and not record.grown],
+                *([] for _ in statistics),
+            ],
             missed_share=params.missed_share,
             missed_alpha=SHARE_FOR_MISSED * params.withdrawn,
         )
         rate = record.certified_false_alarm_rate
-        self._rates: dict[str, tuple[Rate, Evidence]] = {}
+        self._rejects = self._audits = None if rate is None else Rate(rate)
+        if rate is not None and params.defect_rate is not None and rate + params.defect_rate >= 1:
+            raise ConfigError(
+                f"drift: the certified rate, {rate:.3g}, and defect_rate, {params.defect_rate:g}, allow any "
+                "reject rate; expect fewer defective parts, or leave defect_rate out"
+            )
         if rate is not None:
-            if params.defect_rate is not None:
-                if rate + params.defect_rate >= 1:
-                    raise ConfigError(
-                        f"drift: the certified rate, {rate:.3g}, and defect_rate, {params.defect_rate:g}, allow any "
-                        "reject rate; expect fewer defective parts, or leave defect_rate out"
-                    )
-                self._rates["rejects"] = Rate(rate + params.defect_rate), Evidence()
-            self._rates["audits"] = Rate(rate), Evidence()
+            self._rejects = None if params.defect_rate is None else Rate(rate + params.defect_rate)
+        self._of_rejects, self._of_audits = Evidence(), Evidence()
         self.number = 0
+        self.n_rejected = 0
         self.withdrawn_at: str | None = None
 
-    def add(self, key: str, score: float) -> float | None:
+    def add(self, key: str, score: float, statistics: Sequence[float] = ()) -> float | None:
         """Take the next inspected part; the key is its own, such as the inspection's id.
+
+        Args:
+            key: see there.
+            score: of the part.
+            statistics: of its image, in the order of their names; none where they are not known.
 
         Returns the p-value of its score, by the rank among all before it; None for a part that is rejected, or nearly.
         """
         self.number += 1
-        p_value = self._scores.add(key, score) if score < self._record.gap_low else None
-        self._observe("rejects", score >= self._record.threshold)
+        p_value = None
+        if score < self._record.gap_low:
+            p_value = self._changes.add(key, [score, *(statistics if self._statistics else ())])[0]
+        self.n_rejected += score >= self._record.threshold
+        if self._rejects is not None:
+            wealth = self._rejects.log_wealth(self.n_rejected, self.number - self.n_rejected)
+            self._of_rejects.multiply(wealth - self._of_rejects.log, key)
         self._latch(key)
         return p_value
 
-    def add_audited(self, key: str, *, rejected: bool) -> None:
-        """Take a good part of the random sample, once a person has called it good."""
-        self._observe("audits", rejected)
-        self._latch(key)
+    def tests(self, score: float) -> bool:
+        """Whether a part with this score is among those whose scores and images are tested."""
+        return score < self._record.gap_low
 
-    def _observe(self, name: str, happened: bool) -> None:
-        if name in self._rates:
-            rate, evidence = self._rates[name]
-            evidence.multiply(rate.log_factor(happened))
+    def set_audits(self, key: str, *, rejected: int, passed: int) -> None:
+        """Say how many good parts of the random sample were rejected, and how many passed, up to the part `key`.
+
+        People may review the rejected ones first. So that their order does not matter, a part of the sample that waits
+        for its review must be counted as what speaks less against the certificate: among `passed` if it passed, and
+        not at all if it was rejected. The evidence is then at most that of the whole sample, whoever reviews what when.
+        """
+        if self._audits is not None:
+            log = self._audits.log_wealth(rejected, passed)
+            self._of_audits = Evidence(log, rejected + passed)
+            self._latch(key)
 
     def _latch(self, key: str) -> None:
         if self.withdrawn_at is None and self.log_evidence >= -math.log(self._level(self._params.withdrawn)):
@@ -119,13 +144,31 @@ class CertificateWatch:
 
     @property
     def evidence(self) -> dict[str, Evidence]:
-        """The evidence against each claim that is tested."""
-        return {"scores": self._scores.evidence} | {name: evidence for name, (_, evidence) in self._rates.items()}
+        """The evidence against each claim that is tested, but that of images."""
+        found = {"scores": self._changes.evidence[0]}
+        if self._rejects is not None:
+            found["rejects"] = self._of_rejects
+        if self._audits is not None:
+            found["audits"] = self._of_audits
+        return found
+
+    @property
+    def image_evidence(self) -> dict[str, Evidence]:
+        """The evidence of each statistic of the images."""
+        return dict(zip(self._statistics, self._changes.evidence[1:], strict=True))
+
+    @property
+    def log_claims(self) -> dict[str, float]:
+        """Logarithm of the evidence against each claim."""
+        found = {name: evidence.log for name, evidence in self.evidence.items()}
+        if self._statistics:
+            found["images"] = log_mean([evidence.log for evidence in self._changes.evidence[1:]])
+        return found
 
     @property
     def log_evidence(self) -> float:
         """Logarithm of the mean of the evidence against all claims."""
-        return log_mean([evidence.log for evidence in self.evidence.values()])
+        return log_mean(list(self.log_claims.values()))
 
     @property
     def state(self) -> State:
@@ -137,27 +180,55 @@ class CertificateWatch:
 
     def to_dict(self) -> dict[str, Any]:
         """The state with its evidence, as JSON values."""
+        claims = {name: self._told(evidence) for name, evidence in self.evidence.items()}
+        if self._statistics:
+            told = {name: self._told(evidence) for name, evidence in self.image_evidence.items()}
+            strongest = max(told.values(), key=lambda one: float(one["log_evidence"]))
+            claims["images"] = strongest | {"log_evidence": self.log_claims["images"], "statistics": told}
         return {
             "state": self.state,
             "parts": self.number,
             "withdrawn_at": self.withdrawn_at,
             "log_evidence": self.log_evidence,
             "needed": -math.log(self._level(self._params.withdrawn)),
-            "claims": {
-                name: {
-                    "observations": evidence.number,
-                    "log_evidence": evidence.log,
-                    "since": evidence.since,
-                    "recent_change": evidence.log_restarted >= math.log(self._params.run_length),
-                }
-                for name, evidence in self.evidence.items()
-            },
+            "claims": claims,
         }
 
+    def _told(self, evidence: Evidence) -> dict[str, Any]:
+        return {
+            "observations": evidence.number,
+            "log_evidence": evidence.log,
+            "since": evidence.since,
+            "since_key": evidence.since_key or None,
+            "recent_change": evidence.log_restarted >= math.log(self._params.run_length),
+        }
 
-def watched(record: ThresholdRecord, params: WatchParams, scores: Iterable[tuple[str, float]]) -> CertificateWatch:
-    """The watch after all of these parts, each by its key and score, in the order in which they were inspected."""
-    watch = CertificateWatch(record, params)
-    for key, score in scores:
-        watch.add(key, score)
-    return watch
+    def kept(self) -> dict[str, Any]:
+        """All that was learnt but the values of the parts, as JSON values that are exact."""
+        return {
+            "format": FORMAT,
+            "number": self.number,
+            "n_rejected": self.n_rejected,
+            "withdrawn_at": self.withdrawn_at,
+            "changes": self._changes.state(),
+            "rejects": asdict(self._of_rejects),
+            "audits": asdict(self._of_audits),
+        }
+
+    def resume(self, kept: Mapping[str, Any], values: np.ndarray) -> None:
+        """Go on, to the last bit, where a watch that was made by the same arguments was.
+
+        Args:
+            kept: what its `kept` gave.
+            values: (n, 1 + number of statistics), the score and the statistics of each part that it tested (`tests`);
+                nan for a statistic that was not known.
+
+        Raises:
+            ValueError: another version of gonogo kept it in another form.
+        """
+        if kept.get("format") != FORMAT:
+            raise ValueError(f"the watch was kept in the form {kept.get('format')}, this is {FORMAT}")
+        self._changes.resume(kept["changes"], values)
+        self.number, self.n_rejected = kept["number"], kept["n_rejected"]
+        self.withdrawn_at = kept["withdrawn_at"]
+        self._of_rejects, self._of_audits = Evidence(**kept["rejects"]), Evidence(**kept["audits"])

@@ -1,10 +1,13 @@
 """Evidence against a claim, which grows while it is wrong, and since when it has grown."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from gonogo.monitoring.bets import Bet, Histogram, Jumper, Power, log_mean
+import numpy as np
+
+from gonogo.monitoring.bets import Bet, Histogram, Jumper, Power
 from gonogo.monitoring.ranks import OnlineRanks, uniform_of
 
 SHARE_FOR_MISSED = 0.1  # of alpha, that there were more missed defects than `MissedDefects` allows for
@@ -17,6 +20,8 @@ class Evidence:
 
     number: observations so far.
     since: the number of them at which the wealth was lowest: what came after is what speaks against the claim.
+    since_key: the key of the last one of these; empty: nothing came before.
+    lowest: the logarithm of that wealth.
     log_restarted: the Shiryaev-Roberts sum of the same factors. While the claim is true it reaches c after c
         observations or later, on average, and unlike the wealth it has not lost anything by a long time without change.
         Source: Shin, Ramdas and Rinaldo 2024, "E-detectors".
@@ -25,17 +30,18 @@ class Evidence:
     log: float = 0.0
     number: int = 0
     since: int = 0
+    since_key: str = ""
     log_restarted: float = -math.inf
-    _lowest: float = 0.0
+    lowest: float = 0.0
 
-    def multiply(self, log_factor: float) -> None:
-        """Take the factor of one more observation."""
+    def multiply(self, log_factor: float, key: str) -> None:
+        """Take the factor of one more observation, which has this key."""
         self.number += 1
         self.log += log_factor
         more = math.log1p(math.exp(self.log_restarted)) if self.log_restarted < 700 else self.log_restarted
         self.log_restarted = more + log_factor
-        if self.log <= self._lowest:
-            self._lowest, self.since = self.log, self.number
+        if self.log <= self.lowest:
+            self.lowest, self.since, self.since_key = self.log, self.number, key
 
 
 class MissedDefects:
@@ -55,13 +61,14 @@ class MissedDefects:
 
 
 class ChangeTest:
-    """Evidence that values no longer come from where the calibrate values came from, whatever their distribution.
+    """Evidence that values no longer come from where earlier ones came from, whatever their distribution.
 
-    The mean of three bettors' wealth: the jumper, the histogram and the power mixture. Where `missed_share` is above 0,
-    the jumper alone, with its correction.
+    The values may be several numbers of each part, such as its score and statistics of its image; each of these series
+    has evidence of its own. Each is the mean of three bettors' wealth: the jumper, the histogram and the power mixture.
+    Where `missed_share` is above 0, it is that of the jumper alone, with its correction.
 
     Args:
-        calibrate: the values of the calibrate images.
+        before: of each series the values to begin with, such as the scores of the calibrate images; there may be none.
         missed_share: the largest probability with which one of the values, independently of the others, is that of a
             missed defect, which may have any value. The chance that the evidence ever reaches 1 / a is then at most
             a + `missed_alpha`; at 0 it is at most a.
@@ -76,20 +83,59 @@ class ChangeTest:
     q and defects before; so the mean over all sequences is a supermartingale that bounds the wealth.
     """
 
-    def __init__(self, calibrate: Iterable[float], *, missed_share: float = 0.0, missed_alpha: float = 0.005) -> None:
-        self._ranks = OnlineRanks(calibrate)
+    def __init__(
+        self, before: Sequence[Iterable[float]], *, missed_share: float = 0.0, missed_alpha: float = 0.005
+    ) -> None:
+        self._ranks = [OnlineRanks(values) for values in before]
         self._missed = MissedDefects(missed_share, missed_alpha) if missed_share else None
-        self._jumper = Jumper(missed=missed_share)
-        self._others: list[Bet] = [] if missed_share else [Histogram(), Power()]
-        self._logs = [0.0] * (1 + len(self._others))
-        self.evidence = Evidence()
+        self._jumper = Jumper(len(before), missed=missed_share)
+        self._others: list[Bet] = [] if missed_share else [Histogram(len(before)), Power(len(before))]
+        self._logs = np.zeros((len(before), 1 + len(self._others)))
+        self.evidence = tuple(Evidence() for _ in before)
 
-    def add(self, key: str, value: float) -> float:
-        """Take the next value and return its p-value; the key, such as an inspection's id, decides ties."""
-        passed, before = self.evidence.number, len(self._ranks)
-        error = 0.0 if self._missed is None else self._missed.at_most(passed) / (before + 1)
-        p_value = self._ranks.add(value, uniform_of(key))
-        logs = [self._jumper.log_factor(p_value, error), *(bet.log_factor(p_value) for bet in self._others)]
-        self._logs = [log + more for log, more in zip(self._logs, logs, strict=True)]
-        self.evidence.multiply(log_mean(self._logs) - self.evidence.log)
-        return p_value
+    def add(self, key: str, values: Sequence[float]) -> list[float]:
+        """Take the values of the next part, of all series or of the first ones, and return their p-values.
+
+        The key, such as an inspection's id, decides ties.
+        """
+        n, uniform = len(values), uniform_of(key)
+        error = 0.0
+        if self._missed is not None:
+            error = self._missed.at_most(self.evidence[0].number) / (len(self._ranks[0]) + 1)
+        p_values = [ranks.add(value, uniform) for ranks, value in zip(self._ranks, values, strict=False)]
+        of_bets = np.array(p_values)
+        logs = self._logs[:n]
+        logs[:, 0] += self._jumper.log_factors(of_bets, error)
+        for place, bet in enumerate(self._others, start=1):
+            logs[:, place] += bet.log_factors(of_bets)
+        means = np.logaddexp.reduce(logs, axis=1) - math.log(logs.shape[1])
+        for evidence, log in zip(self.evidence, means.tolist(), strict=False):
+            evidence.multiply(log - evidence.log, key)
+        return p_values
+
+    def state(self) -> dict[str, Any]:
+        """All that was learnt but the values themselves, as JSON values that are exact."""
+        return {
+            "bets": [{name: array.tolist() for name, array in bet.state.items()} for bet in self._bets],
+            "logs": self._logs.tolist(),
+            "evidence": [asdict(evidence) for evidence in self.evidence],
+        }
+
+    def resume(self, state: Mapping[str, Any], values: np.ndarray) -> None:
+        """Go on, to the last bit, where a test that was made by the same arguments was in this `state`.
+
+        Args:
+            state: what `state` gave.
+            values: (n, series), the values that the test had been given, in any order; nan where there was none.
+        """
+        for ranks, column in zip(self._ranks, values.T, strict=True):
+            ranks.extend(column[~np.isnan(column)])
+        for bet, kept in zip(self._bets, state["bets"], strict=True):
+            for name, array in bet.state.items():
+                array[:] = kept[name]
+        self._logs[:] = state["logs"]
+        self.evidence = tuple(Evidence(**kept) for kept in state["evidence"])
+
+    @property
+    def _bets(self) -> list[Bet]:
+        return [self._jumper, *self._others]

@@ -37,9 +37,14 @@ class OnlineRanks:
         p_value = (len(self) - right + uniform * (right - left + 1)) / (len(self) + 1)
         insort(self._late, score)
         if len(self._late) == LATE:
-            self._sorted = np.sort(np.concatenate([self._sorted, self._late]), kind="stable")  # two sorted runs: linear
-            self._late = []
+            self.extend(())
         return p_value
+
+    def extend(self, scores: Iterable[float]) -> None:
+        """Count scores among those before."""
+        more = np.concatenate([self._late, np.fromiter(scores, dtype=np.float64)])
+        self._sorted = np.sort(np.concatenate([self._sorted, more]), kind="stable")  # two sorted runs: linear
+        self._late = []
 
 
 def uniform_of(key: str) -> float:

@@ -29,6 +29,7 @@ from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.errors import GonogoError, ImageError, SlowImageError
 from gonogo.images.header import Header
 from gonogo.images.reading import decode
+from gonogo.images.statistics import STATISTICS, image_statistics
 from gonogo.inference.scorer import NO_NETWORK, Scorer, Verdict
 from gonogo.line.explain import Explanation, explain
 from gonogo.line.outputs import map_16_bit, overlay
@@ -40,6 +41,7 @@ from gonogo.service.problems import Problem
 from gonogo.service.schemas import Inspection, InspectionWithPictures, Similar
 from gonogo.service.security import Key
 from gonogo.service.settings import MEBIBYTE, Settings
+from gonogo.service.standing import CertificateStanding
 from gonogo.service.turns import Turns
 from gonogo.service.uploads import Upload, checked_header
 from gonogo.store.audit import AuditRule
@@ -147,9 +149,17 @@ class Judgement:
 class InspectionRunner:
     """Scores images and stores the inspections."""
 
-    def __init__(self, settings: Settings, gauge: Gauge, store: Store, metrics: Metrics, memory: MemoryBudget) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        gauge: Gauge,
+        store: Store,
+        metrics: Metrics,
+        memory: MemoryBudget,
+        standing: CertificateStanding,
+    ) -> None:
         self._settings, self._gauge, self._store, self._metrics = settings, gauge, store, metrics
-        self._memory = memory
+        self._memory, self._standing = memory, standing
         n_threads = BATCHES_PER_WORKER * settings.batch * settings.workers  # also the most decoded images in memory
         self._threads, self._large_thread = ThreadPoolExecutor(n_threads), ThreadPoolExecutor(1)
         self._writers = ThreadPoolExecutor(N_WRITERS)
@@ -281,11 +291,14 @@ class InspectionRunner:
 
     async def judge(self, data: bytes, key: Key) -> Judgement:
         """What the bundle in use says of a stored image; nothing is stored."""
+        return await self._of_file(data, key, self._judged)
 
-        def judged(upload: Upload, request: PendingRequest, large: bool) -> Judgement:
-            return self._judge(Job(self._decode(upload, request, large=large)[0], request), large=large)
+    async def judge_upload(self, upload: Upload, key: Key) -> Judgement:
+        """What the bundle in use says of an image that was sent; nothing is stored."""
+        return await self._worked_on(lambda request, large: self._judged(upload, request, large), key, upload.hold)
 
-        return await self._of_file(data, key, judged)
+    def _judged(self, upload: Upload, request: PendingRequest, large: bool) -> Judgement:
+        return self._judge(Job(self._decode(upload, request, large=large)[0], request), large=large)
 
     async def with_features(self, data: bytes, key: Key, make: Callable[[np.ndarray, Judgement], Result]) -> Result:
         """What `make` makes of the pixels of a stored image and of what the bundle in use says of it, with features."""
@@ -380,6 +393,8 @@ class InspectionRunner:
             "height": height,
         }
         row = row_of(judgement) | {"at": now, "image": sha256, "name": upload.name, "key": key.id}
+        row["certificate"] |= self._standing.of(row["bundle"])
+        row["statistics"] = dict(zip(STATISTICS, image_statistics(pixels), strict=True))
         row["timings_ms"] = _milliseconds(timings)
         drawn: dict[str, Any] = {
             f"{name}_png": _base64(draw_picture(name, pixels, judgement.verdict)) for name in pictures
@@ -489,7 +504,9 @@ class InspectionRunner:
         return [Judgement(verdict, scorer, seconds) for verdict in verdicts]
 
     def _add_to_store(self, new: list[NewInspection]) -> list[str | Exception]:
-        return list(self._store.add_inspections(new, self._audit))
+        ids = self._store.add_inspections(new, self._audit)
+        self._standing.add(ids, [one.row for one in new])
+        return list(ids)
 
 
 def _require_bundle(bundle: str, scorer: Scorer) -> None:
@@ -510,9 +527,9 @@ def row_of(judgement: Judgement) -> Row:
 
 
 def row_of_verdict(verdict: Verdict, scorer: Scorer) -> Row:
-    """As `row_of`, for a verdict of a scorer."""
+    """As `row_of`, for a verdict of a scorer. Boxes are not stored: the bundle finds them again for a picture."""
     return {
-        **verdict.row(),
+        **{name: value for name, value in verdict.row().items() if name != "boxes"},
         "category": scorer.category,
         "bundle": scorer.fingerprint,
         "certificate": certificate_fields(scorer.record),

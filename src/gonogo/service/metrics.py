@@ -1,11 +1,13 @@
 """The metrics for Prometheus. Each service has a registry of its own, so that services in one process do not mix."""
 
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from gonogo.inference.scorer import Scorer, Verdict
+from gonogo.monitoring.certificate_watch import State
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 EVENTS = b"text/event-stream"
@@ -47,6 +49,15 @@ class Metrics:
             "gonogo_refused_connections", "Closed without an answer.", ["reason"], registry=self._registry
         )
         self.warning = Gauge("gonogo_warning", "1: a person should look at it.", ["kind"], registry=self._registry)
+        self._certificate = Gauge(
+            "gonogo_certificate", "1 for its state.", ["category", "bundle", "state"], registry=self._registry
+        )
+        self._evidence = Gauge(
+            "gonogo_certificate_log_evidence",
+            "Natural logarithm of the evidence against the certificate.",
+            ["category", "claim"],
+            registry=self._registry,
+        )
         self._active = Gauge(
             "gonogo_active_bundle", "1 for the bundle in use.", ["fingerprint", "category"], registry=self._registry
         )
@@ -58,6 +69,15 @@ class Metrics:
         for verdict in ("pass", "reject"):  # Prometheus sees no rise where a counter first appears as 1
             self.verdicts.labels(scorer.category, verdict)
         self.uncertain.labels(scorer.category)
+
+    def set_standing(self, category: str, bundle: str, state: str, log_claims: Mapping[str, float]) -> None:
+        """Show whether the certificate of the bundle in use holds, and the evidence against each of its claims."""
+        for gauge in (self._certificate, self._evidence):
+            gauge.clear()
+        for each in get_args(State):
+            self._certificate.labels(category, bundle, each).set(each == state)
+        for claim, log in log_claims.items():
+            self._evidence.labels(category, claim).set(log)
 
     def count_verdict(self, category: str, verdict: Verdict) -> None:
         """Count the verdict of an inspection that was stored."""

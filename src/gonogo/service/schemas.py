@@ -47,6 +47,10 @@ class Certificate(BaseModel):
     )
     confidence: float
     n_good_parts: int
+    state: Literal["holds", "in doubt", "withdrawn"] | None = Field(
+        None, description="whether it held when this was said; null where it was not watched"
+    )
+    since: datetime | None = Field(None, description="when it was withdrawn")
 
 
 class ImageFacts(BaseModel):
@@ -130,6 +134,10 @@ class Inspection(BaseModel):
     certificate: Certificate
     image: ImageFacts
     timings_ms: dict[str, float] = Field(description="milliseconds of each stage")
+    statistics: dict[str, float] | None = Field(
+        None,
+        description="of the image: brightness, contrast, sharpness, noise, red, blue and size; null for older ones",
+    )
     reviews: list[KeptReview] = Field([], description="all, oldest first, those taken back too")
     settlement: Settlement
 
@@ -212,11 +220,183 @@ class Inspections(BaseModel):
     inspections: list[InspectionWithPictures]
 
 
+class Contribution(BaseModel):
+    """What a region, the rest of the image or, without regions, one of nine squares adds to the score."""
+
+    region: int | None = Field(description="number in the inspection's `regions`; null for the rest, or a square")
+    square: tuple[int, int] | None = Field(description="row and column among 3 x 3, where there is no region")
+    value: float
+    highest: float = Field(description="the highest patch score inside")
+
+
+class Attribution(BaseModel):
+    """What a score is made of: the values of `contributions` and `base` sum to `score`, but for `error`, rounding."""
+
+    score: float
+    base: float = Field(0.0, description="the score of a usual good part where the largest patch score decides, or 0")
+    method: Literal["airport", "sum", "coalitions"] | None = Field(
+        None,
+        description="airport: Shapley values of the largest patch score; sum: shares of a sum; coalitions: Shapley "
+        "values from all coalitions; null where the score is not taken apart",
+    )
+    aggregate: Literal["max", "mean_of_highest", "root_mean_square"] | None = Field(
+        None, description="how the patch scores make the score"
+    )
+    contributions: list[Contribution] = []
+    error: float = 0.0
+    whole: Literal["image", "bundle", "score"] | None = Field(
+        description="why the score is not taken apart: the detector judges the image as a whole, the bundle lacks the "
+        "patch scores, or the score does not follow from them"
+    )
+
+
+class PredictedBox(BaseModel):
+    """A defect that the gauge found, in pixels of the upright image; `score` is in the unit of the threshold."""
+
+    label: str = Field(description="name of its class")
+    x: float
+    y: float
+    width: float
+    height: float
+    score: float
+    confidence: float = Field(ge=0, le=1)
+
+
+class Prediction(BaseModel):
+    """The defects of one image. It is rejected where there is one."""
+
+    verdict: VerdictLabel
+    score: float = Field(description="of the best box, also where it is below the threshold")
+    threshold: float
+    confidences: dict[str, float] = Field(description="for each class the confidence that the threshold stands for")
+    boxes: list[PredictedBox] = Field(description="at or above the threshold, best first")
+    category: str
+    bundle: Sha256 = Field(description="fingerprint of the bundle that scored it")
+    certificate: Certificate
+
+
+class Predictions(BaseModel):
+    """The defects of the images of one request, in their order."""
+
+    predictions: list[Prediction]
+
+
 class Page(BaseModel):
     """One page of inspections, newest first."""
 
     inspections: list[Inspection]
     before: InspectionId | None = Field(description="`before` for the next page; null on the last page")
+
+
+Language = Literal["en", "de"]
+
+
+class ReportRequest(BaseModel):
+    """What a report is to be written in."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"language": "en"}})
+
+    language: Language | None = Field(None, description="default: that of the header Accept-Language, or English")
+
+
+class ReportSentence(BaseModel):
+    """A sentence of a report, with the facts and cases that it rests on."""
+
+    text: str
+    facts: list[str]
+    cases: list[str]
+
+
+class ReportFact(BaseModel):
+    """A fact of a report."""
+
+    id: str
+    text: str
+
+
+class ReportNote(BaseModel):
+    """What a person wrote in a review. It is quoted beside the report, and no sentence rests on it."""
+
+    by: str
+    at: datetime
+    text: str
+
+
+class DroppedSentence(ReportSentence):
+    """A sentence of a language model that did not hold, with what is wrong with it."""
+
+    faults: list[str]
+
+
+FellBack = Literal["refused", "time-out", "unreachable", "status", "broken", "dropped", "incomplete"]
+
+
+class ReportModel(BaseModel):
+    """The language model that was asked, and what came of it."""
+
+    name: str
+    prompt_sha256: Sha256
+    seconds: float
+    fell_back: Literal["refused", "time-out", "unreachable", "status", "broken", "dropped", "incomplete"] | None = (
+        Field(description="why the template's words stay; null where the model's are used")
+    )
+    dropped: list[DroppedSentence]
+
+
+class Report(BaseModel):
+    """A report on an inspection. While it is pending there is no content, and where it failed `error` says why."""
+
+    id: int
+    inspection: InspectionId
+    at: datetime
+    language: Language
+    state: Literal["pending", "ready", "failed"]
+    ended: datetime | None
+    error: str | None
+    made_by: Literal["template", "model"] | None = None
+    sentences: list[ReportSentence] = []
+    facts: list[ReportFact] = []
+    notes: list[ReportNote] = []
+    model: ReportModel | None = None
+
+
+CorrectionReason = Literal["false_alarm", "miss", "wrong_category", "note"]
+Note = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000, pattern=r"^[^\x00]*$")]
+
+
+class Correction(BaseModel):
+    """What is wrong with an inspection, in the name of the key."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"reason": "miss", "defect_type": "scratch"}}
+    )
+
+    reason: CorrectionReason = Field(
+        description="false_alarm: a good part was rejected; miss: a defect passed; wrong_category: it is another part"
+    )
+    defect_type: Text | None = Field(None, description="of a miss")
+    category: Text | None = Field(None, description="to which the part belongs, where that is the reason")
+    note: Note | None = Field(None, description="the reason `note` needs one")
+
+
+class KeptCorrection(BaseModel):
+    """A stored correction; `review` is the id of the review that it is too."""
+
+    id: int
+    reason: CorrectionReason
+    defect_type: str | None
+    category: str | None
+    note: str | None
+    reviewer: str
+    at: datetime
+    key: str
+    review: int | None
+
+
+class Corrections(BaseModel):
+    """The corrections of an inspection, oldest first."""
+
+    corrections: list[KeptCorrection]
 
 
 class Undo(BaseModel):
@@ -230,7 +410,7 @@ class Undo(BaseModel):
 class Task(BaseModel):
     """The inspection that a person should review next, and why."""
 
-    reason: Literal["disputed", "questioned", "uncertain", "rejected", "audit"] | None = Field(
+    reason: Literal["disputed", "corrected", "questioned", "uncertain", "rejected", "audit"] | None = Field(
         description="why it waits; null where nothing does"
     )
     inspection: Inspection | None
@@ -364,6 +544,90 @@ class Readiness(Health):
     category: str = Field(description="of the bundle in use")
     bundle: Sha256 = Field(description="its fingerprint")
     warnings: list[str] = Field(description="what a person should look at, although images are accepted")
+
+
+class Claim(BaseModel):
+    """The evidence against one claim; evidence is the wealth of a bettor who began with 1."""
+
+    observations: int
+    log_evidence: float = Field(description="natural logarithm")
+    since: int = Field(description="observations after which the evidence has grown")
+    since_key: str | None = Field(description="id of the last inspection before it grew; null: it grew from the start")
+    recent_change: bool = Field(description="whether it has grown fast of late, as it would once in `run_length` parts")
+    statistics: dict[str, "Claim"] | None = Field(None, description="of images: the evidence of each statistic")
+
+
+class Sample(BaseModel):
+    """The audit sample as the claim `audits` counts it, up to the newest part that is reviewed."""
+
+    rejected: int = Field(description="good parts that were rejected")
+    passed: int = Field(description="parts that passed and are good, or wait for a review")
+    waiting: int
+    reviewed: int
+
+
+class PastWatch(BaseModel):
+    """A time over which a certificate was watched: it began at an activation, or when a person re-instated it."""
+
+    begun: datetime
+    bundle: Sha256
+    by: str
+    key: str | None
+    reason: str | None = Field(description="why it was re-instated; null after an activation")
+    withdrawn: datetime | None
+    inspection: InspectionId | None = Field(description="by which it was withdrawn")
+
+
+class CertificateStatus(BaseModel):
+    """Whether the certificate of the bundle in use still holds, and what speaks against it."""
+
+    category: str
+    bundle: Sha256
+    state: Literal["holds", "in doubt", "withdrawn"]
+    since: datetime | None = Field(description="when it was withdrawn")
+    inspection: InspectionId | None = Field(description="by which it was withdrawn")
+    parts: int = Field(description="inspected since it is watched")
+    log_evidence: float = Field(description="natural logarithm of the mean evidence against all claims")
+    needed: float = Field(description="at which it is withdrawn")
+    claims: dict[str, Claim]
+    sample: Sample
+    params: dict[str, float | None]
+    certificate: Certificate
+    history: list[PastWatch] = Field(description="newest first")
+
+
+class Moved(BaseModel):
+    """One number of each part, before and after; each side as mean, standard deviation and quantiles 5, 50 and 95 %."""
+
+    name: str
+    n_before: int
+    n_after: int
+    before: list[float]
+    after: list[float]
+    shift: float | None = Field(description="of the mean, in standard deviations before")
+    spread: float | None = Field(description="standard deviation after over that before")
+
+
+class Drift(BaseModel):
+    """What moved since the evidence against the certificate began to grow."""
+
+    claim: str = Field(description="the claim or the statistic with the most evidence against it")
+    since: datetime | None = Field(description="the last part before; null: it grew from the start of the watch")
+    moved: list[Moved]
+    typical_before: InspectionId | None = Field(description="the part most like all before, whose image is kept")
+    typical_after: InspectionId | None
+
+
+class Reinstatement(BaseModel):
+    """Why the certificate of a bundle holds again."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"bundle": "0" * 64, "reason": "The lamp was replaced; 60 parts checked."}},
+    )
+
+    bundle: Sha256 = Field(description="the one in use, so that no other one is re-instated")
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 
 
 class ProblemDocument(BaseModel):

@@ -1,10 +1,13 @@
 """The settings of the service, which include all its limits with their units."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gonogo.errors import ConfigError
 from gonogo.images.header import FORMATS
+from gonogo.line.http_url import require_http
+from gonogo.monitoring.certificate_watch import WatchParams
+from gonogo.service.promoted import RegistrySource
 
 MEBIBYTE = 1 << 20
 MINUTES_PER_DAY, SLOT_MINUTES = 24 * 60, 15
@@ -17,9 +20,12 @@ class Settings:
     """The service's settings.
 
     Attributes:
-        bundle: the bundle that it starts with, a folder or a `.gonogo` file.
+        bundle: the bundle that it starts with, a folder or a `.gonogo` file; with `registry`, what this has in use is
+            taken in its place.
         data: folder of the images and, unless `database` is given, of the SQLite file.
         bundles: folder of the bundles that may be activated; None: `bundle` alone.
+        registry: the project whose promoted gauge the service uses, and no other; None: an admin activates bundles.
+        registry_seconds: between two looks at the registry.
         trust: file of the public key that bundles must be signed with; None: any bundle is accepted.
         database: URL as SQLAlchemy reads it; None: a SQLite file in `data`.
         threads: number of threads of onnxruntime for each worker; None: onnxruntime decides.
@@ -44,17 +50,26 @@ class Settings:
         keep_bytes: total size above which the oldest images are removed; None: no limit.
         expire_reviewed: whether images are removed too that a person reviewed or that wait for a review.
         audit_share: share of the inspections, whatever their verdict, that are drawn at random for a person to review.
+        report_url: of a server with OpenAI's interface whose model may rephrase reports; None: none does.
+        report_model: the model's name there.
+        report_seconds: most seconds that it may take; then the template's words stay.
         shifts: names of the shifts, each with the minute of the day, local time, at which it begins; none: no shifts.
         arena: folder of labelled images for the arena, a folder for each label; None: reviewed inspections alone.
         synonyms: file of words that mean the same in a search of cases, read again for each search; None: none.
         fall_back: whether the service starts with the bundle that was activated before, where the last one is damaged
             or gone.
+        watch: how it is told whether the certificate of a bundle that is taken into use still holds.
+        webhook: where it is posted that a certificate is in doubt, withdrawn or holds again; None: nowhere.
+        webhook_secret: file of the key of its signature; it goes with `webhook`.
+        webhook_proxy: URL of a proxy for it; None: there is none.
         tls: whether clients connect by TLS; responses then have Strict-Transport-Security.
     """
 
     bundle: Path
     data: Path
     bundles: Path | None = None
+    registry: RegistrySource | None = None
+    registry_seconds: float = 5.0
     trust: Path | None = None
     database: str | None = None
     threads: int | None = None
@@ -83,10 +98,17 @@ class Settings:
     keep_bytes: int | None = None
     expire_reviewed: bool = False
     audit_share: float = 0.01
+    report_url: str | None = None
+    report_model: str = "default"
+    report_seconds: float = 30.0
     shifts: tuple[tuple[str, int], ...] = ()
     arena: Path | None = None
     synonyms: Path | None = None
     fall_back: bool = False
+    watch: WatchParams = field(default_factory=WatchParams)
+    webhook: str | None = None
+    webhook_secret: Path | None = None
+    webhook_proxy: str | None = None
     tls: bool = False
 
     def __post_init__(self) -> None:
@@ -94,7 +116,7 @@ class Settings:
 
         Raises:
             ConfigError: a limit is not above 0, a share not within 0 and 1, a shift no time of the day, a
-                format is not one of FORMATS, or `waiting` is below `max_images`.
+                format is not one of FORMATS, `waiting` is below `max_images`, or a webhook is not complete.
         """
         for name, value in vars(self).items():
             if isinstance(value, int | float) and not isinstance(value, bool) and name not in SHARES and not value > 0:
@@ -102,6 +124,8 @@ class Settings:
         for name in SHARES:
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be within 0 and 1")
+        if self.report_url is not None:
+            require_http(self.report_url, "report_url")
         begins = [begin for _, begin in self.shifts]
         if any(not 0 <= begin < MINUTES_PER_DAY or begin % SLOT_MINUTES for begin in begins):
             raise ConfigError(f"a shift begins at a quarter of an hour of the day, as 06:00; got {self.shifts}")
@@ -112,3 +136,5 @@ class Settings:
             raise ConfigError(f"formats has {', '.join(sorted(unknown)) or 'none'}; choose of {', '.join(FORMATS)}")
         if self.waiting < self.max_images:
             raise ConfigError(f"waiting is {self.waiting}, below max_images, {self.max_images}")
+        if (self.webhook is None) != (self.webhook_secret is None) or (self.webhook_proxy and not self.webhook):
+            raise ConfigError("--webhook and --webhook-secret-file need each other, and --webhook-proxy needs both")

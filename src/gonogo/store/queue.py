@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gonogo.store.reviews import IN_FORCE, Writing
-from gonogo.store.schema import leases, reviews, skips, waiting
+from gonogo.store.schema import corrections, leases, reviews, skips, waiting
 from gonogo.store.waiting import REASONS
 
 LEASE_SECONDS = 300.0
@@ -114,6 +114,9 @@ class Queue:
 def _query(reason: str, key: str) -> sa.Select[Any]:
     """The ids of the inspections that wait for this reason, and of which the person with this key has said nothing."""
     query = sa.select(waiting.c.inspection).where(waiting.c.reason == reason)
+    if reason == "corrected":
+        of_person = sa.exists().where(corrections.c.inspection == waiting.c.inspection, corrections.c.key == key)
+        query = query.where(~of_person)
     if reason in ("disputed", "questioned"):  # nobody has reviewed the others
         of_person = sa.exists().where(reviews.c.inspection == waiting.c.inspection, reviews.c.key == key, IN_FORCE)
         query = query.where(~of_person)

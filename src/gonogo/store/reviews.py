@@ -106,6 +106,14 @@ class Reviews:
             row = connection.execute(query.where(reviews.c.id == identifier)).first()
         return None if row is None else dict(row._mapping)
 
+    def number(self) -> tuple[int, int]:
+        """How many reviews were given, and how many of them taken back."""
+        given = sa.select(sa.func.coalesce(sa.func.max(reviews.c.id), 0)).scalar_subquery()
+        taken_back = sa.select(sa.func.count()).select_from(undone_reviews).scalar_subquery()
+        with self._engine.connect() as connection:
+            row = connection.execute(sa.select(given, taken_back)).one()
+        return int(row[0]), int(row[1])
+
     def undo(self, identifier: int, *, key: str) -> bool:
         """Take back a review, which must be there; False where it was taken back before."""
         with self._writing() as connection:

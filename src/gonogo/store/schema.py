@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 Row = dict[str, Any]  # the values of a row by the names of its columns; JSON_COLUMNS are decoded
-JSON_COLUMNS = ("regions", "certificate", "timings_ms")  # of `inspections`, kept as text
+JSON_COLUMNS = ("regions", "certificate", "timings_ms", "statistics")  # of `inspections`, kept as text
 metadata = sa.MetaData()
 
 images = sa.Table(
@@ -44,6 +44,7 @@ inspections = sa.Table(
     sa.Column("timings_ms", sa.Text, nullable=False),
     sa.Column("key", sa.String(16), nullable=False),
     sa.Column("latency_ms", sa.Float(53)),
+    sa.Column("statistics", sa.Text),
     # Covers every column that `Analytics` reads, so that it reads no row.
     sa.Index(
         "ix_inspections_analytics",
@@ -195,6 +196,35 @@ case_facts = sa.Table(
     sa.Column("remedy", sa.Text),
     sa.Column("note", sa.Text),
 )
+# Reports on inspections; `content` is JSON, and `state` is pending, ready or failed.
+reports = sa.Table(
+    "reports",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("inspection", sa.String(32), sa.ForeignKey("inspections.id"), nullable=False, index=True),
+    sa.Column("at", sa.Float(53), nullable=False),
+    sa.Column("key", sa.String(16), nullable=False),
+    sa.Column("language", sa.String(2), nullable=False),
+    sa.Column("state", sa.String(7), nullable=False),
+    sa.Column("ended", sa.Float(53)),
+    sa.Column("content", sa.Text),
+    sa.Column("error", sa.Text),
+)
+# What a person says is wrong with an inspection, and the review that this is at the same time, if it is one.
+corrections = sa.Table(
+    "corrections",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("inspection", sa.String(32), sa.ForeignKey("inspections.id"), nullable=False, index=True),
+    sa.Column("at", sa.Float(53), nullable=False),
+    sa.Column("reason", sa.String(14), nullable=False),
+    sa.Column("defect_type", sa.String(200)),
+    sa.Column("category", sa.String(200)),
+    sa.Column("note", sa.Text),
+    sa.Column("reviewer", sa.String(200), nullable=False),
+    sa.Column("key", sa.String(16), nullable=False),
+    sa.Column("review", sa.Integer, sa.ForeignKey("reviews.id")),
+)
 keys = sa.Table(
     "keys",
     metadata,
@@ -223,6 +253,31 @@ activations = sa.Table(
     sa.Column("started_with", sa.String(64), nullable=False),
     sa.Column("key", sa.String(16), nullable=False),
     sa.Column("category", sa.String(200)),
+)
+# What was learnt about a bundle's certificate since the inspection `after`, up to `last`; `watches.py` explains them.
+watches = sa.Table(
+    "watches",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Float(53), nullable=False),
+    sa.Column("category", sa.String(200), nullable=False),
+    sa.Column("bundle", sa.String(64), nullable=False),
+    sa.Column("after", sa.String(32), nullable=False),
+    sa.Column("key", sa.String(16), nullable=False),
+    sa.Column("by", sa.String(200), nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("params", sa.Text, nullable=False),
+    sa.Column("last", sa.String(32), nullable=False),
+    sa.Column("state", sa.Text),
+    sa.Column("withdrawn", sa.Float(53)),
+    sa.Column("withdrawn_at", sa.String(32)),
+)
+watch_values = sa.Table(
+    "watch_values",
+    metadata,
+    sa.Column("watch", sa.Integer, sa.ForeignKey("watches.id"), primary_key=True, autoincrement=False),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
 )
 clock = sa.Table(
     "clock",

@@ -25,10 +25,12 @@ from gonogo.store.arena import Arena
 from gonogo.store.audit import AuditRule, Audits
 from gonogo.store.cases import Cases
 from gonogo.store.clock import Clock
+from gonogo.store.corrections import Corrections
 from gonogo.store.database import DATABASE, open_database
 from gonogo.store.image_files import ImageFiles
 from gonogo.store.private import OTHERS, make_private_folder
 from gonogo.store.queue import Queue
+from gonogo.store.reports import Reports
 from gonogo.store.reviews import REVIEWED, Reviews, reviews_of
 from gonogo.store.schema import (
     JSON_COLUMNS,
@@ -44,6 +46,7 @@ from gonogo.store.schema import (
 )
 from gonogo.store.tallies import add_to_tallies
 from gonogo.store.waiting import add_to_waiting, remove_waiting_of, update_waiting
+from gonogo.store.watches import Watches
 
 SECONDS_PER_DAY = 86_400
 REMOVED_TOGETHER = 100  # images in one transaction of `expire`, for which other writers wait
@@ -118,9 +121,12 @@ class Store:
         self.reviews = Reviews(self._engine, self._writing, update_waiting)
         self.audits = Audits(self._engine)
         self.queue = Queue(self._engine, self._writing)
+        self.corrections = Corrections(self._engine, self._writing, update_waiting)
+        self.reports = Reports(self._engine, self._writing)
         self.arena = Arena(self._engine, self._writing)
         self.analytics = Analytics(self._engine)
         self.cases = Cases(self._engine, self._writing)
+        self.watches = Watches(self._engine, self._writing)
 
     def probe(self) -> None:
         """Write a file and a row as an inspection would, and remove the file.
@@ -398,9 +404,10 @@ def _make_store_private(folder: Path) -> None:
 
 
 def _with_json_text(row: Row) -> Row:
-    texts = {name: json.dumps(row[name], allow_nan=False) for name in JSON_COLUMNS}
+    values = {name: row.get(name) for name in JSON_COLUMNS}
+    texts = {name: None if value is None else json.dumps(value, allow_nan=False) for name, value in values.items()}
     return row | texts | {"latency_ms": sum(row["timings_ms"].values())}
 
 
 def _with_json_values(row: Mapping[Any, Any]) -> Row:
-    return dict(row) | {name: json.loads(row[name]) for name in JSON_COLUMNS}
+    return dict(row) | {name: json.loads(row[name]) for name in JSON_COLUMNS if row[name] is not None}

@@ -3,6 +3,7 @@
 Why an inspection waits, in the order in which a person gets them:
 
 - disputed: as many reviewers say good as say defect;
+- corrected: somebody said what is wrong with it, and no other person has reviewed it since;
 - questioned: one person reviewed it, and another one answered otherwise in the arena;
 - uncertain, rejected: the gauge's verdict, which nobody has reviewed;
 - audit: it passed, and was drawn at random.
@@ -11,16 +12,19 @@ An inspection whose image was removed waits no more, as there is nothing to look
 """
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
-from gonogo.store.reviews import Settlement, reviews_of, settle
-from gonogo.store.schema import Row, arena_rounds, audits, images, inspections, waiting
+from gonogo.store.reviews import IN_FORCE, Settlement, reviews_of, settle
+from gonogo.store.schema import Row, arena_rounds, audits, corrections, images, inspections, reviews, waiting
 
-REASONS = ("disputed", "questioned", "uncertain", "rejected", "audit")
+REASONS = ("disputed", "corrected", "questioned", "uncertain", "rejected", "audit")
 
 
-def reason_of(inspection: Row, settlement: Settlement, *, audited: bool, answers: Sequence[Row]) -> str | None:
+def reason_of(
+    inspection: Row, settlement: Settlement, *, audited: bool, answers: Sequence[Row], corrected: bool = False
+) -> str | None:
     """Why an inspection whose image is kept waits for a person; None: it does not.
 
     Args:
@@ -28,9 +32,12 @@ def reason_of(inspection: Row, settlement: Settlement, *, audited: bool, answers
         settlement: what its reviews come to.
         audited: whether it was drawn at random.
         answers: of the arena, each with `key` and `answer`.
+        corrected: whether it has a correction that no other person has looked at.
     """
     if settlement.state == "disputed":
         return "disputed"
+    if corrected:
+        return "corrected"
     if settlement.state == "settled":
         alone = settlement.keys[0] if len(settlement.keys) == 1 else None
         others = [each["answer"] for each in answers if each["key"] != alone and each["answer"] is not None]
@@ -64,10 +71,28 @@ def update_waiting(connection: sa.Connection, identifier: str) -> None:
         of_arena = connection.execute(sa.select(rows.key, rows.answer).where(rows.inspection == identifier))
         answers = [dict(row._mapping) for row in of_arena]
         audit = connection.execute(sa.select(audits.c.inspection).where(audits.c.inspection == identifier)).first()
-        reason = reason_of(dict(found._mapping), settlement, audited=audit is not None, answers=answers)
+        open_one = connection.execute(_open_corrections(identifier)).first()
+        reason = reason_of(
+            dict(found._mapping),
+            settlement,
+            audited=audit is not None,
+            answers=answers,
+            corrected=open_one is not None,
+        )
     connection.execute(sa.delete(waiting).where(waiting.c.inspection == identifier))
     if reason is not None:
         connection.execute(sa.insert(waiting).values(inspection=identifier, reason=reason))
+
+
+def _open_corrections(identifier: str) -> sa.Select[Any]:
+    """The corrections of an inspection since which no other person has reviewed it."""
+    looked_at = sa.exists().where(
+        reviews.c.inspection == corrections.c.inspection,
+        reviews.c.key != corrections.c.key,
+        reviews.c.at > corrections.c.at,
+        IN_FORCE,
+    )
+    return sa.select(corrections.c.id).where(corrections.c.inspection == identifier, ~looked_at)
 
 
 def remove_waiting_of(connection: sa.Connection, sha256s: Sequence[str]) -> None:

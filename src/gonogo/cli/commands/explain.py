@@ -12,10 +12,21 @@ from gonogo.errors import DataError
 from gonogo.text import printable
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from gonogo.inference.attribution import Attribution
     from gonogo.inference.good_patches import Box, GoodPatch
     from gonogo.inference.scorer import Scorer
     from gonogo.line.explain import Explanation
     from gonogo.line.picture import Pair
+
+
+METHODS = ("hirescam", "gradcam", "gradcam++")  # as in `gonogo.model.attribution.cams`, which imports torch
+NOT_APART = {
+    "image": "the detector judges the image as a whole",
+    "bundle": "the bundle was written by an older gonogo and lacks the patch scores; export it again",
+    "score": "it does not follow from the patch scores alone",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +42,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cells", type=count, default=16, metavar="N", help="number of cells along the longer side of the map; 16"
     )
     parser.add_argument("--top", type=count, default=5, metavar="N", help="number of cells to list; 5")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="DIR",
+        help="the fitted model, in a project models/CATEGORY: tell which features the score is made of, and where it "
+        "reacts; needs the pipeline's packages",
+    )
+    parser.add_argument(
+        "--method",
+        choices=METHODS,
+        default=METHODS[0],
+        help="how to find where the score reacts, with --model; the default finds masked defects best, see "
+        "docs/attribution.md",
+    )
+    parser.add_argument("--reaction", type=Path, metavar="FILE", help="write a PNG of that, with --model")
     parser.add_argument(
         "--picture",
         type=Path,
@@ -63,7 +89,61 @@ def run(arguments: argparse.Namespace) -> Answer:
         write_picture(arguments.picture, arguments.image.name, pixels, explanation.verdict, explanation.places)
     lines = [] if gauges.is_one else [f"{scorer.category}: at {selection.row['relative_distance']:.3g} times its limit"]
     lines += _lines(arguments.image, scorer, explanation)
-    return Answer(_report(arguments.image, scorer, selection.row, explanation), "\n".join(lines))
+    report = _report(arguments.image, scorer, selection.row, explanation)
+    if arguments.model is not None:
+        of_model, more = _of_model(arguments, scorer, pixels)
+        report, lines = report | of_model, lines + more
+    return Answer(report, "\n".join(lines))
+
+
+def _of_model(
+    arguments: argparse.Namespace, scorer: "Scorer", pixels: "np.ndarray"
+) -> tuple[dict[str, Any], list[str]]:
+    """What the fitted model of a bundle tells beyond it: the features of the score, and where it reacts.
+
+    Raises:
+        DataError: the model is another one than the bundle's.
+        ConfigError: the detector has no network of convolutions to look into.
+        IntegrityError: the model is damaged.
+    """
+    import numpy as np
+
+    from gonogo.images.colours import map_colours
+    from gonogo.images.reading import write_png
+    from gonogo.model.attribution.cams import cam
+    from gonogo.model.attribution.features import attribute_features
+    from gonogo.model.saved import load_model
+
+    model = load_model(arguments.model)
+    for key in ("category", "data_fingerprint", "detector"):
+        if model.manifest[key] != scorer.manifest[key]:
+            raise DataError(f"{arguments.model} is another model than that of the bundle: {key} differs")
+    found = attribute_features(model.inspector, pixels)
+    report: dict[str, Any] = {"features": None}
+    lines = []
+    if found is not None:
+        groups = found.groups()
+        report["features"] = {
+            "kind": found.kind,
+            "base": found.base,
+            "remainder": found.remainder,
+            "error": found.error,
+            "groups": [vars(group) for group in groups],
+        }
+        lines.append(f"by {found.kind}: base {found.base:.6g}, not of any {found.kind} {found.remainder:.6g}")
+        for group in sorted(groups, key=lambda group: -group.value)[: arguments.top]:
+            lines.append(f"  {group.value:+.6g} {group.layer}, {group.first} to {group.last}")
+    else:
+        lines.append("the score is a trained network's own, and no sum of features")
+    if model.inspector.detector.backbones():
+        reaction = cam(model.inspector, pixels, arguments.method)
+        y, x = (int(at) for at in np.unravel_index(reaction.argmax(), reaction.shape))
+        report["reaction"] = {"method": arguments.method, "at": [x, y]}
+        lines.append(f"{arguments.method}: the score reacts most at ({x}, {y})")
+        if arguments.reaction is not None:
+            half = max(0.5 * float(reaction.max()), 1e-30)  # the middle of the colours
+            write_png(arguments.reaction, pixels // 2 + map_colours(reaction, half) // 2)
+    return report, lines
 
 
 def _unknown(arguments: argparse.Namespace, row: Mapping[str, Any]) -> Answer:
@@ -93,6 +173,7 @@ def _report(image: Path, scorer: "Scorer", row: Mapping[str, Any], explanation: 
         "places": [
             {"box": place.box, "peak": place.peak, "nearest": _patch_report(place.good)} for place in explanation.places
         ],
+        "attribution": None if explanation.attribution is None else explanation.attribution.to_dict(),
         "threshold_record": scorer.record.sentence,
     }
 
@@ -124,10 +205,34 @@ def _lines(image: Path, scorer: "Scorer", explanation: "Explanation") -> list[st
         lines.append(f"cell {_box_text(cell.box)}: {cell.peak:.6g}{_nearest_text(pairs[number]) if pairs else ''}")
     if pairs and not explanation.cells:
         lines.append(f"the image as a whole: {pairs[0].peak:.6g}{_nearest_text(pairs[0])}")
+    lines += _attribution_lines(scorer, explanation.attribution)
     if not pairs:
         lines.append("no good patches to compare with: the detector has no memory bank, or the bundle is an old one")
     lines.append(f"threshold: {scorer.record.sentence}")
     return lines
+
+
+def _attribution_lines(scorer: "Scorer", attribution: "Attribution | None") -> list[str]:
+    """What the score is made of: each contribution, the highest first; those of 0 are left out."""
+    from gonogo.line.explain import why_whole
+
+    if attribution is None:
+        return [f"the score is not taken apart: {NOT_APART[why_whole(scorer)]}"]
+    base = f"{attribution.base:.6g}, a usual good part" if attribution.base else "0"
+    lines = [f"the score {attribution.score:.6g} is made of {base}, and of"]
+    for each in sorted(attribution.contributions, key=lambda each: -each.value):
+        if each.value > 0:
+            lines.append(
+                f"  {each.value:+.6g} {_place_text(each.region, each.square)}, whose highest is {each.highest:.6g}"
+            )
+    return lines
+
+
+def _place_text(region: int | None, square: "tuple[int, int] | None") -> str:
+    """The name of a player of an attribution."""
+    if region is not None:
+        return f"region {region + 1}"
+    return "elsewhere" if square is None else f"row {square[0] + 1}, column {square[1] + 1} of the nine squares"
 
 
 def _box_text(box: "Box") -> str:

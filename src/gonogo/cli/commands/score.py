@@ -11,7 +11,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from gonogo.cli.answer import Answer
-from gonogo.cli.arguments import GAUGES, add_trust, count, non_negative
+from gonogo.cli.arguments import GAUGES, add_trust, add_watch, count, non_negative, watch_params
 from gonogo.cli.exit_status import DATA, DONE, ENVIRONMENT, REJECTED
 from gonogo.errors import DataError, UsageError
 
@@ -61,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     line.add_argument(
         "--webhook-wait", type=non_negative, default=30.0, metavar="S", help="seconds to go on posting at the end; 30"
     )
+    add_watch(parser)
     cluster = parser.add_argument_group("very many images, see docs/scale.md")
     cluster.add_argument(
         "--cluster", action="store_true", help="score on a Ray cluster, into Parquet files in --out, a folder or bucket"
@@ -110,6 +111,9 @@ def _contradiction(arguments: argparse.Namespace) -> str | None:
         return "--webhook and --webhook-secret-file need each other"
     if arguments.webhook and not arguments.out:
         return "--webhook needs --out: its queue is the folder FILE.webhook beside that file"
+    watched = ("withdrawn", "in_doubt", "missed_share", "defect_rate")
+    if not arguments.out and any(getattr(arguments, name) is not None for name in watched):
+        return "--withdrawn, --in-doubt, --missed-share and --defect-rate need --out, whose rows are what is watched"
     if arguments.webhook_proxy and not arguments.webhook:
         return "--webhook-proxy needs --webhook"
     return None
@@ -126,6 +130,7 @@ def _run_here(arguments: argparse.Namespace) -> Answer:
     from gonogo.line.outputs import JsonLines, Pictures, TextLines
     from gonogo.line.score import Line, until_stopped, watch, workers_and_threads
     from gonogo.line.sorting import Sorter
+    from gonogo.line.standing import LineStanding
     from gonogo.line.webhook import Webhook
 
     workers, threads = workers_and_threads(arguments.files, threads=arguments.threads, workers=arguments.workers)
@@ -138,9 +143,10 @@ def _run_here(arguments: argparse.Namespace) -> Answer:
     sink = _sink(arguments, gauges)
     prints_verdicts = isinstance(sink, JsonLines) or (isinstance(sink, TextLines) and sink.verdicts)
     with ExitStack() as opened:
-        journal = hot = webhook = begun = None
+        journal = hot = webhook = begun = standing = None
         if arguments.out:
-            journal = Journal(Path(arguments.out), fingerprint=gauges.fingerprint)
+            standing = LineStanding(gauges.scorers, watch_params(arguments))
+            journal = Journal(Path(arguments.out), fingerprint=gauges.fingerprint, each=standing.learn)
             opened.callback(journal.close)
         if arguments.watch is not None:
             without = {os.path.abspath(path) for path in own_folders}  # noqa: PTH100  links stay as they are named
@@ -165,6 +171,7 @@ def _run_here(arguments: argparse.Namespace) -> Answer:
             webhook,
             begun,
             hot,
+            standing,
             shows_counts=sys.stderr.isatty() and not prints_verdicts,
         )
         endless = hot is not None or any(name.startswith(CAMERA) for name in arguments.files)
@@ -233,6 +240,9 @@ def _summary(arguments: argparse.Namespace, line: "Line", n_undelivered: int) ->
     if arguments.out:
         report["out"] = arguments.out
         text += f"; {counts.n_new} of {counts.n_files} judged now, rows in {arguments.out}"
+        if line.standing is not None:
+            report["certificates"] = line.standing.report()
+            text += "".join(f"; {line.standing.sentence(name)}" for name in line.gauges.scorers)
     n_dead = 0
     if line.webhook is not None:
         n_dead = count_dead(line.webhook.queue)

@@ -7,18 +7,22 @@ import socket
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gonogo.cli.answer import Answer
-from gonogo.cli.arguments import BUNDLE, add_json, add_store, count, non_negative, positive
+from gonogo.cli.arguments import BUNDLE, add_json, add_store, add_watch, count, non_negative, positive, watch_params
 from gonogo.errors import ConfigError, DataError, UsageError
 from gonogo.text import printable
 
 if TYPE_CHECKING:
+    import uvicorn
+
+    from gonogo.service.metrics import Metrics
     from gonogo.service.settings import Settings
 
 SWITCH_SECONDS = 5e-4  # after which a thread that computes in Python lets another one go on; Python's own are 5e-3
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+PROMOTED = "promoted"  # folder of what --registry fetched, in that of what is kept
 ROLES = ("inspect", "review", "admin")  # as in `gonogo.service.security`, which imports what is heavy
 
 
@@ -31,6 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(action="run")
     parser.add_argument("--bundle", type=Path, metavar="BUNDLE", help=BUNDLE)
     parser.add_argument("--bundles", type=Path, metavar="DIR", help="folder of bundles that an admin may activate")
+    parser.add_argument(
+        "--registry", type=Path, metavar="PROJECT", help="use the gauge that this project's registry.jsonl has in use"
+    )
+    parser.add_argument("--category", metavar="NAME", help="of the gauge that --registry says; needed with it")
+    parser.add_argument(
+        "--alias", choices=["staging", "production"], default="production", help="of --registry; production"
+    )
     parser.add_argument(
         "--trust", type=Path, metavar="KEY.pub", help="refuse bundles that are not signed with this key"
     )
@@ -110,6 +121,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=HH:MM",
         help="a shift and when it begins, local time; once for each",
     )
+    parser.add_argument(
+        "--report-url",
+        metavar="URL",
+        help="server with OpenAI's interface, as http://127.0.0.1:8080/v1, whose model may rephrase reports; "
+        "GONOGO_REPORT_API_KEY in the environment is its key",
+    )
+    parser.add_argument("--report-model", default="default", metavar="NAME", help="the model's name there; default")
+    parser.add_argument(
+        "--report-seconds",
+        type=positive,
+        default=30.0,
+        metavar="S",
+        help="seconds that it may take; after them the template's words stay; 30",
+    )
     parser.add_argument("--arena", type=Path, metavar="DIR", help="labelled images for the arena, a folder per label")
     parser.add_argument(
         "--synonyms", type=Path, metavar="FILE", help="lines of words that mean the same in a search of cases"
@@ -119,6 +144,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="start with the bundle of the same category that was active before, if the last one is damaged or gone",
     )
+    add_watch(parser)
+    parser.add_argument(
+        "--webhook",
+        metavar="URL",
+        help="post to URL, signed, when a certificate is in doubt or withdrawn, or holds again",
+    )
+    parser.add_argument("--webhook-secret-file", type=Path, metavar="FILE", help="file with the key of the signature")
+    parser.add_argument("--webhook-proxy", metavar="URL", help="post through this proxy; default: none")
 
     actions = parser.add_subparsers(metavar="ACTION")
     key = actions.add_parser("key", help="make a key, and print it this once")
@@ -128,7 +161,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     revoke = actions.add_parser("revoke", help="revoke a key")
     revoke.add_argument("id", metavar="ID", help="as gonogo serve keys lists it")
     confirm = actions.add_parser("confirm-clock", help="go on to delete images by age after the clock has jumped ahead")
-    for name, action in {"key": key, "keys": keys, "revoke": revoke, "confirm-clock": confirm}.items():
+    reinstate = actions.add_parser("reinstate", help="let the certificate in use hold again, and watch it anew")
+    reinstate.add_argument("--reason", required=True, metavar="TEXT", help="why; it is kept")
+    reinstate.add_argument("--by", metavar="NAME", help="who decides; default: git's user.name")
+    named = {"key": key, "keys": keys, "revoke": revoke, "confirm-clock": confirm, "reinstate": reinstate}
+    for name, action in named.items():
         action.set_defaults(action=name)
         add_store(action, of_action=True)
         add_json(action, of_action=True)
@@ -139,23 +176,50 @@ def run(arguments: argparse.Namespace) -> Answer:
 
     Raises:
         UsageError: there is no bundle to serve.
+        GateError: the gauge that the registry has in use did not come through the gate.
         ConfigError: settings contradict each other.
         IntegrityError: the bundle cannot be trusted.
         DataError: the folder or the database cannot be used, or there is no such key.
     """
-    actions = {"run": _serve, "key": _key, "keys": _keys, "revoke": _revoke, "confirm-clock": _confirm_clock}
+    actions = {
+        "run": _serve,
+        "key": _key,
+        "keys": _keys,
+        "revoke": _revoke,
+        "confirm-clock": _confirm_clock,
+        "reinstate": _reinstate,
+    }
     return actions[arguments.action](arguments)
 
 
 def _serve(arguments: argparse.Namespace) -> Answer:
-    if arguments.bundle is None:
-        raise UsageError("expected --bundle BUNDLE, or an ACTION", command="gonogo serve")
-    import uvicorn
-
+    if (arguments.bundle is None) == (arguments.registry is None):
+        raise UsageError("expected --bundle BUNDLE, or --registry PROJECT, or an ACTION", command="gonogo serve")
+    if (arguments.registry is None) != (arguments.category is None) or (arguments.registry and arguments.bundles):
+        raise UsageError(
+            "--registry PROJECT and --category NAME go together, without --bundles", command="gonogo serve"
+        )
     from gonogo.service.app import create_app
-    from gonogo.service.connections import BACKLOG, FewLines, connections
     from gonogo.service.service import Service
 
+    require_tls_or_loopback(arguments)
+    settings = _settings(arguments)
+    service = Service(settings)
+    if not any(row["revoked"] is None for row in service.store.all_keys()):
+        print("there is no key yet: `gonogo serve key NAME --role inspect` makes one")
+    server = server_of(create_app(service), settings, service.metrics, arguments)
+    service.is_ending = lambda: server.should_exit
+    with listening(arguments.host, arguments.port) as listener:
+        server.run(sockets=[listener])
+    return Answer({"ok": True}, "the service has ended; every image that it accepted was answered and kept")
+
+
+def require_tls_or_loopback(arguments: argparse.Namespace) -> None:
+    """Refuse to send keys unencrypted to other machines.
+
+    Raises:
+        ConfigError: the address is not of this machine, and there is neither TLS nor a proxy that has it.
+    """
     if (arguments.tls_cert is None) != (arguments.tls_key is None):
         raise ConfigError("--tls-cert and --tls-key go together")
     if arguments.host not in LOOPBACK and arguments.tls_cert is None and not arguments.plain:
@@ -163,13 +227,17 @@ def _serve(arguments: argparse.Namespace) -> Answer:
             f"--host {arguments.host} serves other machines, which would send their keys unencrypted: add --tls-cert "
             "and --tls-key, or --plain if a proxy before the service has TLS"
         )
-    settings = _settings(arguments)
-    service = Service(settings)
-    if not any(row["revoked"] is None for row in service.store.all_keys()):
-        print("there is no key yet: `gonogo serve key NAME --role inspect` makes one")
+
+
+def server_of(app: Any, settings: "Settings", metrics: "Metrics", arguments: argparse.Namespace) -> "uvicorn.Server":
+    """The server of an application with the service's limits of connections, which a signal ends."""
+    import uvicorn
+
+    from gonogo.service.connections import BACKLOG, FewLines, connections
+
     config = uvicorn.Config(
-        create_app(service),
-        http=connections(settings, service.metrics),  # type: ignore[arg-type]  # uvicorn calls whatever is no text
+        app,
+        http=connections(settings, metrics),  # type: ignore[arg-type]  # uvicorn calls whatever is no text
         ws="none",
         backlog=BACKLOG,
         ssl_certfile=arguments.tls_cert,
@@ -184,12 +252,8 @@ def _serve(arguments: argparse.Namespace) -> Answer:
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it logs each damaged body
     for name in ("uvicorn.error", "asyncio", "gonogo.service", "gonogo.store"):
         logging.getLogger(name).addFilter(FewLines())
-    server = uvicorn.Server(config)
-    service.is_ending = lambda: server.should_exit
     sys.setswitchinterval(SWITCH_SECONDS)  # some decoders compute in Python, and all connections wait meanwhile
-    with listening(arguments.host, arguments.port) as listener:
-        server.run(sockets=[listener])
-    return Answer({"ok": True}, "the service has ended; every image that it accepted was answered and kept")
+    return uvicorn.Server(config)
 
 
 def shift(text: str) -> tuple[str, int]:
@@ -217,12 +281,18 @@ def listening(host: str, port: int) -> socket.socket:
 
 def _settings(arguments: argparse.Namespace) -> "Settings":
     from gonogo.images.header import FORMATS
+    from gonogo.service.promoted import RegistrySource
     from gonogo.service.settings import MEBIBYTE, WITHOUT_TIFF, Settings
 
+    source = None
+    if arguments.registry is not None:
+        arguments.data.mkdir(parents=True, exist_ok=True, mode=0o700)  # before it holds anything
+        source = RegistrySource(arguments.registry, arguments.category, arguments.alias, arguments.data / PROMOTED)
     return Settings(
-        bundle=arguments.bundle,
+        bundle=arguments.bundle if source is None else source.folder,
         data=arguments.data,
         bundles=arguments.bundles,
+        registry=source,
         trust=arguments.trust,
         database=arguments.database,
         threads=arguments.threads,
@@ -242,10 +312,17 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
         keep_bytes=None if arguments.keep_mb is None else int(arguments.keep_mb * MEBIBYTE),
         expire_reviewed=arguments.expire_reviewed,
         audit_share=arguments.audit_share,
+        report_url=arguments.report_url,
+        report_model=arguments.report_model,
+        report_seconds=arguments.report_seconds,
         shifts=tuple(arguments.shift),
         arena=arguments.arena,
         synonyms=arguments.synonyms,
         fall_back=arguments.fall_back,
+        watch=watch_params(arguments),
+        webhook=arguments.webhook,
+        webhook_secret=arguments.webhook_secret_file,
+        webhook_proxy=arguments.webhook_proxy,
         tls=arguments.tls_cert is not None,
     )
 
@@ -293,3 +370,23 @@ def _confirm_clock(arguments: argparse.Namespace) -> Answer:
     now = datetime.fromtimestamp(store.clock.now(), UTC).isoformat(timespec="seconds")
     store.close()
     return Answer({"ok": True, "now": now}, f"the time is {now}; images are deleted by their age from now on")
+
+
+def _reinstate(arguments: argparse.Namespace) -> Answer:
+    from gonogo.project.accept import git_user
+    from gonogo.store.store import Store
+
+    by = arguments.by or git_user()
+    store = Store(arguments.data, arguments.database)
+    watch = store.watches.newest()
+    if watch is None or not arguments.reason.strip():
+        store.close()
+        raise DataError(
+            "no gauge was in use here yet" if watch is None else "--reason is empty; say why it holds again"
+        )
+    kept = {name: watch[name] for name in ("bundle", "category", "params")}
+    begun = store.watches.begin(**kept, key="", by=by, reason=arguments.reason.strip())
+    store.close()
+    text = f"{printable(begun['category'])}: the certificate of {begun['bundle'][:12]} holds again, and is watched anew"
+    report = {name: begun[name] for name in ("category", "bundle", "by", "reason")}
+    return Answer({"ok": True, **report}, f"{text}; a running service sees it within 2 s")

@@ -103,7 +103,7 @@ def _most_central(features: Tensor) -> int:
     mean = total / len(features)
     squared_l2 = features.new_empty(len(features), dtype=torch.float64)
     held = features.new_empty(chunks[0].shape, dtype=torch.float64)  # one for all: many in turn would fragment the heap
-    for chunk, found in zip(chunks, squared_l2.split(len(held)), strict=True):
+    for chunk, found in zip(chunks, torch.split(squared_l2, len(held)), strict=True):
         away = torch.sub(chunk, mean, out=held[: len(chunk)])
         torch.sum(away.square_(), dim=1, out=found)
     return int(squared_l2.argmin())

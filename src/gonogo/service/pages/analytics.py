@@ -44,6 +44,7 @@ async def analytics(request: Request, hours: Chosen = "168", category: Category 
         chart=control_chart(counts.p_chart),
         bundles=[_bundle_charts(bundle) for bundle in counts.bundles],
         active=service_of(request).gauge.scorer.fingerprint,
+        certificate=service_of(request).standing.standing.fields,
     )
 
 

@@ -49,6 +49,19 @@ class Formats:
             return self._t("p_value.rare", percent=self._t.percent(math.floor(1000 * (1 - p_value)) / 1000))
         return self._t("p_value.ordinary", percent=self._t.percent(math.floor(1000 * p_value) / 1000))
 
+    def odds(self, log_evidence: float) -> str:
+        """Evidence, whose natural logarithm this is, as a number; one beyond reading as a power of ten."""
+        if abs(log_evidence) < math.log(1e5):
+            return self._t.significant(math.exp(log_evidence), 3)
+        return f"10^{self._t.number(log_evidence / math.log(10))}"
+
+    def standing(self, certificate: dict[str, Any]) -> str:
+        """Whether the certificate held when the verdict was given; empty where that was not watched."""
+        state, since = certificate.get("state"), certificate.get("since")
+        if state is None:
+            return ""
+        return self._t(f"standing.{state.replace(' ', '_')}", since="" if since is None else self.moment(since))
+
     def certificate(self, certificate: dict[str, Any]) -> str:
         """What is known about the false alarms at the threshold, as a sentence."""
         rate, method = certificate["false_alarm_rate"], certificate["method"]

@@ -64,7 +64,7 @@ async def image(request: Request, identifier: Identifier) -> Response:
     """The image as it was sent."""
     row = await stored_row(request, identifier)
     return Response(
-        await _image(request, row),
+        await image_file(request, row),
         media_type=MEDIA_TYPE_OF_FORMAT[row["image_format"]],
         headers={"Content-Disposition": f'attachment; filename="{identifier}.{row["image_format"].lower()}"'},
     )
@@ -109,7 +109,12 @@ async def stored_row(request: Request, identifier: str) -> Row:
     return await inspection_row(service_of(request).store, identifier)
 
 
-async def _image(request: Request, row: Row) -> bytes:
+async def image_file(request: Request, row: Row) -> bytes:
+    """The file of an inspection's image.
+
+    Raises:
+        Problem: it was removed.
+    """
     path = service_of(request).store.images.path_of(row["image_sha256"])
     try:
         return await asyncio.to_thread(path.read_bytes)
@@ -121,6 +126,6 @@ async def _picture(request: Request, key: Key, identifier: str, name: Picture) -
     row = await stored_row(request, identifier)
     service = service_of(request)
     with service.runner.reserve_slot(key):
-        work = service.runner.draw(await _image(request, row), key, name, bundle=row["bundle"])
+        work = service.runner.draw(await image_file(request, row), key, name, bundle=row["bundle"])
         picture = await unless_abandoned(request, work, service.settings.deadline)
     return Response(picture, media_type="image/png")
