@@ -292,11 +292,14 @@ class InspectionRunner:
 
     async def judge(self, data: bytes, key: Key) -> Judgement:
         """What the bundle in use says of a stored image; nothing is stored."""
+        return await self._of_file(data, key, self._judged)
 
-        def judged(upload: Upload, request: PendingRequest, large: bool) -> Judgement:
-            return self._judge(Job(self._decode(upload, request, large=large)[0], request), large=large)
+    async def judge_upload(self, upload: Upload, key: Key) -> Judgement:
+        """What the bundle in use says of an image that was sent; nothing is stored."""
+        return await self._worked_on(lambda request, large: self._judged(upload, request, large), key, upload.hold)
 
-        return await self._of_file(data, key, judged)
+    def _judged(self, upload: Upload, request: PendingRequest, large: bool) -> Judgement:
+        return self._judge(Job(self._decode(upload, request, large=large)[0], request), large=large)
 
     async def with_features(self, data: bytes, key: Key, make: Callable[[np.ndarray, Judgement], Result]) -> Result:
         """What `make` makes of the pixels of a stored image and of what the bundle in use says of it, with features."""
@@ -544,9 +547,9 @@ def row_of(judgement: Judgement) -> Row:
 
 
 def row_of_verdict(verdict: Verdict, scorer: Scorer) -> Row:
-    """As `row_of`, for a verdict of a scorer."""
+    """As `row_of`, for a verdict of a scorer. Boxes are not stored: the bundle finds them again for a picture."""
     return {
-        **verdict.row(),
+        **{name: value for name, value in verdict.row().items() if name != "boxes"},
         "category": scorer.category,
         "bundle": scorer.fingerprint,
         "certificate": certificate_fields(scorer.record),

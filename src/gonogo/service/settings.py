@@ -7,6 +7,7 @@ from gonogo.errors import ConfigError
 from gonogo.images.header import FORMATS
 from gonogo.line.http_url import require_http
 from gonogo.monitoring.certificate_watch import WatchParams
+from gonogo.service.promoted import RegistrySource
 
 MEBIBYTE = 1 << 20
 MINUTES_PER_DAY, SLOT_MINUTES = 24 * 60, 15
@@ -19,9 +20,12 @@ class Settings:
     """The service's settings.
 
     Attributes:
-        bundle: the bundle that it starts with, a folder or a `.gonogo` file.
+        bundle: the bundle that it starts with, a folder or a `.gonogo` file; with `registry`, what this has in use is
+            taken in its place.
         data: folder of the images and, unless `database` is given, of the SQLite file.
         bundles: folder of the bundles that may be activated; None: `bundle` alone.
+        registry: the project whose promoted gauge the service uses, and no other; None: an admin activates bundles.
+        registry_seconds: between two looks at the registry.
         trust: file of the public key that bundles must be signed with; None: any bundle is accepted.
         database: URL as SQLAlchemy reads it; None: a SQLite file in `data`.
         threads: number of threads of onnxruntime for each worker; None: onnxruntime decides.
@@ -66,6 +70,8 @@ class Settings:
     bundle: Path
     data: Path
     bundles: Path | None = None
+    registry: RegistrySource | None = None
+    registry_seconds: float = 5.0
     trust: Path | None = None
     database: str | None = None
     threads: int | None = None

@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -26,6 +26,7 @@ from gonogo.service.similar import MOST
 from gonogo.service.uploads import Upload, png_of_array, uploads
 
 Picture = Literal["map", "overlay"]
+Result = TypeVar("Result")
 Outcome = schemas.InspectionWithPictures | BaseException  # of one image
 
 
@@ -108,6 +109,33 @@ async def inspect_body(
         similar: number of past cases to add to each inspection; None: none are looked for.
         pixels: what the numbers are, where the images are arrays.
 
+    Raises the errors of `of_body`.
+    """
+    service = service_of(request)
+    like = None if similar is None else partial(service.cases.like, k=similar)
+    work = partial(service.runner.inspect, key=key, pictures=pictures, similar=like)
+    return await of_body(request, key, work, name=name, seconds=seconds, pixels=pixels)
+
+
+async def of_body(
+    request: Request,
+    key: Key,
+    work: Callable[[Upload], Awaitable[Result]],
+    *,
+    name: str | None,
+    seconds: float,
+    pixels: str | None = None,
+) -> list[Result | BaseException]:
+    """What `work` makes of each image of a request's body: for each, in their order, its result or what went wrong.
+
+    Args:
+        request: its body is read here.
+        key: pays for the images; for one of them it has paid already.
+        work: begins when all images are read.
+        name: of a raw image.
+        seconds: until the deadline.
+        pixels: what the numbers are, where the images are arrays.
+
     Raises:
         Problem: the body cannot be read, too many images wait, or the deadline is over.
     """
@@ -120,8 +148,7 @@ async def inspect_body(
         with service.runner.reserve_slot(key, len(images)):
             if pixels is not None:
                 images = [await asyncio.to_thread(png_of_array, upload, pixels, settings) for upload in images]
-            like = None if similar is None else partial(service.cases.like, k=similar)
-            jobs = [service.runner.inspect(upload, key, pictures, like) for upload in images]
+            jobs = [work(upload) for upload in images]
             return await unless_abandoned(request, asyncio.gather(*jobs, return_exceptions=True), seconds)
 
 
@@ -130,7 +157,7 @@ def _name(request: Request, query: InspectQuery) -> str | None:
     return query.name or name_in(request.headers.get("content-disposition", "").encode("latin-1"))
 
 
-def raise_problems(outcomes: Sequence[Outcome]) -> None:
+def raise_problems(outcomes: Sequence[object]) -> None:
     """Refuse a batch of which an image failed, with all failed images under `errors`."""
     problems: dict[int, Problem] = {}
     for index, outcome in enumerate(outcomes):
