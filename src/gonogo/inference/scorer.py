@@ -22,6 +22,7 @@ from gonogo.compute.memory import machine_bytes
 from gonogo.compute.read_ahead import read_ahead
 from gonogo.errors import ConfigError, DataError, ImageError, IntegrityError
 from gonogo.files import regular_bytes
+from gonogo.images.arrays import rgb_of_pixels
 from gonogo.images.reading import read_image, require_pixels
 from gonogo.inference.attribution import PatchRule
 from gonogo.inference.bundle import ONNX_FILE as ONNX_FILE
@@ -45,6 +46,7 @@ FAILURES = (*NO_NETWORK, MemoryError, OSError, ArithmeticError, LookupError)  # 
 
 PASS: Literal["pass"] = "pass"  # noqa: S105 - a verdict
 REJECT: Literal["reject"] = "reject"
+UNCERTAIN = "uncertain"  # in place of either, where uncertain verdicts are sorted apart
 UNKNOWN = "unknown"  # the label of an image that belongs to no category of a set of bundles; it has no score
 ERROR = "error"  # counts an image that cannot be read; its row has the key `error` and no `verdict`
 
@@ -239,6 +241,15 @@ class Scorer:
             reason = str(error) or type(error).__name__
             raise ImageError(f"{where} cannot be scored, {width} x {height} pixels: {reason}") from error
         return verdict
+
+    def score_array(self, pixels: np.ndarray, pixel_format: str, where: Path | str = "the array") -> Verdict:
+        """Judge an image in an array whose format is named, as "bgr8"; see `images.arrays.rgb_of_pixels`.
+
+        Raises:
+            ConfigError, ShapeError: the format has no such name, or the array is not of it.
+            ImageError: a number is beyond its range, or as `score_one`.
+        """
+        return self.score_one(rgb_of_pixels(pixels, pixel_format), where)
 
     def score_files(
         self, paths: Iterable[Path], *, batch_size: int = 1, workers: int = 2

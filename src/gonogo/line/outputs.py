@@ -16,7 +16,7 @@ from gonogo.errors import ConfigError, DataError, MissingExtraError
 from gonogo.images.colours import FOUND_BOX, OUTLINE, map_colours
 from gonogo.images.draw_boxes import DrawnBox, with_boxes
 from gonogo.images.reading import write_png
-from gonogo.inference.scorer import PASS, UNKNOWN, Verdict
+from gonogo.inference.scorer import PASS, UNCERTAIN, UNKNOWN, Verdict
 from gonogo.line.inputs import Item
 from gonogo.line.journal import Row
 from gonogo.line.names import as_cell, fitting
@@ -180,18 +180,21 @@ def line_of(row: Row, *, localises: bool) -> str:
     """A row as text: verdict, score and file; for a reject also the number of its regions and the box of the first."""
     if row["verdict"] == UNKNOWN:
         return f"{UNKNOWN:18}  {row['file']}  {_nearest(row)}"
-    word = row["verdict"] + ("?" if row["uncertain"] else "")
+    is_abstained = row["verdict"] == UNCERTAIN
+    word = row["verdict"] + ("?" if row["uncertain"] and not is_abstained else "")
     text = f"{word:7} {row['score']:<10.6g}  {row['file']}"
     if "nearest_category" in row:
         text += f"  {row['category']}"
     if row["probability"] is not None:
         text += f"  defective with {row['probability']:.1%}"
+    if is_abstained:
+        text += f"  leaning to {row['leaning']}"
     if row.get("boxes"):
         first, count = row["boxes"][0], len(row["boxes"])
         at = f"{first['width']:.0f} x {first['height']:.0f} at ({first['x']:.0f}, {first['y']:.0f})"
         best = f"{first['label']} {first['confidence']:.0%}, {at}"
         return f"{text}  1 box, {best}" if count == 1 else f"{text}  {count} boxes, best {best}"
-    if row["verdict"] == PASS or not (localises or row["regions"]):
+    if PASS in (row["verdict"], row.get("leaning")) or not (localises or row["regions"]):
         return text
     if not row["regions"]:
         return f"{text}  no region"

@@ -23,7 +23,7 @@ from gonogo.service.routes.access import InspectorKey, inspector_key, service_of
 from gonogo.service.security import Key, body_of, late
 from gonogo.service.service import Service
 from gonogo.service.similar import MOST
-from gonogo.service.uploads import Upload, uploads
+from gonogo.service.uploads import Upload, png_of_array, uploads
 
 Picture = Literal["map", "overlay"]
 Result = TypeVar("Result")
@@ -35,6 +35,9 @@ class InspectQuery(BaseModel):
 
     include: list[Picture] = Field([], max_length=2, description="pictures to add to the response")
     name: str | None = Field(None, max_length=MAX_NAME, description="name of a raw image; any text")
+    pixels: str | None = Field(
+        None, max_length=8, description="what the numbers of .npy arrays are, as bgr8; each is kept as a PNG"
+    )
     similar: int | None = Field(None, ge=1, le=MOST, description="how many past cases like the image to add")
     deadline_ms: int | None = Field(
         None, ge=1, le=600_000, description="milliseconds until a 504; the service's own deadline at most"
@@ -71,7 +74,13 @@ async def inspect(request: Request) -> Response:
     seconds = deadline if query.deadline_ms is None else min(deadline, query.deadline_ms / 1000)
     pictures = sorted(set(query.include))
     outcomes = await inspect_body(
-        request, key, name=_name(request, query), pictures=pictures, similar=query.similar, seconds=seconds
+        request,
+        key,
+        name=_name(request, query),
+        pictures=pictures,
+        similar=query.similar,
+        seconds=seconds,
+        pixels=query.pixels,
     )
     raise_problems(outcomes)
     inspections = [outcome for outcome in outcomes if isinstance(outcome, schemas.InspectionWithPictures)]
@@ -87,6 +96,7 @@ async def inspect_body(
     pictures: Sequence[Picture],
     seconds: float,
     similar: int | None = None,
+    pixels: str | None = None,
 ) -> list[Outcome]:
     """Inspect all images of a request's body: for each, in their order, its inspection or what went wrong.
 
@@ -97,12 +107,18 @@ async def inspect_body(
         pictures: to add to each inspection.
         seconds: until the deadline.
         similar: number of past cases to add to each inspection; None: none are looked for.
+        pixels: what the numbers are, where the images are arrays.
 
     Raises the errors of `of_body`.
     """
     service = service_of(request)
     like = None if similar is None else partial(service.cases.like, k=similar)
-    work = partial(service.runner.inspect, key=key, pictures=pictures, similar=like)
+
+    async def work(upload: Upload) -> schemas.InspectionWithPictures:
+        if pixels is not None:
+            upload = await asyncio.to_thread(png_of_array, upload, pixels, service.settings)
+        return await service.runner.inspect(upload, key, pictures, like)
+
     return await of_body(request, key, work, name=name, seconds=seconds)
 
 
