@@ -8,7 +8,9 @@ BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test cluster chromium anomalib peers lint audit format readme docs wheel clean
+MLFLOW := .venv-mlflow
+NOTEBOOKS := .venv-notebooks
+.PHONY: help run test cluster chromium mlflow notebooks anomalib peers lint audit format readme docs wheel clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,6 +55,26 @@ $(ANOMALIB)/.installed: pyproject.toml constraints-anomalib.txt
 	@touch $@
 
 anomalib: $(ANOMALIB)/.installed  ## set up the environment that fit.detector: anomalib runs in
+
+$(NOTEBOOKS)/.installed: pyproject.toml constraints-notebooks.txt
+	@echo "== setting up $(NOTEBOOKS) (0.5 GB, about a minute)"
+	@test -x $(NOTEBOOKS)/bin/python || $(PYTHON) -m venv $(NOTEBOOKS)
+	$(NOTEBOOKS)/bin/python -m pip install --quiet -c constraints-notebooks.txt -e '.[notebooks]'
+	@touch $@
+
+# marimo's own check ends with status 0 whatever it finds, and says nothing where it finds nothing.
+notebooks: $(NOTEBOOKS)/.installed  ## run the notebooks as scripts; `.venv-notebooks/bin/marimo edit notebooks` opens them
+	for each in notebooks/*.py; do $(NOTEBOOKS)/bin/python $$each || exit 1; done
+	@found=$$($(NOTEBOOKS)/bin/marimo check notebooks/*.py 2>&1); echo "$$found"; test -z "$$found"
+
+$(MLFLOW)/.installed: pyproject.toml constraints-mlflow.txt
+	@echo "== setting up $(MLFLOW) (1 GB, a few minutes)"
+	@test -x $(MLFLOW)/bin/python || $(PYTHON) -m venv $(MLFLOW)
+	$(MLFLOW)/bin/python -m pip install --quiet -c constraints-mlflow.txt -e '.[mlflow]'
+	@touch $@
+
+mlflow: $(MLFLOW)/.installed  ## show what gonogo track wrote to mlflow.db, at http://127.0.0.1:5000
+	MLFLOW_DISABLE_TELEMETRY=true PATH="$(abspath $(MLFLOW))/bin:$$PATH" mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///mlflow.db
 
 peers: $(BIN)/.installed $(ANOMALIB)/.installed  ## benchmark PatchCore beside anomalib's; DATA=FOLDER has parts
 	python benchmarks/anomalib_side_by_side.py $(if $(DATA),--data $(DATA))

@@ -21,10 +21,10 @@ from typing import Any
 from scipy import stats
 
 from ablation_plot import write_plot
-from experiments import PipelineClone
 from gonogo.errors import ConfigError, PipelineError
 from gonogo.files import write_json
 from gonogo.params import Section, read_yaml
+from gonogo.project.experiments import PipelineClone
 from gonogo.project.git import git
 from gonogo.project.recipes import differences
 from results import ROOT, Row, is_at, origin, read_rows

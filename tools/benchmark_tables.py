@@ -130,6 +130,68 @@ def stated_rates_table(read: Reader) -> str:
     return markdown(head, lines, n_names=2) + "\n\n" + _origin(rows)
 
 
+def _together(rows: Sequence[Mapping[str, Any]], *keys: str) -> list[Mapping[str, Any]]:
+    """Rows of the same values at `keys` one after the other, in the order in which these were first measured."""
+    places = list(dict.fromkeys(tuple(row[key] for key in keys) for row in rows))
+    return sorted(rows, key=lambda row: places.index(tuple(row[key] for key in keys)))
+
+
+def good_parts_table(read: Reader) -> str:
+    """What each use of so many good parts gives: recall, false alarms and what is stated of them."""
+    rows = _measured(read, "benchmarks/good_parts.json")
+    if not rows:
+        return ABSENT
+    head = ("part", "good parts", "method", "stated", "false alarms", "recall", "image AUROC", "entries")
+
+    def share(row: Mapping[str, Any], key: str) -> str:
+        low, high = row[f"{key}_low"], row[f"{key}_high"]
+        return f"{row[key]:.1%} [{low:.0%}, {high:.0%}]"
+
+    lines, above = [], ("", "")
+    for row in _together(rows, "part", "n"):
+        place = (row["part"], f"{row['n']:,}")
+        names = [name if place[: number + 1] != above[: number + 1] else "" for number, name in enumerate(place)]
+        stated = f"≤ {row['stated']:.1%}" + (" on average" if row["method"].startswith("leave") else "")
+        figures = (share(row, "false_alarm_rate"), share(row, "recall"), f"{row['image_auroc']:.3f}")
+        lines.append((*names, row["method"], stated, *figures, f"{row['bank']:,.0f}"))
+        above = place
+    return markdown(head, lines, n_names=3) + "\n\n" + _origin(rows)
+
+
+def router_table(read: Reader) -> str:
+    """What the router tells apart, by what it sees."""
+    rows = _measured(read, "benchmarks/routing.json")
+    if not rows:
+        return ABSENT
+    head = ("set", "seen", "good parts to their own", "worst category", "to another", "strangers found", "left out")
+    lines, above = [], ""
+    for row in _together(rows, "set"):
+        shares = [f"{row[key]:.1%}" for key in ("accuracy", "accuracy_low", "wrong_rate", "stranger_rate")]
+        left_out = f"{len(row['left_out'])} of {row['n_categories']}"
+        lines.append((row["set"] if row["set"] != above else "", row["seen"], *shares, left_out))
+        above = row["set"]
+    return markdown(head, lines, n_names=2) + "\n\n" + _origin(rows)
+
+
+def search_trials_table(read: Reader) -> str:
+    """Ways to search the bank: their time beside the one in use, and what they lose."""
+    rows = _measured(read, "benchmarks/search_trials.json")
+    if not rows:
+        return ABSENT
+    head = ("part", "bank", "search", "time", "ratio", "a score rises by, at most", "found otherwise", "image AUROC")
+    lines, above = [], ""
+    for row in rows:
+        names = (row["part"] if row["part"] != above else "", f"{row['bank']:,}", row["search"])
+        above = row["part"]
+        if "share_left" in row:
+            lines.append((*names, "", f"{row['share_left']:.0%} of the blocks", "", "", ""))
+            continue
+        moved = f"{row['n_moved']} of {row['n_patches']:,}"
+        figures = (f"{row['ms']:.2f} ms", f"{row['ratio']:.2f}", f"{row['largest_rise']:.2%}", moved)
+        lines.append((*names, *figures, f"{row['image_auroc']:.3f}"))
+    return markdown(head, lines, n_names=3) + "\n\n" + _origin(rows)
+
+
 def drift_table(read: Reader) -> str:
     """Withdrawals in vain and delays of the certificate's watch, by simulation."""
     rows = _measured(read, "benchmarks/drift.json")
@@ -364,7 +426,14 @@ def _mixed(row: Row) -> str:
     )
 
 
-_SAID = {"overhead": _overhead, "mixed": _mixed, "fuzz": _fuzz, "kill": _kills}
+def _cache(row: Row) -> str:
+    return (
+        f"- With `--cache`, an image that was seen before: {row['repeated_p50_ms']:.1f} ms, and a new one "
+        f"{row['new_p50_ms']:.1f} ms; without it {row['scored_p50_ms']:.1f} ms, each the median of {row['n_turns']}."
+    )
+
+
+_SAID = {"overhead": _overhead, "mixed": _mixed, "cache": _cache, "fuzz": _fuzz, "kill": _kills}
 
 
 def ablation_table(read: Reader) -> str:

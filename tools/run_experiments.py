@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments import reason_in
 from gonogo.cli.columns import in_columns
 from gonogo.errors import PipelineError
 from gonogo.project.dvc import dvc_call
+from gonogo.project.experiments import reason_in
 from gonogo.project.git import git
 
 HEADLINE = ["image_auroc", "aupro_30", "recall", "false_alarm_rate", "certified_rate"]

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments import PipelineClone
 from gonogo.errors import ConfigError, GonogoError, PipelineError
 from gonogo.params import Section, read_yaml
+from gonogo.project.experiments import PipelineClone
 from gonogo.project.git import git
 from gonogo.project.recipes import Change
 from gonogo.reports.report import ranked

@@ -204,11 +204,12 @@ def require_valid(space: Space, content: Section, params: Path) -> None:
                 checked = Params(params, category, content=after)
                 checked.variant("fit", DETECTOR_OPTIONS, FitParams)
                 checked.values("regions", RegionParams)
-                method = checked.values("calibrate", CalibrateParams).method
-                if method == "cross" and space.criterion == "synthetic_auroc":
+                calibrate = checked.values("calibrate", CalibrateParams)
+                if (calibrate.crosswise or calibrate.grow_bank) and space.criterion == "synthetic_auroc":
                     raise ConfigError(
-                        f"{space.name}: {category} has calibrate.method cross, which fits on all good images, so that "
-                        "synthetic_auroc is absent; set calibrate.method: holdout in fixed"
+                        f"{space.name}: {category} has calibrate.method {calibrate.method} and calibrate.grow_bank "
+                        f"{str(calibrate.grow_bank).lower()}, by which the gauge learns from all good images, so that "
+                        "synthetic_auroc is absent; set calibrate.method: holdout, calibrate.grow_bank: false in fixed"
                     )
 
 

@@ -11,9 +11,11 @@ import torch
 import benchmark_tables
 import coreset
 import covering
+import good_parts
 import growth
 import metrics
 import results
+import search_trials
 import stated_rates
 from anomalib_side_by_side import FIT_FIGURES, over_repeats, relative_difference
 from gonogo.images.dataset import Record
@@ -183,13 +185,26 @@ def test_the_plot_has_a_curve_per_detector_in_each_panel_and_none_of_a_skipped_p
     assert "a &lt; b" in svg
 
 
+ROLES = ("fit", "calibrate", "test")
+
+
 def absent(name):
     raise FileNotFoundError(name)
 
 
 @pytest.mark.parametrize(
     "table",
-    ["peers_table", "coreset_table", "pixel_metrics_table", "growth_table", "service_table", "stated_rates_table"],
+    [
+        "peers_table",
+        "coreset_table",
+        "pixel_metrics_table",
+        "growth_table",
+        "service_table",
+        "stated_rates_table",
+        "good_parts_table",
+        "router_table",
+        "search_trials_table",
+    ],
 )
 def test_a_table_whose_results_are_absent_says_so(table):
     assert getattr(benchmark_tables, table)(absent) == "Not measured on this commit.\n"
@@ -280,3 +295,66 @@ def test_the_growth_table_has_both_directions_the_exponents_and_what_was_skipped
     assert [line for line in lines if "skipped" in line] == ["| padim | 5,000 | skipped |  |  |  |"]
     assert "| padim | fit images, 50 to 100 | 1.00 [0.90, 1.12] | – | – | – |" in lines
     assert "- padim, 5,000 images of 256: forecast 4,000 s, more than 900 s" in lines
+
+
+def test_the_table_of_good_parts_names_each_part_once_and_calls_a_mean_a_mean():
+    figures = {key: 0.25 for name in ("false_alarm_rate", "recall") for key in (name, f"{name}_low", f"{name}_high")}
+    about = {"machine": {"cpu": "x", "cores": 2, "memory_mb": 1000, "threads": 1}, "versions": {}, "commit": "abc"}
+    rows = [
+        {"part": "nut", "n": 40, "method": method, "stated": 0.2, "image_auroc": 0.9, "bank": 50, **figures, **about}
+        for method in ("split", "leave one out")
+    ]
+    table = benchmark_tables.good_parts_table(reading(rows))
+    assert "| nut | 40 | split | ≤ 20.0% | 25.0% [25%, 25%] | 25.0% [25%, 25%] | 0.900 | 50 |" in table
+    assert "|  |  | leave one out | ≤ 20.0% on average |" in table
+
+
+def test_the_good_parts_of_a_draw_have_one_role_each_and_the_rest_is_test(digits):
+    """The test parts are the same for all methods, and none of them is fitted or calibrated on."""
+    split, whole = (good_parts.drawn(digits, 40, 3, split=is_split) for is_split in (True, False))
+    fit, calibrate, test = ({r.group_id for r in split.records if r.role == role and r.label == 0} for role in ROLES)
+    assert (len(fit), len(calibrate)) == (28, 12)
+    assert not (fit | calibrate) & test
+    assert {r.group_id for r in whole.records if r.role == "fit"} == fit | calibrate
+    assert [r.path for r in whole.with_role("test")] == [r.path for r in split.with_role("test")]
+    assert good_parts.sizes_of(50) == [40]
+    assert good_parts.sizes_of(34) == [24]
+
+
+def test_the_table_of_the_router_counts_the_categories_that_are_left_out():
+    about = {"machine": {"cpu": "x", "cores": 2, "memory_mb": 1000, "threads": 1}, "versions": {}, "commit": "abc"}
+    figures = {"accuracy": 0.9, "accuracy_low": 0.5, "wrong_rate": 0.1, "stranger_rate": 0.0}
+    row = {"set": "digits", "seen": "mean", **figures, "left_out": ["digit_3"], "n_categories": 10, **about}
+    other = row | {"set": "unlike"}  # measured in between
+    table = benchmark_tables.router_table(reading([row, other, row | {"seen": "parts", "left_out": []}]))
+    assert [line.split("|")[1].strip() for line in table.splitlines()[2:5]] == ["digits", "", "unlike"]
+    assert "| digits | mean | 90.0% | 50.0% | 10.0% | 0.0% | 1 of 10 |" in table
+    assert "|  | parts | 90.0% | 50.0% | 10.0% | 0.0% | 0 of 10 |" in table
+
+
+def test_the_trials_of_the_search_find_the_nearest_entry_or_one_hardly_farther():
+    rng = np.random.default_rng(4)
+    bank, rows = (rng.normal(size=(n, 24)).astype(np.float32) for n in (150, 70))
+    nearest = np.linalg.norm(rows[:, None] - bank[None], axis=2)
+    trials = {
+        "exact": search_trials.in_floats(bank, 70),
+        "integers": search_trials.in_integers(bank, 70, bits=7),
+        "few": search_trials.in_integers(bank, 70, bits=7, few=2),
+        "axes": search_trials.in_floats(bank, 70, axes=np.eye(24, 12, dtype=np.float32), few=3),
+    }
+    _, found = search_trials.measured(trials, [rows])
+    rise = {name: nearest[np.arange(70), index[0][0]] / nearest.min(axis=1) - 1 for name, index in found.items()}
+    assert rise["exact"].max() < 1e-5
+    assert rise["few"].max() <= rise["integers"].max() < 0.02
+    assert rise["axes"].max() > 0
+    assert 0 < search_trials.share_of_blocks_left(bank, rows) <= 1
+
+
+def test_the_table_of_the_search_trials_has_a_line_for_the_blocks_that_are_left():
+    about = {"machine": {"cpu": "x", "cores": 2, "memory_mb": 1000, "threads": 1}, "versions": {}, "commit": "abc"}
+    figures = {"ms": 1.5, "ratio": 0.25, "largest_rise": 0.0125, "n_moved": 2, "n_patches": 1000, "image_auroc": 0.9}
+    whole = {"part": "nut", "search": "integers", "bank": 216, **figures, **about}
+    left = {"part": "nut", "search": "blocks that bounds leave", "bank": 216, "share_left": 0.97, **about}
+    table = benchmark_tables.search_trials_table(reading([whole, left]))
+    assert "| nut | 216 | integers | 1.50 ms | 0.25 | 1.25% | 2 of 1,000 | 0.900 |" in table
+    assert "97% of the blocks" in table

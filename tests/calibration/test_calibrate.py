@@ -96,7 +96,8 @@ def test_above_the_largest_good_score_the_band_ends_as_far_above_the_threshold_a
 
 
 def test_the_record_comes_back_from_its_json_values_as_it_was(of_tail):
-    for record in (calibrated(np.arange(40.0)), calibrated(np.arange(40.0), "cross"), of_tail):
+    left_out = calibrated(np.arange(40.0), "leave_one_out")
+    for record in (calibrated(np.arange(40.0)), calibrated(np.arange(40.0), "cross"), left_out, of_tail):
         assert ThresholdRecord.from_dict(record.to_dict()) == record
 
 
@@ -165,6 +166,43 @@ def test_a_threshold_from_crosswise_scores_is_never_called_certified():
     assert record.sentence.startswith("an estimate, not a guarantee: at most")
     assert "one of 5 gauges that did not see it" in record.sentence
     assert calibrated(np.arange(20.0), "cross").sentence.endswith("9 more are needed for the target")
+
+
+# Leave-one-part-out
+
+
+@pytest.mark.parametrize(
+    ("n", "rate", "rank", "bound", "more"),
+    [
+        (9, 0.1, 1, 0.1, 0),
+        (8, 0.1, 1, 1 / 9, 1),
+        (23, 0.1, 1, 1 / 24, 0),
+        (39, 0.1, 2, 3 / 40, 0),
+        (240, 0.1, 12, 23 / 241, 0),
+    ],
+)
+def test_the_mean_bound_of_leave_one_out_scores_is_within_the_target_where_the_parts_allow(n, rate, rank, bound, more):
+    record = calibrated(np.arange(float(n)), "leave_one_out", false_alarm_rate=rate)
+    assert (record.rank, record.more_groups_needed) == (rank, more)
+    assert record.on_average.false_alarm_rate == pytest.approx(bound)
+    assert record.gap_low < record.threshold
+    assert sum(score >= record.threshold for score in record.good_scores) == rank - 1
+    assert not record.certified
+
+
+def test_the_mean_rate_of_a_nearest_neighbour_gauge_is_within_its_leave_one_out_bound():
+    """Parts on a line, in clusters: as adverse as it is simple, since each one's nearest neighbour decides."""
+    rng = np.random.default_rng(5)
+    for n in (9, 19):
+        rejected = []
+        for _ in range(1500):
+            parts = np.sort(rng.standard_t(2, size=n))
+            gaps = np.diff(parts)
+            scores = np.minimum(np.append(gaps, np.inf), np.insert(gaps, 0, np.inf))
+            record = calibrated(scores, "leave_one_out", false_alarm_rate=0.2)
+            rejected.append(np.abs(parts - rng.standard_t(2)).min() >= record.threshold)
+        bound = record.on_average.false_alarm_rate
+        assert np.mean(rejected) < bound + 3 * np.sqrt(bound / 1500)
 
 
 # The tail
@@ -286,6 +324,9 @@ def test_the_page_of_too_few_parts_says_how_many_more_are_needed(tmp_path):
 
 def test_the_page_of_an_estimate_or_a_model_says_that_it_is_no_guarantee(of_tail, tmp_path):
     assert "This is an estimate, not a guarantee" in page_of(calibrated(np.arange(40.0), "cross"), tmp_path).text
+    text = page_of(calibrated(np.arange(39.0), "leave_one_out"), tmp_path).text
+    assert "rejects at most 7.5 % on average , by an estimate. It is not certified ." in text
+    assert "at most 7.5 %, on average" in text
     text = page_of(of_tail, tmp_path).text
     assert "By a model , this gauge rejects 2 % of good parts. It is not a guarantee ." in text
     assert "nothing: a model" in text

@@ -227,3 +227,22 @@ def test_a_feature_that_is_not_finite_is_refused(value):
     patches[30, 1] = value
     with pytest.raises(DataError, match="finite"):
         greedy_coreset(patches, 2)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_choice_continues_from_the_patches_that_are_chosen_already(block):
+    patches = clusters(400, 12, 3)
+    found = greedy_coreset(patches, 40, chosen=15, block=block)
+    chosen = list(range(15))
+    for _ in range(25):
+        distance = torch.cdist(patches.double(), patches[chosen].double()).amin(dim=1)
+        chosen.append(int(distance.argmax()))
+    assert found.indices.tolist() == chosen
+    distance = torch.cdist(patches.double(), patches[chosen].double()).amin(dim=1)
+    assert found.covering_radius == pytest.approx(float(distance.max()), rel=1e-6)
+
+
+@pytest.mark.parametrize(("chosen", "first"), [(-1, None), (5, None), (2, 0)])
+def test_patches_that_cannot_be_chosen_already_are_refused(chosen, first):
+    with pytest.raises(ConfigError, match=f"chosen is {chosen}"):
+        greedy_coreset(isotropic(10, 3, 1), 4, chosen=chosen, first=first)

@@ -8,6 +8,7 @@ from conftest import manifest_of
 from gonogo.compute.progress import no_progress
 from gonogo.data.sample import Sample
 from gonogo.evaluation.metric_table import is_known
+from gonogo.evaluation.robustness import corruptions
 from gonogo.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupted
 from gonogo.evaluation.robustness.robustness import (
     CELL_COLUMNS,
@@ -80,6 +81,26 @@ def test_a_shift_moves_by_its_share_of_the_shorter_side_and_a_turn_keeps_the_cen
     centre = np.array([(turned * rows).sum(), (turned * columns).sum()]) / turned.sum()
     np.testing.assert_allclose(centre, (50, 60), atol=0.1)
     assert distance(image[..., 0], turned) > 0
+
+
+@pytest.mark.parametrize("severity", [1, 3, 5])
+def test_a_blur_is_that_of_a_gaussian(severity):
+    """Three box filters come near to it, at the edges of noise too, and are far nearer to it than the image is."""
+    image = np.random.default_rng(3).integers(0, 256, (260, 240, 3), dtype=np.uint8)
+    image = ndimage.uniform_filter(image, (5, 5, 1))
+    sigma = 240 * CORRUPTIONS["blur"].amounts[severity - 1]
+    gaussian = ndimage.gaussian_filter(image.astype(float), (sigma, sigma, 0), mode="nearest")
+    blurred = corrupted(image, "blur", severity, seed=SEED)
+    assert np.abs(blurred - gaussian).max() < 8
+    assert distance(blurred, gaussian) < 0.25 * distance(image, gaussian) + 0.5
+
+
+def test_a_motion_blur_is_the_mean_along_a_line_whatever_bands_it_is_computed_in(monkeypatch):
+    image = part(70, 64)
+    expected = corrupted(image, "motion", 5, seed=SEED)
+    monkeypatch.setattr(corruptions, "_CACHED_BYTES", 1)
+    np.testing.assert_array_equal(corrupted(image, "motion", 5, seed=SEED), expected)
+    assert distance(image.mean(axis=(0, 1)), expected.mean(axis=(0, 1))) < 2
 
 
 @pytest.mark.parametrize("name", ["brightness", "contrast", "white balance"])

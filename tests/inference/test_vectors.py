@@ -17,7 +17,7 @@ from gonogo.export.graph import export_onnx
 from gonogo.export.parity import ParityParams, ParityResult, check_parity
 from gonogo.files import seal
 from gonogo.inference.scorer import Scorer, open_session, run_named
-from gonogo.inference.vectors import area_by_cell, region_vector
+from gonogo.inference.vectors import region_vector, sum_by_cell
 from gonogo.model.feature_space import feature_facts, feature_space
 from gonogo.model.fit_images import FitImages
 from gonogo.model.fit_params import Tiling
@@ -134,8 +134,8 @@ def test_a_space_is_of_the_features_and_not_of_what_a_fit_learns(digits):
     assert feature_space(Inspector(detector)) != first
 
 
-def test_area_by_cell_counts_pixels_of_the_region_alone():
-    mask = np.random.default_rng(3).random((13, 7)) < 0.4
+def test_a_sum_by_cell_is_of_the_pixels_in_the_box_alone():
+    image = np.random.default_rng(3).random((13, 7))
     box = (1, 2, 5, 9)
     expected = np.zeros((4, 3))
     fine = 12  # parts of a pixel, which the edges of the cells fall between
@@ -144,21 +144,32 @@ def test_area_by_cell_counts_pixels_of_the_region_alone():
             for i in range(fine):
                 for j in range(fine):
                     row, column = (y + (i + 0.5) / fine) * 4 / 13, (x + (j + 0.5) / fine) * 3 / 7
-                    expected[int(row), int(column)] += mask[y, x] / fine**2
-    np.testing.assert_allclose(area_by_cell(mask, box, (4, 3)), expected, atol=1e-9)
+                    expected[int(row), int(column)] += image[y, x] / fine**2
+    np.testing.assert_allclose(sum_by_cell(image[2:11, 1:6], box, image.shape, (4, 3)), expected, atol=1e-9)
 
 
-def test_the_vector_of_a_region_is_the_mean_of_its_cells_weighted_by_its_area(known):
+def test_the_vector_of_a_region_is_the_mean_of_its_cells_weighted_by_its_excess(known):
     scorer = Scorer(known)
+    threshold = scorer.rule.threshold.threshold
     rng = np.random.default_rng(5)
     features = rng.normal(size=(6, 4, 4)).astype(np.float32)
     anomaly_map = np.zeros((16, 16), dtype=np.float32)
-    anomaly_map[2:6, 3:5] = 1e3 + scorer.rule.threshold.threshold  # rows of two cells, columns of two
-    anomaly_map[12:, 12:] = 1 + scorer.rule.threshold.threshold  # a lower peak
+    anomaly_map[2:6, 3:5] = threshold + 100  # two by two pixels of the region in each of four cells
+    anomaly_map[2:4, 3:5] = threshold + 300
+    anomaly_map[12:, 12:] = threshold + 1  # a region with a lower peak
     mask = defect_mask(anomaly_map, scorer.rule)
     region = find_regions(anomaly_map, mask)[0]
-    cells = features[:, :2, :2]  # two by two pixels of the region lie in each
-    np.testing.assert_allclose(region_vector(features, region, mask), cells.mean(axis=(1, 2)), rtol=1e-5)
+    expected = (3 * features[:, 0, :2] + features[:, 1, :2]).sum(axis=1) / 8
+    np.testing.assert_allclose(region_vector(features, region, mask, anomaly_map, threshold), expected, rtol=1e-4)
+
+
+def test_a_region_that_lies_at_the_threshold_counts_by_its_area():
+    features = np.arange(8.0).reshape(2, 2, 2)
+    mask = np.zeros((4, 4), dtype=bool)
+    mask[:2] = True
+    level = np.where(mask, 5.0, 0.0)
+    region = find_regions(level, mask)[0]
+    np.testing.assert_allclose(region_vector(features, region, mask, level, 5.0), features[:, 0].mean(axis=1))
 
 
 def resealed(bundle, folder, **changes):

@@ -78,7 +78,8 @@ def test_it_is_the_same_on_windows_whose_checkouts_end_lines_otherwise(checkout)
 
 def test_an_edit_of_one_detector_concerns_the_stages_that_may_use_it_and_bench_is_none_of_them():
     package, detector = ROOT / "src/gonogo", ROOT / "src/gonogo/detectors/padim.py"
-    stages = ["prepare", "fit", "evaluate", "export", "parity", "robustness", "bench", "report", "router", "summary"]
+    stages = ["prepare", "fit", "evaluate", "export", "parity", "robustness", "bench", "report", "router", "retrieve"]
+    stages += ["summary"]
     concerned = {stage for stage in stages if detector in closure(ROOT / f"stages/{stage}.py", package=package)}
     assert {"fit", "evaluate", "export", "parity"} <= concerned
     assert not concerned & {"prepare", "robustness", "bench", "report", "summary"}

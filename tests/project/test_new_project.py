@@ -265,6 +265,7 @@ def test_dvc_knows_every_stage_of_it_and_needs_no_file_of_the_library(project):
         *(f"{stage}@{name}" for stage in stages for name in ("nut", "bolt")),
         "code",
         "router",
+        "retrieve",
         "summary",
     }
     for name, stage in read_yaml(project / "dvc.yaml")["stages"].items():

@@ -167,7 +167,7 @@ def test_what_cannot_be_promoted_is_named(commits):
     promote("digit_0", "production", commits["first"], **WHO)
     with pytest.raises(DataError, match="in production already"):
         promote("digit_0", "production", commits["first"], **WHO)
-    with pytest.raises(PipelineError, match="rev-parse"):
+    with pytest.raises(DataError, match="expected a git revision or the name of one DVC experiment"):
         promote("digit_0", "production", "no-such-commit", **WHO)
     with pytest.raises(PipelineError, match="dvc has no bundles/grass"):
         promote("grass", "production", commits["first"], **WHO)

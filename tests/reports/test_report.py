@@ -14,7 +14,7 @@ from gonogo.files import read_rows, write_json, write_rows
 from gonogo.images.reading import write_png
 from gonogo.reports.front import front_chart
 from gonogo.reports.histogram import HEIGHT, MARGIN, WIDTH, histogram
-from gonogo.reports.report import CategoryReport, read_studies, read_tunings, write_report
+from gonogo.reports.report import CategoryReport, read_studies, read_tunings, retrieval_of, write_report
 
 PAGES = ("data_card", "calibration", "operating_points")
 METRICS = ["image_auroc", "image_ap", "recall", "false_alarm_rate", "precision", "f1", "f1_oracle"]
@@ -444,6 +444,23 @@ def test_what_a_search_by_good_parts_chose_is_in_the_page(category, tmp_path):
     chosen = [row for row in page.rows if row and row[0] == "chosen"]
     assert [row[1:4] for row in chosen] == [["16.5\u2009ms", "0.850", "+0.050 ± 0.010"]] * 2
     assert len([row for row in page.rows if row and row[0] == "with 10 ms more"]) == 1
+
+
+def test_how_often_similar_cases_are_of_the_same_type_is_in_the_page(category, tmp_path):
+    names = ("p_at_1", "p_at_5", "mrr", "flat_p_at_1", "flat_p_at_5", "flat_mrr")
+    measured = {
+        f"{name}{end}.nut <2>": number / 10 for number, name in enumerate(names) for end in ("", "_low", "_high")
+    }
+    metrics = measured | {"n_queries.nut <2>": 31, "not_measured.bolt": "all are of one type"}
+    found = retrieval_of(metrics, ["nut <2>", "bolt"])
+    write_report(tmp_path / "index.html", {"n_categories": 2}, [category], retrieval=found)
+    page = Page((tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert page.open == []
+    (nut,) = [row for row in page.rows if row[:2] == ["nut <2>", "31"]]
+    assert nut[2:] == [f"{number / 10:.3f} [{number / 10:.3f}, {number / 10:.3f}]" for number in range(6)]
+    assert ["bolt", "cannot be measured: all are of one type"] in page.rows
+    write_report(tmp_path / "index.html", {"n_categories": 2}, [category])
+    assert "Similar past defects" not in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
 def test_the_front_of_a_search_is_drawn_to_scale():

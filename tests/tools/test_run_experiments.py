@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from checkout import ROOT
-from experiments import reason_in
 from gonogo.errors import PipelineError
+from gonogo.project.experiments import reason_in
 from run_experiments import DONE, FAILED, LOST, Queue, read_experiments, render, varied_params
 
 STATUS = """Task     Name     Created       Status

@@ -264,6 +264,7 @@ INVALID = {
     "categories has slate": ("[brick]", "[slate]"),
     "fixed has bench.run,": ("fit.left_out: 0", "bench.run: 0"),
     "calibrate.method cross": ("fit.left_out: 0", "calibrate.method: cross"),
+    "calibrate.grow_bank true": ("fit.left_out: 0", "calibrate.grow_bank: true"),
 }
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gonogo.calibration.certificate import ThresholdRecord
-from gonogo.calibration.threshold import certify_like
+from gonogo.calibration.threshold import certify_like, on_average
 
 N_HIGHEST = 4
 MOST_APART = 3  # parts that a gap may set apart; more of them are a kind of good parts
@@ -81,8 +81,11 @@ def highest_parts(
         others, without = ordered[number:], None
         if others and record.method != "tail":
             fewer = certify_like(record, np.array([of_part[other][0] for other in others]), others)
-            is_certified = fewer.certified and record.method == "holdout"
-            without = replace(fewer, method=record.method, folds=record.folds, certified=is_certified)
+            if record.on_average is not None:
+                without = on_average(fewer, proven=record.on_average.proven)
+            else:
+                is_certified = fewer.certified and record.method == "holdout"
+                without = replace(fewer, method=record.method, folds=record.folds, certified=is_certified)
         parts.append(HighestPart(group, image, score, without))
     n_apart = min(parts_apart(np.array([of_part[group][0] for group in ordered])), len(parts))
     return HighestParts(tuple(parts), n_apart)

@@ -50,22 +50,33 @@ class CategoryRecord:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A category that is not in the set, since the router sends too many of its defective test images astray.
+    """A category that is not in the set, since the router sends too many of its test images astray.
 
-    n_astray: of the `n_defective` test images, those that it sends to another category, most of them to `mostly_to`.
+    n_astray: of the `n_defective` test images, those that it sends to another category.
+    n_good_astray: of the `n_good` test images, those that it sends to another category.
+    mostly_to: where most of them go.
     """
 
     name: str
     n_defective: int
     n_astray: int
     mostly_to: str
+    n_good: int = 0
+    n_good_astray: int = 0
+
+    @property
+    def share(self) -> float:
+        """The share of its defective test images that go astray, or of its good ones where that is larger."""
+        return max(self.n_astray / max(self.n_defective, 1), self.n_good_astray / max(self.n_good, 1))
 
     @property
     def sentence(self) -> str:
         """What a user of the set must know."""
         return (
-            f"{self.name} is left out of the set: the router sends {self.n_astray} of its {self.n_defective} defective "
-            f"test images to another category, most of them to {self.mostly_to}; score its parts with its own bundle"
+            f"{self.name} is left out of the set: the router's features do not tell it from the others, and send "
+            f"{self.n_astray} of its {self.n_defective} defective and {self.n_good_astray} of its {self.n_good} good "
+            f"test images to another category, most of them to {self.mostly_to}. Score its parts with its own bundle, "
+            f"and keep them off a line that uses the set: there they are judged as {self.mostly_to}, or called unknown"
         )
 
 

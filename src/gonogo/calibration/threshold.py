@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 from scipy import special  # and not scipy.stats, which takes a second to import
 
-from gonogo.calibration.certificate import Method, ThresholdRecord
+from gonogo.calibration.certificate import Method, OnAverage, ThresholdRecord
 from gonogo.calibration.probability import ProbabilityMethod
 from gonogo.calibration.tail import fit_tail
 from gonogo.errors import ConfigError, DataError, ShapeError
@@ -17,7 +17,11 @@ from gonogo.errors import ConfigError, DataError, ShapeError
 
 @dataclass(frozen=True)
 class CalibrateParams:
-    """The `calibrate` section; `certify` explains its values, and `threshold_of` the methods."""
+    """The `calibrate` section; `certify` explains its values, and `threshold_of` the methods.
+
+    grow_bank: as in `gonogo.detectors.contract.GrowingBank.grow`, with the calibrate images once they have certified
+        the threshold.
+    """
 
     method: Method
     folds: Annotated[int, Field(ge=2)]
@@ -27,13 +31,36 @@ class CalibrateParams:
     margin: float
     probability: ProbabilityMethod | None
     defect_rate: Annotated[float, Field(gt=0, lt=1)] | None
+    grow_bank: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.grow_bank:
+            return
+        if self.method != "holdout":
+            raise ConfigError(
+                f"calibrate.grow_bank is true and calibrate.method is {self.method!r}; a bank grows under a "
+                "certificate, which holdout alone gives: set one to false or the other to holdout"
+            )
+        if self.probability is not None:
+            raise ConfigError(
+                f"calibrate.grow_bank is true and calibrate.probability is {self.probability!r}, whose curve needs the "
+                "scores of good images that the gauge has not learned from: set one to false or the other to null"
+            )
+
+    @property
+    def crosswise(self) -> bool:
+        """Whether good images of the roles fit and calibrate are both fitted on and calibrated on."""
+        return self.method in ("cross", "leave_one_out")
 
 
-def threshold_of(scores: np.ndarray, groups: Sequence[str], params: CalibrateParams, *, seed: int) -> ThresholdRecord:
+def threshold_of(
+    scores: np.ndarray, groups: Sequence[str], params: CalibrateParams, *, seed: int, exactly: bool = False
+) -> ThresholdRecord:
     """The threshold by the method that `params` names, from good scores (m,) and their group ids.
 
     holdout: `certify`, exactly. cross: the same rank among scores that `params.folds` gauges gave each other's parts;
     the bound is then an estimate, since the scores share fit images and the gauge that is used is yet another one.
+    leave_one_out: see `on_average`; `exactly` says whether the scores are those that its proof needs.
     tail: see `fit_tail`, of the largest `params.tail_share` of the parts.
 
     Raises:
@@ -48,6 +75,8 @@ def threshold_of(scores: np.ndarray, groups: Sequence[str], params: CalibratePar
     )
     if params.method == "cross":
         return replace(record, method="cross", certified=False, folds=params.folds)
+    if params.method == "leave_one_out":
+        return on_average(record, proven=exactly)
     if params.method == "tail":
         ordered = np.array(record.good_scores)[::-1]
         estimate, tail = fit_tail(
@@ -174,6 +203,49 @@ def certify(
         band_low=min(float(ordered[lowest_rank(n, false_alarm_rate, confidence) - 1]), low),
         band_high=2 * threshold - low if high is None else high,
         good_scores=tuple(ordered[::-1].tolist()),
+    )
+
+
+def on_average(record: ThresholdRecord, *, proven: bool) -> ThresholdRecord:
+    """The threshold above the r-th largest leave-one-part-out score of n parts, with (2 r - 1) / (n + 1) <= the target.
+
+    That is the largest share of good parts that are rejected, on average over the draw of the n parts. Let x be one
+    more good part, and s(x; B) its score by the bank B of all n. Of each pair i, j of the n + 1 parts, let i win where
+    its score, by the bank of the parts other than these two, is the larger one. If x is rejected, it wins against every
+    part i whose leave-one-out score is not above the r-th largest, n - r + 1 parts at least: the bank without i is a
+    part of B, so that s(x; B without i) >= s(x; B) > that score of i. Of n + 1 parts that play each other, m that win w
+    games or more each win w m <= m (m - 1) / 2 + m (n + 1 - m) together, so that m <= 2 (n + 1 - w) - 1; with
+    w = n - r + 1 these are 2 r - 1. All parts are equally likely to be among them.
+
+    This needs a score that no further entry of the bank raises, and a bank without i that is the bank of a fit without
+    i: `proven` says whether it is. Where r = 1 is still above the target, the record says how many more parts it takes.
+
+    Args:
+        record: that of `certify` for the same scores, with the target.
+
+    Source: Barber, Candes, Ramdas and Tibshirani 2021, "Predictive inference with the jackknife+" (Annals of
+    Statistics), theorem 1, of which this is the proof; that the plain jackknife inherits it where more parts lower each
+    score is ours. That no bound with confidence follows: Bian and Barber 2023, "Training-conditional coverage for
+    distribution-free predictive inference" (Electronic Journal of Statistics).
+    """
+    n, target = record.n_groups, record.target_false_alarm_rate
+    rank = max(1, math.floor((target * (n + 1) + 1) / 2 + 1e-9))
+    needed = math.ceil(1 / target - 1e-9) - 1
+    ordered = np.array(record.good_scores)[::-1]
+    threshold, low, high = _above(ordered, float(ordered[rank - 1]), record.margin)
+    return replace(
+        record,
+        threshold=threshold,
+        method="leave_one_out",
+        certified_false_alarm_rate=None,
+        certified=False,
+        rank=rank,
+        more_groups_needed=max(0, needed - n),
+        gap_low=low,
+        gap_high=high,
+        band_low=min(record.band_low, low),
+        band_high=2 * threshold - low if high is None else high,
+        on_average=OnAverage((2 * rank - 1) / (n + 1), proven),
     )
 
 

@@ -52,7 +52,10 @@ COMMANDS = {
     "promote": Command("put a gauge into staging or production, through the gate", extra="pipeline"),
     "retrain": Command("make a gauge anew whose certificate lapsed, and propose it", extra="pipeline,serve"),
     "roll-back": Command("put the gauge before it into use again", extra="pipeline"),
+    "runs": Command("queue fits as experiments, look at them, or stop them", extra="pipeline"),
     "registry": Command("list the gauges in use, or check that each passed its gate", extra="pipeline"),
+    "gpu-train": Command("plan a fit on a rented GPU, or launch it", extra="pipeline"),
+    "track": Command("write a commit or an experiment as a run of MLflow", extra="mlflow"),
     "distill": Command("train a teacher for the detector efficientad", extra="pipeline"),
     "score": Command("judge images with a bundle", streams=True),
     "verify": Command("check a bundle, and that it scores here as where it was proven"),
@@ -61,6 +64,7 @@ COMMANDS = {
     "bundle": Command("pack a bundle into one file, unpack it, or sign it"),
     "webhook": Command("list the deliveries of a webhook that have not arrived, or send them again"),
     "serve": Command("judge images over HTTP, and keep every inspection", extra="serve"),
+    "workbench": Command("show a project's steps as pages: data, fit, evaluation, deploy", extra="pipeline,serve"),
     "reviews": Command("write what people reviewed in the service as an archive", extra="serve"),
     "cases": Command(
         "bring an archive of past defects into the service's store, list cases, search them", extra="serve"

@@ -6,16 +6,18 @@ Its learned state is the buffers whose names end in `_`; they are None until `fi
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from gonogo.calibration.boxes import BOXES
 from gonogo.compute.progress import Progress, no_progress
 from gonogo.detectors.anomaly_map import resize
 from gonogo.detectors.backbones.backbone import Backbone
+from gonogo.detectors.boxes.labelled import FindsBoxes, Labelled
 from gonogo.detectors.training.checkpoints import Checkpoints
 from gonogo.detectors.training.forecast import Forecast, probe_images
 from gonogo.errors import NotFittedError
@@ -24,17 +26,19 @@ from gonogo.images.size import ImageSize
 
 @dataclass(frozen=True)
 class FitContext:
-    """What a fit is given beside its images and its seed; no field changes the result of a fit without a limit.
+    """What a fit is given beside its images and its seed; of these, `labelled` alone says what it learns.
 
     Attributes:
         room: bytes that the fit may hold at once, beside the process itself; None: no limit.
         checkpoints: where a detector that trains saves its state and resumes from; None: nowhere.
         progress: called as the fit goes on.
+        labelled: the boxes of the fit images, and images to validate by, for a detector that `FindsBoxes`.
     """
 
     room: int | None = None
     checkpoints: Checkpoints | None = None
     progress: Progress = no_progress
+    labelled: Labelled | None = None
 
 
 NO_LIMITS = FitContext()  # frozen, so that it can be a default
@@ -59,6 +63,34 @@ class HasMemoryBank(Protocol):
 
     def distance_to(self, pixels: Tensor, entries: Tensor) -> Tensor:
         """(n, gh, gw) distance of each cell to the entry whose index `entries` (n, gh, gw) gives for it."""
+
+
+@runtime_checkable
+class GrowingBank(HasMemoryBank, Protocol):
+    """A detector with a memory bank of which no further entry raises the score of any image.
+
+    Its score is made of distances to the nearest entries by sums, means and maxima with weights that are 0 or more and
+    depend on the image alone: the minimum over more entries is not larger, nor is the mean of the k smallest distances,
+    and all that follows keeps the order. What the entries are compared in, the backbone, the mean and the whitening, is
+    that of the fit and stays as it is. So a share of good parts that is at or above a threshold cannot grow with the
+    bank, and a bound on this share that was certified for the smaller bank is one for the larger. It holds for any
+    choice of further entries, also one that looks at the calibrate images' scores; up to the rounding of a distance.
+
+    The same property carries the bound of `gonogo.calibration.threshold.on_average`. A detector does not have it whose
+    entries weigh each other, as in a local outlier factor, or whose score is no distance to entries of a bank.
+    """
+
+    def require_growing(self) -> None:
+        """Do nothing, or raise ConfigError where the options bound the bank, or the property does not hold for them."""
+
+    def grow(self, batches: Collection[Tensor], first: int, *, progress: Progress) -> Self:
+        """Add entries from batches of further good images, as dense as those of the fit.
+
+        `first` is the number of the first of these images, as in `bank_places`: how many the fit had.
+        """
+
+    def leaves_out_exactly(self) -> bool:
+        """Whether the bank without the entries of some images is the one that a fit without these images gives."""
 
 
 NEAREST = "nearest"  # (n, gh, gw) int64, as in `HasMemoryBank.score_with_nearest`
@@ -147,7 +179,11 @@ class Detector(nn.Module, ABC):
 
     def outputs(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """The results of `forward`, and those that `output_names` lists, from the same pass."""
-        score = self.score_with_nearest if isinstance(self, HasMemoryBank) else self
+        score: Callable[[Tensor], tuple[Tensor, ...]] = self
+        if isinstance(self, HasMemoryBank):
+            score = self.score_with_nearest
+        elif isinstance(self, FindsBoxes):
+            score = self.score_with_boxes
         if not self.has_features:
             return tuple(score(pixels))
         with self.backbones()[0].recorded() as layers:
@@ -156,7 +192,8 @@ class Detector(nn.Module, ABC):
 
     def output_names(self) -> list[str]:
         """The names of the results of `outputs` after score and grid."""
-        has = {NEAREST: isinstance(self, HasMemoryBank), FEATURES: self.has_features}
+        boxes = dict.fromkeys(BOXES, isinstance(self, FindsBoxes))
+        has = {NEAREST: isinstance(self, HasMemoryBank), **boxes, FEATURES: self.has_features}
         return [name for name, given in has.items() if given]
 
     def load_weights(self) -> None:

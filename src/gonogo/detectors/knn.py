@@ -11,11 +11,13 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from gonogo.compute.progress import Progress, no_progress
 from gonogo.detectors.backbones.pooled_features import PooledFeatures
 from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
 from gonogo.detectors.memory_bank.distance import l2
 from gonogo.detectors.options import KNNOptions
 from gonogo.detectors.training.forecast import Forecast
+from gonogo.errors import DataError
 
 
 class KNearestNeighbours(Detector):
@@ -62,6 +64,28 @@ class KNearestNeighbours(Detector):
         others = torch.cat([self.rows_[: part_images.start], self.rows_[part_images.stop :]])
         score, grid, _ = self._scored(pixels, others if len(others) else self.rows_)
         return score, grid
+
+    def require_growing(self) -> None:
+        """With any options, a further row raises no score."""
+
+    def grow(self, batches: Collection[Tensor], first: int, *, progress: Progress = no_progress) -> Self:
+        """Add the rows of all images.
+
+        Raises:
+            DataError: there are fewer rows than `n_neighbors`, so that more of them would count and not nearer ones.
+        """
+        self.require_fitted()
+        if len(self.rows_) < self.options.n_neighbors:
+            raise DataError(
+                f"fit.n_neighbors is {self.options.n_neighbors}, but there are {len(self.rows_)} fit images: with more "
+                "of them a score can rise; take fewer neighbours"
+            )
+        more = self.rows.fit_rows(batches, detector="knn", progress=progress)
+        self.set_learned(rows_=torch.cat([self.rows_, more]))
+        return self
+
+    def leaves_out_exactly(self) -> bool:
+        return True
 
     def _scored(self, pixels: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         distances = l2(self.rows(pixels), rows)  # (n, m)

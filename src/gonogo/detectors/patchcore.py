@@ -34,7 +34,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from gonogo.compute.progress import Progress
+from gonogo.compute.progress import Progress, no_progress
 from gonogo.detectors.backbones.patch_features import PatchFeatures
 from gonogo.detectors.backbones.weights import weights_fact
 from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
@@ -313,6 +313,62 @@ class PatchCore(Detector):
             distance = distance * self._foreground().weights(features).flatten(1)
         score = self._mean_of_worst(distance) if self.options.top_share > 0 else distance.amax(dim=1)
         return score, distance.view(features.shape[:3])
+
+    def require_growing(self) -> None:
+        """Refuse a bank with a limit of its own.
+
+        With every other option, no further entry raises a score: the mean of the smallest distances and that of the
+        most anomalous patches keep the order, and the weights of the foreground are those of the image and of the fit.
+        """
+        for name in ("bank_patches", "bank_mb"):
+            if (limit := getattr(self.options, name)) is not None:
+                raise ConfigError(
+                    f"fit.{name} is {limit:g} and bounds the memory bank, which a bank that grows would exceed; set "
+                    "fit.coreset_ratio in its place, or do not let it grow"
+                )
+
+    @torch.no_grad()
+    def grow(self, batches: Collection[Tensor], first: int, *, progress: Progress = no_progress) -> Self:
+        """Add the share `coreset_ratio` of the patches, each the one farthest from the bank and those added before it.
+
+        The covering radius is then that of the patches of all images.
+        """
+        self.require_fitted()
+        self.require_growing()
+        n_bank, n_images, n_cells = len(self.memory_bank_), first, 0
+        patches, numbers = [self.memory_bank_], []
+        for number, batch in enumerate(batches, start=1):
+            grid = self.patch_features(batch)
+            features, wanted = self._reduced(grid).flatten(0, 1), self._may_enter_bank(grid)
+            n_cells = grid.shape[1] * grid.shape[2]
+            own = torch.arange(len(features)) + n_images * n_cells
+            n_images += len(grid)
+            patches.append(features if wanted is None else features[wanted.flatten()])
+            numbers.append(own if wanted is None else own[wanted.flatten()])
+            progress("features", number, len(batches), {})
+        candidates = torch.cat(patches)
+        n_new = len(candidates) - n_bank
+        if n_new == 0:
+            raise DataError("no patch of a calibrate image is left to let the bank grow by; check fit.foreground")
+        n_added = min(n_new, self.bank_size(n_new, candidates.shape[1]))
+        coreset = greedy_coreset(candidates, n_bank + n_added, chosen=n_bank)
+        added = coreset.indices[n_bank:]
+        places = places_of(torch.cat(numbers)[added.cpu() - n_bank], n_cells).to(self.bank_places_)
+        self.set_learned(
+            memory_bank_=torch.cat([self.memory_bank_, candidates[added]]),
+            bank_places_=torch.cat([self.bank_places_, places]),
+        )
+        if coreset.covering_radius > self.covering_radius_.sum():
+            self.set_learned(covering_radius_=torch.tensor(coreset.covering_radius))
+        return self
+
+    def leaves_out_exactly(self) -> bool:
+        """Where every patch is kept, and nothing that distances are measured in depends on the fit images.
+
+        Their mean does, but no centre changes a distance.
+        """
+        frozen = self.options.whitening == 0 and self.options.reduction != "pca" and self.options.foreground == "none"
+        return frozen and self.options.coreset_ratio == 1
 
     def _distances(self, patches: Tensor, bank: Tensor) -> tuple[Tensor, Tensor]:
         """(n, p) l2 distances of patches (n, p, d) to a bank (m, d), and the index of the nearest."""

@@ -1,4 +1,4 @@
-"""Pictures of the good patches in a gauge's memory bank, cut from the fit images that they come from."""
+"""Pictures of the good patches in a gauge's memory bank, cut from the images that they come from."""
 
 import json
 import math
@@ -83,7 +83,7 @@ def bank_files(model: Model, dataset: Dataset) -> dict[str, bytes]:
         return {}
     fitted_on = model.manifest["fitted_on"]
     views = views_of(model.inspector, fitted_on["rotations"])
-    names: Sequence[str] = fitted_on["images"]
+    names: Sequence[str] = [*fitted_on["images"], *fitted_on.get("grown_by", [])]
     known = {record.path: record for record in dataset.records}
     unknown = [name for name in names if name not in known]
     if unknown:

@@ -95,6 +95,11 @@ def judge_int8(model: Model, float_path: Path, int8_path: Path, dataset: Dataset
             f"export.int8 is true, but calibrate.method is {model.threshold.method!r}; a gauge in eight bits is "
             "certified by images held out from its fit: set one to false or the other to holdout"
         )
+    if model.threshold.grown:
+        raise ConfigError(
+            "export.int8 is true, but with calibrate.grow_bank the calibrate images are in the memory bank, and a "
+            "gauge in eight bits is certified by images that it does not know: set one of the two to false"
+        )
     session = open_session(int8_path)
     calibrate, test = dataset.with_role("calibrate"), dataset.with_role("test")
     localises = model.rule.threshold is not None

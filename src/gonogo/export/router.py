@@ -1,14 +1,18 @@
 """The router: it assigns an image to the category whose good images are nearest, or to none where all are far away.
 
-An image is described by one row of numbers, the mean of a backbone's features over it; a category by a few of its good
-images, chosen so that every other one is near to one of them. The limit of a category is a slack times a certified
-distance, which good images of the category rarely exceed. An image beyond the limits of all categories is unknown.
+An image is described by one row of numbers, the means of a backbone's features over a few parts of it: the mean over
+all of it would not say where they are, by which categories of one material differ. A category is described by a few of
+its good images, chosen so that every other one is near to one of them. The limit of a category is a slack times a
+certified distance, which good images of the category rarely exceed. An image beyond the limits of all categories is
+unknown.
 
 The router stands beside `Inspector`, whose graph has one score and one map of an image: here are as many distances as
 categories, and no map, region of interest or tile. Its images are read, resized and, on the line, run as a gauge's are.
 
-A defective part that is sent to another category meets a gauge that may pass it. A category whose defective test images
-go astray more often than `max_astray_rate` allows is therefore left out of the set.
+A defective part that is sent to another category meets a gauge that may pass it, and a good one is rejected or recorded
+as something else. A category whose good or defective test images go astray more often than `max_astray_rate` allows is
+therefore left out of the set: the features of the router do not tell it from the others. A defective image that is a
+good one of another category, byte for byte, is left to that one.
 
 Source: nearest neighbours with a reject option, as in Scheirer et al. 2013, "Toward Open Set Recognition" (PAMI).
 """
@@ -52,9 +56,11 @@ AMONG = 8  # good images to choose from, at least, for each one that is kept, wh
 class RouterParams:
     """The `router` section; the backbone's options are those of `fit`.
 
+    cells: along each side of the image; features are averaged over each of cells x cells parts of it.
     images: good images of each category that an image is compared with.
     slack: the limit of a category, as a multiple of the certified distance of its good images.
-    max_astray_rate: largest share of a category's defective test images that may be sent to another category.
+    max_astray_rate: largest share of a category's defective test images, and of its good ones, that may be sent to
+        another category.
     """
 
     backbone: str
@@ -65,6 +71,7 @@ class RouterParams:
     slack: Annotated[float, Field(ge=1)]
     max_astray_rate: Annotated[float, Field(ge=0, le=1)]
     weights_sha256: str | None = None
+    cells: Annotated[int, Field(ge=1, le=8)] = 2
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,8 @@ class Router(nn.Module):
                 weights=params.weights,
                 weights_sha256=params.weights_sha256,
                 image_size=params.image_size,
-            )
+            ),
+            cells=params.cells,
         )
         self.categories: list[str] = []
         self.eval()
@@ -207,12 +215,31 @@ def routing_metrics(
     return {key: float(np.mean(values)) for key, values in shares.items() if values} | rates
 
 
-def categories_astray(
-    distances: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], limits: np.ndarray, *, max_astray_rate: float
-) -> list[LeftOut]:
-    """The categories to leave out, so that no other sends more than `max_astray_rate` of its defective images astray.
+def own_test_images(datasets: Mapping[str, Dataset]) -> dict[str, list[Record]]:
+    """The test images of each category without those defective ones that are good ones of another, byte for byte.
 
-    The category with the largest share is left out first; then the shares of the others are computed without it.
+    Where each of several categories counts the good parts of the others among its defects, as each digit does, such an
+    image belongs to the other category, which has it among its own test images or has learned from it.
+    """
+    good = {name: {one.sha256 for one in dataset.records if one.label == 0} for name, dataset in datasets.items()}
+    own = {}
+    for name, dataset in datasets.items():
+        of_others = set().union(*(of for other, of in good.items() if other != name))
+        own[name] = [one for one in dataset.with_role("test") if one.label == 0 or one.sha256 not in of_others]
+    return own
+
+
+def categories_astray(
+    distances: Mapping[str, np.ndarray],
+    labels: Mapping[str, np.ndarray],
+    limits: np.ndarray,
+    *,
+    max_astray_rate: float,
+) -> list[LeftOut]:
+    """The categories to leave out, so that no other sends more than `max_astray_rate` of its images astray.
+
+    The share is that of good or of defective test images, the larger of the two. The category with the largest share is
+    left out first; then the shares of the others are computed without it.
 
     Args:
         distances, labels, limits: as in `routing_metrics`.
@@ -221,22 +248,37 @@ def categories_astray(
     left_out: list[LeftOut] = []
     while True:
         found = [
-            _astray(names, kept, number, distances[names[number]][labels[names[number]] == 1], limits)
-            for number in kept
+            _astray(names, kept, number, distances[name], labels[name], limits)
+            for number, name in enumerate(names)
+            if number in kept
         ]
-        worst = max(found, key=lambda one: one.n_astray / max(one.n_defective, 1))
-        if worst.n_astray <= max_astray_rate * worst.n_defective:
+        worst = max(found, key=lambda one: one.share)
+        if worst.share <= max_astray_rate:
             return left_out
         left_out.append(worst)
         kept.remove(names.index(worst.name))
 
 
-def _astray(names: list[str], kept: list[int], number: int, distances: np.ndarray, limits: np.ndarray) -> LeftOut:
-    """Where the defective images of the category `number` go, with distances (n, k) to all, among those kept."""
+def _astray(
+    names: list[str],
+    kept: list[int],
+    number: int,
+    distances: np.ndarray,
+    labels: np.ndarray,
+    limits: np.ndarray,
+) -> LeftOut:
+    """Where the test images of the category `number` go, with distances (n, k) to all, among those kept."""
     assigned = routed(distances[:, kept], limits[kept])
-    astray = assigned[(assigned != -1) & (assigned != kept.index(number))]
-    mostly_to = kept[np.bincount(astray).argmax()] if len(astray) else number
-    return LeftOut(names[number], len(distances), len(astray), names[mostly_to])
+    astray, defective = (assigned != -1) & (assigned != kept.index(number)), labels == 1
+    mostly_to = kept[np.bincount(assigned[astray]).argmax()] if astray.any() else number
+    return LeftOut(
+        names[number],
+        n_defective=int(defective.sum()),
+        n_astray=int((astray & defective).sum()),
+        mostly_to=names[mostly_to],
+        n_good=int((~defective).sum()),
+        n_good_astray=int((astray & ~defective).sum()),
+    )
 
 
 def write_set(
@@ -251,8 +293,8 @@ def write_set(
 ) -> WrittenSet:
     """Write the set: a copy of each bundle, and the router with limits certified on the calibrate images.
 
-    The folder is emptied first. A category whose defective parts go astray is left out, see `categories_astray`; the
-    router then forgets it.
+    The folder is emptied first. A category whose parts go astray is left out, see `categories_astray`; the router then
+    forgets it.
 
     Args:
         datasets, bundles: by category.
@@ -268,7 +310,7 @@ def write_set(
         shutil.rmtree(folder)
     thresholds = _thresholds(router, datasets, calibrate)
     limits = np.array([router.params.slack * one.threshold for one in thresholds.values()])
-    tests = {name: dataset.with_role("test") for name, dataset in datasets.items()}
+    tests = own_test_images(datasets)
     labels = {name: np.array([one.label for one in images]) for name, images in tests.items()}
     distances = {name: router.distances_of(datasets[name], images).numpy() for name, images in tests.items()}
     left_out = categories_astray(distances, labels, limits, max_astray_rate=router.params.max_astray_rate)

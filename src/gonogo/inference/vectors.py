@@ -14,30 +14,54 @@ class Vectors(NamedTuple):
     region: np.ndarray | None
 
 
-def vectors_of(features: np.ndarray, regions: list[Region], defect_mask: np.ndarray) -> Vectors:
+def vectors_of(
+    features: np.ndarray, regions: list[Region], defect_mask: np.ndarray, anomaly_map: np.ndarray, threshold: float
+) -> Vectors:
     """The vectors of an image.
 
     Args:
         features: (d, ch, cw) of cells that cover the image.
         regions: highest peak first.
         defect_mask: (h, w) bool, the pixels of all regions.
+        anomaly_map: (h, w), whose regions these are.
+        threshold: of a pixel of the map.
     """
     image = features.mean(axis=(1, 2), dtype=np.float64).astype(np.float32)
-    return Vectors(image, region_vector(features, regions[0], defect_mask) if regions else None)
+    if not regions:
+        return Vectors(image, None)
+    return Vectors(image, region_vector(features, regions[0], defect_mask, anomaly_map, threshold))
 
 
-def region_vector(features: np.ndarray, region: Region, defect_mask: np.ndarray) -> np.ndarray:
-    """(d,) float32: the mean of the features (d, ch, cw), each cell weighted by the area of the region in it."""
-    weights = area_by_cell(defect_mask, region.box, features.shape[1:])
+def region_vector(
+    features: np.ndarray, region: Region, defect_mask: np.ndarray, anomaly_map: np.ndarray, threshold: float
+) -> np.ndarray:
+    """(d,) float32: the mean of the features (d, ch, cw) over a region, each pixel weighted by its excess.
+
+    The excess is what the map has above the threshold. A map is smooth, so that a region reaches beyond its defect;
+    there the excess is small, and the good part around the defect counts little. The arguments are as in `vectors_of`.
+    """
+    x, y, width, height = region.box
+    inside = defect_mask[y : y + height, x : x + width]
+    excess = np.maximum(anomaly_map[y : y + height, x : x + width].astype(np.float64) - threshold, 0) * inside
+    weights = sum_by_cell(excess if excess.any() else inside, region.box, defect_mask.shape, features.shape[1:])
     return np.asarray((features * (weights / weights.sum())).sum(axis=(1, 2), dtype=np.float64), dtype=np.float32)
 
 
-def area_by_cell(mask: np.ndarray, box: tuple[int, int, int, int], cells: tuple[int, ...]) -> np.ndarray:
-    """(ch, cw): how many pixels of the mask (h, w), within the box (x, y, width, height), lie in each cell."""
+def sum_by_cell(
+    values: np.ndarray, box: tuple[int, int, int, int], image: tuple[int, ...], cells: tuple[int, ...]
+) -> np.ndarray:
+    """(ch, cw): the sum of the pixels in each of the cells that divide an image.
+
+    Args:
+        values: (height, width) of the pixels in the box; those outside of it are 0.
+        box: x, y, width and height, in pixels of the image.
+        image: its height and width.
+        cells: ch and cw.
+    """
     x, y, width, height = box
-    down = _overlap(cells[0], mask.shape[0])[:, y : y + height]
-    across = _overlap(cells[1], mask.shape[1])[:, x : x + width]
-    return np.asarray(down @ mask[y : y + height, x : x + width] @ across.T)
+    down = _overlap(cells[0], image[0])[:, y : y + height]
+    across = _overlap(cells[1], image[1])[:, x : x + width]
+    return np.asarray(down @ values @ across.T)
 
 
 def _overlap(n_cells: int, length: int) -> np.ndarray:

@@ -21,7 +21,8 @@ from gonogo.compute.memory import peak_bytes, resident_bytes
 from gonogo.compute.progress import Progress, no_progress
 from gonogo.compute.versions import versions
 from gonogo.detectors import make_detector
-from gonogo.detectors.contract import Detector, FitContext
+from gonogo.detectors.boxes.labelled import FindsBoxes, Labelled
+from gonogo.detectors.contract import Detector, FitContext, GrowingBank
 from gonogo.detectors.training.checkpoints import Checkpoints
 from gonogo.detectors.training.forecast import MB, Forecast
 from gonogo.errors import ConfigError, DataError
@@ -30,10 +31,11 @@ from gonogo.images.dataset import Dataset, Record
 from gonogo.images.roles import Role
 from gonogo.model.cross_fit import cross_inspect, folds_of
 from gonogo.model.finetune import finetune_backbone
-from gonogo.model.fit_images import FitImages
+from gonogo.model.fit_images import FitImages, labelled_images
 from gonogo.model.fit_params import FitParams
 from gonogo.model.inspection import Inspection, inspect_calibrate, inspect_records, require_above_rounding
 from gonogo.model.inspector import Inspector
+from gonogo.model.leave_one_out import by_part, inspect_leave_one_out
 from gonogo.model.saved import save_model
 from gonogo.params import Variant
 
@@ -66,6 +68,9 @@ class Calibration:
 class Fitting:
     """All fits of one category: that of the gauge and, with `calibrate.method: cross`, one more for each fold.
 
+    Raises:
+        ConfigError: the detector cannot do what the section `calibrate` asks of its memory bank.
+
     chosen: the section `fit`, with the detector's options as `made`.
     checkpoints: the folder for the state of a training that is interrupted.
     """
@@ -79,22 +84,30 @@ class Fitting:
 
     @cached_property
     def records(self) -> list[Record]:
-        """The images to fit on. Crosswise, good images are fitted on and calibrated on, though never by one fit."""
-        roles: list[Role] = ["fit", "calibrate"] if self.calibrate.method == "cross" else ["fit"]
-        return draw_shots(self.dataset.with_role(*roles), self.chosen.values.shots, seed=self.seed)
+        """The images to fit on. Crosswise, good images are fitted on and calibrated on, though never by one fit.
+
+        To leave parts out, the images of each stand together.
+        """
+        roles: list[Role] = ["fit", "calibrate"] if self.calibrate.crosswise else ["fit"]
+        records = draw_shots(self.dataset.with_role(*roles), self.chosen.values.shots, seed=self.seed)
+        return by_part(records) if self.calibrate.method == "leave_one_out" else records
 
     def start(self, records: Sequence[Record]) -> tuple[Inspector, FitImages]:
         """An inspector that is not fitted yet, and the images to fit it on, both on the device of `fit.device`."""
         values = self.chosen.values
         device = device_of("cpu" if self.dataset.cluster else values.device)
         detector = make_detector(self.chosen.name, self.chosen.made)
+        if isinstance(detector, FindsBoxes):
+            self._require_plain_fit()
+        self._require_growing(detector)
         inspector = Inspector(detector, self.regions.inside, tiling=values.tiling).to(device)
         return inspector, FitImages(inspector, self.dataset, records, device=device, rotations=values.rotations)
 
     def forecast(self, inspector: Inspector, images: FitImages) -> Forecast:
         """The memory and time of the fit, without a cluster; as in `forecast_fit`."""
         budget_mb = self.chosen.values.memory_budget_mb
-        return forecast_fit(inspector.detector, images.without_cluster(), budget_mb=budget_mb)
+        labelled = self._labelled(inspector, images)
+        return forecast_fit(inspector.detector, images.without_cluster(), budget_mb=budget_mb, labelled=labelled)
 
     def fit(self, inspector: Inspector, images: FitImages, progress: Progress, *, fold: int | None = None) -> Inspector:
         """Fit the inspector on the images, its backbone finetuned first where `fit.finetune` is set.
@@ -114,28 +127,106 @@ class Fitting:
                 progress=progress,
             )
         room = room_in(self.chosen.values.memory_budget_mb)
-        context = FitContext(room=room, checkpoints=Checkpoints(folder, origin), progress=progress)
+        labelled = self._labelled(inspector, images)
+        context = FitContext(room=room, checkpoints=Checkpoints(folder, origin), progress=progress, labelled=labelled)
         inspector.detector.fit(images, seed=self.seed, context=context)
         return inspector.cpu()
+
+    def _labelled(self, inspector: Inspector, images: FitImages) -> Labelled | None:
+        """The labelled images that a detector that `FindsBoxes` learns from; None for any other."""
+        if not isinstance(inspector.detector, FindsBoxes):
+            return None
+        records = self.dataset.with_role("validate")
+        validate = FitImages(inspector, self.dataset, records, device=images.device)
+        return Labelled(labelled_images(images), labelled_images(validate))
+
+    def _require_plain_fit(self) -> None:
+        """Do nothing, or refuse what a fit of boxes cannot do.
+
+        Raises:
+            ConfigError: the parameters ask for it.
+        """
+        values, method = self.chosen.values, self.calibrate.method
+        asked = {
+            "fit.tiling": values.tiling is not None,
+            "fit.finetune": values.finetune is not None,
+            "fit.rotations": values.rotations != 1,
+            "calibrate.method: cross": method == "cross",
+            "calibrate.probability": self.calibrate.probability is not None,
+        }
+        refused = [name for name, given in asked.items() if given]
+        if refused:
+            raise ConfigError(
+                f"{', '.join(refused)}: fit.detector {self.chosen.name} finds boxes and has none of this; leave it as "
+                "params.yaml has it for every category (the network is trained whole, on crops, and its validate "
+                "images choose the epoch)"
+            )
 
     def certify(self, inspector: Inspector, progress: Progress) -> Calibration:
         """The threshold of the fitted inspector from good images that were not fitted on, with all that goes with it.
 
+        With `calibrate.grow_bank` the calibrate images then join the inspector's memory bank; see `GrowingBank`.
+
         `progress` is called before the fit of each fold, where there are folds.
         """
+        exactly = False
         if self.calibrate.method == "cross":
             good, rule = self._inspect_crosswise(inspector, progress)
+        elif self.calibrate.method == "leave_one_out":
+            good, rule = inspect_leave_one_out(inspector, self._images(inspector, self.records), self.regions)
+            assert isinstance(inspector.detector, GrowingBank)
+            exactly = inspector.detector.leaves_out_exactly() and self.chosen.values.finetune is None
         else:
             good, rule = inspect_calibrate(inspector, self.dataset, self.regions)
         require_above_rounding(inspector, self.dataset, good)
         threshold = replace(
-            threshold_of(good.scores, good.groups, self.calibrate, seed=self.seed),
+            threshold_of(good.scores, good.groups, self.calibrate, seed=self.seed, exactly=exactly),
             calibrate_fingerprint=self.dataset.fingerprint_of(good.records),
             date=today(),
+            grown=self.calibrate.grow_bank,
         )
+        if self.calibrate.grow_bank:
+            assert isinstance(inspector.detector, GrowingBank)
+            first = len(self._images(inspector, self.records))
+            inspector.detector.grow(self._images(inspector, good.records), first, progress=progress)
         labelled = [record for record in self.dataset.records if record.role == "validate"]
         validated = inspect_records(inspector, self.dataset, labelled)
         return Calibration(threshold, rule, good, validated, self._probability(good, validated))
+
+    def _images(self, inspector: Inspector, records: Sequence[Record]) -> FitImages:
+        """Images of a fitted inspector, in as many views as those of the fit."""
+        return FitImages(inspector, self.dataset, records, rotations=self.chosen.values.rotations)
+
+    def _require_growing(self, detector: Detector) -> None:
+        """Do nothing, or refuse a detector or options for which a larger bank can raise a score.
+
+        Raises:
+            ConfigError: with the reason.
+        """
+        wanted = [
+            name
+            for name, is_wanted in (
+                ("calibrate.grow_bank: true", self.calibrate.grow_bank),
+                ("calibrate.method: leave_one_out", self.calibrate.method == "leave_one_out"),
+            )
+            if is_wanted
+        ]
+        if not wanted:
+            return
+        if not isinstance(detector, GrowingBank):
+            raise ConfigError(
+                f"fit.detector is {self.chosen.name!r} and {wanted[0]} needs a memory bank of which no further entry "
+                "raises a score, as patchcore and knn have; for this detector nothing is proven: choose one of the "
+                "two, or another calibrate section"
+            )
+        if self.calibrate.grow_bank:
+            detector.require_growing()
+            if self.chosen.values.memory_budget_mb is not None:
+                raise ConfigError(
+                    "calibrate.grow_bank is true and fit.memory_budget_mb is "
+                    f"{self.chosen.values.memory_budget_mb:,g}, which covers no bank that grows: set one to false or "
+                    "the other to null"
+                )
 
     def _inspect_crosswise(self, inspector: Inspector, progress: Progress) -> tuple[Inspection, RegionRule]:
         """Scores of the good images of the fit, each by an inspector that was fitted on the other folds."""
@@ -172,6 +263,7 @@ class Fitting:
             options=self.chosen.options,
             data_fingerprint=self.dataset.fingerprint,
             fitted_on=[record.path for record in self.records],
+            grown_by=[record.path for record in calibration.good.records] if calibration.threshold.grown else [],
             rotations=self.chosen.values.rotations,
             calibrated_on=calibration.good.score_rows(),
             validated_on=calibration.validated.score_rows(),
@@ -250,14 +342,16 @@ def room_in(budget_mb: float | None) -> int | None:
     return room
 
 
-def forecast_fit(detector: Detector, batches: Collection[Tensor], *, budget_mb: float | None) -> Forecast:
+def forecast_fit(
+    detector: Detector, batches: Collection[Tensor], *, budget_mb: float | None, labelled: Labelled | None = None
+) -> Forecast:
     """The memory and time that `fit` of these batches takes within a budget for the whole process.
 
     Raises:
         ConfigError: the plan and the process as it is now exceed the budget; the message says what is needed.
         DataError: there is no fit image.
     """
-    expected = detector.forecast(batches, FitContext(room=room_in(budget_mb)))
+    expected = detector.forecast(batches, FitContext(room=room_in(budget_mb), labelled=labelled))
     peak = resident_bytes() + expected.memory
     if budget_mb is not None and peak > budget_mb * MB:
         raise ConfigError(

@@ -13,6 +13,7 @@ from gonogo.calibration.probability import ProbabilityRecord, probability_in
 from gonogo.calibration.regions import RegionRule
 from gonogo.compute.versions import versions
 from gonogo.detectors import make_detector
+from gonogo.detectors.boxes.labelled import FindsBoxes
 from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.detectors.training.checkpoints import tensors_in
 from gonogo.errors import ConfigError, IntegrityError, NotFittedError
@@ -48,6 +49,7 @@ def save_model(
     data_fingerprint: str,
     fitted_on: Sequence[str],
     rotations: int = 1,
+    grown_by: Sequence[str] = (),
     calibrated_on: Sequence[Mapping[str, Any]],
     validated_on: Sequence[Mapping[str, Any]] = (),
     probability: ProbabilityRecord | None = None,
@@ -59,6 +61,7 @@ def save_model(
         options: keyword arguments that make the same detector again, unfitted.
         data_fingerprint: of the dataset whose images it was fitted and calibrated on.
         fitted_on: the names of the fit images, in their order, each seen in so many `rotations`.
+        grown_by: the names of the images whose entries joined the memory bank afterwards, numbered after those.
         calibrated_on: the good images and scores that the threshold comes from, as `Inspection.score_rows` has them.
         validated_on: the images with the role validate and their scores, in the same way.
         probability: from such scores; None where the parameters want none.
@@ -84,7 +87,7 @@ def save_model(
         },
         "localises": detector.localises,
         "threshold": threshold.to_dict(),
-        "fitted_on": {"images": list(fitted_on), "rotations": rotations},
+        "fitted_on": {"images": list(fitted_on), "rotations": rotations, "grown_by": list(grown_by)},
         "calibrated_on": list(calibrated_on),
         "validated_on": list(validated_on),
         "probability": None if probability is None else probability.to_dict(),
@@ -92,6 +95,8 @@ def save_model(
         "data_fingerprint": data_fingerprint,
         "versions": versions("torch", "timm", "scikit-learn", "numpy"),
     }
+    if isinstance(detector, FindsBoxes):
+        content["boxes"] = detector.box_classes().to_dict()
     seal(folder, content, [TENSORS])
 
 
@@ -123,5 +128,6 @@ def load_model(folder: Path) -> Model:
 def bundle_facts(model: Model) -> dict[str, Any]:
     """What the ONNX file and the bundle's manifest both have: a part of the model's manifest, and its features."""
     kept = ("schema", "category", "detector", "preprocessing", "localises", "threshold", "probability", "regions")
-    facts = {key: model.manifest[key] for key in (*kept, "data_fingerprint", "versions")}
+    found = ("boxes",) if "boxes" in model.manifest else ()  # of a gauge that finds boxes
+    facts = {key: model.manifest[key] for key in (*kept, *found, "data_fingerprint", "versions")}
     return facts | {"features": feature_facts(model.inspector)}

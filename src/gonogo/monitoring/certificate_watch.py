@@ -80,7 +80,11 @@ class CertificateWatch:
     def __init__(self, record: ThresholdRecord, params: WatchParams, statistics: Sequence[str] = ()) -> None:
         self._record, self._params, self._statistics = record, params, tuple(statistics)
         self._changes = ChangeTest(
-            [[score for score in record.good_scores if score < record.gap_low], *([] for _ in statistics)],
+            # Of a bank that has grown since, new scores are lower, and these say nothing of them.
+            [
+                [score for score in record.good_scores if score < record.gap_low and not record.grown],
+                *([] for _ in statistics),
+            ],
             missed_share=params.missed_share,
             missed_alpha=SHARE_FOR_MISSED * params.withdrawn,
         )

@@ -325,7 +325,7 @@ def _gathered(project: Project, dvc: Dvc) -> list[str]:
 
 def _remarks(project: Project, history: Iterable[Acceptance], role: AcceptedRole) -> list[str]:
     """What the choice of the images accepted so far means for the certificate."""
-    crosswise = project.params.values("calibrate", CalibrateParams).method == "cross"
+    crosswise = project.params.values("calibrate", CalibrateParams).crosswise
     if role == "fit" and not crosswise:
         return [
             "fitted on: that the gauge now passes these says nothing of others; the certificate is of calibrate parts"

@@ -35,7 +35,9 @@ class Figures:
     def shown(self) -> dict[str, str]:
         """Each number as text, by its name for people."""
         rate = self.certified_false_alarm_rate
-        kind = {"cross": ", estimated", "tail": "a model"}.get(self.method, "" if self.certified else ", off target")
+        kind = {"cross": ", estimated", "leave_one_out": "on average only", "tail": "a model"}.get(
+            self.method, "" if self.certified else ", off target"
+        )
         return {
             "threshold": f"{self.threshold:.6g}",
             "false alarms, certified": kind if rate is None else f"<= {rate:.2%}{kind}",

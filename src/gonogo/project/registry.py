@@ -27,7 +27,6 @@ from gonogo.inference.self_check import check_network
 from gonogo.params import project_path
 from gonogo.project.compare import compare
 from gonogo.project.dvc import get_artifact
-from gonogo.project.git import git
 from gonogo.project.revision import Revisions
 
 REGISTRY, TOLERANCES = Path("registry.jsonl"), Path("tolerances.yaml")
@@ -75,6 +74,11 @@ class Entry:
     restores: int | None
     previous: str
 
+    @property
+    def gauge(self) -> Gauge:
+        """The gauge that it put into use."""
+        return Gauge(self.category, self.bundle, self.commit, self.gate)
+
 
 def read_registry(path: Path = REGISTRY) -> list[Entry]:
     """All lines, in their order; none where there is no file.
@@ -109,17 +113,19 @@ def in_use(entries: Sequence[Entry], category: str, alias: Alias) -> Entry | Non
 def promote(category: str, alias: Alias, revision: str, *, by: str, reason: str) -> Entry:
     """Put the gauge of a category at a revision into use, if it holds the tolerances against the one in use.
 
+    The revision is one of git, or the name of a DVC experiment.
     Both gauges are compared by the metrics and records that their commits have, on the same images. The bundle is taken
     from DVC's cache or remote as the commit names it, its hashes are checked, and its network is run.
 
     Raises:
         GateError: a metric of the category is beyond its tolerance; the message has all of them.
-        DataError: the images of the two differ, its gauge is in use already, or the registry is damaged.
+        DataError: there is no such revision, the images of the two differ, its gauge is in use already, or the registry
+            is damaged.
         IntegrityError: the bundle is damaged, or its network does not run here.
-        PipelineError: git knows no such revision, or DVC has no bundle of it.
+        PipelineError: DVC has no bundle of it.
     """
     entries = read_registry()
-    commit = git(Path(), "rev-parse", "--verify", f"{revision}^{{commit}}").strip()
+    commit = Revisions(Path(), revision, None).commits[0]
     fingerprint = _bundle_at(category, commit).fingerprint
     current = in_use(entries, category, alias)
     if current is not None and current.bundle == fingerprint:
@@ -144,27 +150,65 @@ def roll_back(category: str, alias: Alias, *, by: str, reason: str) -> Entry:
         raise DataError(f"{category}: {alias} has no earlier gauge to go back to")
     earlier = _promotion(entries, entries[replaced - 1])
     _require_same(_bundle_at(category, earlier.commit), earlier)
-    gauge = Gauge(category, earlier.bundle, earlier.commit, earlier.gate)
-    return _append(entries, "roll back", gauge, alias, by=by, reason=reason, restores=earlier.id)
+    return _append(entries, "roll back", earlier.gauge, alias, by=by, reason=reason, restores=earlier.id)
 
 
 def check(entries: Sequence[Entry]) -> Iterator[str]:
-    """What is wrong with the lines: a gate that does not pass, or is another one, or a bundle that is another one.
+    """What is wrong with the lines: each that `promote` or `roll_back` would not have written, and why.
 
     The lines' order and hashes are checked by `read_registry`. Needs every commit that a line names.
     """
     for entry in entries:
-        where = f"{REGISTRY}, line {entry.id}, {entry.category} in {entry.alias}"
-        try:
-            _require_same(_bundle_at(entry.category, entry.commit), entry)
-            if entry.action == "promote" and entry.replaces is not None:
-                gate = _passed_gate(entry.category, entries[entry.replaces - 1].commit, entry.commit)
-                if gate != entry.gate:
-                    yield f"{where}: its gate is another one than the comparison of the two commits"
-            elif entry.action == "promote" and in_use(entries[: entry.id - 1], entry.category, entry.alias):
-                yield f"{where}: it passed no gate, though a gauge was in use"
-        except (GateError, DataError, PipelineError) as error:
-            yield f"{where}: {error}"
+        if fault := _fault(entries, entry):
+            yield f"{REGISTRY}, line {entry.id}, {entry.category} in {entry.alias}: {fault}"
+
+
+def fetch(category: str, alias: Alias, folder: Path) -> Entry:
+    """Write the bundle of the gauge in use to a new folder, once its line was checked; the line.
+
+    Raises:
+        DataError: no gauge is in use, the registry is damaged, or its line is not what `promote` and `roll_back` write.
+        GateError: as the last, since it does not hold the tolerances.
+        IntegrityError: the bundle is damaged, or its network does not run here.
+        PipelineError: DVC has it no more.
+    """
+    entries = read_registry()
+    entry = in_use(entries, category, alias)
+    if entry is None:
+        raise DataError(f"{category} has no gauge in {alias}; `gonogo promote {category}` puts one there")
+    for line in dict.fromkeys((_promotion(entries, entry), entry)):
+        if fault := _fault(entries, line):
+            raise GateError(f"{REGISTRY}, line {line.id}, did not come through the gate: {fault}")
+    if folder.exists():
+        raise DataError(f"{folder} is there already; name a new folder")
+    get_artifact(project_path("bundles", category), entry.commit, folder)
+    _require_same(read_bundle(folder), entry)
+    return entry
+
+
+def _fault(entries: Sequence[Entry], entry: Entry) -> str | None:
+    """Why neither `promote` nor `roll_back` wrote this line; None where one of them did."""
+    earlier = entries[: entry.id - 1]
+    before = in_use(earlier, entry.category, entry.alias)
+    if entry.replaces != (None if before is None else before.id):
+        return "it does not name the gauge that was in use before it"
+    if entry.action == "roll back":
+        target = None if before is None else _promotion(entries, before).replaces
+        restored = None if target is None else _promotion(entries, entries[target - 1])
+        if restored is None or (restored.id, restored.gauge) != (entry.restores, entry.gauge):
+            return "it restores another gauge than the one before the gauge in use"
+    elif entry.restores is not None or (before is None and entry.gate is not None):
+        return "it is no promotion, or has a gate with nothing before it"
+    try:
+        _require_same(_bundle_at(entry.category, entry.commit), entry)
+        if entry.action == "promote" and before is not None:
+            if entry.gate is None:
+                return "it passed no gate, though a gauge was in use"
+            if _passed_gate(entry.category, before.commit, entry.commit) != entry.gate:
+                return "its gate is another one than the comparison of the two commits"
+    except (GateError, DataError, PipelineError) as error:
+        return str(error)
+    return None
 
 
 def mirror(entry: Entry) -> list[str]:

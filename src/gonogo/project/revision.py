@@ -50,7 +50,7 @@ class Revisions:
         Raises:
             DataError: a revision does not exist, a metrics file is not JSON, or neither side has a metric.
         """
-        old, new = (dict(self._metrics(commit)) for commit in self._commits)
+        old, new = (dict(self._metrics(commit)) for commit in self.commits)
         changes = changes_in(
             {
                 file: {
@@ -76,11 +76,16 @@ class Revisions:
 
     def rows(self, path: str) -> tuple[list[Row], list[Row]]:
         """The rows of a CSV file on both sides; none where the file is not there."""
-        old, new = (list(csv.DictReader(io.StringIO(self._text(commit, path) or ""))) for commit in self._commits)
+        old, new = (list(csv.DictReader(io.StringIO(self._text(commit, path) or ""))) for commit in self.commits)
         return old, new
 
     @cached_property
-    def _commits(self) -> tuple[str, str | None]:
+    def commits(self) -> tuple[str, str | None]:
+        """The commits of both sides.
+
+        Raises:
+            DataError: a revision does not exist.
+        """
         return self._commit(self.old), None if self.new is None else self._commit(self.new)
 
     def _commit(self, revision: str) -> str:

@@ -1,8 +1,13 @@
 """Settings such as fit.coreset_ratio=0.02, as `dvc exp run -S` takes them."""
 
-from collections.abc import Collection
+import copy
+import re
+from collections.abc import Collection, Iterable
 from dataclasses import fields
 from difflib import get_close_matches
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from gonogo.errors import ConfigError
 from gonogo.params import Section
@@ -36,6 +41,31 @@ def experiment_option(setting: str, content: Section) -> str:
         listed = content[path[0]]
         _require(path[1], [*listed, *_options(path[0])], f"{key}: option of {path[0]}")
     return f"+{setting}"
+
+
+def applied(settings: Iterable[str], content: Section) -> Section:
+    """A copy of `content` of params.yaml with settings in it, each as `experiment_option` returns it.
+
+    Raises:
+        ConfigError: a value is no YAML, or a key lies in something that is no section.
+    """
+    after = copy.deepcopy(content)
+    for setting in settings:
+        key, _, text = setting.lstrip("+~").partition("=")
+        *above, last = key.split(".")
+        place = after
+        for name in above:
+            place = place.setdefault(name, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"{key}: {name} is no section")
+        if setting.startswith("~"):
+            place.pop(last, None)
+        else:
+            try:
+                place[last] = YAML(typ="safe", pure=True).load(re.sub(r"([{,]\s*\w+):(?=\S)", r"\1: ", text))
+            except YAMLError:
+                raise ConfigError(f"{key} is {text!r}, which YAML does not read as a value") from None
+    return after
 
 
 def _is_listed(path: list[str], content: Section) -> bool:

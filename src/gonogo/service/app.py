@@ -45,11 +45,12 @@ def create_app(service: Service) -> Any:
 
     @asynccontextmanager
     async def running(_: Any) -> AsyncIterator[None]:
-        expiring = asyncio.create_task(service.expire())
+        tasks = [asyncio.create_task(service.expire()), asyncio.create_task(service.follow_registry())]
         yield
-        expiring.cancel()
-        with suppress(asyncio.CancelledError):
-            await expiring
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         await service.close()
 
     app = FastAPI(

@@ -130,6 +130,11 @@ def activate(fingerprint: str, *, category: str | None = None) -> Call[schemas.B
     return Call(schemas.BundleFacts, "POST", "/v1/bundles:activate", body={"json": body})
 
 
+def reload_registry() -> Call[schemas.BundleFacts]:
+    """Use the gauge that the registry has in use now, in a service that follows one."""
+    return Call(schemas.BundleFacts, "POST", "/v1/registry:reload")
+
+
 class Client:
     """Sends a call and waits for its response. Several threads may share a client."""
 

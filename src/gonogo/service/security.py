@@ -24,7 +24,13 @@ PREFIX = "gonogo"
 KEY_CACHE_SECONDS = 5.0  # a key works at most this long after it was revoked
 KEY_CACHE_SIZE = 10_000  # ids, unknown ones included
 SMALL_BODY = 64 * 1024  # bytes; the limit of a request without images
-IMAGE_PATHS = {"/v1/inspect": "max_body", "/v1/inspect:stream": "max_stream_body", "/inspect": "max_body"}
+IMAGE_PATHS = {
+    "/v1/inspect": "max_body",
+    "/v1/predict": "max_body",
+    "/v1/inspect:stream": "max_stream_body",
+    "/inspect": "max_body",
+    "/deploy/try": "max_body",
+}
 
 HEADERS = {
     "x-content-type-options": "nosniff",

@@ -6,13 +6,15 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from gonogo.errors import ConfigError, DataError, IntegrityError
+from gonogo.errors import ConfigError, DataError, GonogoError, IntegrityError
+from gonogo.inference.bundle import read_bundle
 from gonogo.inference.scorer import Scorer
 from gonogo.line.webhook import Webhook
 from gonogo.monitoring.certificate_watch import CertificateWatch
@@ -21,6 +23,7 @@ from gonogo.service.inspecting import InspectionRunner
 from gonogo.service.memory import MemoryBudget
 from gonogo.service.metrics import Metrics
 from gonogo.service.problems import Problem
+from gonogo.service.promoted import REGISTRY, Promoted
 from gonogo.service.reporting.reporter import Reporter
 from gonogo.service.security import Key, Keys
 from gonogo.service.sessions import Sessions
@@ -36,6 +39,8 @@ EXPIRE_INTERVAL = 600.0  # seconds
 ORPHANS_EVERY = 144  # intervals
 PROBE_SECONDS = 2.0
 WEBHOOK_SECONDS = 5.0  # at the end, for what is not delivered yet; the next start goes on
+TRY_AGAIN_SECONDS = 60.0  # after a failure to use the gauge of the registry
+REGISTRY_KEY = Key("registry", "the registry", "admin")  # that activates what was promoted
 MIN_FREE_DISK = 256 * MEBIBYTE  # bytes; with less the service is not ready
 log = logging.getLogger("gonogo.service")
 
@@ -55,15 +60,20 @@ class Service:
 
         Raises:
             IntegrityError: the bundle, or the one that was activated last, cannot be trusted.
-            DataError: the folder or the database of the inspections cannot be used.
+            DataError: the folder or the database of the inspections cannot be used, or the registry has no gauge.
+            GateError: the gauge that the registry has in use did not come through the gate.
         """
+        self.promoted = None if settings.registry is None else Promoted(settings.registry)
+        if self.promoted is not None:
+            settings = replace(settings, bundle=self.promoted.fetch(), bundles=self.promoted.source.folder)
         self.settings = settings
         self.metrics = Metrics()
         self.warnings: dict[str, str] = {}  # what a person should look at, by its kind
         self.is_ending: Callable[[], bool] = lambda: False  # whether the server ends, and responses without end too
         self.gauge = Gauge(settings)
         self.store = Store(settings.data, settings.database)
-        self._resume_activated_bundle()
+        if self.promoted is None:  # otherwise the registry says it
+            self._resume_activated_bundle()
         self.metrics.set_bundle(self.gauge.scorer)
         self.webhook = None
         if settings.webhook is not None and settings.webhook_secret is not None:
@@ -78,8 +88,8 @@ class Service:
         self.metrics.held.set_function(lambda: self.memory.held)
         self.runner = InspectionRunner(settings, self.gauge, self.store, self.metrics, self.memory, self.standing)
         self.cases = PastCases(self.store, self.gauge, self.runner, settings.synonyms)
-        self.reporter = Reporter(settings, self.store, self.runner)
-        self._activation_lock = asyncio.Lock()
+        self.reporter = Reporter(settings, self.store, self.runner, self.cases)
+        self._activation_lock, self._reload_lock = asyncio.Lock(), asyncio.Lock()
         self._probe, self._probe_lock = Probe(-math.inf, []), asyncio.Lock()
 
     async def activate(self, fingerprint: str, category: str | None, key: Key) -> tuple[Scorer, str]:
@@ -94,6 +104,12 @@ class Service:
             Problem: it is refused; the one in use stays.
             SQLAlchemyError: the activation cannot be stored; the one in use stays.
         """
+        if self.promoted is not None and key != REGISTRY_KEY:
+            raise Problem(
+                "not-promoted",
+                f"this service uses the gauge that {REGISTRY} has in use, which stays; `gonogo promote` puts another "
+                "one through the gate",
+            )
         async with self._activation_lock:
             old = self.gauge.scorer
             scorer = await asyncio.to_thread(self.gauge.exchange, fingerprint, category)
@@ -123,6 +139,44 @@ class Service:
             )
         bundles = await asyncio.to_thread(self.gauge.available)
         return scorer, next((bundle.name for bundle in bundles if bundle.fingerprint == fingerprint), "")
+
+    async def reload(self) -> Scorer:
+        """Use the gauge that the registry has in use; returns its scorer.
+
+        Raises:
+            Problem: there is no registry to follow, or its gauge is refused; the one in use stays.
+            SQLAlchemyError: the activation cannot be stored; the one in use stays.
+        """
+        if self.promoted is None:
+            raise Problem("not-found", "this service follows no registry; `gonogo serve --registry` does")
+        async with self._reload_lock:
+            try:
+                path = await asyncio.to_thread(self.promoted.fetch)
+                fingerprint = (await asyncio.to_thread(read_bundle, path)).fingerprint
+                if fingerprint != self.gauge.scorer.fingerprint:
+                    await self.activate(fingerprint, self.promoted.source.category, REGISTRY_KEY)
+            except (GonogoError, OSError) as error:
+                self._warn("registry", f"the gauge that {REGISTRY} has in use is refused; the one before it goes on")
+                reason = error.detail if isinstance(error, Problem) else str(error)
+                raise Problem("bundle-refused", f"{reason}; the one in use stays") from error
+            self._warn("registry", None)
+            return self.gauge.scorer
+
+    async def follow_registry(self) -> None:
+        """Use what is promoted soon after its line is written, until cancelled; nothing without a registry."""
+        if self.promoted is None:
+            return
+        refused, when = None, -math.inf
+        while True:
+            await asyncio.sleep(self.settings.registry_seconds)
+            content = await asyncio.to_thread(self.promoted.content)
+            tried = content == refused and time.monotonic() - when < TRY_AGAIN_SECONDS
+            if content != self.promoted.seen and not tried:
+                try:
+                    await self.reload()
+                except (Problem, OSError, sa.exc.SQLAlchemyError) as error:
+                    refused, when = content, time.monotonic()
+                    log.error("%s is not followed: %s", REGISTRY, printable(str(error)))
 
     async def reasons_not_ready(self) -> list[str]:
         """Why the service cannot accept an image now; empty where it can."""

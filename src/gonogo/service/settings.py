@@ -7,6 +7,7 @@ from gonogo.errors import ConfigError
 from gonogo.images.header import FORMATS
 from gonogo.line.http_url import require_http
 from gonogo.monitoring.certificate_watch import WatchParams
+from gonogo.service.promoted import RegistrySource
 
 MEBIBYTE = 1 << 20
 MINUTES_PER_DAY, SLOT_MINUTES = 24 * 60, 15
@@ -19,9 +20,12 @@ class Settings:
     """The service's settings.
 
     Attributes:
-        bundle: the bundle that it starts with, a folder or a `.gonogo` file.
+        bundle: the bundle that it starts with, a folder or a `.gonogo` file; with `registry`, what this has in use is
+            taken in its place.
         data: folder of the images and, unless `database` is given, of the SQLite file.
         bundles: folder of the bundles that may be activated; None: `bundle` alone.
+        registry: the project whose promoted gauge the service uses, and no other; None: an admin activates bundles.
+        registry_seconds: between two looks at the registry.
         trust: file of the public key that bundles must be signed with; None: any bundle is accepted.
         database: URL as SQLAlchemy reads it; None: a SQLite file in `data`.
         threads: number of threads of onnxruntime for each worker; None: onnxruntime decides.
@@ -45,6 +49,8 @@ class Settings:
         keep_days: age in days at which images are removed; None: no limit. Rows are never removed.
         keep_bytes: total size above which the oldest images are removed; None: no limit.
         expire_reviewed: whether images are removed too that a person reviewed or that wait for a review.
+        cache: verdicts that are remembered by the image's content and the bundle, so that a repeated image is not
+            scored again; None: none.
         audit_share: share of the inspections, whatever their verdict, that are drawn at random for a person to review.
         report_url: of a server with OpenAI's interface whose model may rephrase reports; None: none does.
         report_model: the model's name there.
@@ -64,6 +70,8 @@ class Settings:
     bundle: Path
     data: Path
     bundles: Path | None = None
+    registry: RegistrySource | None = None
+    registry_seconds: float = 5.0
     trust: Path | None = None
     database: str | None = None
     threads: int | None = None
@@ -78,6 +86,7 @@ class Settings:
     memory: int | None = None
     waiting: int = 128
     batch: int = 8
+    cache: int | None = None
     deadline: float = 10.0
     body_seconds: float = 30.0
     idle_seconds: float = 10.0

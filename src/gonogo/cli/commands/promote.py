@@ -13,7 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "if tolerances.yaml allows each change. Exit status 1: it does not, and nothing is written."
     )
     parser.add_argument("category", metavar="CATEGORY")
-    parser.add_argument("--rev", default="HEAD", metavar="REV", help="the commit of the gauge; default: HEAD")
+    parser.add_argument(
+        "--rev", default="HEAD", metavar="REV", help="the commit of the gauge, or a DVC experiment; default: HEAD"
+    )
     add_change_arguments(parser)
 
 

@@ -1,11 +1,13 @@
-"""gonogo registry: list the gauges in use and their history, or check that each passed its gate."""
+"""gonogo registry: list the gauges in use and their history, check that each passed its gate, or fetch one."""
 
 import argparse
 from dataclasses import asdict
+from pathlib import Path
 
 from gonogo.cli.answer import Answer
 from gonogo.cli.columns import in_columns
 from gonogo.cli.exit_status import DONE, REJECTED
+from gonogo.errors import UsageError
 from gonogo.text import printable
 
 
@@ -13,19 +15,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = (
         "List the lines of registry.jsonl. With --check, take each bundle from the commit that its line names, and "
-        "compute its gate again; exit status 1: a line is not what gonogo promote would have written."
+        "compute its gate again; exit status 1: a line is not what gonogo promote would have written. With --get, "
+        "check the line of the gauge that a category has in use, and write its bundle."
     )
     parser.add_argument("--check", action="store_true", help="check every line")
+    parser.add_argument("--get", metavar="CATEGORY", help="write the bundle of the gauge in use; needs --out")
+    parser.add_argument("--alias", choices=["staging", "production"], default="production", help="default: production")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="the bundle's folder, which is made")
 
 
 def run(arguments: argparse.Namespace) -> Answer:
-    """List the lines, or check them.
+    """List the lines, check them, or write the bundle of a gauge in use.
 
     Raises:
-        DataError: the registry is damaged.
+        UsageError: --get without --out, or the other way round.
+        DataError: the registry is damaged; `gonogo.project.registry.fetch` has the errors of --get.
     """
-    from gonogo.project.registry import check, in_use, read_registry
+    from gonogo.project.registry import check, fetch, in_use, read_registry
 
+    if (arguments.get is None) != (arguments.out is None) or (arguments.get is not None and arguments.check):
+        raise UsageError("--get CATEGORY and --out FOLDER go together, without --check", command="gonogo registry")
+    if arguments.get is not None:
+        entry = fetch(arguments.get, arguments.alias, arguments.out)
+        text = f"{arguments.out} has the gauge {entry.bundle[:12]} that {entry.category} has in {entry.alias}"
+        return Answer({"ok": True, "entry": asdict(entry), "bundle": str(arguments.out)}, text)
     entries = read_registry()
     if arguments.check:
         wrong = list(check(entries))

@@ -7,18 +7,23 @@ import socket
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import gonogo
 from gonogo.cli.answer import Answer
 from gonogo.cli.arguments import BUNDLE, add_json, add_store, add_watch, count, non_negative, positive, watch_params
 from gonogo.errors import ConfigError, DataError, UsageError
 from gonogo.text import printable
 
 if TYPE_CHECKING:
+    import uvicorn
+
+    from gonogo.service.metrics import Metrics
     from gonogo.service.settings import Settings
 
 SWITCH_SECONDS = 5e-4  # after which a thread that computes in Python lets another one go on; Python's own are 5e-3
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+PROMOTED = "promoted"  # folder of what --registry fetched, in that of what is kept
 ROLES = ("inspect", "review", "admin")  # as in `gonogo.service.security`, which imports what is heavy
 
 
@@ -31,6 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(action="run")
     parser.add_argument("--bundle", type=Path, metavar="BUNDLE", help=BUNDLE)
     parser.add_argument("--bundles", type=Path, metavar="DIR", help="folder of bundles that an admin may activate")
+    parser.add_argument(
+        "--registry", type=Path, metavar="PROJECT", help="use the gauge that this project's registry.jsonl has in use"
+    )
+    parser.add_argument("--category", metavar="NAME", help="of the gauge that --registry says; needed with it")
+    parser.add_argument(
+        "--alias", choices=["staging", "production"], default="production", help="of --registry; production"
+    )
     parser.add_argument(
         "--trust", type=Path, metavar="KEY.pub", help="refuse bundles that are not signed with this key"
     )
@@ -65,6 +77,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=10.0,
         metavar="S",
         help="seconds to a verdict; after it the answer is 504; 10",
+    )
+    parser.add_argument(
+        "--cache",
+        type=count,
+        metavar="N",
+        help="remember N verdicts, and score no repeated image again; 0",
     )
     parser.add_argument("--rate", type=positive, default=200.0, metavar="N", help="images per second and key; 200")
     parser.add_argument(
@@ -165,6 +183,7 @@ def run(arguments: argparse.Namespace) -> Answer:
 
     Raises:
         UsageError: there is no bundle to serve.
+        GateError: the gauge that the registry has in use did not come through the gate.
         ConfigError: settings contradict each other.
         IntegrityError: the bundle cannot be trusted.
         DataError: the folder or the database cannot be used, or there is no such key.
@@ -181,14 +200,40 @@ def run(arguments: argparse.Namespace) -> Answer:
 
 
 def _serve(arguments: argparse.Namespace) -> Answer:
-    if arguments.bundle is None:
-        raise UsageError("expected --bundle BUNDLE, or an ACTION", command="gonogo serve")
-    import uvicorn
-
+    if (arguments.bundle is None) == (arguments.registry is None):
+        raise UsageError("expected --bundle BUNDLE, or --registry PROJECT, or an ACTION", command="gonogo serve")
+    if (arguments.registry is None) != (arguments.category is None) or (arguments.registry and arguments.bundles):
+        raise UsageError(
+            "--registry PROJECT and --category NAME go together, without --bundles", command="gonogo serve"
+        )
     from gonogo.service.app import create_app
-    from gonogo.service.connections import BACKLOG, FewLines, connections
     from gonogo.service.service import Service
 
+    require_tls_or_loopback(arguments)
+    settings = _settings(arguments)
+    with listening(arguments.host, arguments.port) as listener:
+        print(_address(listener, arguments.host, tls=settings.tls), flush=True)
+        service = Service(settings)
+        if not any(row["revoked"] is None for row in service.store.all_keys()):
+            print("there is no key yet: `gonogo serve key NAME --role inspect` makes one")
+        server = server_of(create_app(service), settings, service.metrics, arguments)
+        service.is_ending = lambda: server.should_exit
+        server.run(sockets=[listener])
+    return Answer({"ok": True}, "the service has ended; every image that it accepted was answered and kept")
+
+
+def _address(listener: socket.socket, host: str, *, tls: bool) -> str:
+    """The first line of the log: where the service is found, or will be when it is ready."""
+    name = f"[{host}]" if ":" in host else host
+    return f"gonogo serve {gonogo.__version__}: {'https' if tls else 'http'}://{name}:{listener.getsockname()[1]}"
+
+
+def require_tls_or_loopback(arguments: argparse.Namespace) -> None:
+    """Refuse to send keys unencrypted to other machines.
+
+    Raises:
+        ConfigError: the address is not of this machine, and there is neither TLS nor a proxy that has it.
+    """
     if (arguments.tls_cert is None) != (arguments.tls_key is None):
         raise ConfigError("--tls-cert and --tls-key go together")
     if arguments.host not in LOOPBACK and arguments.tls_cert is None and not arguments.plain:
@@ -196,13 +241,17 @@ def _serve(arguments: argparse.Namespace) -> Answer:
             f"--host {arguments.host} serves other machines, which would send their keys unencrypted: add --tls-cert "
             "and --tls-key, or --plain if a proxy before the service has TLS"
         )
-    settings = _settings(arguments)
-    service = Service(settings)
-    if not any(row["revoked"] is None for row in service.store.all_keys()):
-        print("there is no key yet: `gonogo serve key NAME --role inspect` makes one")
+
+
+def server_of(app: Any, settings: "Settings", metrics: "Metrics", arguments: argparse.Namespace) -> "uvicorn.Server":
+    """The server of an application with the service's limits of connections, which a signal ends."""
+    import uvicorn
+
+    from gonogo.service.connections import BACKLOG, FewLines, connections
+
     config = uvicorn.Config(
-        create_app(service),
-        http=connections(settings, service.metrics),  # type: ignore[arg-type]  # uvicorn calls whatever is no text
+        app,
+        http=connections(settings, metrics),  # type: ignore[arg-type]  # uvicorn calls whatever is no text
         ws="none",
         backlog=BACKLOG,
         ssl_certfile=arguments.tls_cert,
@@ -217,12 +266,8 @@ def _serve(arguments: argparse.Namespace) -> Answer:
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it logs each damaged body
     for name in ("uvicorn.error", "asyncio", "gonogo.service", "gonogo.store"):
         logging.getLogger(name).addFilter(FewLines())
-    server = uvicorn.Server(config)
-    service.is_ending = lambda: server.should_exit
     sys.setswitchinterval(SWITCH_SECONDS)  # some decoders compute in Python, and all connections wait meanwhile
-    with listening(arguments.host, arguments.port) as listener:
-        server.run(sockets=[listener])
-    return Answer({"ok": True}, "the service has ended; every image that it accepted was answered and kept")
+    return uvicorn.Server(config)
 
 
 def shift(text: str) -> tuple[str, int]:
@@ -235,7 +280,7 @@ def shift(text: str) -> tuple[str, int]:
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A listening socket with TCP_NODELAY, which its connections inherit.
+    """A socket at this address with TCP_NODELAY, which its connections inherit; it listens when uvicorn has started.
 
     asyncio sets it for the sockets that it opens, and not for one that it is given. Without it the body of an answer
     waits some 40 ms, until the client has acknowledged the head.
@@ -243,19 +288,32 @@ def listening(host: str, port: int) -> socket.socket:
     Raises:
         OSError: the port is in use, or the address is not of this machine.
     """
-    listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    if sys.platform != "win32":  # there, it would let two services have one port
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except BaseException:
+        listener.close()
+        raise
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
 def _settings(arguments: argparse.Namespace) -> "Settings":
     from gonogo.images.header import FORMATS
+    from gonogo.service.promoted import RegistrySource
     from gonogo.service.settings import MEBIBYTE, WITHOUT_TIFF, Settings
 
+    source = None
+    if arguments.registry is not None:
+        arguments.data.mkdir(parents=True, exist_ok=True, mode=0o700)  # before it holds anything
+        source = RegistrySource(arguments.registry, arguments.category, arguments.alias, arguments.data / PROMOTED)
     return Settings(
-        bundle=arguments.bundle,
+        bundle=arguments.bundle if source is None else source.folder,
         data=arguments.data,
         bundles=arguments.bundles,
+        registry=source,
         trust=arguments.trust,
         database=arguments.database,
         threads=arguments.threads,
@@ -264,6 +322,7 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
         max_pixels=arguments.max_pixels,
         memory=None if arguments.memory is None else int(arguments.memory * MEBIBYTE),
         waiting=arguments.waiting,
+        cache=arguments.cache,
         deadline=arguments.deadline,
         rate=arguments.rate,
         connections=arguments.connections,

@@ -152,7 +152,8 @@ class Backbone(nn.Module):
     @contextmanager
     def recorded(self) -> Iterator[list[Tensor]]:
         """A list that holds, after the context, the features that were computed in it: the same ones, not once more."""
-        self._record = features = []
+        features: list[Tensor] = []
+        self._record = features
         try:
             yield features
         finally:

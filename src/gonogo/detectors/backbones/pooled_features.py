@@ -25,10 +25,15 @@ class PooledFeatures(nn.Module):
     Detection" (ICPR), section III, which scores each layer alone and adds the scores up.
     """
 
-    def __init__(self, options: RowOptions) -> None:
-        """Build the backbone's architecture, unless the rows are pixels."""
+    def __init__(self, options: RowOptions, *, cells: int = 1) -> None:
+        """Build the backbone's architecture, unless the rows are pixels.
+
+        `cells` above 1: the means over each of cells x cells parts of the image, side by side, and so where in it the
+        features are.
+        """
         super().__init__()
         self.options = options
+        self.cells = cells
         self.backbone: Backbone | None = None
         if options.features == "backbone":
             self.backbone = Backbone(options.backbone, options.layers, options.image_size)
@@ -37,7 +42,15 @@ class PooledFeatures(nn.Module):
         """(n, d) of pixels (n, 3, h, w) in [0, 255]."""
         if self.backbone is None:
             return pixels.flatten(1)
-        return torch.cat([feature.mean(dim=(2, 3)) for feature in self.backbone(pixels)], dim=1)
+        return torch.cat([mean for feature in self.backbone(pixels) for mean in self._means(feature)], dim=1)
+
+    def _means(self, feature: Tensor) -> list[Tensor]:
+        """The mean (n, c) of a feature (n, c, h, w) over each part, row by row; parts of an odd side share a line."""
+        rows, columns = (
+            [slice(i * side // self.cells, -(-(i + 1) * side // self.cells)) for i in range(self.cells)]
+            for side in feature.shape[2:]
+        )
+        return [feature[:, :, down, across].mean(dim=(2, 3)) for down in rows for across in columns]
 
     @torch.no_grad()
     def fit_rows(self, batches: Collection[Tensor], *, detector: str, progress: Progress) -> Tensor:

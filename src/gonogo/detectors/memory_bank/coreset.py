@@ -43,6 +43,7 @@ def greedy_coreset(
     n_select: int,
     *,
     first: int | None = None,
+    chosen: int = 0,
     block: int = 512,
     on_step: Callable[[int, int, float], None] | None = None,
 ) -> Coreset:
@@ -54,16 +55,21 @@ def greedy_coreset(
         features: (n, d) float32, finite, on any device; matrix products there must not be cut to TF32 or bfloat16.
         n_select: how many to choose, in [1, n].
         first: index of the patch to start from; None: that nearest to the mean of all, of equals the lowest.
+        chosen: so many patches, the first ones, are chosen already; they count in `n_select` and come first.
         block: patches measured at a time; changes the speed, never the choice.
         on_step: called with (n_selected, n_select, covering radius) before each block and at the end.
 
     Raises:
         ShapeError: features are not (n, d) float32.
-        ConfigError: n_select, first or block out of range.
+        ConfigError: n_select, first, chosen or block out of range.
         DataError: a feature is NaN or infinite.
     """
-    _check(features, n_select, first, block)
-    cover = _Cover(features, _most_central(features) if first is None else first)
+    _check(features, n_select, first, chosen, block)
+    if chosen:
+        cover = _Cover(features, 0)
+        cover.add(list(range(1, chosen)))
+    else:
+        cover = _Cover(features, _most_central(features) if first is None else first)
     size = block
     while True:
         candidates, limit, rival = cover.farthest(size)
@@ -97,7 +103,7 @@ def _most_central(features: Tensor) -> int:
     mean = total / len(features)
     squared_l2 = features.new_empty(len(features), dtype=torch.float64)
     held = features.new_empty(chunks[0].shape, dtype=torch.float64)  # one for all: many in turn would fragment the heap
-    for chunk, found in zip(chunks, squared_l2.split(len(held)), strict=True):
+    for chunk, found in zip(chunks, torch.split(squared_l2, len(held)), strict=True):
         away = torch.sub(chunk, mean, out=held[: len(chunk)])
         torch.sum(away.square_(), dim=1, out=found)
     return int(squared_l2.argmin())
@@ -183,7 +189,7 @@ def _squared_l2(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.fl
     return squared
 
 
-def _check(features: Tensor, n_select: int, first: int | None, block: int) -> None:
+def _check(features: Tensor, n_select: int, first: int | None, chosen: int, block: int) -> None:
     if features.ndim != 2 or features.shape[1] == 0 or features.dtype != torch.float32:
         raise ShapeError(f"features: expected (n, d) float32, got {tuple(features.shape)} {features.dtype}")
     n = len(features)
@@ -191,6 +197,8 @@ def _check(features: Tensor, n_select: int, first: int | None, block: int) -> No
         raise ConfigError(f"n_select is {n_select}; with {n} patches it must lie in [1, {n}]")
     if first is not None and not 0 <= first < n:
         raise ConfigError(f"first is {first}; with {n} patches it must lie in [0, {n - 1}]")
+    if not 0 <= chosen <= n_select or (chosen and first is not None):
+        raise ConfigError(f"chosen is {chosen}; it must lie in [0, {n_select}], and there is no first patch beside it")
     if block < 1:
         raise ConfigError(f"block is {block}; it must be at least 1")
     if not torch.isfinite(torch.stack(torch.aminmax(features))).all():

@@ -126,7 +126,7 @@ def _rank(record: ThresholdRecord, threshold: float) -> int:
 
 def _point(scores: ScoresByKind, record: ThresholdRecord, threshold: float, n_claims: int) -> OperatingPoint:
     def certified(confidence: float) -> float | None:
-        if record.method == "tail":
+        if record.certified_false_alarm_rate is None:
             return None
         rank = _rank(record, threshold)
         return certified_rate(record.n_groups, rank, confidence) if rank <= record.n_groups else 1.0

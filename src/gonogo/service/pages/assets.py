@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -10,6 +11,7 @@ from importlib.resources.abc import Traversable
 from fastapi import Request
 from fastapi.responses import Response
 
+from gonogo.service.pages.navigation import pages_of
 from gonogo.service.problems import Problem
 
 PREFIX = "/static"
@@ -35,23 +37,26 @@ class Asset:
 
 
 @cache
-def assets() -> dict[str, Asset]:
-    """All files of the folder `static`, by their paths in it."""
-    return {name: _asset(name, data) for name, data in _contents(files(__package__).joinpath("static"), "").items()}
+def assets(others: Sequence[str] = ()) -> dict[str, Asset]:
+    """All files of the folder `static`, here and in other packages, by their paths in it."""
+    found: dict[str, bytes] = {}
+    for package in (__package__, *others):
+        found |= _contents(files(package).joinpath("static"), "")
+    return {name: _asset(name, data) for name, data in found.items()}
 
 
-def address_of(name: str) -> str:
-    """The path on the service of a file of the folder `static`.
+def address_of(name: str, others: Sequence[str] = ()) -> str:
+    """The path on the service of a file of the folder `static`, here or in other packages.
 
     Raises:
         KeyError: there is no such file.
     """
-    return assets()[name].path
+    return assets(others)[name].path
 
 
 async def asset(request: Request, digest: str, name: str) -> Response:
     """A file; a path with the hash of another version is not found."""
-    found = assets().get(name)
+    found = assets(pages_of(request).others).get(name)
     if found is None or found.path != f"{PREFIX}/{digest}/{name}":
         raise Problem("not-found", "there is no such file")
     if "gzip" in request.headers.get("accept-encoding", ""):

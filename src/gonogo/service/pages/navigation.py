@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from fastapi import Request
+
 from gonogo.service.security import ROLES
 
 
@@ -23,11 +25,31 @@ NAVIGATION = (
 )
 
 
-def entries_for(role: str) -> list[Entry]:
+class PageSet(NamedTuple):
+    """What the pages of an application are made of.
+
+    navigation: its entries.
+    others: packages with folders `templates`, `static` and `texts` beside those of `gonogo.service.pages`.
+    """
+
+    navigation: tuple[Entry, ...]
+    others: tuple[str, ...] = ()
+
+
+SERVICE = PageSet(NAVIGATION)
+
+
+def pages_of(request: Request) -> PageSet:
+    """The pages of the application that the request is for."""
+    found: PageSet = getattr(request.app.state, "pages", SERVICE)
+    return found
+
+
+def entries_for(role: str, navigation: tuple[Entry, ...] = NAVIGATION) -> list[Entry]:
     """The entries that a key with this role may open."""
-    return [entry for entry in NAVIGATION if ROLES.index(entry.role) <= ROLES.index(role)]
+    return [entry for entry in navigation if ROLES.index(entry.role) <= ROLES.index(role)]
 
 
-def entry_of(path: str) -> Entry | None:
+def entry_of(path: str, navigation: tuple[Entry, ...] = NAVIGATION) -> Entry | None:
     """The entry that a path belongs to."""
-    return next((entry for entry in NAVIGATION if path == entry.path or path.startswith(f"{entry.path}/")), None)
+    return next((entry for entry in navigation if path == entry.path or path.startswith(f"{entry.path}/")), None)

@@ -1,15 +1,16 @@
 """From a template to a response: the language, the navigation and the headers of every page."""
 
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, partial
 from typing import Any
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from gonogo.service.pages.assets import address_of
 from gonogo.service.pages.formats import Formats
-from gonogo.service.pages.navigation import entries_for, entry_of
+from gonogo.service.pages.navigation import entries_for, entry_of, pages_of
 from gonogo.service.pages.texts import LANGUAGES, Texts, preferred_language, texts_of
 from gonogo.service.security import ROLES, Key
 
@@ -35,10 +36,10 @@ HEADERS = {
 
 
 @cache
-def templates() -> Environment:
-    """The templates, which escape every value and refuse a name that they are not given."""
+def templates(others: Sequence[str] = ()) -> Environment:
+    """The templates, here and in other packages; they escape every value and refuse a name that they are not given."""
     return Environment(
-        loader=PackageLoader(__package__),
+        loader=ChoiceLoader([PackageLoader(package) for package in (__package__, *others)]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -54,7 +55,7 @@ def language_of(request: Request) -> str:
 
 def request_texts(request: Request) -> Texts:
     """The texts in the request's language."""
-    return texts_of(language_of(request))
+    return texts_of(language_of(request), pages_of(request).others)
 
 
 def is_fragment(request: Request) -> bool:
@@ -75,18 +76,18 @@ def fragment_text(request: Request, template: str, **values: Any) -> str:
     Beside `values` it has `t`, the texts; `f`, formats of what inspections hold; `key`, of the session, None without
     one; `may(role)`; `asset(name)`, the address of a static file; and `entries` with `entry`, the navigation.
     """
-    t, key = request_texts(request), key_in(request)
+    t, key, pages = request_texts(request), key_in(request), pages_of(request)
     return (
-        templates()
+        templates(pages.others)
         .get_template(template)
         .render(
             t=t,
             f=Formats(t),
             key=key,
             may=lambda role: key is not None and ROLES.index(role) <= ROLES.index(key.role),
-            asset=address_of,
-            entries=[] if key is None else entries_for(key.role),
-            entry=entry_of(request.url.path),
+            asset=partial(address_of, others=pages.others),
+            entries=[] if key is None else entries_for(key.role, pages.navigation),
+            entry=entry_of(request.url.path, pages.navigation),
             languages=LANGUAGES,
             here=f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path,
             **values,

@@ -32,4 +32,5 @@ inspector_key = require_key("inspect")
 InspectorKey = Annotated[Key, Depends(inspector_key)]
 reviewer_key = require_key("review")
 ReviewerKey = Annotated[Key, Depends(reviewer_key)]
-AdminKey = Annotated[Key, Depends(require_key("admin"))]
+admin_key = require_key("admin")
+AdminKey = Annotated[Key, Depends(admin_key)]

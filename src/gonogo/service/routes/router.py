@@ -7,10 +7,10 @@ from fastapi.responses import Response, StreamingResponse
 from fastapi.security import HTTPBearer
 
 from gonogo.service import schemas
-from gonogo.service.routes.access import inspector_key, reviewer_key
+from gonogo.service.routes.access import admin_key, inspector_key, reviewer_key
 from gonogo.service.routes.analytics import analytics, analytics_csv
 from gonogo.service.routes.attribution import attribution
-from gonogo.service.routes.bundles import activate, bundles
+from gonogo.service.routes.bundles import activate, bundles, reload_registry
 from gonogo.service.routes.cases import cases, crop, describe, similar
 from gonogo.service.routes.certificate import certificate, drift, reinstate
 from gonogo.service.routes.inspect_images import InspectQuery, inspect, inspect_stream
@@ -25,6 +25,7 @@ from gonogo.service.routes.openapi import (
     Responses,
     problem_responses,
 )
+from gonogo.service.routes.predict import predict
 from gonogo.service.routes.reports import correct, corrections, report, write_report
 from gonogo.service.routes.reviewing import audit, defect_types, export, next_review, skip
 from gonogo.service.routes.state import healthz, metrics, readyz
@@ -48,6 +49,14 @@ def router() -> APIRouter:
         response_model=schemas.Inspections,
         responses=problem_responses("bad-request", "unsupported-media-type", "busy", "deadline", "unreadable-image"),
         openapi_extra=IMAGES_BODY | {"parameters": InspectQuery.parameters(), "security": [{bearer.scheme_name: []}]},
+    )
+    made.add_api_route(
+        "/v1/predict",
+        predict,
+        methods=post,
+        response_model=schemas.Predictions,
+        responses=problem_responses("bad-request", "unsupported-media-type", "busy", "deadline", "unreadable-image"),
+        openapi_extra=IMAGES_BODY | {"security": [{bearer.scheme_name: []}]},
     )
     made.add_api_route(
         "/v1/inspect:stream",
@@ -112,7 +121,7 @@ def router() -> APIRouter:
         **any_key,
     )
     made.add_api_route("/v1/bundles", bundles, methods=get, responses=problem_responses(), **any_key)
-    refused = problem_responses("bundle-refused", "not-found", "other-category")
+    refused = problem_responses("bundle-refused", "not-found", "other-category", "not-promoted")
     made.add_api_route("/v1/bundles:activate", activate, methods=post, responses=refused, **own_key_check)
     made.add_api_route("/v1/certificate", certificate, methods=get, responses=problem_responses(), **any_key)
     made.add_api_route("/v1/drift", drift, methods=get, responses=problem_responses(), **any_key)
@@ -122,6 +131,14 @@ def router() -> APIRouter:
         methods=post,
         responses=problem_responses("other-bundle"),
         **own_key_check,
+    )
+    refused = problem_responses("bundle-refused", "not-found")
+    made.add_api_route(
+        "/v1/registry:reload",
+        reload_registry,
+        methods=post,
+        responses=refused,
+        dependencies=[Depends(bearer), Depends(admin_key)],
     )
     made.add_api_route("/healthz", healthz, methods=get)
     not_ready: Responses = {503: {"model": schemas.Readiness}}

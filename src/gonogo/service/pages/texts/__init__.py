@@ -5,7 +5,7 @@ A key is `area.what`. `{name}` stands for a value. A text that depends on a whol
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -53,9 +53,13 @@ class Texts:
 
 
 @cache
-def texts_of(language: str) -> Texts:
-    """The texts of one of LANGUAGES."""
-    return Texts(language, json.loads(files(__package__).joinpath(f"{language}.json").read_text(encoding="utf-8")))
+def texts_of(language: str, others: Sequence[str] = ()) -> Texts:
+    """The texts of one of LANGUAGES, and those of other packages, which have catalogues in a folder `texts` too."""
+    folders = [files(__package__), *(files(package).joinpath("texts") for package in others)]
+    catalogue: dict[str, str] = {}
+    for folder in folders:
+        catalogue |= json.loads(folder.joinpath(f"{language}.json").read_text(encoding="utf-8"))
+    return Texts(language, catalogue)
 
 
 def preferred_language(accept_language: str) -> str:

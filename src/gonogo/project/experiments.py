@@ -2,7 +2,7 @@
 
 import re
 import subprocess
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,16 @@ class PipelineClone:
     computed is in the cache: the same experiment in another clone takes its stages from there.
     """
 
-    def __init__(self, checkout: Path, folder: Path) -> None:
-        """Clone the last commit of `checkout` into `folder`, in place of what is there.
+    def __init__(self, checkout: Path, folder: Path, *, commit: str | None = None) -> None:
+        """Clone a commit of `checkout`, by default the last one, into `folder`, in place of what is there.
 
         Raises:
             PipelineError: git could not.
         """
         self.folder = folder
         clone_project(checkout, folder)
+        if commit is not None:
+            git(folder, "reset", "--hard", "--quiet", commit)
         self.params = read_yaml(folder / "params.yaml")
         self._raw = _raw_of(checkout, self.params.get("raw"))
 
@@ -43,17 +45,22 @@ class PipelineClone:
         categories: Collection[str],
         stages: Sequence[str],
         targets: Sequence[str] = (),
+        log: Path | None = None,
+        started: Callable[[int], None] | None = None,
     ) -> str:
         """Run one experiment; return why it failed, or nothing.
 
         Metrics of other stages and categories are taken out of it, since they would be those of the commit.
 
         Args:
-            name: of the experiment. What DVC prints goes to `log_of(name)`.
+            name: of the experiment.
             settings: as `dvc exp run -S` takes them.
             categories: that run.
             stages: that run.
             targets: of DVC; none for the whole pipeline.
+            log: where what DVC prints goes; None: `log_of(name)`.
+            started: called with the process group of the experiment, all of whose processes a signal to it reaches;
+                None: it is in the group of this process.
         """
         git(self.folder, "reset", "--hard", "--quiet")
         git(self.folder, "clean", "-d", "--force", "--quiet")
@@ -62,11 +69,9 @@ class PipelineClone:
                 path.unlink()
         options = [word for setting in [*settings, *self._raw] for word in ("-S", setting)]
         command, environment = dvc_call("exp", "run", "--name", name, *options, *targets)
-        with self.log_of(name).open("w", encoding="utf-8") as log:
-            result = subprocess.run(command, cwd=self.folder, env=environment, stdout=log, stderr=log, check=False)
-        if result.returncode == 0:
-            return ""
-        return reason_in(self.log_of(name)) or f"dvc exp run: exit status {result.returncode}; see {self.log_of(name)}"
+        log = log or self.log_of(name)
+        status = logged(command, environment, self.folder, log, started=started)
+        return "" if status == 0 else reason_in(log) or f"dvc exp run: exit status {status}; see {log}"
 
     def log_of(self, name: str) -> Path:
         """Where what DVC printed in the experiment lies, beside the clone."""
@@ -94,6 +99,27 @@ class PipelineClone:
         git(self.folder, "push", "--quiet", "origin", f"+{reference}:{reference}")
 
 
+def logged(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    log: Path,
+    *,
+    started: Callable[[int], None] | None,
+) -> int:
+    """Run a command in a folder, with what it prints in the file `log`; its exit status.
+
+    `started` is that of `PipelineClone.run`.
+    """
+    with log.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=file, stderr=file, start_new_session=started is not None
+        )
+        if started is not None:
+            started(process.pid)
+        return process.wait()
+
+
 def reason_in(log: Path) -> str:
     """The first line of the log that names an error, which is the stage's own; DVC's follow from it."""
     if not log.is_file():
@@ -106,4 +132,6 @@ def _raw_of(checkout: Path, raw: Any) -> list[str]:
     """The setting that has a clone read the checkout's raw folder, where it holds images that git does not."""
     if not isinstance(raw, str) or Path(raw).is_absolute() or not (checkout / raw).is_dir():
         return []
-    return [f"raw={(checkout / raw).resolve()}"] if git(checkout, "ls-files", "--others", "--", raw) else []
+    place = (checkout / raw).resolve()
+    outside = not place.is_relative_to(checkout.resolve())
+    return [f"raw={place}"] if outside or git(checkout, "ls-files", "--others", "--", raw) else []

@@ -1,0 +1,168 @@
+"""Through all six steps in a browser, on a small real project: from a folder of images to a promoted gauge and back."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from serving import start  # noqa: F401  skips where the extra is missing
+from visiting import browser, violations, visit  # noqa: F401
+
+# isort: split
+from gonogo.cli.main import main
+from gonogo.project.git import git
+from gonogo.project.registry import check, in_use, read_registry
+from gonogo.service.pages.access import COOKIE
+from processes import until
+from workbench.benches import RunningBench, in_folder, listening_bench
+from workbench.project import CATEGORY, environment, make_project
+
+# ruff: noqa: F811  fixtures are imported, and then named
+
+pytestmark = pytest.mark.slow
+PAGES = (
+    "/data?look=true", "/data?folder=brick/test/hole", "/card", "/card?role=test&type=hole", "/card/3", "/fit",
+    "/fit?detector=patchcore", "/evaluation", "/analysis", "/analysis/3", "/deploy", "/deploy?rev=HEAD",
+)  # fmt: skip
+
+
+class Place:
+    """What `visit` needs of a site."""
+
+    def __init__(self, bench, url):
+        self.bench, self.url = bench, url
+
+    def session(self, role):
+        self.bench.sign_in(role)
+        return self.bench.http.cookies[COOKIE]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("workbench")
+    project = make_project(folder)
+    with in_folder(project, environment(folder)):
+        bench = RunningBench()
+        with listening_bench(bench) as url:
+            yield Place(bench, url)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_axe_finds_nothing_on_any_page_and_no_page_is_wider_than_a_phone(browser, place, path):
+    with visit(browser, place, "admin", bypass_csp=True, viewport={"width": 360, "height": 740}) as page:
+        assert page.goto(place.url + path).status == 200
+        assert violations(page) == {}
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    with visit(browser, place, "admin", color_scheme="dark") as page:
+        page.goto(place.url + path)
+        page.wait_for_load_state("load")
+
+
+def test_from_the_folder_to_a_promoted_gauge_and_back(browser, place, capsys):
+    runs = place.bench.workbench.runs
+    with visit(browser, place, "admin", check=False) as page:
+        page.goto(f"{place.url}/")
+        page.get_by_role("link", name="brick").first.click()
+        page.get_by_role("link", name="test").click()
+        page.get_by_role("link", name="hole").click()
+        assert page.locator(".tiles img").count() == 10
+
+        page.goto(f"{place.url}/card")
+        page.get_by_role("link", name="scratch").click()
+        assert page.locator("a.tile").count() == 10
+        page.locator("a.tile").first.click()
+        first = page.url
+        page.keyboard.press("ArrowRight")
+        page.wait_for_url(lambda url: url != first)
+        page.keyboard.press("Escape")
+        page.wait_for_url("**/card?*")
+        assert page.locator("a.tile").count() == 10  # still filtered
+
+        page.goto(f"{place.url}/fit")
+        page.fill("[name='option.explained_variance']", "2")
+        page.get_by_role("button", name="Start").click()
+        assert "explained_variance is 2" in page.locator("main").inner_text()
+        page.go_back()
+        page.fill("[name='option.explained_variance']", "0.5")
+        page.get_by_role("button", name="Start").click()
+        page.wait_for_url("**/fit/fit-brick-*")
+        stopped = page.url.rpartition("/")[2]
+        until(lambda: runs.log(stopped) or not runs.get(stopped).is_open)
+        page.reload()
+        assert page.locator("#run .state").inner_text() == "goes on"
+        other = page.context.new_page()
+        other.goto(f"{place.url}/fit")
+        assert other.get_by_role("link", name=stopped).count() == 1
+        assert main(["runs", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["runs"][0]["id"] == stopped
+        page.get_by_role("button", name="Stop").click()
+        other.locator(".runs .state", has_text="stopped").wait_for()  # without a reload
+        assert git(Path(), "for-each-ref", f"refs/exps/*/*/{stopped}") == ""
+        assert git(Path(), "status", "--porcelain") == ""
+
+        other.fill("[name='option.explained_variance']", "0.99")
+        other.get_by_role("button", name="Start").click()
+        other.wait_for_url("**/fit/fit-brick-*")
+        fitted = other.url.rpartition("/")[2]
+        other.get_by_role("link", name="Compare").wait_for(timeout=300_000)  # by itself, when the run is done
+        assert runs.get(fitted).state == "done", runs.get(fitted).reason
+        other.close()
+
+        page.goto(f"{place.url}/evaluation?against={fitted}")
+        assert "explained_variance" not in page.locator("h1").inner_text()
+        assert page.get_by_role("row", name=re.compile(fitted)).count() >= 1
+        assert page.locator("#comparison ~ .scroll tbody tr").count() > 3
+
+        page.goto(f"{place.url}/analysis")
+        before = page.locator("#point").inner_text()
+        page.locator("input[type=range]").focus()
+        page.keyboard.press("Home")
+        until(lambda: page.locator("#point").inner_text() != before)
+        assert "100%" in page.locator("#point").inner_text()
+        page.get_by_role("button", name="Sort by it").click()
+        assert page.locator(".cases li").first.locator("b").inner_text() == "false alarm"
+        page.locator(".cases a").first.click()
+        assert page.locator(".pair img").count() == 3
+
+        promote(page, place, fitted)
+        assert in_use(read_registry(), CATEGORY, "production").by == "admin"
+        promote(page, place, "HEAD")
+        current = in_use(read_registry(), CATEGORY, "production")
+        assert current.commit == git(Path(), "rev-parse", "HEAD").strip()
+        words = "bench.bundle_mb went from"
+        page.goto(f"{place.url}/deploy?rev={fitted}")
+        assert words in page.locator("#gate ~ .note").inner_text()
+        promote(page, place, fitted)
+        on_page = page.locator("main").inner_text()
+        by_api = place.bench.ask(
+            "POST", "/v1/project/promote", json={"category": CATEGORY, "rev": fitted, "reason": "again"}
+        )
+        assert main(["promote", CATEGORY, "--rev", fitted, "--reason", "again", "--json"]) == 1
+        by_command = json.loads(capsys.readouterr().out)["error"]["message"]
+        assert by_api.status_code == 409
+        assert by_api.json()["detail"] == by_command
+        assert " ".join(by_command.split()) in " ".join(on_page.split())
+        assert words in by_command
+        assert in_use(read_registry(), CATEGORY, "production") == current
+
+        page.goto(f"{place.url}/deploy")
+        page.fill("#why", "the line likes the other one")
+        page.get_by_role("button", name="Roll back").click()
+        page.wait_for_url("**/deploy?*")
+        back = in_use(read_registry(), CATEGORY, "production")
+        assert (back.action, back.restores, back.reason) == ("roll back", 1, "the line likes the other one")
+        assert list(check(read_registry())) == []
+        page.set_input_files("#image", next(Path("../images/brick/test/hole").iterdir()))
+        page.get_by_role("button", name="Judge").click()
+        page.locator(".pair img").first.wait_for()
+        page.reload()
+        assert page.locator(".pair img").count() == 2
+
+
+def promote(page, place, revision):
+    """Promote a version on the page."""
+    page.goto(f"{place.url}/deploy?rev={revision}")
+    page.fill("#reason", "a test")
+    page.get_by_role("button", name="Promote").click()
+    page.wait_for_load_state("load")
