@@ -2,8 +2,8 @@
 
     python benchmarks/drift_cost.py [--seen N] [--parts N]
 
-The CPU time of `CertificateWatch.add`, with the score alone and with the statistics of the image too. Rows replace those
-in benchmarks/drift_cost.json.
+The CPU time of `CertificateWatch.add`, with the score alone and with the statistics of the image too. Rows replace
+those in benchmarks/drift_cost.json.
 """
 
 import argparse

@@ -3,7 +3,7 @@
 import entry_point
 from gonogo.compute.cluster import connect
 from gonogo.evaluation.accuracy.evaluate import EvaluateParams, Metrics, evaluate
-from gonogo.evaluation.accuracy.records import REGION_COLUMNS, per_image_rows, region_rows, write_curves
+from gonogo.evaluation.accuracy.records import per_image_rows, write_curves, write_regions
 from gonogo.files import write_metrics, write_rows
 from gonogo.images.dataset import read_dataset
 from gonogo.model.saved import load_model
@@ -18,7 +18,7 @@ def main(category: str, params: Params) -> None:
     evaluation = evaluate(model, dataset, values, seed=params.seed)
     write_metrics(entry_point.path("metrics", "evaluate", f"{category}.json"), evaluation.metrics)
     write_rows(entry_point.path("plots", "records", f"{category}.csv"), per_image_rows(evaluation))
-    write_rows(entry_point.path("plots", "regions", f"{category}.csv"), region_rows(evaluation), REGION_COLUMNS)
+    write_regions(entry_point.path("plots", "regions", f"{category}.csv"), evaluation)
     write_curves(
         evaluation,
         roc=entry_point.path("plots", "roc", f"{category}.csv"),
@@ -33,6 +33,8 @@ def sentence(metrics: Metrics) -> str:
     if "image_auroc" in metrics:
         low, high = metrics["image_auroc_low"], metrics["image_auroc_high"]
         parts.append(f"image AUROC {metrics['image_auroc']:.3f} [{low:.3f}, {high:.3f}]")
+    if "map_50" in metrics:
+        parts.append(f"boxes mAP50 {metrics['map_50']:.3f} [{metrics['map_50_low']:.3f}, {metrics['map_50_high']:.3f}]")
     if "false_alarm_rate" in metrics:
         parts.append(f"false alarms {metrics['false_alarm_rate']:.1%}")
     parts.append(f"recall {metrics['recall']:.1%}" if "recall" in metrics else "no defective part to measure recall on")

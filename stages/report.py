@@ -63,7 +63,9 @@ def main(category: str, params: Params, *, data_card_alone: bool) -> None:
     strip = strip_of(parts, images) | {"warning": highest.warning}
     write_json(entry_point.path("plots", "parts", f"{category}.json"), strip)
     sheet = entry_point.path("plots", "sheets", f"{category}.png")
-    write_sheet(sheet, parts, images, category=category, cases=values.sheet_cases)
+    write_sheet(
+        sheet, parts, images, category=category, cases=values.sheet_cases, finds_boxes=scorer.box_classes is not None
+    )
     left_out = load_left_out(entry_point.path("left_out", f"{category}.npz"))
     sheet = entry_point.path("plots", "left_out", f"{category}.png")
     write_left_out_sheet(sheet, left_out, dataset, category=category, threshold=measured.threshold)

@@ -325,7 +325,9 @@ def test_the_table_of_the_router_counts_the_categories_that_are_left_out():
     about = {"machine": {"cpu": "x", "cores": 2, "memory_mb": 1000, "threads": 1}, "versions": {}, "commit": "abc"}
     figures = {"accuracy": 0.9, "accuracy_low": 0.5, "wrong_rate": 0.1, "stranger_rate": 0.0}
     row = {"set": "digits", "seen": "mean", **figures, "left_out": ["digit_3"], "n_categories": 10, **about}
-    table = benchmark_tables.router_table(reading([row, row | {"seen": "parts", "left_out": []}]))
+    other = row | {"set": "unlike"}  # measured in between
+    table = benchmark_tables.router_table(reading([row, other, row | {"seen": "parts", "left_out": []}]))
+    assert [line.split("|")[1].strip() for line in table.splitlines()[2:5]] == ["digits", "", "unlike"]
     assert "| digits | mean | 90.0% | 50.0% | 10.0% | 0.0% | 1 of 10 |" in table
     assert "|  | parts | 90.0% | 50.0% | 10.0% | 0.0% | 0 of 10 |" in table
 

@@ -13,9 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from conftest import OPTIONS, made, needs_anomalib
+from conftest import EACH, OPTIONS, made
 from gonogo.compute.memory import machine_bytes, peak_bytes, resident_bytes
-from gonogo.detectors import DETECTORS
 from gonogo.detectors.contract import NO_LIMITS, FitContext
 from gonogo.detectors.efficientad.efficientad import EfficientAD
 from gonogo.detectors.lof import LocalOutlierFactor
@@ -122,7 +121,7 @@ def test_no_table_of_all_distances_is_held_for_the_outlier_factor():
     assert growth(detector, [rows]) < 30e6  # the table alone has 9 MB, its rows once left 250 MB
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=needs_anomalib if n == "anomalib" else ()) for n in DETECTORS])
+@pytest.mark.parametrize("name", EACH)
 def test_every_detector_forecasts_without_learning(name, digits, request, monkeypatch):
     ticks = itertools.count()  # a clock on which everything that is timed takes a second
     monkeypatch.setattr(time, "perf_counter", lambda: float(next(ticks)))

@@ -1,14 +1,17 @@
 """What a score is made of, by features and by gradients, with the fitted model."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 import torch
 
-from conftest import OPTIONS, TINY, fitted, name_of
+from conftest import OPTIONS, TINY, bundled, fitted, modelled, name_of
+from gonogo.cli.main import main
 from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.errors import ConfigError
+from gonogo.images.reading import read_image
 from gonogo.model.attribution.cams import METHODS, cam, layer_of, mass_over_chance, points_at
 from gonogo.model.attribution.features import attribute_features
 from gonogo.model.fit_params import Tiling
@@ -137,3 +140,21 @@ def test_localisation_is_one_where_a_map_is_even_and_counts_only_the_highest_pla
     assert points_at(found, mask)
     found[9, 9] = 3.0
     assert not points_at(found, mask)
+
+
+def test_the_command_tells_what_the_model_knows_and_refuses_another_model(digits, tmp_path, capsys):
+    inspector = fitted("patchcore", digits)
+    bundle = bundled(modelled(inspector, digits, tmp_path / "model"), digits, tmp_path)
+    image = digits.path_of(next(record for record in digits.with_role("test") if record.label == 1))
+    words = ["explain", str(bundle), str(image), "--model", str(tmp_path / "model"), "--method", "gradcam"]
+    assert main([*words, "--json", "--reaction", str(tmp_path / "why.png")]) == 0
+    report = json.loads(capsys.readouterr().out)
+    total = report["features"]["base"] + sum(group["value"] for group in report["features"]["groups"])
+    assert total == pytest.approx(report["score"], rel=1e-4)
+    reaction = cam(inspector, read_image(image), "gradcam")
+    x, y = report["reaction"]["at"]
+    assert reaction[y, x] == reaction.max()
+    assert read_image(tmp_path / "why.png").shape == (8, 8, 3)
+    modelled(fitted("mean_image", digits), digits, tmp_path / "other")
+    assert main([*words[:3], "--model", str(tmp_path / "other")]) == 3
+    assert "another model than that of the bundle: detector differs" in capsys.readouterr().err

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import OPTIONS, made
-from gonogo.detectors import DETECTORS
+from conftest import FROM_GOOD, OPTIONS, made
 from gonogo.errors import ConfigError
 from gonogo.model.fit_images import FitImages
 from gonogo.model.fitting import device_of
@@ -22,7 +21,7 @@ def test_without_a_gpu_auto_is_the_cpu_and_cuda_is_refused():
 
 
 @gpu
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", FROM_GOOD)
 def test_a_fit_on_a_gpu_scores_as_one_on_the_cpu(name, digits, pixels):
     scores = {}
     for wanted in ("cpu", "cuda"):

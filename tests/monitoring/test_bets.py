@@ -74,6 +74,26 @@ def test_a_rate_up_to_its_limit_does_not_pay(limit, past):
     assert if_so > 1 > if_not
 
 
+@pytest.mark.parametrize("limit", [0.001, 0.1, 0.5, 0.98])
+@pytest.mark.parametrize("past", [[], [True] * 5, [False] * 300, [True, False] * 50])
+def test_one_by_one_a_rate_up_to_its_limit_does_not_pay_either(limit, past):
+    rate = Rate(limit)
+    for happened in past:
+        rate.log_factor(happened)
+    if_so, if_not = (math.exp(copy.deepcopy(rate).log_factor(happened)) for happened in (True, False))
+    for true_rate in np.linspace(0, limit, 7):
+        assert true_rate * if_so + (1 - true_rate) * if_not <= 1 + 1e-12
+    assert if_so > 1 > if_not
+
+
+def test_one_by_one_a_rate_that_rises_after_a_long_time_is_found_and_by_counts_it_is_not():
+    rate, log = Rate(0.5), 0.0
+    for happened in [False] * 5000 + [True] * 100:
+        log += rate.log_factor(happened)
+    assert log > math.log(1000)
+    assert rate.log_wealth(100, 5000) < -100
+
+
 @pytest.mark.parametrize("make", [Jumper, Histogram, Power])
 def test_each_of_several_series_is_bet_on_as_if_it_were_alone(make):
     drawn = np.random.default_rng(6).random((300, 3)) ** (1, 2, 0.5)

@@ -90,6 +90,20 @@ def test_more_rejects_than_allowed_withdraw_it_though_what_passes_is_as_before()
     assert watch.evidence["rejects"].log > watch.evidence["scores"].log
 
 
+def test_a_change_by_which_every_part_is_rejected_withdraws_it_though_nothing_passes_any_more():
+    watch = watched(record(), WatchParams(), stream([*normal(1, 500), *[50.0] * 400]))
+    assert watch.state == "withdrawn"
+    assert watch.evidence["scores"].log < 1
+    half = np.where(np.random.default_rng(2).random(3000) < 0.5, 50.0, normal(3, 3000))
+    assert watched(record(), WatchParams(), stream(half)).state == "holds"
+
+
+def test_a_certificate_that_is_too_weak_for_the_usual_defect_rate_is_watched_without_that_test():
+    weak = record(n=3, rate=0.9)
+    assert weak.certified_false_alarm_rate > 0.5
+    assert "rejects" not in CertificateWatch(weak, WatchParams()).evidence
+
+
 def test_good_parts_of_the_audit_sample_that_were_rejected_speak_against_it():
     watch = CertificateWatch(record(), WatchParams())
     watch.set_audits("last", rejected=100, passed=300)

@@ -21,6 +21,12 @@ from processes import needs_kill, until
 PIPELINE = """
 vars: [{plots: plots, metrics: metrics}]
 stages:
+  prepare:
+    matrix: {category: "${categories}"}
+    cmd: python -B prepare.py ${item.category}
+    deps: [prepare.py]
+    params: [prepare]
+    outs: ["prepared/${item.category}"]
   robustness:
     matrix: {category: "${categories}"}
     cmd: python -B fit.py ${item.category}
@@ -36,6 +42,16 @@ stages:
     matrix: {category: "${categories}"}
     cmd: python -B -c 1
     deps: ["models/${item.category}"]
+"""
+PREPARE = """
+import sys, time
+from pathlib import Path
+n = Path("params.yaml").read_text().partition("  n: ")[2].split()[0]
+Path("prepared").mkdir(exist_ok=True)
+Path("prepared", sys.argv[1]).write_text("half")
+print("preparing", flush=True)
+time.sleep(900 if n == "13" else 0)
+Path("prepared", sys.argv[1]).write_text(n)
 """
 # Stands for a fit: a series of dvclive, a model, metrics; with size 13 a child of its own goes on until it is killed.
 FIT = """
@@ -78,11 +94,12 @@ def template(tmp_path_factory):
     run(sys.executable, "-m", "dvc", "init", "--quiet")
     (folder / "dvc.yaml").write_text(PIPELINE)
     (folder / "fit.py").write_text(FIT)
+    (folder / "prepare.py").write_text(PREPARE)
     (folder / "params.yaml").write_text(
         "seed: 1\ncategories: [brick]\nraw: data/raw\n"
-        "fit:\n  detector: knn\n  coreset_ratio: 1\noverrides: {brick: {}}\n"
+        "fit:\n  detector: knn\n  coreset_ratio: 1\noverrides: {brick: {}}\nprepare:\n  n: 1\n"
     )
-    (folder / ".gitignore").write_text("/models\n/plots\n__pycache__\n")
+    (folder / ".gitignore").write_text("/models\n/plots\n/prepared\n__pycache__\n")
     (folder / "data/raw").mkdir(parents=True)
     (folder / "data/raw/.keep").touch()
     run("git", "add", "--all")
@@ -145,6 +162,24 @@ def test_a_run_that_is_stopped_ends_with_all_its_processes_and_leaves_nothing(pr
     assert not (runs.folder(first.id) / "clone").exists()
     with pytest.raises(DataError, match="has ended: stopped"):
         runs.stop(first.id)
+
+
+@needs_kill
+def test_a_preparation_that_is_stopped_leaves_what_was_there_before(project):
+    runs, made = Runs(project), project / "prepared" / "brick"
+    first = runs.add("prepare", "brick", by="Ada")
+    runs.work()
+    assert (runs.get(first.id).state, made.read_text()) == ("done", "1")
+    params = project / "params.yaml"
+    params.write_text(params.read_text().replace("n: 1\n", "n: 13\n"))
+    second = runs.add("prepare", "brick", by="Ada")
+    thread = threading.Thread(target=runs.work)
+    thread.start()
+    until(lambda: "preparing" in runs.log(second.id))
+    assert made.read_text() == "half"
+    runs.stop(second.id)
+    thread.join(120)
+    assert (runs.get(second.id).state, made.read_text()) == ("stopped", "1")
 
 
 def _alive(process):

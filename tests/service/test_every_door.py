@@ -16,7 +16,7 @@ from gonogo.data.prepare.layouts import categories_in
 from gonogo.data.sample import Sample, Shares
 from gonogo.errors import DataError, ImageError
 from gonogo.images.header import FORMATS
-from gonogo.images.reading import SUFFIXES
+from gonogo.images.reading import SUFFIXES, decode
 from gonogo.images.structure import name_of
 from gonogo.line.hot_folder import HotFolder
 from gonogo.line.inputs import items, pixels_of
@@ -153,3 +153,20 @@ def test_the_types_that_python_and_browsers_declare_for_the_names_of_images_are_
     guessed = {suffix: known.guess_type("part" + suffix)[0] for suffix in SUFFIXES}
     assert {kind for kind in guessed.values() if kind} <= set(DECLARED)
     assert {"image/jpg", "image/pjpeg", "image/x-png", "image/x-ms-bmp", "image/x-portable-graymap"} <= set(DECLARED)
+
+
+def test_an_array_is_judged_as_the_image_it_shows_by_the_format_that_the_query_names(seeing):
+    pixels = np.random.default_rng(5).integers(0, 256, (9, 8, 3), np.uint8)
+    file = io.BytesIO()
+    np.save(file, pixels[..., ::-1])
+    assert at_service(seeing, file.getvalue(), params={"pixels": "bgr8"}) == content_of(pixels)
+    assert at_service(seeing, file.getvalue(), params={"pixels": "rgb8"}) == content_of(pixels[..., ::-1])
+    assert "an array of NumPy" in at_service(seeing, file.getvalue())
+    assert "expected (h, w)" in at_service(seeing, file.getvalue(), params={"pixels": "grey8"})
+    wrong = seeing.ask("POST", "/v1/inspect", content=file.getvalue(), params={"pixels": "brg8"})
+    assert (wrong.status_code, "no format of pixels" in wrong.json()["detail"]) == (422, True)
+    told = seeing.ask("POST", "/v1/inspect", content=file.getvalue(), params={"pixels": "bgr8"}).json()["inspections"][
+        0
+    ]
+    kept = seeing.ask("GET", f"/v1/inspections/{told['id']}/image").content
+    assert content_of(decode(kept, "kept")[0]) == content_of(pixels)

@@ -14,7 +14,8 @@ from gonogo.errors import ConfigError
 from gonogo.inference.attribution import Attribution, Contribution
 from gonogo.service.pages.texts import LANGUAGES, texts_of
 from gonogo.service.reporting.check import faults
-from gonogo.service.reporting.facts import Sentence, template
+from gonogo.service.reporting.facts import Sentence, case_sentences, template
+from gonogo.service.schemas import Similar
 from gonogo.service.settings import Settings
 
 # ruff: noqa: F811  fixtures are imported, and then named
@@ -138,6 +139,8 @@ def test_of_a_thousand_changed_digits_and_ids_each_is_noticed():
         ("The score is ３１.24.", ("score",)),
         ("The score is 31.2\u200b4.", ("score",)),
         ("The map shows three regions.", ("regions",)),
+        ("Region 1 lies at 20, 30, measures 12 × 40 pixels and has its peak at 33.1.", ("region.1",)),
+        ("Region 5.02 adds 1 to the score.", ("made_of.1",)),
         ("Score 31.24, see www.example.com.", ("score",)),
         ("The <b>score</b> 31.24.", ("score",)),
         ("The score 31.24 [here](x).", ("score",)),
@@ -165,7 +168,7 @@ def test_a_sentence_that_says_more_or_else_than_its_facts_is_noticed(text, cited
         ("The threshold 28.1 is lower than the score of 31.24.", ("score", "threshold")),
         ("Two regions of the map stand out.", ("regions",)),
         (
-            "In the image “M8 bolt.png” region 1 measures 20 × 30 pixels at 12, 40; its peak is 33.1.",
+            "In the image “M8 bolt.png” region 1 lies at 12, 40, measures 20 × 30 pixels; its peak is 33.1.",
             ("name", "region.1"),
         ),
     ],
@@ -181,6 +184,34 @@ def test_names_of_strangers_are_one_line_without_quotes_and_never_words_of_a_sen
     assert wrong("The part passes.", "reviews")
     assert wrong("The part passes with score 3.", "verdict", "reviews")
     assert len(facts["reviews"].text) < 200
+
+
+PAST = [
+    {"id": f"{number}a7c" * 8, "defect_type": ATTACK, "cause": cause, "remedy": remedy, "distance": 1.5 + number}
+    for number, (cause, remedy) in enumerate(
+        [("worn tool T12", "change it"), ("“oil”", None), (None, "dry 10 min"), (None, None)]
+    )
+]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_past_cases_are_told_with_distance_cause_and_remedy_and_held_to_them(language):
+    t = texts_of(language)
+    facts, _, _ = written(language)
+    cases, sentences = case_sentences(PAST, t)
+    by_id = {case.id: case for case in cases}
+    assert [sentence.cases for sentence in sentences] == [(case["id"],) for case in PAST]
+    assert "worn tool T12" in sentences[0].text
+    for number, sentence in enumerate(sentences):
+        assert faults(sentence, facts, by_id, t) == [], sentence
+        other = PAST[(number + 1) % 4]["id"]
+        assert faults(Sentence(sentence.text, (), (other,)), facts, by_id, t)
+        assert faults(Sentence(sentence.text, (), ("0" * 32,)), facts, by_id, t)
+        for place, character in enumerate(sentence.text):
+            if character.isdigit():
+                digit = str((int(character) + 1) % 10)
+                changed = sentence.text[:place] + digit + sentence.text[place + 1 :]
+                assert faults(Sentence(changed, (), sentence.cases), facts, by_id, t), changed
 
 
 # A server with OpenAI's interface
@@ -341,6 +372,35 @@ def test_notes_are_quoted_never_sent_and_types_of_defects_change_nothing(start, 
     assert [note["text"] for note in found["notes"]] == [given["note"]]
     assert (found["made_by"], found["model"]["fell_back"]) == ("template", "incomplete")
     assert not any("score 3" in one["text"].split("“")[0] for one in found["sentences"])
+
+
+def test_a_rejected_part_is_reported_with_the_past_cases_that_are_like_it(start, files, monkeypatch):
+    with start() as service:
+        told = [inspected(service, path) for path in files]
+        similar = Similar(
+            compared="image",
+            nothing_like_it=False,
+            good_distance=9.0,
+            reason=None,
+            cases=[
+                {**case, "inspection": None, "source": None, "part": None, "category": "digit_0", "severity": 3}
+                | {"note": None, "region": None, "at": 1.7e9, "defect_type": "dent"}
+                for case in PAST[:3]
+            ],
+        )
+
+        async def like_inspection(*_, **__):
+            return similar
+
+        monkeypatch.setattr(service.service.cases, "like_inspection", like_inspection)
+        rejected = next(one for one in told if one["verdict"] == "reject")
+        found = reported(service, rejected["id"])
+        assert [case["id"] for case in found["cases"]] == [case["id"] for case in PAST[:3]]
+        assert [one["cases"] for one in found["sentences"] if one["cases"]] == [[case["id"]] for case in PAST[:3]]
+        passed = next(one for one in told if one["verdict"] == "pass")
+        assert reported(service, passed["id"])["cases"] == []
+        similar.nothing_like_it = True
+        assert reported(service, rejected["id"], language="de")["cases"] == []
 
 
 def test_a_report_whose_service_ended_has_failed(start, files):

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,9 @@ from serving import WAIT, activate, bundles, files, inspected, offered, running,
 
 # isort: split
 import httpx2
+import uvicorn
 
+import gonogo
 from gonogo.service import client
 from gonogo.service.client import AsyncClient, Client, ServiceError
 from gonogo.service.schemas import Review
@@ -259,9 +262,9 @@ def test_killed_under_load_it_has_lost_nothing_that_it_acknowledged_and_ends_gen
 
 
 def test_an_answer_does_not_wait_for_the_clients_word_that_it_has_the_first_half_of_it():
-    with listening("127.0.0.1", 0) as place, socket.create_connection(place.getsockname()):
-        connection, _ = place.accept()
-        with connection:
+    with listening("127.0.0.1", 0) as place:
+        place.listen()
+        with socket.create_connection(place.getsockname()), place.accept()[0] as connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
@@ -322,3 +325,21 @@ def test_rows_may_live_in_postgresql(start, files):
         review = {"label": "good"}
         place = f"/v1/inspections/{told['id']}/review"
         assert running.ask("POST", place, role="review", json=review).json()["reviews"][0]["reviewer"] == "review"
+
+
+def test_the_first_line_of_the_log_is_the_address_before_anything_is_loaded(bundle, tmp_path, monkeypatch, capsys):
+    ports, before = [], sys.getswitchinterval()
+    monkeypatch.setattr(uvicorn.Server, "run", lambda _, sockets: ports.append(sockets[0].getsockname()[1]))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    try:
+        assert main(["serve", "--bundle", str(bundle), "--data", str(tmp_path / "data"), "--port", "0"]) == 0
+        told = capsys.readouterr().err.splitlines()
+        assert told[0] == f"gonogo serve {gonogo.__version__}: http://127.0.0.1:{ports[0]}"
+        assert "no key yet" in told[1]
+        assert (
+            main(["serve", "--bundle", str(tmp_path), "--data", str(tmp_path / "d"), "--host", "::1", "--port", "0"])
+            == 4
+        )
+        assert capsys.readouterr().err.startswith(f"gonogo serve {gonogo.__version__}: http://[::1]:")
+    finally:
+        sys.setswitchinterval(before)

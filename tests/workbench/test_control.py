@@ -1,20 +1,31 @@
 """The control API and the forms: only admins, nothing outside of the project, and no way around the gate."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from checkout import ROOT
 from gonogo.cli.main import main
 from gonogo.project.registry import in_use, promote, read_registry
+from processes import needs_kill, until
 from project.test_registry import WHO, commits, history  # noqa: F401
-from serving import start  # noqa: F401  skips where the extra is missing
+from serving import Running, listening_service
 
 # isort: split
+import httpx2
+
 from gonogo.project.runs import Runs
 from gonogo.service.pages.texts import LANGUAGES
+from gonogo.service.promoted import RegistrySource
+from gonogo.service.settings import Settings
 from gonogo.workbench import api
+from gonogo.workbench.workbench import FollowingService, Workbench, settings_of
 from workbench.benches import RunningBench
 
 # ruff: noqa: F811  fixtures are imported, and then named
@@ -144,6 +155,50 @@ def test_a_run_of_the_api_is_one_of_the_command_and_can_be_stopped_by_it(bench, 
     again = bench.ask("POST", f"/v1/project/runs/{name}:stop")
     assert (again.status_code, "has ended" in again.json()["detail"]) == (422, True)
     assert bench.ask("POST", "/v1/project/service:reload").status_code == 422
+
+
+@pytest.mark.slow
+def test_a_promotion_reaches_the_service_that_follows_when_the_workbench_says_so(bench, commits, tmp_path):
+    first = promote("digit_0", "production", commits["first"], **WHO)
+    source = RegistrySource(Path.cwd(), "digit_0", "production", tmp_path / "promoted")
+    settings = Settings(bundle=tmp_path, data=tmp_path / "kept", registry=source, registry_seconds=1e6, threads=1)
+    with Running(settings) as service, listening_service(service) as port:
+        bench.workbench.following = FollowingService(f"http://127.0.0.1:{port}", service.keys["admin"])
+        wanted = {"category": "digit_0", "rev": commits["better"], "reason": "finer"}
+        better = bench.ask("POST", "/v1/project/promote", json=wanted).json()["entry"]["bundle"]
+        assert service.service.gauge.scorer.fingerprint == first.bundle
+        told = bench.ask("POST", "/v1/project/service:reload")
+        assert (told.status_code, told.json().get("fingerprint")) == (200, better), told.text
+        assert service.service.gauge.scorer.fingerprint == better
+        bench.workbench.following = FollowingService(f"http://127.0.0.1:{port}", service.keys["inspect"])
+        refused = bench.ask("POST", "/v1/project/service:reload")
+        assert (refused.status_code, refused.json()["type"]) == (502, "urn:gonogo:problem:project-failed")
+        assert "role admin" in refused.json()["detail"]
+
+
+@needs_kill
+@pytest.mark.slow
+def test_the_command_serves_this_machine_until_a_signal_and_prints_a_key_once(bench, tmp_path):
+    bench.workbench.store.close()
+    command = [sys.executable, "-m", "gonogo.cli", "workbench", "--port", "0", "--data", str(tmp_path / "keys")]
+    own = os.environ | {"PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
+    with (tmp_path / "said").open("w") as said:
+        process = subprocess.Popen(command, env=own, stdout=said, stderr=said)
+        until(lambda: "startup complete" in (tmp_path / "said").read_text() or process.poll() is not None)
+        text = (tmp_path / "said").read_text()
+        url = re.search(r"the workbench is at (http://127\.0\.0\.1:\d+)", text)[1]
+        key = re.search(r"sign in with this key.*: (gonogo_\S+)", text)[1]
+        told = httpx2.get(f"{url}/v1/project", headers={"Authorization": f"Bearer {key}"}).json()
+        assert told["categories"] == ["digit_0"]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(120) == 0, (tmp_path / "said").read_text()
+    again = Workbench(settings_of(tmp_path / "keys"))
+    assert again.first_key() is None
+    again.store.close()
+    assert main(["workbench", str(tmp_path)]) == 3
+    assert main(["workbench", "--host", "0.0.0.0"]) == 3
+    with pytest.raises(SystemExit, match="2"):
+        main(["workbench", "--service", "http://127.0.0.1:1"])
 
 
 def test_the_catalogues_have_the_same_keys_and_no_key_is_missing_or_unused():

@@ -93,7 +93,7 @@ def add_watch(parser: argparse.ArgumentParser) -> None:
         "--defect-rate",
         type=float,
         metavar="RATE",
-        help="of production, at most; a reject rate above it and the certified one is then evidence too",
+        help="of production, at most; a reject rate above it and the certified one is evidence too; 0.5",
     )
 
 

@@ -20,7 +20,7 @@ from gonogo.errors import (
 )
 from gonogo.text import printable
 
-DONE, REJECTED, USAGE, DATA, ENVIRONMENT, INTERNAL = 0, 1, 2, 3, 4, 5
+DONE, REJECTED, USAGE, DATA, ENVIRONMENT, INTERNAL, ABSTAINED = range(7)
 INTERRUPTED, CLOSED_PIPE = 130, 141  # 128 and the number of the signal, as in a shell
 
 MEANINGS = {
@@ -30,6 +30,7 @@ MEANINGS = {
     DATA: "an image, a parameter or a result is missing, damaged or wrong",
     ENVIRONMENT: "a package, a bundle, a file system, git, DVC or a webhook is missing or fails",
     INTERNAL: "gonogo itself failed; the traceback is on standard error",
+    ABSTAINED: "with --abstain, no part was rejected and one is uncertain",
     INTERRUPTED: "interrupted from the keyboard, or told to end while an image was still in work",
 }
 

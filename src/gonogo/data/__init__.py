@@ -14,6 +14,7 @@ SOURCES: dict[str, str] = {
     "rendered": "gonogo.data.rendered:Rendered",
     "surfaces": "gonogo.data.surfaces:Surfaces",
     "digits": "gonogo.data.digits:Digits",
+    "blemishes": "gonogo.data.blemishes:Blemishes",
     "folder": "gonogo.data.folder:Folder",
     "manifest": "gonogo.data.manifest_file:ManifestFile",
     "coco": "gonogo.data.coco:Coco",

@@ -24,6 +24,7 @@ DETECTORS: dict[str, str] = {
     "supersimplenet": "gonogo.detectors.supersimplenet:SuperSimpleNet",
     "efficientad": "gonogo.detectors.efficientad.efficientad:EfficientAD",
     "anomalib": "gonogo.detectors.anomalib.anomalib:Anomalib",
+    "centre_boxes": "gonogo.detectors.boxes.centre_boxes:CentreBoxes",
 }
 
 

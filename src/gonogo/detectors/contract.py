@@ -6,16 +6,18 @@ Its learned state is the buffers whose names end in `_`; they are None until `fi
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from gonogo.calibration.boxes import BOXES
 from gonogo.compute.progress import Progress, no_progress
 from gonogo.detectors.anomaly_map import resize
 from gonogo.detectors.backbones.backbone import Backbone
+from gonogo.detectors.boxes.labelled import FindsBoxes, Labelled
 from gonogo.detectors.training.checkpoints import Checkpoints
 from gonogo.detectors.training.forecast import Forecast, probe_images
 from gonogo.errors import NotFittedError
@@ -24,17 +26,19 @@ from gonogo.images.size import ImageSize
 
 @dataclass(frozen=True)
 class FitContext:
-    """What a fit is given beside its images and its seed; no field changes the result of a fit without a limit.
+    """What a fit is given beside its images and its seed; of these, `labelled` alone says what it learns.
 
     Attributes:
         room: bytes that the fit may hold at once, beside the process itself; None: no limit.
         checkpoints: where a detector that trains saves its state and resumes from; None: nowhere.
         progress: called as the fit goes on.
+        labelled: the boxes of the fit images, and images to validate by, for a detector that `FindsBoxes`.
     """
 
     room: int | None = None
     checkpoints: Checkpoints | None = None
     progress: Progress = no_progress
+    labelled: Labelled | None = None
 
 
 NO_LIMITS = FitContext()  # frozen, so that it can be a default
@@ -175,7 +179,11 @@ class Detector(nn.Module, ABC):
 
     def outputs(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """The results of `forward`, and those that `output_names` lists, from the same pass."""
-        score = self.score_with_nearest if isinstance(self, HasMemoryBank) else self
+        score: Callable[[Tensor], tuple[Tensor, ...]] = self
+        if isinstance(self, HasMemoryBank):
+            score = self.score_with_nearest
+        elif isinstance(self, FindsBoxes):
+            score = self.score_with_boxes
         if not self.has_features:
             return tuple(score(pixels))
         with self.backbones()[0].recorded() as layers:
@@ -184,7 +192,8 @@ class Detector(nn.Module, ABC):
 
     def output_names(self) -> list[str]:
         """The names of the results of `outputs` after score and grid."""
-        has = {NEAREST: isinstance(self, HasMemoryBank), FEATURES: self.has_features}
+        boxes = dict.fromkeys(BOXES, isinstance(self, FindsBoxes))
+        has = {NEAREST: isinstance(self, HasMemoryBank), **boxes, FEATURES: self.has_features}
         return [name for name, given in has.items() if given]
 
     def load_weights(self) -> None:

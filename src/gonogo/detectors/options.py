@@ -473,6 +473,45 @@ class AnomalibOptions:
     ] = 600.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class CentreBoxesOptions(BackboneOptions):
+    """Options of `CentreBoxes`."""
+
+    layers: Annotated[
+        Sequence[int],
+        Field(
+            min_length=1,
+            description="indices of timm's feature levels, from fine to coarse, each half as fine as the one before; "
+            "the first sets the grid of centres",
+        ),
+    ] = (1, 2, 3)
+    image_size: Annotated[
+        Size,
+        Sides(ge=32, multiple_of=4),
+        Field(description=f"{RESIZED}; that of the images themselves keeps small defects as large as they are"),
+    ] = 256
+    width: Annotated[int, Field(ge=8, description="channels behind the backbone")] = 48
+    max_boxes: Annotated[int, Field(ge=1, description="boxes that an image may have at most")] = 300
+    nms_iou: Annotated[
+        float, Field(gt=0, lt=1, description="overlap beyond which the worse of two boxes of a class is left out")
+    ] = 0.5
+    crop: Annotated[
+        int, Field(ge=32, description="side of the square cut out of an image for training, in pixels at `image_size`")
+    ] = 256
+    batch_size: Annotated[int, Field(ge=1, description="crops per training step")] = 8
+    epochs: Annotated[int, Field(ge=1, description="the most epochs that are trained")] = 30
+    epoch_steps: Annotated[int, Field(ge=1, description="training steps of an epoch")] = 20
+    lr: Annotated[float, Field(gt=0, description="AdamW's rate behind the backbone; it falls along half a cosine")] = (
+        2e-3
+    )
+    backbone_lr: Annotated[float, Field(ge=0, description="rate of the backbone; 0 leaves it as it is")] = 5e-4
+    flips: Annotated[bool, Field(description="whether crops are mirrored at random, both ways")] = True
+    patience: Annotated[
+        int, Field(ge=0, description="stop after so many epochs without a better one; 0 trains all of them")
+    ] = 8
+    checkpoint_every: CheckpointEvery = 1
+
+
 DETECTOR_OPTIONS: dict[str, type[Any]] = {
     "mean_image": MeanImageOptions,
     "pca": PCAOptions,
@@ -488,4 +527,5 @@ DETECTOR_OPTIONS: dict[str, type[Any]] = {
     "supersimplenet": SuperSimpleNetOptions,
     "efficientad": EfficientADOptions,
     "anomalib": AnomalibOptions,
+    "centre_boxes": CentreBoxesOptions,
 }

@@ -63,6 +63,15 @@ METRICS: Mapping[str, Metric] = {
         )
         for percent in (90, 95, 99)
     },
+    # evaluate: of a gauge that finds boxes, on the boxes of the test images
+    "map_50": Metric("mAP of boxes at an overlap of 0.5", SHARE, "more"),
+    "map_75": Metric("mAP of boxes at an overlap of 0.75", SHARE, "more"),
+    "map_50_95": Metric("mAP of boxes at overlaps of 0.5 to 0.95", SHARE, "more"),
+    "box_precision": Metric("precision of boxes at the threshold", SHARE, "more"),
+    "box_recall": Metric("recall of boxes at the threshold", SHARE, "more"),
+    "max_detections": Metric("boxes of an image that count at most", COUNT),
+    "n_labelled_boxes": Metric("labelled boxes", COUNT),
+    "n_found_boxes": Metric("boxes at or above the threshold", COUNT),
     # evaluate: the certificate, and what the accuracy was measured on
     "certified_false_alarm_rate": Metric(
         "certified bound of the false-alarm rate", SHARE, "less", headline=True, column="certified_rate"
@@ -113,6 +122,10 @@ METRICS: Mapping[str, Metric] = {
     "nearest_max_diff_e6": Metric("largest difference of distances to the nearest patch", MILLIONTHS),
     "features_max_diff_e6": Metric("largest difference of the features", MILLIONTHS),
     "rank_agreement": Metric("rank correlation of both runtimes", better="more"),
+    "n_boxes": Metric("boxes compared", COUNT),
+    "n_boxes_unmatched": Metric("boxes without a partner in the other runtime", COUNT, "less"),
+    "box_max_diff_px": Metric("largest difference of a box's corner", "pixels"),
+    "box_score_max_diff_e6": Metric("largest difference of a box's score", MILLIONTHS),
     "worst_image": Metric("image with the largest difference"),
     "int8_auroc_change": Metric("change of image AUROC in eight bits"),
     "int8_flips": Metric("flipped verdicts in eight bits", COUNT),
@@ -190,7 +203,11 @@ METRICS: Mapping[str, Metric] = {
 
 ACCURACY: Mapping[str, Metric] = {name: metric for name, metric in METRICS.items() if metric.kind is not None}
 HEADLINES: Mapping[str, Metric] = {name: metric for name, metric in METRICS.items() if metric.headline}
-SUMMARISED = (*ACCURACY, "certified_false_alarm_rate")  # the metrics whose mean and worst category a summary has
+SUMMARISED = (
+    *ACCURACY,
+    "certified_false_alarm_rate",
+    "map_50",
+)  # the metrics whose mean and worst category a summary has
 
 _ACCURACY = "|".join(map(re.escape, ACCURACY))
 DERIVED = tuple(
@@ -198,6 +215,11 @@ DERIVED = tuple(
     for pattern in (
         rf"({_ACCURACY}|threshold)_seeds_(low|high)",  # evaluate: of fits with several seeds
         rf"({_ACCURACY})_(low|high|baseline|lift|random)",  # evaluate: interval, baselines, lift
+        r"(map_50|map_50_95|box_precision|box_recall)_(low|high)",  # evaluate: interval
+        r"map_50_(baseline|lift)",  # evaluate: regions of the mean-image baseline, distance to them
+        r"(ap_50|ap_50_95|box_recall|box_recall_low|box_recall_high|confidence)\..+",  # evaluate: of a class of boxes
+        r"map_50_size\.(small|medium|large)",  # evaluate: by COCO's sizes
+        r"confusion\..+",  # evaluate: labelled and found class
         rf"({'|'.join(map(re.escape, SUMMARISED))})\.(mean|std|worst|worst_category)",  # summary
         r"n_test\..+",  # prepare: defective test images of a type
         r"(false_alarm_rate|recall)\.\w+",  # robustness: under a corruption, by severity

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +12,10 @@ import torch
 from PIL import Image
 from pydantic import Field
 
+from gonogo.calibration.boxes import BOXES, boxes_of
 from gonogo.detectors.contract import FEATURES, NEAREST, HasMemoryBank
 from gonogo.errors import ConfigError, ParityError
+from gonogo.export.box_parity import BoxComparison, box_metrics, compared_boxes
 from gonogo.images.dataset import Dataset, Record, evenly_spaced
 from gonogo.inference.scorer import open_session, run_named
 from gonogo.model.inspector import Inspector
@@ -52,6 +54,7 @@ class ParityResult:
         afterwards which tile a cell's nearest patch belongs to.
     features_difference: the largest difference of the features, relative to the image's largest one by the reference;
         None where the detector has none.
+    boxes: of a gauge that finds boxes; otherwise None.
     """
 
     image: str
@@ -62,6 +65,7 @@ class ParityResult:
     map_difference: float
     nearest_difference: float | None = None
     features_difference: float | None = None
+    boxes: BoxComparison | None = None
 
 
 @dataclass(frozen=True)
@@ -96,13 +100,18 @@ class Parity:
     def flips(self) -> np.ndarray:
         """(n,) bool: the two runtimes give different verdicts."""
         return np.array(
-            [(c.reference_score >= self.threshold) != (c.onnx_score >= self.threshold) for c in self.comparisons]
+            [
+                (c.reference_score >= self.threshold) != (c.onnx_score >= self.threshold)
+                or (c.boxes is not None and c.boxes.n_flips > 0)
+                for c in self.comparisons
+            ]
         )
 
     @property
     def beyond(self) -> np.ndarray:
-        """(n,) bool: score, map, distance to the nearest or features differ by more than the tolerance."""
-        return np.asarray((self.differences > self.tolerance).any(axis=1))
+        """(n,) bool: score, map, distance to the nearest, features or a box differ by more than the tolerance."""
+        of_boxes = [c.boxes is not None and not c.boxes.holds(self.tolerance) for c in self.comparisons]
+        return np.asarray(np.logical_or((self.differences > self.tolerance).any(axis=1), of_boxes))
 
     def metrics(self) -> dict[str, float | int | str | bool]:
         """The metrics of the stage. Differences are relative, in millionths; an infinite one becomes a large number."""
@@ -115,6 +124,8 @@ class Parity:
             further["nearest_max_diff_e6"] = float(largest[2])
         if any(c.features_difference is not None for c in self.comparisons):
             further["features_max_diff_e6"] = float(largest[3])
+        if found := [c.boxes for c in self.comparisons if c.boxes is not None]:
+            further |= box_metrics(found)
         return further | {
             "passed": not (self.flips | self.beyond).any(),
             "n_comparisons": len(self.comparisons),
@@ -129,8 +140,14 @@ class Parity:
 
     def report(self) -> bytes:
         """The JSON report: the metrics, and a row for each comparison; all values must be finite."""
-        columns = [field.name for field in fields(ParityResult)]
-        rows = ",\n".join(json.dumps(list(astuple(one)), allow_nan=False) for one in self.comparisons)
+        columns = [field.name for field in fields(ParityResult) if field.name != "boxes"]
+        boxes = [field.name for field in fields(BoxComparison)] if any(c.boxes for c in self.comparisons) else []
+        lines = [
+            [getattr(one, name) for name in columns] + [getattr(one.boxes, name) for name in boxes]
+            for one in self.comparisons
+        ]
+        columns += boxes
+        rows = ",\n".join(json.dumps(line, allow_nan=False) for line in lines)
         head = {"threshold": self.threshold, "tolerance": self.tolerance, "summary": self.metrics(), "columns": columns}
         return f'{json.dumps(head, indent=1, allow_nan=False)[:-2]},\n "comparisons": [\n{rows}\n]}}\n'.encode()
 
@@ -142,7 +159,8 @@ class Parity:
         """
         for failing, what in ((self.flips, "the verdict flips"), (self.beyond, "the difference is too large")):
             if failing.any():
-                number = int(np.where(failing, self.differences.max(axis=1), -1).argmax())
+                of_boxes = np.array([0.0 if c.boxes is None else c.boxes.corner_difference for c in self.comparisons])
+                number = int(np.where(failing, self.differences.max(axis=1) + of_boxes, -1).argmax())
                 first, (score, anomaly_map, nearest, features) = self.comparisons[number], self.differences[number]
                 raise ParityError(
                     f"{what} on {first.image} at {first.size}, batch {first.batch_size}: reference score "
@@ -150,8 +168,8 @@ class Parity:
                     f"relative difference of the score {score:.3g}, of the map {anomaly_map:.3g}, of the "
                     f"distances to the nearest good patches that they name {nearest:.3g}, of the features "
                     f"{features:.3g}, tolerance "
-                    f"{self.tolerance:.3g}; {failing.sum()} of {len(failing)} comparisons fail so; "
-                    "no bundle was written"
+                    f"{self.tolerance:.3g}{'' if first.boxes is None else first.boxes.sentence}; "
+                    f"{failing.sum()} of {len(failing)} comparisons fail so; no bundle was written"
                 )
 
 
@@ -203,6 +221,14 @@ def check_parity(model: Model, onnx_path: Path, dataset: Dataset, params: Parity
                     apart: Sequence[float | None] = [None] * len(maps)
                     if FEATURES in names:
                         apart = _features_differences(further[FEATURES], expected[FEATURES][part])
+                    boxes: Sequence[BoxComparison | None] = [None] * len(maps)
+                    if set(BOXES) <= set(names):
+                        reference_boxes = boxes_of(*(expected[name][part] for name in BOXES))
+                        found = boxes_of(*(further[name] for name in BOXES))
+                        boxes = [
+                            compared_boxes(ours, theirs, model.threshold.threshold)
+                            for ours, theirs in zip(reference_boxes, found, strict=True)
+                        ]
                     comparisons += [
                         ParityResult(
                             image=record.path,
@@ -213,9 +239,17 @@ def check_parity(model: Model, onnx_path: Path, dataset: Dataset, params: Parity
                             map_difference=float(difference),
                             nearest_difference=to_nearest,
                             features_difference=of_features,
+                            boxes=of_boxes,
                         )
-                        for record, reference, score, difference, to_nearest, of_features in zip(
-                            group[part], expected["score"][part], scores, differences, farther, apart, strict=True
+                        for record, reference, score, difference, to_nearest, of_features, of_boxes in zip(
+                            group[part],
+                            expected["score"][part],
+                            scores,
+                            differences,
+                            farther,
+                            apart,
+                            boxes,
+                            strict=True,
                         )
                     ]
     return Parity(comparisons, model.threshold.threshold, params.tolerance)

@@ -3,6 +3,7 @@
 import numpy as np
 
 OUTLINE = (255, 45, 210)  # of a mask
+LABELLED_BOX, FOUND_BOX = (12, 148, 62), (240, 128, 16)  # of a defect, and of what a gauge finds: green and orange
 INK, FAINT, PAPER, RULE = (28, 30, 33), (110, 116, 124), (255, 255, 255), (222, 225, 229)
 REJECT, PASS = (176, 32, 22), (20, 110, 60)
 # Anomaly map colours at 0, half the threshold, the threshold, and twice the threshold or more.

@@ -14,6 +14,7 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
+from gonogo.calibration.boxes import BOXES, Boxes, FoundBox, box_classes_in, boxes_of
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.calibration.probability import probability_in
 from gonogo.calibration.regions import Region, RegionRule, defect_mask, find_regions
@@ -21,6 +22,7 @@ from gonogo.compute.memory import machine_bytes
 from gonogo.compute.read_ahead import read_ahead
 from gonogo.errors import ConfigError, DataError, ImageError, IntegrityError
 from gonogo.files import regular_bytes
+from gonogo.images.arrays import rgb_of_pixels
 from gonogo.images.reading import read_image, require_pixels
 from gonogo.inference.attribution import PatchRule
 from gonogo.inference.bundle import ONNX_FILE as ONNX_FILE
@@ -35,6 +37,7 @@ BATCH_BYTES = 1_000_000_000  # that all images of a batch need, by `working_byte
 # Facts that the manifest and the network's metadata both have, and that must be equal.
 AGREED = ("category", "data_fingerprint", "localises", "probability", "regions", "threshold")
 AGREED_LATER = ("features",)  # as AGREED, where the manifest has them: bundles of an older gonogo do not
+FINDS_BOXES = "boxes"  # as AGREED, of a gauge that has it: the classes of the boxes that it finds
 
 # What onnxruntime raises for a file that is not a network, or for a network that it cannot run.
 NO_NETWORK = (runtime.Fail, runtime.InvalidProtobuf, runtime.InvalidGraph, runtime.InvalidArgument, runtime.NoModel,
@@ -43,6 +46,7 @@ FAILURES = (*NO_NETWORK, MemoryError, OSError, ArithmeticError, LookupError)  # 
 
 PASS: Literal["pass"] = "pass"  # noqa: S105 - a verdict
 REJECT: Literal["reject"] = "reject"
+UNCERTAIN = "uncertain"  # in place of either, where uncertain verdicts are sorted apart
 UNKNOWN = "unknown"  # the label of an image that belongs to no category of a set of bundles; it has no score
 ERROR = "error"  # counts an image that cannot be read; its row has the key `error` and no `verdict`
 
@@ -78,6 +82,8 @@ class Verdict:
             parts to calibrate on could have turned the verdict.
         anomaly_map: (h, w) float32 of the image's size; higher is more anomalous.
         rule: turns the map into regions.
+        boxes: of a gauge that finds boxes, those at or above the threshold, best first, so that a part is rejected
+            where there is one; None for any other gauge.
         features: (d, ch, cw) float32 of cells that cover the image, where they were asked for and the bundle has them.
 
     Regions are computed at their first use. They show where a part differs and do not decide the verdict: a rejected
@@ -93,6 +99,7 @@ class Verdict:
     anomaly_map: np.ndarray
     rule: RegionRule
     features: np.ndarray | None = None
+    boxes: Sequence[FoundBox] | None = None
 
     @property
     def label(self) -> Literal["pass", "reject"]:
@@ -101,7 +108,7 @@ class Verdict:
 
     def row(self) -> dict[str, Any]:
         """The verdict as JSON values: what every row, report and answer says of it."""
-        return {
+        row = {
             "verdict": self.label,
             "score": self.score,
             "threshold": self.threshold,
@@ -110,6 +117,7 @@ class Verdict:
             "uncertain": self.uncertain,
             "regions": [asdict(region) for region in self.regions],
         }
+        return row if self.boxes is None else row | {"boxes": [asdict(box) for box in self.boxes]}
 
     @_once
     def defect_mask(self) -> np.ndarray:
@@ -152,6 +160,7 @@ class Scorer:
         try:
             self.record = ThresholdRecord.from_dict(self.manifest["threshold"])
             self.probability = probability_in(self.manifest)
+            self.box_classes = box_classes_in(self.manifest)
             self.category = str(self.manifest["category"])
             self.rule = RegionRule.from_dict(self.manifest["regions"])
             rule = self.manifest.get("patches")
@@ -233,6 +242,15 @@ class Scorer:
             raise ImageError(f"{where} cannot be scored, {width} x {height} pixels: {reason}") from error
         return verdict
 
+    def score_array(self, pixels: np.ndarray, pixel_format: str, where: Path | str = "the array") -> Verdict:
+        """Judge an image in an array whose format is named, as "bgr8"; see `images.arrays.rgb_of_pixels`.
+
+        Raises:
+            ConfigError, ShapeError: the format has no such name, or the array is not of it.
+            ImageError: a number is beyond its range, or as `score_one`.
+        """
+        return self.score_one(rgb_of_pixels(pixels, pixel_format), where)
+
     def score_files(
         self, paths: Iterable[Path], *, batch_size: int = 1, workers: int = 2
     ) -> Iterator[Verdict | ImageError]:
@@ -299,9 +317,18 @@ class Scorer:
             ShapeError: another shape or dtype.
         """
         if not features or self.space is None:
-            return self.judge(*self.run(pixels))
-        scores, maps, given = run_named(self._session, pixels, "features")
-        return [replace(verdict, features=own) for verdict, own in zip(self.judge(scores, maps), given, strict=True)]
+            return self.judge(*self.outputs(pixels))
+        names = () if self.box_classes is None else BOXES
+        scores, maps, *found, given = run_named(self._session, pixels, *names, "features")
+        verdicts = self.judge(scores, maps, boxes_of(*found) if found else None)
+        return [replace(verdict, features=own) for verdict, own in zip(verdicts, given, strict=True)]
+
+    def outputs(self, pixels: np.ndarray) -> tuple[Any, ...]:
+        """What `judge` takes of a batch of pixels: all that the network computes for a verdict, thus boxes too."""
+        if self.box_classes is None:
+            return self.run(pixels)
+        scores, maps, *found = run_named(self._session, pixels, *BOXES)
+        return scores, maps, boxes_of(*found)
 
     def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scores (n,) and maps (n, h, w) of a batch of pixels; see `run_session`."""
@@ -340,14 +367,15 @@ class Scorer:
             raise IntegrityError(f"{self._path}: it has {TABLE}, but its network gives no nearest good patches")
         return GoodPatches(self._pictures[TABLE], self._pictures[MOSAIC], self._path)
 
-    def judge(self, scores: np.ndarray, maps: np.ndarray) -> list[Verdict]:
-        """Verdicts of scores (n,), each with its map.
+    def judge(self, scores: np.ndarray, maps: np.ndarray, found: Sequence[Boxes] | None = None) -> list[Verdict]:
+        """Verdicts of scores (n,), each with its map and, of a gauge that finds boxes, with those that it `found`.
 
         Raises:
             IntegrityError: a score is not a finite number; compared with the threshold it would pass.
         """
         if not np.isfinite(scores).all():
             raise IntegrityError(f"{self.category}: the bundle gave the score {scores[~np.isfinite(scores)][0]}")
+        boxes: Sequence[Boxes | None] = [None] * len(maps) if found is None else found
         return [
             Verdict(
                 score,
@@ -358,15 +386,18 @@ class Scorer:
                 self.record.uncertain(score),
                 anomaly_map,
                 self.rule,
+                boxes=None if self.box_classes is None or own is None else self.box_classes.above(self.threshold, own),
             )
-            for score, anomaly_map in zip(scores.tolist(), maps, strict=True)
+            for score, anomaly_map, own in zip(scores.tolist(), maps, boxes, strict=True)
         ]
 
 
 def _require_agreement(manifest: dict[str, Any], session: onnxruntime.InferenceSession, bundle: Path) -> None:
     """Refuse a manifest that contradicts the metadata inside the ONNX file, which is the one that parity compared."""
     metadata = session.get_modelmeta().custom_metadata_map
-    for key in (*AGREED, *(key for key in AGREED_LATER if key in manifest)):
+    has_boxes = FINDS_BOXES in manifest or f"gonogo.{FINDS_BOXES}" in metadata or _gives(session, FINDS_BOXES)
+    boxes = [FINDS_BOXES] if has_boxes else []
+    for key in (*AGREED, *(key for key in AGREED_LATER if key in manifest), *boxes):
         try:
             own = json.loads(metadata[f"gonogo.{key}"])
         except (KeyError, ValueError) as error:

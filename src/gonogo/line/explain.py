@@ -56,8 +56,13 @@ def explain(scorer: Scorer, pixels: np.ndarray, *, n_cells: int, top: int) -> Ex
     Raises:
         IntegrityError: the bundle's network or its good patches are damaged.
     """
-    scores, maps, nearest, patches = scorer.run_explained(pixels[None])
-    (verdict,) = scorer.judge(scores, maps)
+    nearest: np.ndarray | None = None
+    patches: np.ndarray | None = None
+    if scorer.box_classes is not None:
+        (verdict,) = scorer.score_pixels(pixels[None])
+    else:
+        scores, maps, nearest, patches = scorer.run_explained(pixels[None])
+        (verdict,) = scorer.judge(scores, maps)
     cells = top_cells(verdict.anomaly_map, n_cells=n_cells) if scorer.manifest["localises"] else []
     pairs: list[Pair] = []
     places: list[Pair] = []

@@ -9,7 +9,7 @@ import hashlib
 import io
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gonogo.errors import ChangedError, ImageError, MissingExtraError
+from gonogo.images.arrays import NUMPY, rgb_of_file
 from gonogo.images.foreign import FOREIGN_SUFFIXES
 from gonogo.images.reading import SUFFIXES, decode, read_file
 from gonogo.images.unread import SYSTEM_FOLDERS, UNREAD_SUFFIXES, Unread
@@ -79,6 +80,7 @@ class Item:
     pixels: (h, w, 3) uint8, for a frame.
     error: why there is no image; None if there may be one.
     stamp: of its file when it was found; by default, of now.
+    given: what a list said of it beside its path, for its row.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Item:
     pixels: np.ndarray | None = None
     error: str | None = None
     stamp: Stamp | None = None
+    given: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.stamp is None:
@@ -314,8 +317,8 @@ def _frames(place: str, every: int) -> Iterator[Item]:
         yield Item(place, None, Path(name), error=f"{place} gives no frame; expected a video or a connected camera")
 
 
-def pixels_of(item: Item) -> np.ndarray:
-    """The pixels (h, w, 3) uint8 of an item.
+def pixels_of(item: Item, pixel_format: str | None = None) -> np.ndarray:
+    """The pixels (h, w, 3) uint8 of an item; those of an .npy file where `pixel_format` says what its numbers are.
 
     Raises:
         ChangedError: the file that was read is not the one that was found, or has changed since.
@@ -329,6 +332,8 @@ def pixels_of(item: Item) -> np.ndarray:
     data, status = read_file(item.path)
     if Stamp.in_status(status) != item.stamp:
         raise changed_error(item)
+    if pixel_format is not None and data.startswith(NUMPY):
+        return rgb_of_file(data, item.path, pixel_format)
     return decode(data, item.path)[0]
 
 

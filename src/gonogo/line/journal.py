@@ -146,7 +146,7 @@ def same_content(one: Path, other: Path) -> bool:
 
 
 def label_of(row: Row) -> str:
-    """`pass`, `reject` or `unknown`; `error` for the row of an image that could not be read."""
+    """`pass`, `reject`, `uncertain` or `unknown`; `error` for the row of an image that could not be read."""
     return str(row.get("verdict", ERROR))
 
 

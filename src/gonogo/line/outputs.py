@@ -10,11 +10,13 @@ from typing import Any, Protocol, TextIO
 
 import numpy as np
 
+from gonogo.calibration.boxes import FoundBox
 from gonogo.calibration.regions import dilated
 from gonogo.errors import ConfigError, DataError, MissingExtraError
-from gonogo.images.colours import OUTLINE, map_colours
+from gonogo.images.colours import FOUND_BOX, OUTLINE, map_colours
+from gonogo.images.draw_boxes import DrawnBox, with_boxes
 from gonogo.images.reading import write_png
-from gonogo.inference.scorer import PASS, UNKNOWN, Verdict
+from gonogo.inference.scorer import PASS, UNCERTAIN, UNKNOWN, Verdict
 from gonogo.line.inputs import Item
 from gonogo.line.journal import Row
 from gonogo.line.names import as_cell, fitting
@@ -178,13 +180,21 @@ def line_of(row: Row, *, localises: bool) -> str:
     """A row as text: verdict, score and file; for a reject also the number of its regions and the box of the first."""
     if row["verdict"] == UNKNOWN:
         return f"{UNKNOWN:18}  {row['file']}  {_nearest(row)}"
-    word = row["verdict"] + ("?" if row["uncertain"] else "")
+    is_abstained = row["verdict"] == UNCERTAIN
+    word = row["verdict"] + ("?" if row["uncertain"] and not is_abstained else "")
     text = f"{word:7} {row['score']:<10.6g}  {row['file']}"
     if "nearest_category" in row:
         text += f"  {row['category']}"
     if row["probability"] is not None:
         text += f"  defective with {row['probability']:.1%}"
-    if row["verdict"] == PASS or not (localises or row["regions"]):
+    if is_abstained:
+        text += f"  leaning to {row['leaning']}"
+    if row.get("boxes"):
+        first, count = row["boxes"][0], len(row["boxes"])
+        at = f"{first['width']:.0f} x {first['height']:.0f} at ({first['x']:.0f}, {first['y']:.0f})"
+        best = f"{first['label']} {first['confidence']:.0%}, {at}"
+        return f"{text}  1 box, {best}" if count == 1 else f"{text}  {count} boxes, best {best}"
+    if PASS in (row["verdict"], row.get("leaning")) or not (localises or row["regions"]):
         return text
     if not row["regions"]:
         return f"{text}  no region"
@@ -254,7 +264,21 @@ def map_16_bit(verdict: Verdict) -> np.ndarray:
 
 
 def overlay(pixels: np.ndarray, verdict: Verdict) -> np.ndarray:
-    """(h, w, 3) uint8: the image under the colours of its map, with a line around each region."""
+    """(h, w, 3) uint8: the image under the colours of its map with a line around each region, or with its boxes."""
+    if verdict.boxes is not None:
+        return with_boxes(pixels, drawn_boxes(verdict.boxes))
     mixed = pixels // 2 + map_colours(verdict.anomaly_map, verdict.threshold) // 2
     mixed[dilated(verdict.defect_mask, 1) & ~verdict.defect_mask] = OUTLINE
     return np.asarray(mixed)
+
+
+def drawn_boxes(boxes: Sequence[FoundBox]) -> list[DrawnBox]:
+    """The boxes that a gauge found, each with its class and its confidence in percent; the best is drawn last."""
+    return [
+        DrawnBox(
+            (box.x, box.y, box.x + box.width, box.y + box.height),
+            printable(f"{box.label} {box.confidence:.0%}"),
+            FOUND_BOX,
+        )
+        for box in reversed(boxes)
+    ]

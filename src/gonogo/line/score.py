@@ -22,7 +22,7 @@ from gonogo.errors import ChangedError, DataError, ImageError
 from gonogo.images.statistics import STATISTICS, image_statistics
 from gonogo.images.unread import Unread
 from gonogo.inference.gauges import Gauges
-from gonogo.inference.scorer import ERROR, REJECT, UNKNOWN
+from gonogo.inference.scorer import ERROR, REJECT, UNCERTAIN, UNKNOWN
 from gonogo.line.begun import MOST_STARTS, Begun
 from gonogo.line.hot_folder import HotFolder
 from gonogo.line.inputs import CAMERA, STDIN, VIDEOS, Item, Stamp, changed_error, pixels_of
@@ -43,6 +43,8 @@ class Counts:
     """Images by their verdict.
 
     n_files counts all of them, n_new those that this start judged; the others had a row in the journal before.
+    n_uncertain counts verdicts that are flagged as uncertain; n_abstained those of them that are a third outcome, and
+    neither pass nor reject.
     n_unmoved counts files that were to be moved and could not be; n_unread those of formats that are not read, which
     are none of the images.
     """
@@ -51,6 +53,7 @@ class Counts:
     n_rejected: int = 0
     n_unknown: int = 0
     n_uncertain: int = 0
+    n_abstained: int = 0
     n_errors: int = 0
     n_new: int = 0
     n_unmoved: int = 0
@@ -59,12 +62,13 @@ class Counts:
     @property
     def n_passed(self) -> int:
         """Images that passed."""
-        return self.n_files - self.n_rejected - self.n_unknown - self.n_errors
+        return self.n_files - self.n_rejected - self.n_abstained - self.n_unknown - self.n_errors
 
     def add(self, label: str, *, uncertain: bool, new: bool) -> None:
-        """Count an image by the label of its verdict: `pass`, `reject`, `unknown` or `error`."""
+        """Count an image by the label of its verdict: `pass`, `reject`, `uncertain`, `unknown` or `error`."""
         self.n_files += 1
         self.n_rejected += label == REJECT
+        self.n_abstained += label == UNCERTAIN
         self.n_unknown += label == UNKNOWN
         self.n_errors += label == ERROR
         self.n_uncertain += uncertain
@@ -89,6 +93,9 @@ class Line:
     hot: the folder that the items are found in again and again. What changes while it is judged is left to its next
         look; without it, that is an error.
     standing: whether certificates still hold; it goes with a journal.
+    abstains: whether an uncertain verdict is an outcome of its own; its row says under `leaning` what it would be.
+    pixel_format: what the numbers of .npy files are, as "bgr8"; None: such files are refused.
+    posts: labels of the verdicts that the webhook posts; None: all.
     shows_counts: whether the number of images is shown on standard error as it grows.
     """
 
@@ -102,6 +109,9 @@ class Line:
     begun: Begun | None = None
     hot: HotFolder | None = None
     standing: LineStanding | None = None
+    abstains: bool = False
+    pixel_format: str | None = None
+    posts: frozenset[str] | None = None
     shows_counts: bool = False
     counts: Counts = field(default_factory=Counts)
 
@@ -174,6 +184,8 @@ class Line:
             DataError: a picture of it cannot be written, as those of the others could not.
         """
         row: Row = {"file": item.name, "bundle": self.gauges.fingerprint}
+        if item.given is not None:
+            row["given"] = item.given
         if self.journal is not None or self.webhook is not None or self.sorter is not None:
             row["key"] = item.key
         if self._n_ended(item) >= MOST_STARTS:
@@ -201,7 +213,7 @@ class Line:
         return {**self.gauges.unreadable_row, "error": error}
 
     def _verdict_row(self, item: Item) -> Row:
-        pixels = pixels_of(item)
+        pixels = pixels_of(item, self.pixel_format)
         selection = self.gauges.select(pixels)
         if selection.scorer is None:
             return {**selection.row, "verdict": UNKNOWN}
@@ -209,7 +221,7 @@ class Line:
         row = {**selection.row, **verdict.row(), **self.pictures.draw(item, pixels, verdict)}
         if self.standing is not None:
             row["statistics"] = dict(zip(STATISTICS, image_statistics(pixels), strict=True))
-        return row
+        return row | {"verdict": UNCERTAIN, "leaning": verdict.label} if self.abstains and verdict.uncertain else row
 
     def _commit(self, batch: list[tuple[Item, Row]]) -> None:
         """Plan the places, record the rows, move the files. A file whose place was taken meanwhile gets another one."""
@@ -241,10 +253,14 @@ class Line:
             events = standing.stamp(rows, lambda row: not journal.has(row))
             for event in events:
                 warn(f"{standing.sentence(event['category'])}; verdicts go on")
-        if self.webhook is not None and rows:
-            self.webhook.put([*events, *rows])
+        posted = [*events, *(row for row in rows if self._is_posted(row))]
+        if self.webhook is not None and posted:
+            self.webhook.put(posted)
         if self.journal is not None and rows:
             self.journal.append(rows)
+
+    def _is_posted(self, row: Row) -> bool:
+        return self.posts is None or label_of(row) in self.posts
 
     def _move(self, row: Row, stamp: Stamp | None, *, again: bool = False) -> bool:
         """Move the file of a row, if files are moved; False if its place was taken, and another must be planned.

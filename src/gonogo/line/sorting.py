@@ -1,4 +1,4 @@
-"""Files sorted into the folders good, reject, unknown and error, so that each is always in one place.
+"""Files sorted into the folders good, reject, uncertain, unknown and error, so that each is always in one place.
 
 That is a rename on one file system. To another one, such as a network drive, a file is copied under a hidden name, gets
 its name when the copy is on the disk, and its original is removed then.
@@ -17,12 +17,18 @@ from typing import Literal
 
 from gonogo.errors import DataError
 from gonogo.files import read_regular, sync_folder
-from gonogo.inference.scorer import ERROR, PASS, REJECT, UNKNOWN
+from gonogo.inference.scorer import ERROR, PASS, REJECT, UNCERTAIN, UNKNOWN
 from gonogo.line.inputs import Item, Stamp, stamp_of
 from gonogo.line.journal import Row, label_of, same_content
 from gonogo.line.names import fitting
 
-FOLDERS = {PASS: "good", REJECT: "reject", UNKNOWN: "unknown", ERROR: "error"}  # by the label of the verdict
+FOLDERS = {  # by the label of the verdict
+    PASS: "good",
+    REJECT: "reject",
+    UNCERTAIN: "uncertain",
+    UNKNOWN: "unknown",
+    ERROR: "error",
+}
 Outcome = Literal["moved", "taken", "changed"]
 
 OF_THE_FOLDER = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO)  # not of the file that is moved

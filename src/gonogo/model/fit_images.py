@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gonogo.compute.progress import Progress, no_progress
+from gonogo.detectors.boxes.labelled import LabelledImages
 from gonogo.detectors.parts import MapPart, PartState
 from gonogo.images.dataset import Dataset, Record
 from gonogo.model.inspector import Inspector
@@ -117,6 +118,21 @@ class FitImages(Sequence[Tensor]):
     def _read(self, number: int) -> Tensor:
         pixels = torch.from_numpy(self.dataset.pixels_of(self.records[number]))[None]
         return self.inspector.resized(pixels.to(self.device))
+
+
+def labelled_images(images: FitImages) -> LabelledImages:
+    """The images with the boxes of their records, in pixels as the detector sees them; neither tiles nor rotations."""
+    height, width = images.inspector.input_size
+    boxes, labels = [], []
+    for record in images.records:
+        across, down = width / record.width, height / record.height
+        corners = [
+            [box["x"] * across, box["y"] * down, (box["x"] + box["width"]) * across, (box["y"] + box["height"]) * down]
+            for box in record.boxes
+        ]
+        boxes.append(torch.tensor(corners, dtype=torch.float32).reshape(-1, 4))
+        labels.append([str(box["label"]) for box in record.boxes])
+    return LabelledImages(images, boxes, labels)
 
 
 def _on_part(images: FitImages, parts: Sequence[range], function: MapPart, number: int) -> PartState:

@@ -21,6 +21,7 @@ from gonogo.compute.memory import peak_bytes, resident_bytes
 from gonogo.compute.progress import Progress, no_progress
 from gonogo.compute.versions import versions
 from gonogo.detectors import make_detector
+from gonogo.detectors.boxes.labelled import FindsBoxes, Labelled
 from gonogo.detectors.contract import Detector, FitContext, GrowingBank
 from gonogo.detectors.training.checkpoints import Checkpoints
 from gonogo.detectors.training.forecast import MB, Forecast
@@ -30,7 +31,7 @@ from gonogo.images.dataset import Dataset, Record
 from gonogo.images.roles import Role
 from gonogo.model.cross_fit import cross_inspect, folds_of
 from gonogo.model.finetune import finetune_backbone
-from gonogo.model.fit_images import FitImages
+from gonogo.model.fit_images import FitImages, labelled_images
 from gonogo.model.fit_params import FitParams
 from gonogo.model.inspection import Inspection, inspect_calibrate, inspect_records, require_above_rounding
 from gonogo.model.inspector import Inspector
@@ -96,6 +97,8 @@ class Fitting:
         values = self.chosen.values
         device = device_of("cpu" if self.dataset.cluster else values.device)
         detector = make_detector(self.chosen.name, self.chosen.made)
+        if isinstance(detector, FindsBoxes):
+            self._require_plain_fit()
         self._require_growing(detector)
         inspector = Inspector(detector, self.regions.inside, tiling=values.tiling).to(device)
         return inspector, FitImages(inspector, self.dataset, records, device=device, rotations=values.rotations)
@@ -103,7 +106,8 @@ class Fitting:
     def forecast(self, inspector: Inspector, images: FitImages) -> Forecast:
         """The memory and time of the fit, without a cluster; as in `forecast_fit`."""
         budget_mb = self.chosen.values.memory_budget_mb
-        return forecast_fit(inspector.detector, images.without_cluster(), budget_mb=budget_mb)
+        labelled = self._labelled(inspector, images)
+        return forecast_fit(inspector.detector, images.without_cluster(), budget_mb=budget_mb, labelled=labelled)
 
     def fit(self, inspector: Inspector, images: FitImages, progress: Progress, *, fold: int | None = None) -> Inspector:
         """Fit the inspector on the images, its backbone finetuned first where `fit.finetune` is set.
@@ -123,9 +127,40 @@ class Fitting:
                 progress=progress,
             )
         room = room_in(self.chosen.values.memory_budget_mb)
-        context = FitContext(room=room, checkpoints=Checkpoints(folder, origin), progress=progress)
+        labelled = self._labelled(inspector, images)
+        context = FitContext(room=room, checkpoints=Checkpoints(folder, origin), progress=progress, labelled=labelled)
         inspector.detector.fit(images, seed=self.seed, context=context)
         return inspector.cpu()
+
+    def _labelled(self, inspector: Inspector, images: FitImages) -> Labelled | None:
+        """The labelled images that a detector that `FindsBoxes` learns from; None for any other."""
+        if not isinstance(inspector.detector, FindsBoxes):
+            return None
+        records = self.dataset.with_role("validate")
+        validate = FitImages(inspector, self.dataset, records, device=images.device)
+        return Labelled(labelled_images(images), labelled_images(validate))
+
+    def _require_plain_fit(self) -> None:
+        """Do nothing, or refuse what a fit of boxes cannot do.
+
+        Raises:
+            ConfigError: the parameters ask for it.
+        """
+        values, method = self.chosen.values, self.calibrate.method
+        asked = {
+            "fit.tiling": values.tiling is not None,
+            "fit.finetune": values.finetune is not None,
+            "fit.rotations": values.rotations != 1,
+            "calibrate.method: cross": method == "cross",
+            "calibrate.probability": self.calibrate.probability is not None,
+        }
+        refused = [name for name, given in asked.items() if given]
+        if refused:
+            raise ConfigError(
+                f"{', '.join(refused)}: fit.detector {self.chosen.name} finds boxes and has none of this; leave it as "
+                "params.yaml has it for every category (the network is trained whole, on crops, and its validate "
+                "images choose the epoch)"
+            )
 
     def certify(self, inspector: Inspector, progress: Progress) -> Calibration:
         """The threshold of the fitted inspector from good images that were not fitted on, with all that goes with it.
@@ -307,14 +342,16 @@ def room_in(budget_mb: float | None) -> int | None:
     return room
 
 
-def forecast_fit(detector: Detector, batches: Collection[Tensor], *, budget_mb: float | None) -> Forecast:
+def forecast_fit(
+    detector: Detector, batches: Collection[Tensor], *, budget_mb: float | None, labelled: Labelled | None = None
+) -> Forecast:
     """The memory and time that `fit` of these batches takes within a budget for the whole process.
 
     Raises:
         ConfigError: the plan and the process as it is now exceed the budget; the message says what is needed.
         DataError: there is no fit image.
     """
-    expected = detector.forecast(batches, FitContext(room=room_in(budget_mb)))
+    expected = detector.forecast(batches, FitContext(room=room_in(budget_mb), labelled=labelled))
     peak = resident_bytes() + expected.memory
     if budget_mb is not None and peak > budget_mb * MB:
         raise ConfigError(

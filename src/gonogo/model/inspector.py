@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gonogo.calibration.boxes import BOXES, Boxes, boxes_of
 from gonogo.calibration.regions import cell_of
 from gonogo.detectors.anomaly_map import resize, upsample
 from gonogo.detectors.contract import NEAREST, Detector
@@ -84,13 +85,23 @@ class Inspector(nn.Module):
         """The results of `forward`, and those that `Detector.output_names` lists.
 
         `nearest` is (n, ch, cw) int64, `features` (n, d, ch, cw): cells of one size cover the image, with and without
-        tiles.
+        tiles. Boxes are those of `FindsBoxes`, in pixels of the image, and do not reach beyond it.
 
         Raises:
             NotFittedError: the detector was not fitted.
         """
         scores, grids, *others = self._per_tile(self.detector.outputs, pixels)
-        return *self.to_image(scores, grids, pixels), *map(self.to_canvas, others)
+        named = zip(self.detector.output_names(), others, strict=True)
+        return *self.to_image(scores, grids, pixels), *(
+            self._in_image(given, pixels) if name == BOXES[0] else self.to_canvas(given) for name, given in named
+        )
+
+    def _in_image(self, boxes: Tensor, pixels: Tensor) -> Tensor:
+        """Boxes (n, k, 4) in pixels of the image, from those in pixels of what the detector sees."""
+        height, width = pixels.shape[1], pixels.shape[2]
+        x, y = boxes[..., 0::2] * (width / self.input_size.width), boxes[..., 1::2] * (height / self.input_size.height)
+        x, y = x.clamp(min=0).clamp(max=width), y.clamp(min=0).clamp(max=height)
+        return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)
 
     def to_canvas(self, cells: Tensor) -> Tensor:
         """Cells of the image (n, ..., ch, cw) from those of the detector; with a tiling (t, n, ..., gh, gw)."""
@@ -136,6 +147,15 @@ class Inspector(nn.Module):
         require_pixels(pixels)
         score, anomaly_map = self(torch.from_numpy(pixels))
         return score.numpy(), anomaly_map.numpy()
+
+    def inspect_with_boxes(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Boxes]]:
+        """The results of `inspect`, and the boxes of each image, best first, of a detector that `FindsBoxes`.
+
+        Raises:
+            ShapeError: `pixels` is not (n, h, w, 3) uint8.
+        """
+        given = self.inspect_all(pixels)
+        return given["score"], given["anomaly_map"], boxes_of(*(given[name] for name in BOXES))
 
     @torch.inference_mode()
     def inspect_without(self, pixels: np.ndarray, part_images: range) -> tuple[np.ndarray, np.ndarray]:

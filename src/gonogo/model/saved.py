@@ -13,6 +13,7 @@ from gonogo.calibration.probability import ProbabilityRecord, probability_in
 from gonogo.calibration.regions import RegionRule
 from gonogo.compute.versions import versions
 from gonogo.detectors import make_detector
+from gonogo.detectors.boxes.labelled import FindsBoxes
 from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.detectors.training.checkpoints import tensors_in
 from gonogo.errors import ConfigError, IntegrityError, NotFittedError
@@ -94,6 +95,8 @@ def save_model(
         "data_fingerprint": data_fingerprint,
         "versions": versions("torch", "timm", "scikit-learn", "numpy"),
     }
+    if isinstance(detector, FindsBoxes):
+        content["boxes"] = detector.box_classes().to_dict()
     seal(folder, content, [TENSORS])
 
 
@@ -125,5 +128,6 @@ def load_model(folder: Path) -> Model:
 def bundle_facts(model: Model) -> dict[str, Any]:
     """What the ONNX file and the bundle's manifest both have: a part of the model's manifest, and its features."""
     kept = ("schema", "category", "detector", "preprocessing", "localises", "threshold", "probability", "regions")
-    facts = {key: model.manifest[key] for key in (*kept, "data_fingerprint", "versions")}
+    found = ("boxes",) if "boxes" in model.manifest else ()  # of a gauge that finds boxes
+    facts = {key: model.manifest[key] for key in (*kept, *found, "data_fingerprint", "versions")}
     return facts | {"features": feature_facts(model.inspector)}

@@ -116,8 +116,9 @@ def _won(weights: np.ndarray, factors: np.ndarray) -> np.ndarray:
 class Rate:
     """Bets that events are more frequent than a limit, by likelihood ratios of several higher rates.
 
-    Each ratio's mean is at most 1 for every rate up to the limit, given whatever came before. So the wealth depends on
-    how often it happened and how often not, and on nothing else.
+    Each ratio's mean is at most 1 for every rate up to the limit, given whatever came before. It bets in two ways: by
+    counts, whose wealth depends on how often it happened and how often not and on nothing else; and one by one, where
+    some wealth is idle and a little moves to and fro, so that a change after a long time without one is found.
 
     Source: Wald 1945; as a mean over alternatives, Ramdas et al. 2023, "Game-theoretic statistics and safe
     anytime-valid inference".
@@ -128,6 +129,15 @@ class Rate:
     def __init__(self, limit: float) -> None:
         higher = np.unique(np.minimum([limit * times for times in self.TIMES], (1 + limit) / 2))
         self._if_so, self._if_not = np.log(higher / limit), np.log((1 - higher) / (1 - limit))
+        self._factors = {
+            True: np.array([[1.0, *(higher / limit)]]),
+            False: np.array([[1.0, *((1 - higher) / (1 - limit))]]),
+        }
+        self.state = {"weights": np.array([[0.5, *np.full(len(higher), 0.5 / len(higher))]])}  # idle, each rate
+
+    def log_factor(self, happened: bool) -> float:
+        """The logarithm of the factor of one more observation, betting one by one."""
+        return float(_won(self.state["weights"], self._factors[happened])[0])
 
     def log_wealth(self, happened: int, not_happened: int) -> float:
         """The logarithm of the wealth after so many observations; it grows where more happens than the limit allows."""

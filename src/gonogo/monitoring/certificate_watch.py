@@ -13,6 +13,7 @@ from gonogo.monitoring.bets import Rate, log_mean
 from gonogo.monitoring.evidence import SHARE_FOR_MISSED, ChangeTest, Evidence
 
 State = Literal["holds", "in doubt", "withdrawn"]
+MOST_DEFECTIVE = 0.5  # share of defective parts that any production is taken to stay below
 FORMAT = 1  # of what `CertificateWatch.kept` gives
 
 
@@ -25,14 +26,16 @@ class WatchParams:
     missed_share: the largest share of missed defects among the parts that pass for which both are still true; 0: the
         parts that pass are taken for good ones.
     defect_rate: the largest share of defective parts that production is expected to have; a reject rate above the
-        certified rate and this one together is evidence too. None: the reject rate is not tested.
+        certified rate and this one together is evidence too. Without it a change by which every part is rejected
+        would not show, since the other tests look at parts that pass; so it is one half unless it is known better.
+        None: the reject rate is not tested.
     run_length: without any change, a change is called recent once in so many parts, or less often.
     """
 
     withdrawn: float = 0.05
     in_doubt: float = 0.2
     missed_share: float = 0.0
-    defect_rate: float | None = None
+    defect_rate: float | None = MOST_DEFECTIVE
     run_length: float = 10_000
 
     def __post_init__(self) -> None:
@@ -59,7 +62,8 @@ class CertificateWatch:
       one, the scores below it are as a draw of parts below it is, which those below the threshold are not.
     - **images**: statistics of the same parts' images come from where the earlier ones came from. Its evidence is the
       mean of that of each statistic.
-    - **rejects**: no more parts are rejected than the certified rate and the expected defect rate allow.
+    - **rejects**: no more parts are rejected than the certified rate and the expected defect rate allow. It is not
+        tested where a weak certificate and an expected rate of one half or less allow any.
     - **audits**: no more of the good parts in a random sample, which people reviewed, were rejected than the
       certified rate allows. It is the one test of what the certificate promises.
 
@@ -86,16 +90,17 @@ class CertificateWatch:
         )
         rate = record.certified_false_alarm_rate
         self._rejects = self._audits = None if rate is None else Rate(rate)
-        if rate is not None and params.defect_rate is not None and rate + params.defect_rate >= 1:
+        expected = params.defect_rate
+        allows_all = rate is not None and expected is not None and rate + expected >= 1
+        if allows_all and expected is not None and expected > MOST_DEFECTIVE:
             raise ConfigError(
-                f"drift: the certified rate, {rate:.3g}, and defect_rate, {params.defect_rate:g}, allow any "
+                f"drift: the certified rate, {rate:.3g}, and defect_rate, {expected:g}, allow any "
                 "reject rate; expect fewer defective parts, or leave defect_rate out"
             )
         if rate is not None:
-            self._rejects = None if params.defect_rate is None else Rate(rate + params.defect_rate)
+            self._rejects = None if expected is None or allows_all else Rate(rate + expected)
         self._of_rejects, self._of_audits = Evidence(), Evidence()
         self.number = 0
-        self.n_rejected = 0
         self.withdrawn_at: str | None = None
 
     def add(self, key: str, score: float, statistics: Sequence[float] = ()) -> float | None:
@@ -112,10 +117,8 @@ class CertificateWatch:
         p_value = None
         if score < self._record.gap_low:
             p_value = self._changes.add(key, [score, *(statistics if self._statistics else ())])[0]
-        self.n_rejected += score >= self._record.threshold
         if self._rejects is not None:
-            wealth = self._rejects.log_wealth(self.n_rejected, self.number - self.n_rejected)
-            self._of_rejects.multiply(wealth - self._of_rejects.log, key)
+            self._of_rejects.multiply(self._rejects.log_factor(score >= self._record.threshold), key)
         self._latch(key)
         return p_value
 
@@ -208,10 +211,10 @@ class CertificateWatch:
         return {
             "format": FORMAT,
             "number": self.number,
-            "n_rejected": self.n_rejected,
             "withdrawn_at": self.withdrawn_at,
             "changes": self._changes.state(),
             "rejects": asdict(self._of_rejects),
+            "reject_weights": None if self._rejects is None else self._rejects.state["weights"].tolist(),
             "audits": asdict(self._of_audits),
         }
 
@@ -229,6 +232,7 @@ class CertificateWatch:
         if kept.get("format") != FORMAT:
             raise ValueError(f"the watch was kept in the form {kept.get('format')}, this is {FORMAT}")
         self._changes.resume(kept["changes"], values)
-        self.number, self.n_rejected = kept["number"], kept["n_rejected"]
-        self.withdrawn_at = kept["withdrawn_at"]
+        self.number, self.withdrawn_at = kept["number"], kept["withdrawn_at"]
+        if self._rejects is not None:
+            self._rejects.state["weights"][:] = kept["reject_weights"]
         self._of_rejects, self._of_audits = Evidence(**kept["rejects"]), Evidence(**kept["audits"])

@@ -2,13 +2,16 @@
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion, binary_fill_holes
 
-from gonogo.images.colours import OUTLINE, PAPER, map_colours
+from gonogo.calibration.boxes import FoundBox
+from gonogo.images.colours import FOUND_BOX, LABELLED_BOX, OUTLINE, PAPER, map_colours
+from gonogo.images.draw_boxes import DrawnBox, with_boxes
 
 Size = tuple[int, int]  # width and height in pixels
 
@@ -44,6 +47,16 @@ def image_tile(pixels: np.ndarray, room: Size, mask: np.ndarray | None = None) -
         marked = marked_cells(mask, size)
         tile[binary_dilation(marked) & ~binary_erosion(marked)] = OUTLINE
     return tile
+
+
+def box_tile(
+    pixels: np.ndarray, labelled: Sequence[Mapping[str, Any]], found: Sequence[FoundBox], room: Size
+) -> np.ndarray:
+    """The image scaled to fit into `room`, with its labelled boxes in green and those found in orange."""
+    tile = image_tile(pixels, room)
+    truth = [DrawnBox((b["x"], b["y"], b["x"] + b["width"], b["y"] + b["height"]), "", LABELLED_BOX) for b in labelled]
+    ours = [DrawnBox((b.x, b.y, b.x + b.width, b.y + b.height), "", FOUND_BOX) for b in reversed(found)]
+    return with_boxes(tile, [*truth, *ours], scale=tile.shape[1] / pixels.shape[1])
 
 
 def mask_tile(pixels: np.ndarray, mask: np.ndarray | None, room: Size) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -77,6 +77,10 @@ class PartImages:
     def mask_of(self, part: Part) -> np.ndarray | None:
         """(h, w) bool; None for a defect whose mask is unknown."""
         return self.dataset.mask_of(self._records[part.image])
+
+    def boxes_of(self, part: Part) -> Sequence[Mapping[str, Any]]:
+        """The labelled boxes of the image, as a record has them."""
+        return self._records[part.image].boxes
 
     def verdict_of(self, part: Part) -> Verdict:
         """What the bundle says of the image, with its anomaly map; not kept, since maps of large images are large."""

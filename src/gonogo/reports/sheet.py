@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from gonogo.reports.drawing import image_tile, map_tile, mask_tile, tile_size
+from gonogo.reports.drawing import box_tile, image_tile, map_tile, mask_tile, tile_size
 from gonogo.reports.parts import Part, PartImages
 from gonogo.reports.sheet_layout import Sheet, verdict_text
 
@@ -21,17 +21,21 @@ class ReportParams:
     sheet_cases: Annotated[int, Field(ge=1)]
 
 
-def write_sheet(path: Path, parts: Sequence[Part], images: PartImages, *, category: str, cases: int) -> None:
+def write_sheet(
+    path: Path, parts: Sequence[Part], images: PartImages, *, category: str, cases: int, finds_boxes: bool = False
+) -> None:
     """Draw, per defect type and for good parts, the `cases` worst and best test images as image, mask and map.
 
     Worst are the good parts that score highest and the defects that score lowest. All maps share one colour scale,
-    anchored at the threshold; black lines on them enclose the regions found. Types stand in alphabetical order, good
-    parts first.
+    anchored at the threshold; black lines on them enclose the regions found. Of a gauge that finds boxes, the image
+    with the labelled boxes in green and those found in orange takes the mask's place. Types stand in alphabetical
+    order, good parts first.
     """
     types = sorted({part.defect_type for part in parts}, key=lambda name: (name != "good", name))
     tile = tile_size((images.size_of(part) for part in parts), SIDE)
     sheet = Sheet(
-        title=f"{category}: image, mask, anomaly map with regions",
+        title=f"{category}: image, {'boxes labelled and found' if finds_boxes else 'mask'}, anomaly map"
+        + ("" if finds_boxes else " with regions"),
         tile=tile,
         tiles_per_cell=3,
         lines=1,
@@ -61,11 +65,14 @@ def _ends(ordered: Sequence[Part], cases: int) -> list[Part | None]:
 
 def _draw_part(sheet: Sheet, row: int, column: int, part: Part, images: PartImages) -> None:
     pixels, verdict = images.pixels_of(part), images.verdict_of(part)
+    second = mask_tile(pixels, images.mask_of(part), sheet.tile)
+    if verdict.boxes is not None:
+        second = box_tile(pixels, images.boxes_of(part), verdict.boxes, sheet.tile)
     sheet.put(
         row,
         column,
         image_tile(pixels, sheet.tile),
-        mask_tile(pixels, images.mask_of(part), sheet.tile),
+        second,
         map_tile(verdict.anomaly_map, images.gauge.threshold, sheet.tile, verdict.defect_mask),
     )
     word, colour = verdict_text(part.rejected)

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from gonogo.inference.scorer import Verdict
-from gonogo.reports.drawing import REGION_LINE, Size, image_tile, jpeg_uri, region_lines, tile_size
+from gonogo.reports.drawing import REGION_LINE, Size, box_tile, image_tile, jpeg_uri, region_lines, tile_size
 from gonogo.reports.parts import Part, PartImages
 
 T = TypeVar("T")
@@ -74,6 +74,9 @@ def overlays_of(paths: Sequence[str], parts: Sequence[Part], images: PartImages)
     for part in chosen:
         pixels, verdict = images.pixels_of(part), images.verdict_of(part)
         localises = verdict.rule.threshold is not None
+        if verdict.boxes is not None:
+            pictures.append(jpeg_uri(box_tile(pixels, images.boxes_of(part), verdict.boxes, room)))
+            continue
         pictures.append(jpeg_uri(overlay_tile(pixels, verdict, room) if localises else image_tile(pixels, room)))
     return pictures
 
@@ -81,7 +84,9 @@ def overlays_of(paths: Sequence[str], parts: Sequence[Part], images: PartImages)
 def _described(part: Part, images: PartImages, room: Size) -> dict[str, Any]:
     pixels, verdict = images.pixels_of(part), images.verdict_of(part)
     picture = image_tile(pixels, room)
-    localises = verdict.rule.threshold is not None
+    overlay = overlay_tile(pixels, verdict, room) if verdict.rule.threshold is not None else None
+    if verdict.boxes is not None:
+        overlay = box_tile(pixels, images.boxes_of(part), verdict.boxes, room)
     return {
         "image": part.image,
         "defective": part.defective,
@@ -93,7 +98,7 @@ def _described(part: Part, images: PartImages, room: Size) -> dict[str, Any]:
         "width": round(picture.shape[1] * SHOWN_SIDE / SIDE),
         "height": round(picture.shape[0] * SHOWN_SIDE / SIDE),
         "picture": jpeg_uri(picture),
-        "overlay": jpeg_uri(overlay_tile(pixels, verdict, room)) if localises else None,
+        "overlay": None if overlay is None else jpeg_uri(overlay),
     }
 
 

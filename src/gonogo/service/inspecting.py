@@ -15,7 +15,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -43,7 +43,8 @@ from gonogo.service.security import Key
 from gonogo.service.settings import MEBIBYTE, Settings
 from gonogo.service.standing import CertificateStanding
 from gonogo.service.turns import Turns
-from gonogo.service.uploads import Upload, checked_header
+from gonogo.service.uploads import Upload, checked_header, is_as_declared
+from gonogo.service.verdict_cache import KnownVerdict, VerdictCache
 from gonogo.store.audit import AuditRule
 from gonogo.store.reviews import settle
 from gonogo.store.schema import Row
@@ -159,7 +160,7 @@ class InspectionRunner:
         standing: CertificateStanding,
     ) -> None:
         self._settings, self._gauge, self._store, self._metrics = settings, gauge, store, metrics
-        self._memory, self._standing = memory, standing
+        self._memory, self._standing, self._cache = memory, standing, VerdictCache(settings.cache)
         n_threads = BATCHES_PER_WORKER * settings.batch * settings.workers  # also the most decoded images in memory
         self._threads, self._large_thread = ThreadPoolExecutor(n_threads), ThreadPoolExecutor(1)
         self._writers = ThreadPoolExecutor(N_WRITERS)
@@ -291,11 +292,14 @@ class InspectionRunner:
 
     async def judge(self, data: bytes, key: Key) -> Judgement:
         """What the bundle in use says of a stored image; nothing is stored."""
+        return await self._of_file(data, key, self._judged)
 
-        def judged(upload: Upload, request: PendingRequest, large: bool) -> Judgement:
-            return self._judge(Job(self._decode(upload, request, large=large)[0], request), large=large)
+    async def judge_upload(self, upload: Upload, key: Key) -> Judgement:
+        """What the bundle in use says of an image that was sent; nothing is stored."""
+        return await self._worked_on(lambda request, large: self._judged(upload, request, large), key, upload.hold)
 
-        return await self._of_file(data, key, judged)
+    def _judged(self, upload: Upload, request: PendingRequest, large: bool) -> Judgement:
+        return self._judge(Job(self._decode(upload, request, large=large)[0], request), large=large)
 
     async def with_features(self, data: bytes, key: Key, make: Callable[[np.ndarray, Judgement], Result]) -> Result:
         """What `make` makes of the pixels of a stored image and of what the bundle in use says of it, with features."""
@@ -374,6 +378,11 @@ class InspectionRunner:
     ) -> InspectionWithPictures:
         began = time.perf_counter()
         sha256 = upload.sha256
+        known = self._cache.get(sha256, self._gauge.scorer.fingerprint)
+        is_verdict_alone = not pictures and similar is None and not request.cancelled
+        if is_verdict_alone and known is not None and is_as_declared(upload, known.format):
+            file_written = self._writers.submit(self._store.images.write, sha256, upload.data)
+            return self._kept(upload, key, request, known, {"queue": began - request.since}, file_written)
         pixels, image_format = self._decode(upload, request, large=large)
         decoded_at = time.perf_counter()
         file_written = self._writers.submit(self._store.images.write, sha256, upload.data)
@@ -381,18 +390,9 @@ class InspectionRunner:
         queued = began - request.since + time.perf_counter() - decoded_at - judgement.seconds
         timings = {"decode": decoded_at - began, "queue": queued, "score": judgement.seconds}
         height, width = pixels.shape[:2]
-        now = time.time()
-        image = {
-            "sha256": sha256,
-            "format": image_format,
-            "n_bytes": len(upload.data),
-            "width": width,
-            "height": height,
-        }
-        row = row_of(judgement) | {"at": now, "image": sha256, "name": upload.name, "key": key.id}
-        row["certificate"] |= self._standing.of(row["bundle"])
-        row["statistics"] = dict(zip(STATISTICS, image_statistics(pixels), strict=True))
-        row["timings_ms"] = _milliseconds(timings)
+        statistics = dict(zip(STATISTICS, image_statistics(pixels), strict=True))
+        known = KnownVerdict(row_of(judgement) | {"statistics": statistics}, image_format, width, height)
+        self._cache.put(sha256, known)
         drawn: dict[str, Any] = {
             f"{name}_png": _base64(draw_picture(name, pixels, judgement.verdict)) for name in pictures
         }
@@ -400,13 +400,36 @@ class InspectionRunner:
             searching_began = time.perf_counter()
             drawn["similar"] = similar(judgement, sha256)
             timings["similar"] = time.perf_counter() - searching_began
+        return self._kept(upload, key, request, known, timings, file_written, **drawn)
+
+    def _kept(
+        self,
+        upload: Upload,
+        key: Key,
+        request: PendingRequest,
+        known: KnownVerdict,
+        timings: dict[str, float],
+        file_written: Future[None],
+        **drawn: Any,
+    ) -> InspectionWithPictures:
+        """Store the inspection, with the seconds that its stages took, once the image's file is written."""
+        image = {
+            "sha256": upload.sha256,
+            "format": known.format,
+            "n_bytes": len(upload.data),
+            "width": known.width,
+            "height": known.height,
+        }
+        row = known.row | {"at": time.time(), "image": image["sha256"], "name": upload.name, "key": key.id}
+        row["certificate"] = row["certificate"] | self._standing.of(row["bundle"])
+        row["timings_ms"] = _milliseconds({name: value for name, value in timings.items() if name != "similar"})
         storing_began = time.perf_counter()
         file_written.result()
         row["id"] = self._store_batched(NewInspection(row, image, upload.data))
         timings["keep"] = time.perf_counter() - storing_began
         for stage, seconds in timings.items():
             self._metrics.stages.labels(stage).observe(seconds)
-        self._metrics.count_verdict(judgement.scorer.category, judgement.verdict)
+        self._metrics.count_verdict(known.row)
         fields = inspection_fields(row | {f"image_{name}": value for name, value in image.items()} | {"reviews": []})
         fields["timings_ms"] = _milliseconds(timings | {"total": time.perf_counter() - request.since})
         return InspectionWithPictures(**fields, **drawn)
@@ -524,9 +547,9 @@ def row_of(judgement: Judgement) -> Row:
 
 
 def row_of_verdict(verdict: Verdict, scorer: Scorer) -> Row:
-    """As `row_of`, for a verdict of a scorer."""
+    """As `row_of`, for a verdict of a scorer. Boxes are not stored: the bundle finds them again for a picture."""
     return {
-        **verdict.row(),
+        **{name: value for name, value in verdict.row().items() if name != "boxes"},
         "category": scorer.category,
         "bundle": scorer.fingerprint,
         "certificate": certificate_fields(scorer.record),

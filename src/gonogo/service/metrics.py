@@ -6,8 +6,9 @@ from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from gonogo.inference.scorer import Scorer, Verdict
+from gonogo.inference.scorer import Scorer
 from gonogo.monitoring.certificate_watch import State
+from gonogo.store.schema import Row
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 EVENTS = b"text/event-stream"
@@ -79,13 +80,14 @@ class Metrics:
         for claim, log in log_claims.items():
             self._evidence.labels(category, claim).set(log)
 
-    def count_verdict(self, category: str, verdict: Verdict) -> None:
-        """Count the verdict of an inspection that was stored."""
-        self.verdicts.labels(category, verdict.label).inc()
-        if verdict.uncertain:
+    def count_verdict(self, row: Row) -> None:
+        """Count the verdict in the row of an inspection that was stored."""
+        category = row["category"]
+        self.verdicts.labels(category, row["verdict"]).inc()
+        if row["uncertain"]:
             self.uncertain.labels(category).inc()
-        if verdict.threshold > 0:
-            self.relative.labels(category).observe(verdict.score / verdict.threshold)
+        if row["threshold"] > 0:
+            self.relative.labels(category).observe(row["score"] / row["threshold"])
 
     def text(self) -> bytes:
         """All metrics in Prometheus's text format."""

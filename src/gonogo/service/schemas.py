@@ -250,6 +250,37 @@ class Attribution(BaseModel):
     )
 
 
+class PredictedBox(BaseModel):
+    """A defect that the gauge found, in pixels of the upright image; `score` is in the unit of the threshold."""
+
+    label: str = Field(description="name of its class")
+    x: float
+    y: float
+    width: float
+    height: float
+    score: float
+    confidence: float = Field(ge=0, le=1)
+
+
+class Prediction(BaseModel):
+    """The defects of one image. It is rejected where there is one."""
+
+    verdict: VerdictLabel
+    score: float = Field(description="of the best box, also where it is below the threshold")
+    threshold: float
+    confidences: dict[str, float] = Field(description="for each class the confidence that the threshold stands for")
+    boxes: list[PredictedBox] = Field(description="at or above the threshold, best first")
+    category: str
+    bundle: Sha256 = Field(description="fingerprint of the bundle that scored it")
+    certificate: Certificate
+
+
+class Predictions(BaseModel):
+    """The defects of the images of one request, in their order."""
+
+    predictions: list[Prediction]
+
+
 class Page(BaseModel):
     """One page of inspections, newest first."""
 
@@ -325,6 +356,9 @@ class Report(BaseModel):
     made_by: Literal["template", "model"] | None = None
     sentences: list[ReportSentence] = []
     facts: list[ReportFact] = []
+    cases: list[ReportFact] = Field(
+        [], description="the past cases that are most like the part; ids are those of cases"
+    )
     notes: list[ReportNote] = []
     model: ReportModel | None = None
 

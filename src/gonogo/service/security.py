@@ -26,6 +26,7 @@ KEY_CACHE_SIZE = 10_000  # ids, unknown ones included
 SMALL_BODY = 64 * 1024  # bytes; the limit of a request without images
 IMAGE_PATHS = {
     "/v1/inspect": "max_body",
+    "/v1/predict": "max_body",
     "/v1/inspect:stream": "max_stream_body",
     "/inspect": "max_body",
     "/deploy/try": "max_body",

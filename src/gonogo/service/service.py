@@ -88,7 +88,7 @@ class Service:
         self.metrics.held.set_function(lambda: self.memory.held)
         self.runner = InspectionRunner(settings, self.gauge, self.store, self.metrics, self.memory, self.standing)
         self.cases = PastCases(self.store, self.gauge, self.runner, settings.synonyms)
-        self.reporter = Reporter(settings, self.store, self.runner)
+        self.reporter = Reporter(settings, self.store, self.runner, self.cases)
         self._activation_lock, self._reload_lock = asyncio.Lock(), asyncio.Lock()
         self._probe, self._probe_lock = Probe(-math.inf, []), asyncio.Lock()
 

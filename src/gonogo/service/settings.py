@@ -49,6 +49,8 @@ class Settings:
         keep_days: age in days at which images are removed; None: no limit. Rows are never removed.
         keep_bytes: total size above which the oldest images are removed; None: no limit.
         expire_reviewed: whether images are removed too that a person reviewed or that wait for a review.
+        cache: verdicts that are remembered by the image's content and the bundle, so that a repeated image is not
+            scored again; None: none.
         audit_share: share of the inspections, whatever their verdict, that are drawn at random for a person to review.
         report_url: of a server with OpenAI's interface whose model may rephrase reports; None: none does.
         report_model: the model's name there.
@@ -84,6 +86,7 @@ class Settings:
     memory: int | None = None
     waiting: int = 128
     batch: int = 8
+    cache: int | None = None
     deadline: float = 10.0
     body_seconds: float = 30.0
     idle_seconds: float = 10.0

@@ -7,13 +7,17 @@ it.
 """
 
 import hashlib
+import io
 import math
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from PIL import Image
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from gonogo.errors import ConfigError, ImageError
+from gonogo.images.arrays import PixelFormat, rgb_of_file
 from gonogo.images.header import Header, read_header
 from gonogo.service.memory import Hold
 from gonogo.service.names import name_in, stored_name
@@ -197,6 +201,34 @@ class _PartReader:
         self.ended = True
 
 
+def png_of_array(upload: Upload, pixel_format: str, settings: Settings) -> Upload:
+    """An .npy array as the PNG that is judged and kept.
+
+    Raises:
+        Problem: there is no such format, or the array is not of it, damaged or too large.
+    """
+    try:
+        PixelFormat.of(pixel_format)
+    except ConfigError as error:
+        raise Problem("invalid-request", str(error)) from error
+    try:
+        pixels = rgb_of_file(upload.data, "the image", pixel_format)
+    except ImageError as error:
+        raise Problem("unreadable-image", str(error)) from error
+    if pixels[..., 0].size > settings.max_pixels:
+        raise Problem(
+            "too-large", f"the image has {pixels[..., 0].size} pixels, and at most {settings.max_pixels} are accepted"
+        )
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=1)
+    return replace(upload, data=file.getvalue(), declared="")
+
+
+def is_as_declared(upload: Upload, image_format: str) -> bool:
+    """Whether an image of this format is what the client declared, or it declared nothing."""
+    return upload.declared in UNDECLARED or DECLARED.get(upload.declared) == image_format
+
+
 def checked_header(upload: Upload, settings: Settings, *, most_seconds: float = math.inf) -> Header:
     """What the header of an image says; nothing is decoded.
 
@@ -207,7 +239,7 @@ def checked_header(upload: Upload, settings: Settings, *, most_seconds: float = 
     header = read_header(upload.data, "the image", most_seconds=most_seconds)
     if header.format not in settings.formats:
         raise Problem("unreadable-image", _not_accepted(header.format, settings))
-    if upload.declared not in UNDECLARED and DECLARED.get(upload.declared) != header.format:
+    if not is_as_declared(upload, header.format):
         raise Problem("unreadable-image", f"declared as {upload.declared[:80]!r}, but is {header.format}")
     if header.width * header.height > settings.max_pixels:
         raise Problem(

@@ -6,8 +6,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
+from gonogo.errors import ConfigError
 from gonogo.params import Params
 from gonogo.project.git import git_answer
+from gonogo.project.recipes import changes, read_recipe
 from gonogo.project.registry import Alias, read_registry
 from gonogo.project.runs import Kind, Run, require_inside
 from gonogo.project.stage_metrics import measured
@@ -83,9 +85,6 @@ def runs(request: Request) -> dict[str, Any]:
 @router.post("/runs", status_code=201)
 def start_run(request: Request, key: AdminKey, wanted: RunRequest) -> dict[str, Any]:
     """Queue a run, as `gonogo runs start` does; no setting may lead out of the project."""
-    from gonogo.errors import ConfigError
-    from gonogo.project.recipes import changes, read_recipe
-
     if wanted.kind == "prepare" and (wanted.settings or wanted.recipe):
         raise ConfigError("a preparation takes neither settings nor a recipe")
     steps = [] if wanted.recipe is None else changes(PARAMS, read_recipe(RECIPES, wanted.recipe), wanted.category)

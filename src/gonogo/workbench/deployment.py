@@ -19,6 +19,7 @@ from gonogo.workbench.workbench import PARAMS, Workbench
 
 TRIED, SIDE = ROOM / "tried", 384
 WHERE = "the uploaded image"
+RELOAD_SECONDS = 300.0  # the service holds the gate again, which takes as long as a comparison
 
 
 def promote_gauge(
@@ -51,7 +52,7 @@ def reload_service(workbench: Workbench) -> dict[str, Any]:
     if workbench.following is None:
         raise DataError("no service is known here; start the workbench with --service URL")
     try:
-        with Client(workbench.following.url, workbench.following.key) as client:
+        with Client(workbench.following.url, workbench.following.key, timeout=RELOAD_SECONDS) as client:
             return client(reload_registry()).model_dump()
     except (ServiceError, httpx2.HTTPError) as error:
         raise PipelineError(f"{workbench.following.url}: {error}") from error

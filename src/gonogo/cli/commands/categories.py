@@ -14,8 +14,14 @@ PARAMS = Path("params.yaml")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the name."""
+    """Add the name, and where to write labels to."""
     parser.add_argument("name", nargs="?", metavar="NAME", help="a category; default: list them all")
+    parser.add_argument(
+        "--yolo",
+        type=Path,
+        metavar="FOLDER",
+        help="write the prepared images of NAME, but those to calibrate, with YOLO's labels and dataset.yaml",
+    )
 
 
 def run(arguments: argparse.Namespace) -> Answer:
@@ -24,6 +30,8 @@ def run(arguments: argparse.Namespace) -> Answer:
 
     names = Params(PARAMS).categories
     if arguments.name is None:
+        if arguments.yolo is not None:
+            raise UsageError("--yolo needs the name of a category", command="gonogo categories")
         listed = [_headline(name) for name in names]
         head = ("category", "source", "detector", "image AUROC", "recall", "false alarms")
         rows = [tuple("-" if value is None else _shown(value) for value in entry.values()) for entry in listed]
@@ -33,7 +41,18 @@ def run(arguments: argparse.Namespace) -> Answer:
             f"{PARAMS} has no category {arguments.name!r}; choose one of {', '.join(names)}",
             command="gonogo categories",
         )
-    return _described(arguments.name)
+    return _described(arguments.name) if arguments.yolo is None else _written(arguments.name, arguments.yolo)
+
+
+def _written(name: str, folder: Path) -> Answer:
+    """The category's labelled images in YOLO's form."""
+    from gonogo.data.prepare.yolo_labels import write_yolo
+    from gonogo.images.dataset import read_dataset
+    from gonogo.params import Params, project_path
+
+    counts = write_yolo(read_dataset(project_path("prepared", name), Params(PARAMS).raw), folder)
+    said = ", ".join(f"{count} {split}" for split, count in counts.items())
+    return Answer({"ok": True, "name": name, "folder": str(folder), "images": counts}, f"{folder}: {said} images")
 
 
 def _headline(name: str) -> dict[str, Any]:

@@ -12,29 +12,57 @@ from typing import TYPE_CHECKING, Any
 
 from gonogo.cli.answer import Answer
 from gonogo.cli.arguments import GAUGES, add_trust, add_watch, count, non_negative, watch_params
-from gonogo.cli.exit_status import DATA, DONE, ENVIRONMENT, REJECTED
-from gonogo.errors import DataError, UsageError
+from gonogo.cli.exit_status import ABSTAINED, DATA, DONE, ENVIRONMENT, REJECTED
+from gonogo.errors import DataError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gonogo.images.unread import Unread
     from gonogo.inference.gauges import Gauges
     from gonogo.inference.scorer import Scorer
+    from gonogo.line.inputs import Item
     from gonogo.line.outputs import Sink
     from gonogo.line.score import Line
+
+
+LABELS = ("pass", "reject", "uncertain", "unknown", "error")  # of verdicts, as in `gonogo.line.sorting`, which is heavy
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = (
         "Judge images: files, folders, globs, - for names on standard input, videos and camera:0. Exit status 0: all "
-        "pass; 1: a part is rejected or belongs to no category; 3: an image cannot be read or moved; 4: a delivery of "
-        "the webhook has not arrived. docs/line.md has more."
+        "pass; 1: a part is rejected or belongs to no category; 6: with --abstain, none of these and a part is "
+        "uncertain; 3: an image cannot be read or moved; 4: a delivery of the webhook has not arrived. docs/line.md "
+        "has more."
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help=GAUGES)
     parser.add_argument("files", metavar="PATH", nargs="*", help="image; with --cluster also s3://bucket/folder")
+    parser.add_argument(
+        "--batch", type=Path, metavar="FILE", help="judge the images of a file of JSON lines, each with the key path"
+    )
+    parser.add_argument(
+        "--from",
+        dest="category",
+        metavar="CATEGORY",
+        help="judge images of the project's data set; without --index, test",
+    )
+    parser.add_argument("--index", type=int, action="append", metavar="N", help="of an image of --from, from 0")
     add_trust(parser)
     parser.add_argument("--threads", type=count, metavar="N", help="number of threads; default: one for each core")
     parser.add_argument("--workers", type=count, metavar="N", help="number of images judged at the same time")
     parser.add_argument("--every", type=count, default=1, metavar="N", help="judge each N-th frame of a video; 1")
+    parser.add_argument(
+        "--pixels",
+        metavar="FORMAT",
+        help="what the numbers of .npy files are, as bgr8: grey, rgb, bgr, rgba or bgra, and 8, 10, 12, 14, 16 or 32f",
+    )
+    parser.add_argument(
+        "--abstain",
+        action="store_true",
+        help="uncertain verdicts are a third outcome beside pass and reject, with a folder and a count of their own",
+    )
     rows = parser.add_argument_group("where verdicts are written, instead of the terminal")
     rows.add_argument("--jsonl", action="store_true", help="print a JSON object for each image")
     rows.add_argument("--csv", type=Path, metavar="FILE", help="write a CSV file")
@@ -47,7 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pictures.add_argument("--masks", type=Path, metavar="DIR", help="mask of the regions")
     pictures.add_argument("--overlays", type=Path, metavar="DIR", help="image with its map and its regions")
     line = parser.add_argument_group("on a line")
-    line.add_argument("--sort", type=Path, metavar="DIR", help="move each file into DIR/good, reject, unknown or error")
+    line.add_argument(
+        "--sort", type=Path, metavar="DIR", help="move each file into DIR/good, reject, uncertain, unknown or error"
+    )
     line.add_argument(
         "--watch", type=Path, metavar="DIR", help="judge files as they appear in DIR; needs --out or --sort"
     )
@@ -56,6 +86,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     line.add_argument("--idle", type=non_negative, metavar="S", help="stop watching after S seconds without a new file")
     line.add_argument("--webhook", metavar="URL", help="post each verdict to URL, signed; needs --out")
+    line.add_argument(
+        "--webhook-only",
+        action="append",
+        choices=LABELS,
+        metavar="VERDICT",
+        help=f"post these verdicts alone, once for each: {', '.join(LABELS)}",
+    )
     line.add_argument("--webhook-secret-file", type=Path, metavar="FILE", help="file with the key of the signature")
     line.add_argument("--webhook-proxy", metavar="URL", help="post through this proxy; default: none, whatever is set")
     line.add_argument(
@@ -91,13 +128,20 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def _contradiction(arguments: argparse.Namespace) -> str | None:
-    local = ("threads", "jsonl", "csv", "parquet", "maps", "masks", "overlays", "sort", "trust", "watch", "webhook")
+    local = ("threads", "jsonl", "csv", "parquet", "maps", "masks", "overlays", "sort", "trust", "watch", "webhook",
+             "abstain", "batch", "category", "pixels")  # fmt: skip
     if arguments.cluster:
         if any(getattr(arguments, name) for name in local) or not arguments.out or not arguments.files:
             return "--cluster needs PATH and --out, the folder of the rows, and takes no other option but --workers"
         return None
-    if bool(arguments.files) == (arguments.watch is not None):
-        return "expected PATH ..., or --watch DIR"
+    ways = (
+        bool(arguments.files),
+        *(value is not None for value in (arguments.watch, arguments.batch, arguments.category)),
+    )
+    if sum(ways) != 1:
+        return "expected PATH ..., --batch FILE, --from CATEGORY or --watch DIR"
+    if arguments.index is not None and arguments.category is None:
+        return "--index needs --from CATEGORY"
     if arguments.watch is not None and not (arguments.out or arguments.sort):
         return "--watch needs --out FILE or --sort DIR, so that no file is judged twice"
     if arguments.idle is not None and arguments.watch is None:
@@ -114,18 +158,20 @@ def _contradiction(arguments: argparse.Namespace) -> str | None:
     watched = ("withdrawn", "in_doubt", "missed_share", "defect_rate")
     if not arguments.out and any(getattr(arguments, name) is not None for name in watched):
         return "--withdrawn, --in-doubt, --missed-share and --defect-rate need --out, whose rows are what is watched"
-    if arguments.webhook_proxy and not arguments.webhook:
-        return "--webhook-proxy needs --webhook"
+    for name in ("webhook_proxy", "webhook_only"):
+        if getattr(arguments, name) and not arguments.webhook:
+            return f"--{name.replace('_', '-')} needs --webhook"
     return None
 
 
 def _run_here(arguments: argparse.Namespace) -> Answer:
     """Judge the images on this machine. The rows are printed or written meanwhile; the answer is the summary."""
+    from gonogo.images.arrays import PixelFormat
     from gonogo.images.unread import Unread
     from gonogo.inference.gauges import open_gauges
     from gonogo.line.begun import Begun
     from gonogo.line.hot_folder import HotFolder
-    from gonogo.line.inputs import CAMERA, items
+    from gonogo.line.inputs import CAMERA
     from gonogo.line.journal import Journal
     from gonogo.line.outputs import JsonLines, Pictures, TextLines
     from gonogo.line.score import Line, until_stopped, watch, workers_and_threads
@@ -133,6 +179,8 @@ def _run_here(arguments: argparse.Namespace) -> Answer:
     from gonogo.line.standing import LineStanding
     from gonogo.line.webhook import Webhook
 
+    if arguments.pixels is not None:
+        PixelFormat.of(arguments.pixels)
     workers, threads = workers_and_threads(arguments.files, threads=arguments.threads, workers=arguments.workers)
     gauges = open_gauges(arguments.bundle, threads=threads, trust=arguments.trust)
     pictures = Pictures(arguments.maps, arguments.masks, arguments.overlays)
@@ -172,6 +220,9 @@ def _run_here(arguments: argparse.Namespace) -> Answer:
             begun,
             hot,
             standing,
+            abstains=arguments.abstain,
+            pixel_format=arguments.pixels,
+            posts=frozenset(arguments.webhook_only) if arguments.webhook_only else None,
             shows_counts=sys.stderr.isatty() and not prints_verdicts,
         )
         endless = hot is not None or any(name.startswith(CAMERA) for name in arguments.files)
@@ -179,8 +230,7 @@ def _run_here(arguments: argparse.Namespace) -> Answer:
         with until_stopped() if endless else nullcontext(Event()) as stopped:
             if hot is None:
                 unread = Unread()
-                found = items(arguments.files, every=arguments.every, without=own_folders, unread=unread)
-                line.run(found, stopped)
+                line.run(_found(arguments, own_folders, unread), stopped)
                 line.counts.note(unread)
             else:
                 watch(line, hot, stopped, idle=arguments.idle)
@@ -190,11 +240,38 @@ def _run_here(arguments: argparse.Namespace) -> Answer:
     return _summary(arguments, line, n_undelivered)
 
 
+def _found(arguments: argparse.Namespace, without: "Sequence[Path]", unread: "Unread") -> "Iterator[Item]":
+    """The images to judge.
+
+    Raises:
+        MissingExtraError: a category is named, and what reads a project is not installed.
+        GonogoError: the batch or the data set cannot be read.
+    """
+    from gonogo.line.inputs import items
+    from gonogo.line.listed import batch_items, dataset_items
+
+    if arguments.batch is not None:
+        return batch_items(arguments.batch)
+    if arguments.category is None:
+        return items(arguments.files, every=arguments.every, without=without, unread=unread)
+    try:
+        from gonogo.params import Params, project_path
+    except ImportError as error:
+        raise MissingExtraError(
+            f"--from reads a project ({error}); pip install gonogo with its dependencies"
+        ) from error
+    from gonogo.images.dataset import read_dataset
+
+    dataset = read_dataset(project_path("prepared", arguments.category), Params(Path("params.yaml")).raw)
+    return dataset_items(dataset, arguments.index or [])
+
+
 def _begun_file(arguments: argparse.Namespace) -> Path:
     """Where items in work are noted: beside the journal, or else where files are sorted to, apart for each source."""
     if arguments.out:
         return Path(arguments.out + ".begun")
-    sources = [str(arguments.watch)] if arguments.watch is not None else arguments.files
+    named = [str(one) for one in (arguments.watch, arguments.batch, arguments.category) if one is not None]
+    sources = named or arguments.files
     name = hashlib.sha256(os.fsencode("\0".join([str(Path.cwd()), *sources]))).hexdigest()[:12]
     return Path(arguments.sort, f".{name}.begun")
 
@@ -230,13 +307,14 @@ def _summary(arguments: argparse.Namespace, line: "Line", n_undelivered: int) ->
         **(facts[0] if line.gauges.is_one else {"categories": facts}),
         **asdict(counts),
     }
-    text = f"{counts.n_passed} pass, {counts.n_rejected} reject, {counts.n_errors} unreadable"
+    apart = f" {counts.n_abstained} uncertain," if arguments.abstain or counts.n_abstained else ""
+    text = f"{counts.n_passed} pass, {counts.n_rejected} reject,{apart} {counts.n_errors} unreadable"
     if line.gauges.is_one:
         text += f"; threshold {scorers[0].threshold:.6g}"
     else:
         text += f", {counts.n_unknown} of none of {len(scorers)} categories"
-    if counts.n_uncertain:
-        text += f"; {counts.n_uncertain} uncertain (?)"
+    if flagged := counts.n_uncertain - counts.n_abstained:
+        text += f"; {flagged} uncertain (?)"
     if arguments.out:
         report["out"] = arguments.out
         text += f"; {counts.n_new} of {counts.n_files} judged now, rows in {arguments.out}"
@@ -257,7 +335,8 @@ def _summary(arguments: argparse.Namespace, line: "Line", n_undelivered: int) ->
     if not arguments.json:
         print(text, file=sys.stderr)
     n_bad = counts.n_rejected + counts.n_unknown
-    return Answer(report, "", _status(counts.n_errors + counts.n_unmoved, n_undelivered + n_dead, n_bad))
+    status = _status(counts.n_errors + counts.n_unmoved, n_undelivered + n_dead, n_bad)
+    return Answer(report, "", ABSTAINED if status == DONE and counts.n_abstained else status)
 
 
 def _facts(scorer: "Scorer") -> dict[str, Any]:

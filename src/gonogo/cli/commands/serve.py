@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import gonogo
 from gonogo.cli.answer import Answer
 from gonogo.cli.arguments import BUNDLE, add_json, add_store, add_watch, count, non_negative, positive, watch_params
 from gonogo.errors import ConfigError, DataError, UsageError
@@ -76,6 +77,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=10.0,
         metavar="S",
         help="seconds to a verdict; after it the answer is 504; 10",
+    )
+    parser.add_argument(
+        "--cache",
+        type=count,
+        metavar="N",
+        help="remember N verdicts, and score no repeated image again; 0",
     )
     parser.add_argument("--rate", type=positive, default=200.0, metavar="N", help="images per second and key; 200")
     parser.add_argument(
@@ -204,14 +211,21 @@ def _serve(arguments: argparse.Namespace) -> Answer:
 
     require_tls_or_loopback(arguments)
     settings = _settings(arguments)
-    service = Service(settings)
-    if not any(row["revoked"] is None for row in service.store.all_keys()):
-        print("there is no key yet: `gonogo serve key NAME --role inspect` makes one")
-    server = server_of(create_app(service), settings, service.metrics, arguments)
-    service.is_ending = lambda: server.should_exit
     with listening(arguments.host, arguments.port) as listener:
+        print(_address(listener, arguments.host, tls=settings.tls), flush=True)
+        service = Service(settings)
+        if not any(row["revoked"] is None for row in service.store.all_keys()):
+            print("there is no key yet: `gonogo serve key NAME --role inspect` makes one")
+        server = server_of(create_app(service), settings, service.metrics, arguments)
+        service.is_ending = lambda: server.should_exit
         server.run(sockets=[listener])
     return Answer({"ok": True}, "the service has ended; every image that it accepted was answered and kept")
+
+
+def _address(listener: socket.socket, host: str, *, tls: bool) -> str:
+    """The first line of the log: where the service is found, or will be when it is ready."""
+    name = f"[{host}]" if ":" in host else host
+    return f"gonogo serve {gonogo.__version__}: {'https' if tls else 'http'}://{name}:{listener.getsockname()[1]}"
 
 
 def require_tls_or_loopback(arguments: argparse.Namespace) -> None:
@@ -266,7 +280,7 @@ def shift(text: str) -> tuple[str, int]:
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A listening socket with TCP_NODELAY, which its connections inherit.
+    """A socket at this address with TCP_NODELAY, which its connections inherit; it listens when uvicorn has started.
 
     asyncio sets it for the sockets that it opens, and not for one that it is given. Without it the body of an answer
     waits some 40 ms, until the client has acknowledged the head.
@@ -274,7 +288,14 @@ def listening(host: str, port: int) -> socket.socket:
     Raises:
         OSError: the port is in use, or the address is not of this machine.
     """
-    listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    if sys.platform != "win32":  # there, it would let two services have one port
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except BaseException:
+        listener.close()
+        raise
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
@@ -301,6 +322,7 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
         max_pixels=arguments.max_pixels,
         memory=None if arguments.memory is None else int(arguments.memory * MEBIBYTE),
         waiting=arguments.waiting,
+        cache=arguments.cache,
         deadline=arguments.deadline,
         rate=arguments.rate,
         connections=arguments.connections,

@@ -1,6 +1,7 @@
 """The keys of the section `prepare` that stand beside any source's options; checked without importing what prepares."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -35,6 +36,9 @@ class PrepareParams:
         validate_share: share of the defective test images that is moved into validate: labelled images for a
             probability or a search, which neither the threshold nor the test sees.
         max_rejects: so many unreadable images are accepted.
+        task: gauge learns from good parts alone; boxes learns from labelled defects what kinds there are and where.
+        class_map: boxes: the label that each of these labels is merged into, or None to leave its objects out; names
+            are compared without case and separators.
     """
 
     calibrate_share: Share
@@ -45,6 +49,8 @@ class PrepareParams:
     contaminate: Annotated[float, Field(ge=0, le=1)]
     validate_share: Share
     max_rejects: Annotated[int, Field(ge=0)]
+    task: Literal["gauge", "boxes"] = "gauge"
+    class_map: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def exclusions(self) -> list[Exclusion]:

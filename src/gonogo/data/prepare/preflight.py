@@ -17,6 +17,7 @@ from gonogo.data.prepare.shots import shots_by_name, shots_by_time
 from gonogo.data.prepare.split import Split
 from gonogo.data.sample import Sample
 from gonogo.data.unused import Unused, sentences
+from gonogo.images.roles import SPLIT_ROLES, Role
 
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F"} | {f"I;16{end}" for end in ("", "B", "L", "N")})  # of Pillow
 EXAMPLES, SPOKEN = 5, 3  # of a problem: kept for the card, and named in a sentence
@@ -45,6 +46,7 @@ def problems(
     max_rejects: int,
     calibrate: CalibrateParams,
     unused: Sequence[Unused] = (),
+    labelled: bool = False,
 ) -> list[Problem]:
     """All problems, errors first.
 
@@ -54,6 +56,7 @@ def problems(
         max_rejects: how many of those the user accepts.
         calibrate: the rate and confidence that the threshold should be certified for.
         unused: image files beside those of the samples.
+        labelled: whether the fit learns from labelled defects.
     """
     found = [
         *_rejects([reject for reject in rejects if reject.sample.accepted is None], max_rejects),
@@ -61,7 +64,7 @@ def problems(
         *_conflicts(images, assigned),
         *_masks(images),
         *_unlike(images),
-        *_roles(images, assigned),
+        *_roles(images, assigned, labelled=labelled),
         *_duplicates(images, assigned),
         *_look_alikes(images, assigned),
         *_certificate(images, assigned, calibrate),
@@ -180,15 +183,24 @@ def _masks(images: Sequence[Examined]) -> Iterator[Problem]:
         yield from _problem("warning", "{images} defective but without a mask, which pixel metrics leave out", unmasked)
 
 
-def _roles(images: Sequence[Examined], assigned: Split) -> Iterator[Problem]:
+def _roles(images: Sequence[Examined], assigned: Split, *, labelled: bool) -> Iterator[Problem]:
     counts = Counter(
         (role, image.sample.label) for image, role in zip(images, assigned.roles, strict=True) if role is not None
     )
-    good = {role: counts[(role, 0)] for role in ("fit", "calibrate", "test")}
+    good = {role: counts[(role, 0)] for role in SPLIT_ROLES}
     dealt_so = ", ".join(f"{count} to {role}" for role, count in good.items()) + _tied(images)
-    for role in ("fit", "calibrate"):
+    needed: tuple[Role, ...] = ("calibrate",) if labelled else ("fit", "calibrate")
+    for role in needed:
         if not good[role]:
             what = f"no good image has the role {role} (good images: {dealt_so}); have more, or change the shares"
+            yield Problem("error", what, 0, ())
+    purposes: dict[Role, str] = {"fit": "learn from", "validate": "choose the best epoch by"}
+    for role, purpose in purposes.items() if labelled else ():
+        if not counts[(role, 1)]:
+            what = (
+                f"no defective image has the role {role}, so that there is none to {purpose}; have more, or change "
+                "prepare.test_share and prepare.validate_share"
+            )
             yield Problem("error", what, 0, ())
     if not good["test"] and not counts[("test", 1)]:
         yield Problem("error", "no image has the role test", 0, ())

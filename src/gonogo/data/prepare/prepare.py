@@ -9,11 +9,12 @@ from typing import Any
 
 from gonogo.calibration.threshold import CalibrateParams
 from gonogo.data.prepare.accepted import Acceptance, accepted_samples, is_copy
+from gonogo.data.prepare.classes import with_classes
 from gonogo.data.prepare.examine import Examined, Reject, examine_all
 from gonogo.data.prepare.params import PrepareParams
 from gonogo.data.prepare.preflight import Problem, problems
 from gonogo.data.prepare.raw_files import require_watched
-from gonogo.data.prepare.split import Split, split
+from gonogo.data.prepare.split import Split, split, split_labelled
 from gonogo.data.sample import Sample, Shares
 from gonogo.data.unused import Unused
 from gonogo.errors import ConfigError, DataError
@@ -80,7 +81,8 @@ def prepare_params(section: Mapping[str, Any]) -> PrepareParams:
     Raises:
         ConfigError: it makes no sense.
     """
-    return build(PrepareParams, {field.name: section[field.name] for field in fields(PrepareParams)}, where="prepare")
+    known = {field.name: section[field.name] for field in fields(PrepareParams) if field.name in section}
+    return build(PrepareParams, known, where="prepare")
 
 
 def shares_of(params: PrepareParams, seed: int) -> Shares:
@@ -117,18 +119,18 @@ def prepare(
     own = [sample for sample in samples if not (isinstance(sample.image, Path) and is_copy(sample.name))]
     excluded = _excluded(own, params)
     listed = _chosen(own, {name for one in excluded for name in one.images}, params)
+    if params.task == "boxes":
+        listed = with_classes(listed, params.class_map)
     require_watched(listed, raw)
     seen = examine_all([*listed, *accepted_samples(accepted, raw)], folder, raw, progress)
     images = [image for image in seen if isinstance(image, Examined)]
     rejects = [image for image in seen if isinstance(image, Reject)]
     dealable = [image for image in images if image.sample.accepted is None]  # the first of `images`
-    assigned = split(
-        [image.sample for image in dealable],
-        [image.content for image in dealable],
-        shares_of(params, seed),
-        contaminate=params.contaminate,
-        validate=params.validate_share,
-    )
+    to_split = [image.sample for image in dealable], [image.content for image in dealable], shares_of(params, seed)
+    if params.task == "boxes":
+        assigned = split_labelled(*to_split, validate=params.validate_share)
+    else:
+        assigned = split(*to_split, contaminate=params.contaminate, validate=params.validate_share)
     assigned = replace(assigned, roles=assigned.roles + [image.sample.roles[0] for image in images[len(dealable) :]])
     dataset = write_dataset(
         folder,
@@ -139,7 +141,15 @@ def prepare(
             if role is not None
         ),
     )
-    found = problems(images, assigned, rejects, max_rejects=params.max_rejects, calibrate=calibrate, unused=unused)
+    found = problems(
+        images,
+        assigned,
+        rejects,
+        max_rejects=params.max_rejects,
+        calibrate=calibrate,
+        unused=unused,
+        labelled=params.task == "boxes",
+    )
     return Prepared(dataset, images, assigned, rejects, excluded, found, accepted)
 
 

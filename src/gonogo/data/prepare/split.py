@@ -1,7 +1,7 @@
 """Which image has which role: by the layout where it says so, by seed elsewhere, one part always on one side."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -87,6 +87,52 @@ def split(
     contaminants = move("fit", contaminate, "contaminate")
     validators = move("validate", validate, "validate")
     return Split(roles, conflicts, sorted(left_out), contaminants, validators)
+
+
+def split_labelled(samples: Sequence[Sample], contents: Sequence[str], shares: Shares, *, validate: float) -> Split:
+    """Deal the roles for a fit that learns from labelled defects: all samples of one part get the same one.
+
+    A part with a good shot is dealt as in `split`, and its defective shots are left out where it goes to calibrate. A
+    part without a good shot goes to test or fit, by the same share. Of the parts in fit that show a defect, some move
+    to validate, which chooses the best epoch.
+
+    Args:
+        contents: the digest of each sample's pixels.
+        validate: share of the defective samples outside test to move into validate; whole parts move.
+    """
+    roles: list[Role | None] = [None] * len(samples)
+    conflicts: list[list[int]] = []
+    left_out: list[int] = []
+    parts = {min(samples[i].name for i in part): part for part in _parts(samples, contents)}
+    with_good: dict[str, list[Role]] = {}
+    without: dict[str, list[Role]] = {}
+    for name, part in parts.items():
+        shared = [role for role in samples[part[0]].roles if all(role in samples[i].roles for i in part)]
+        if all(samples[i].label == 1 for i in part):
+            shared = [role for role in shared if role in ("fit", "test")]
+            without[name] = shared
+        else:
+            with_good[name] = shared
+        if not shared:
+            conflicts.append(part)
+    open_roles = [{name: roles for name, roles in group.items() if roles} for group in (with_good, without)]
+    dealt = shares.split(open_roles[0]) | replace(shares, calibrate=0.0).split(open_roles[1])
+    for name, role in dealt.items():
+        for i in parts[name]:
+            if samples[i].label == 1 and role == "calibrate":
+                left_out.append(i)
+            else:
+                roles[i] = role
+    fitted = {i for i, role in enumerate(roles) if role == "fit" and samples[i].label == 1}
+    holders = [name for name, part in parts.items() if fitted.intersection(part)]
+    validators: list[int] = []
+    for name in sorted(holders, key=lambda name: draw(shares.seed, "validate", name)):
+        if len(validators) >= round(validate * len(fitted)):
+            break
+        validators += [i for i in parts[name] if samples[i].label == 1]
+        for i in parts[name]:
+            roles[i] = "validate"
+    return Split(roles, conflicts, sorted(left_out), [], sorted(validators))
 
 
 def _parts(samples: Sequence[Sample], contents: Sequence[str]) -> list[list[int]]:

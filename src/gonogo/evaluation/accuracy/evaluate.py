@@ -1,5 +1,6 @@
 """The accuracy of a fitted gauge on the test images, on raw scores and at the original resolution."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.calibration.probability import ProbabilityRecord
 from gonogo.calibration.regions import RegionParams
 from gonogo.calibration.threshold import certify_like
+from gonogo.detectors.boxes.labelled import FindsBoxes
 from gonogo.detectors.mean_image import MeanImage
 from gonogo.detectors.options import MeanImageOptions
 from gonogo.errors import ConfigError, DataError, UndefinedMetricError
@@ -25,6 +27,7 @@ from gonogo.evaluation.accuracy.metrics import (
 from gonogo.evaluation.accuracy.pixel_metrics import BinnedPixels, MaskOverlap, PixelTally, random_pixel_metrics
 from gonogo.evaluation.accuracy.resampling import Resampled, bootstrap_intervals, resampled_metrics
 from gonogo.evaluation.accuracy.synthetic import synthetic_auroc
+from gonogo.evaluation.boxes.box_accuracy import BoxResults, baseline_map_50, box_metrics, find_boxes
 from gonogo.evaluation.metric_table import ACCURACY
 from gonogo.images.dataset import Dataset, Record
 from gonogo.images.size import ImageSize
@@ -70,6 +73,7 @@ class Evaluation:
         calibrate, test: inspections of the calibrate and of the test images.
         record: the gauge's threshold.
         probability: from score to probability; None where the gauge states none.
+        boxes: of the test images, of a gauge that finds boxes; otherwise None.
     """
 
     metrics: Metrics
@@ -77,6 +81,7 @@ class Evaluation:
     test: Inspection
     record: ThresholdRecord
     probability: ProbabilityRecord | None
+    boxes: BoxResults | None = None
 
     @property
     def threshold(self) -> float:
@@ -104,6 +109,11 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
         )
     test_records = dataset.with_role("test")
     record = model.threshold
+    if params.seeds > 1 and isinstance(model.inspector.detector, FindsBoxes):
+        raise ConfigError(
+            f"evaluate.seeds is {params.seeds}; a gauge that finds boxes is not fitted again, which takes as long as "
+            "its training: set evaluate.seeds to 1"
+        )
     if params.seeds > 1 and (record.method != "holdout" or record.grown):
         what = "calibrate.grow_bank is true" if record.grown else f"calibrate.method is {record.method}"
         raise ConfigError(
@@ -167,7 +177,41 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
         metrics |= {"n_seeds": params.seeds, **_spread(every)}
     if model.rule.threshold is not None:
         metrics["pixel_threshold"] = model.rule.threshold.threshold
-    return Evaluation(metrics, calibrate, test, record, model.probability)
+    boxes = _box_results(model, dataset, test_records)
+    if boxes is not None:
+        metrics |= _box_accuracy(boxes, model, dataset, params, seed)
+    return Evaluation(metrics, calibrate, test, record, model.probability, boxes)
+
+
+def _box_results(model: Model, dataset: Dataset, records: Sequence[Record]) -> BoxResults | None:
+    detector = model.inspector.detector
+    if not isinstance(detector, FindsBoxes):
+        return None
+    return find_boxes(model.inspector, dataset, records, detector.box_classes())
+
+
+def _box_accuracy(boxes: BoxResults, model: Model, dataset: Dataset, params: EvaluateParams, seed: int) -> Metrics:
+    """Metrics of the boxes, beside the regions of the mean-image baseline where the test images have labels."""
+    if not any(map(len, boxes.labelled)):
+        return {}
+    metrics = box_metrics(
+        boxes,
+        model.threshold,
+        n_resamples=params.n_resamples,
+        confidence=params.interval_confidence,
+        seed=seed,
+        most=model.inspector.detector.options.max_boxes,
+    )
+    fitted = dataset.with_role("fit")
+    baseline = Inspector(MeanImage(MeanImageOptions(image_size=model.inspector.input_size.written)))
+    good = [record for record in fitted if record.label == 0] or fitted
+    baseline.detector.fit(FitImages(baseline, dataset, good), seed=seed)
+    _, rule = inspect_calibrate(baseline, dataset, model.rule.params)
+    regions = inspect_records(baseline, dataset, boxes.records, rule=rule).regions
+    labels = Counter(str(box["label"]) for record in fitted for box in record.boxes)
+    most_frequent = max(sorted(labels), key=lambda label: labels[label])
+    value = baseline_map_50(regions, boxes, most_frequent)
+    return metrics | {"map_50_baseline": value, "map_50_lift": float(metrics["map_50"]) - value}
 
 
 def _calibrate_inspection(model: Model, dataset: Dataset) -> Inspection:

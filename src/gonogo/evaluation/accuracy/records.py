@@ -8,6 +8,7 @@ import numpy as np
 from gonogo.calibration.regions import Region
 from gonogo.evaluation.accuracy.evaluate import Evaluation
 from gonogo.evaluation.accuracy.metrics import precision_recall_curve, roc_curve
+from gonogo.evaluation.boxes.box_accuracy import BOX_COLUMNS, box_rows
 from gonogo.files import write_rows
 from gonogo.images.dataset import Record
 from gonogo.images.roles import Role
@@ -66,6 +67,14 @@ def region_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
         for record, regions in zip(evaluation.test.records, evaluation.test.regions, strict=True)
         for region in regions
     ]
+
+
+def write_regions(path: Path, evaluation: Evaluation) -> None:
+    """Write the regions of the test images or, of a gauge that finds boxes, the boxes labelled and found."""
+    if evaluation.boxes is None:
+        write_rows(path, region_rows(evaluation), REGION_COLUMNS)
+    else:
+        write_rows(path, box_rows(evaluation.boxes, evaluation.threshold), BOX_COLUMNS)
 
 
 def write_curves(evaluation: Evaluation, *, roc: Path, pr: Path) -> None:

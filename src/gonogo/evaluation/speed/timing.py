@@ -80,9 +80,9 @@ def _parts(scorer: Any, path: Path) -> tuple[float, float, float, float]:
     start = time.perf_counter()
     pixels = read_image(path)[None]
     decoded = time.perf_counter()
-    scores, maps = scorer.run(pixels)
+    outputs = scorer.outputs(pixels)
     ran = time.perf_counter()
-    (verdict,) = scorer.judge(scores, maps)
+    (verdict,) = scorer.judge(*outputs)
     judged = time.perf_counter()
     _ = verdict.regions  # timed apart: the verdict does not wait for them
     return decoded - start, ran - decoded, judged - ran, time.perf_counter() - judged

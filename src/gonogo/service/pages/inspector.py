@@ -99,7 +99,8 @@ async def part_values(request: Request, row: Row) -> dict[str, Any]:
     return {
         "in_use": in_use,
         "same_category": scorer.category == row["category"],
-        "localises": in_use and bool(scorer.manifest["localises"]),
+        "localises": in_use and (bool(scorer.manifest["localises"]) or scorer.box_classes is not None),
+        "finds_boxes": in_use and scorer.box_classes is not None,
         "kept": await asyncio.to_thread(service.store.images.path_of(row["image_sha256"]).exists),
         "chart": score_chart(scorer.record, row["score"]) if in_use else None,
         "defect_types": await asyncio.to_thread(service.store.reviews.defect_types, row["category"]),

@@ -7,7 +7,7 @@ made last stays in memory.
 import asyncio
 import io
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
@@ -15,10 +15,13 @@ from typing import Generic, TypeVar
 import numpy as np
 from PIL import Image
 
+from gonogo.calibration.boxes import FoundBox
 from gonogo.calibration.regions import dilated
 from gonogo.images.colours import OUTLINE, map_colours
+from gonogo.images.draw_boxes import with_boxes
 from gonogo.inference.attribution import Attribution
 from gonogo.line.explain import Explanation, top_cells
+from gonogo.line.outputs import drawn_boxes
 from gonogo.service.inspecting import browser_picture
 from gonogo.service.problems import Problem
 from gonogo.service.security import Key
@@ -26,7 +29,7 @@ from gonogo.service.service import Service
 from gonogo.store.schema import Row
 
 WIDTHS = (96, 192, 384, 768, 1536, 3072)  # in which pictures are made; a page asks for one of them
-LAYER_WIDTH = 1536
+LAYER_WIDTH, BOX_LAYER_WIDTH = 1536, 768  # the most that a layer has, and the least that one of boxes has
 N_PLACES, PLACE_SIDE = 3, 192  # highest places that are shown, and pixels of their pictures
 GRID_CELLS = 16  # along the longer side of the image
 KEPT_PICTURES, KEPT_VIEWS = 512, 64
@@ -139,6 +142,8 @@ class Pictures:
             part, media_type = browser_picture(pair.picture, PLACE_SIDE)
             good, _ = browser_picture(pair.good.picture, PLACE_SIDE)
             places.append(PlaceView(part, good, media_type, pair.peak / unit, pair.good.image))
+        if verdict.boxes is not None:
+            return View(box_layer(pixels, verdict.boxes), (), None, None)
         grid = grid_of(verdict.anomaly_map / unit) if explanation.cells else None
         drawn = layer(verdict.anomaly_map, verdict.threshold, verdict.defect_mask)
         return View(drawn, tuple(places), grid, explanation.attribution)
@@ -168,6 +173,19 @@ def layer(anomaly_map: np.ndarray, threshold: float, mask: np.ndarray) -> bytes:
     if picture.width > LAYER_WIDTH:
         picture = picture.resize((LAYER_WIDTH, max(1, round(picture.height * LAYER_WIDTH / picture.width))))
     picture.save(file, format="PNG", compress_level=3)
+    return file.getvalue()
+
+
+def box_layer(pixels: np.ndarray, boxes: Sequence[FoundBox]) -> bytes:
+    """A PNG to be laid over the part (h, w, 3): transparent, with each box, its class and its confidence.
+
+    It is at least as wide as names can be read in, where the image itself is not.
+    """
+    height, width = pixels.shape[:2]
+    scale = min(max(1.0, BOX_LAYER_WIDTH / width), LAYER_WIDTH / width)
+    empty = np.zeros((max(1, round(scale * height)), max(1, round(scale * width)), 4), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(with_boxes(empty, drawn_boxes(boxes), scale=scale)).save(file, format="PNG", compress_level=3)
     return file.getvalue()
 
 

@@ -113,6 +113,20 @@ def _of_numbers(text: str, cited: Sequence[Fact], t: Texts) -> list[str]:
                 figures.remove(match)
     if figures:
         found.append("it leaves out a figure of what it cites")
+    return found + _of_order(text, cited, t)
+
+
+def _of_order(text: str, cited: Sequence[Fact], t: Texts) -> list[str]:
+    """Several figures of one fact come in its order, so that a place is not told as a size."""
+    printed = [match.groups() for match in _number_pattern(t.language).finditer(text)]
+    found = []
+    for fact in (fact for fact in cited if len(fact.figures) > 1):
+        rest = iter(printed)
+        if not all(
+            any(_prints(figure, number, bool(percent), t.language) for number, percent in rest)
+            for figure in fact.figures
+        ):
+            found.append(f"the figures of {fact.id!r} do not come in its order")
     return found
 
 

@@ -13,6 +13,7 @@ from gonogo.store.schema import Row
 
 MOST_NAME = 80  # characters of what people named, in a report
 MOST_REGIONS = 3  # that a report describes
+CASE_DIGITS = 12  # of the id of a past case, in a sentence
 QUOTES = {"en": ("“", "”"), "de": ("„", "“")}
 
 
@@ -99,6 +100,27 @@ def template(row: Row, attribution: Attribution | None, t: Texts) -> tuple[list[
     _say_reviews(row["reviews"], word_for_word, t)
     _say_subject(row, say, t)
     return facts, sentences
+
+
+def case_sentences(similar: Sequence[Mapping[str, Any]], t: Texts) -> tuple[list[Fact], list[Sentence]]:
+    """Past cases as facts, whose ids are those of the cases, and a sentence about each: from the part to the remedy.
+
+    Args:
+        similar: the nearest first, each with `id`, `defect_type`, `cause`, `remedy` and `distance`.
+        t: the texts of the report's language.
+    """
+    cases, sentences = [], []
+    for case in similar:
+        known = "_".join(name for name in ("cause", "remedy") if case[name]) or "alone"
+        told = {name: quoted(case[name], t) for name in ("defect_type", "cause", "remedy") if case[name]}
+        values = {name: shown for name, (_, shown) in told.items()} | {"case": case["id"][:CASE_DIGITS]}
+        text = t(f"report.case.{known}", distance=_number(case["distance"], t), **values)
+        names = tuple(plain for plain, _ in told.values())
+        cases.append(
+            Fact(case["id"], text.rstrip("."), (Figure(case["distance"]),), names=names, literals=(values["case"],))
+        )
+        sentences.append(Sentence(text, (), (case["id"],)))
+    return cases, sentences
 
 
 def verdict_words(t: Texts, verdict: str) -> tuple[str, ...]:

@@ -11,24 +11,25 @@ from gonogo.inference.attribution import Attribution
 from gonogo.service.inspecting import InspectionRunner
 from gonogo.service.pages.texts import Texts, texts_of
 from gonogo.service.problems import Problem
-from gonogo.service.reporting.facts import quoted, template
+from gonogo.service.reporting.facts import case_sentences, quoted, template
 from gonogo.service.reporting.rephrase import LanguageModel
 from gonogo.service.security import Key
 from gonogo.service.settings import Settings
+from gonogo.service.similar import PastCases
 from gonogo.store.schema import Row
 from gonogo.store.store import Store
 from gonogo.text import printable
 
 AT_ONCE = 2  # requests to the language model
-MOST_NOTES = 20
+MOST_NOTES, MOST_CASES = 20, 3
 log = logging.getLogger("gonogo.service")
 
 
 class Reporter:
     """Writes the reports of one service."""
 
-    def __init__(self, settings: Settings, store: Store, runner: InspectionRunner) -> None:
-        self._settings, self._store, self._runner = settings, store, runner
+    def __init__(self, settings: Settings, store: Store, runner: InspectionRunner, cases: PastCases) -> None:
+        self._settings, self._store, self._runner, self._cases = settings, store, runner, cases
         self._model: LanguageModel | None = None
         if settings.report_url is not None:
             self._model = LanguageModel(settings.report_url, settings.report_model, settings.report_seconds)
@@ -77,10 +78,13 @@ class Reporter:
 
     async def _content(self, row: Row, t: Texts, key: Key) -> dict[str, Any]:
         facts, sentences = template(row, await self._attribution(row, key), t)
+        cases, of_cases = case_sentences(await self._similar(row, key), t)
+        sentences += of_cases
         content: dict[str, Any] = {
             "made_by": "template",
             "sentences": [sentence.to_dict() for sentence in sentences],
             "facts": [{"id": fact.id, "text": fact.text} for fact in facts],
+            "cases": [{"id": case.id, "text": case.text} for case in cases],
             "notes": [
                 {"by": quoted(review["reviewer"], t)[0], "at": review["at"], "text": review["note"]}
                 for review in row["reviews"]
@@ -92,7 +96,7 @@ class Reporter:
             return content
         async with self._turns:
             began = time.perf_counter()
-            rephrased = await self._model.rephrase(facts, [], t)
+            rephrased = await self._model.rephrase(facts, cases, t)
             seconds = time.perf_counter() - began
         content["model"] = {
             "name": self._model.name,
@@ -116,3 +120,13 @@ class Reporter:
                 return await asyncio.wait_for(work, self._settings.deadline)
         except (FileNotFoundError, Problem, TimeoutError):
             return None
+
+    async def _similar(self, row: Row, key: Key) -> list[dict[str, Any]]:
+        """The past cases that are most like the part of a rejected inspection; none where nothing is like it."""
+        if row["verdict"] != "reject":
+            return []
+        try:
+            found = await asyncio.wait_for(self._cases.like_inspection(row, key, k=MOST_CASES), self._settings.deadline)
+        except (Problem, TimeoutError):
+            return []
+        return [] if found.nothing_like_it else [case.model_dump() for case in found.cases]

@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -23,9 +23,10 @@ from gonogo.service.routes.access import InspectorKey, inspector_key, service_of
 from gonogo.service.security import Key, body_of, late
 from gonogo.service.service import Service
 from gonogo.service.similar import MOST
-from gonogo.service.uploads import Upload, uploads
+from gonogo.service.uploads import Upload, png_of_array, uploads
 
 Picture = Literal["map", "overlay"]
+Result = TypeVar("Result")
 Outcome = schemas.InspectionWithPictures | BaseException  # of one image
 
 
@@ -34,6 +35,9 @@ class InspectQuery(BaseModel):
 
     include: list[Picture] = Field([], max_length=2, description="pictures to add to the response")
     name: str | None = Field(None, max_length=MAX_NAME, description="name of a raw image; any text")
+    pixels: str | None = Field(
+        None, max_length=8, description="what the numbers of .npy arrays are, as bgr8; each is kept as a PNG"
+    )
     similar: int | None = Field(None, ge=1, le=MOST, description="how many past cases like the image to add")
     deadline_ms: int | None = Field(
         None, ge=1, le=600_000, description="milliseconds until a 504; the service's own deadline at most"
@@ -70,7 +74,13 @@ async def inspect(request: Request) -> Response:
     seconds = deadline if query.deadline_ms is None else min(deadline, query.deadline_ms / 1000)
     pictures = sorted(set(query.include))
     outcomes = await inspect_body(
-        request, key, name=_name(request, query), pictures=pictures, similar=query.similar, seconds=seconds
+        request,
+        key,
+        name=_name(request, query),
+        pictures=pictures,
+        similar=query.similar,
+        seconds=seconds,
+        pixels=query.pixels,
     )
     raise_problems(outcomes)
     inspections = [outcome for outcome in outcomes if isinstance(outcome, schemas.InspectionWithPictures)]
@@ -86,6 +96,7 @@ async def inspect_body(
     pictures: Sequence[Picture],
     seconds: float,
     similar: int | None = None,
+    pixels: str | None = None,
 ) -> list[Outcome]:
     """Inspect all images of a request's body: for each, in their order, its inspection or what went wrong.
 
@@ -96,6 +107,37 @@ async def inspect_body(
         pictures: to add to each inspection.
         seconds: until the deadline.
         similar: number of past cases to add to each inspection; None: none are looked for.
+        pixels: what the numbers are, where the images are arrays.
+
+    Raises the errors of `of_body`.
+    """
+    service = service_of(request)
+    like = None if similar is None else partial(service.cases.like, k=similar)
+
+    async def work(upload: Upload) -> schemas.InspectionWithPictures:
+        if pixels is not None:
+            upload = await asyncio.to_thread(png_of_array, upload, pixels, service.settings)
+        return await service.runner.inspect(upload, key, pictures, like)
+
+    return await of_body(request, key, work, name=name, seconds=seconds)
+
+
+async def of_body(
+    request: Request,
+    key: Key,
+    work: Callable[[Upload], Awaitable[Result]],
+    *,
+    name: str | None,
+    seconds: float,
+) -> list[Result | BaseException]:
+    """What `work` makes of each image of a request's body: for each, in their order, its result or what went wrong.
+
+    Args:
+        request: its body is read here.
+        key: pays for the images; for one of them it has paid already.
+        work: begins when all images are read.
+        name: of a raw image.
+        seconds: until the deadline.
 
     Raises:
         Problem: the body cannot be read, too many images wait, or the deadline is over.
@@ -107,8 +149,7 @@ async def inspect_body(
         images = [upload async for upload in read]
         service.keys.charge(key, len(images) - 1, check=False)
         with service.runner.reserve_slot(key, len(images)):
-            like = None if similar is None else partial(service.cases.like, k=similar)
-            jobs = [service.runner.inspect(upload, key, pictures, like) for upload in images]
+            jobs = [work(upload) for upload in images]
             return await unless_abandoned(request, asyncio.gather(*jobs, return_exceptions=True), seconds)
 
 
@@ -117,7 +158,7 @@ def _name(request: Request, query: InspectQuery) -> str | None:
     return query.name or name_in(request.headers.get("content-disposition", "").encode("latin-1"))
 
 
-def raise_problems(outcomes: Sequence[Outcome]) -> None:
+def raise_problems(outcomes: Sequence[object]) -> None:
     """Refuse a batch of which an image failed, with all failed images under `errors`."""
     problems: dict[int, Problem] = {}
     for index, outcome in enumerate(outcomes):

@@ -25,6 +25,7 @@ from gonogo.service.routes.openapi import (
     Responses,
     problem_responses,
 )
+from gonogo.service.routes.predict import predict
 from gonogo.service.routes.reports import correct, corrections, report, write_report
 from gonogo.service.routes.reviewing import audit, defect_types, export, next_review, skip
 from gonogo.service.routes.state import healthz, metrics, readyz
@@ -48,6 +49,14 @@ def router() -> APIRouter:
         response_model=schemas.Inspections,
         responses=problem_responses("bad-request", "unsupported-media-type", "busy", "deadline", "unreadable-image"),
         openapi_extra=IMAGES_BODY | {"parameters": InspectQuery.parameters(), "security": [{bearer.scheme_name: []}]},
+    )
+    made.add_api_route(
+        "/v1/predict",
+        predict,
+        methods=post,
+        response_model=schemas.Predictions,
+        responses=problem_responses("bad-request", "unsupported-media-type", "busy", "deadline", "unreadable-image"),
+        openapi_extra=IMAGES_BODY | {"security": [{bearer.scheme_name: []}]},
     )
     made.add_api_route(
         "/v1/inspect:stream",

@@ -1,6 +1,7 @@
 """Step 6, deploy: versions and the gate's report, promote, roll back, reload the service, and try an image."""
 
 from typing import Annotated, Literal
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
 from fastapi.responses import FileResponse, RedirectResponse, Response
@@ -100,6 +101,4 @@ def picture(name: str, view: Literal["image", "map"] = "image") -> Response:
 
 
 def _back(category: str, alias: str, **more: str) -> Response:
-    from urllib.parse import urlencode
-
     return RedirectResponse(f"/deploy?{urlencode({'category': category, 'alias': alias} | more)}", 303)

@@ -1,10 +1,10 @@
 """What the router tells apart, by what it sees of an image: docs/line.md.
 
-    python benchmarks/router.py --data FOLDER [--sets NAME ...]
+    python benchmarks/routing.py --data FOLDER [--sets NAME ...]
 
 Rows of numbers of good and test images are compared as the router does, with the rows of the fit images that cover the
 others best, and limits certified on the calibrate images. Rows that are measured again replace the old ones in
-benchmarks/router.json; `make readme` then writes the table of docs/line.md.
+benchmarks/routing.json; `make readme` then writes the table of docs/line.md.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from gonogo.params import build, read_yaml
 from parts import prepare_part
 from results import ROOT, Row, add_row, origin
 
-RESULTS = ROOT / "benchmarks" / "router.json"
+RESULTS = ROOT / "benchmarks" / "routing.json"
 THREADS, MOST = 1, 40  # images of a role and label
 ROLES: tuple[Role, ...] = ("fit", "calibrate", "test")
 DIGITS: dict[str, dict[str, Any]] = {f"digit_{n}": {"source": "digits", "normal_class": n} for n in range(10)}
@@ -80,7 +80,7 @@ def coarser(router: Router, categories: Mapping[str, Category], cells: int) -> d
     channels = [int(backbone.model.feature_info[layer]["num_chs"]) for layer in backbone.layers]
 
     def fewer(rows: Tensor) -> Tensor:
-        layers = rows.split([router.params.cells**2 * n for n in channels], dim=1)
+        layers = torch.split(rows, [router.params.cells**2 * n for n in channels], dim=1)
         return torch.cat(
             [layer.view(len(layer), cells, side, cells, side, -1).mean(dim=(2, 4)).flatten(1) for layer in layers],
             dim=1,

@@ -1,0 +1,300 @@
+"""CentreBoxes: an anchor-free network that learns from labelled defects, and finds each by the peak at its centre.
+
+Source: Zhou, Wang and Krähenbühl 2019, "Objects as Points" (CenterNet), for the heat map whose peaks are the centres,
+and Lin et al. 2017, "Feature Pyramid Networks" (CVPR), for the way from coarse to fine.
+Deviations, so that two CPU cores train it in minutes and small defects are found: the backbone is any of timm's with
+levels that halve, by default a small one, and its normalisations are frozen; the finest level, not a deconvolution, has
+the grid, whose stride is 4 with the defaults; the size is learned as a logarithm, by the generalised overlap of the box
+and not by the L1 of its sides; the network sees crops at the images' own scale, never shrunk ones; of peaks of a class
+whose boxes overlap, the best is kept, since large defects have several.
+"""
+
+import json
+import math
+import time
+from collections.abc import Collection, Sequence
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from gonogo.calibration.boxes import BoxClasses, Boxes
+from gonogo.detectors.anomaly_map import positive
+from gonogo.detectors.backbones.backbone import Backbone
+from gonogo.detectors.backbones.weights import weights_fact
+from gonogo.detectors.boxes.average_precision import best_f1_score, mean_average_precision
+from gonogo.detectors.boxes.decode import decoded
+from gonogo.detectors.boxes.labelled import Labelled, LabelledImages
+from gonogo.detectors.boxes.network import GREY, BoxHead, Targets, loss_of, trainable
+from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
+from gonogo.detectors.options import CentreBoxesOptions
+from gonogo.detectors.training.forecast import Forecast, probe_images
+from gonogo.detectors.training.training import Schedule, Training
+from gonogo.errors import DataError, NotFittedError
+
+ON_A_DEFECT = 0.75  # of the crops; the others lie anywhere
+WARM_UP = 0.3  # of the rate, in the first epoch
+LARGEST_GRADIENT = 10.0  # norm; a larger one is scaled down
+BRIGHTNESS = 0.1  # by which a crop is made darker or brighter at most
+KEPT_BYTES = 400_000_000  # of images that stay in memory; beyond it each is read when it is needed
+USUAL_CONFIDENCE = 0.3  # has the score 1 in a class of which no validate image shows one that is found
+LEAST = 1e-4  # confidence that may have the score 1, and its distance from 1
+EVEN = torch.tensor([0.5])  # has the score 1 until the validate images say otherwise
+
+
+class CentreBoxes(Detector):
+    """Score: of the image's best box, log odds l beyond those at which its class has the best F1, made positive.
+
+    It is 1 + l where l > 0 and 1 / (1 - l) elsewhere. So 1 is, for each class, where the validate images say that
+    precision and recall balance, and one threshold, the certified one, is another confidence for each class. Map: the
+    score of the best class in each cell. It peaks at the centres of defects and does not fill them, so that no region
+    is cut out of it: the boxes are.
+    """
+
+    classes_: Tensor
+    units_: Tensor
+    best_: Tensor
+    localises = False
+
+    def __init__(self, options: CentreBoxesOptions) -> None:
+        """Build the backbone; the rest is known once the classes are, at the fit or from a saved model."""
+        super().__init__()
+        self.options: CentreBoxesOptions = options
+        self.backbone = Backbone(options.backbone, options.layers, self.image_size)
+        self.head: BoxHead | None = None
+        self._clear_learned()
+
+    def _clear_learned(self) -> None:
+        for name in ("classes_", "units_", "best_"):
+            self.register_buffer(name, None)
+
+    def box_classes(self) -> BoxClasses:
+        self.require_fitted()
+        return BoxClasses(json.loads(bytes(self.classes_.tolist())), self.units_.tolist())
+
+    def fit(self, batches: Collection[Tensor], *, seed: int, context: FitContext = NO_LIMITS) -> Self:
+        self._clear_learned()
+        labelled = _checked(context.labelled)
+        self.load_weights()
+        classes = labelled.fit.classes
+        head = self._with_head(len(classes), seed=seed)
+        sizes = torch.cat(list(labelled.fit.boxes))
+        head.start_from_size(*(sizes[:, 2:] - sizes[:, :2]).median(dim=0).values.tolist())
+        inside, behind = trainable(self.backbone), list(head.requires_grad_(True).parameters())
+        optimizer = torch.optim.AdamW([{"params": inside}, {"params": behind}], weight_decay=1e-4)
+        network = nn.ModuleDict({"backbone": self.backbone, "head": head})
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        training = Training(network, optimizer, torch.Generator().manual_seed(seed))
+        crops = Crops(labelled.fit, classes, self.options, head.stride, head.coarsest)
+        numbers = {name: number for number, name in enumerate(classes)}
+        truth = [
+            _as_boxes(boxes, torch.tensor([numbers.get(label, -1) for label in labels]), torch.ones(len(boxes)))
+            for boxes, labels in zip(labelled.validate.boxes, labelled.validate.labels, strict=True)
+        ]
+        validation: dict[str, float] = {}
+
+        def epoch(number: int) -> dict[str, float]:
+            rate = WARM_UP if number == 0 else (1 + math.cos(math.pi * number / self.options.epochs)) / 2
+            for group, lr in zip(optimizer.param_groups, (self.options.backbone_lr, self.options.lr), strict=True):
+                group["lr"] = rate * lr
+            head.train()
+            losses = torch.zeros(2)
+            for _ in range(self.options.epoch_steps):
+                pixels, targets = crops.draw(training.generator)
+                pixels = pixels.to(self.backbone.mean.device, memory_format=torch.channels_last)
+                heat, boxes = (part.cpu() for part in self._logits(pixels))
+                focal, of_boxes = loss_of(heat, boxes, targets)
+                optimizer.zero_grad()
+                (focal + 2 * of_boxes).backward()  # type: ignore[no-untyped-call]
+                torch.nn.utils.clip_grad_norm_([*inside, *behind], LARGEST_GRADIENT)
+                optimizer.step()
+                losses += torch.stack([focal.detach(), of_boxes.detach()])
+            heat_loss, box_loss = (losses / self.options.epoch_steps).tolist()
+            head.eval()
+            found = self._found(labelled.validate.pixels, EVEN)
+            validation["map_50"] = mean_average_precision(found, truth, len(classes))
+            return {"heat_loss": heat_loss, "box_loss": box_loss, **validation}
+
+        schedule = Schedule(self.options.epochs, self.options.patience, self.options.checkpoint_every)
+        training.run(
+            epoch,
+            lambda: 1 - validation["map_50"],
+            schedule,
+            checkpoints=None if context.checkpoints is None else context.checkpoints.with_origin(classes=classes),
+            progress=context.progress,
+        )
+        network.eval().requires_grad_(False)
+        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        found = self._found(labelled.validate.pixels, EVEN)
+        even = BoxClasses(classes, [float(EVEN)] * len(classes))
+        best = [best_f1_score(found, truth, number) for number in range(len(classes))]
+        units = [
+            USUAL_CONFIDENCE if score is None else min(max(even.confidence(number, score), LEAST), 1 - LEAST)
+            for number, score in enumerate(best)
+        ]
+        self.set_learned(
+            classes_=torch.tensor(list(json.dumps(classes).encode()), dtype=torch.uint8),
+            units_=torch.tensor(units),
+            best_=torch.tensor([training.best_epoch, training.history[training.best_epoch - 1]["map_50"]]),
+        )
+        return self
+
+    def _with_head(self, n_classes: int, *, seed: int) -> BoxHead:
+        self.head = BoxHead(self.backbone, n_classes, self.options.width, seed=seed).to(self.backbone.mean.device)
+        return self.head.eval()
+
+    def _logits(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Heat logits (n, c, gh, gw) and boxes (n, 4, gh, gw) of pixels (n, 3, h, w)."""
+        assert self.head is not None
+        heat, boxes = self.head(self.backbone(self.head.padded(pixels)), *pixels.shape[-2:])
+        return heat, boxes
+
+    @torch.inference_mode()
+    def _found(self, images: Sequence[Tensor], units: Tensor) -> list[Boxes]:
+        """The boxes of each image, by descending score."""
+        results = []
+        for pixels in images:
+            heat, boxes = self._heat(pixels, units)
+            corners, scores, numbers = (part.cpu() for part in self._decoded(heat, boxes))
+            above = scores[0] > 0
+            results.append(_as_boxes(corners[0][above], numbers[0][above], scores[0][above]))
+        return results
+
+    def _heat(self, pixels: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
+        """The score of each class in each cell (n, c, gh, gw), and boxes (n, 4, gh, gw).
+
+        Args:
+            pixels: (n, 3, h, w).
+            units: (c,) or (1,) confidences that have the score 1.
+        """
+        heat, boxes = self._logits(pixels)
+        return positive(heat - units.to(heat.device).logit()[:, None, None]), boxes
+
+    def _decoded(self, heat: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return decoded(heat, boxes, most=self.options.max_boxes, iou=self.options.nms_iou)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        self.require_fitted()
+        heat, _ = self._heat(pixels, self.units_)
+        return heat.flatten(1).amax(dim=1), heat.amax(dim=1)
+
+    def score_with_boxes(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        self.require_fitted()
+        heat, boxes = self._heat(pixels, self.units_)
+        return heat.flatten(1).amax(dim=1), heat.amax(dim=1), *self._decoded(heat, boxes)
+
+    def forecast(self, batches: Collection[Tensor], context: FitContext = NO_LIMITS) -> Forecast:
+        probe = probe_images(batches, lambda batch: self.backbone(batch)[0])
+        labelled = _checked(context.labelled)
+        side = min(self.options.crop, *self.image_size)
+        crops = self.options.batch_size * side * side
+        start = time.perf_counter()
+        with torch.inference_mode():
+            self.backbone(torch.zeros(1, 3, side, side, device=self.backbone.mean.device))
+        step = 4 * self.options.batch_size * (time.perf_counter() - start)  # forward, backward, and what follows
+        n_steps = self.options.epochs * self.options.epoch_steps
+        seconds = n_steps * step + self.options.epochs * len(labelled.validate.pixels) * 2 * probe.seconds
+        kept = 12 * self.image_size.area * len(batches)
+        memory = 1_600 * crops + (kept if kept <= KEPT_BYTES else 0) + 900 * self.image_size.area
+        return Forecast(memory, seconds, f"{self.options.batch_size} crops of {side} pixels at a time")
+
+    def fit_facts(self) -> dict[str, str | int | float]:
+        self.require_fitted()
+        best_epoch, map_50 = self.best_.tolist()
+        return {
+            "weights": weights_fact(self.options.weights),
+            "best_epoch": int(best_epoch),
+            "validate_map_50": float(map_50),
+            "n_classes": len(self.units_),
+        }
+
+    def restore(self, state: dict[str, Tensor]) -> Self:
+        if "classes_" not in state:
+            raise NotFittedError("the saved CentreBoxes has no classes; fit again")
+        self._with_head(len(json.loads(bytes(state["classes_"].tolist()))), seed=0)
+        super().restore(state)
+        return self.eval().requires_grad_(False)
+
+
+def _checked(labelled: Labelled | None) -> Labelled:
+    """The labelled images.
+
+    Raises:
+        DataError: there are none, or none of them has a box.
+    """
+    what = "centre_boxes learns from labelled defects"
+    if labelled is None:
+        raise DataError(f"{what}, and this fit has none; set prepare.task to boxes")
+    for images, role in ((labelled.fit, "fit"), (labelled.validate, "validate")):
+        if not images.classes:
+            raise DataError(f"{what}, and no image with the role {role} has a box; see prepare.validate_share")
+    return labelled
+
+
+def _as_boxes(corners: Tensor, classes: Tensor, scores: Tensor) -> Boxes:
+    return Boxes(corners.numpy().reshape(-1, 4), classes.numpy().astype("int64"), scores.numpy())
+
+
+class Crops:
+    """Crops of labelled images for training, drawn from one generator."""
+
+    def __init__(
+        self, images: LabelledImages, classes: Sequence[str], options: CentreBoxesOptions, stride: int, coarsest: int
+    ) -> None:
+        """Crops of `options.crop` pixels, or of the image where it is smaller, in whole steps of the coarsest level."""
+        self.images, self.options, self.stride, self.coarsest = images, options, stride, coarsest
+        numbers = {name: number for number, name in enumerate(classes)}
+        self.classes = [torch.tensor([numbers[label] for label in labels]) for labels in images.labels]
+        self.n_classes = len(classes)
+        self.with_boxes = [number for number, boxes in enumerate(images.boxes) if len(boxes)]
+        self._kept: dict[int, Tensor] | None = None
+        if len(images.pixels) * images.pixels[0].numel() * 4 <= KEPT_BYTES:
+            self._kept = {}
+
+    def draw(self, generator: torch.Generator) -> tuple[Tensor, list[Targets]]:
+        """A batch of crops (b, 3, s, s) and what the network should give for them."""
+        drawn = [self._one(generator) for _ in range(self.options.batch_size)]
+        return torch.stack([pixels for pixels, _ in drawn]), [targets for _, targets in drawn]
+
+    def _pixels(self, number: int) -> Tensor:
+        if self._kept is None:
+            return self.images.pixels[number][0].cpu()
+        if number not in self._kept:
+            self._kept[number] = self.images.pixels[number][0].cpu().clone()
+        return self._kept[number]
+
+    def _one(self, generator: torch.Generator) -> tuple[Tensor, Targets]:
+        chances: list[float] = torch.rand(7, generator=generator).tolist()
+        on_defect, which, where_y, where_x, mirror_x, mirror_y, brightness = chances
+        wanted = self.with_boxes if on_defect < ON_A_DEFECT else range(len(self.images.pixels))
+        number = wanted[int(which * len(wanted))]
+        pixels, boxes, classes = self._pixels(number), self.images.boxes[number].clone(), self.classes[number]
+        height, width = pixels.shape[-2:]
+        rows, columns = (min(self.options.crop, -(-side // self.coarsest) * self.coarsest) for side in (height, width))
+        top, left = int(where_y * (max(0, height - rows) + 1)), int(where_x * (max(0, width - columns) + 1))
+        if on_defect < ON_A_DEFECT:
+            box = boxes[int(torch.randint(len(boxes), (1,), generator=generator))]
+            x, y = ((box[:2] + box[2:]) / 2).tolist()
+            top, left = (
+                min(max(0, int(centre - share * side)), max(0, length - side))
+                for centre, share, side, length in ((y, where_y, rows, height), (x, where_x, columns, width))
+            )
+        crop = torch.full((3, rows, columns), GREY)
+        seen = pixels[:, top : top + rows, left : left + columns]
+        crop[:, : seen.shape[1], : seen.shape[2]] = seen
+        boxes = boxes - torch.tensor([left, top, left, top])
+        near = (boxes[:, 2:] > 0).all(dim=1) & (boxes[:, :2] < torch.tensor([columns, rows])).all(dim=1)
+        boxes, classes = boxes[near], classes[near]
+        if self.options.flips and mirror_x < 0.5:
+            crop, boxes = (
+                crop.flip(2),
+                torch.stack([columns - boxes[:, 2], boxes[:, 1], columns - boxes[:, 0], boxes[:, 3]], dim=1),
+            )
+        if self.options.flips and mirror_y < 0.5:
+            crop, boxes = (
+                crop.flip(1),
+                torch.stack([boxes[:, 0], rows - boxes[:, 3], boxes[:, 2], rows - boxes[:, 1]], dim=1),
+            )
+        crop = (crop * (1 + BRIGHTNESS * (2 * brightness - 1))).clamp(0, 255)
+        grid = rows // self.stride, columns // self.stride
+        return crop, Targets(boxes, classes, self.n_classes, *grid, self.stride)

@@ -1,0 +1,1 @@
+"""How well the boxes that a gauge finds lie on the labelled ones."""
