@@ -149,9 +149,9 @@ TABLES: Mapping[str, Mapping[str, Callable[[Reader], str]]] = {
     "docs/detectors.md": {"detectors": detectors_table},
     "docs/calibration.md": {"good-parts": good_parts_table, "stated_rates": stated_rates_table},
     "docs/attribution.md": {"attribution": attribution_table},
+    "docs/drift.md": {"drift": drift_table, "drift_images": drift_images_table, "drift_cost": drift_cost_table},
     "docs/line.md": {"router": router_table},
     "docs/speed.md": {"search-trials": search_trials_table},
-    "docs/drift.md": {"drift": drift_table, "drift images": drift_images_table, "drift cost": drift_cost_table},
     "docs/benchmarks.md": {
         "peers": peers_table,
         "coreset": coreset_table,

@@ -126,7 +126,8 @@ class _Whole(nn.Module):
         detector = self.inspector.detector
         scores, grids, *others = detector.outputs(self.inspector.resized(pixels))
         patches = [grids[:, None]] if detector.localises else []
-        return *self.inspector.to_image(scores, grids, pixels), *others, *patches
+        further = self.inspector.further(others, pixels)
+        return *self.inspector.to_image(scores, grids, pixels), *further, *patches
 
 
 def _more_outputs(detector: Detector) -> list[str]:

@@ -1,6 +1,6 @@
 """One inference path: raw pixels in, score and anomaly map out. Evaluation, export and parity all go through it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -91,10 +91,12 @@ class Inspector(nn.Module):
             NotFittedError: the detector was not fitted.
         """
         scores, grids, *others = self._per_tile(self.detector.outputs, pixels)
+        return *self.to_image(scores, grids, pixels), *self.further(others, pixels)
+
+    def further(self, others: Sequence[Tensor], pixels: Tensor) -> list[Tensor]:
+        """What `Detector.output_names` lists, of the image `pixels` (n, h, w, 3), from what the detector gives."""
         named = zip(self.detector.output_names(), others, strict=True)
-        return *self.to_image(scores, grids, pixels), *(
-            self._in_image(given, pixels) if name == BOXES[0] else self.to_canvas(given) for name, given in named
-        )
+        return [self._in_image(given, pixels) if name == BOXES[0] else self.to_canvas(given) for name, given in named]
 
     def _in_image(self, boxes: Tensor, pixels: Tensor) -> Tensor:
         """Boxes (n, k, 4) in pixels of the image, from those in pixels of what the detector sees."""

@@ -113,8 +113,13 @@ async def inspect_body(
     """
     service = service_of(request)
     like = None if similar is None else partial(service.cases.like, k=similar)
-    work = partial(service.runner.inspect, key=key, pictures=pictures, similar=like)
-    return await of_body(request, key, work, name=name, seconds=seconds, pixels=pixels)
+
+    async def work(upload: Upload) -> schemas.InspectionWithPictures:
+        if pixels is not None:
+            upload = await asyncio.to_thread(png_of_array, upload, pixels, service.settings)
+        return await service.runner.inspect(upload, key, pictures, like)
+
+    return await of_body(request, key, work, name=name, seconds=seconds)
 
 
 async def of_body(
@@ -124,7 +129,6 @@ async def of_body(
     *,
     name: str | None,
     seconds: float,
-    pixels: str | None = None,
 ) -> list[Result | BaseException]:
     """What `work` makes of each image of a request's body: for each, in their order, its result or what went wrong.
 
@@ -134,7 +138,6 @@ async def of_body(
         work: begins when all images are read.
         name: of a raw image.
         seconds: until the deadline.
-        pixels: what the numbers are, where the images are arrays.
 
     Raises:
         Problem: the body cannot be read, too many images wait, or the deadline is over.
@@ -146,8 +149,6 @@ async def of_body(
         images = [upload async for upload in read]
         service.keys.charge(key, len(images) - 1, check=False)
         with service.runner.reserve_slot(key, len(images)):
-            if pixels is not None:
-                images = [await asyncio.to_thread(png_of_array, upload, pixels, settings) for upload in images]
             jobs = [work(upload) for upload in images]
             return await unless_abandoned(request, asyncio.gather(*jobs, return_exceptions=True), seconds)
 
