@@ -12,8 +12,8 @@ from conftest import CALIBRATE
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.calibration.threshold import certified_rate, threshold_of
 from gonogo.cli.main import main
-from gonogo.errors import ConfigError
-from gonogo.evaluation.accuracy.operating_points import ScoresByKind, operating_points
+from gonogo.errors import ConfigError, UndefinedMetricError
+from gonogo.evaluation.accuracy.operating_points import ScoresByKind, operating_points, thresholds_at
 from gonogo.files import seal, write_rows
 
 SCORES = ScoresByKind(good=[1.0, 2.0, 9.0], by_type={"hole": [5.0, 12.0], "stain": [3.0]})
@@ -114,6 +114,22 @@ def test_the_command_prints_the_table_with_the_gauges_own_threshold_marked(proje
     assert head.split()[:2] == ["threshold", "certified"]
     assert [row.split()[1] for row in rows if row.startswith("*")] == [f"{project.threshold:.6g}"]
     assert Path("page.html").is_file()
+
+
+def test_the_thresholds_at_a_recall_reject_so_many_defective_images_and_are_the_highest_that_do(project, capsys):
+    defective = SCORES.defective
+    for recall in (0.5, 0.9, 1.0):
+        (threshold,) = thresholds_at(SCORES, [recall])
+        assert sum(score >= threshold for score in defective) >= recall * len(defective)
+        assert sum(score > threshold for score in defective) < recall * len(defective)
+    assert main(["thresholds", "tile", "--recall", "0.5", "1", "--json"]) == 0
+    points = json.loads(capsys.readouterr().out)["points"]
+    assert [point["threshold"] for point in points] == sorted(thresholds_at(SCORES, [0.5, 1]))
+    assert min(point["recall"]["k"] for point in points) >= len(defective) / 2
+    assert main(["thresholds", "tile", "--recall", "95"]) == 3
+    assert "recall: expected a share in (0, 1], got 95" in capsys.readouterr().err
+    with pytest.raises(UndefinedMetricError, match="a recall needs a defective test image"):
+        thresholds_at(ScoresByKind([1.0], {}), [0.5])
 
 
 def test_as_json_it_gives_the_points_asked_for_and_an_unknown_category_is_named(project, capsys):

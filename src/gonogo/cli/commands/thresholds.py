@@ -17,17 +17,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = (
         "List thresholds of one gauge of the project: the false-alarm rate that is certified, and false alarms and "
-        "recall on the test images, with intervals. Without --at: one threshold in each gap of the good parts' scores."
+        "recall on the test images, with intervals. Without --at and --recall: one threshold in each gap of the good "
+        "parts' scores."
     )
     parser.add_argument("category", metavar="CATEGORY", help="a category that dvc repro has evaluated")
-    parser.add_argument("--at", type=float, nargs="+", metavar="SCORE", help="the thresholds to list")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--at", type=float, nargs="+", metavar="SCORE", help="the thresholds to list")
+    chosen.add_argument(
+        "--recall",
+        type=float,
+        nargs="+",
+        metavar="SHARE",
+        help="list the highest threshold at which so many of the defective test images are rejected, such as 0.95",
+    )
     parser.add_argument("--page", type=Path, metavar="FILE", help="write an HTML page with a threshold to move")
 
 
 def run(arguments: argparse.Namespace) -> Answer:
     """The operating points of one category; writes their page if `--page` is given."""
     from gonogo.calibration.certificate import ThresholdRecord
-    from gonogo.evaluation.accuracy.operating_points import ScoresByKind, operating_points
+    from gonogo.evaluation.accuracy.operating_points import ScoresByKind, operating_points, thresholds_at
     from gonogo.files import read_rows, read_sealed
     from gonogo.params import Params, project_path
     from gonogo.reports.operating_page import write_operating_page
@@ -37,7 +46,8 @@ def run(arguments: argparse.Namespace) -> Answer:
     rows = read_rows(project_path("plots", "records", f"{category}.csv"))
     record = ThresholdRecord.from_dict(read_sealed(project_path("models", category))["threshold"])
     scores = ScoresByKind.from_rows(rows)
-    points = operating_points(scores, record, arguments.at)
+    thresholds = arguments.at if arguments.recall is None else thresholds_at(scores, arguments.recall)
+    points = operating_points(scores, record, thresholds)
     if arguments.page is not None:
         write_operating_page(arguments.page, scores, record, category=category)
     report = {"ok": True, "category": category, "threshold": record.threshold, "confidence": record.confidence}

@@ -9,8 +9,8 @@ import numpy as np
 
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.calibration.threshold import certified_rate, thresholds_of
-from gonogo.errors import ConfigError
-from gonogo.evaluation.accuracy.metrics import binomial_interval
+from gonogo.errors import ConfigError, UndefinedMetricError
+from gonogo.evaluation.accuracy.metrics import binomial_interval, n_found
 
 LISTED = 40  # thresholds of the table, at most
 
@@ -103,6 +103,18 @@ def operating_points(
     chosen = sorted(set(thresholds))
     n_claims = len({_rank(record, threshold) for threshold in chosen})
     return [_point(scores, record, threshold, n_claims) for threshold in chosen]
+
+
+def thresholds_at(scores: ScoresByKind, recalls: Sequence[float]) -> list[float]:
+    """For each share, the highest threshold that rejects so many of the defective test images.
+
+    Raises:
+        ConfigError: a share is not in (0, 1].
+        UndefinedMetricError: no test image is defective.
+    """
+    if not scores.by_type:
+        raise UndefinedMetricError("a recall needs a defective test image, and there is none")
+    return [sorted(scores.defective)[-n_found(len(scores.defective), recall)] for recall in recalls]
 
 
 @lru_cache(maxsize=4096)
