@@ -116,7 +116,8 @@ def test_the_command_prints_the_table_with_the_gauges_own_threshold_marked(proje
     assert Path("page.html").is_file()
 
 
-def test_the_thresholds_at_a_recall_reject_so_many_defective_images_and_are_the_highest_that_do(project, capsys):
+@pytest.mark.usefixtures("project")
+def test_the_thresholds_at_a_recall_reject_so_many_defective_images_and_are_the_highest_that_do(capsys):
     defective = SCORES.defective
     for recall in (0.5, 0.9, 1.0):
         (threshold,) = thresholds_at(SCORES, [recall])
