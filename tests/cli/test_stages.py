@@ -185,7 +185,7 @@ def test_completion_knows_the_commands_and_a_shell_can_read_it(shell, capsys):
     script = capsys.readouterr().out
     assert all(word in script for word in ("score", "recipes", "--tolerances", "--roll-back"))
     if shell == "bash":
-        ask = 'COMP_WORDS=(gonogo tra); COMP_CWORD=1; _shtab_gonogo; echo "${COMPREPLY[@]}"'
+        ask = 'COMP_WORDS=(gonogo trai); COMP_CWORD=1; _shtab_gonogo; echo "${COMPREPLY[@]}"'
         done = subprocess.run(["bash", "-c", f"{script}\n{ask}"], capture_output=True, text=True, check=True)
         assert done.stdout.split() == ["train"]
 

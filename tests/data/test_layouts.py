@@ -481,7 +481,7 @@ def test_every_source_says_where_its_images_lie(tmp_path: Path):
     tried = {layout.source for layout, _ in STRAYS.values()}
     listing = {"manifest", "coco", "labels", "anomalib", "lookout"}  # in test_annotations.py and test_found_layouts.py
     drawn_ones = set(SOURCES) - tried - listing
-    assert drawn_ones == {"rendered", "surfaces", "digits"}
+    assert drawn_ones == {"rendered", "surfaces", "digits", "blemishes"}
     for name in drawn_ones:
         assert source_class(name)().places("any", tmp_path) == Places()
 

@@ -108,7 +108,10 @@ FOREIGN = [
     (b"\xff\x0a" + bytes(9), "a JPEG XL; save it as PNG"),
     (b"\x76\x2f\x31\x01", "an OpenEXR, whose values have no known range"),
     (bytes(128) + b"DICM", "a DICOM; save it as PNG"),
-    (b"\x93NUMPY\x01\0", "an array of NumPy; save it as PNG"),
+    (
+        b"\x93NUMPY\x01\0",
+        "an array of NumPy; name what its numbers are, as gonogo score --pixels bgr8, or save it as PNG",
+    ),
     (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG; save it as PNG"),
     (b'\n<!DOCTYPE HTML>\n<html lang="de">', "a web page; download the image again"),
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab", "a pointer of Git LFS .*; run git lfs pull"),

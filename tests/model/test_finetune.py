@@ -31,7 +31,7 @@ SHARED = {
     for key, value in Params(ROOT / "params.yaml").section("fit").items()
     if key in inspect.signature(FitParams).parameters
 }
-WITH_BACKBONE = [name for name, kind in DETECTOR_OPTIONS.items() if issubclass(kind, BackboneOptions)]
+WITH_BACKBONE = [name for name in conftest.FROM_GOOD if issubclass(DETECTOR_OPTIONS[name], BackboneOptions)]
 
 
 def small(method: str, **changes: object) -> Finetune:

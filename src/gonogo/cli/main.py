@@ -46,6 +46,7 @@ COMMANDS = {
     "eval": Command("measure a gauge on the test images, beside a trivial baseline", extra="pipeline"),
     "export": Command("export a gauge as ONNX, and write its bundle if both agree", extra="pipeline"),
     "bench": Command("time a bundle on this machine", extra="pipeline"),
+    "benchmark": Command("fit and measure detectors and recipes on all categories of a data set", extra="pipeline"),
     "compare": Command("compare the metrics and verdicts of two revisions", extra="pipeline"),
     "thresholds": Command("show how a gauge would do at other thresholds", extra="pipeline"),
     "accept": Command("accept reviewed images as good, or take that back", extra="pipeline"),
