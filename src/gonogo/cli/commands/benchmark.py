@@ -1,0 +1,120 @@
+"""gonogo benchmark: detectors and recipes on all categories of a data set, in one table."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gonogo.cli.answer import Answer
+from gonogo.cli.columns import in_columns
+from gonogo.errors import ConfigError, UsageError
+from gonogo.text import printable
+
+if TYPE_CHECKING:
+    from gonogo.project.benchmark import BenchmarkRow
+    from gonogo.project.recipes import Recipe
+
+DEFAULT = "default"
+NAME = "gonogo benchmark"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "Fit, certify, evaluate, export, prove and time gauges on the categories of a folder, and list them with "
+        "intervals in one table. Without --detector and --recipe: the options that every project starts with. Called "
+        "again, it goes on where it ended."
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="FOLDER", help="a data set in one of the layouts of docs/data.md"
+    )
+    parser.add_argument(
+        "--category", nargs="+", default=[], metavar="NAME", help="some of its categories; default: all"
+    )
+    parser.add_argument(
+        "--detector", nargs="+", default=[], metavar="NAME", help="detectors, with their default options"
+    )
+    parser.add_argument("--recipe", nargs="+", default=[], metavar="NAME", help="recipes; gonogo recipes lists them")
+    parser.add_argument(
+        "--into", type=Path, default=Path("benchmark"), metavar="DIR", help="folder of the project; default: benchmark"
+    )
+
+
+def run(arguments: argparse.Namespace) -> Answer:
+    """Run all variants on all categories; writes benchmark.json and benchmark.md into the project.
+
+    Raises:
+        UsageError: there is no such detector, recipe or category.
+        ConfigError: the project is one of other images.
+    """
+    from gonogo.cli.exit_status import DONE, ENVIRONMENT
+    from gonogo.files import write_json, write_text
+    from gonogo.params import Params
+    from gonogo.project.benchmark import as_cells, benchmark_rows, with_means
+
+    project, variants = arguments.into, _variants(arguments)
+    _require_project(project, arguments.data)
+    known = Params(project / "params.yaml").categories
+    categories = arguments.category or known
+    for name in categories:
+        if name not in known:
+            raise UsageError(
+                f"{arguments.data} has no category {name!r}; choose among {', '.join(known)}", command=NAME
+            )
+    n_runs, done = len(variants) * len(categories), 0
+
+    def started(variant: str, category: str) -> None:
+        nonlocal done
+        done += 1
+        print(f"{done} of {n_runs}: {printable(variant)} on {printable(category)}", file=sys.stderr, flush=True)
+
+    rows: list[BenchmarkRow] = []
+    for row in benchmark_rows(project, variants, categories, started=started):
+        rows.append(row)
+        table = with_means(rows)
+        write_json(project / "benchmark.json", {"data": str(arguments.data), "rows": [one.to_dict() for one in table]})
+        write_text(project / "benchmark.md", _markdown(as_cells(table)))
+    failed = [row for row in rows if row.reason]
+    report = {"ok": not failed, "project": str(project), "rows": [row.to_dict() for row in with_means(rows)]}
+    text = f"{in_columns(as_cells(with_means(rows)), head=True)}\n{project}/benchmark.md and benchmark.json are written"
+    return Answer(report, text, ENVIRONMENT if failed else DONE)
+
+
+def _require_project(project: Path, data: Path) -> None:
+    """Write a project for the data, or see that the one that is there is one."""
+    from gonogo.data.prepare.layouts import categories_in
+    from gonogo.data.prepare.prepare import prepare_params, shares_of
+    from gonogo.params import Params, read_yaml
+    from gonogo.project.new_project import starting_files, write_project
+
+    if (project / "params.yaml").is_file():
+        raw = project / Params(project / "params.yaml").raw
+        if raw.resolve() != data.resolve():
+            raise ConfigError(f"{project} is a project of the images in {raw}; name another folder with --into")
+        return
+    params = read_yaml(starting_files() / "params.yaml")
+    found = categories_in(data, shares_of(prepare_params(params["prepare"]), params["seed"]))
+    write_project(project, data, found)
+
+
+def _variants(arguments: argparse.Namespace) -> "list[Recipe]":
+    from gonogo.detectors.options import DETECTOR_OPTIONS
+    from gonogo.project.new_project import starting_files
+    from gonogo.project.recipes import Recipe, read_recipe, recipe_names
+
+    recipes = starting_files() / "recipes"
+    for name in arguments.detector:
+        if name not in DETECTOR_OPTIONS:
+            raise UsageError(f"no detector {name!r}; choose among {', '.join(DETECTOR_OPTIONS)}", command=NAME)
+    for name in arguments.recipe:
+        if name not in recipe_names(recipes):
+            raise UsageError(f"no recipe {name!r}; choose among {', '.join(recipe_names(recipes))}", command=NAME)
+    detectors = [Recipe(name, f"the detector {name}", {"fit": {"detector": name}}) for name in arguments.detector]
+    chosen = [*detectors, *(read_recipe(recipes, name) for name in arguments.recipe)]
+    return chosen or [Recipe(DEFAULT, "the options that every project starts with", {})]
+
+
+def _markdown(cells: list[list[str]]) -> str:
+    head, *rows = cells
+    lines = [head, ["---"] * 2 + ["---:"] * (len(head) - 2), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |\n" for line in lines)
