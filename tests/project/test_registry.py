@@ -45,7 +45,7 @@ def committed(date: str, **metrics: object) -> str:
     return subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def tested_on(image: str, *, calibrate: str) -> None:
+def prepare_with(image: str, *, calibrate: str) -> None:
     """Let the prepared data set have this test image, and this one to calibrate."""
     same = {"label": 0, "defect_type": "good", "mask_sha256": None}
     records = [same | {"role": role, "sha256": name} for role, name in (("test", image), ("calibrate", calibrate))]
@@ -76,7 +76,7 @@ def history(bundle, tmp_path_factory):
         shutil.copytree(bundle, "bundles/digit_0")
         record = {"image": "a.png", "label": 1, "group_id": "a", "score": 2.0, "threshold": 1.0, "verdict": "reject"}
         write_rows(Path("plots/records/digit_0.csv"), [record | {"role": "test", "defect_type": "cut"}])
-        tested_on("a", calibrate="1")
+        prepare_with("a", calibrate="1")
         commits = {
             "first": committed("2026-01-01"),
             "better": committed("2026-01-02", recall=0.9),
@@ -171,7 +171,7 @@ def test_what_cannot_be_promoted_is_named(commits):
         promote("digit_0", "production", "no-such-commit", **WHO)
     with pytest.raises(PipelineError, match="dvc has no bundles/grass"):
         promote("grass", "production", commits["first"], **WHO)
-    tested_on("b", calibrate="1")
+    prepare_with("b", calibrate="1")
     committed("2026-01-04", data_fingerprint="others")
     with pytest.raises(DataError, match="were tested on different images"):
         promote("digit_0", "production", "HEAD", **WHO)
@@ -180,11 +180,11 @@ def test_what_cannot_be_promoted_is_named(commits):
 def test_other_calibrate_images_are_no_other_test_images(commits):
     """As after an acceptance: the data set is another one, and both gauges were tested on the same images."""
     promote("digit_0", "production", commits["first"], **WHO)
-    tested_on("a", calibrate="2")
+    prepare_with("a", calibrate="2")
     entry = promote("digit_0", "production", committed("2026-01-05", data_fingerprint="others"), **WHO)
     assert entry.gate is not None
     assert list(check(read_registry())) == []
-    tested_on("a", calibrate="2")
+    prepare_with("a", calibrate="2")
     with pytest.raises(GateError, match="recall"):
         promote("digit_0", "production", committed("2026-01-06", data_fingerprint="more", recall=0.1), **WHO)
 

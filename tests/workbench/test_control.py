@@ -38,9 +38,7 @@ PARAMS = "seed: 1\nraw: raw\ncategories: [digit_0]\nfit: {detector: pca}\ncalibr
 def bench(commits, monkeypatch):  # noqa: ARG001  it changes to the project's folder
     Path("params.yaml").write_text(PARAMS)
     text = Path("dvc.yaml").read_text()
-    Path("dvc.yaml").write_text(
-        text.replace("plots: plots", "plots: plots, metrics: metrics, cards: cards, prepared: p")
-    )
+    Path("dvc.yaml").write_text(text.replace("plots: plots", "plots: plots, metrics: metrics, cards: cards"))
     Path("raw/a").mkdir(parents=True)
     Path("raw/out").symlink_to("/etc")
     monkeypatch.setattr(Runs, "start_worker", lambda _: None)
