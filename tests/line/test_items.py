@@ -64,10 +64,10 @@ RAISED = [
 def test_what_an_item_raises_is_its_error_row(raised, bundle, folder, monkeypatch, capsys):
     judge = Scorer.score_pixels
 
-    def odd(scorer, pixels):
+    def odd(scorer, pixels, **how):
         if pixels.shape[2:0:-1] == ODD:
             raise raised
-        return judge(scorer, pixels)
+        return judge(scorer, pixels, **how)
 
     monkeypatch.setattr(Scorer, "score_pixels", odd)
     assert main(["score", str(bundle), str(folder), "--json"]) == 3
@@ -91,7 +91,9 @@ def test_so_it_is_in_every_mode(mode, bundle, folder, tmp_path, monkeypatch, cap
     monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{folder / name}\n" for name in FOUND)))
     judge = Scorer.score_pixels
     monkeypatch.setattr(
-        Scorer, "score_pixels", lambda scorer, pixels: 1 / 0 if pixels.shape[1] == ODD[1] else judge(scorer, pixels)
+        Scorer,
+        "score_pixels",
+        lambda scorer, pixels, **how: 1 / 0 if pixels.shape[1] == ODD[1] else judge(scorer, pixels, **how),
     )
     assert main(["score", str(bundle), *map(str, MODES[mode](folder))]) == 3
     assert "2 pass, 0 reject, 1 unreadable" in capsys.readouterr().err
@@ -109,14 +111,14 @@ import os, signal, sys, time
 from pathlib import Path
 from gonogo.inference.scorer import Scorer
 judge, what = Scorer.score_pixels, sys.argv.pop(1)
-def odd(scorer, pixels):
+def odd(scorer, pixels, **how):
     if pixels.shape[2:0:-1] == {ODD}:
         if what == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         Path(what).touch()
         while True:
             time.sleep(1)
-    return judge(scorer, pixels)
+    return judge(scorer, pixels, **how)
 Scorer.score_pixels = odd
 """
 
