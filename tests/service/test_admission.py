@@ -49,10 +49,10 @@ def gated(monkeypatch):
         scorer, gate, begun = running.service.gauge.scorer, threading.Event(), []
         real = scorer.score_pixels
 
-        def wait(pixels):
+        def wait(pixels, **how):
             begun.append(pixels.shape)
             assert gate.wait(300)
-            return real(pixels)
+            return real(pixels, **how)
 
         monkeypatch.setattr(scorer, "score_pixels", wait)
         return gate, begun
@@ -392,9 +392,7 @@ def test_what_a_client_that_hung_up_waited_for_is_given_up(start, files, gated, 
         scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "path": path}
         scope |= {"raw_path": path.encode(), "query_string": b"", "headers": headers, "scheme": "http"}
         asking = asyncio.create_task(running.http.app(scope | {"client": ("c", 1), "server": ("s", 2)}, receive, send))
-        until_waiting = running.service.runner._score_batched
-        while not until_waiting.n_waiting:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(until, lambda: running.service.runner._score_batched.n_waiting)
         hung_up.set()
         await asking
 
@@ -403,7 +401,7 @@ def test_what_a_client_that_hung_up_waited_for_is_given_up(start, files, gated, 
         with ThreadPoolExecutor(1) as pool:
             first = pool.submit(inspected, running, files[0])
             until(lambda: len(begun) == 1)
-            asyncio.run(ask_and_hang_up(running))
+            asyncio.run(asyncio.wait_for(ask_and_hang_up(running), 300))
             gate.set()
             assert first.result()["verdict"]
         assert inspected(running, files[2])["verdict"]

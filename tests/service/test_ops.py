@@ -269,7 +269,7 @@ def test_the_check_of_prometheus_fails_where_it_does_not_run(tmp_path):
         until(lambda: time.sleep(0.2) or check_of("prometheus", port) == 0)
     finally:
         running.terminate()
-        running.wait()
+        running.wait(300)
 
 
 SERIES = {
@@ -362,7 +362,7 @@ def test_every_panel_has_data_from_a_prometheus_that_scrapes_the_service(bundle,
                     until(lambda expression=one["expr"]: value(expression) not in (None, "NaN"))
         finally:
             scraping.terminate()
-            scraping.wait()
+            scraping.wait(300)
 
 
 def unit(name):

@@ -325,7 +325,7 @@ def test_what_fails_inside_is_a_500_that_tells_nothing_and_the_service_goes_on(s
     with start() as running:
         scorer = running.service.gauge.scorer
 
-        def broken(_):
+        def broken(*_, **__):
             raise KeyError("secret place /srv/model")
 
         monkeypatch.setattr(scorer, "score_pixels", broken)

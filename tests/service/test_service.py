@@ -161,7 +161,7 @@ def test_beyond_what_may_wait_is_503_that_says_when_to_come_again_and_the_rest_i
     with start(waiting=2, max_images=2) as running:
         scorer, gate = running.service.gauge.scorer, threading.Event()
         real = scorer.score_pixels
-        monkeypatch.setattr(scorer, "score_pixels", lambda pixels: gate.wait(300) and real(pixels))
+        monkeypatch.setattr(scorer, "score_pixels", lambda *what, **how: gate.wait(300) and real(*what, **how))
         with ThreadPoolExecutor(2) as pool:
             asked = [pool.submit(inspected, running, files[0]) for _ in range(2)]
             until(lambda: running.service.runner.waiting == 2)
@@ -181,10 +181,10 @@ def test_past_the_deadline_is_504_and_what_waited_for_its_turn_is_not_judged(sta
         scorer, gate, judged = running.service.gauge.scorer, threading.Event(), []
         real = scorer.score_pixels
 
-        def slow(pixels):
+        def slow(pixels, **how):
             judged.append(len(pixels))
             gate.wait(300)
-            return real(pixels)
+            return real(pixels, **how)
 
         monkeypatch.setattr(scorer, "score_pixels", slow)
         with ThreadPoolExecutor(1) as pool:
@@ -209,10 +209,10 @@ def test_the_end_waits_for_what_was_accepted(start, files, monkeypatch):
         real = scorer.score_pixels
         judging = threading.Event()
 
-        def slow(pixels):
+        def slow(pixels, **how):
             judging.set()
             gate.wait(300)
-            return real(pixels)
+            return real(pixels, **how)
 
         monkeypatch.setattr(scorer, "score_pixels", slow)
 
@@ -222,10 +222,9 @@ def test_the_end_waits_for_what_was_accepted(start, files, monkeypatch):
                 upload = Upload(files[0].read_bytes(), "", None, holds.new())
                 job = asyncio.create_task(runner.inspect(upload, Key("k", "k", "admin")))
                 await asyncio.sleep(0)
-            await asyncio.to_thread(judging.wait, 300)
+            assert await asyncio.to_thread(judging.wait, 300)
             closing = asyncio.create_task(runner.close())
-            while not runner._threads._shutdown:  # it has begun to close, and takes nothing more
-                await asyncio.sleep(0.001)
+            await asyncio.to_thread(until, lambda: runner._threads._shutdown)  # it closes, and takes nothing more
             assert not closing.done()
             gate.set()
             await closing
@@ -296,10 +295,10 @@ def test_requests_that_come_together_go_through_the_network_together(start, file
         scorer, gate, sizes = running.service.gauge.scorer, threading.Event(), []
         real = scorer.score_pixels
 
-        def counted(pixels):
+        def counted(pixels, **how):
             sizes.append(len(pixels))
             gate.wait(300)
-            return real(pixels)
+            return real(pixels, **how)
 
         monkeypatch.setattr(scorer, "score_pixels", counted)
         with ThreadPoolExecutor(6) as pool:

@@ -52,9 +52,11 @@ def test_a_bundle_is_exchanged_while_images_are_judged_and_the_choice_outlives_a
 
         with ThreadPoolExecutor(2) as pool:
             asked = [pool.submit(ask_on) for _ in range(2)]
-            answer = activate(running, found["second"]["fingerprint"])
-            after = inspected(running, files[0])
-            stop.set()
+            try:
+                answer = activate(running, found["second"]["fingerprint"])
+                after = inspected(running, files[0])
+            finally:
+                stop.set()
             told = [one for future in asked for one in future.result()]
         assert answer.status_code == 200, answer.text
         assert after["bundle"] == found["second"]["fingerprint"]

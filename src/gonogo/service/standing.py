@@ -164,7 +164,7 @@ class CertificateStanding:
                 else:
                     self._count_audits()
                     self._show()
-            except sa.exc.SQLAlchemyError as error:
+            except (OSError, sa.exc.SQLAlchemyError) as error:
                 log.error("whether the certificate holds could not be looked up: %s", printable(summary_of(error)))
 
     def save(self) -> None:
@@ -177,7 +177,7 @@ class CertificateStanding:
                 self._store.watches.save(
                     self._row["id"], last=self._last, state=self._watch.kept(), number=self._n_pieces, values=values
                 )
-            except sa.exc.SQLAlchemyError as error:
+            except (OSError, sa.exc.SQLAlchemyError) as error:
                 log.error("what was learnt about the certificate is not written: %s", printable(summary_of(error)))
                 return
             self._unsaved, self._n_unsaved = [], 0
@@ -248,7 +248,7 @@ class CertificateStanding:
         self._row |= {"withdrawn": at, "withdrawn_at": self._watch.withdrawn_at}
         try:
             self._store.watches.withdraw(self._row["id"], at=at, inspection=self._watch.withdrawn_at)
-        except sa.exc.SQLAlchemyError as error:  # the next start learns it again
+        except (OSError, sa.exc.SQLAlchemyError) as error:  # the next start learns it again
             log.error("the withdrawal could not be written: %s", printable(summary_of(error)))
 
     def _show(self, before: Standing | None = None) -> None:
