@@ -169,11 +169,11 @@ def sign_in(running, role):
 
 
 def labelled_folder(folder):
-    """Good parts as small BMPs, and defects as large noisy PNGs: their files could not differ more."""
+    """Eight good parts as small BMPs, and eight defects as large noisy PNGs: their files could not differ more."""
     rng = np.random.default_rng(5)
     for label, side in (("good", 40), ("dent", 300)):
         (folder / label).mkdir(parents=True)
-        for number in range(6):
+        for number in range(8):
             pixels = rng.integers(0, 255 if label == "dent" else 9, (side, side + number, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / label / f"{label}_{number}.{'png' if label == 'dent' else 'bmp'}")
     return folder
