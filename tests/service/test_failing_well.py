@@ -18,7 +18,7 @@ from gonogo.errors import IntegrityError
 from gonogo.files import seal
 from gonogo.inference.scorer import Scorer
 from gonogo.service import service as services
-from gonogo.store.failure import failure_of
+from gonogo.store.failure import failure_of, summary_of
 
 # ruff: noqa: F811  fixtures are imported, and then named
 
@@ -145,6 +145,24 @@ def test_a_bundle_of_another_category_is_used_only_if_the_request_names_it(
         assert running.http.get("/readyz").json()["category"] == "screw"
     with start(bundle=folder / "first", bundles=folder) as again:
         assert again.http.get("/readyz").json()["category"] == "screw"
+
+
+@pytest.mark.parametrize(("error", "status"), FAILURES)
+def test_an_activation_that_cannot_be_kept_leaves_the_bundle_in_use(start, bundles, monkeypatch, error, status):
+    def fails(*_, **__):
+        raise error
+
+    with start(bundle=bundles / "first", bundles=bundles) as running:
+        before = running.service.gauge.scorer.fingerprint
+        second = offered(running)["second"]["fingerprint"]
+        monkeypatch.setattr(running.service.store, "add_activation", fails)
+        assert activate(running, second).status_code == status
+        assert running.service.gauge.scorer.fingerprint == before
+
+
+def test_a_failure_without_a_text_is_named_by_its_kind():
+    assert summary_of(OSError()) == "OSError"
+    assert summary_of(OSError("first\nsecond")) == "first"
 
 
 def test_a_damaged_bundle_is_replaced_by_the_one_before_it_only_if_settings_allow_it(start, bundles, tmp_path, caplog):

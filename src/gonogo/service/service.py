@@ -127,7 +127,7 @@ class Service:
                     category=scorer.category,
                 )
                 await asyncio.to_thread(self.standing.use, scorer, key=key.id, by=key.name)
-            except sa.exc.SQLAlchemyError:
+            except (OSError, sa.exc.SQLAlchemyError):
                 self.gauge.scorer = old
                 raise
             self.metrics.set_bundle(scorer)

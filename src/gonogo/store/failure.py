@@ -27,4 +27,5 @@ def failure_of(error: BaseException) -> Literal["full", "unavailable"] | None:
 
 def summary_of(error: BaseException) -> str:
     """The failure in one line, without the statement and its values."""
-    return str(getattr(error, "orig", None) or error).splitlines()[0]
+    cause = getattr(error, "orig", None) or error
+    return next(iter(str(cause).splitlines()), type(cause).__name__)
