@@ -1,43 +1,23 @@
 """Cases in both databases: versions that tell what changed, the last word, and what is taken back."""
 
-import os
-import secrets
-
+import numpy as np
 import pytest
 
-for package in ("sqlalchemy", "alembic"):
-    pytest.importorskip(package, reason=f"no {package}: pip install 'gonogo[serve]'")
+from storing import url  # noqa: F401  skips where the extra is missing
 
-# ruff: noqa: E402
-import numpy as np
-import sqlalchemy as sa
+# isort: split
 
 from gonogo.cases.index import CaseIndex
 from gonogo.cases.neighbours import Wanted
 from gonogo.cases.words import Synonyms, WordIndex
 from gonogo.store.store import Store
 
-POSTGRES = os.environ.get("GONOGO_TEST_POSTGRES")
 
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request, tmp_path):
-    if request.param == "sqlite":
-        made = Store(tmp_path)
-        yield made
-        made.close()
-        return
-    if not POSTGRES:
-        pytest.skip("GONOGO_TEST_POSTGRES names no database of PostgreSQL")
-    name, server = f"gonogo_{secrets.token_hex(6)}", sa.create_engine(POSTGRES, isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    made = Store(tmp_path, sa.make_url(POSTGRES).set(database=name).render_as_string(hide_password=False))
-    yield made
-    made.close()
-    with server.connect() as connection:
-        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
-    server.dispose()
+@pytest.fixture
+def store(url, tmp_path):  # noqa: F811  the fixture that is imported
+    opened = Store(tmp_path, url)
+    yield opened
+    opened.close()
 
 
 def put(store, number, vector, *, space="s", kind="image", **more):

@@ -1,44 +1,25 @@
 """What was learnt about certificates is kept in both databases, as it was, and read again in order."""
 
-import os
-import secrets
-
 import numpy as np
 import pytest
 
-for package in ("sqlalchemy", "alembic"):
-    pytest.importorskip(package, reason=f"no {package}: pip install 'gonogo[serve]'")
+from storing import url  # noqa: F401  skips where the extra is missing
 
-# ruff: noqa: E402
-import sqlalchemy as sa
+# isort: split
 
 from gonogo.store.audit import AuditRule
 from gonogo.store.store import NewInspection, Store
 from gonogo.store.watches import READ_TOGETHER, AuditCounts
 
-POSTGRES = os.environ.get("GONOGO_TEST_POSTGRES")
 BUNDLE, OTHER = "b" * 64, "c" * 64
 EVERY = AuditRule(1.0, "test")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request, tmp_path):
-    if request.param == "sqlite":
-        opened = Store(tmp_path)
-        yield opened
-        opened.close()
-        return
-    if not POSTGRES:
-        pytest.skip("GONOGO_TEST_POSTGRES names no database of PostgreSQL")
-    name, server = f"gonogo_{secrets.token_hex(6)}", sa.create_engine(POSTGRES, isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    opened = Store(tmp_path, sa.make_url(POSTGRES).set(database=name).render_as_string(hide_password=False))
+@pytest.fixture
+def store(url, tmp_path):  # noqa: F811  the fixture that is imported
+    opened = Store(tmp_path, url)
     yield opened
     opened.close()
-    with server.connect() as connection:
-        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
-    server.dispose()
 
 
 def inspect(store, *scores, bundle=BUNDLE, verdict="pass", audit=None, statistics=None):
