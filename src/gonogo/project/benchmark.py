@@ -82,7 +82,8 @@ def _settings(clone: PipelineClone, variant: Recipe) -> list[str] | GonogoError:
 def _row(clone: PipelineClone, project: Path, variant: str, category: str, settings: Sequence[str]) -> BenchmarkRow:
     name = f"{variant}-{category}"
     try:
-        if _experiment(project, name) is None:
+        reference = _reference(project, name)
+        if not git(project, "for-each-ref", reference).strip():
             reason = clone.run(
                 name,
                 [f"categories=[{category}]", *settings],
@@ -93,25 +94,22 @@ def _row(clone: PipelineClone, project: Path, variant: str, category: str, setti
             if reason:
                 return BenchmarkRow(variant, category, {}, reason)
             clone.publish(name)
-        return BenchmarkRow(variant, category, _metrics(project, name, category))
+        return BenchmarkRow(variant, category, _metrics(project, reference, category))
     except GonogoError as error:
         return BenchmarkRow(variant, category, {}, str(error))
 
 
-def _experiment(project: Path, name: str) -> str | None:
-    """The reference of an experiment of this name of the project's last commit; None: there is none."""
+def _reference(project: Path, name: str) -> str:
+    """Where git has an experiment of this name of the project's last commit."""
     commit = git(project, "rev-parse", "HEAD").strip()
-    reference = f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
-    return reference if git(project, "for-each-ref", reference).strip() else None
+    return f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
 
 
-def _metrics(project: Path, name: str, category: str) -> dict[str, float]:
+def _metrics(project: Path, reference: str, category: str) -> dict[str, float]:
     """What the row of an experiment has, from the metrics in its commit."""
 
     def of(stage: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(
-            git(project, "show", f"{_experiment(project, name)}:./metrics/{stage}/{category}.json")
-        )
+        found: dict[str, Any] = json.loads(git(project, "show", f"{reference}:./metrics/{stage}/{category}.json"))
         return found
 
     if not of("parity")["passed"]:
