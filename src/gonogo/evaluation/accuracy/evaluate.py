@@ -121,13 +121,9 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
             "alone, and their banks do not grow: set evaluate.seeds to 1 or the other to its default"
         )
     baseline = _baseline_accuracy(model, dataset, params, seed)
-    pixels, binned = _PixelAccuracy(dataset, model.rule.params), BinnedPixels()
-
-    def look(test_record: Record, anomaly_map: np.ndarray, marked: np.ndarray) -> None:
-        pixels.add(test_record, anomaly_map, marked)
-        binned.add(anomaly_map, dataset.mask_of(test_record), marked, n_inspected=pixels.inspected(test_record, marked))
-
-    test = inspect_records(model.inspector, dataset, test_records, rule=model.rule, look=look)
+    binned = BinnedPixels()
+    pixels = _PixelAccuracy(dataset, model.rule.params, binned)
+    test = inspect_records(model.inspector, dataset, test_records, rule=model.rule, look=pixels.add)
     calibrate = _calibrate_inspection(model, dataset)
     accuracy = _image_accuracy(test, record.threshold)
     if model.inspector.detector.localises:
@@ -287,28 +283,27 @@ def _image_accuracy(inspection: Inspection, threshold: float) -> dict[str, float
 class _PixelAccuracy:
     """Metrics of maps and of the pixels in their regions, from test images that are added one at a time."""
 
-    def __init__(self, dataset: Dataset, regions: RegionParams) -> None:
-        self._dataset, self._regions = dataset, regions
+    def __init__(self, dataset: Dataset, regions: RegionParams, binned: BinnedPixels | None = None) -> None:
+        """Start without images; `binned` takes in each of them too."""
+        self._dataset, self._regions, self._binned = dataset, regions, binned
         self._tally, self._overlap = PixelTally(), MaskOverlap()
         self._n_marked, self._n_inspected = 0, 0  # pixels of good images
         self._lowest, self._highest = np.inf, -np.inf  # of all maps
 
     def add(self, record: Record, anomaly_map: np.ndarray, marked: np.ndarray) -> None:
         """Take in an image's map (h, w) and the pixels in its regions (h, w) bool."""
-        n_inspected = self.inspected(record, marked)
+        n_inspected = int(self._regions.roi_mask(*marked.shape).sum()) if record.label == 0 else 0
         if n_inspected:
             self._n_marked += int(marked.sum())
             self._n_inspected += n_inspected
         mask = self._dataset.mask_of(record)
+        if self._binned is not None:
+            self._binned.add(anomaly_map, mask, marked, n_inspected=n_inspected)
         if mask is not None:
             self._lowest = min(self._lowest, float(anomaly_map.min()))
             self._highest = max(self._highest, float(anomaly_map.max()))
             self._tally.add(anomaly_map, mask)
             self._overlap.add(marked, mask)
-
-    def inspected(self, record: Record, marked: np.ndarray) -> int:
-        """The pixels of a good image that may be in its regions (h, w); 0 of another image."""
-        return int(self._regions.roi_mask(*marked.shape).sum()) if record.label == 0 else 0
 
     def by_chance(self) -> dict[str, float]:
         """What maps of random values would give."""
