@@ -1,5 +1,6 @@
 """Images that a list names: JSON lines, and a category's data set by index."""
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -42,6 +43,10 @@ def test_a_batch_names_images_and_what_it_says_of_each_stands_in_its_row(bundle,
     assert "expected an object with the key path" in rows[3]["error"]
     main(["score", str(bundle), "--batch", str(batch), "--out", str(out), "--json"])
     assert json.loads(capsys.readouterr().out)["n_new"] == 0
+    main(["score", str(bundle), "--batch", str(batch), "--csv", str(tmp_path / "rows.csv")])
+    with (tmp_path / "rows.csv").open(encoding="utf-8", newline="") as file:
+        given = [row["given"] for row in csv.DictReader(file)]
+    assert [json.loads(text) if text else None for text in given] == [row.get("given") for row in rows]
 
 
 def test_a_batch_that_is_not_there_or_empty_is_refused(tmp_path):
