@@ -68,14 +68,22 @@ class Part:
 
 @dataclass(frozen=True)
 class Gauge:
-    """What both libraries fit: a detector, and its options but for the image size, by gonogo's names."""
+    """What both libraries fit.
+
+    Attributes:
+        detector: its name, as gonogo has it.
+        options: of the detector but for the image size, by gonogo's names.
+        libraries: which of them.
+        bank: whether the patches of both are compared first, and the covering radius of their banks is told.
+    """
 
     detector: str
     options: Mapping[str, Any]
     libraries: tuple[str, ...] = tuple(WAYS)
+    bank: bool = False
 
 
-PATCHCORE = Gauge("patchcore", {"coreset_ratio": 0.01})
+PATCHCORE = Gauge("patchcore", {"coreset_ratio": 0.01}, bank=True)
 
 
 def prepared(name: str, source: Mapping[str, Any], data: Path, folder: Path, *, side: int, limit: int | None) -> Part:
@@ -221,18 +229,16 @@ def relative_difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def compared(part: Part, work: Path, gauge: Gauge, *, side: int, threads: int, repeats: int, rounds: int) -> list[Row]:
-    """The rows of the gauge's libraries. Those of PatchCore tell of its bank too, once the features of both agree."""
+    """The rows of the gauge's libraries."""
     comparison = Comparison(part, work, gauge, side=side, threads=threads)
-    has_bank = gauge.detector == "patchcore"
-    beside = has_bank and len(gauge.libraries) > 1
-    difference = comparison.check_features() if beside else None
+    difference = comparison.check_features() if gauge.bank else None
     if difference is not None:
         print(f"{part.name}: features agree within {difference:.1e} of the largest", flush=True)
     fitted, peers = comparison.fits(repeats)
     judged = comparison.verdicts(peers, fitted, rounds)
     for peer in peers.values():
         peer.close()
-    features = torch.from_numpy(comparison.features("gonogo", part.fit)) if has_bank else None
+    features = torch.from_numpy(comparison.features("gonogo", part.fit)) if gauge.bank else None
     about = {
         "part": part.name,
         "image_size": side,

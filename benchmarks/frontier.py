@@ -32,7 +32,10 @@ RESULTS, PLOTS = HERE / "frontier.json", ROOT / "docs" / "images"
 KEY = ("part", "library", "label", "image_size", "n_fit")
 SIZES = (128, 192, 256, 320, 384)
 RECIPES = ("fast", "accurate")
-GAUGES = {"patchcore": PATCHCORE, "padim": Gauge("padim", {"n_features": PaDiMOptions().n_features})}
+GAUGES = {
+    "patchcore": replace(PATCHCORE, bank=False),
+    "padim": Gauge("padim", {"n_features": PaDiMOptions().n_features}),
+}
 LABELS = {"patchcore": "PatchCore", "padim": "PaDiM", "efficientad": "EfficientAD"}
 
 
