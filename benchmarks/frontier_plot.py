@@ -126,14 +126,11 @@ def _panel(rows: Sequence[Row], cost: str, accuracy: str, title: str, below: str
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1"/>')
         for (x, y), row in zip(curve, of, strict=True):
             parts.append(_mark(x, y, library, colour))
-            if label.startswith("recipe"):
-                parts.append(
-                    f'<text x="{x}" y="{y - 7}" text-anchor="middle" font-size="10">{escape(label[7:])}</text>'
-                )
-            elif row in (of[0], of[-1]):
-                parts.append(
-                    f'<text x="{x}" y="{y + 15}" text-anchor="middle" font-size="10">{row["image_size"]}</text>'
-                )
+            is_recipe = label.startswith("recipe")
+            if is_recipe or row in (of[0], of[-1]):
+                said = label.removeprefix("recipe ") if is_recipe else str(row["image_size"])
+                beside = y - 8 if library == "gonogo" else y + 16
+                parts.append(f'<text x="{x}" y="{beside}" text-anchor="middle" font-size="10">{escape(said)}</text>')
     return parts
 
 
