@@ -1,11 +1,14 @@
 """The keys of the section `fit` that stand beside any detector's options; checked without importing torch."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from gonogo.detectors.names import detector_name
+from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.errors import ConfigError
+from gonogo.params import Params, Variant
 
 
 @dataclass(frozen=True)
@@ -92,3 +95,12 @@ class FitParams:
                 f"fit.memory_budget_mb is {self.memory_budget_mb:,g} and bounds one process; the workers of "
                 "fit.cluster are many, and Ray watches their memory: set one of the two to null"
             )
+
+
+def fit_section(params: Params) -> Variant[Any, FitParams]:
+    """The section `fit`: the options of its detector, checked, the detector's name, and the keys beside them.
+
+    Raises:
+        ConfigError: there is no such detector, or a key is wrong.
+    """
+    return params.variant("fit", DETECTOR_OPTIONS, FitParams, named=detector_name)

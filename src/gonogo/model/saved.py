@@ -12,7 +12,7 @@ from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.calibration.probability import ProbabilityRecord, probability_in
 from gonogo.calibration.regions import RegionRule
 from gonogo.compute.versions import versions
-from gonogo.detectors import make_detector
+from gonogo.detectors import detector_with
 from gonogo.detectors.boxes.labelled import FindsBoxes
 from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.detectors.training.checkpoints import tensors_in
@@ -112,7 +112,7 @@ def load_model(folder: Path) -> Model:
         described = manifest["detector"]
         name = described["name"]
         options = build(DETECTOR_OPTIONS[name], described["options"], where=f"{folder}: detector")
-        detector = make_detector(name, options)
+        detector = detector_with(name, options)
         detector.restore(tensors_in(sealed.files[TENSORS]))
         detector.require_fitted()  # a model of an earlier version may lack buffers
         threshold = ThresholdRecord.from_dict(manifest["threshold"])
