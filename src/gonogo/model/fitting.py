@@ -100,7 +100,10 @@ class Fitting:
         if isinstance(detector, FindsBoxes):
             self._require_plain_fit()
         self._require_growing(detector)
-        inspector = Inspector(detector, self.regions.inside, tiling=values.tiling).to(device)
+        inspector = Inspector(detector, self.regions.inside, tiling=values.tiling, preprocess=values.preprocess)
+        if inspector.preprocessing is not None:
+            inspector.preprocessing.load()
+        inspector.to(device)
         return inspector, FitImages(inspector, self.dataset, records, device=device, rotations=values.rotations)
 
     def forecast(self, inspector: Inspector, images: FitImages) -> Forecast:
