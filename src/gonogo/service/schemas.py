@@ -34,6 +34,8 @@ class Region(BaseModel):
     centroid: tuple[float, float] = Field(description="x, y")
     peak: float
     mean: float
+    solidity: float | None = Field(None, description="the share of its convex hull; null before this was recorded")
+    elongation: float | None = Field(None, description="the ratio of its axes, 1 or more; null as above")
 
 
 class Certificate(BaseModel):
