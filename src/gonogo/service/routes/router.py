@@ -15,10 +15,13 @@ from gonogo.service.routes.cases import cases, crop, describe, similar
 from gonogo.service.routes.certificate import certificate, drift, reinstate
 from gonogo.service.routes.inspect_images import InspectQuery, inspect, inspect_stream
 from gonogo.service.routes.inspections import anomaly_map, image, inspection, inspections, overlay, review, undo
+from gonogo.service.routes.knowledge import change, graphml, history, json_ld, knowledge
 from gonogo.service.routes.openapi import (
     CSV_RESPONSE,
+    GRAPHML_RESPONSE,
     IMAGE_RESPONSE,
     IMAGES_BODY,
+    JSON_LD_RESPONSE,
     LINES_RESPONSE,
     PNG_RESPONSE,
     ZIP_RESPONSE,
@@ -109,6 +112,18 @@ def router() -> APIRouter:
         "/v1/cases/{id}/crop", crop, methods=get, responses=known | IMAGE_RESPONSE, response_class=Response, **any_key
     )
     made.add_api_route("/v1/cases/{id}/facts", describe, methods=post, responses=known, **own_key_check)
+    made.add_api_route("/v1/knowledge", knowledge, methods=get, responses=problem_responses(), **any_key)
+    written: dict[str, Any] = {"methods": get, "response_class": Response, **any_key}
+    for name, told, response in (("jsonld", json_ld, JSON_LD_RESPONSE), ("graphml", graphml, GRAPHML_RESPONSE)):
+        made.add_api_route(f"/v1/knowledge.{name}", told, responses=problem_responses() | response, **written)
+    made.add_api_route("/v1/knowledge/{id}", history, methods=get, responses=known, **any_key)
+    made.add_api_route(
+        "/v1/knowledge/{id}",
+        change,
+        methods=post,
+        responses=problem_responses("not-found", "changed-meanwhile"),
+        **own_key_check,
+    )
     made.add_api_route("/v1/defect_types", defect_types, methods=get, responses=problem_responses(), **any_key)
     made.add_api_route("/v1/audit", audit, methods=get, responses=problem_responses(), **any_key)
     made.add_api_route("/v1/analytics", analytics, methods=get, responses=problem_responses(), **any_key)
