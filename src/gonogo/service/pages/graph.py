@@ -12,7 +12,7 @@ MARGIN = 8
 LINE, LINES = 24, 2  # letters of a line, and lines of a name
 SWEEPS = 6
 # The least column, from the right, of each kind, so that what has no link yet stands among its own.
-LEAST_COLUMN = {"effect": 0, "mode": 1, "cause": 2, "control": 2, "action": 3}
+LEAST_COLUMN = {"effect": 0, "mode": 1, "cause": 2, "control": 2, "action": 2}
 
 
 def graph_chart(items: Sequence[KnowledgeItem], links: Sequence[KnowledgeLink]) -> dict[str, Any] | None:

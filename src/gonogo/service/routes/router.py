@@ -11,7 +11,7 @@ from gonogo.service.routes.access import admin_key, inspector_key, reviewer_key
 from gonogo.service.routes.analytics import analytics, analytics_csv
 from gonogo.service.routes.attribution import attribution
 from gonogo.service.routes.bundles import activate, bundles, reload_registry
-from gonogo.service.routes.cases import cases, crop, describe, similar
+from gonogo.service.routes.cases import cases, crop, describe, similar, trace
 from gonogo.service.routes.certificate import certificate, drift, reinstate
 from gonogo.service.routes.inspect_images import InspectQuery, inspect, inspect_stream
 from gonogo.service.routes.inspections import anomaly_map, image, inspection, inspections, overlay, review, undo
@@ -107,6 +107,8 @@ def router() -> APIRouter:
     )
     compared = problem_responses("not-found", "other-category", "image-expired", "busy", "deadline")
     made.add_api_route(f"{INSPECTION}/similar", similar, methods=get, responses=compared, **any_key)
+    traced = problem_responses("not-found", "other-bundle", "other-category", "image-expired", "busy", "deadline")
+    made.add_api_route(f"{INSPECTION}/trace", trace, methods=get, responses=traced, **own_key_check)
     made.add_api_route("/v1/cases", cases, methods=get, responses=problem_responses(), **any_key)
     made.add_api_route(
         "/v1/cases/{id}/crop", crop, methods=get, responses=known | IMAGE_RESPONSE, response_class=Response, **any_key
