@@ -510,6 +510,16 @@ class CentreBoxesOptions(BackboneOptions):
         int, Field(ge=0, description="stop after so many epochs without a better one; 0 trains all of them")
     ] = 8
     checkpoint_every: CheckpointEvery = 1
+    start_from: Annotated[
+        str | None,
+        Field(
+            description="folder of a fitted model of this detector to go on from, such as models/NAME; its classes may "
+            "be others. null starts with the backbone's weights"
+        ),
+    ] = None
+    start_from_sha256: Annotated[
+        str | None, Field(description="SHA-256 of detector.safetensors in that folder; required with it")
+    ] = None
 
 
 Three = Annotated[Sequence[float], Field(min_length=3, max_length=3)]

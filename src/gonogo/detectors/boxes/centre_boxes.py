@@ -13,6 +13,7 @@ import json
 import math
 import time
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Self
 
 import torch
@@ -26,6 +27,7 @@ from gonogo.detectors.boxes.average_precision import EVEN_CONFIDENCE, mean_avera
 from gonogo.detectors.boxes.decode import decoded
 from gonogo.detectors.boxes.labelled import LabelledImages, as_boxes, numbered, require_labelled
 from gonogo.detectors.boxes.network import GREY, BoxHead, Targets, loss_of, trainable
+from gonogo.detectors.boxes.start import read_start
 from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
 from gonogo.detectors.options import CentreBoxesOptions
 from gonogo.detectors.training.forecast import Forecast, probe_images
@@ -52,6 +54,7 @@ class CentreBoxes(Detector):
     classes_: Tensor
     units_: Tensor
     best_: Tensor
+    start_: Tensor  # what became of an earlier fit's classes, as JSON
     localises = False
 
     def __init__(self, options: CentreBoxesOptions) -> None:
@@ -63,7 +66,7 @@ class CentreBoxes(Detector):
         self._clear_learned()
 
     def _clear_learned(self) -> None:
-        for name in ("classes_", "units_", "best_"):
+        for name in ("classes_", "units_", "best_", "start_"):
             self.register_buffer(name, None)
 
     def box_classes(self) -> BoxClasses:
@@ -73,11 +76,8 @@ class CentreBoxes(Detector):
     def fit(self, batches: Collection[Tensor], *, seed: int, context: FitContext = NO_LIMITS) -> Self:
         self._clear_learned()
         labelled = require_labelled(context.labelled, "centre_boxes")
-        self.load_weights()
         classes = labelled.fit.classes
-        head = self._with_head(len(classes), seed=seed)
-        sizes = torch.cat(list(labelled.fit.boxes))
-        head.start_from_size(*(sizes[:, 2:] - sizes[:, :2]).median(dim=0).values.tolist())
+        head, start = self._begun(classes, torch.cat(list(labelled.fit.boxes)), seed=seed)
         inside, behind = trainable(self.backbone), list(head.requires_grad_(True).parameters())
         optimizer = torch.optim.AdamW([{"params": inside}, {"params": behind}], weight_decay=1e-4)
         network = nn.ModuleDict({"backbone": self.backbone, "head": head})
@@ -123,9 +123,28 @@ class CentreBoxes(Detector):
         self.set_learned(
             classes_=torch.tensor(list(json.dumps(classes).encode()), dtype=torch.uint8),
             units_=torch.tensor(units_of(found, truth, classes)),
+            start_=torch.tensor(list(json.dumps(start).encode()), dtype=torch.uint8),
             best_=torch.tensor([training.best_epoch, training.history[training.best_epoch - 1]["map_50"]]),
         )
         return self
+
+    def _begun(self, classes: Sequence[str], boxes: Tensor, *, seed: int) -> tuple[BoxHead, dict[str, list[str]]]:
+        """The head with its first weights, the backbone having its own, and what became of an earlier fit's classes.
+
+        Raises:
+            GonogoError: as `read_start`, or the backbone's weights cannot be had.
+        """
+        options = self.options
+        if options.start_from is None:
+            self.load_weights()
+            head = self._with_head(len(classes), seed=seed)
+            head.start_from_size(*(boxes[:, 2:] - boxes[:, :2]).median(dim=0).values.tolist())
+            return head, {}
+        start = read_start(Path(options.start_from), options.start_from_sha256, options)
+        head = self._with_head(len(classes), seed=seed)
+        told = start.begin(self.backbone, head, classes)
+        self.backbone.is_loaded = True
+        return head, told
 
     def _with_head(self, n_classes: int, *, seed: int) -> BoxHead:
         self.head = BoxHead(self.backbone, n_classes, self.options.width, seed=seed).to(self.backbone.mean.device)
@@ -189,8 +208,10 @@ class CentreBoxes(Detector):
     def fit_facts(self) -> dict[str, str | int | float]:
         self.require_fitted()
         best_epoch, map_50 = self.best_.tolist()
+        started: dict[str, list[str]] = json.loads(bytes(self.start_.tolist()))
         return {
-            "weights": weights_fact(self.options.weights),
+            "weights": weights_fact(self.options.weights) if self.options.start_from is None else "a fitted model",
+            **{f"classes_{what}": ", ".join(names) or "none" for what, names in started.items()},
             "best_epoch": int(best_epoch),
             "validate_map_50": float(map_50),
             "n_classes": len(self.units_),
