@@ -305,7 +305,7 @@ def earlier(model, dataset, tmp_path_factory):
 
 
 def test_a_start_gives_a_class_what_it_had_whatever_its_place_and_spelling(model, earlier, test_pixels):
-    detector = make_detector("centre_boxes", CentreBoxesOptions(**OPTIONS, **earlier))
+    detector = detector_with("centre_boxes", CentreBoxesOptions(**OPTIONS, **earlier))
     old = model.inspector.detector
     assert old.box_classes().names == ["hole", "scratch", "stain"]
     _, told = detector._begun(["Scratch", "dent", "hole"], torch.zeros(0, 4), seed=17)
