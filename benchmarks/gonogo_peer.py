@@ -18,7 +18,7 @@ from torch import Tensor  # noqa: E402
 
 from gonogo.compute.memory import peak_bytes, resident_bytes  # noqa: E402
 from gonogo.compute.versions import versions  # noqa: E402
-from gonogo.detectors import make_detector  # noqa: E402
+from gonogo.detectors import detector_with  # noqa: E402
 from gonogo.detectors.contract import FitContext  # noqa: E402
 from gonogo.detectors.options import DETECTOR_OPTIONS, PatchCoreOptions  # noqa: E402
 from gonogo.detectors.patchcore import PatchCore  # noqa: E402
@@ -74,7 +74,7 @@ class Fitted:
         """Fit `detector` with its `options`, and write the bank (m, d) of a PatchCore."""
         teacher = options.get("teacher")
         known = {"teacher_sha256": sha256_of(Path(teacher))} if teacher else {}
-        made = make_detector(detector, DETECTOR_OPTIONS[detector](image_size=image_size, **options, **known))
+        made = detector_with(detector, DETECTOR_OPTIONS[detector](image_size=image_size, **options, **known))
         self.inspector = Inspector(made)
         files = Files(self.inspector, images)
         before = resident_bytes()
