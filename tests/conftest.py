@@ -191,8 +191,8 @@ def anomalib_trained(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) 
     return folder
 
 
-# The detectors that learn from good images alone; tests/detectors/test_boxes.py has the one that learns from labels.
-FROM_GOOD = [name for name in DETECTORS if name != "centre_boxes"]
+# The detectors that learn from good images alone; test_boxes.py and test_onnx_boxes.py have those that need labels.
+FROM_GOOD = [name for name in DETECTORS if not name.endswith("_boxes")]
 EACH = [pytest.param(name, marks=needs_anomalib if name == "anomalib" else ()) for name in FROM_GOOD]
 
 

@@ -34,6 +34,12 @@ def test_every_detector_is_listed_in_the_registrys_order_with_a_sentence(capsys)
     }
 
 
+REQUIRED: dict[str, dict[str, object]] = {
+    "anomalib": {"model": "any", "checkpoint": "any"},
+    "onnx_boxes": {"model": "any", "contract": "yolo", "classes": ["any"]},
+}
+
+
 @pytest.mark.parametrize("name", DETECTORS)
 def test_a_detector_is_made_from_the_options_that_are_listed(name, capsys):
     entry = told(["detectors", name], capsys)
@@ -44,13 +50,14 @@ def test_a_detector_is_made_from_the_options_that_are_listed(name, capsys):
     assert list(options) == [field.name for field in dataclasses.fields(DETECTOR_OPTIONS[name])]
     assert [option for option in options if len(options[option]["description"]) < 10] == []
     given = {option: value["default"] for option, value in options.items() if not value["required"]}
-    required = {option: "any" for option, value in options.items() if value["required"]}
+    required = REQUIRED.get(name, {})
+    assert list(required) == [option for option, value in options.items() if value["required"]]
     assert build(DETECTOR_OPTIONS[name], given | required, where=name).image_size == given["image_size"]
 
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_the_range_that_is_listed_is_the_one_that_is_checked(name, capsys):
-    required = {"model": "any", "checkpoint": "any"} if name == "anomalib" else {}
+    required = REQUIRED.get(name, {})
     n_checked = 0
     for option in told(["detectors", name], capsys)["options"]:
         outside = {
@@ -74,7 +81,7 @@ def test_the_range_that_is_listed_is_the_one_that_is_checked(name, capsys):
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_a_misspelt_option_is_refused_by_the_check_and_by_the_constructor(name):
-    required = {"model": "any", "checkpoint": "any"} if name == "anomalib" else {}
+    required = REQUIRED.get(name, {})
     with pytest.raises(ConfigError, match=r"unknown key 'image_sise' = 64; did you mean image_size"):
         build(DETECTOR_OPTIONS[name], required | {"image_sise": 64}, where=name)
     with pytest.raises(TypeError, match="image_sise"):

@@ -136,7 +136,7 @@ def test_an_image_that_is_sent_twice_is_two_inspections_and_one_file(start, file
     ("query", "where"),
     [
         ({"include": "heat"}, "query.include.0"),
-        ({"include": ["map", "map", "map"]}, "query.include"),
+        ({"include": ["map"] * 4}, "query.include"),
         ({"name": "x" * 256}, "query.name"),
         ({"deadline_ms": 0}, "query.deadline_ms"),
         ({"deadline_ms": "soon"}, "query.deadline_ms"),

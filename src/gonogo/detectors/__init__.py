@@ -26,6 +26,7 @@ DETECTORS: dict[str, str] = {
     "efficientad": "gonogo.detectors.efficientad.efficientad:EfficientAD",
     "anomalib": "gonogo.detectors.anomalib.anomalib:Anomalib",
     "centre_boxes": "gonogo.detectors.boxes.centre_boxes:CentreBoxes",
+    "onnx_boxes": "gonogo.detectors.boxes.onnx_boxes:OnnxBoxes",
 }
 
 

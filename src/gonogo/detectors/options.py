@@ -527,6 +527,85 @@ class CentreBoxesOptions(BackboneOptions):
         int, Field(ge=0, description="stop after so many epochs without a better one; 0 trains all of them")
     ] = 8
     checkpoint_every: CheckpointEvery = 1
+    start_from: Annotated[
+        str | None,
+        Field(
+            description="folder of a fitted model of this detector to go on from, such as models/NAME; its classes may "
+            "be others. null starts with the backbone's weights"
+        ),
+    ] = None
+    start_from_sha256: Annotated[
+        str | None, Field(description="SHA-256 of detector.safetensors in that folder; required with it")
+    ] = None
+
+
+Three = Annotated[Sequence[float], Field(min_length=3, max_length=3)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxBoxesOptions:
+    """Options of `OnnxBoxes`."""
+
+    model: Annotated[str, Field(description="path of the ONNX file, one file with its weights inside")]
+    contract: Annotated[
+        Literal["detections", "detr", "detr_softmax", "yolo", "yolo_objectness"],
+        Field(description="what the network's outputs are; docs/boxes.md defines each"),
+    ]
+    classes: Annotated[
+        Sequence[str | None],
+        Field(
+            min_length=1,
+            description="names of the network's classes in its order; null for a number that is no class, such as a "
+            "background at 0",
+        ),
+    ]
+    model_sha256: Annotated[str | None, Field(description="SHA-256 of the file; required")] = None
+    outputs: Annotated[
+        Sequence[str] | None,
+        Field(description="names of the outputs, in the contract's order; null takes the file's outputs as they come"),
+    ] = None
+    image_size: Annotated[
+        Size,
+        Sides(ge=4),
+        Field(description="square or, with two numbers, height and width of the pixels that the network takes"),
+    ] = 640
+    fitting: Annotated[
+        Literal["stretch", "letterbox", "corner"],
+        Field(
+            description="stretch changes the aspect of an image to that of `image_size`; letterbox and corner keep it, "
+            "with bars on both sides, or right and below"
+        ),
+    ] = "stretch"
+    fill: Annotated[float, Field(ge=0, le=255, description="level of these bars")] = 114.0
+    colours: Annotated[Literal["rgb", "bgr"], Field(description="order of the colours that the network takes")] = "rgb"
+    divisor: Annotated[float, Field(gt=0, description="what levels of 0 to 255 are divided by")] = 255.0
+    mean: Annotated[Three, Field(description="for each colour, in the network's order, subtracted after that")] = (
+        0.0,
+        0.0,
+        0.0,
+    )
+    std: Annotated[Three, Field(description="for each colour, in the network's order, divided by after that")] = (
+        1.0,
+        1.0,
+        1.0,
+    )
+    max_boxes: Annotated[int, Field(ge=1, description="boxes that an image may have at most")] = 300
+    nms_iou: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            lt=1,
+            description="overlap beyond which the worse of two boxes of a class is left out; null: 0.5 for yolo and "
+            "yolo_objectness, and none is left out for the others, whose networks do so themselves",
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if any(value <= 0 for value in self.std):
+            raise ConfigError(f"std is {list(self.std)}; expected three numbers above 0")
+        named = [name for name in self.classes if name is not None]
+        if not named or len(set(named)) != len(named):
+            raise ConfigError(f"classes is {list(self.classes)}; expected different names, and null for no class")
 
 
 DETECTOR_OPTIONS: dict[str, type[Any]] = {
@@ -545,4 +624,5 @@ DETECTOR_OPTIONS: dict[str, type[Any]] = {
     "efficientad": EfficientADOptions,
     "anomalib": AnomalibOptions,
     "centre_boxes": CentreBoxesOptions,
+    "onnx_boxes": OnnxBoxesOptions,
 }

@@ -19,7 +19,7 @@ PictureScale = Literal["threshold", "min-max", "percentile"]
 
 
 def picture_range_colours(anomaly_map: np.ndarray, scale: Literal["min-max", "percentile"]) -> np.ndarray:
-    """(h, w, 3) uint8 colours of a map (h, w) on its own range, for a picture alone: blue at its lowest, red at its highest.
+    """(h, w, 3) uint8 colours of a map (h, w) on its own range, for a picture alone: blue is its least value.
 
     Args:
         anomaly_map: of one image.

@@ -161,8 +161,8 @@ class Fitting:
         if refused:
             raise ConfigError(
                 f"{', '.join(refused)}: fit.detector {self.chosen.name} finds boxes and has none of this; leave it as "
-                "params.yaml has it for every category (the network is trained whole, on crops, and its validate "
-                "images choose the epoch)"
+                "params.yaml has it for every category (the network is trained whole or taken as it is, and its "
+                "validate images have labelled defects)"
             )
 
     def certify(self, inspector: Inspector, progress: Progress) -> Calibration:

@@ -80,8 +80,17 @@ class Inspector(nn.Module):
         """What the detector sees, (n, 3, *input_size) in [0, 255], of uint8 pixels (n, h, w, 3): preprocessed too."""
         planes = pixels.permute(0, 3, 1, 2).float()
         inspected = self.roi_mask(pixels.shape[1], pixels.shape[2])
-        resized = resize(planes if inspected is None else torch.where(inspected, planes, GREY), *self.input_size)
+        if inspected is not None:
+            planes = torch.where(inspected, planes, GREY)
+        if (frame := self.detector.frame) is not None:
+            planes = frame.drawn(planes, self.input_size)
+        resized = resize(planes, *self.input_size)
         return resized if self.preprocessing is None else self.preprocessing(resized)
+
+    def framed(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Top, left, height and width: where an image lies in what is resized, as `Frame.around`, in its pixels."""
+        frame = self.detector.frame
+        return (0, 0, height, width) if frame is None else frame.around(height, width, self.input_size)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Score (n,) and anomaly map (n, h, w), higher more anomalous, of uint8 RGB pixels (n, h, w, 3).
@@ -112,7 +121,10 @@ class Inspector(nn.Module):
     def _in_image(self, boxes: Tensor, pixels: Tensor) -> Tensor:
         """Boxes (n, k, 4) in pixels of the image, from those in pixels of what the detector sees."""
         height, width = pixels.shape[1], pixels.shape[2]
-        x, y = boxes[..., 0::2] * (width / self.input_size.width), boxes[..., 1::2] * (height / self.input_size.height)
+        top, left, down, across = self.framed(height, width)
+        x, y = boxes[..., 0::2] * (across / self.input_size.width), boxes[..., 1::2] * (down / self.input_size.height)
+        if self.detector.frame is not None:
+            x, y = x - left, y - top
         x, y = x.clamp(min=0).clamp(max=width), y.clamp(min=0).clamp(max=height)
         return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)
 
@@ -138,7 +150,10 @@ class Inspector(nn.Module):
         """
         height, width = pixels.shape[1], pixels.shape[2]
         if self.tiles is None:
-            anomaly_map = upsample(grids, self.detector.image_size, self.detector.smoothing, height, width)
+            top, left, down, across = self.framed(height, width)
+            anomaly_map = upsample(grids, self.detector.image_size, self.detector.smoothing, down, across)
+            if self.detector.frame is not None:
+                anomaly_map = anomaly_map[:, top : top + height, left : left + width]
         else:
             scores = scores.amax(dim=0)
             anomaly_map = resize(self.tiles.blended(grids)[:, None], height, width)[:, 0]

@@ -105,19 +105,19 @@ class Tuning:
             found = search.run()
         finally:
             journal.close()
-        results = results_of(self, found, budget, parts, cpu=cpu_name())
+        results = results_of(self, found, parts, cpu=cpu_name())
         write_json(folder / RESULTS.format(category=self.category), results)
         return results
 
 
-def results_of(tuning: Tuning, found: Found, budget: Budget, parts: GoodParts, *, cpu: str) -> dict[str, Any]:
+def results_of(tuning: Tuning, found: Found, parts: GoodParts, *, cpu: str) -> dict[str, Any]:
     """What the report and the command show of a search, as JSON values."""
     further = found.further()
     return {
         "category": tuning.category,
         "criterion": "probability that a planted defect scores above another good part",
         "kinds": list(KINDS),
-        "verdict_ms": budget.verdict_ms,
+        "verdict_ms": found.allowed_ms,
         "seconds": round(found.seconds, 1),
         "complete": found.complete,
         "seed": tuning.seed,

@@ -21,12 +21,10 @@ from gonogo.detectors.anomalib import anomalib_worker
 from gonogo.detectors.anomalib.worker import Worker
 from gonogo.detectors.anomaly_map import image_score
 from gonogo.detectors.backbones.backbone import verified
-from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
+from gonogo.detectors.contract import NETWORK_NODE, NO_LIMITS, Detector, FitContext
 from gonogo.detectors.options import AnomalibOptions
 from gonogo.detectors.training.forecast import Forecast
 from gonogo.errors import DataError, ExportError, IntegrityError, MissingExtraError, WeightsError, WorkerError
-
-ONNX_NODE = ("gonogo", "Anomalib")  # domain and name of what stands for anomalib's network in a traced graph
 
 
 class Anomalib(Detector):
@@ -90,7 +88,7 @@ class Anomalib(Detector):
         if torch.onnx.is_in_onnx_export():
             n = pixels.shape[0]
             score, grid = torch.onnx.ops.symbolic_multi_out(
-                "::".join(ONNX_NODE),
+                "::".join(NETWORK_NODE),
                 (pixels,),
                 dtypes=(torch.float32, torch.float32),
                 shapes=((n,), (n, *self._grid)),

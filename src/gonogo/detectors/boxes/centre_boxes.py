@@ -13,6 +13,7 @@ import json
 import math
 import time
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Self
 
 import torch
@@ -22,24 +23,23 @@ from gonogo.calibration.boxes import BoxClasses, Boxes
 from gonogo.detectors.anomaly_map import positive
 from gonogo.detectors.backbones.backbone import Backbone
 from gonogo.detectors.backbones.weights import weights_fact
-from gonogo.detectors.boxes.average_precision import best_f1_score, mean_average_precision
+from gonogo.detectors.boxes.average_precision import EVEN_CONFIDENCE, mean_average_precision, units_of
 from gonogo.detectors.boxes.decode import decoded
-from gonogo.detectors.boxes.labelled import Labelled, LabelledImages
+from gonogo.detectors.boxes.labelled import LabelledImages, as_boxes, numbered, require_labelled
 from gonogo.detectors.boxes.network import GREY, BoxHead, Targets, loss_of, trainable
+from gonogo.detectors.boxes.start import read_start
 from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
 from gonogo.detectors.options import CentreBoxesOptions
 from gonogo.detectors.training.forecast import Forecast, probe_images
 from gonogo.detectors.training.training import Schedule, Training
-from gonogo.errors import DataError, NotFittedError
+from gonogo.errors import NotFittedError
 
 ON_A_DEFECT = 0.75  # of the crops; the others lie anywhere
 WARM_UP = 0.3  # of the rate, in the first epoch
 LARGEST_GRADIENT = 10.0  # norm; a larger one is scaled down
 BRIGHTNESS = 0.1  # by which a crop is made darker or brighter at most
 KEPT_BYTES = 400_000_000  # of images that stay in memory; beyond it each is read when it is needed
-USUAL_CONFIDENCE = 0.3  # has the score 1 in a class of which no validate image shows one that is found
-LEAST = 1e-4  # confidence that may have the score 1, and its distance from 1
-EVEN = torch.tensor([0.5])  # has the score 1 until the validate images say otherwise
+EVEN = torch.tensor([EVEN_CONFIDENCE])
 
 
 class CentreBoxes(Detector):
@@ -54,6 +54,7 @@ class CentreBoxes(Detector):
     classes_: Tensor
     units_: Tensor
     best_: Tensor
+    start_: Tensor  # what became of an earlier fit's classes, as JSON
     localises = False
 
     def __init__(self, options: CentreBoxesOptions) -> None:
@@ -65,7 +66,7 @@ class CentreBoxes(Detector):
         self._clear_learned()
 
     def _clear_learned(self) -> None:
-        for name in ("classes_", "units_", "best_"):
+        for name in ("classes_", "units_", "best_", "start_"):
             self.register_buffer(name, None)
 
     def box_classes(self) -> BoxClasses:
@@ -74,23 +75,16 @@ class CentreBoxes(Detector):
 
     def fit(self, batches: Collection[Tensor], *, seed: int, context: FitContext = NO_LIMITS) -> Self:
         self._clear_learned()
-        labelled = _checked(context.labelled)
-        self.load_weights()
+        labelled = require_labelled(context.labelled, "centre_boxes")
         classes = labelled.fit.classes
-        head = self._with_head(len(classes), seed=seed)
-        sizes = torch.cat(list(labelled.fit.boxes))
-        head.start_from_size(*(sizes[:, 2:] - sizes[:, :2]).median(dim=0).values.tolist())
+        head, start = self._begun(classes, torch.cat(list(labelled.fit.boxes)), seed=seed)
         inside, behind = trainable(self.backbone), list(head.requires_grad_(True).parameters())
         optimizer = torch.optim.AdamW([{"params": inside}, {"params": behind}], weight_decay=1e-4)
         network = nn.ModuleDict({"backbone": self.backbone, "head": head})
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         training = Training(network, optimizer, torch.Generator().manual_seed(seed))
         crops = Crops(labelled.fit, classes, self.options, head.stride, head.coarsest)
-        numbers = {name: number for number, name in enumerate(classes)}
-        truth = [
-            _as_boxes(boxes, torch.tensor([numbers.get(label, -1) for label in labels]), torch.ones(len(boxes)))
-            for boxes, labels in zip(labelled.validate.boxes, labelled.validate.labels, strict=True)
-        ]
+        truth = numbered(labelled.validate, classes)
         validation: dict[str, float] = {}
 
         def epoch(number: int) -> dict[str, float]:
@@ -126,18 +120,31 @@ class CentreBoxes(Detector):
         network.eval().requires_grad_(False)
         network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         found = self._found(labelled.validate.pixels, EVEN)
-        even = BoxClasses(classes, [float(EVEN)] * len(classes))
-        best = [best_f1_score(found, truth, number) for number in range(len(classes))]
-        units = [
-            USUAL_CONFIDENCE if score is None else min(max(even.confidence(number, score), LEAST), 1 - LEAST)
-            for number, score in enumerate(best)
-        ]
         self.set_learned(
             classes_=torch.tensor(list(json.dumps(classes).encode()), dtype=torch.uint8),
-            units_=torch.tensor(units),
+            units_=torch.tensor(units_of(found, truth, classes)),
+            start_=torch.tensor(list(json.dumps(start).encode()), dtype=torch.uint8),
             best_=torch.tensor([training.best_epoch, training.history[training.best_epoch - 1]["map_50"]]),
         )
         return self
+
+    def _begun(self, classes: Sequence[str], boxes: Tensor, *, seed: int) -> tuple[BoxHead, dict[str, list[str]]]:
+        """The head with its first weights, the backbone having its own, and what became of an earlier fit's classes.
+
+        Raises:
+            GonogoError: as `read_start`, or the backbone's weights cannot be had.
+        """
+        options = self.options
+        if options.start_from is None:
+            self.load_weights()
+            head = self._with_head(len(classes), seed=seed)
+            head.start_from_size(*(boxes[:, 2:] - boxes[:, :2]).median(dim=0).values.tolist())
+            return head, {}
+        start = read_start(Path(options.start_from), options.start_from_sha256, options)
+        head = self._with_head(len(classes), seed=seed)
+        told = start.begin(self.backbone, head, classes)
+        self.backbone.is_loaded = True
+        return head, told
 
     def _with_head(self, n_classes: int, *, seed: int) -> BoxHead:
         self.head = BoxHead(self.backbone, n_classes, self.options.width, seed=seed).to(self.backbone.mean.device)
@@ -157,7 +164,7 @@ class CentreBoxes(Detector):
             heat, boxes = self._heat(pixels, units)
             corners, scores, numbers = (part.cpu() for part in self._decoded(heat, boxes))
             above = scores[0] > 0
-            results.append(_as_boxes(corners[0][above], numbers[0][above], scores[0][above]))
+            results.append(as_boxes(corners[0][above], numbers[0][above], scores[0][above]))
         return results
 
     def _heat(self, pixels: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
@@ -185,7 +192,7 @@ class CentreBoxes(Detector):
 
     def forecast(self, batches: Collection[Tensor], context: FitContext = NO_LIMITS) -> Forecast:
         probe = probe_images(batches, lambda batch: self.backbone(batch)[0])
-        labelled = _checked(context.labelled)
+        labelled = require_labelled(context.labelled, "centre_boxes")
         side = min(self.options.crop, *self.image_size)
         crops = self.options.batch_size * side * side
         start = time.perf_counter()
@@ -201,8 +208,10 @@ class CentreBoxes(Detector):
     def fit_facts(self) -> dict[str, str | int | float]:
         self.require_fitted()
         best_epoch, map_50 = self.best_.tolist()
+        started: dict[str, list[str]] = json.loads(bytes(self.start_.tolist()))
         return {
-            "weights": weights_fact(self.options.weights),
+            "weights": weights_fact(self.options.weights) if self.options.start_from is None else "a fitted model",
+            **{f"classes_{what}": ", ".join(names) or "none" for what, names in started.items()},
             "best_epoch": int(best_epoch),
             "validate_map_50": float(map_50),
             "n_classes": len(self.units_),
@@ -214,25 +223,6 @@ class CentreBoxes(Detector):
         self._with_head(len(json.loads(bytes(state["classes_"].tolist()))), seed=0)
         super().restore(state)
         return self.eval().requires_grad_(False)
-
-
-def _checked(labelled: Labelled | None) -> Labelled:
-    """The labelled images.
-
-    Raises:
-        DataError: there are none, or none of them has a box.
-    """
-    what = "centre_boxes learns from labelled defects"
-    if labelled is None:
-        raise DataError(f"{what}, and this fit has none; set prepare.task to boxes")
-    for images, role in ((labelled.fit, "fit"), (labelled.validate, "validate")):
-        if not images.classes:
-            raise DataError(f"{what}, and no image with the role {role} has a box; see prepare.validate_share")
-    return labelled
-
-
-def _as_boxes(corners: Tensor, classes: Tensor, scores: Tensor) -> Boxes:
-    return Boxes(corners.numpy().reshape(-1, 4), classes.numpy().astype("int64"), scores.numpy())
 
 
 class Crops:
