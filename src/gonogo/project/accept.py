@@ -114,6 +114,7 @@ def accept(
     reason: str | None,
     group: str | None,
     dvc: Dvc | None,
+    dry_run: bool = False,
 ) -> Change:
     """Copy `files` into the raw folder, add them to the history and make the category's gauge anew.
 
@@ -124,6 +125,7 @@ def accept(
         by: who says that they are good.
         group: the part that all of them show; None: `prepare.group_pattern` says so, or each stands alone.
         dvc: None: the pipeline is not run, and there is no gauge to show afterwards.
+        dry_run: refuse what would be refused, and otherwise write and run nothing.
 
     Raises:
         DataError: an image cannot be read, is of another size than the category's images, or is one that the category
@@ -139,7 +141,7 @@ def accept(
         group=group,
         group_pattern=prepare.group_pattern,
     )
-    if dvc is not None:
+    if dvc is not None and not dry_run:
         dvc("repro", *project.targets)
     history = read_history(project.history)
     dataset = read_dataset(project_path("prepared", project.category), project.params.raw)
@@ -155,13 +157,15 @@ def accept(
         images=tuple(_judged(project.bundle, candidates)),
     )
     before = project.figures(candidate.file for candidate in candidates)
+    remarks = _remarks(project, [*history, acceptance], role)
+    if dry_run:
+        return Change(acceptance, before, None, remarks)
     copies = copy_candidates(project.params.raw, candidates)
     try:
         append_acceptance(project.history, acceptance)
     except BaseException:
         remove_copies(copies)
         raise
-    remarks = _remarks(project, [*history, acceptance], role)
     if dvc is None:
         return Change(acceptance, before, None, remarks)
     try:
@@ -181,6 +185,7 @@ def accept_reviewed(
     reason: str | None,
     group: str | None,
     dvc: Dvc | None,
+    dry_run: bool = False,
 ) -> Change:
     """Accept the parts of an archive of reviewed images that its reviewers found good, as `accept` does.
 
@@ -216,6 +221,7 @@ def accept_reviewed(
             reason=reason or f"reviewed as good by {', '.join(names)}",
             group=group,
             dvc=dvc,
+            dry_run=dry_run,
         )
     return replace(made, remarks=[*made.remarks, *_left_out(found, n_before=len(good) - len(new))])
 
