@@ -14,6 +14,7 @@ if CHROMIUM is None:
     pytest.skip("no Chromium: apt-get install chromium, or name it in GONOGO_TEST_CHROMIUM", allow_module_level=True)
 
 # ruff: noqa: E402
+from playwright.sync_api import expect as expect  # asked again until it holds: a click does not wait for the page
 from playwright.sync_api import sync_playwright
 
 from serving import Running, inspected, listening_service

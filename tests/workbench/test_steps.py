@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from serving import start  # noqa: F401  skips where the extra is missing
-from visiting import browser, violations, visit  # noqa: F401
+from visiting import browser, expect, violations, visit  # noqa: F401
 
 # isort: split
 from gonogo.cli.main import main
@@ -66,11 +66,11 @@ def test_from_the_folder_to_a_promoted_gauge_and_back(browser, place, capsys):
         page.get_by_role("link", name="brick").first.click()
         page.get_by_role("link", name="test").click()
         page.get_by_role("link", name="hole").click()
-        assert page.locator(".tiles img").count() == 10
+        expect(page.locator(".tiles img")).to_have_count(10)
 
         page.goto(f"{place.url}/card")
         page.get_by_role("link", name="scratch").click()
-        assert page.locator("a.tile").count() == 10
+        expect(page.locator("a.tile")).to_have_count(10)
         page.locator("a.tile").first.click()
         first = page.url
         page.keyboard.press("ArrowRight")
@@ -123,7 +123,7 @@ def test_from_the_folder_to_a_promoted_gauge_and_back(browser, place, capsys):
         page.get_by_role("button", name="Sort by it").click()
         assert page.locator(".cases li").first.locator("b").inner_text() == "false alarm"
         page.locator(".cases a").first.click()
-        assert page.locator(".pair img").count() == 3
+        expect(page.locator(".pair img")).to_have_count(3)
 
         promote(page, place, fitted)
         assert in_use(read_registry(), CATEGORY, "production").by == "admin"

@@ -35,7 +35,7 @@ VERDICT_COLUMNS = {  # of any table of verdicts; the columns before them say of 
     "error": "string",
     "bundle": "string",
 }
-COLUMNS = {"file": "string", "category": "string"} | VERDICT_COLUMNS
+COLUMNS = {"file": "string", "category": "string"} | VERDICT_COLUMNS | {"leaning": "string", "given": "string"}
 
 
 class Sink(Protocol):
@@ -173,6 +173,8 @@ def _print(text: str, stream: TextIO) -> None:
 def _flat(row: Row) -> Row:
     regions: Sequence[Any] | None = row.get("regions")
     known = row | {"n_regions": None if regions is None else len(regions)}
+    if "given" in row:
+        known["given"] = json.dumps(row["given"], ensure_ascii=False)
     return {name: known.get(name) for name in COLUMNS}
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from visiting import Site, violations, visit
+from visiting import Site, expect, violations, visit
 from visiting import browser as browser
 
 # isort: split
@@ -54,7 +54,7 @@ def test_without_scripts_the_page_of_a_case_shows_them(browser, site):
     with visit(browser, site, "inspect", java_script_enabled=False) as page:
         page.goto(f"{site.url}/?id={site.inspections[-1]['id']}")
         page.get_by_role("link", name="Show similar past cases").click()
-        assert page.locator(".similar li").count() == 2
+        expect(page.locator(".similar li")).to_have_count(2)
 
 
 def test_the_part_itself_is_no_case_like_itself(browser, site):

@@ -5,6 +5,7 @@ import logging
 import signal
 import socket
 import sys
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from gonogo.errors import ConfigError, DataError, UsageError
 from gonogo.text import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import uvicorn
 
     from gonogo.service.metrics import Metrics
@@ -216,9 +219,9 @@ def _serve(arguments: argparse.Namespace) -> Answer:
         service = Service(settings)
         if not any(row["revoked"] is None for row in service.store.all_keys()):
             print("there is no key yet: `gonogo serve key NAME --role inspect` makes one")
-        server = server_of(create_app(service), settings, service.metrics, arguments)
-        service.is_ending = lambda: server.should_exit
-        server.run(sockets=[listener])
+        with server_of(create_app(service), settings, service.metrics, arguments) as server:
+            service.is_ending = lambda: server.should_exit
+            server.run(sockets=[listener])
     return Answer({"ok": True}, "the service has ended; every image that it accepted was answered and kept")
 
 
@@ -243,8 +246,14 @@ def require_tls_or_loopback(arguments: argparse.Namespace) -> None:
         )
 
 
-def server_of(app: Any, settings: "Settings", metrics: "Metrics", arguments: argparse.Namespace) -> "uvicorn.Server":
-    """The server of an application with the service's limits of connections, which a signal ends."""
+@contextmanager
+def server_of(
+    app: Any, settings: "Settings", metrics: "Metrics", arguments: argparse.Namespace
+) -> "Iterator[uvicorn.Server]":
+    """The server of an application with the service's limits of connections, which a signal ends.
+
+    Until the end of the block, log lines of one kind are few, and threads that compute in Python yield more often.
+    """
     import uvicorn
 
     from gonogo.service.connections import BACKLOG, FewLines, connections
@@ -263,11 +272,17 @@ def server_of(app: Any, settings: "Settings", metrics: "Metrics", arguments: arg
     )
     for number in (signal.SIGINT, signal.SIGTERM):  # which uvicorn raises again after it has shut down
         signal.signal(number, lambda *_: None)
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it logs each damaged body
-    for name in ("uvicorn.error", "asyncio", "gonogo.service", "gonogo.store"):
-        logging.getLogger(name).addFilter(FewLines())
-    sys.setswitchinterval(SWITCH_SECONDS)  # some decoders compute in Python, and all connections wait meanwhile
-    return uvicorn.Server(config)
+    with ExitStack() as ending:
+        bodies = logging.getLogger("python_multipart")  # it logs each damaged body
+        ending.callback(bodies.setLevel, bodies.level)
+        bodies.setLevel(logging.ERROR)
+        for name in ("uvicorn.error", "asyncio", "gonogo.service", "gonogo.store"):
+            logger, few = logging.getLogger(name), FewLines()
+            logger.addFilter(few)
+            ending.callback(logger.removeFilter, few)
+        ending.callback(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(SWITCH_SECONDS)  # some decoders compute in Python, and all connections wait meanwhile
+        yield uvicorn.Server(config)
 
 
 def shift(text: str) -> tuple[str, int]:
