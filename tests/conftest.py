@@ -24,7 +24,7 @@ from gonogo.data.digits import Digits
 from gonogo.data.prepare.params import PrepareParams
 from gonogo.data.prepare.prepare import prepare, shares_of
 from gonogo.data.sample import Sample, Shares
-from gonogo.detectors import DETECTORS, detector_class, make_detector
+from gonogo.detectors import DETECTORS, detector_class, detector_with
 from gonogo.detectors.contract import Detector
 from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.export.graph import export_onnx
@@ -159,7 +159,7 @@ def pixels(digits: Dataset) -> np.ndarray:
 
 def made(name: str, **options: Any) -> Detector:
     """The registered detector `name`, not fitted yet."""
-    return make_detector(name, DETECTOR_OPTIONS[name](**options))
+    return detector_with(name, DETECTOR_OPTIONS[name](**options))
 
 
 def fitted(

@@ -48,6 +48,7 @@ PAGES = (
     Place("/cases/{id}/report", "inspect", "report"),
     Place("/cases/{id}/correct", "inspect", "correct"),
     Place("/review", "review", "review"),
+    Place("/knowledge", "review", "knowledge"),
     Place("/analytics", "inspect", "analytics"),
     Place("/drift", "admin", "drift"),
     Place("/arena", "inspect", "arena"),

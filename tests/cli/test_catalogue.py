@@ -11,7 +11,7 @@ import pytest
 
 from checkout import ROOT, SOURCE
 from gonogo.cli.main import main
-from gonogo.detectors import DETECTORS, detector_class
+from gonogo.detectors import CAPABILITIES, DETECTORS, detector_class
 from gonogo.detectors.backbones.torchvision_schema import import_torchvision
 from gonogo.detectors.backbones.weights import LITE0
 from gonogo.detectors.options import DETECTOR_OPTIONS
@@ -29,6 +29,9 @@ def test_every_detector_is_listed_in_the_registrys_order_with_a_sentence(capsys)
     listed = told(["detectors"], capsys)["detectors"]
     assert [entry["name"] for entry in listed] == list(DETECTORS) == list(DETECTOR_OPTIONS)
     assert all(entry["summary"].endswith(".") and len(entry["summary"]) > 20 for entry in listed)
+    assert {entry["name"]: entry["capabilities"] for entry in listed} == {
+        name: dataclasses.asdict(can) for name, can in CAPABILITIES.items()
+    }
 
 
 REQUIRED: dict[str, dict[str, object]] = {
@@ -165,8 +168,8 @@ def imported_by(script):
 
 def test_only_the_detector_in_use_is_imported_by_the_fit_stage():
     modules = imported_by(
-        "import fit\nfrom gonogo.detectors import make_detector\nfrom gonogo.detectors.options import PCAOptions\n"
-        "make_detector('pca', PCAOptions())"
+        "import fit\nfrom gonogo.detectors import detector_with\nfrom gonogo.detectors.options import PCAOptions\n"
+        "detector_with('pca', PCAOptions())"
     )
     assert "gonogo.detectors.pca" in modules
     files = {target.partition(":")[0] for target in DETECTORS.values()}

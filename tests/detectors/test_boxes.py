@@ -10,7 +10,7 @@ import torch
 from box_gauge import OPTIONS, PARITY, PLAIN, blemishes, box_model, fitted, fitting_of, silent
 from conftest import CALIBRATE, MEASURED
 from gonogo.calibration.boxes import BoxClasses, Boxes, boxes_of, matched, overlaps
-from gonogo.detectors import make_detector
+from gonogo.detectors import detector_with
 from gonogo.detectors.boxes.average_precision import average_precision, best_f1_score
 from gonogo.detectors.boxes.centre_boxes import Crops, crop_side, logits_of
 from gonogo.detectors.boxes.decode import decoded
@@ -272,7 +272,7 @@ def test_a_fit_that_is_killed_goes_on_to_the_same_bits(dataset, model, tmp_path)
 
 
 def test_the_backbones_normalisations_stay_as_they_are_and_its_weights_do_not(model):
-    fresh = make_detector("centre_boxes", CentreBoxesOptions(**OPTIONS)).backbone.state_dict()
+    fresh = detector_with("centre_boxes", CentreBoxesOptions(**OPTIONS)).backbone.state_dict()
     trained = model.inspector.detector.backbone.state_dict()
     norms = [name for name, weight in fresh.items() if weight.ndim == 1]
     convolutions = [name for name, weight in fresh.items() if weight.ndim == 4]
@@ -283,7 +283,7 @@ def test_the_backbones_normalisations_stay_as_they_are_and_its_weights_do_not(mo
 
 
 def test_a_fit_without_labels_is_refused_with_what_to_set():
-    detector = make_detector("centre_boxes", CentreBoxesOptions(**OPTIONS))
+    detector = detector_with("centre_boxes", CentreBoxesOptions(**OPTIONS))
     with pytest.raises(DataError, match=r"this fit has none; set prepare\.task to boxes"):
         detector.fit([torch.zeros(1, 3, 48, 48)], seed=0)
     nothing = LabelledImages([torch.zeros(1, 3, 48, 48)], [torch.zeros(0, 4)], [[]])
@@ -317,7 +317,7 @@ def earlier(model, dataset, tmp_path_factory):
 
 
 def test_a_start_gives_a_class_what_it_had_whatever_its_place_and_spelling(model, earlier, test_pixels):
-    detector = make_detector("centre_boxes", CentreBoxesOptions(**OPTIONS, **earlier))
+    detector = detector_with("centre_boxes", CentreBoxesOptions(**OPTIONS, **earlier))
     old = model.inspector.detector
     assert old.box_classes().names == ["hole", "scratch", "stain"]
     _, told = detector._begun(["Scratch", "dent", "hole"], torch.zeros(0, 4), seed=17)

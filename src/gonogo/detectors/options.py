@@ -23,6 +23,15 @@ RowKind = Literal["backbone", "pixels"]
 ReductionKind = Literal["none", "random", "pca"]
 PDNSize = Literal["small", "medium", "tiny"]
 
+TopShare = Annotated[
+    float | None,
+    Field(
+        ge=0,
+        le=1,
+        description="share of the map's cells, the most anomalous ones, whose mean is the image's score; 0: the most "
+        "anomalous one alone; 1: the mean of all; null: the score of the method itself",
+    ),
+]
 Smoothing = Annotated[float, Field(ge=0, description="Gaussian sigma of the map, in pixels at `image_size`")]
 
 
@@ -63,6 +72,7 @@ class MeanImageOptions:
     """Options of `MeanImage`."""
 
     image_size: SmallImageSize = 64
+    top_share: TopShare = None
     smoothing: Smoothing = 0.0
 
 
@@ -74,6 +84,7 @@ class PCAOptions:
     explained_variance: Annotated[
         float, Field(gt=0, lt=1, description="share of the variance that the kept components explain on the fit images")
     ] = 0.95
+    top_share: TopShare = None
     smoothing: Smoothing = 0.0
 
 
@@ -217,6 +228,7 @@ class PaDiMOptions(BackboneOptions):
     epsilon: Annotated[
         float, Field(gt=0, description="variance added to every dimension, in the features' unit squared")
     ] = 0.01
+    top_share: TopShare = None
     smoothing: Smoothing = 4.0
 
 
@@ -268,7 +280,7 @@ class PatchCoreOptions(BackboneOptions):
             ge=0,
             le=1,
             description="share of an image's patches, the most anomalous ones, whose mean is its score; 0: the most "
-            "anomalous one alone",
+            "anomalous one alone; 1: the mean of all",
         ),
     ] = 0.0
     foreground: Annotated[
@@ -330,6 +342,7 @@ class SoftPatchOptions(BackboneOptions):
             description="share of all patches, those with the largest factors, that the coreset is not chosen from",
         ),
     ] = 0.15
+    top_share: TopShare = None
     smoothing: Smoothing = 4.0
 
 
@@ -382,9 +395,11 @@ class SuperSimpleNetOptions(BackboneOptions):
     image_score: Annotated[
         Literal["head", "map"],
         Field(
-            description="map, the most anomalous patch's logit; head, the classification head's, as the authors have it"
+            description="map, the most anomalous patch's logit; head, the classification head's, as the authors have "
+            "it; `top_share` replaces both"
         ),
     ] = "map"
+    top_share: TopShare = None
     smoothing: Smoothing = 4.0
 
 
@@ -431,6 +446,7 @@ class EfficientADOptions:
         ),
     ] = 0
     checkpoint_every: CheckpointEvery = 1
+    top_share: TopShare = None
     smoothing: Annotated[
         float, Field(ge=0, description="Gaussian sigma of the map, in pixels at `image_size`; none in the paper")
     ] = 0.0
@@ -461,6 +477,7 @@ class AnomalibOptions:
         Sides(ge=4),
         Field(description="square or, with two numbers, height and width that the checkpoint's pre-processing makes"),
     ] = 256
+    top_share: TopShare = None
     smoothing: Annotated[
         float,
         Field(

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
@@ -42,6 +42,16 @@ class Settlement:
     good: tuple[str, ...]
     defect: tuple[str, ...]
     keys: tuple[str, ...] = ()
+
+
+class Settled(NamedTuple):
+    """An inspection whose reviews are settled; `defect_type` None: the part is good."""
+
+    inspection: str
+    at: float
+    category: str
+    verdict: str
+    defect_type: str | None
 
 
 def settle(history: Sequence[Mapping[str, Any]]) -> Settlement:
@@ -152,3 +162,16 @@ class Reviews:
                 together = reviews_of(connection, ids[begin : begin + LOOKED_UP_TOGETHER])
                 for identifier, history in together.items():
                     yield identifier, settle(history)
+
+    def settled(self) -> Iterator[Settled]:
+        """The inspections whose reviews are settled, oldest first."""
+        columns = [inspections.c[name] for name in ("id", "at", "category", "verdict")]
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(*columns).where(REVIEWED).order_by(inspections.c.id)).all()
+            for begin in range(0, len(rows), LOOKED_UP_TOGETHER):
+                together = rows[begin : begin + LOOKED_UP_TOGETHER]
+                given = reviews_of(connection, [row.id for row in together])
+                for row in together:
+                    found = settle(given[row.id])
+                    if found.state == "settled":
+                        yield Settled(row.id, row.at, row.category, row.verdict, found.defect_type)

@@ -194,7 +194,7 @@ def _run_here(arguments: argparse.Namespace) -> Answer:
         journal = hot = webhook = begun = standing = None
         if arguments.out:
             standing = LineStanding(gauges.scorers, watch_params(arguments))
-            journal = Journal(Path(arguments.out), fingerprint=gauges.fingerprint, each=standing.learn)
+            journal = Journal(Path(arguments.out), fingerprint=gauges.fingerprint, learner=standing)
             opened.callback(journal.close)
         if arguments.watch is not None:
             without = {os.path.abspath(path) for path in own_folders}  # noqa: PTH100  links stay as they are named

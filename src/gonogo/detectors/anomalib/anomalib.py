@@ -19,6 +19,7 @@ from torch import Tensor
 
 from gonogo.detectors.anomalib import anomalib_worker
 from gonogo.detectors.anomalib.worker import Worker
+from gonogo.detectors.anomaly_map import image_score
 from gonogo.detectors.backbones.backbone import verified
 from gonogo.detectors.contract import NETWORK_NODE, NO_LIMITS, Detector, FitContext
 from gonogo.detectors.options import AnomalibOptions
@@ -95,7 +96,8 @@ class Anomalib(Detector):
             )
         else:
             score, grid = (answer.to(pixels.device) for answer in self._scored_by(self._running(), pixels))
-        return score, (grid - self.floor_).clamp(min=0)
+        grid = (grid - self.floor_).clamp(min=0)
+        return score if self.options.top_share is None else image_score(grid, self.options.top_share), grid
 
     def onnx_of_one_image(self, opset: int) -> bytes:
         """An ONNX model from pixels (3, h, w) to raw score () and map (gh, gw), made in anomalib's environment.
