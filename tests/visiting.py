@@ -14,6 +14,7 @@ if CHROMIUM is None:
     pytest.skip("no Chromium: apt-get install chromium, or name it in GONOGO_TEST_CHROMIUM", allow_module_level=True)
 
 # ruff: noqa: E402
+from playwright.sync_api import expect as expect  # asked again until it holds: a click does not wait for the page
 from playwright.sync_api import sync_playwright
 
 from serving import Running, inspected, listening_service
@@ -22,6 +23,9 @@ from serving import files as files
 # isort: split
 from gonogo.service.pages.access import COOKIE
 from gonogo.service.settings import Settings
+
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
 
 AXE = Path(__file__).parent / "service/pages/vendor/axe.min.js"
 OFFLINE = [  # or Chromium looks up its maker's hosts at every start
@@ -47,6 +51,7 @@ PAGES = (
     Place("/cases/{id}/report", "inspect", "report"),
     Place("/cases/{id}/correct", "inspect", "correct"),
     Place("/review", "review", "review"),
+    Place("/knowledge", "review", "knowledge"),
     Place("/analytics", "inspect", "analytics"),
     Place("/drift", "admin", "drift"),
     Place("/arena", "inspect", "arena"),
@@ -120,7 +125,7 @@ def visit(browser, site, role, *, session=None, check=True, **options):
     faults = []
     context.on("request", lambda request: faults.append(request.url) if _foreign(request.url, site) else None)
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(PATIENCE_MS)
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
     try:

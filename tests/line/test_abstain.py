@@ -1,5 +1,6 @@
 """With --abstain, an uncertain verdict is a third outcome: its own folder, count, status and filter of the webhook."""
 
+import csv
 import json
 import shutil
 
@@ -39,7 +40,7 @@ def kinds(rows):
     return sorted((row["verdict"], row.get("leaning"), row["uncertain"]) for row in rows)
 
 
-def test_uncertain_verdicts_are_a_third_outcome_with_a_count_and_a_status(folder, bundle, capsys):
+def test_uncertain_verdicts_are_a_third_outcome_with_a_count_and_a_status(folder, bundle, tmp_path, capsys):
     made, near = folder
     assert main(["score", str(bundle), str(made), "--json"]) == 1
     plain = json.loads(capsys.readouterr().out)
@@ -50,6 +51,10 @@ def test_uncertain_verdicts_are_a_third_outcome_with_a_count_and_a_status(folder
     assert kinds(apart["results"]) == [
         ("pass", None, False), ("reject", None, False), ("uncertain", "pass", True), ("uncertain", "reject", True)
     ]  # fmt: skip
+    assert main(["score", str(bundle), str(made), "--abstain", "--csv", str(tmp_path / "rows.csv")]) == 1
+    with (tmp_path / "rows.csv").open(newline="") as file:
+        assert [row["leaning"] for row in csv.DictReader(file)] == [row.get("leaning", "") for row in apart["results"]]
+    capsys.readouterr()
     assert main(["score", str(bundle), str(made / near[1].name), "--abstain"]) == 6  # a reject, were it not uncertain
     told = capsys.readouterr()
     assert told.out.startswith("uncertain ")

@@ -1,15 +1,20 @@
 """Images that a list names: JSON lines, and a category's data set by index."""
 
+import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from checkout import ROOT
 from gonogo.cli.main import main
-from gonogo.errors import DataError
+from gonogo.errors import DataError, ImageError
+from gonogo.files import sha256_of
+from gonogo.images.dataset import Dataset
 from gonogo.inference.scorer import Scorer
+from gonogo.line.inputs import pixels_of
 from gonogo.line.listed import batch_items, dataset_items
 from hot_folders import parts, rows_of  # noqa: F401
 
@@ -42,6 +47,10 @@ def test_a_batch_names_images_and_what_it_says_of_each_stands_in_its_row(bundle,
     assert "expected an object with the key path" in rows[3]["error"]
     main(["score", str(bundle), "--batch", str(batch), "--out", str(out), "--json"])
     assert json.loads(capsys.readouterr().out)["n_new"] == 0
+    main(["score", str(bundle), "--batch", str(batch), "--csv", str(tmp_path / "rows.csv")])
+    with (tmp_path / "rows.csv").open(encoding="utf-8", newline="") as file:
+        given = [row["given"] for row in csv.DictReader(file)]
+    assert [json.loads(text) if text else None for text in given] == [row.get("given") for row in rows]
 
 
 def test_a_batch_that_is_not_there_or_empty_is_refused(tmp_path):
@@ -61,6 +70,21 @@ def test_an_image_of_a_data_set_is_named_by_its_index_and_none_names_all_of_test
     for wrong in (-1, len(digits.records)):
         with pytest.raises(DataError, match=f"has {len(digits.records)} images, with the indexes from 0; got {wrong}"):
             list(dataset_items(digits, [wrong]))
+
+
+def test_a_raw_file_that_changed_since_prepare_is_an_error_and_no_verdict(digits, tmp_path):
+    records = digits.records[:2]
+    for record in records:
+        shutil.copy(digits.path_of(record), tmp_path / Path(record.path).name)
+    kept = [
+        replace(record, path=f"raw/{Path(record.path).name}", sha256=sha256_of(tmp_path / Path(record.path).name))
+        for record in records
+    ]
+    shutil.copy(tmp_path / Path(records[1].path).name, tmp_path / Path(records[0].path).name)
+    changed, same = dataset_items(Dataset(tmp_path, tmp_path, tuple(kept)), [0, 1])
+    assert pixels_of(same).shape[2] == 3
+    with pytest.raises(ImageError, match="changed since the prepare stage saw it"):
+        pixels_of(changed)
 
 
 def test_the_command_finds_the_data_set_of_the_project(bundle, digits, tmp_path, monkeypatch, capsys):

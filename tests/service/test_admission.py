@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import logging
 import signal
 import sys
 import threading
@@ -360,15 +361,19 @@ def test_the_service_notes_what_small_and_large_images_took_apart(start, files, 
         assert 0 < small.seconds_each < 60
 
 
-def test_threads_that_compute_in_python_let_the_others_go_on_ten_times_as_often(bundle, tmp_path, monkeypatch):
-    before, seen = sys.getswitchinterval(), []
-    monkeypatch.setattr(uvicorn.Server, "run", lambda *_, **__: seen.append(sys.getswitchinterval()))
+def test_threads_yield_more_often_and_log_lines_are_few_while_it_serves_and_as_before_when_it_ended(
+    bundle, tmp_path, monkeypatch
+):
+    def state():
+        loggers = [logging.getLogger(name) for name in ("gonogo.service", "gonogo.store", "asyncio", "uvicorn.error")]
+        return sys.getswitchinterval(), [len(one.filters) for one in loggers]
+
+    before, seen = state(), []
+    monkeypatch.setattr(uvicorn.Server, "run", lambda *_, **__: seen.append(state()))
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    try:
-        assert main(["serve", "--bundle", str(bundle), "--data", str(tmp_path / "data"), "--port", "0"]) == 0
-    finally:
-        sys.setswitchinterval(before)
-    assert seen == [pytest.approx(5e-4)]
+    assert main(["serve", "--bundle", str(bundle), "--data", str(tmp_path / "data"), "--port", "0"]) == 0
+    assert seen == [(pytest.approx(5e-4), [count + 1 for count in before[1]])]
+    assert state() == before
 
 
 @pytest.mark.parametrize("large_pixels", [1, 10**9])

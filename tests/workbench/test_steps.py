@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from serving import start  # noqa: F401  skips where the extra is missing
-from visiting import browser, violations, visit  # noqa: F401
+from serving import listening_app  # skips where the extra is missing
+from visiting import browser, expect, violations, visit  # noqa: F401
 
 # isort: split
 from gonogo.cli.main import main
@@ -15,7 +15,7 @@ from gonogo.project.git import git
 from gonogo.project.registry import check, in_use, read_registry
 from gonogo.service.pages.access import COOKIE
 from processes import until
-from workbench.benches import RunningBench, in_folder, listening_bench
+from workbench.benches import RunningBench, in_folder
 from workbench.project import CATEGORY, environment, make_project
 
 # ruff: noqa: F811  fixtures are imported, and then named
@@ -44,8 +44,8 @@ def place(tmp_path_factory):
     project = make_project(folder)
     with in_folder(project, environment(folder)):
         bench = RunningBench()
-        with listening_bench(bench) as url:
-            yield Place(bench, url)
+        with listening_app(bench.app) as port:
+            yield Place(bench, f"http://127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -66,11 +66,11 @@ def test_from_the_folder_to_a_promoted_gauge_and_back(browser, place, capsys):
         page.get_by_role("link", name="brick").first.click()
         page.get_by_role("link", name="test").click()
         page.get_by_role("link", name="hole").click()
-        assert page.locator(".tiles img").count() == 10
+        expect(page.locator(".tiles img")).to_have_count(10)
 
         page.goto(f"{place.url}/card")
         page.get_by_role("link", name="scratch").click()
-        assert page.locator("a.tile").count() == 10
+        expect(page.locator("a.tile")).to_have_count(10)
         page.locator("a.tile").first.click()
         first = page.url
         page.keyboard.press("ArrowRight")
@@ -123,7 +123,7 @@ def test_from_the_folder_to_a_promoted_gauge_and_back(browser, place, capsys):
         page.get_by_role("button", name="Sort by it").click()
         assert page.locator(".cases li").first.locator("b").inner_text() == "false alarm"
         page.locator(".cases a").first.click()
-        assert page.locator(".pair img").count() == 3
+        expect(page.locator(".pair img")).to_have_count(3)
 
         promote(page, place, fitted)
         assert in_use(read_registry(), CATEGORY, "production").by == "admin"

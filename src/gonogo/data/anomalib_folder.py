@@ -7,6 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 from gonogo.data.label_files import require_unannotated
+from gonogo.data.pairing import photographs
 from gonogo.data.sample import Places, Sample, Shares
 from gonogo.data.tree import existing_folder, good_sample, images_below, name_in
 from gonogo.errors import ConfigError, DataError
@@ -127,7 +128,7 @@ def _images_by_folder(option: str, places: list[Path]) -> ImagesByFolder:
     """The images at any depth below `places`, by the folder that holds them, sorted by its name."""
     found: ImagesByFolder = {}
     for place in places:
-        seen = [path for path in images_below(place) if not path.is_dir()]
+        seen = [path for path in photographs(images_below(place), place) if not path.is_dir()]
         if not seen:
             raise DataError(f"{place}, named in prepare.{option}, holds no image at any depth")
         for path in seen:

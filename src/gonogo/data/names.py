@@ -35,6 +35,11 @@ UNCLEAR = _words(
     exports results output outputs predictions heatmap heatmaps overlay overlays anomalymap anomalymaps visualization
     visualizations vis viz unsure unclear unknown doubtful borderline maybe review todo"""
 )
+# Of folders that hold other recordings of parts than their photographs: a camera of depth takes both at once.
+RECORDINGS = _words(
+    """depth depths depthmap depthmaps depthimage depthimages xyz disparity pointcloud pointclouds heightmap
+    ir nir infrared thermal normalmap normalmaps surfacenormals tiefe tiefenbild tiefenbilder"""
+)
 # Words in the names of folders that each hold some of the images of one product.
 LOTS = _words(
     """lot lots los lose lote batch batches charge chargen day days tag date week woche month monat shift shifts schicht

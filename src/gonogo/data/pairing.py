@@ -1,10 +1,10 @@
 """Masks matched to their images by name."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from gonogo.data.names import MASK, base_of_drawn, base_of_mask, says
+from gonogo.data.names import MASK, RECORDINGS, base_of_drawn, base_of_mask, says, words_of
 from gonogo.errors import DataError
 
 
@@ -23,6 +23,45 @@ def masks_among(images: Iterable[Path], folder: Path) -> tuple[list[Path], list[
         or (path.parent, base_of_mask(path)) in there
     ]
     return [path for path in paths if path not in set(masks)], masks
+
+
+def photographs(images: Iterable[Path], folder: Path) -> list[Path]:
+    """The images below `folder` without the depth or infrared recordings of the same parts.
+
+    A folder that says so, such as `depth`, `xyz` or `ir`, holds them where each of its files is called like an image
+    outside of such folders. Where a folder of recordings is all there is, its images are the parts.
+
+    Raises:
+        DataError: only some recordings are called so, or there are two of each part and no photograph.
+    """
+    paths = list(images)
+    apart: dict[str, list[Path]] = defaultdict(list)
+    for path in paths:
+        inner = path.relative_to(folder).parts[:-1]
+        if kind := next((words_of(part) for part in inner if says(part, RECORDINGS)), ""):
+            apart[kind].append(path)
+    if not apart:
+        return paths
+    recordings = {path for some in apart.values() for path in some}
+    kept = [path for path in paths if path not in recordings]
+    if not kept and len(apart) == 1:
+        return paths
+    names = {path.stem.casefold() for path in kept}
+    for kind, some in apart.items():
+        strangers = [path for path in some if names.isdisjoint(_stems(path, kind))]
+        if strangers:
+            raise DataError(
+                f"{strangers[0].parent} holds {len(strangers)} images that are called like no image outside of it, "
+                f"the first {strangers[0].name}, though by its name they are other recordings of the same parts; "
+                "move it away, or rename it if they are parts of their own"
+            )
+    return kept
+
+
+def _stems(recording: Path, kind: str) -> set[str]:
+    """What a photograph of the same part may be called."""
+    stem = recording.stem.casefold()
+    return {stem, *(stem.removesuffix(f"{separator}{kind}") for separator in "_-.")}
 
 
 def require_not_drawn(images: Iterable[Path]) -> None:

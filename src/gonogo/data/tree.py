@@ -9,12 +9,13 @@ from gonogo.data.names import (
     GOOD,
     IN_MASK_NAMES,
     MASK,
+    RECORDINGS,
     UNCLEAR,
     says,
     suggests,
     suggests_good,
 )
-from gonogo.data.pairing import paired
+from gonogo.data.pairing import paired, photographs
 from gonogo.data.sample import Mask, Sample
 from gonogo.errors import ConfigError, DataError
 from gonogo.files import require_raw
@@ -85,7 +86,7 @@ def images_below(folder: Path) -> list[Path]:
 
 
 def kinds_in(folder: Path, good: str = "", *, beside: Collection[Path] = ()) -> dict[str, list[Path]]:
-    """The images below each sub-folder of `folder` that holds any, by the sub-folder's name.
+    """The images below each sub-folder of `folder` that holds any, by the sub-folder's name; recordings are left out.
 
     Args:
         good: what the folder of good parts is called, in any case; it has this name among the kinds.
@@ -96,7 +97,7 @@ def kinds_in(folder: Path, good: str = "", *, beside: Collection[Path] = ()) -> 
     """
     kinds: dict[str, list[Path]] = {}
     for name in folders_in(folder):
-        images = [] if folder / name in beside else images_below(folder / name)
+        images = [] if folder / name in beside else photographs(images_below(folder / name), folder / name)
         if not images:
             continue
         kind = good if name.casefold() == good.casefold() else name
@@ -129,6 +130,11 @@ def _check_kind(folder: Path, images: Sequence[Path], *, is_good: bool, good: st
         raise DataError(
             f"{folder} would be a defect type, though its name says that it holds masks; put them into "
             f"{folder.parent}/ground_truth/<defect type>, or rename it"
+        )
+    if says(folder.name, RECORDINGS):
+        raise DataError(
+            f"{folder} would be a defect type, though its name says that it holds other recordings than photographs; "
+            "move it away, or rename it if it is one"
         )
     if says(folder.name, UNCLEAR):
         raise DataError(

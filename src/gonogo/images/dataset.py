@@ -92,6 +92,10 @@ class Dataset:
         """Where the record's image lies."""
         return located(record.path, self.folder, self.raw)
 
+    def file_sha256(self, record: Record) -> str | None:
+        """That of the bytes of the record's file, where it is a raw one; None for an image that prepare wrote."""
+        return record.sha256 if record.path.startswith(RAW) else None
+
     def pixels_of(self, record: Record) -> np.ndarray:
         """The record's image, (h, w, 3) uint8 RGB.
 
@@ -101,7 +105,7 @@ class Dataset:
         """
         path = self.path_of(record)
         data = file_bytes(path)
-        if record.path.startswith(RAW) and hashlib.sha256(data).hexdigest() != record.sha256:
+        if (expected := self.file_sha256(record)) is not None and hashlib.sha256(data).hexdigest() != expected:
             raise IntegrityError(f"{path} has changed since the prepare stage saw it; run dvc repro")
         return decode(data, path)[0]
 

@@ -81,6 +81,7 @@ class Item:
     error: why there is no image; None if there may be one.
     stamp: of its file when it was found; by default, of now.
     given: what a list said of it beside its path, for its row.
+    sha256: that its file must have, where it is known.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Item:
     error: str | None = None
     stamp: Stamp | None = None
     given: Mapping[str, Any] | None = None
+    sha256: str | None = None
 
     def __post_init__(self) -> None:
         if self.stamp is None:
@@ -332,6 +334,8 @@ def pixels_of(item: Item, pixel_format: str | None = None) -> np.ndarray:
     data, status = read_file(item.path)
     if Stamp.in_status(status) != item.stamp:
         raise changed_error(item)
+    if item.sha256 is not None and hashlib.sha256(data).hexdigest() != item.sha256:
+        raise ImageError(f"{item.name} has changed since the prepare stage saw it; run dvc repro")
     if pixel_format is not None and data.startswith(NUMPY):
         return rgb_of_file(data, item.path, pixel_format)
     return decode(data, item.path)[0]

@@ -35,7 +35,7 @@ def batch_items(batch: Path) -> Iterator[Item]:
 def dataset_items(dataset: Dataset, indexes: Sequence[int]) -> Iterator[Item]:
     """Images of a category's data set by their indexes, from 0, in the order of its manifest; none: all of test.
 
-    The rows have index, role, label and defect type under `given`.
+    The rows have index, role, label and defect type under `given`. An image that has changed since prepare is an error.
 
     Raises:
         DataError: there is no such index, or no image of test.
@@ -49,7 +49,7 @@ def dataset_items(dataset: Dataset, indexes: Sequence[int]) -> Iterator[Item]:
     for index in chosen:
         record, path = records[index], dataset.path_of(records[index])
         known = {"index": index, "role": record.role, "label": record.label, "defect_type": record.defect_type}
-        yield Item(str(path), path, Path(path.name), given=known)
+        yield Item(str(path), path, Path(path.name), given=known, sha256=dataset.file_sha256(record))
 
 
 def _item_of_line(batch: Path, number: int, line: str) -> Item:

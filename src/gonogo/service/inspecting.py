@@ -32,7 +32,7 @@ from gonogo.images.reading import decode
 from gonogo.images.statistics import STATISTICS, image_statistics
 from gonogo.inference.scorer import NO_NETWORK, Scorer, Verdict
 from gonogo.line.explain import Explanation, explain
-from gonogo.line.outputs import map_16_bit, overlay
+from gonogo.line.outputs import crop_at_peak, map_16_bit, overlay
 from gonogo.service.batcher import Batcher, UnwantedError
 from gonogo.service.gauge import Gauge
 from gonogo.service.memory import SHARE_OF_KEY, Hold, MemoryBudget
@@ -258,7 +258,7 @@ class InspectionRunner:
         Args:
             upload: the image.
             key: the key of the request.
-            pictures: "map", "overlay", both or none.
+            pictures: "map", "overlay", "crop", or some of them.
             similar: finds the cases like an image from its judgement, with features, and its SHA-256; None: not asked.
             seconds: until the deadline; None: as the settings have it.
 
@@ -273,12 +273,12 @@ class InspectionRunner:
         )
 
     async def draw(self, data: bytes, key: Key, name: str, *, bundle: str) -> bytes:
-        """The map or the overlay of a stored image, as PNG.
+        """The map, the overlay or the crop of a stored image, as PNG.
 
         Args:
             data: the image's file.
             key: the key of the request.
-            name: "map" or "overlay".
+            name: "map", "overlay" or "crop".
             bundle: fingerprint of the bundle that scored the image.
 
         Raises:
@@ -616,10 +616,11 @@ def inspection_fields(row: Row) -> dict[str, Any]:
 
 
 def draw_picture(name: str, pixels: np.ndarray, verdict: Verdict) -> bytes:
-    """A PNG of the map or of the overlay.
+    """A PNG of the map, of the overlay or of the crop.
 
     Args:
-        name: "map", of 16 bits, where 10,000 is the threshold; or "overlay", the image with its map and regions.
+        name: "map", of 16 bits, where 10,000 is the threshold; "overlay", the image with its map and regions;
+            or "crop", the part of the image around the place that differs most.
         pixels: (h, w, 3) uint8 RGB, the image.
         verdict: its verdict.
 
@@ -628,6 +629,8 @@ def draw_picture(name: str, pixels: np.ndarray, verdict: Verdict) -> bytes:
     """
     if name == "overlay":
         picture = overlay(pixels, verdict)
+    elif name == "crop":
+        picture = crop_at_peak(pixels, verdict)
     elif verdict.threshold > 0:
         picture = map_16_bit(verdict)
     else:

@@ -15,7 +15,7 @@ from gonogo.service import client
 from gonogo.service.client import Client
 from gonogo.service.security import new_key
 from gonogo.store.store import Store
-from visiting import browser, site, visit  # noqa: F401
+from visiting import browser, expect, site, visit  # noqa: F401
 
 # ruff: noqa: F811  fixtures are imported, and then named
 
@@ -215,7 +215,7 @@ def test_without_scripts_a_part_is_dropped_reviewed_and_compared_with_good_ones(
         assert reviews_of(site, identifier) == []
         page.goto(f"{site.url}/cases/{identifier}")
         page.locator("noscript a, a", has_text="Compare with good parts").first.click()
-        assert page.locator("h2").count() >= 3
+        expect(page.locator("h2").nth(2)).to_be_visible()
 
 
 def test_the_browser_chooses_the_language_and_the_person_another(browser, site):
@@ -235,6 +235,7 @@ def test_filters_choose_among_the_cases_and_pages_go_through_all(browser, site):
         page.locator("select[name=kind]").select_option("reject")
         page.get_by_role("button", name="Show").click()
         assert "kind=reject" in page.url
+        expect(page.locator(".cards .verdict").first).to_be_visible()
         words = set(page.locator(".cards .verdict").all_inner_texts())
         assert words <= {"Reject", "Uncertain"}
         assert words
