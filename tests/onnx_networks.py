@@ -9,7 +9,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from gonogo.detectors.boxes.centre_boxes import CentreBoxes
+from gonogo.detectors.boxes.centre_boxes import CentreBoxes, logits_of
 from gonogo.export.graph import traced
 from gonogo.files import sha256_of
 
@@ -25,7 +25,7 @@ class Queries(nn.Module):
         self.detector = detector
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        heat, boxes = self.detector._logits(pixels * 255)
+        heat, boxes = logits_of(self.detector.backbone, self.detector.head, pixels * 255)
         peak = heat == torch.nn.functional.max_pool2d(heat, 3, stride=1, padding=1)
         logits = torch.where(peak, heat, FAINT).flatten(2).transpose(1, 2)  # (1, cells, c)
         corners = boxes.flatten(2).transpose(1, 2)  # (1, cells, 4)

@@ -12,7 +12,7 @@ from conftest import CALIBRATE, MEASURED
 from gonogo.calibration.boxes import BoxClasses, Boxes, boxes_of, matched, overlaps
 from gonogo.detectors import detector_with
 from gonogo.detectors.boxes.average_precision import average_precision, best_f1_score
-from gonogo.detectors.boxes.centre_boxes import Crops
+from gonogo.detectors.boxes.centre_boxes import Crops, crop_side, logits_of
 from gonogo.detectors.boxes.decode import decoded
 from gonogo.detectors.boxes.labelled import Labelled, LabelledImages
 from gonogo.detectors.boxes.network import Targets, giou, loss_of
@@ -228,6 +228,18 @@ def test_crops_show_the_boxes_where_the_image_has_them():
     assert seen > 30
 
 
+def test_crops_suit_the_boxes_where_the_options_leave_it_open():
+    def side(*sides, **options):
+        boxes = [torch.tensor([[10.0, 10, 10 + width, 10 + height]]) for width, height in sides]
+        return crop_side(CentreBoxesOptions(**options), boxes)
+
+    small, large = [(7, 5)] * 20, [(60, 20)] * 20
+    assert side(*small, (300, 300)) == 128
+    assert side(*large) == 256
+    assert side(*[(20, 400)] * 20) == 512
+    assert side(*large, crop=96) == 96
+
+
 # The fit
 
 
@@ -312,7 +324,7 @@ def test_a_start_gives_a_class_what_it_had_whatever_its_place_and_spelling(model
     assert told == {"kept": ["Scratch", "hole"], "new": ["dent"], "dropped": ["stain"]}
     pixels = torch.from_numpy(test_pixels[:3]).permute(0, 3, 1, 2).float()
     with torch.inference_mode():
-        (before, boxes), (after, same_boxes) = (one._logits(pixels) for one in (old, detector))
+        (before, boxes), (after, same_boxes) = (logits_of(one.backbone, one.head, pixels) for one in (old, detector))
     assert torch.equal(after[:, 0], before[:, 1])
     assert torch.equal(after[:, 2], before[:, 0])
     assert torch.equal(boxes, same_boxes)

@@ -225,7 +225,7 @@ def test_the_end_waits_for_what_was_accepted(start, files, monkeypatch):
                 await asyncio.sleep(0)
             assert await asyncio.to_thread(judging.wait, 300)
             closing = asyncio.create_task(runner.close())
-            await asyncio.to_thread(until, lambda: runner._threads._shutdown)  # it closes, and takes nothing more
+            await asyncio.to_thread(until, lambda: runner._small.threads._shutdown)  # it closes, and takes nothing more
             assert not closing.done()
             gate.set()
             await closing

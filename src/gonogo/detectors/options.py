@@ -513,8 +513,13 @@ class CentreBoxesOptions(BackboneOptions):
         float, Field(gt=0, lt=1, description="overlap beyond which the worse of two boxes of a class is left out")
     ] = 0.5
     crop: Annotated[
-        int, Field(ge=32, description="side of the square cut out of an image for training, in pixels at `image_size`")
-    ] = 256
+        int | None,
+        Field(
+            ge=32,
+            description="side of the square cut out of an image for training, in pixels at `image_size`; null: 128 to "
+            "512, four times that of all but the largest boxes",
+        ),
+    ] = None
     batch_size: Annotated[int, Field(ge=1, description="crops per training step")] = 8
     epochs: Annotated[int, Field(ge=1, description="the most epochs that are trained")] = 30
     epoch_steps: Annotated[int, Field(ge=1, description="training steps of an epoch")] = 20

@@ -117,7 +117,7 @@ async def inspect_body(
     async def work(upload: Upload) -> schemas.InspectionWithPictures:
         if pixels is not None:
             upload = await asyncio.to_thread(png_of_array, upload, pixels, service.settings)
-        return await service.runner.inspect(upload, key, pictures, like)
+        return await service.runner.inspect(upload, key, pictures, like, seconds=seconds)
 
     return await of_body(request, key, work, name=name, seconds=seconds)
 
