@@ -76,8 +76,8 @@ $(MLFLOW)/.installed: pyproject.toml constraints-mlflow.txt
 mlflow: $(MLFLOW)/.installed  ## show what gonogo track wrote to mlflow.db, at http://127.0.0.1:5000
 	MLFLOW_DISABLE_TELEMETRY=true PATH="$(abspath $(MLFLOW))/bin:$$PATH" mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///mlflow.db
 
-peers: $(BIN)/.installed $(ANOMALIB)/.installed  ## benchmark PatchCore beside anomalib's; DATA=FOLDER has parts
-	python benchmarks/anomalib_side_by_side.py $(if $(DATA),--data $(DATA))
+peers: $(BIN)/.installed $(ANOMALIB)/.installed  ## benchmark PatchCore beside anomalib's; DATA=FOLDER has parts, PEERS options
+	python benchmarks/anomalib_side_by_side.py $(if $(DATA),--data $(DATA)) $(PEERS)
 
 lint: $(BIN)/.installed  ## check style, types and what is unsafe
 	ruff check .
