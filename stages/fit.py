@@ -8,11 +8,10 @@ import entry_point
 from gonogo.calibration.regions import RegionParams
 from gonogo.calibration.threshold import CalibrateParams
 from gonogo.compute.cluster import connect
-from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.files import write_metrics, write_rows
 from gonogo.images.dataset import read_dataset
 from gonogo.model.fit_images import FitImages
-from gonogo.model.fit_params import FitParams
+from gonogo.model.fit_params import fit_section
 from gonogo.model.fitting import Fitting, fit_costs
 from gonogo.model.inspection import score_fit_images
 from gonogo.model.left_out import COLUMNS, save_left_out
@@ -20,7 +19,7 @@ from gonogo.params import Params
 
 
 def main(category: str, params: Params) -> None:
-    chosen = params.variant("fit", DETECTOR_OPTIONS, FitParams)
+    chosen = fit_section(params)
     calibrate, regions = params.values("calibrate", CalibrateParams), params.values("regions", RegionParams)
     cluster = connect(chosen.values.cluster)
     dataset = read_dataset(entry_point.path("prepared", category), params.raw, cluster=cluster)

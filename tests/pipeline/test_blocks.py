@@ -1,7 +1,7 @@
 """Every block of README.md, AGENTS.md and docs/ is run by CI, or is checked here, or says why it does not run.
 
 On the line before a block that CI runs stands `<!-- run: NAME -->`, before one that it does not run
-`<!-- not run: REASON -->`. The commands of all are checked: arguments of `gonogo`, scripts of `python`, targets of `make`.
+`<!-- not run: REASON -->`. The commands of all are checked: arguments of gonogo, scripts of Python, targets of make.
 """
 
 import ast

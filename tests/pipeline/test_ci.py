@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from itertools import product
 
 import readme
 from checkout import ROOT
@@ -21,7 +22,15 @@ def parts() -> set[str]:
 
 
 def commands() -> list[str]:
-    return [step["run"] for _, _, job in JOBS for step in job["steps"] if "run" in step]
+    """What the steps of all jobs run, once for each value of a matrix."""
+    found = []
+    for _, _, job in JOBS:
+        for command in (step["run"] for step in job["steps"] if "run" in step):
+            matrix = job.get("strategy", {}).get("matrix", {})
+            named = re.findall(r"\$\{\{ matrix\.(\w+) \}\}", command)
+            values = [dict(zip(named, of, strict=True)) for of in product(*(map(str, matrix[name]) for name in named))]
+            found += [re.sub(r"\$\{\{ matrix\.(\w+) \}\}", lambda one, v=value: v[one[1]], command) for value in values]
+    return found
 
 
 def test_every_part_is_a_step_of_the_workflow_and_the_workflow_asks_for_no_other():

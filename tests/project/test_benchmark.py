@@ -71,7 +71,7 @@ def test_a_variant_that_failed_is_a_row_with_its_reason_and_counts_in_no_mean():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--detector", "padimm"], "no detector 'padimm'; choose among"),
+        (["--detector", "padimm"], "there is no detector 'padimm'; did you mean padim"),
         (["--recipe", "quick"], "no recipe 'quick'; choose among"),
     ],
 )

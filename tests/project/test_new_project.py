@@ -365,8 +365,12 @@ def test_it_says_what_so_few_good_parts_certify(tmp_path, capsys):
     assert f"  cd {tmp_path / 'own'}\n  dvc repro\n" in out
 
 
-@pytest.mark.parametrize(("n_categories", "n_tuned"), [(2, 2), (MOST_TUNED + 1, 0)])
-def test_a_new_project_has_the_options_that_two_minutes_find(n_categories, n_tuned, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("n_categories", "n_tuned", "stated"), [(2, 2, []), (2, 2, ["--verdict-ms", "12"]), (MOST_TUNED + 1, 0, [])]
+)
+def test_a_new_project_has_the_options_that_two_minutes_find(
+    n_categories, n_tuned, stated, tmp_path, capsys, monkeypatch
+):
     given = []
 
     def tuned(project, category, **wanted):
@@ -378,10 +382,11 @@ def test_a_new_project_has_the_options_that_two_minutes_find(n_categories, n_tun
     monkeypatch.setattr("gonogo.cli.commands.tune.tuned", tuned)
     for name in "abcdefgh"[:n_categories]:
         draw(tmp_path / "raw" / name / "good", 2)
-    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own")]) == 0
+    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own"), *stated]) == 0
     out = capsys.readouterr().out
     assert [category for _, category, _ in given] == list("ab")[:n_tuned]
     assert all(wanted["write"] and wanted["minutes"] * n_categories == TUNE_MINUTES for *_, wanted in given)
+    assert {wanted["verdict_ms"] for *_, wanted in given} <= {12.0 if stated else None}
     assert (
         ("a: chosen" in out)
         == ("b keeps the common options, since no search was possible: too few" in out)

@@ -70,6 +70,7 @@ COMMANDS = {
     "cases": Command(
         "bring an archive of past defects into the service's store, list cases, search them", extra="serve"
     ),
+    "knowledge": Command("bring what people know of failures into the service's store, or export it", extra="serve"),
     "categories": Command("list the categories of the project, or describe one", extra="pipeline"),
     "detectors": Command("list the detectors, or describe one with its options", extra="pipeline"),
     "backbones": Command("list the backbones, or describe one", extra="pipeline"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import gonogo
 from gonogo.cli.answer import Answer
 from gonogo.cli.arguments import BUNDLE, add_json, add_store, add_watch, count, non_negative, positive, watch_params
+from gonogo.cli.exit_status import DONE, REJECTED
 from gonogo.errors import ConfigError, DataError, UsageError
 from gonogo.text import printable
 
@@ -174,7 +175,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     reinstate = actions.add_parser("reinstate", help="let the certificate in use hold again, and watch it anew")
     reinstate.add_argument("--reason", required=True, metavar="TEXT", help="why; it is kept")
     reinstate.add_argument("--by", metavar="NAME", help="who decides; default: git's user.name")
+    certificate = actions.add_parser("certificate", help="say whether the certificate in use is withdrawn: status 1")
+    certificate.add_argument("category", metavar="CATEGORY")
     named = {"key": key, "keys": keys, "revoke": revoke, "confirm-clock": confirm, "reinstate": reinstate}
+    named["certificate"] = certificate
     for name, action in named.items():
         action.set_defaults(action=name)
         add_store(action, of_action=True)
@@ -198,6 +202,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         "revoke": _revoke,
         "confirm-clock": _confirm_clock,
         "reinstate": _reinstate,
+        "certificate": _certificate,
     }
     return actions[arguments.action](arguments)
 
@@ -427,3 +432,20 @@ def _reinstate(arguments: argparse.Namespace) -> Answer:
     text = f"{printable(begun['category'])}: the certificate of {begun['bundle'][:12]} holds again, and is watched anew"
     report = {name: begun[name] for name in ("category", "bundle", "by", "reason")}
     return Answer({"ok": True, **report}, f"{text}; a running service sees it within 2 s")
+
+
+def _certificate(arguments: argparse.Namespace) -> Answer:
+    """Whether the service has withdrawn the certificate of the newest gauge of a category, by what the store says."""
+    from gonogo.store.store import Store
+
+    store = Store(arguments.data, arguments.database)
+    history = store.watches.history(arguments.category, limit=1)
+    store.close()
+    if not history:
+        raise DataError(f"no gauge of {arguments.category} was in use here yet")
+    bundle, withdrawn = history[0]["bundle"], history[0]["withdrawn"]
+    since = None if withdrawn is None else datetime.fromtimestamp(withdrawn, UTC).isoformat(timespec="seconds")
+    state = "is not withdrawn" if since is None else f"is withdrawn since {since}"
+    report = {"ok": True, "category": arguments.category, "bundle": bundle, "withdrawn": since}
+    text = f"{printable(arguments.category)}: the certificate of {bundle[:12]} {state}"
+    return Answer(report, text, DONE if since is None else REJECTED)
