@@ -97,8 +97,8 @@ $(EVIDENTLY)/.installed: pyproject.toml constraints-evidently.txt
 evidently: $(EVIDENTLY)/.installed $(BIN)/.installed  ## set up .venv-evidently for gonogo drift --evidently, and try it
 	python -m pytest -n0 -q -rs tests/cli/test_drift.py -k evidently
 
-peers: $(BIN)/.installed $(ANOMALIB)/.installed  ## benchmark PatchCore beside anomalib's; DATA=FOLDER has parts
-	python benchmarks/anomalib_side_by_side.py $(if $(DATA),--data $(DATA))
+peers: $(BIN)/.installed $(ANOMALIB)/.installed  ## benchmark PatchCore beside anomalib's; DATA=FOLDER has parts, PEERS options
+	python benchmarks/anomalib_side_by_side.py $(if $(DATA),--data $(DATA)) $(PEERS)
 
 lint: $(BIN)/.installed  ## check style, types and what is unsafe
 	ruff check .
