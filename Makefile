@@ -10,7 +10,9 @@ export PATH := $(abspath $(BIN)):$(PATH)
 .DEFAULT_GOAL := help
 MLFLOW := .venv-mlflow
 NOTEBOOKS := .venv-notebooks
-.PHONY: help run test cluster chromium mlflow notebooks anomalib peers lint audit format readme docs wheel clean
+AIRFLOW := .venv-airflow
+EVIDENTLY := .venv-evidently
+.PHONY: help run test cluster chromium mlflow airflow evidently notebooks anomalib peers lint audit format readme docs wheel clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,7 +27,7 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 run: $(BIN)/.installed  ## run the whole pipeline: fit, certify, evaluate, export, prove, benchmark
 	@echo "== dvc repro"
 	dvc repro
-	@echo "== look at file://$(abspath reports/index.html): parts, verdicts and certificates; dvc metrics show has the numbers"
+	@echo "== look at file://$(abspath reports/index.html): parts, verdicts and certificates; dvc metrics show metrics/headline has the numbers"
 
 test: $(BIN)/.installed  ## run every test, on all cores; TESTS has pytest's options for fewer
 	@echo "== pytest"
@@ -75,6 +77,25 @@ $(MLFLOW)/.installed: pyproject.toml constraints-mlflow.txt
 
 mlflow: $(MLFLOW)/.installed  ## show what gonogo track wrote to mlflow.db, at http://127.0.0.1:5000
 	MLFLOW_DISABLE_TELEMETRY=true PATH="$(abspath $(MLFLOW))/bin:$$PATH" mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///mlflow.db
+
+# The DAGs call the commands of the project's environment, so Airflow's needs nothing of gonogo.
+$(AIRFLOW)/.installed: constraints-airflow.txt
+	@echo "== setting up $(AIRFLOW) (0.3 GB, a few minutes)"
+	@test -x $(AIRFLOW)/bin/python || $(PYTHON) -m venv $(AIRFLOW)
+	$(AIRFLOW)/bin/python -m pip install --quiet -c constraints-airflow.txt apache-airflow
+	@touch $@
+
+airflow: $(AIRFLOW)/.installed $(BIN)/.installed  ## run the pipelines of ops/airflow by `airflow dags test`, in .venv-airflow
+	python -m pytest -n0 -q -rs tests/project/test_airflow.py
+
+$(EVIDENTLY)/.installed: pyproject.toml constraints-evidently.txt
+	@echo "== setting up $(EVIDENTLY) (1 GB, a few minutes)"
+	@test -x $(EVIDENTLY)/bin/python || $(PYTHON) -m venv $(EVIDENTLY)
+	$(EVIDENTLY)/bin/python -m pip install --quiet -c constraints-evidently.txt -e '.[evidently]'
+	@touch $@
+
+evidently: $(EVIDENTLY)/.installed $(BIN)/.installed  ## set up .venv-evidently for gonogo drift --evidently, and try it
+	python -m pytest -n0 -q -rs tests/cli/test_drift.py -k evidently
 
 peers: $(BIN)/.installed $(ANOMALIB)/.installed  ## benchmark PatchCore beside anomalib's; DATA=FOLDER has parts
 	python benchmarks/anomalib_side_by_side.py $(if $(DATA),--data $(DATA))

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PINS = ("constraints.txt", "constraints-anomalib.txt", "constraints-mlflow.txt", "constraints-notebooks.txt")
+PINS = tuple(f"constraints{name}.txt" for name in ("", "-airflow", "-anomalib", "-evidently", "-mlflow", "-notebooks"))
 # Vulnerabilities that are known and do not concern this project, by id, each with the reason.
 ACCEPTED: dict[str, str] = {}
 

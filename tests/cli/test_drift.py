@@ -1,14 +1,22 @@
 """gonogo drift: rows of gonogo score in, the state of the certificate out."""
 
 import json
+import os
 import shutil
+import subprocess
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
+from checkout import ROOT
+
+# isort: split
 from gonogo.cli.main import main
 from gonogo.inference.bundle import read_bundle
 from gonogo.monitoring.simulation import LABEL
+
+EVIDENTLY = ROOT / ".venv-evidently/bin/python"
 
 
 @pytest.fixture
@@ -153,3 +161,35 @@ def test_what_belongs_to_a_simulation_needs_one_and_so_do_images(bundle, tmp_pat
         main(["drift", str(bundle), str(tmp_path), "--severity", "2"])
     assert "--severity needs --simulate" in capsys.readouterr().err
     assert drift(capsys, bundle, tmp_path, "--simulate", "blur")[0] == 3
+
+
+@pytest.mark.skipif(find_spec("evidently") is not None, reason="Evidently is installed here")
+def test_without_evidently_its_report_is_refused_with_where_to_get_it_and_never_of_a_simulation(
+    bundle, about, tmp_path, capsys
+):
+    fingerprint, threshold = about
+    scores = np.random.default_rng(1).choice(threshold["good_scores"], 60)
+    words = ["drift", str(bundle), str(rows(tmp_path / "rows", scores, fingerprint)), "--evidently"]
+    assert main([*words, str(tmp_path / "page.html")]) == 4
+    assert "`make evidently`" in capsys.readouterr().err
+    rows(tmp_path / "rows", scores[:59], fingerprint)
+    assert main([*words, str(tmp_path / "page.html")]) == 3
+    assert "there are 59 parts with a score" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main([*words, str(tmp_path / "page.html"), "--simulate", "blur"])
+    assert ended.value.code == 2
+    assert not (tmp_path / "page.html").exists()
+
+
+@pytest.mark.skipif(not EVIDENTLY.exists(), reason="no .venv-evidently: `make evidently` makes it")
+def test_evidently_reports_the_numbers_of_the_same_rows(bundle, about, tmp_path):
+    fingerprint, threshold = about
+    good = np.random.default_rng(1).choice(threshold["good_scores"], 200)
+    path, page = rows(tmp_path / "rows", [*good, *good[:100] * 0 + np.median(good)], fingerprint), tmp_path / "a.html"
+    words = [str(EVIDENTLY), "-m", "gonogo.cli", "drift", str(bundle), str(path), "--evidently", str(page)]
+    ran = subprocess.run(words, env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True)
+    assert ran.returncode == 1, ran.stderr
+    told = page.read_text()
+    assert "Score" in told
+    assert "K-S p_value" in told
+    assert "Brightness, grey levels" not in told  # these rows have no statistics

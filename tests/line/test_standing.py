@@ -1,16 +1,25 @@
 """Whether a certificate still holds, on the line: by the rows of the journal, the same after any number of starts."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from checkout import ROOT
+from processes import command_killed, needs_kill
+from watched_lines import WatchedLine, rows_of_parts
+
+# isort: split
 from gonogo.cli.main import main
 from gonogo.errors import IntegrityError
 from gonogo.inference.scorer import Scorer
+from gonogo.line.checkpoint import PIECE
 from gonogo.line.journal import Journal
 from gonogo.line.standing import LineStanding
 from gonogo.monitoring.certificate_watch import WatchParams
@@ -108,7 +117,7 @@ def test_a_row_that_is_damaged_is_refused_by_its_line(tmp_path):
     (tmp_path / "rows").write_text('{"file": "a", "key": "00", "bundle": "f", "verdict": "pass", "score": null}\n')
     scorers = {}
     with pytest.raises(IntegrityError, match="line 1"):
-        Journal(tmp_path / "rows", fingerprint="f", each=LineStanding(scorers, WatchParams()).learn)
+        Journal(tmp_path / "rows", fingerprint="f", learner=LineStanding(scorers, WatchParams()))
 
 
 def test_how_it_is_watched_needs_the_rows_that_are_watched(bundle, folders, capsys):
@@ -116,3 +125,93 @@ def test_how_it_is_watched_needs_the_rows_that_are_watched(bundle, folders, caps
         main(["score", str(bundle), str(folders / "a good"), "--defect-rate", "0.1"])
     assert ended.value.code == 2
     assert "need --out" in capsys.readouterr().err
+
+
+def learnt_anew(path, tmp_path):
+    """What a start knows that has the rows alone."""
+    copy = tmp_path / "copy"
+    shutil.copy(path, copy)
+    return WatchedLine(copy).told()
+
+
+@pytest.fixture(scope="module")
+def long_journal(tmp_path_factory):
+    """A journal of three pieces, and a few rows after these."""
+    path = tmp_path_factory.mktemp("long") / "rows"
+    line = WatchedLine(path)
+    line.add(rows_of_parts(0, 3 * PIECE + 100))
+    line.journal.close()
+    return path
+
+
+@pytest.fixture
+def journal(long_journal, tmp_path):
+    for path in (long_journal, checkpoint(long_journal)):
+        shutil.copy(path, tmp_path)
+    return tmp_path / long_journal.name
+
+
+def checkpoint(journal):
+    return journal.with_name(f"{journal.name}.checkpoint")
+
+
+def test_a_start_reads_the_rows_since_the_checkpoint_alone_and_knows_the_same_to_the_last_bit(journal, tmp_path):
+    line = WatchedLine(journal)
+    assert line.n_learnt == 100
+    assert line.told() == learnt_anew(journal, tmp_path)
+    assert line.standing.of("brick")["state"] == "withdrawn"
+    line.add(rows_of_parts(3 * PIECE + 100, PIECE))
+    line.journal.close()
+    again = WatchedLine(journal)
+    assert again.n_learnt < PIECE
+    assert again.told() == line.told()
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from watched_lines import WatchedLine, rows_of_parts
+line = WatchedLine(Path(sys.argv[1]))
+line.add(rows_of_parts(10_000, 2_000))
+"""
+
+
+@needs_kill
+@pytest.mark.parametrize(
+    ("first", "at"), [("Journal.append", 1), ("LineStanding.kept", 1), ("Checkpoint._tail", 1), ("Checkpoint.add", 1)]
+)
+def test_after_a_kill_at_any_step_a_start_knows_what_the_rows_say(journal, first, at, tmp_path):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])}
+    died = subprocess.run(command_killed(KILLED, str(journal), first=first, at=at), env=environment, check=False)
+    assert died.returncode == -signal.SIGKILL
+    assert WatchedLine(journal).told() == learnt_anew(journal, tmp_path)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-500])
+
+
+def spoil(path):
+    path.write_bytes(path.read_bytes().replace(b'"values"', b'"valses"', 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "n_read"), [(cut, PIECE), (spoil, 3 * PIECE), (lambda path: path.write_text("[]\n"), 3 * PIECE)]
+)
+def test_of_a_checkpoint_that_is_damaged_what_is_whole_is_taken_or_nothing(journal, change, n_read, tmp_path):
+    change(checkpoint(journal))
+    line = WatchedLine(journal)
+    assert line.n_learnt == n_read + 100
+    assert line.told() == learnt_anew(journal, tmp_path)
+    line.journal.close()
+    assert WatchedLine(journal).n_learnt == 0  # it was written anew
+
+
+def test_a_checkpoint_of_another_journal_or_another_watch_is_not_taken(journal):
+    params = WatchParams(withdrawn=0.01)
+    line = WatchedLine(journal, params)
+    assert line.n_learnt == 3 * PIECE + 100
+    line.journal.close()
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[1:]))
+    assert WatchedLine(journal, params).n_learnt == 3 * PIECE + 99

@@ -127,6 +127,15 @@ def test_one_that_breaks_a_tolerance_is_refused_with_all_that_is_beyond_it_and_n
     error = json.loads(capsys.readouterr().out)["error"]
     assert error["code"] == "GateError"
     assert "went from 0.9 to 0.7" in error["message"]
+    assert main(["promote", "digit_0", "--rev", commits["worse"], "--reason", "try", "--json", "--dry-run"]) == 1
+    assert json.loads(capsys.readouterr().out)["error"] == error
+    assert main(["promote", "digit_0", "--rev", commits["better"], "--reason", "try", "--json", "--dry-run"]) == 1
+    assert "is in production already" in json.loads(capsys.readouterr().out)["reason"]
+    assert main(["promote", "digit_0", "--rev", commits["first"], "--reason", "try", "--json", "--dry-run"]) == 1
+    capsys.readouterr()
+    words = ["promote", "digit_0", "--alias", "staging", "--rev", commits["first"], "--reason", "try", "--json"]
+    assert main([*words, "--dry-run"]) == 0
+    assert json.loads(capsys.readouterr().out)["gauge"]["commit"] == commits["first"]
     assert "brick" not in error["message"]  # another category's loss is its own
     assert Path("registry.jsonl").read_bytes() == before
     assert promote("digit_0", "staging", commits["worse"], **WHO).replaces is None  # nothing there to hold it against

@@ -141,10 +141,18 @@ def test_a_person_without_the_service_re_instates_it_and_a_running_one_sees_it(
 ):
     monkeypatch.setattr(standing_module, "LOOK_AGAIN", 0.0)
     with start() as running:
+        category = running.service.gauge.scorer.category
+        ask = ["serve", "certificate", category, "--data", str(tmp_path / "data"), "--json"]
+        assert main(ask) == 0
+        assert json.loads(capsys.readouterr().out)["withdrawn"] is None
         withdraw(running, files)
+        assert main(ask) == 1
+        assert json.loads(capsys.readouterr().out)["withdrawn"] is not None
         words = ["serve", "reinstate", "--data", str(tmp_path / "data"), "--reason", "lamp", "--by", "Ana", "--json"]
         assert main(words) == 0
         assert json.loads(capsys.readouterr().out)["by"] == "Ana"
+        assert main(ask) == 0
+        capsys.readouterr()
         assert status(running)["state"] == "holds"
         assert status(running)["history"][0]["by"] == "Ana"
 

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from serving import Running
 
@@ -15,7 +16,7 @@ from conftest import copy_pipeline, run_stages
 from gonogo.cli.main import main
 from gonogo.data.digits import read_digits
 from gonogo.images.dataset import read_dataset
-from gonogo.images.reading import write_png
+from gonogo.images.reading import read_image, write_png
 from gonogo.inference.bundle import read_bundle
 from gonogo.service.security import new_key
 from gonogo.service.settings import Settings
@@ -66,14 +67,19 @@ def test_what_was_reviewed_as_good_is_accepted_once_and_counts_in_the_next_gauge
     before, n_before = calibrated_on(project)
     bundle = shutil.copytree(project / "bundles" / CATEGORY, tmp_path / "bundle")
     parts = new_parts(tmp_path / "line", 5)
+    images = read_dataset(project / "data/prepared" / CATEGORY, project / "data/raw")
+    tested = next(image for image in images.with_role("test") if image.label == 0)
+    known = [tmp_path / "line/tested.png", tmp_path / "line/twin.bmp"]  # which the data have, and a second file of one
+    shutil.copy(images.path_of(tested), known[0])
+    Image.fromarray(read_image(parts[4])).save(known[1])
     with Running(Settings(bundle=bundle, data=tmp_path / "data", threads=1, deadline=60.0, audit_share=1.0)) as running:
         running.keys["Ana"] = new_key(running.service.store, "Ana", "review")[1]
-        for path in parts:
+        for path in [*parts, *known]:
             answer = running.ask("POST", "/v1/inspect", content=path.read_bytes(), params={"name": path.name})
             assert answer.status_code == 200
         own = {"Sec-Fetch-Site": "same-origin"}
         running.http.post("/sign-in", data={"key": running.keys["Ana"]}, headers=own)
-        for number in range(len(parts)):  # through the queue, in which all of them are
+        for number in range(len(parts) + len(known)):  # through the queue, in which all of them are
             task = running.ask("POST", "/v1/reviews:next", role="Ana").json()["inspection"]
             form = {"label": "good"} if task["image"]["name"] != parts[0].name else {"new_type": "dent"}
             shown = running.http.post(f"/review/{task['id']}/review", data=form, headers=own)
@@ -88,6 +94,7 @@ def test_what_was_reviewed_as_good_is_accepted_once_and_counts_in_the_next_gauge
     history = json.loads((project / "data/accepted.jsonl").read_text().splitlines()[-1])
     assert {image["sha256"] for image in history["images"]} == good
     assert "Ana" in history["reason"], told
+    assert [f"{tested.path}, which has the role test" in remark for remark in told["remarks"]].count(True) == 1
 
     after, n_after = calibrated_on(project)
     assert n_after == n_before + len(good)
@@ -96,5 +103,7 @@ def test_what_was_reviewed_as_good_is_accepted_once_and_counts_in_the_next_gauge
     assert read_bundle(project / "bundles" / CATEGORY).fingerprint != read_bundle(bundle).fingerprint
 
     assert main([*words, "--by", "Bob"]) == 3
-    assert "all of these are accepted already" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "nothing was accepted: the category has all of these images already" in err
+    assert f"has the very same pixels as {tested.path}, which has the role test" in err
     assert calibrated_on(project) == (after, n_after)

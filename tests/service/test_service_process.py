@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import socket
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -330,18 +329,13 @@ def test_rows_may_live_in_postgresql(start, files):
 
 
 def test_the_first_line_of_the_log_is_the_address_before_anything_is_loaded(bundle, tmp_path, monkeypatch, capsys):
-    ports, before = [], sys.getswitchinterval()
+    ports = []
     monkeypatch.setattr(uvicorn.Server, "run", lambda _, sockets: ports.append(sockets[0].getsockname()[1]))
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    try:
-        assert main(["serve", "--bundle", str(bundle), "--data", str(tmp_path / "data"), "--port", "0"]) == 0
-        told = capsys.readouterr().err.splitlines()
-        assert told[0] == f"gonogo serve {gonogo.__version__}: http://127.0.0.1:{ports[0]}"
-        assert "no key yet" in told[1]
-        assert (
-            main(["serve", "--bundle", str(tmp_path), "--data", str(tmp_path / "d"), "--host", "::1", "--port", "0"])
-            == 4
-        )
-        assert capsys.readouterr().err.startswith(f"gonogo serve {gonogo.__version__}: http://[::1]:")
-    finally:
-        sys.setswitchinterval(before)
+    assert main(["serve", "--bundle", str(bundle), "--data", str(tmp_path / "data"), "--port", "0"]) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == f"gonogo serve {gonogo.__version__}: http://127.0.0.1:{ports[0]}"
+    assert "no key yet" in told[1]
+    broken = ["serve", "--bundle", str(tmp_path), "--data", str(tmp_path / "d"), "--host", "::1", "--port", "0"]
+    assert main(broken) == 4
+    assert capsys.readouterr().err.startswith(f"gonogo serve {gonogo.__version__}: http://[::1]:")

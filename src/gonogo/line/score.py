@@ -237,6 +237,8 @@ class Line:
             self._count(row, new=True)
         if self.begun is not None:
             self.begun.done(item.key for item, _ in batch)
+        if self.journal is not None:
+            self.journal.keep()
         if self.shows_counts:
             print(f"\r  {self.counts.n_files:,} images", end="\033[K\r", file=sys.stderr, flush=True)
 

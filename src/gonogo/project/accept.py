@@ -30,7 +30,7 @@ from gonogo.data.prepare.params import PrepareParams
 from gonogo.data.reviewed import ReviewedArchive, read_reviewed, unpack_images
 from gonogo.errors import ConfigError, DataError, GonogoError, ImageError, PipelineError
 from gonogo.files import today
-from gonogo.images.dataset import RAW, located, read_dataset
+from gonogo.images.dataset import RAW, Dataset, located, read_dataset
 from gonogo.inference.scorer import Scorer, Verdict
 from gonogo.params import Params, project_path, read_yaml
 from gonogo.project.candidates import (
@@ -38,12 +38,17 @@ from gonogo.project.candidates import (
     accepted_contents,
     candidates_in,
     copy_candidates,
-    refuse_known,
+    known_among,
+    refuse,
     remove_copies,
 )
 from gonogo.project.gauge_summary import Figures, figures
 
 Dvc = Callable[..., None]  # runs dvc with these arguments; a PipelineError where it fails
+
+
+class NothingNewError(DataError):
+    """The category has all these images already."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,8 @@ def accept(
     reason: str | None,
     group: str | None,
     dvc: Dvc | None,
+    leaves_out: bool = False,
+    dry_run: bool = False,
 ) -> Change:
     """Copy `files` into the raw folder, add them to the history and make the category's gauge anew.
 
@@ -124,27 +131,28 @@ def accept(
         by: who says that they are good.
         group: the part that all of them show; None: `prepare.group_pattern` says so, or each stands alone.
         dvc: None: the pipeline is not run, and there is no gauge to show afterwards.
+        leaves_out: leave out what the category has already, and say so in a remark, in place of refusing all.
+        dry_run: refuse what would be refused, and otherwise write and run nothing.
 
     Raises:
         DataError: an image cannot be read, is of another size than the category's images, or is one that the category
             has already, in whatever role; all such images are in the message, and nothing was written.
+        NothingNewError: all are left out.
         PipelineError: dvc failed; everything is as it was, or the message says what is not.
     """
-    prepare = project.params.variant("prepare", SOURCES, PrepareParams).values
-    candidates = candidates_in(
-        files,
-        category=project.category,
-        role=role,
-        raw=project.params.raw,
-        group=group,
-        group_pattern=prepare.group_pattern,
-    )
-    if dvc is not None:
+    candidates = _candidates(project, files, role, group, twins=leaves_out)
+    if dvc is not None and not dry_run:
         dvc("repro", *project.targets)
     history = read_history(project.history)
-    dataset = read_dataset(project_path("prepared", project.category), project.params.raw)
-    waiting = accepted_contents(_active(history, project.category), project.params.raw)
-    refuse_known(candidates, role, dataset, waiting)
+    dataset, known = _known(project, candidates, history)
+    left_out = {}
+    if leaves_out:
+        left_out, known = known, {}
+        candidates = [candidate for candidate in candidates if candidate.file not in left_out]
+        if not candidates:
+            told = "\n  ".join(f"{file.name} {where}" for file, where in left_out.items())
+            raise NothingNewError(f"nothing was accepted: the category has all of these images already:\n  {told}")
+    refuse(candidates, role, dataset, known)
     acceptance = Acceptance(
         id=_id(project, role, candidates, len(history)),
         date=today(),
@@ -155,13 +163,16 @@ def accept(
         images=tuple(_judged(project.bundle, candidates)),
     )
     before = project.figures(candidate.file for candidate in candidates)
+    remarks = _remarks(project, [*history, acceptance], role)
+    remarks += [f"not accepted: {file.name} {where}" for file, where in left_out.items()]
+    if dry_run:
+        return Change(acceptance, before, None, remarks)
     copies = copy_candidates(project.params.raw, candidates)
     try:
         append_acceptance(project.history, acceptance)
     except BaseException:
         remove_copies(copies)
         raise
-    remarks = _remarks(project, [*history, acceptance], role)
     if dvc is None:
         return Change(acceptance, before, None, remarks)
     try:
@@ -181,16 +192,19 @@ def accept_reviewed(
     reason: str | None,
     group: str | None,
     dvc: Dvc | None,
+    dry_run: bool = False,
 ) -> Change:
     """Accept the parts of an archive of reviewed images that its reviewers found good, as `accept` does.
 
-    Those that are accepted already are left out, so that a later archive of the same service can be accepted too.
+    Those that the category has already, accepted or in whatever role, are left out and told of in a remark, so that a
+    later archive of the same service can be accepted too.
 
     Args:
         reason: None: who reviewed them.
 
     Raises:
-        DataError: it is no such archive or is damaged, it has no such part of the category, or as in `accept`.
+        DataError: it is no such archive or is damaged, or as in `accept`.
+        NothingNewError: it has no such part that the category does not have.
         PipelineError: as in `accept`.
     """
     found = read_reviewed(archive)
@@ -202,7 +216,7 @@ def accept_reviewed(
     good = [image for image in found.images if image.category == project.category and image.label == "good"]
     new = [image for image in good if image.sha256 not in before]
     if not new:
-        raise DataError(
+        raise NothingNewError(
             f"{archive} has no good part of {project.category} to accept: {len(good)} of its {len(found.images)} "
             "images are good parts of it, and all of these are accepted already"
         )
@@ -216,6 +230,8 @@ def accept_reviewed(
             reason=reason or f"reviewed as good by {', '.join(names)}",
             group=group,
             dvc=dvc,
+            leaves_out=True,
+            dry_run=dry_run,
         )
     return replace(made, remarks=[*made.remarks, *_left_out(found, n_before=len(good) - len(new))])
 
@@ -240,6 +256,17 @@ def roll_back(project: Project, acceptance: Acceptance, *, by: str, reason: str 
     return Change(acceptance, before, project.figures(copies), _gathered(project, dvc))
 
 
+def n_unknown(project: Project, files: Sequence[Path]) -> int:
+    """How many different images the files hold that the category does not have, by the data that were prepared last.
+
+    Raises:
+        DataError: a file cannot be read, or there are no such data.
+    """
+    candidates = _candidates(project, files, "fit", "any", twins=True)
+    _, known = _known(project, candidates, read_history(project.history))
+    return len(candidates) - len(known)
+
+
 def git_user() -> str:
     """Who git says is working here.
 
@@ -254,6 +281,31 @@ def git_user() -> str:
     if not name:
         raise ConfigError("who decides this? git has no user.name; add --by NAME")
     return name
+
+
+def _candidates(
+    project: Project, files: Sequence[Path], role: AcceptedRole, group: str | None, *, twins: bool
+) -> list[Candidate]:
+    """The files as candidates; see `candidates_in`."""
+    prepare = project.params.variant("prepare", SOURCES, PrepareParams).values
+    return candidates_in(
+        files,
+        category=project.category,
+        role=role,
+        raw=project.params.raw,
+        group=group,
+        group_pattern=prepare.group_pattern,
+        twins=twins,
+    )
+
+
+def _known(
+    project: Project, candidates: Sequence[Candidate], history: Iterable[Acceptance]
+) -> tuple[Dataset, dict[Path, str]]:
+    """The category's data, and which candidates these or the history have already; see `known_among`."""
+    dataset = read_dataset(project_path("prepared", project.category), project.params.raw)
+    waiting = accepted_contents(_active(history, project.category), project.params.raw)
+    return dataset, known_among(candidates, dataset, waiting)
 
 
 def _left_out(archive: ReviewedArchive, *, n_before: int) -> list[str]:

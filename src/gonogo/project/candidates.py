@@ -45,12 +45,14 @@ def candidates_in(
     raw: Path,
     group: str | None,
     group_pattern: str | None,
+    twins: bool,
 ) -> list[Candidate]:
     """Each file as a candidate for `role` in `category`.
 
     Args:
         group: the part that all of them show; None: `group_pattern` reads it from each path below `raw`, or from the
             file's name, as prepare does; where there is no pattern either, each image shows another part.
+        twins: whether a file may show the very same pixels as one before it, and is left out then.
 
     Raises:
         DataError: files that cannot be read, have no group id or show the same pixels; all are in the message.
@@ -71,6 +73,8 @@ def candidates_in(
             refused.append(f"{error}, or say with --group which part the images show")
             continue
         content, sha256 = content_of(pixels), hashlib.sha256(data).hexdigest()
+        if content in found and twins:
+            continue
         if content in found:
             refused.append(f"{file} has the very same pixels as {found[content].file}; name one of them")
             continue
@@ -80,28 +84,39 @@ def candidates_in(
     return list(found.values())
 
 
-def refuse_known(
-    candidates: Sequence[Candidate], role: AcceptedRole, dataset: Dataset, waiting: Mapping[str, str]
-) -> None:
-    """Do nothing, or refuse images that the category already has, in any role, and those that cannot belong to it.
+def known_among(candidates: Sequence[Candidate], dataset: Dataset, waiting: Mapping[str, str]) -> dict[Path, str]:
+    """Of the candidates that the category has already, in whatever role, where it has them, by their files.
 
     Args:
         waiting: as in `accepted_contents`; the dataset lacks what was accepted since prepare ran.
+    """
+    known = _contents(dataset, {candidate.size for candidate in candidates})
+    found = {}
+    for candidate in candidates:
+        twin = known.get(candidate.content)
+        if twin is not None:
+            found[candidate.file] = f"has the very same pixels as {twin.path}, which has the role {twin.role}"
+        elif candidate.content in waiting:
+            found[candidate.file] = f"was accepted already, as {waiting[candidate.content]}"
+    return found
+
+
+def refuse(candidates: Sequence[Candidate], role: AcceptedRole, dataset: Dataset, known: Mapping[Path, str]) -> None:
+    """Do nothing, or refuse images that the category already has, and those that cannot belong to it.
+
+    Args:
+        known: as in `known_among`.
 
     Raises:
         DataError: such images; all are in the message.
     """
-    known = _contents(dataset, {candidate.size for candidate in candidates})
     sizes = {(record.width, record.height) for record in dataset.records}
     roles = {record.group_id: record.role for record in dataset.records}
     refused = []
     for candidate in candidates:
         file, (width, height), group = candidate.file, candidate.size, candidate.group_id
-        twin = known.get(candidate.content)
-        if twin is not None:
-            refused.append(f"{file} has the very same pixels as {twin.path}, which has the role {twin.role}")
-        elif candidate.content in waiting:
-            refused.append(f"{file} was accepted already, as {waiting[candidate.content]}")
+        if file in known:
+            refused.append(f"{file} {known[file]}")
         elif len(sizes) == 1 and candidate.size not in sizes:
             wanted = " x ".join(map(str, *sizes))
             refused.append(f"{file} is {width} x {height} pixels; all images of the category are {wanted}")

@@ -34,6 +34,8 @@ class Region(BaseModel):
     centroid: tuple[float, float] = Field(description="x, y")
     peak: float
     mean: float
+    solidity: float | None = Field(None, description="the share of its convex hull; null before this was recorded")
+    elongation: float | None = Field(None, description="the ratio of its axes, 1 or more; null as above")
 
 
 class Certificate(BaseModel):
@@ -211,6 +213,7 @@ class InspectionWithPictures(Inspection):
 
     map_png: str | None = Field(None, description="base64; 16 bits, 10,000 is the threshold")
     overlay_png: str | None = Field(None, description="base64; the image with its map and regions")
+    crop_png: str | None = Field(None, description="base64; the part of the image where it differs most")
     similar: Similar | None = Field(None, description="past cases, where they were requested")
 
 

@@ -47,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "rows", type=Path, metavar="FILE", help="JSON lines of --out or --jsonl; with --simulate a folder of images"
     )
     parser.add_argument("--html", type=Path, metavar="PAGE", help="write the report as one HTML file, with pictures")
+    parser.add_argument(
+        "--evidently", type=Path, metavar="PAGE", help="write a report of Evidently, if it is installed"
+    )
     add_watch(parser)
     simulation = parser.add_argument_group("a simulation; nothing of it is written among inspections")
     simulation.add_argument("--simulate", choices=KINDS, metavar="KIND", help=f"what changes: {', '.join(KINDS)}")
@@ -62,10 +65,11 @@ def run(arguments: argparse.Namespace) -> Answer:
     """Test the rows, or simulated parts, against the bundle's certificate.
 
     Raises:
-        UsageError: an argument of a simulation without one.
+        UsageError: an argument of a simulation without one, or --evidently with one.
         ConfigError: a share or a rate is out of its range.
         DataError: the rows are of another bundle, or are no rows of `gonogo score`; or there is no image.
         IntegrityError: the bundle cannot be read.
+        MissingExtraError: Evidently is not installed.
     """
     from gonogo.calibration.certificate import ThresholdRecord
     from gonogo.images.statistics import STATISTICS
@@ -91,6 +95,8 @@ def run(arguments: argparse.Namespace) -> Answer:
     report |= _what_moved(seen, report["claims"], report["withdrawn_at"])
     if arguments.html is not None:
         _write_page(arguments.html, report, simulation, seen)
+    if arguments.evidently is not None:
+        _write_evidently(arguments.evidently, report, seen)
     return Answer(report, _text(report), REJECTED if watch.state == "withdrawn" else DONE)
 
 
@@ -101,6 +107,8 @@ def _simulation(arguments: argparse.Namespace) -> "Simulation | None":
         if given:
             raise UsageError(f"--{next(iter(given))} needs --simulate", command="gonogo drift")
         return None
+    if arguments.evidently is not None:
+        raise UsageError("--evidently takes the rows of parts, and no simulation", command="gonogo drift")
     from gonogo.monitoring.simulation import Simulation
 
     return Simulation(arguments.simulate, **given)
@@ -199,6 +207,17 @@ def _write_page(path: Path, report: dict[str, Any], simulation: "Simulation | No
             pixels = simulation.image(pixels, numbers[file])
         typical[side] = pixels
     write_drift_page(path, report, typical, words=WORDS)
+
+
+def _write_evidently(path: Path, report: dict[str, Any], seen: list[Seen]) -> None:
+    """Write Evidently's report of the parts before and after, as `halves` has them."""
+    from gonogo.monitoring.moved import NUMBERS, WORDS, strongest
+    from gonogo.reports.evidently_page import halves, write_evidently_page
+
+    _, key = strongest(report["claims"])
+    split = halves(len(seen), next((number for number, part in enumerate(seen, start=1) if part.key == key), 0))
+    names = [WORDS[name] for name in NUMBERS]
+    write_evidently_page(path, names, _numbers(seen[:split]), _numbers(seen[split:]))
 
 
 def _text(report: dict[str, Any]) -> str:

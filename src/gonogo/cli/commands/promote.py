@@ -1,8 +1,10 @@
 """gonogo promote: put a gauge into staging or production, if it holds the tolerances against the one in use."""
 
 import argparse
+from dataclasses import asdict
 
 from gonogo.cli.answer import Answer
+from gonogo.cli.exit_status import REJECTED
 from gonogo.cli.registry_change import add_change_arguments, changed
 
 
@@ -17,12 +19,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rev", default="HEAD", metavar="REV", help="the commit of the gauge, or a DVC experiment; default: HEAD"
     )
     add_change_arguments(parser)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="only say whether it would be promoted; exit status 1: it would not"
+    )
 
 
 def run(arguments: argparse.Namespace) -> Answer:
-    """Promote the gauge; `gonogo.project.registry.promote` has the errors."""
-    from gonogo.project.registry import promote
+    """Promote the gauge, or say whether it would be; `gonogo.project.registry.promote` has the errors."""
+    from gonogo.project.registry import InUseError, passing, promote
 
+    if arguments.dry_run:
+        try:
+            gauge = passing(arguments.category, arguments.alias, arguments.rev)
+        except InUseError as error:
+            return Answer({"ok": False, "gauge": None, "reason": str(error)}, str(error), REJECTED)
+        text = f"{gauge.category}: gauge {gauge.bundle[:12]} would be promoted to {arguments.alias}; nothing is written"
+        return Answer({"ok": True, "gauge": asdict(gauge), "reason": None}, text)
     return changed(
         arguments,
         lambda by: promote(arguments.category, arguments.alias, arguments.rev, by=by, reason=arguments.reason),

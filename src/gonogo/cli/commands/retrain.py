@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     """
     from gonogo.errors import GateError, UsageError
     from gonogo.files import append_json_line
-    from gonogo.project.accept import git_user
+    from gonogo.project.accept import NothingNewError, git_user
     from gonogo.project.retrain import retrained
     from gonogo.store.store import Store
 
@@ -88,6 +88,9 @@ def run(arguments: argparse.Namespace) -> Answer:
                 append_json_line(arguments.data / LOG, event | {"action": "gate failed", "why": str(error)})
                 text = f"{category}: retrained, and the gate does not pass; the project is as it was\n{error}"
                 return Answer({"ok": False, "action": "gate failed", "reason": str(error)}, text, REJECTED)
+            except NothingNewError as error:
+                append_json_line(arguments.data / LOG, event | {"action": "none", "why": str(error)})
+                return Answer({"ok": True, "action": "none", "reason": str(error)}, f"{category}: {error}")
             except BaseException as error:
                 append_json_line(arguments.data / LOG, event | {"action": "failed", "why": str(error)})
                 raise
@@ -110,7 +113,9 @@ def run(arguments: argparse.Namespace) -> Answer:
 def _due(arguments: argparse.Namespace, store: "Store") -> tuple["Row | None", str | None]:
     """The watch whose certificate is withdrawn, with the archive written; or why there is nothing to do."""
     from gonogo.data.prepare.accepted import read_history
+    from gonogo.images.dataset import MANIFEST
     from gonogo.params import project_path
+    from gonogo.project.accept import Project, n_unknown
     from gonogo.store.reviewed import reviewed_images, write_archive
 
     history = store.watches.history(arguments.category, limit=1)
@@ -131,9 +136,13 @@ def _due(arguments: argparse.Namespace, store: "Store") -> tuple["Row | None", s
         if event.category == arguments.category and event.rolled_back is None
         for image in event.images
     }
-    n_new = sum(image.label == "good" and image.sha256 not in accepted for image in found.images)
+    new = [image.sha256 for image in found.images if image.label == "good" and image.sha256 not in accepted]
+    n_new = len(new)
+    if n_new >= arguments.min_reviewed and project_path("prepared", arguments.category, MANIFEST).is_file():
+        n_new = n_unknown(Project.here(arguments.category), [store.images.path_of(one) for one in new])
     if n_new < arguments.min_reviewed:
-        return None, f"{n_new} good parts are newly reviewed; it takes {arguments.min_reviewed}"
+        held = f"; {len(new) - n_new} more are images that the data have already" if n_new < len(new) else ""
+        return None, f"{n_new} good parts are newly reviewed; it takes {arguments.min_reviewed}{held}"
     write_archive(arguments.data / ARCHIVE, store, found)
     return history[0], None
 

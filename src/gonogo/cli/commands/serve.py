@@ -5,6 +5,7 @@ import logging
 import signal
 import socket
 import sys
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 import gonogo
 from gonogo.cli.answer import Answer
 from gonogo.cli.arguments import BUNDLE, add_json, add_store, add_watch, count, non_negative, positive, watch_params
+from gonogo.cli.exit_status import DONE, REJECTED
 from gonogo.errors import ConfigError, DataError, UsageError
 from gonogo.text import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import uvicorn
 
     from gonogo.service.metrics import Metrics
@@ -171,7 +175,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     reinstate = actions.add_parser("reinstate", help="let the certificate in use hold again, and watch it anew")
     reinstate.add_argument("--reason", required=True, metavar="TEXT", help="why; it is kept")
     reinstate.add_argument("--by", metavar="NAME", help="who decides; default: git's user.name")
+    certificate = actions.add_parser("certificate", help="say whether the certificate in use is withdrawn: status 1")
+    certificate.add_argument("category", metavar="CATEGORY")
     named = {"key": key, "keys": keys, "revoke": revoke, "confirm-clock": confirm, "reinstate": reinstate}
+    named["certificate"] = certificate
     for name, action in named.items():
         action.set_defaults(action=name)
         add_store(action, of_action=True)
@@ -195,6 +202,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         "revoke": _revoke,
         "confirm-clock": _confirm_clock,
         "reinstate": _reinstate,
+        "certificate": _certificate,
     }
     return actions[arguments.action](arguments)
 
@@ -216,9 +224,9 @@ def _serve(arguments: argparse.Namespace) -> Answer:
         service = Service(settings)
         if not any(row["revoked"] is None for row in service.store.all_keys()):
             print("there is no key yet: `gonogo serve key NAME --role inspect` makes one")
-        server = server_of(create_app(service), settings, service.metrics, arguments)
-        service.is_ending = lambda: server.should_exit
-        server.run(sockets=[listener])
+        with server_of(create_app(service), settings, service.metrics, arguments) as server:
+            service.is_ending = lambda: server.should_exit
+            server.run(sockets=[listener])
     return Answer({"ok": True}, "the service has ended; every image that it accepted was answered and kept")
 
 
@@ -243,8 +251,14 @@ def require_tls_or_loopback(arguments: argparse.Namespace) -> None:
         )
 
 
-def server_of(app: Any, settings: "Settings", metrics: "Metrics", arguments: argparse.Namespace) -> "uvicorn.Server":
-    """The server of an application with the service's limits of connections, which a signal ends."""
+@contextmanager
+def server_of(
+    app: Any, settings: "Settings", metrics: "Metrics", arguments: argparse.Namespace
+) -> "Iterator[uvicorn.Server]":
+    """The server of an application with the service's limits of connections, which a signal ends.
+
+    Until the end of the block, log lines of one kind are few, and threads that compute in Python yield more often.
+    """
     import uvicorn
 
     from gonogo.service.connections import BACKLOG, FewLines, connections
@@ -263,11 +277,17 @@ def server_of(app: Any, settings: "Settings", metrics: "Metrics", arguments: arg
     )
     for number in (signal.SIGINT, signal.SIGTERM):  # which uvicorn raises again after it has shut down
         signal.signal(number, lambda *_: None)
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it logs each damaged body
-    for name in ("uvicorn.error", "asyncio", "gonogo.service", "gonogo.store"):
-        logging.getLogger(name).addFilter(FewLines())
-    sys.setswitchinterval(SWITCH_SECONDS)  # some decoders compute in Python, and all connections wait meanwhile
-    return uvicorn.Server(config)
+    with ExitStack() as ending:
+        bodies = logging.getLogger("python_multipart")  # it logs each damaged body
+        ending.callback(bodies.setLevel, bodies.level)
+        bodies.setLevel(logging.ERROR)
+        for name in ("uvicorn.error", "asyncio", "gonogo.service", "gonogo.store"):
+            logger, few = logging.getLogger(name), FewLines()
+            logger.addFilter(few)
+            ending.callback(logger.removeFilter, few)
+        ending.callback(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(SWITCH_SECONDS)  # some decoders compute in Python, and all connections wait meanwhile
+        yield uvicorn.Server(config)
 
 
 def shift(text: str) -> tuple[str, int]:
@@ -412,3 +432,20 @@ def _reinstate(arguments: argparse.Namespace) -> Answer:
     text = f"{printable(begun['category'])}: the certificate of {begun['bundle'][:12]} holds again, and is watched anew"
     report = {name: begun[name] for name in ("category", "bundle", "by", "reason")}
     return Answer({"ok": True, **report}, f"{text}; a running service sees it within 2 s")
+
+
+def _certificate(arguments: argparse.Namespace) -> Answer:
+    """Whether the service has withdrawn the certificate of the newest gauge of a category, by what the store says."""
+    from gonogo.store.store import Store
+
+    store = Store(arguments.data, arguments.database)
+    history = store.watches.history(arguments.category, limit=1)
+    store.close()
+    if not history:
+        raise DataError(f"no gauge of {arguments.category} was in use here yet")
+    bundle, withdrawn = history[0]["bundle"], history[0]["withdrawn"]
+    since = None if withdrawn is None else datetime.fromtimestamp(withdrawn, UTC).isoformat(timespec="seconds")
+    state = "is not withdrawn" if since is None else f"is withdrawn since {since}"
+    report = {"ok": True, "category": arguments.category, "bundle": bundle, "withdrawn": since}
+    text = f"{printable(arguments.category)}: the certificate of {bundle[:12]} {state}"
+    return Answer(report, text, DONE if since is None else REJECTED)

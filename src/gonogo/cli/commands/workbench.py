@@ -61,6 +61,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     with listening(arguments.host, arguments.port) as listener:
         address = f"http{'s' if arguments.tls_cert else ''}://{arguments.host}:{listener.getsockname()[1]}"
         print(f"the workbench is at {address}", flush=True)
-        server = server_of(create_workbench(workbench), workbench.settings, workbench.metrics, arguments)
-        server.run(sockets=[listener])
+        app = create_workbench(workbench)
+        with server_of(app, workbench.settings, workbench.metrics, arguments) as server:
+            server.run(sockets=[listener])
     return Answer({"ok": True}, "the workbench has ended; runs that were queued go on")
