@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gonogo.files import write_text
-from panels import Panel, draw
+from gonogo.reports.panels import Panel, draw
 
 FIGURES = {
     "image_auroc": "image AUROC",

@@ -1,13 +1,15 @@
 """anomalib's side of benchmarks/anomalib_side_by_side.py, run by the interpreter that has anomalib.
 
-Its PatchCore gets gonogo's backbone weights and their normalisation, and otherwise anomalib's defaults: a float32 bank,
-nine neighbours for the image score. Nothing is drawn or logged, and images are read in the process itself.
+Its PatchCore and PaDiM get gonogo's backbone weights and their normalisation, its EfficientAD the same teacher and
+penalty images; otherwise anomalib's defaults: a float32 bank, nine neighbours for PatchCore's image score. Nothing is
+drawn or logged, and images are read in the process itself.
 """
 
 import logging
 import sys
 import time
 import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ import torch  # noqa: E402
 from anomalib.data import Folder  # noqa: E402
 from anomalib.data.utils import read_image  # noqa: E402
 from anomalib.engine import Engine  # noqa: E402
-from anomalib.models import Patchcore  # noqa: E402
+from anomalib.models import EfficientAd, Padim, Patchcore  # noqa: E402
 from anomalib.pre_processing import PreProcessor  # noqa: E402
 from lightning.pytorch.callbacks import Callback  # noqa: E402
 from PIL import Image  # noqa: E402
@@ -38,7 +40,6 @@ from verdicts import milliseconds  # noqa: E402
 
 BACKBONE = "tf_efficientnet_lite0"
 LAYERS = [2, 3]  # indices of timm's feature levels, as gonogo counts them
-RATIO = 0.01
 SETTINGS = {
     "accelerator": "cpu",
     "devices": 1,
@@ -59,31 +60,65 @@ class Began(Callback):  # type: ignore[misc]  # its type is not known where type
         self.at = time.perf_counter()
 
 
-def patchcore(image_size: int, weights: str) -> Any:
+def patchcore(image_size: int, weights: str, options: Mapping[str, Any]) -> Any:
     """anomalib's PatchCore with the backbone weights of the file `weights`."""
+    return with_weights(Patchcore(coreset_sampling_ratio=options["coreset_ratio"], **of_backbone(image_size)), weights)
+
+
+def padim(image_size: int, weights: str, options: Mapping[str, Any]) -> Any:
+    """anomalib's PaDiM with the same weights."""
+    return with_weights(Padim(n_features=options["n_features"], **of_backbone(image_size)), weights)
+
+
+def efficientad(image_size: int, _: str, options: Mapping[str, Any]) -> Any:
+    """anomalib's EfficientAD with the teacher of the file `teacher`, in place of its download."""
+    model = EfficientAd(
+        imagenet_dir=options["penalty_folder"],
+        model_size=options["size"],
+        pre_processor=PreProcessor(transform=Compose([Resize((image_size, image_size), antialias=True)])),
+        visualizer=False,
+        evaluator=False,
+    )
+    teacher = torch.load(options["teacher"], map_location="cpu", weights_only=True)
+    model.prepare_pretrained_model = lambda: model.model.teacher.load_state_dict(teacher)
+    return model
+
+
+def of_backbone(image_size: int) -> dict[str, Any]:
+    """What PatchCore and PaDiM have in common."""
     transform = Compose(
         [
             Resize((image_size, image_size), antialias=True),
             Normalize(mean=[127 / 255] * 3, std=[128 / 255] * 3),
         ]
     )
-    model = Patchcore(
-        backbone=BACKBONE,
-        layers=LAYERS,
-        pre_trained=False,
-        coreset_sampling_ratio=RATIO,
-        pre_processor=PreProcessor(transform=transform),
-        visualizer=False,
-        evaluator=False,
-    )
+    return {
+        "backbone": BACKBONE,
+        "layers": LAYERS,
+        "pre_trained": False,
+        "pre_processor": PreProcessor(transform=transform),
+        "visualizer": False,
+        "evaluator": False,
+    }
+
+
+def with_weights(model: Any, weights: str) -> Any:
+    """The model with gonogo's weights of the backbone."""
     found = model.model.feature_extractor.feature_extractor.load_state_dict(load_file(weights), strict=False)
     if found.missing_keys:
         raise ValueError(f"{weights} lacks {found.missing_keys[:3]}")
     return model
 
 
+MODELS: dict[str, Callable[[int, str, Mapping[str, Any]], Any]] = {
+    "patchcore": patchcore,
+    "padim": padim,
+    "efficientad": efficientad,
+}
+
+
 class Fitted:
-    """One PatchCore, from the fit on."""
+    """One model, from the fit on."""
 
     def __init__(self) -> None:
         self.model: Any = None
@@ -93,16 +128,27 @@ class Fitted:
     @torch.inference_mode()
     def features(self, images: list[str], image_size: int, weights: str, out: str) -> dict[str, Any]:
         """Write the patches (n * p, d) of the images, as the memory bank would take them."""
-        model = patchcore(image_size, weights)
+        model = patchcore(image_size, weights, {"coreset_ratio": 1.0})
         assert model.model.training  # it returns them in training alone; the backbone is in eval mode all the same
         patches = [model.model(model.pre_processor(_pixels(path)[None])) for path in images]
         np.save(out, torch.cat(patches).numpy())
         return {}
 
-    def fit(self, images: list[str], image_size: int, weights: str, out: str, folder: str, seed: int) -> dict[str, Any]:
-        """Fit by the engine, and write the bank (m, d)."""
+    def fit(
+        self,
+        images: list[str],
+        image_size: int,
+        weights: str,
+        out: str,
+        folder: str,
+        seed: int,
+        detector: str,
+        options: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Fit the model `detector` by the engine, and write the bank (m, d) of a PatchCore."""
         torch.manual_seed(seed)
-        self.model = patchcore(image_size, weights)
+        self.model = MODELS[detector](image_size, weights, options)
+        trained = {"max_steps": options["steps"], "limit_val_batches": 1.0} if "steps" in options else {}
         good = Path(images[0]).parent
         data = Folder(
             name="part",
@@ -110,33 +156,38 @@ class Fitted:
             normal_dir=good.name,
             num_workers=0,
             test_split_mode="none",
-            val_split_mode="none",
+            val_split_mode="from_train" if trained else "none",  # its quantiles are those of images set aside
+            val_split_ratio=0.1,
+            train_batch_size=1 if trained else 32,
         )
         began = Began()
-        self.engine = Engine(default_root_dir=folder, callbacks=[began], **SETTINGS)
-        choose = self.model.fit
+        self.engine = Engine(default_root_dir=folder, callbacks=[began], **(SETTINGS | trained))
+        choose = None if trained else self.model.fit
         marks = [0.0, 0.0]
 
         def timed() -> None:
+            assert choose is not None
             marks[0] = time.perf_counter()
             choose()
             marks[1] = time.perf_counter()
 
-        self.model.fit = timed
+        if choose is not None:
+            self.model.fit = timed
         before = resident_bytes()
         start = time.perf_counter()
         self.engine.fit(self.model, datamodule=data)
         end = time.perf_counter()
         peak = peak_bytes()
-        del self.model.fit  # the class has it
+        if choose is not None:
+            del self.model.fit  # the class has it
         self.model.eval()
+        found = {"fit_s": end - start, "before_mb": before / 1e6, "peak_mb": peak / 1e6}
+        if detector != "patchcore":
+            return found
         np.save(out, self.model.model.memory_bank.numpy())
-        return {
-            "fit_s": end - start,
+        return found | {
             "feature_s": marks[0] - began.at,
             "coreset_s": marks[1] - marks[0],
-            "before_mb": before / 1e6,
-            "peak_mb": peak / 1e6,
             "n_picks": len(self.model.model.memory_bank),
         }
 

@@ -1,4 +1,4 @@
-"""PatchCore in anomalib beside PatchCore in gonogo, on the same files, with the same backbone weights.
+"""A detector in anomalib beside the same one in gonogo, on the same files, with the same backbone weights.
 
     make peers DATA=FOLDER                                          sets anomalib up first, then runs this
     python benchmarks/anomalib_side_by_side.py --data FOLDER        the parts of benchmarks/detectors.yaml, and brick
@@ -9,6 +9,8 @@ Roles are dealt as the pipeline deals them; every image is resized once, to a PN
 it. Before anything is timed, the patch features of both must agree. Each library works in processes of its own, in
 turn: ours, theirs, ours, theirs. Medians count, and of the accuracy the mean over the fits, each of which has a seed of
 its own. What is measured and how: docs/benchmarks.md.
+
+This script compares PatchCore at one size; benchmarks/frontier.py compares several detectors and sizes with it.
 """
 
 import argparse
@@ -47,7 +49,7 @@ SURFACES = {"brick": {"source": "surfaces", "window": 42}}  # real photographs t
 WAYS = {"gonogo": ("onnx",), "anomalib": ("engine", "network", "onnx")}  # from file to score and map
 ACCURACY = ("image_auroc", "pixel_auroc", "aupro_30")
 SEED = 17  # of the first fit; each further one has the next
-FIT_FIGURES = ("fit_s", "feature_s", "coreset_s", "before_mb", "peak_mb")
+FIT_FIGURES = ("fit_s", "feature_s", "coreset_s", "before_mb", "peak_mb")  # the middle ones are of a bank alone
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,26 @@ class Part:
     test: list[str]
     labels: np.ndarray
     masks: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """What both libraries fit.
+
+    Attributes:
+        detector: its name, as gonogo has it.
+        options: of the detector but for the image size, by gonogo's names.
+        libraries: which of them.
+        bank: whether the patches of both are compared first, and the covering radius of their banks is told.
+    """
+
+    detector: str
+    options: Mapping[str, Any]
+    libraries: tuple[str, ...] = tuple(WAYS)
+    bank: bool = False
+
+
+PATCHCORE = Gauge("patchcore", {"coreset_ratio": 0.01}, bank=True)
 
 
 def prepared(name: str, source: Mapping[str, Any], data: Path, folder: Path, *, side: int, limit: int | None) -> Part:
@@ -107,8 +129,8 @@ def _mask(dataset: Dataset, record: Record, side: int) -> np.ndarray | None:
 class Comparison:
     """One part, in both libraries."""
 
-    def __init__(self, part: Part, work: Path, *, side: int, threads: int) -> None:
-        self.part, self.work, self.side, self.threads = part, work, side, threads
+    def __init__(self, part: Part, work: Path, gauge: Gauge, *, side: int, threads: int) -> None:
+        self.part, self.work, self.gauge, self.side, self.threads = part, work, gauge, side, threads
         self.weights = str(work / "weights.safetensors")
         save_file({name: tensor.contiguous() for name, tensor in lite0_state_dict().items()}, self.weights)
 
@@ -139,7 +161,7 @@ class Comparison:
 
     def fits(self, repeats: int) -> tuple[dict[str, list[Row]], dict[str, Peer]]:
         """The figures of each library's fits, each with a seed of its own, and the processes of the last ones."""
-        rows: dict[str, list[Row]] = {library: [] for library in WAYS}
+        rows: dict[str, list[Row]] = {library: [] for library in self.gauge.libraries}
         peers: dict[str, Peer] = {}
         for number in range(repeats):
             for library, taken in rows.items():
@@ -157,8 +179,10 @@ class Comparison:
                     out=str(bank),
                     folder=str(folder),
                     seed=SEED + number,
+                    detector=self.gauge.detector,
+                    options=self.gauge.options,
                 )
-                said = ", ".join(f"{name} {row[name]:,.2f}" for name in FIT_FIGURES)
+                said = ", ".join(f"{name} {row[name]:,.2f}" for name in FIT_FIGURES if name in row)
                 print(f"{self.part.name}, {library}: {said}", flush=True)
                 if number == repeats - 1:
                     row |= peer.ask("export", folder=str(folder), image_size=self.side, threads=self.threads)
@@ -169,8 +193,8 @@ class Comparison:
         """Milliseconds from file to score and map by each way: the median over rounds of an image's mean."""
         ways = [
             (library, way)
-            for library, all_ways in WAYS.items()
-            for way in all_ways
+            for library in self.gauge.libraries
+            for way in WAYS[library]
             if way != "onnx" or "onnx_mb" in fitted[library][-1]
         ]
         taken: dict[tuple[str, str], list[float]] = {place: [] for place in ways}
@@ -179,7 +203,7 @@ class Comparison:
                 mean = statistics.fmean(peers[library].ask("verdicts", how=way, images=self.part.test)["ms"])
                 if number > 0:  # the first round warms up
                     means.append(mean)
-        figures: dict[str, Row] = {library: {} for library in WAYS}
+        figures: dict[str, Row] = {library: {} for library in self.gauge.libraries}
         for (library, way), means in taken.items():
             figures[library][f"verdict_{way}_ms"] = statistics.median(means)
             print(f"{self.part.name}, {library}: {way} {statistics.median(means):.1f} ms", flush=True)
@@ -204,33 +228,36 @@ def relative_difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a - b).max()) / largest if largest > 0 else math.nan
 
 
-def compared(part: Part, work: Path, *, side: int, threads: int, repeats: int, rounds: int) -> list[Row]:
-    """The rows of both libraries."""
-    comparison = Comparison(part, work, side=side, threads=threads)
-    difference = comparison.check_features()
-    print(f"{part.name}: features agree within {difference:.1e} of the largest", flush=True)
+def compared(part: Part, work: Path, gauge: Gauge, *, side: int, threads: int, repeats: int, rounds: int) -> list[Row]:
+    """The rows of the gauge's libraries."""
+    comparison = Comparison(part, work, gauge, side=side, threads=threads)
+    difference = comparison.check_features() if gauge.bank else None
+    if difference is not None:
+        print(f"{part.name}: features agree within {difference:.1e} of the largest", flush=True)
     fitted, peers = comparison.fits(repeats)
     judged = comparison.verdicts(peers, fitted, rounds)
     for peer in peers.values():
         peer.close()
-    features = torch.from_numpy(comparison.features("gonogo", part.fit))
+    features = torch.from_numpy(comparison.features("gonogo", part.fit)) if gauge.bank else None
     about = {
         "part": part.name,
         "image_size": side,
         "n_fit": len(part.fit),
         "n_good": int((~part.labels).sum()),
         "n_defective": int(part.labels.sum()),
-        "n_patches": len(features),
-        "dims": features.shape[1],
-        "feature_difference": difference,
         "repeats": repeats,
         "rounds": rounds,
     }
+    if features is not None:
+        about |= {"n_patches": len(features), "dims": features.shape[1]}
+    if difference is not None:
+        about["feature_difference"] = difference
     rows = []
     for library, taken in fitted.items():
         for row in taken:
-            bank = torch.from_numpy(np.load(row.pop("bank")))
-            row["covering_radius"] = covering_radius([features], bank)
+            bank = row.pop("bank")
+            if features is not None:
+                row["covering_radius"] = covering_radius([features], torch.from_numpy(np.load(bank)))
         last = {name: value for name, value in taken[-1].items() if name != "versions"}
         figures = last | over_repeats(taken) | judged[library]
         rows.append(about | {"library": library} | figures | origin(threads, taken[-1]["versions"]))
@@ -239,7 +266,8 @@ def compared(part: Part, work: Path, *, side: int, threads: int, repeats: int, r
 
 def over_repeats(taken: Sequence[Row]) -> Row:
     """Medians of what the fits took; of their accuracy the mean, and the least and the largest."""
-    medians = {name: statistics.median(row[name] for row in taken) for name in (*FIT_FIGURES, "covering_radius")}
+    names = [name for name in (*FIT_FIGURES, "covering_radius") if name in taken[0]]
+    medians = {name: statistics.median(row[name] for row in taken) for name in names}
     found: Row = dict(medians)
     for name in ACCURACY:
         values = [row[name] for row in taken if name in row]
@@ -284,7 +312,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             work = Path(folder)
             part = prepared(name, source, data, work, side=asked.image_size, limit=asked.fit_images)
             rows = compared(
-                part, work, side=asked.image_size, threads=asked.threads, repeats=asked.repeats, rounds=asked.rounds
+                part,
+                work,
+                PATCHCORE,
+                side=asked.image_size,
+                threads=asked.threads,
+                repeats=asked.repeats,
+                rounds=asked.rounds,
             )
             for row in rows:
                 add_row(asked.out, row, key=KEY)

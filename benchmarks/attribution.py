@@ -26,7 +26,7 @@ from gonogo.data.prepare.params import PrepareParams
 from gonogo.data.prepare.prepare import prepare, shares_of
 from gonogo.data.sample import Sample, Shares
 from gonogo.data.surfaces import Surfaces
-from gonogo.detectors import make_detector
+from gonogo.detectors import detector_with
 from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.images.dataset import Dataset
 from gonogo.model.attribution.cams import METHODS, cam, mass_over_chance, points_at
@@ -60,7 +60,7 @@ def sources(data: Path | None) -> dict[str, tuple[Source, Path]]:
 
 def rows_of(part: str, detector: str, dataset: Dataset) -> Iterator[Row]:
     """A row for each method and the detector's own map, where the detector has one."""
-    inspector = Inspector(make_detector(detector, DETECTOR_OPTIONS[detector]()))
+    inspector = Inspector(detector_with(detector, DETECTOR_OPTIONS[detector]()))
     inspector.detector.fit(FitImages(inspector, dataset, dataset.with_role("fit")), seed=SEED)
     mass: dict[str, list[float]] = {}
     hits: dict[str, list[bool]] = {}

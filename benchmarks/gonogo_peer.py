@@ -1,11 +1,11 @@
-"""gonogo's side of benchmarks/anomalib_side_by_side.py: answers about one PatchCore.
+"""gonogo's side of benchmarks/anomalib_side_by_side.py: answers about one gauge.
 
 What exports and what scores is imported after the fit, as in the pipeline, where other stages do that.
 """
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,15 @@ from torch import Tensor  # noqa: E402
 
 from gonogo.compute.memory import peak_bytes, resident_bytes  # noqa: E402
 from gonogo.compute.versions import versions  # noqa: E402
+from gonogo.detectors import detector_with  # noqa: E402
 from gonogo.detectors.contract import FitContext  # noqa: E402
-from gonogo.detectors.options import PatchCoreOptions  # noqa: E402
+from gonogo.detectors.options import DETECTOR_OPTIONS, PatchCoreOptions  # noqa: E402
 from gonogo.detectors.patchcore import PatchCore  # noqa: E402
+from gonogo.files import sha256_of  # noqa: E402
 from gonogo.images.reading import read_image  # noqa: E402
 from gonogo.model.inspector import Inspector  # noqa: E402
 from peer import answer  # noqa: E402
 from verdicts import milliseconds  # noqa: E402
-
-RATIO = 0.01
 
 
 class Files(Sequence[Tensor]):
@@ -45,7 +45,7 @@ class Files(Sequence[Tensor]):
 
 
 class Fitted:
-    """One PatchCore, from the fit on."""
+    """One gauge, from the fit on."""
 
     def __init__(self) -> None:
         self.inspector: Inspector | None = None
@@ -54,16 +54,28 @@ class Fitted:
     @torch.inference_mode()
     def features(self, images: list[str], image_size: int, weights: str, out: str) -> dict[str, Any]:
         """Write the patches (n * p, d) of the images; `weights` are those that gonogo finds by itself."""
-        detector = PatchCore(PatchCoreOptions(coreset_ratio=RATIO, image_size=image_size))
+        detector = PatchCore(PatchCoreOptions(image_size=image_size))
         detector.load_weights()
         files = Files(Inspector(detector), images)
         np.save(out, torch.cat([detector.patch_features(pixels).flatten(0, 2) for pixels in files]).numpy())
         return {}
 
-    def fit(self, images: list[str], image_size: int, weights: str, out: str, folder: str, seed: int) -> dict[str, Any]:
-        """Fit, and write the bank (m, d)."""
-        detector = PatchCore(PatchCoreOptions(coreset_ratio=RATIO, image_size=image_size))
-        self.inspector = Inspector(detector)
+    def fit(
+        self,
+        images: list[str],
+        image_size: int,
+        weights: str,
+        out: str,
+        folder: str,
+        seed: int,
+        detector: str,
+        options: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Fit `detector` with its `options`, and write the bank (m, d) of a PatchCore."""
+        teacher = options.get("teacher")
+        known = {"teacher_sha256": sha256_of(Path(teacher))} if teacher else {}
+        made = detector_with(detector, DETECTOR_OPTIONS[detector](image_size=image_size, **options, **known))
+        self.inspector = Inspector(made)
         files = Files(self.inspector, images)
         before = resident_bytes()
         ended = 0.0
@@ -74,17 +86,17 @@ class Fitted:
                 ended = time.perf_counter()
 
         start = time.perf_counter()
-        detector.fit(files, seed=seed, context=FitContext(progress=progress))
+        made.fit(files, seed=seed, context=FitContext(progress=progress))
         end = time.perf_counter()
         peak = peak_bytes()
-        np.save(out, (detector.memory_bank_ + detector.mean_).numpy())
-        return {
-            "fit_s": end - start,
+        found = {"fit_s": end - start, "before_mb": before / 1e6, "peak_mb": peak / 1e6}
+        if not isinstance(made, PatchCore):
+            return found
+        np.save(out, (made.memory_bank_ + made.mean_).numpy())
+        return found | {
             "feature_s": ended - files.began,
             "coreset_s": end - ended,
-            "before_mb": before / 1e6,
-            "peak_mb": peak / 1e6,
-            "n_picks": len(detector.memory_bank_),
+            "n_picks": len(made.memory_bank_),
         }
 
     def export(self, folder: str, image_size: int, threads: int) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def measured(point: Row, *, limit_s: float, threads: int) -> Row:
 
     from gonogo.compute.memory import machine_bytes, peak_bytes, resident_bytes
     from gonogo.compute.versions import versions
-    from gonogo.detectors import make_detector
+    from gonogo.detectors import detector_with
     from gonogo.detectors.contract import FitContext
     from gonogo.detectors.options import DETECTOR_OPTIONS
     from gonogo.detectors.training.forecast import MB
@@ -106,7 +106,7 @@ def measured(point: Row, *, limit_s: float, threads: int) -> Row:
     torch.set_num_threads(threads)
     asked = DETECTORS[point["detector"]]
     n, side, options = point["n_images"], point["side"], asked.options | {"image_size": point["image_size"]}
-    detector = make_detector(asked.kind, build(DETECTOR_OPTIONS[asked.kind], options, where=asked.kind))
+    detector = detector_with(asked.kind, build(DETECTOR_OPTIONS[asked.kind], options, where=asked.kind))
     inspector = Inspector(detector)
     images = Textures(inspector, n, side=side)
     row = point | {"options": options, "budget_mb": asked.budget_mb, "limit_s": limit_s}

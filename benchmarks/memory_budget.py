@@ -17,7 +17,7 @@ import torch
 
 from gonogo.compute.memory import peak_bytes, resident_bytes
 from gonogo.compute.versions import versions
-from gonogo.detectors import DETECTORS, make_detector
+from gonogo.detectors import DETECTORS, detector_with
 from gonogo.detectors.contract import FitContext
 from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.detectors.training.forecast import MB
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--option", action="append", default=[], metavar="KEY=JSON", help="an option of the detector")
     asked = parser.parse_args()
     options = {key: json.loads(value) for key, _, value in (option.partition("=") for option in asked.option)}
-    detector = make_detector(asked.detector, build(DETECTOR_OPTIONS[asked.detector], options, where=asked.detector))
+    detector = detector_with(asked.detector, build(DETECTOR_OPTIONS[asked.detector], options, where=asked.detector))
     inspector = Inspector(detector)
     images = Textures(inspector, asked.images, side=asked.side)
 

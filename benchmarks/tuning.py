@@ -26,13 +26,13 @@ from gonogo.calibration.threshold import CalibrateParams
 from gonogo.compute.progress import ProgressLine
 from gonogo.compute.versions import versions
 from gonogo.detectors.anomaly_map import upsample
-from gonogo.detectors.options import DETECTOR_OPTIONS, PatchCoreOptions
+from gonogo.detectors.options import PatchCoreOptions
 from gonogo.evaluation.accuracy.evaluate import EvaluateParams, evaluate
 from gonogo.evaluation.accuracy.metrics import auroc, average_precision
 from gonogo.export.graph import ExportParams
 from gonogo.images.dataset import Dataset, evenly_spaced
 from gonogo.images.size import ImageSize
-from gonogo.model.fit_params import FitParams
+from gonogo.model.fit_params import fit_section
 from gonogo.model.fitting import Fitting
 from gonogo.model.saved import load_model
 from gonogo.params import Params, Section, read_yaml
@@ -179,7 +179,7 @@ def gains(
 
 def gauge_figures(name: str, params: Params, dataset: Dataset, folder: Path) -> Row:
     """What the pipeline would measure of a gauge: accuracy on the test images, and the time of a verdict."""
-    chosen = params.variant("fit", DETECTOR_OPTIONS, FitParams)
+    chosen = fit_section(params)
     calibrate, regions = params.values("calibrate", CalibrateParams), params.values("regions", RegionParams)
     fitting = Fitting(dataset, chosen, calibrate, regions, params.seed, folder / "checkpoints")
     inspector = fitting.fit(*fitting.start(fitting.records), ProgressLine())

@@ -8,11 +8,10 @@ import entry_point
 from gonogo.calibration.regions import RegionParams
 from gonogo.calibration.threshold import CalibrateParams
 from gonogo.compute.cluster import connect
-from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.files import write_metrics, write_rows
 from gonogo.images.dataset import read_dataset
 from gonogo.model.fit_images import FitImages
-from gonogo.model.fit_params import FitParams
+from gonogo.model.fit_params import fit_section
 from gonogo.model.fitting import Fitting, fit_costs
 from gonogo.model.inspection import score_fit_images
 from gonogo.model.left_out import COLUMNS, save_left_out
@@ -20,13 +19,14 @@ from gonogo.params import Params
 
 
 def main(category: str, params: Params) -> None:
-    chosen = params.variant("fit", DETECTOR_OPTIONS, FitParams)
+    chosen = fit_section(params)
     calibrate, regions = params.values("calibrate", CalibrateParams), params.values("regions", RegionParams)
     cluster = connect(chosen.values.cluster)
     dataset = read_dataset(entry_point.path("prepared", category), params.raw, cluster=cluster)
     fitting = Fitting(dataset, chosen, calibrate, regions, params.seed, entry_point.path("checkpoints", category))
     inspector, images = fitting.start(fitting.records)
     expected = fitting.forecast(inspector, images)
+    forecast_mb = expected.peak_mb
     by_workers = f"{cluster.n_workers} workers of Ray process the images; without them, " if cluster else ""
     entry_point.say(f"{category}: {by_workers}{expected.sentence}")
     with Live(str(entry_point.path("plots", "fit", category)), dvcyaml=None, save_dvc_exp=False, report=None) as live:
@@ -39,8 +39,9 @@ def main(category: str, params: Params) -> None:
 
         start = time.perf_counter()
         fitting.fit(inspector, images, log)
-    costs = fit_costs(start)
-    write_metrics(entry_point.path("metrics", "fit", f"{category}.json"), costs)
+    costs = fit_costs(start) | {"forecast_mb": forecast_mb}
+    metrics = costs | {"data_fingerprint": dataset.fingerprint}
+    write_metrics(entry_point.path("metrics", "fit", f"{category}.json"), metrics)
     entry_point.say(
         f"{category}: the fit took {costs['peak_memory_mb']:,.0f} MB at its peak and {costs['fit_s']:,.0f} s"
     )

@@ -24,7 +24,7 @@ from gonogo.data.digits import Digits
 from gonogo.data.prepare.params import PrepareParams
 from gonogo.data.prepare.prepare import prepare, shares_of
 from gonogo.data.sample import Sample, Shares
-from gonogo.detectors import DETECTORS, detector_class, make_detector
+from gonogo.detectors import DETECTORS, detector_class, detector_with
 from gonogo.detectors.contract import Detector
 from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.export.graph import export_onnx
@@ -159,7 +159,7 @@ def pixels(digits: Dataset) -> np.ndarray:
 
 def made(name: str, **options: Any) -> Detector:
     """The registered detector `name`, not fitted yet."""
-    return make_detector(name, DETECTOR_OPTIONS[name](**options))
+    return detector_with(name, DETECTOR_OPTIONS[name](**options))
 
 
 def fitted(
@@ -191,8 +191,8 @@ def anomalib_trained(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) 
     return folder
 
 
-# The detectors that learn from good images alone; tests/detectors/test_boxes.py has the one that learns from labels.
-FROM_GOOD = [name for name in DETECTORS if name != "centre_boxes"]
+# The detectors that learn from good images alone; test_boxes.py and test_onnx_boxes.py have those that need labels.
+FROM_GOOD = [name for name in DETECTORS if not name.endswith("_boxes")]
 EACH = [pytest.param(name, marks=needs_anomalib if name == "anomalib" else ()) for name in FROM_GOOD]
 
 

@@ -50,19 +50,17 @@ class Running:
         self.http.__exit__(*error)
 
 
-@contextmanager
 def listening_service(running):
     """The port of the service, which uvicorn serves in a thread as `gonogo serve` lets it."""
-    settings, service = running.service.settings, running.service
-    config = uvicorn.Config(
-        create_app(service),
-        http=connections(settings, service.metrics),
-        ws="none",
-        backlog=BACKLOG,
-        access_log=False,
-        log_config=None,
-        lifespan="off",
-    )
+    service = running.service
+    limited = connections(service.settings, service.metrics)
+    return listening_app(create_app(service), http=limited, backlog=BACKLOG)
+
+
+@contextmanager
+def listening_app(app, **options):
+    """The port of an application, which uvicorn serves in a thread."""
+    config = uvicorn.Config(app, ws="none", access_log=False, log_config=None, lifespan="off", **options)
     server = uvicorn.Server(config)
     server.capture_signals = lambda: ExitStack()
     with listening("127.0.0.1", 0) as listener:

@@ -23,6 +23,7 @@ PEERS = (
     ("pixel_auroc", "pixel_auroc", 4, "", "pixel AUROC", "at least theirs"),
     ("aupro_30", "aupro_30", 4, "", "AUPRO@0.30", "at least theirs"),
 )
+QUICKEST = ("verdict_onnx_ms", "verdict_network_ms", "verdict_engine_ms")  # the way that the frontier shows: the first
 # The rows of the table in README.md: title, figure of gonogo, figure of anomalib, digits, unit.
 FRONT = (
     ("fit: features and coreset", "fit_s", "fit_s", 1, "s"),
@@ -74,6 +75,46 @@ def peers_table(read: Reader) -> str:
             "images\n"
         )
         parts.append(markdown(("", "gonogo", "anomalib", "anomalib / gonogo", "goal"), lines, n_names=1) + "\n")
+    return "\n".join([*parts, _origin(rows)])
+
+
+def frontier_table(read: Reader) -> str:
+    """Accuracy and cost of gauges and of anomalib's models by image size: a picture and a table for each part."""
+    rows = _measured(read, "benchmarks/frontier.json")
+    if not rows:
+        return ABSENT
+    head = (
+        "",
+        "pixels",
+        "image AUROC",
+        "pixel AUROC",
+        "AUPRO@0.30",
+        "file to verdict",
+        "ONNX file",
+        "fit",
+        "its memory",
+    )
+    parts = []
+    for name in dict.fromkeys(row["part"] for row in rows):
+        of = sorted(
+            (row for row in rows if row["part"] == name),
+            key=lambda row: (row["label"], row["library"] == "anomalib", row["image_size"]),
+        )
+        lines = [
+            (
+                f"{row['library']}, {row['label']}",
+                f"{row['image_size']}",
+                *(_figure(row, key, 3, "") for key in ("image_auroc", "pixel_auroc", "aupro_30")),
+                _number(next((row[key] for key in QUICKEST if key in row), None), 1, "ms"),
+                _number(row.get("onnx_mb"), 1, "MB"),
+                _number(row["fit_s"], 2, "s"),
+                _number(row["peak_mb"], 0, "MB"),
+            )
+            for row in of
+        ]
+        counts = f"{of[0]['n_fit']} fit images; {of[0]['n_good']} good and {of[0]['n_defective']} defective test images"
+        parts.append(f"**{name}**: {counts}\n\n![Accuracy against cost, {name}](images/frontier-{name}.svg)\n")
+        parts.append(markdown(head, lines, n_names=1) + "\n")
     return "\n".join([*parts, _origin(rows)])
 
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from panels import Panel, draw
+from gonogo.reports.panels import Panel, draw
 
 COLUMNS = 3
 

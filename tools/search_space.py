@@ -11,10 +11,11 @@ from pydantic import Field
 
 from gonogo.calibration.regions import RegionParams
 from gonogo.calibration.threshold import CalibrateParams
+from gonogo.detectors.names import detector_name
 from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.errors import ConfigError
 from gonogo.evaluation.metric_table import SUMMARISED
-from gonogo.model.fit_params import FitParams
+from gonogo.model.fit_params import fit_section
 from gonogo.params import VARIANT_KEYS, Params, Section, build, read_yaml
 from gonogo.project.recipes import ABSENT, SHARED, Change, differences
 
@@ -202,7 +203,7 @@ def require_valid(space: Space, content: Section, params: Path) -> None:
             after = applied(space, content, first | {key: value})
             for category in space.categories:
                 checked = Params(params, category, content=after)
-                checked.variant("fit", DETECTOR_OPTIONS, FitParams)
+                fit_section(checked)
                 checked.values("regions", RegionParams)
                 calibrate = checked.values("calibrate", CalibrateParams)
                 if (calibrate.crosswise or calibrate.grow_bank) and space.criterion == "synthetic_auroc":
@@ -259,6 +260,8 @@ def _standing(space: Space, content: Section, name: str) -> Iterator[Any]:
     after = applied(space, content, {})
     for category in space.categories:
         section = Params(Path("params.yaml"), category, content=after).section(SEARCHED, shared=SHARED)
-        defaults = {option.name: option.default for option in fields(DETECTOR_OPTIONS[section["detector"]])}
+        defaults = {
+            option.name: option.default for option in fields(DETECTOR_OPTIONS[detector_name(section["detector"])])
+        }
         value = section.get(name, defaults.get(name, ABSENT))
         yield list(value) if isinstance(value, tuple) else value  # a list, as YAML has it

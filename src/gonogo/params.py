@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from gonogo.errors import ConfigError
+from gonogo.text import plain_name
 
 Section = dict[str, Any]
 T = TypeVar("T")
@@ -154,7 +155,7 @@ class Params:
         self.sections_read.add("overrides")
         override = ((self._content.get("overrides") or {}).get(self.category) or {}).get(name) or {}
         variant = VARIANT_KEYS.get(name)
-        if variant in override and override[variant] != merged.get(variant):
+        if variant in override and plain_name(str(override[variant])) != plain_name(str(merged.get(variant))):
             merged = {key: value for key, value in merged.items() if key in shared}
         return merged | override
 
@@ -163,7 +164,12 @@ class Params:
         return build(kind, self.section(name), where=f"{self.path}: {name}")
 
     def variant(
-        self, name: str, registry: Mapping[str, str | Callable[..., Any]], kind: Callable[..., S]
+        self,
+        name: str,
+        registry: Mapping[str, str | Callable[..., Any]],
+        kind: Callable[..., S],
+        *,
+        named: Callable[[str], str] | None = None,
     ) -> "Variant[Any, S]":
         """The variant that section `name` picks from `registry`, and what the section says for every variant.
 
@@ -171,6 +177,7 @@ class Params:
             name: of the section.
             registry: the dataclass of each variant's options, by name; a string "module:Class" is imported if needed.
             kind: a dataclass with one field per key that stands in the section whatever the variant.
+            named: the registry's name of what the section says, where a variant has further names; raises ConfigError.
 
         Raises:
             ConfigError: the name is not in the registry, a key is wrong, or options of another variant were left
@@ -180,6 +187,11 @@ class Params:
         section = self.section(name, shared=shared)
         values = {key: section.pop(key) for key in shared if key in section}
         choice = section.pop(VARIANT_KEYS[name], None)
+        if named is not None and isinstance(choice, str):
+            try:
+                choice = named(choice)
+            except ConfigError as error:
+                raise ConfigError(f"{self.path}: {name}.{VARIANT_KEYS[name]}: {error}") from error
         made = self._variant(name, registry, choice, section, shared)
         return Variant(made, str(choice), section, build(kind, values, where=f"{self.path}: {name}"))
 

@@ -1,5 +1,6 @@
 """Text of others, such as names of files and of keys, as it may stand in a line that a person reads."""
 
+import re
 from collections.abc import Sequence
 
 
@@ -20,6 +21,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def plain_name(name: str) -> str:
+    """The letters and digits of a name in lower case: what is left of its spelling, so that PaDiM is padim."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def in_utf8(text: str) -> str:

@@ -12,7 +12,7 @@ from ablation_plot import FIGURES, write_plot
 from checkout import ROOT
 from gonogo.errors import ConfigError, PipelineError
 from gonogo.params import read_yaml
-from panels import HEIGHT, WIDTH, Panel, draw, scale_of
+from gonogo.reports.panels import HEIGHT, WIDTH, Panel, draw, scale_of
 
 PLAN = {
     "factors": {

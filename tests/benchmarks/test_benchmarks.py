@@ -11,6 +11,8 @@ import torch
 import benchmark_tables
 import coreset
 import covering
+import frontier
+import frontier_plot
 import good_parts
 import growth
 import metrics
@@ -196,6 +198,7 @@ def absent(name):
     "table",
     [
         "peers_table",
+        "frontier_table",
         "coreset_table",
         "pixel_metrics_table",
         "growth_table",
@@ -228,6 +231,54 @@ def test_the_side_by_side_divides_their_costs_by_ours_and_leaves_a_dash_where_th
     assert "| image AUROC | 1.0000 [0.9900, 1.0000] | 1.0000 [0.9900, 1.0000] |  | at least theirs |" in lines
     assert "| its covering radius | 3.000 | – |  | at most theirs |" in lines
     assert lines[-1] == "Measured on abacus, 2 cores, 25 GB, 2 threads; torch 2; commit 0123456789-dirty."
+
+
+COSTS = {"onnx_mb": 3.0, "fit_s": 0.5, "peak_mb": 400.0, "image_auroc": 0.9}
+
+
+def frontier_rows():
+    """Two libraries at two sizes and a recipe; anomalib's larger one has no ONNX file that runs."""
+    of = {"part": "nut", "n_fit": 20, "n_good": 6, "n_defective": 17} | COSTS | ORIGIN
+    ours = of | {"library": "gonogo", "label": "PatchCore"}
+    theirs = of | {"library": "anomalib", "label": "PatchCore", "image_auroc": 0.95}
+    return [
+        ours | {"image_size": 128, "verdict_onnx_ms": 5.0},
+        theirs | {"image_size": 128, "verdict_onnx_ms": 9.0, "verdict_engine_ms": 40.0},
+        ours | {"image_size": 256, "verdict_onnx_ms": 10.0, "image_auroc": 0.92},
+        theirs | {"image_size": 256, "verdict_network_ms": 70.0, "verdict_engine_ms": 80.0},
+        ours | {"image_size": 384, "verdict_onnx_ms": 20.0, "image_auroc": 0.99, "label": "recipe accurate"},
+    ]
+
+
+def test_the_frontier_has_what_no_other_point_equals_at_a_lower_cost():
+    points = [(5.0, 0.90), (9.0, 0.95), (9.0, 0.93), (10.0, 0.95), (20.0, 0.99), (70.0, 0.95)]
+    assert frontier_plot.front(points) == [(5.0, 0.90), (9.0, 0.95), (20.0, 0.99)]
+
+
+def test_the_frontiers_table_and_plot_show_each_point_by_the_quickest_way(tmp_path):
+    text = benchmark_tables.frontier_table(reading(frontier_rows()))
+    assert "**nut**: 20 fit images; 6 good and 17 defective test images" in text
+    assert "| anomalib, PatchCore | 128 | 0.950 | – | – | 9.0 ms | 3.0 MB | 0.50 s | 400 MB |" in text
+    assert "| anomalib, PatchCore | 256 | 0.950 | – | – | 70.0 ms |" in text
+    frontier_plot.write_plot(tmp_path / "a.svg", frontier_rows())
+    drawn = (tmp_path / "a.svg").read_text()
+    panels = len(frontier_plot.COSTS)  # no row has figures of pixels
+    assert drawn.count("<g transform") == panels
+    assert drawn.count('<circle cx="') == panels * 3 + 1  # and one in the legend
+    assert drawn.count('<rect x="') == panels * 2 + 1
+    assert drawn.count(">accurate</text>") == panels
+
+
+def test_a_recipe_is_a_point_of_gonogo_alone_at_its_own_size():
+    points = frontier.gauges(["patchcore", "padim"], [128, 256], {})
+    assert [(label, side) for label, side, _ in points[:4]] == [
+        ("PatchCore", 128),
+        ("PatchCore", 256),
+        ("PaDiM", 128),
+        ("PaDiM", 256),
+    ]
+    label, side, gauge = points[-1]
+    assert (label, side, gauge.libraries, gauge.options["coreset_ratio"]) == ("recipe accurate", 384, ("gonogo",), 0.02)
 
 
 def test_times_of_the_metrics_are_compared_with_gonogos_on_the_same_images_alone():

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.spatial import ConvexHull
 from skimage import filters, measure, morphology
 
 from conftest import REGIONS
@@ -145,6 +146,8 @@ def test_a_region_is_plain_numbers_that_json_can_hold():
         "centroid": [1.0, 0.5],
         "peak": 1.5,
         "mean": 1.5,
+        "solidity": 1.0,
+        "elongation": pytest.approx(1.5),
     }
 
 
@@ -302,6 +305,9 @@ def test_a_roi_at_the_original_size_is_the_polygon_to_a_cells_width():
         ("roi", [[10, 10], [90, 10], [50, 90]]),
         ("border", 0.5),
         ("border", -0.1),
+        ("merge", -1),
+        ("min_solidity", 1.1),
+        ("max_elongation", 0.9),
     ],
 )
 def test_a_value_out_of_its_range_is_named_with_what_is_allowed(key, value):
@@ -327,6 +333,71 @@ def test_a_mistyped_value_is_named_at_the_door():
 def test_a_roi_that_leaves_nothing_is_refused(changes):
     with pytest.raises(ConfigError, match="leave nothing to inspect"):
         replace(REGIONS, **changes)
+
+
+def _rounded(values):
+    """Orders alike what differs by rounding alone."""
+    return tuple(round(value, 6) for value in values)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_solidity_and_elongation_are_those_of_hull_and_covariance(seed):
+    mask = smooth(seed, sigma=1.5) > 0.95
+    mask[:12, :12] = spiral(12)
+    labels, count = ndimage.label(mask, SQUARE)
+    expected = []
+    for number in range(1, count + 1):
+        points = np.argwhere(labels == number)
+        corners = np.concatenate([points + offset for offset in ((0, 0), (0, 1), (1, 0), (1, 1))])
+        axes = np.linalg.eigvalsh(np.cov(points.T, bias=True) + np.eye(2) / 12)
+        expected.append((len(points), len(points) / ConvexHull(corners).volume, np.sqrt(axes[1] / axes[0])))
+    found = [(r.area, r.solidity, r.elongation) for r in find_regions(mask.astype(np.float32), mask)]
+    assert count > 20
+    np.testing.assert_allclose(sorted(found, key=_rounded), sorted(expected, key=_rounded), rtol=1e-9)
+
+
+def test_regions_with_a_small_gap_are_one_and_count_as_one():
+    """A broken line of three dashes with gaps of 4 pixels, and a dot far from it."""
+    mask = np.zeros((30, 60), dtype=bool)
+    for start in (2, 12, 22):
+        mask[5, start : start + 6] = True
+    mask[25, 50] = True
+    values = mask * np.linspace(1, 2, 60, dtype=np.float32)
+    apart = find_regions(values, mask, merge=1)
+    line, dot = sorted(find_regions(values, mask, merge=2), key=lambda region: -region.area)
+    assert len(apart) == 4
+    assert (line.box, line.area, dot.area) == ((2, 5, 26, 1), 18, 1)
+    assert line.solidity == pytest.approx(18 / 26)
+    assert line.peak == pytest.approx(float(values[5].max()))
+    kept = defect_mask(values, rule(merge=2, min_area=10))
+    np.testing.assert_array_equal(kept, mask & (np.arange(30) < 20)[:, None])
+    assert not defect_mask(values, rule(merge=1, min_area=10)).any()
+
+
+def test_jagged_and_long_regions_are_dropped_where_that_is_asked_for():
+    mask = np.zeros((60, 60), dtype=bool)
+    mask[2:14, 2:14] = spiral(12)
+    mask[30:38, 5:15] = True
+    mask[50, 3:50] = True
+    values = mask.astype(np.float32)
+    areas = {
+        name: sorted(region.area for region in find_regions(values, defect_mask(values, rule(**changes))))
+        for name, changes in {
+            "all": {},
+            "solid": {"min_solidity": 0.8},
+            "round": {"max_elongation": 5.0},
+            "both": {"min_solidity": 0.8, "max_elongation": 5.0},
+        }.items()
+    }
+    curl = int(spiral(12).sum())
+    assert areas == {"all": sorted([curl, 80, 47]), "solid": [47, 80], "round": sorted([curl, 80]), "both": [80]}
+
+
+def test_the_rule_of_a_bundle_from_before_these_filters_reads_as_without_them():
+    written = rule().to_dict()
+    for key in ("merge", "min_solidity", "max_elongation"):
+        del written["params"][key]
+    assert RegionRule.from_dict(written) == rule()
 
 
 def test_a_rule_is_the_same_after_json_and_finds_the_same():

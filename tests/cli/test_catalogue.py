@@ -11,7 +11,7 @@ import pytest
 
 from checkout import ROOT, SOURCE
 from gonogo.cli.main import main
-from gonogo.detectors import DETECTORS, detector_class
+from gonogo.detectors import CAPABILITIES, DETECTORS, detector_class
 from gonogo.detectors.backbones.torchvision_schema import import_torchvision
 from gonogo.detectors.backbones.weights import LITE0
 from gonogo.detectors.options import DETECTOR_OPTIONS
@@ -29,6 +29,15 @@ def test_every_detector_is_listed_in_the_registrys_order_with_a_sentence(capsys)
     listed = told(["detectors"], capsys)["detectors"]
     assert [entry["name"] for entry in listed] == list(DETECTORS) == list(DETECTOR_OPTIONS)
     assert all(entry["summary"].endswith(".") and len(entry["summary"]) > 20 for entry in listed)
+    assert {entry["name"]: entry["capabilities"] for entry in listed} == {
+        name: dataclasses.asdict(can) for name, can in CAPABILITIES.items()
+    }
+
+
+REQUIRED: dict[str, dict[str, object]] = {
+    "anomalib": {"model": "any", "checkpoint": "any"},
+    "onnx_boxes": {"model": "any", "contract": "yolo", "classes": ["any"]},
+}
 
 
 @pytest.mark.parametrize("name", DETECTORS)
@@ -41,13 +50,14 @@ def test_a_detector_is_made_from_the_options_that_are_listed(name, capsys):
     assert list(options) == [field.name for field in dataclasses.fields(DETECTOR_OPTIONS[name])]
     assert [option for option in options if len(options[option]["description"]) < 10] == []
     given = {option: value["default"] for option, value in options.items() if not value["required"]}
-    required = {option: "any" for option, value in options.items() if value["required"]}
+    required = REQUIRED.get(name, {})
+    assert list(required) == [option for option, value in options.items() if value["required"]]
     assert build(DETECTOR_OPTIONS[name], given | required, where=name).image_size == given["image_size"]
 
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_the_range_that_is_listed_is_the_one_that_is_checked(name, capsys):
-    required = {"model": "any", "checkpoint": "any"} if name == "anomalib" else {}
+    required = REQUIRED.get(name, {})
     n_checked = 0
     for option in told(["detectors", name], capsys)["options"]:
         outside = {
@@ -71,7 +81,7 @@ def test_the_range_that_is_listed_is_the_one_that_is_checked(name, capsys):
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_a_misspelt_option_is_refused_by_the_check_and_by_the_constructor(name):
-    required = {"model": "any", "checkpoint": "any"} if name == "anomalib" else {}
+    required = REQUIRED.get(name, {})
     with pytest.raises(ConfigError, match=r"unknown key 'image_sise' = 64; did you mean image_size"):
         build(DETECTOR_OPTIONS[name], required | {"image_sise": 64}, where=name)
     with pytest.raises(TypeError, match="image_sise"):
@@ -158,8 +168,8 @@ def imported_by(script):
 
 def test_only_the_detector_in_use_is_imported_by_the_fit_stage():
     modules = imported_by(
-        "import fit\nfrom gonogo.detectors import make_detector\nfrom gonogo.detectors.options import PCAOptions\n"
-        "make_detector('pca', PCAOptions())"
+        "import fit\nfrom gonogo.detectors import detector_with\nfrom gonogo.detectors.options import PCAOptions\n"
+        "detector_with('pca', PCAOptions())"
     )
     assert "gonogo.detectors.pca" in modules
     files = {target.partition(":")[0] for target in DETECTORS.values()}

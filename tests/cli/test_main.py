@@ -112,7 +112,8 @@ def test_json_gives_each_file_its_regions_and_people_see_how_many_a_reject_has_a
         assert result["p_value"] == scorer.record.p_value(result["score"])
         assert [tuple(region["box"]) for region in result["regions"]] == [region.box for region in verdict.regions]
         assert [region["peak"] for region in result["regions"]] == [region.peak for region in verdict.regions]
-        assert all(set(region) == {"box", "area", "centroid", "peak", "mean"} for region in result["regions"])
+        fields = {"box", "area", "centroid", "peak", "mean", "solidity", "elongation"}
+        assert all(set(region) == fields for region in result["regions"])
 
     assert main(["score", str(bundle), *map(str, paths)]) == 1
     said = {"pass": 0, "no region": 0, "1 region": 0, "more": 0}

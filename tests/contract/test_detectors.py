@@ -1,5 +1,6 @@
 """One contract suite over every registered detector, then what each paper or library promises."""
 
+import dataclasses
 import pickle
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 import torch
 
 from conftest import OPTIONS, fitted, made, name_of
-from gonogo.detectors.contract import FitContext
+from gonogo.detectors import CAPABILITIES, DETECTORS, detector_class
+from gonogo.detectors.contract import FitContext, HasMemoryBank
 from gonogo.detectors.isolation_forest import IsolationForest
-from gonogo.detectors.options import IsolationForestOptions, PatchCoreOptions, PCAOptions
+from gonogo.detectors.options import DETECTOR_OPTIONS, IsolationForestOptions, PatchCoreOptions, PCAOptions
 from gonogo.detectors.patchcore import PatchCore
 from gonogo.detectors.pca import PCAReconstruction
 from gonogo.errors import DataError, NotFittedError, ShapeError
@@ -112,6 +114,24 @@ def test_no_fit_image_looks_more_like_the_others_for_having_been_left_out(inspec
     without = np.array([float(score) for score, _ in left_out])
     assert np.isfinite(without).all()
     assert (without >= given * (1 - 1e-4) - 1e-6).mean() > 0.9
+
+
+def test_what_the_registry_says_that_a_detector_can_do_is_what_its_class_does():
+    for name in DETECTORS:
+        can, kind, options = CAPABILITIES[name], detector_class(name), DETECTOR_OPTIONS[name]
+        needs = {"weights", "teacher", "checkpoint"} & {field.name for field in dataclasses.fields(options)}
+        assert can.localises in (kind.localises, None), name
+        assert can.trains == hasattr(options, "checkpoint_every"), name
+        assert can.needs_weights == bool(needs), name
+        assert can.remembers == hasattr(kind, "score_with_nearest"), name
+    assert [name for name in DETECTORS if CAPABILITIES[name].exports is not True] == ["anomalib"]
+    assert list(CAPABILITIES) == list(DETECTORS)
+
+
+def test_what_the_registry_says_holds_for_the_fitted_detector(inspector):
+    can, detector = CAPABILITIES[name_of(inspector)], inspector.detector
+    assert can.remembers == isinstance(detector, HasMemoryBank)
+    assert can.localises in (detector.localises, None)
 
 
 def test_fitting_on_nothing_is_refused(inspector, digits):

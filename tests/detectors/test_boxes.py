@@ -1,23 +1,24 @@
 """CentreBoxes and what it is made of: targets, losses, peaks, average precision; and the gauge that comes of it."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from box_gauge import OPTIONS, PARITY, PLAIN, blemishes, box_model, fitted, fitting_of
+from box_gauge import OPTIONS, PARITY, PLAIN, blemishes, box_model, fitted, fitting_of, silent
 from conftest import CALIBRATE, MEASURED
 from gonogo.calibration.boxes import BoxClasses, Boxes, boxes_of, matched, overlaps
-from gonogo.detectors import make_detector
+from gonogo.detectors import detector_with
 from gonogo.detectors.boxes.average_precision import average_precision, best_f1_score
-from gonogo.detectors.boxes.centre_boxes import Crops
+from gonogo.detectors.boxes.centre_boxes import Crops, crop_side, logits_of
 from gonogo.detectors.boxes.decode import decoded
 from gonogo.detectors.boxes.labelled import Labelled, LabelledImages
 from gonogo.detectors.boxes.network import Targets, giou, loss_of
 from gonogo.detectors.contract import FitContext
 from gonogo.detectors.options import CentreBoxesOptions
-from gonogo.errors import ConfigError, DataError, MissingExtraError, ParityError
+from gonogo.errors import ConfigError, DataError, MissingExtraError, ParityError, WeightsError
 from gonogo.evaluation.boxes.box_accuracy import box_metrics, box_rows, find_boxes
 from gonogo.evaluation.boxes.coco import coco_precision, dataset_of, results_of
 from gonogo.evaluation.boxes.resampled import OVERLAPS, resampled_precision
@@ -26,6 +27,7 @@ from gonogo.export.box_parity import compared_boxes
 from gonogo.export.graph import export_onnx
 from gonogo.export.parity import check_parity
 from gonogo.export.write_bundle import write_bundle
+from gonogo.files import read_sealed, seal, sha256_of
 from gonogo.inference.scorer import Scorer
 from gonogo.inference.self_check import check_network
 from gonogo.model.saved import bundle_facts
@@ -226,6 +228,18 @@ def test_crops_show_the_boxes_where_the_image_has_them():
     assert seen > 30
 
 
+def test_crops_suit_the_boxes_where_the_options_leave_it_open():
+    def side(*sides, **options):
+        boxes = [torch.tensor([[10.0, 10, 10 + width, 10 + height]]) for width, height in sides]
+        return crop_side(CentreBoxesOptions(**options), boxes)
+
+    small, large = [(7, 5)] * 20, [(60, 20)] * 20
+    assert side(*small, (300, 300)) == 128
+    assert side(*large) == 256
+    assert side(*[(20, 400)] * 20) == 512
+    assert side(*large, crop=96) == 96
+
+
 # The fit
 
 
@@ -258,7 +272,7 @@ def test_a_fit_that_is_killed_goes_on_to_the_same_bits(dataset, model, tmp_path)
 
 
 def test_the_backbones_normalisations_stay_as_they_are_and_its_weights_do_not(model):
-    fresh = make_detector("centre_boxes", CentreBoxesOptions(**OPTIONS)).backbone.state_dict()
+    fresh = detector_with("centre_boxes", CentreBoxesOptions(**OPTIONS)).backbone.state_dict()
     trained = model.inspector.detector.backbone.state_dict()
     norms = [name for name, weight in fresh.items() if weight.ndim == 1]
     convolutions = [name for name, weight in fresh.items() if weight.ndim == 4]
@@ -269,7 +283,7 @@ def test_the_backbones_normalisations_stay_as_they_are_and_its_weights_do_not(mo
 
 
 def test_a_fit_without_labels_is_refused_with_what_to_set():
-    detector = make_detector("centre_boxes", CentreBoxesOptions(**OPTIONS))
+    detector = detector_with("centre_boxes", CentreBoxesOptions(**OPTIONS))
     with pytest.raises(DataError, match=r"this fit has none; set prepare\.task to boxes"):
         detector.fit([torch.zeros(1, 3, 48, 48)], seed=0)
     nothing = LabelledImages([torch.zeros(1, 3, 48, 48)], [torch.zeros(0, 4)], [[]])
@@ -288,6 +302,62 @@ def test_what_a_fit_of_boxes_cannot_do_is_refused(dataset, tmp_path):
     )
     with pytest.raises(ConfigError, match=r"fit\.rotations, calibrate\.method: cross: fit\.detector centre_boxes"):
         fitting.start(fitting.records)
+
+
+# A start from an earlier fit
+
+
+@pytest.fixture(scope="module")
+def earlier(model, dataset, tmp_path_factory):
+    """The options that start from the model of this file."""
+    folder = tmp_path_factory.mktemp("earlier") / "model"
+    fitting = fitting_of(dataset, folder.parent / "checkpoints")
+    fitting.save(folder, model.inspector, fitting.certify(model.inspector, silent), category="parts")
+    return {"start_from": str(folder), "start_from_sha256": sha256_of(folder / "detector.safetensors")}
+
+
+def test_a_start_gives_a_class_what_it_had_whatever_its_place_and_spelling(model, earlier, test_pixels):
+    detector = detector_with("centre_boxes", CentreBoxesOptions(**OPTIONS, **earlier))
+    old = model.inspector.detector
+    assert old.box_classes().names == ["hole", "scratch", "stain"]
+    _, told = detector._begun(["Scratch", "dent", "hole"], torch.zeros(0, 4), seed=17)
+    assert told == {"kept": ["Scratch", "hole"], "new": ["dent"], "dropped": ["stain"]}
+    pixels = torch.from_numpy(test_pixels[:3]).permute(0, 3, 1, 2).float()
+    with torch.inference_mode():
+        (before, boxes), (after, same_boxes) = (logits_of(one.backbone, one.head, pixels) for one in (old, detector))
+    assert torch.equal(after[:, 0], before[:, 1])
+    assert torch.equal(after[:, 2], before[:, 0])
+    assert torch.equal(boxes, same_boxes)
+    assert float(after[:, 1].max()) < -3.5  # a new class is rare until it has learned
+
+
+def test_a_fit_that_starts_from_another_begins_where_it_ended(dataset, earlier, tmp_path):
+    first = {}
+    for name, options in (("cold", {}), ("warm", earlier)):
+        reports = []
+        fitting = fitting_of(dataset, tmp_path / name, epochs=1, **options)
+        inspector = fitted(fitting, lambda *report, kept=reports: kept.append(report[3]))
+        first[name] = reports[0]["heat_loss"]
+    assert first["warm"] < 0.8 * first["cold"]
+    facts = inspector.detector.fit_facts()
+    assert (facts["classes_kept"], facts["classes_new"]) == ("hole, scratch, stain", "none")
+    assert facts["weights"] == "a fitted model"
+
+
+def test_a_start_that_does_not_fit_is_refused_by_name(dataset, earlier, tmp_path):
+    copied = shutil.copytree(earlier["start_from"], tmp_path / "pca")
+    manifest = read_sealed(copied)
+    seal(copied, manifest | {"detector": manifest["detector"] | {"name": "pca"}}, ["detector.safetensors"])
+    for change, error, message in (
+        ({"start_from": "nowhere"}, WeightsError, r"fit\.start_from is 'nowhere': expected the folder"),
+        ({"start_from_sha256": None}, WeightsError, r"set fit\.start_from_sha256 to the SHA-256"),
+        ({"start_from_sha256": "0" * 64}, WeightsError, r"fit\.start_from_sha256 says 0000"),
+        ({"start_from": str(copied)}, ConfigError, "a model of pca; expected one of centre_boxes"),
+        ({"width": 16}, ConfigError, r"whose width is 48, and fit\.width is 16"),
+        ({"layers": [1, 2]}, ConfigError, r"whose layers is \[0, 1, 2\], and fit\.layers is \[1, 2\]"),
+    ):
+        with pytest.raises(error, match=message):
+            fitted(fitting_of(dataset, tmp_path / "checkpoints", **(earlier | change)))
 
 
 # The gauge

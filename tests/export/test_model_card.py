@@ -1,11 +1,14 @@
 """The model card says what was measured, and its limits are those that the measurements have."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from conftest import CALIBRATE
 from gonogo.calibration.threshold import threshold_of
 from gonogo.export.model_card import CategoryResults, card_text
+from gonogo.export.write_bundle import recall_by_type
 
 RECORD = threshold_of(np.arange(1.0, 41.0), [str(number) for number in range(40)], CALIBRATE, seed=1)
 BUNDLE = {
@@ -131,3 +134,20 @@ def test_a_gauge_in_eight_bits_says_that_its_results_are_those_in_floats():
     assert "the verdicts of 3 test images differ." in card
     assert "| stain | 1 of 3 |" in card
     assert "eight bits" not in text()
+
+
+def test_a_bundle_counts_by_type_what_its_own_network_rejects_of_the_test_images():
+    rows = [
+        {"image": name, "role": role, "label": label, "defect_type": kind, "verdict": verdict}
+        for name, role, label, kind, verdict in (
+            ("a", "test", "1", "dent", "reject"),
+            ("b", "test", "1", "dent", "pass"),
+            ("c", "test", "1", "burr", "reject"),
+            ("d", "test", "0", "good", "reject"),
+            ("e", "calibrate", "1", "burr", "pass"),
+        )
+    ]
+    assert recall_by_type(rows, None) == {"burr": [1, 1], "dent": [1, 2]}
+    scores = np.array([2.0, 5.0, 1.0, 9.0])
+    int8 = SimpleNamespace(images=list("abcd"), int8_scores=scores, threshold=SimpleNamespace(threshold=2.0))
+    assert recall_by_type(rows, int8) == {"burr": [0, 1], "dent": [2, 2]}

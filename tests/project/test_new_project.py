@@ -51,6 +51,21 @@ def test_good_parts_beside_defect_types_are_a_category(tmp_path):
     )
 
 
+def test_an_image_that_cannot_be_read_is_listed_and_the_project_is_written(tmp_path, capsys):
+    draw(tmp_path / "tiles" / "good", 3)
+    draw(tmp_path / "tiles" / "chip", 1)
+    (tmp_path / "tiles" / "good" / "0.png").write_bytes(b"no image")  # the first, of which the size is asked
+    (tmp_path / "tiles" / "chip" / "x.jpg").write_bytes(b"")
+    assert main(["init", str(tmp_path / "tiles"), "--into", str(tmp_path / "project"), "--no-tune", "--json"]) == 0
+    (one,) = json.loads(capsys.readouterr().out)["categories"]
+    assert [Path(said.partition(" cannot be read")[0]).name for said in one["unreadable"]] == ["x.jpg", "0.png"]
+    assert (one["n_good"], one["size"]) == (3, [6, 8])
+    for number in (1, 2):
+        (tmp_path / "tiles" / "good" / f"{number}.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="none of the 3 good images can be read"):
+        categories_in(tmp_path / "tiles", SHARES)
+
+
 def test_several_categories_lie_below_with_other_names_for_good_parts(tmp_path):
     draw(tmp_path / "set" / "nut" / "train" / "good", 2)
     draw(tmp_path / "set" / "nut" / "test" / "good", 1)
@@ -350,8 +365,12 @@ def test_it_says_what_so_few_good_parts_certify(tmp_path, capsys):
     assert f"  cd {tmp_path / 'own'}\n  dvc repro\n" in out
 
 
-@pytest.mark.parametrize(("n_categories", "n_tuned"), [(2, 2), (MOST_TUNED + 1, 0)])
-def test_a_new_project_has_the_options_that_two_minutes_find(n_categories, n_tuned, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("n_categories", "n_tuned", "stated"), [(2, 2, []), (2, 2, ["--verdict-ms", "12"]), (MOST_TUNED + 1, 0, [])]
+)
+def test_a_new_project_has_the_options_that_two_minutes_find(
+    n_categories, n_tuned, stated, tmp_path, capsys, monkeypatch
+):
     given = []
 
     def tuned(project, category, **wanted):
@@ -363,10 +382,11 @@ def test_a_new_project_has_the_options_that_two_minutes_find(n_categories, n_tun
     monkeypatch.setattr("gonogo.cli.commands.tune.tuned", tuned)
     for name in "abcdefgh"[:n_categories]:
         draw(tmp_path / "raw" / name / "good", 2)
-    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own")]) == 0
+    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own"), *stated]) == 0
     out = capsys.readouterr().out
     assert [category for _, category, _ in given] == list("ab")[:n_tuned]
     assert all(wanted["write"] and wanted["minutes"] * n_categories == TUNE_MINUTES for *_, wanted in given)
+    assert {wanted["verdict_ms"] for *_, wanted in given} <= {12.0 if stated else None}
     assert (
         ("a: chosen" in out)
         == ("b keeps the common options, since no search was possible: too few" in out)

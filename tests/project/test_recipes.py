@@ -79,7 +79,7 @@ def write_recipe(folder, text):
     ("text", "message"),
     [
         ("description: x\nfit: {detector: patchcore, coreset_ration: 0.1}\n", "unknown key 'coreset_ration'"),
-        ("description: x\nfit: {detector: patchcor}\n", "'patchcor'; choose one of"),
+        ("description: x\nfit: {detector: patchcor}\n", "'patchcor'; did you mean patchcore"),
         ("description: x\ncalibrate: {false_alarm: 0.1}\n", "unknown key 'false_alarm'"),
         ("description: x\nbench: {runs: 3}\n", "bench is no section that a recipe changes; allowed: fit"),
         ("fit: {image_size: 64}\n", "description is None"),

@@ -130,6 +130,16 @@ def test_where_the_options_in_force_are_too_slow_a_gauge_that_is_not_is_found_wh
     assert not found.complete
 
 
+@pytest.mark.parametrize(
+    ("ms", "more", "allowed", "size"), [(2.0, 8, 20.0, 320), (30.0, 8, 40.0, 320), (41.26, 12, 51.3, 256)]
+)
+def test_a_budget_that_nobody_stated_lets_the_options_in_force_be_chosen(ms, more, allowed, size, tmp_path):
+    world = World(best_is_whitened, ms=lambda options: ms + more * (options.image_size > 256))
+    found = searched(world, tmp_path, verdict_ms=None, brief=True)
+    assert found.allowed_ms == allowed
+    assert (found.chosen.image_size, found.chosen.whitening) == (size, 0.75)
+
+
 def test_options_in_force_that_are_far_too_slow_are_not_what_a_little_more_time_buys(tmp_path):
     far = replace(BASE, image_size=448)
     found = searched(World(lambda options: options.image_size / 100), tmp_path, verdict_ms=13.0, base=far)

@@ -1,18 +1,14 @@
 """A workbench in the test's own process. Importing it skips the tests where an extra is missing."""
 
 import os
-import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-import uvicorn
 from starlette.testclient import TestClient
 
-from gonogo.cli.commands.serve import listening
 from gonogo.service.security import new_key
 from gonogo.workbench.app import create_workbench
 from gonogo.workbench.workbench import Workbench, settings_of
-from processes import until
 
 
 class RunningBench:
@@ -44,21 +40,6 @@ class RunningBench:
         """The response to a form of a page."""
         own = {"Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
         return self.http.post(path, data=form, headers=own, follow_redirects=False)
-
-
-@contextmanager
-def listening_bench(bench):
-    """The address of the workbench, which uvicorn serves in a thread."""
-    config = uvicorn.Config(bench.app, ws="none", access_log=False, log_config=None, lifespan="off")
-    server = uvicorn.Server(config)
-    server.capture_signals = lambda: ExitStack()
-    with listening("127.0.0.1", 0) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        until(lambda: server.started)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(300)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving import start  # noqa: F401  skips where the extra is missing
+from serving import listening_app  # skips where the extra is missing
 from visiting import browser, expect, violations, visit  # noqa: F401
 
 # isort: split
@@ -15,7 +15,7 @@ from gonogo.project.git import git
 from gonogo.project.registry import check, in_use, read_registry
 from gonogo.service.pages.access import COOKIE
 from processes import until
-from workbench.benches import RunningBench, in_folder, listening_bench
+from workbench.benches import RunningBench, in_folder
 from workbench.project import CATEGORY, environment, make_project
 
 # ruff: noqa: F811  fixtures are imported, and then named
@@ -44,8 +44,8 @@ def place(tmp_path_factory):
     project = make_project(folder)
     with in_folder(project, environment(folder)):
         bench = RunningBench()
-        with listening_bench(bench) as url:
-            yield Place(bench, url)
+        with listening_app(bench.app) as port:
+            yield Place(bench, f"http://127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -29,6 +29,9 @@ class RegionParams:
     min_area: int
     roi: list[list[float]] | None
     border: float
+    merge: int = 0  # these three are not in a bundle of an earlier version, which used none of them
+    min_solidity: float = 0.0
+    max_elongation: float | None = None
 
     def __post_init__(self) -> None:
         points = [] if self.roi is None else self.roi
@@ -46,6 +49,12 @@ class RegionParams:
                 "null or at least three [x, y] in fractions of width and height",
             ),
             "border": (0 <= self.border < 0.5, "a fraction in [0, 0.5)"),
+            "merge": (self.merge >= 0, "0 or more pixels"),
+            "min_solidity": (0 <= self.min_solidity <= 1, "a share in [0, 1]"),
+            "max_elongation": (
+                self.max_elongation is None or 1 <= self.max_elongation < math.inf,
+                "null or a ratio of 1 or more",
+            ),
         }
         for key, (holds, expected) in requirements.items():
             if not holds:
@@ -128,7 +137,9 @@ class Region:
     """One connected part of the defect mask, in pixels of the image; `peak` and `mean` are of the map.
 
     `box` is (x, y, width, height); x grows to the right, y downwards. `centroid` (x, y) is that of the pixels'
-    indices, each counted alike.
+    indices, each counted alike. `solidity` is the share of the region's convex hull that it covers, in (0, 1];
+    `elongation` the ratio of the axes of the ellipse that has its second moments, 1 or more. Parts that `merge` joined
+    are one region.
     """
 
     box: tuple[int, int, int, int]
@@ -136,12 +147,15 @@ class Region:
     centroid: tuple[float, float]
     peak: float
     mean: float
+    solidity: float
+    elongation: float
 
 
 def defect_mask(anomaly_map: np.ndarray, rule: RegionRule) -> np.ndarray:
     """(h, w) bool: the pixels of a map (h, w) that belong to a region.
 
-    At or above the threshold; grown by hysteresis; opened, then closed; inside the ROI; small regions dropped.
+    At or above the threshold; grown by hysteresis; opened, then closed; inside the ROI; regions dropped that are small,
+    jagged or long, where those that `merge` joins are one.
 
     Raises:
         ShapeError: the map is not (h, w).
@@ -160,15 +174,23 @@ def defect_mask(anomaly_map: np.ndarray, rule: RegionRule) -> np.ndarray:
     if params.closing:
         mask = ~dilated(~dilated(mask, params.closing), params.closing)
         mask &= params.roi_mask(*mask.shape)
-    if params.min_area > 1:
-        runs = Runs.of(mask)
-        mask = runs.painted(runs.per_region(np.add, runs.lengths) >= params.min_area)
+    if params.min_area > 1 or params.min_solidity > 0 or params.max_elongation is not None:
+        runs = Runs.of(mask, merge=params.merge)
+        kept = runs.per_region(np.add, runs.lengths) >= params.min_area
+        if params.min_solidity > 0:
+            kept &= solidity(runs) >= params.min_solidity
+        if params.max_elongation is not None:
+            kept &= elongation(runs) <= params.max_elongation
+        mask = runs.painted(kept)
     return mask
 
 
-def find_regions(anomaly_map: np.ndarray, mask: np.ndarray) -> list[Region]:
-    """The 8-connected regions of a defect mask (h, w), highest peak first; equal ones in reading order."""
-    runs = Runs.of(mask)
+def find_regions(anomaly_map: np.ndarray, mask: np.ndarray, *, merge: int = 0) -> list[Region]:
+    """The 8-connected regions of a defect mask (h, w), highest peak first; equal ones in reading order.
+
+    Those with a gap of at most `2 * merge` pixels are one.
+    """
+    runs = Runs.of(mask, merge=merge)
     left, right, rows = runs.left, runs.left + runs.lengths - 1, runs.rows
     area = runs.per_region(np.add, runs.lengths)
     x, y, mean = (
@@ -178,6 +200,7 @@ def find_regions(anomaly_map: np.ndarray, mask: np.ndarray) -> list[Region]:
     x1, y1 = (runs.per_region(np.minimum, side) for side in (left, rows))
     x2, y2 = (runs.per_region(np.maximum, side) for side in (right, rows))
     peak = runs.per_region(np.maximum, runs.per_run(np.maximum, anomaly_map))
+    solid, long = solidity(runs), elongation(runs)
     return [
         Region(
             box=(int(x1[i]), int(y1[i]), int(x2[i] - x1[i]) + 1, int(y2[i] - y1[i]) + 1),
@@ -185,6 +208,8 @@ def find_regions(anomaly_map: np.ndarray, mask: np.ndarray) -> list[Region]:
             centroid=(float(x[i]), float(y[i])),
             peak=float(peak[i]),
             mean=float(mean[i]),
+            solidity=float(solid[i]),
+            elongation=float(long[i]),
         )
         for i in np.argsort(-peak, kind="stable").tolist()
     ]
@@ -206,8 +231,10 @@ class Runs:
     region: np.ndarray
 
     @classmethod
-    def of(cls, mask: np.ndarray) -> Self:
+    def of(cls, mask: np.ndarray, *, merge: int = 0) -> Self:
         """The runs of a mask (h, w) bool. Those that touch are joined by the lowest number until nothing changes.
+
+        With `merge`, those belong to one region that touch when each pixel is widened by a square of this radius.
 
         Source: run-based two-pass labelling, He, Chao and Suzuki 2008; the joining as in Liu and Tarjan 2019, "Simple
         concurrent labeling algorithms for connected components".
@@ -219,7 +246,14 @@ class Runs:
         edges = np.flatnonzero(padded[1:] != padded[:-1])
         starts, ends = edges[::2], edges[1::2]  # of each run, in reading order; the end is exclusive
         rows, left = np.divmod(starts, stride)
-        return cls(mask, rows, left, ends - starts, _joined(starts, ends, stride))
+        runs = cls(mask, rows, left, ends - starts, _joined(starts, ends, stride))
+        if not merge or not len(starts):
+            return runs
+        wide = cls.of(dilated(mask, merge))
+        merged = wide.painted(np.arange(1, wide.region.max() + 2))[rows, left]
+        _, first, region = np.unique(merged, return_index=True, return_inverse=True)
+        order = np.argsort(np.argsort(first))  # in reading order of the runs themselves
+        return cls(mask, rows, left, ends - starts, order[region])
 
     def per_run(self, ufunc: np.ufunc, values: np.ndarray) -> np.ndarray:
         """(n,): the values (h, w) in each run, reduced; floating-point numbers in float64."""
@@ -247,6 +281,57 @@ class Runs:
         if len(self.lengths):
             pixels[self.mask] = np.repeat(of_regions[self.region], self.lengths)
         return pixels
+
+
+def elongation(runs: Runs) -> np.ndarray:
+    """(number of regions,): the ratio of the axes of the ellipse with a region's second moments; 1 for a square pixel.
+
+    Of pixels that are squares, not points: a square's own second moment, 1/12, is added along both axes.
+    """
+    n, left, rows = runs.lengths.astype(np.float64), runs.left.astype(np.float64), runs.rows.astype(np.float64)
+    area = runs.per_region(np.add, n)
+    centre = left + (n - 1) / 2
+    x, y = (runs.per_region(np.add, total) / area for total in (centre * n, rows * n))
+    dx, dy = centre - x[runs.region], rows - y[runs.region]
+    xx, yy, xy = (
+        runs.per_region(np.add, total) / area for total in (n * dx**2 + n * (n**2 - 1) / 12, n * dy**2, n * dx * dy)
+    )
+    half, apart = (xx + yy) / 2 + 1 / 12, np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
+    return np.asarray(np.sqrt((half + apart) / np.maximum(half - apart, 1 / 12)))
+
+
+def solidity(runs: Runs) -> np.ndarray:
+    """(number of regions,): the share of a region's convex hull, that of its pixels as squares, which it covers."""
+    if not len(runs.lengths):
+        return np.zeros(0)
+    region, rows = np.tile(runs.region, 2), np.concatenate([runs.rows, runs.rows + 1])
+    right = runs.left + runs.lengths
+    hull = _under_hull(region, rows, np.tile(right, 2)) + _under_hull(region, rows, -np.tile(runs.left, 2))
+    return np.asarray(runs.per_region(np.add, runs.lengths) / hull)
+
+
+def _under_hull(region: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """(number of regions,): the area between x = 0 and the hull of each region's points (y, x), on the side of large x.
+
+    Points on or below the line between their neighbours are left out, all at once, until there are none: each lies
+    inside the hull, since its neighbours are points of the region, whether or not they are left out too.
+    """
+    order = np.lexsort((-x, y, region))
+    region, y, x = region[order], y[order], x[order]
+    first = np.append(True, (np.diff(region) != 0) | (np.diff(y) != 0))  # the largest x of each y
+    region, y, x = region[first], y[first], x[first]
+    while True:
+        inner = np.zeros(len(region), dtype=bool)
+        inner[1:-1] = region[:-2] == region[2:]
+        bend = np.zeros(len(region), dtype=np.int64)
+        bend[1:-1] = (x[1:-1] - x[:-2]) * (y[2:] - y[:-2]) - (x[2:] - x[:-2]) * (y[1:-1] - y[:-2])
+        below = inner & (bend <= 0)
+        if not below.any():
+            break
+        region, y, x = region[~below], y[~below], x[~below]
+    same = region[1:] == region[:-1]
+    areas = np.where(same, (x[1:] + x[:-1]) * (y[1:] - y[:-1]) / 2, 0.0)
+    return np.bincount(region[1:], weights=areas, minlength=int(region[-1]) + 1)
 
 
 def _joined(starts: np.ndarray, ends: np.ndarray, stride: int) -> np.ndarray:

@@ -21,6 +21,19 @@ def positive(values: Tensor) -> Tensor:
     return values.clamp(min=0) + 1 / (1 - values.clamp(max=0))
 
 
+def image_score(grid: Tensor, top_share: float | None) -> Tensor:
+    """(n,): the score of an image by its grid (n, gh, gw): the mean of the cells with the highest values.
+
+    Args:
+        grid: higher is more anomalous.
+        top_share: of the cells, in [0, 1], at least one; 0 or None: the highest alone; 1: all.
+    """
+    cells = grid.flatten(1)
+    if not top_share:
+        return cells.amax(dim=1)
+    return cells.topk(max(1, int(top_share * cells.shape[1])), dim=1).values.mean(dim=1)
+
+
 def upsample(grid: Tensor, image_size: ImageSize, sigma: float, height: int, width: int) -> Tensor:
     """Map of (n, height, width) from a (n, gh, gw) grid, smoothed by `sigma` pixels at `image_size`."""
     rows, columns = (_upsampling(*lengths, sigma) for lengths in zip(grid.shape[1:], image_size, strict=True))

@@ -18,6 +18,7 @@ from gonogo.compute.progress import Progress, no_progress
 from gonogo.detectors.anomaly_map import resize
 from gonogo.detectors.backbones.backbone import Backbone
 from gonogo.detectors.boxes.labelled import FindsBoxes, Labelled
+from gonogo.detectors.frame import Frame
 from gonogo.detectors.training.checkpoints import Checkpoints
 from gonogo.detectors.training.forecast import Forecast, probe_images
 from gonogo.errors import NotFittedError
@@ -93,6 +94,19 @@ class GrowingBank(HasMemoryBank, Protocol):
         """Whether the bank without the entries of some images is the one that a fit without these images gives."""
 
 
+@runtime_checkable
+class BringsNetwork(Protocol):
+    """A detector around a network that others wrote: torch traces a node in its place, and export puts it there."""
+
+    def onnx_of_one_image(self, opset: int) -> bytes:
+        """An ONNX model from pixels (3, h, w) to what the node gives for one image.
+
+        Raises:
+            ExportError: the network cannot be had in this operator set.
+        """
+
+
+NETWORK_NODE = ("gonogo", "Network")  # domain and name of the node that stands for it in a traced graph
 NEAREST = "nearest"  # (n, gh, gw) int64, as in `HasMemoryBank.score_with_nearest`
 FEATURES = "features"  # (n, d, ch, cw): all layers of the backbone side by side, on the grid of the coarsest one
 
@@ -113,6 +127,7 @@ class Detector(nn.Module, ABC):
 
     options: Any  # of the detector's class in `DETECTOR_OPTIONS`
     smoothing: float = 0.0  # Gaussian sigma for the map, in pixels at image_size
+    frame: Frame | None = None  # bars that keep the aspect of an image; None: the resize changes it
     localises: bool = True  # False: the map is constant, and no pixel metric is computed
 
     @property

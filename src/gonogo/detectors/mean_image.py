@@ -6,6 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from gonogo.detectors.anomaly_map import image_score
 from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
 from gonogo.detectors.options import MeanImageOptions
 from gonogo.errors import DataError
@@ -37,4 +38,7 @@ class MeanImage(Detector):
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         self.require_fitted()
         squared = (pixels - self.mean_).square()
-        return squared.mean(dim=(1, 2, 3)).sqrt(), squared.mean(dim=1).sqrt()
+        grid = squared.mean(dim=1).sqrt()
+        if self.options.top_share is not None:
+            return image_score(grid, self.options.top_share), grid
+        return squared.mean(dim=(1, 2, 3)).sqrt(), grid

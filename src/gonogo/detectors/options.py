@@ -23,6 +23,15 @@ RowKind = Literal["backbone", "pixels"]
 ReductionKind = Literal["none", "random", "pca"]
 PDNSize = Literal["small", "medium", "tiny"]
 
+TopShare = Annotated[
+    float | None,
+    Field(
+        ge=0,
+        le=1,
+        description="share of the map's cells, the most anomalous ones, whose mean is the image's score; 0: the most "
+        "anomalous one alone; 1: the mean of all; null: the score of the method itself",
+    ),
+]
 Smoothing = Annotated[float, Field(ge=0, description="Gaussian sigma of the map, in pixels at `image_size`")]
 
 
@@ -63,6 +72,7 @@ class MeanImageOptions:
     """Options of `MeanImage`."""
 
     image_size: SmallImageSize = 64
+    top_share: TopShare = None
     smoothing: Smoothing = 0.0
 
 
@@ -74,6 +84,7 @@ class PCAOptions:
     explained_variance: Annotated[
         float, Field(gt=0, lt=1, description="share of the variance that the kept components explain on the fit images")
     ] = 0.95
+    top_share: TopShare = None
     smoothing: Smoothing = 0.0
 
 
@@ -217,6 +228,7 @@ class PaDiMOptions(BackboneOptions):
     epsilon: Annotated[
         float, Field(gt=0, description="variance added to every dimension, in the features' unit squared")
     ] = 0.01
+    top_share: TopShare = None
     smoothing: Smoothing = 4.0
 
 
@@ -268,7 +280,7 @@ class PatchCoreOptions(BackboneOptions):
             ge=0,
             le=1,
             description="share of an image's patches, the most anomalous ones, whose mean is its score; 0: the most "
-            "anomalous one alone",
+            "anomalous one alone; 1: the mean of all",
         ),
     ] = 0.0
     foreground: Annotated[
@@ -330,6 +342,7 @@ class SoftPatchOptions(BackboneOptions):
             description="share of all patches, those with the largest factors, that the coreset is not chosen from",
         ),
     ] = 0.15
+    top_share: TopShare = None
     smoothing: Smoothing = 4.0
 
 
@@ -382,9 +395,11 @@ class SuperSimpleNetOptions(BackboneOptions):
     image_score: Annotated[
         Literal["head", "map"],
         Field(
-            description="map, the most anomalous patch's logit; head, the classification head's, as the authors have it"
+            description="map, the most anomalous patch's logit; head, the classification head's, as the authors have "
+            "it; `top_share` replaces both"
         ),
     ] = "map"
+    top_share: TopShare = None
     smoothing: Smoothing = 4.0
 
 
@@ -431,6 +446,7 @@ class EfficientADOptions:
         ),
     ] = 0
     checkpoint_every: CheckpointEvery = 1
+    top_share: TopShare = None
     smoothing: Annotated[
         float, Field(ge=0, description="Gaussian sigma of the map, in pixels at `image_size`; none in the paper")
     ] = 0.0
@@ -461,6 +477,7 @@ class AnomalibOptions:
         Sides(ge=4),
         Field(description="square or, with two numbers, height and width that the checkpoint's pre-processing makes"),
     ] = 256
+    top_share: TopShare = None
     smoothing: Annotated[
         float,
         Field(
@@ -496,8 +513,13 @@ class CentreBoxesOptions(BackboneOptions):
         float, Field(gt=0, lt=1, description="overlap beyond which the worse of two boxes of a class is left out")
     ] = 0.5
     crop: Annotated[
-        int, Field(ge=32, description="side of the square cut out of an image for training, in pixels at `image_size`")
-    ] = 256
+        int | None,
+        Field(
+            ge=32,
+            description="side of the square cut out of an image for training, in pixels at `image_size`; null: 128 to "
+            "512, four times that of all but the largest boxes",
+        ),
+    ] = None
     batch_size: Annotated[int, Field(ge=1, description="crops per training step")] = 8
     epochs: Annotated[int, Field(ge=1, description="the most epochs that are trained")] = 30
     epoch_steps: Annotated[int, Field(ge=1, description="training steps of an epoch")] = 20
@@ -510,6 +532,85 @@ class CentreBoxesOptions(BackboneOptions):
         int, Field(ge=0, description="stop after so many epochs without a better one; 0 trains all of them")
     ] = 8
     checkpoint_every: CheckpointEvery = 1
+    start_from: Annotated[
+        str | None,
+        Field(
+            description="folder of a fitted model of this detector to go on from, such as models/NAME; its classes may "
+            "be others. null starts with the backbone's weights"
+        ),
+    ] = None
+    start_from_sha256: Annotated[
+        str | None, Field(description="SHA-256 of detector.safetensors in that folder; required with it")
+    ] = None
+
+
+Three = Annotated[Sequence[float], Field(min_length=3, max_length=3)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxBoxesOptions:
+    """Options of `OnnxBoxes`."""
+
+    model: Annotated[str, Field(description="path of the ONNX file, one file with its weights inside")]
+    contract: Annotated[
+        Literal["detections", "detr", "detr_softmax", "yolo", "yolo_objectness"],
+        Field(description="what the network's outputs are; docs/boxes.md defines each"),
+    ]
+    classes: Annotated[
+        Sequence[str | None],
+        Field(
+            min_length=1,
+            description="names of the network's classes in its order; null for a number that is no class, such as a "
+            "background at 0",
+        ),
+    ]
+    model_sha256: Annotated[str | None, Field(description="SHA-256 of the file; required")] = None
+    outputs: Annotated[
+        Sequence[str] | None,
+        Field(description="names of the outputs, in the contract's order; null takes the file's outputs as they come"),
+    ] = None
+    image_size: Annotated[
+        Size,
+        Sides(ge=4),
+        Field(description="square or, with two numbers, height and width of the pixels that the network takes"),
+    ] = 640
+    fitting: Annotated[
+        Literal["stretch", "letterbox", "corner"],
+        Field(
+            description="stretch changes the aspect of an image to that of `image_size`; letterbox and corner keep it, "
+            "with bars on both sides, or right and below"
+        ),
+    ] = "stretch"
+    fill: Annotated[float, Field(ge=0, le=255, description="level of these bars")] = 114.0
+    colours: Annotated[Literal["rgb", "bgr"], Field(description="order of the colours that the network takes")] = "rgb"
+    divisor: Annotated[float, Field(gt=0, description="what levels of 0 to 255 are divided by")] = 255.0
+    mean: Annotated[Three, Field(description="for each colour, in the network's order, subtracted after that")] = (
+        0.0,
+        0.0,
+        0.0,
+    )
+    std: Annotated[Three, Field(description="for each colour, in the network's order, divided by after that")] = (
+        1.0,
+        1.0,
+        1.0,
+    )
+    max_boxes: Annotated[int, Field(ge=1, description="boxes that an image may have at most")] = 300
+    nms_iou: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            lt=1,
+            description="overlap beyond which the worse of two boxes of a class is left out; null: 0.5 for yolo and "
+            "yolo_objectness, and none is left out for the others, whose networks do so themselves",
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if any(value <= 0 for value in self.std):
+            raise ConfigError(f"std is {list(self.std)}; expected three numbers above 0")
+        named = [name for name in self.classes if name is not None]
+        if not named or len(set(named)) != len(named):
+            raise ConfigError(f"classes is {list(self.classes)}; expected different names, and null for no class")
 
 
 DETECTOR_OPTIONS: dict[str, type[Any]] = {
@@ -528,4 +629,5 @@ DETECTOR_OPTIONS: dict[str, type[Any]] = {
     "efficientad": EfficientADOptions,
     "anomalib": AnomalibOptions,
     "centre_boxes": CentreBoxesOptions,
+    "onnx_boxes": OnnxBoxesOptions,
 }

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from gonogo.compute.progress import Progress
+from gonogo.detectors.anomaly_map import image_score
 from gonogo.detectors.backbones.patch_features import PatchFeatures
 from gonogo.detectors.backbones.weights import weights_fact
 from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
@@ -135,7 +136,7 @@ class PaDiM(Detector):
         centred = features.flatten(1, 2) - self.mean_  # (n, p, d)
         white = self.whitening_ @ centred.permute(1, 2, 0)  # (p, d, n)
         grid = white.square().sum(dim=1).sqrt().T.reshape(features.shape[:3])
-        return grid.flatten(1).amax(dim=1), grid
+        return image_score(grid, self.options.top_share), grid
 
     def score_without(self, pixels: Tensor, part_images: range) -> tuple[Tensor, Tensor]:
         """Distances to the Gaussians of the other images, by a downdate of rank one from those to the Gaussians of all.
@@ -155,7 +156,7 @@ class PaDiM(Detector):
         squared = grid.double().square()
         left = (1 - n / (n - 1) ** 2 * squared).clamp(min=1e-5)  # 0 where no other image varies likewise
         grid = (n**2 / (n - 1) ** 2 * (n - 2) / (n - 1) * squared / left).sqrt().float()
-        return grid.flatten(1).amax(dim=1), grid
+        return image_score(grid, self.options.top_share), grid
 
     def fit_facts(self) -> dict[str, str | int | float]:
         self.require_fitted()

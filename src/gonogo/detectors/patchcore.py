@@ -35,6 +35,7 @@ import torch
 from torch import Tensor, nn
 
 from gonogo.compute.progress import Progress, no_progress
+from gonogo.detectors.anomaly_map import image_score
 from gonogo.detectors.backbones.patch_features import PatchFeatures
 from gonogo.detectors.backbones.weights import weights_fact
 from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
@@ -286,9 +287,7 @@ class PatchCore(Detector):
         if self.options.foreground == "pca":
             distance = distance * self._foreground().weights(features).flatten(1)
         grid, nearest = distance.view(features.shape[:3]), index.view(features.shape[:3])
-        if self.options.top_share > 0:
-            return self._mean_of_worst(distance), grid, nearest
-        return distance.amax(dim=1), grid, nearest
+        return image_score(grid, self.options.top_share), grid, nearest
 
     def bank_places(self) -> Tensor:
         self.require_fitted()
@@ -311,8 +310,8 @@ class PatchCore(Detector):
         distance, _ = self._distances(self._reduced(features), bank)
         if self.options.foreground == "pca":
             distance = distance * self._foreground().weights(features).flatten(1)
-        score = self._mean_of_worst(distance) if self.options.top_share > 0 else distance.amax(dim=1)
-        return score, distance.view(features.shape[:3])
+        grid = distance.view(features.shape[:3])
+        return image_score(grid, self.options.top_share), grid
 
     def require_growing(self) -> None:
         """Refuse a bank with a limit of its own.
@@ -378,10 +377,6 @@ class PatchCore(Detector):
             return (patches - bank[index]).norm(dim=2), index
         indices = proximity(patches, bank).topk(self.options.n_neighbors, dim=2).indices  # (n, p, k)
         return (patches[:, :, None] - bank[indices]).norm(dim=3).mean(dim=2), indices[:, :, 0]
-
-    def _mean_of_worst(self, distance: Tensor) -> Tensor:
-        n_top = max(1, int(self.options.top_share * distance.shape[1]))
-        return distance.topk(n_top, dim=1).values.mean(dim=1)
 
     def fit_facts(self) -> dict[str, str | int | float]:
         self.require_fitted()

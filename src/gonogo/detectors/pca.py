@@ -10,6 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from gonogo.detectors.anomaly_map import image_score
 from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
 from gonogo.detectors.options import PCAOptions
 from gonogo.detectors.training.forecast import Forecast, probe_images
@@ -74,4 +75,7 @@ class PCAReconstruction(Detector):
         centred = pixels.flatten(1) - self.mean_
         residual = centred - (centred @ self.components_.T) @ self.components_
         squared = residual.view_as(pixels).square()
-        return squared.mean(dim=(1, 2, 3)).sqrt(), squared.mean(dim=1).sqrt()
+        grid = squared.mean(dim=1).sqrt()
+        if self.options.top_share is not None:
+            return image_score(grid, self.options.top_share), grid
+        return squared.mean(dim=(1, 2, 3)).sqrt(), grid

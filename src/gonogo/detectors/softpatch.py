@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from gonogo.compute.progress import Progress
+from gonogo.detectors.anomaly_map import image_score
 from gonogo.detectors.backbones.patch_features import PatchFeatures
 from gonogo.detectors.backbones.weights import weights_fact
 from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
@@ -148,7 +149,8 @@ class SoftPatch(Detector):
         index = nearest_index(patches, bank, weights)  # (n, p)
         # Computed again as a difference: near zero, the product in `nearest_index` has no correct digit.
         distance = (patches - bank[index]).norm(dim=2) * weights[index]
-        return distance.amax(dim=1), distance.view(features.shape[:3]), index.view(features.shape[:3])
+        grid = distance.view(features.shape[:3])
+        return image_score(grid, self.options.top_share), grid, index.view(features.shape[:3])
 
     def fit_facts(self) -> dict[str, str | int | float]:
         self.require_fitted()

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gonogo.detectors.anomaly_map import positive, resize
+from gonogo.detectors.anomaly_map import image_score, positive, resize
 from gonogo.detectors.backbones.backbone import Backbone
 from gonogo.detectors.backbones.weights import weights_fact
 from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
@@ -191,7 +191,10 @@ class SuperSimpleNet(Detector):
         self.require_fitted()
         features = self._upscaled(self.backbone(pixels), self.mean_, self.scale_)
         score, grid = self.heads.logits(self.heads.adaptor(features))
-        return positive(score if self.options.image_score == "head" else grid.flatten(1).amax(dim=1)), positive(grid)
+        if self.options.image_score == "head" and self.options.top_share is None:
+            return positive(score), positive(grid)
+        grid = positive(grid)
+        return image_score(grid, self.options.top_share), grid
 
     def fit_facts(self) -> dict[str, str | int | float]:
         self.require_fitted()

@@ -15,8 +15,7 @@ from onnx import TensorProto, compose, helper, numpy_helper
 from pydantic import Field
 from torch import Tensor, nn
 
-from gonogo.detectors.anomalib.anomalib import ONNX_NODE, Anomalib
-from gonogo.detectors.contract import Detector
+from gonogo.detectors.contract import NETWORK_NODE, BringsNetwork, Detector
 from gonogo.detectors.isolation_forest import IsolationForest
 from gonogo.model.inspector import Inspector
 from gonogo.model.tiling import Tiles
@@ -238,19 +237,19 @@ def _detector_graph(detector: Detector, opset: int) -> onnx.ModelProto:
 
 
 def _with_network(proto: onnx.ModelProto, detector: Detector, opset: int) -> onnx.ModelProto:
-    """`proto` with anomalib's network in place of its placeholder node; the graph of any other detector unchanged.
+    """`proto` with the network that a detector brings in place of its node; the graph of any other detector unchanged.
 
-    The network is put into a Scan over the images, since networks of anomalib are written for one image or trace for
-    the batch that they see.
+    The network is put into a Scan over the images, since such networks are written for one image or trace for the batch
+    that they see.
     """
-    if not isinstance(detector, Anomalib):
+    if not isinstance(detector, BringsNetwork):
         return proto
-    network = compose.add_prefix(onnx.load_from_string(detector.onnx_of_one_image(opset)), "anomalib/")
-    (node,) = (node for node in proto.graph.node if (node.domain, node.op_type) == ONNX_NODE)
+    network = compose.add_prefix(onnx.load_from_string(detector.onnx_of_one_image(opset)), "network/")
+    (node,) = (node for node in proto.graph.node if (node.domain, node.op_type) == NETWORK_NODE)
     body = _without_traces(network).graph
     node.CopyFrom(helper.make_node("Scan", node.input, node.output, body=body, num_scan_inputs=1))
     _take_definitions(proto, network)
-    (domain,) = (entry for entry in proto.opset_import if entry.domain == ONNX_NODE[0])
+    (domain,) = (entry for entry in proto.opset_import if entry.domain == NETWORK_NODE[0])
     proto.opset_import.remove(domain)
     return proto
 

@@ -7,7 +7,6 @@ from gonogo.detectors.efficientad.efficientad import EfficientAD
 from gonogo.detectors.efficientad.pdn import MARGIN
 from gonogo.detectors.mean_image import MeanImage
 from gonogo.detectors.padim import PaDiM
-from gonogo.detectors.patchcore import PatchCore
 from gonogo.detectors.pca import PCAReconstruction
 from gonogo.detectors.softpatch import SoftPatch
 from gonogo.detectors.supersimplenet import SuperSimpleNet
@@ -39,15 +38,17 @@ def grid_rule(detector: Detector) -> GridRule | None:
 
     tests/contract/test_attribution.py holds every registered detector to it.
     """
+    margin = MARGIN if isinstance(detector, EfficientAD) else 0
+    top_share = getattr(detector.options, "top_share", None)  # of every detector that localises
+    if top_share is not None and detector.localises:
+        return GridRule("mean_of_highest", top_share, margin) if top_share > 0 else GridRule("max", margin=margin)
     match detector:
-        case PatchCore() if detector.options.top_share > 0:
-            return GridRule("mean_of_highest", detector.options.top_share)
-        case PaDiM() | PatchCore() | SoftPatch():
+        case PaDiM() | SoftPatch():
             return GridRule("max")
         case SuperSimpleNet() if detector.options.image_score != "head":
             return GridRule("max")
         case EfficientAD():
-            return GridRule("max", margin=MARGIN)
+            return GridRule("max", margin=margin)
         case MeanImage() | PCAReconstruction():
             return GridRule("root_mean_square")
         case _:

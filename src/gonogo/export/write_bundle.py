@@ -1,7 +1,7 @@
 """Write a bundle, provided that parity holds; docs/line.md lists its files."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ def write_bundle(
     Args:
         onnx_path: the file that `parity` was checked on; with `int8` the file in eight bits, whose bundle has its own
             threshold and rule, the figures of both checks, and no probability.
-        results: for the model card.
+        results: for the model card, and the recall of each type of defect.
 
     Raises:
         ParityError: parity does not hold, or the gauge in eight bits differs too much.
@@ -58,12 +58,32 @@ def write_bundle(
     content["patches"] = None if rule is None else rule.to_dict()
     if facts["features"] is not None:
         content["good_distances"] = good_distances(onnx_path, dataset)
+    content["recall_by_type"] = recall_by_type(results.rows, int8)
     files = {ONNX_FILE: gauge, REPORT: parity.report(), MODEL_CARD: card_text(content, results).encode()}
     files |= bank_files(model, dataset)
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         (folder / name).write_bytes(data)
     seal(folder, content, list(files))
+
+
+def recall_by_type(rows: Sequence[Mapping[str, Any]], int8: Int8 | None) -> dict[str, list[int]]:
+    """How many of the defective test images of each type are rejected, and how many there are.
+
+    Args:
+        rows: per-image records of the float gauge.
+        int8: the gauge that the bundle has instead; None: the float gauge itself.
+    """
+    rejected = {row["image"]: row["verdict"] == "reject" for row in rows}
+    if int8 is not None:
+        rejected |= zip(int8.images, (int8.int8_scores >= int8.threshold.threshold).tolist(), strict=True)
+    found: dict[str, list[int]] = {}
+    for row in sorted(rows, key=lambda row: str(row["defect_type"])):
+        if row["role"] == "test" and int(row["label"]):
+            counts = found.setdefault(row["defect_type"], [0, 0])
+            counts[0] += rejected[row["image"]]
+            counts[1] += 1
+    return found
 
 
 def _with_metadata(gauge: bytes, facts: Mapping[str, Any]) -> bytes:

@@ -127,7 +127,7 @@ class Verdict:
     @_once
     def regions(self) -> list[Region]:
         """The regions in which the part differs, highest peak first; empty if the gauge does not localise."""
-        return find_regions(self.anomaly_map, self.defect_mask)
+        return find_regions(self.anomaly_map, self.defect_mask, merge=self.rule.params.merge)
 
     @_once
     def vectors(self) -> Vectors | None:

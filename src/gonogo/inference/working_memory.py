@@ -13,6 +13,7 @@ from gonogo.images.size import ImageSize
 GRAPH_BYTES, REGIONS_BYTES = 36, 50
 FLOAT = 4
 CANVAS_BYTES = 24  # for each pixel of what the graph resizes the image to: three colours, and the map twice
+LEVELLING_BYTES = 48  # for each pixel of the same, where it is preprocessed: the colours twice, and four local figures
 FEATURE_COPIES = 4  # of the features that a graph gives, each in single precision
 NETWORK_BYTES = 1_000  # for each pixel that the network sees at once: activations, and distances to a memory bank
 
@@ -24,11 +25,13 @@ class GraphSize:
     canvas: what it resizes an image to.
     seen: what the network sees at once, which is a tile where there are tiles.
     n_features: numbers that the graph gives by which images are compared.
+    levels: whether it evens out illumination or contrast of what it resized.
     """
 
     canvas: ImageSize
     seen: ImageSize
     n_features: int = 0
+    levels: bool = False
 
     @classmethod
     def from_dict(cls, manifest: Mapping[str, Any]) -> Self:
@@ -36,7 +39,8 @@ class GraphSize:
         preprocessing, features = manifest["preprocessing"], manifest.get("features")
         tiling, seen = preprocessing["tiling"], ImageSize.of(preprocessing["image_size"])
         n_features = 0 if features is None else math.prod([features["dims"], *features["cells"]])
-        return cls(seen if tiling is None else ImageSize.of([tiling["height"], tiling["width"]]), seen, n_features)
+        canvas = seen if tiling is None else ImageSize.of([tiling["height"], tiling["width"]])
+        return cls(canvas, seen, n_features, preprocessing.get("preprocess") is not None)
 
     def working_bytes(self, height: int, width: int) -> int:
         """Upper estimate, in bytes, of the most memory that an image of this height and width needs at a time.
@@ -46,6 +50,6 @@ class GraphSize:
         """
         pixels = height * width
         resized = FLOAT * (3 * height * self.canvas.width + self.canvas.height * width)
-        network = NETWORK_BYTES * self.seen.area + CANVAS_BYTES * self.canvas.area
+        network = NETWORK_BYTES * self.seen.area + (CANVAS_BYTES + LEVELLING_BYTES * self.levels) * self.canvas.area
         graph = GRAPH_BYTES * pixels + resized + network + FEATURE_COPIES * FLOAT * self.n_features
         return max(decoding_bytes(height, width), graph, REGIONS_BYTES * pixels)

@@ -125,9 +125,15 @@ def labelled_images(images: FitImages) -> LabelledImages:
     height, width = images.inspector.input_size
     boxes, labels = [], []
     for record in images.records:
-        across, down = width / record.width, height / record.height
+        top, left, framed_height, framed_width = images.inspector.framed(record.height, record.width)
+        across, down = width / framed_width, height / framed_height
         corners = [
-            [box["x"] * across, box["y"] * down, (box["x"] + box["width"]) * across, (box["y"] + box["height"]) * down]
+            [
+                (box["x"] + left) * across,
+                (box["y"] + top) * down,
+                (box["x"] + left + box["width"]) * across,
+                (box["y"] + top + box["height"]) * down,
+            ]
             for box in record.boxes
         ]
         boxes.append(torch.tensor(corners, dtype=torch.float32).reshape(-1, 4))

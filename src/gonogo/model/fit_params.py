@@ -1,11 +1,14 @@
 """The keys of the section `fit` that stand beside any detector's options; checked without importing torch."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from gonogo.detectors.names import detector_name
+from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.errors import ConfigError
+from gonogo.params import Params, Variant
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,29 @@ class Finetune:
             raise ConfigError(f"fit.finetune.rank is {self.rank}, but method {self.method!r} has none; leave it out")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Preprocess:
+    """The keys of `fit.preprocess`: what is done to the resized pixels before the detector; see `Preprocessing`.
+
+    Attributes:
+        flat_field: images of a blank, evenly lit surface, each path with its SHA-256; pixels are divided by their mean.
+        grey_world: whether the three colours of each image are brought to one mean.
+        contrast_cells: local contrast is levelled on so many cells along each side; null: it is not.
+        contrast_limit: the largest factor that it raises contrast by.
+    """
+
+    flat_field: dict[str, str | None] | None = None
+    grey_world: bool = False
+    contrast_cells: Annotated[int, Field(ge=2, le=64)] | None = None
+    contrast_limit: Annotated[float, Field(ge=1)] = 4.0
+
+    def __post_init__(self) -> None:
+        if not (self.flat_field or self.grey_world or self.contrast_cells):
+            raise ConfigError(
+                "fit.preprocess asks for nothing; set flat_field, grey_world or contrast_cells, or fit.preprocess null"
+            )
+
+
 @dataclass(frozen=True)
 class FitParams:
     """The keys of the `fit` section that stand beside any detector's options.
@@ -69,6 +95,7 @@ class FitParams:
         shots: as in `draw_shots`.
         rotations: as in `FitImages`.
         finetune: as in `finetune_backbone`.
+        preprocess: as in `Inspector`.
     """
 
     device: Literal["auto", "cpu", "cuda"]
@@ -79,6 +106,7 @@ class FitParams:
     shots: Annotated[int, Field(ge=1)] | None
     rotations: Annotated[int, Field(ge=1)]
     finetune: Finetune | None
+    preprocess: Preprocess | None = None  # params.yaml of a project from before it has no such key
 
     def __post_init__(self) -> None:
         if self.cluster is None:
@@ -92,3 +120,12 @@ class FitParams:
                 f"fit.memory_budget_mb is {self.memory_budget_mb:,g} and bounds one process; the workers of "
                 "fit.cluster are many, and Ray watches their memory: set one of the two to null"
             )
+
+
+def fit_section(params: Params) -> Variant[Any, FitParams]:
+    """The section `fit`: the options of its detector, checked, the detector's name, and the keys beside them.
+
+    Raises:
+        ConfigError: there is no such detector, or a key is wrong.
+    """
+    return params.variant("fit", DETECTOR_OPTIONS, FitParams, named=detector_name)

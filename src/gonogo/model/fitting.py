@@ -20,7 +20,7 @@ from gonogo.calibration.threshold import CalibrateParams, threshold_of
 from gonogo.compute.memory import peak_bytes, resident_bytes
 from gonogo.compute.progress import Progress, no_progress
 from gonogo.compute.versions import versions
-from gonogo.detectors import make_detector
+from gonogo.detectors import detector_with
 from gonogo.detectors.boxes.labelled import FindsBoxes, Labelled
 from gonogo.detectors.contract import Detector, FitContext, GrowingBank
 from gonogo.detectors.training.checkpoints import Checkpoints
@@ -96,11 +96,14 @@ class Fitting:
         """An inspector that is not fitted yet, and the images to fit it on, both on the device of `fit.device`."""
         values = self.chosen.values
         device = device_of("cpu" if self.dataset.cluster else values.device)
-        detector = make_detector(self.chosen.name, self.chosen.made)
+        detector = detector_with(self.chosen.name, self.chosen.made)
         if isinstance(detector, FindsBoxes):
             self._require_plain_fit()
         self._require_growing(detector)
-        inspector = Inspector(detector, self.regions.inside, tiling=values.tiling).to(device)
+        inspector = Inspector(detector, self.regions.inside, tiling=values.tiling, preprocess=values.preprocess)
+        if inspector.preprocessing is not None:
+            inspector.preprocessing.load()
+        inspector.to(device)
         return inspector, FitImages(inspector, self.dataset, records, device=device, rotations=values.rotations)
 
     def forecast(self, inspector: Inspector, images: FitImages) -> Forecast:
@@ -158,8 +161,8 @@ class Fitting:
         if refused:
             raise ConfigError(
                 f"{', '.join(refused)}: fit.detector {self.chosen.name} finds boxes and has none of this; leave it as "
-                "params.yaml has it for every category (the network is trained whole, on crops, and its validate "
-                "images choose the epoch)"
+                "params.yaml has it for every category (the network is trained whole or taken as it is, and its "
+                "validate images have labelled defects)"
             )
 
     def certify(self, inspector: Inspector, progress: Progress) -> Calibration:

@@ -125,7 +125,7 @@ def inspect_records(
         if rule is None:
             continue
         marked = defect_mask(anomaly_map, rule)
-        regions.append(find_regions(anomaly_map, marked))
+        regions.append(find_regions(anomaly_map, marked, merge=rule.params.merge))
         if look is not None:
             look(record, anomaly_map, marked)
     return Inspection(records, np.array(scores, dtype=np.float32), regions)

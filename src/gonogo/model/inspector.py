@@ -12,7 +12,8 @@ from gonogo.detectors.anomaly_map import resize, upsample
 from gonogo.detectors.contract import NEAREST, Detector
 from gonogo.images.reading import require_pixels
 from gonogo.images.size import ImageSize
-from gonogo.model.fit_params import Tiling
+from gonogo.model.fit_params import Preprocess, Tiling
+from gonogo.model.preprocessing import Preprocessing
 from gonogo.model.tiling import Tiles
 
 MOST_AT_ONCE, PIXELS_AT_ONCE = 8, 1 << 18  # of images that go through the network together
@@ -31,13 +32,21 @@ class Inspector(nn.Module):
 
     inside: Tensor | None
 
-    def __init__(self, detector: Detector, inside: np.ndarray | None = None, *, tiling: Tiling | None = None) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        inside: np.ndarray | None = None,
+        *,
+        tiling: Tiling | None = None,
+        preprocess: Preprocess | None = None,
+    ) -> None:
         """Combine the detector with the inspected region and the tiling.
 
         Args:
             detector: of each image, or of each tile.
             inside: that of `RegionParams`: a mask of cells, True where the gauge inspects; None: everywhere.
             tiling: how an image is cut into tiles; None: it is not.
+            preprocess: what is done to the resized pixels, before they are cut into tiles; None: nothing.
 
         Raises:
             ConfigError: the tiling does not go with the detector's image size.
@@ -49,6 +58,7 @@ class Inspector(nn.Module):
             self.tiles = Tiles(
                 tiling, image_size=detector.image_size, stride=detector.stride, smoothing=detector.smoothing
             )
+        self.preprocessing = None if preprocess is None else Preprocessing(preprocess, self.input_size)
         self.register_buffer("inside", None if inside is None else torch.from_numpy(inside), persistent=False)
         self.eval()
 
@@ -67,10 +77,20 @@ class Inspector(nn.Module):
         return ImageSize(self.tiles.tiling.height, self.tiles.tiling.width)
 
     def resized(self, pixels: Tensor) -> Tensor:
-        """Float pixels (n, 3, *input_size) in [0, 255] of uint8 pixels (n, h, w, 3)."""
+        """What the detector sees, (n, 3, *input_size) in [0, 255], of uint8 pixels (n, h, w, 3): preprocessed too."""
         planes = pixels.permute(0, 3, 1, 2).float()
         inspected = self.roi_mask(pixels.shape[1], pixels.shape[2])
-        return resize(planes if inspected is None else torch.where(inspected, planes, GREY), *self.input_size)
+        if inspected is not None:
+            planes = torch.where(inspected, planes, GREY)
+        if (frame := self.detector.frame) is not None:
+            planes = frame.drawn(planes, self.input_size)
+        resized = resize(planes, *self.input_size)
+        return resized if self.preprocessing is None else self.preprocessing(resized)
+
+    def framed(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Top, left, height and width: where an image lies in what is resized, as `Frame.around`, in its pixels."""
+        frame = self.detector.frame
+        return (0, 0, height, width) if frame is None else frame.around(height, width, self.input_size)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Score (n,) and anomaly map (n, h, w), higher more anomalous, of uint8 RGB pixels (n, h, w, 3).
@@ -101,7 +121,10 @@ class Inspector(nn.Module):
     def _in_image(self, boxes: Tensor, pixels: Tensor) -> Tensor:
         """Boxes (n, k, 4) in pixels of the image, from those in pixels of what the detector sees."""
         height, width = pixels.shape[1], pixels.shape[2]
-        x, y = boxes[..., 0::2] * (width / self.input_size.width), boxes[..., 1::2] * (height / self.input_size.height)
+        top, left, down, across = self.framed(height, width)
+        x, y = boxes[..., 0::2] * (across / self.input_size.width), boxes[..., 1::2] * (down / self.input_size.height)
+        if self.detector.frame is not None:
+            x, y = x - left, y - top
         x, y = x.clamp(min=0).clamp(max=width), y.clamp(min=0).clamp(max=height)
         return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)
 
@@ -127,7 +150,10 @@ class Inspector(nn.Module):
         """
         height, width = pixels.shape[1], pixels.shape[2]
         if self.tiles is None:
-            anomaly_map = upsample(grids, self.detector.image_size, self.detector.smoothing, height, width)
+            top, left, down, across = self.framed(height, width)
+            anomaly_map = upsample(grids, self.detector.image_size, self.detector.smoothing, down, across)
+            if self.detector.frame is not None:
+                anomaly_map = anomaly_map[:, top : top + height, left : left + width]
         else:
             scores = scores.amax(dim=0)
             anomaly_map = resize(self.tiles.blended(grids)[:, None], height, width)[:, 0]

@@ -18,7 +18,9 @@ def refitted(model: Model, dataset: Dataset, *, seed: int) -> Inspector:
         backbone.load_state_dict(its_own.state_dict())
         backbone.is_loaded = True
     tiling = None if known.tiles is None else known.tiles.tiling
-    inspector = Inspector(detector, model.rule.params.inside, tiling=tiling)
+    preprocess = None if known.preprocessing is None else known.preprocessing.params
+    inspector = Inspector(detector, model.rule.params.inside, tiling=tiling, preprocess=preprocess)
+    inspector.preprocessing = known.preprocessing
     of_path = {record.path: record for record in dataset.records}
     fitted_on = model.manifest["fitted_on"]
     records = [of_path[path] for path in fitted_on["images"]]

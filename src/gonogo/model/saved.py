@@ -12,15 +12,16 @@ from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.calibration.probability import ProbabilityRecord, probability_in
 from gonogo.calibration.regions import RegionRule
 from gonogo.compute.versions import versions
-from gonogo.detectors import make_detector
+from gonogo.detectors import detector_with
 from gonogo.detectors.boxes.labelled import FindsBoxes
 from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.detectors.training.checkpoints import tensors_in
 from gonogo.errors import ConfigError, IntegrityError, NotFittedError
 from gonogo.files import SCHEMA, open_sealed, seal
 from gonogo.model.feature_space import feature_facts
-from gonogo.model.fit_params import Tiling
+from gonogo.model.fit_params import Preprocess, Tiling
 from gonogo.model.inspector import Inspector
+from gonogo.model.preprocessing import STATE
 from gonogo.params import build
 
 TENSORS = "detector.safetensors"
@@ -71,6 +72,9 @@ def save_model(
     tiling = None if inspector.tiles is None else inspector.tiles.tiling
     height, width = inspector.input_size
     state = {name: tensor.contiguous() for name, tensor in detector.state_dict().items()}
+    preprocess = None if inspector.preprocessing is None else asdict(inspector.preprocessing.params)
+    if inspector.preprocessing is not None:
+        state |= inspector.preprocessing.saved_state()
     save_file(state, folder / TENSORS)
     facts = detector.fit_facts()
     for backbone in detector.backbones():
@@ -84,6 +88,7 @@ def save_model(
             "resize": f"antialiased bilinear to {height} x {width}",
             "image_size": detector.image_size.written,
             "tiling": None if tiling is None else asdict(tiling),
+            "preprocess": preprocess,
         },
         "localises": detector.localises,
         "threshold": threshold.to_dict(),
@@ -112,14 +117,25 @@ def load_model(folder: Path) -> Model:
         described = manifest["detector"]
         name = described["name"]
         options = build(DETECTOR_OPTIONS[name], described["options"], where=f"{folder}: detector")
-        detector = make_detector(name, options)
-        detector.restore(tensors_in(sealed.files[TENSORS]))
+        detector = detector_with(name, options)
+        tensors = tensors_in(sealed.files[TENSORS])
+        levelling = {key: tensors.pop(key) for key in list(tensors) if key.startswith(STATE)}
+        detector.restore(tensors)
         detector.require_fitted()  # a model of an earlier version may lack buffers
         threshold = ThresholdRecord.from_dict(manifest["threshold"])
         probability = probability_in(manifest)
         rule = RegionRule.from_dict(manifest["regions"])
         tiling = manifest["preprocessing"]["tiling"]
-        inspector = Inspector(detector, rule.params.inside, tiling=None if tiling is None else Tiling(**tiling))
+        preprocess = manifest["preprocessing"].get("preprocess")  # a model of an earlier version has no such key
+        inspector = Inspector(
+            detector,
+            rule.params.inside,
+            tiling=None if tiling is None else Tiling(**tiling),
+            preprocess=None if preprocess is None else Preprocess(**preprocess),
+        )
+        if inspector.preprocessing is not None:
+            inspector.preprocessing.restore(levelling)
+            inspector.preprocessing.require_loaded()
     except (KeyError, TypeError, ValueError, RuntimeError, ConfigError, NotFittedError, SafetensorError) as error:
         raise IntegrityError(f"{folder}: its files do not make a model ({error}); fit again") from error
     return Model(inspector, threshold, probability, rule, manifest)

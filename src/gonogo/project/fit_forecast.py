@@ -16,13 +16,12 @@ def forecast(params: Path, category: str, settings: Sequence[str]) -> str:
     """
     from gonogo.calibration.regions import RegionParams
     from gonogo.calibration.threshold import CalibrateParams
-    from gonogo.detectors.options import DETECTOR_OPTIONS
     from gonogo.images.dataset import read_dataset
-    from gonogo.model.fit_params import FitParams
+    from gonogo.model.fit_params import fit_section
     from gonogo.model.fitting import Fitting
 
     own = Params(params, category, content=applied(settings, read_yaml(params)))
-    chosen = own.variant("fit", DETECTOR_OPTIONS, FitParams)
+    chosen = fit_section(own)
     calibrate, regions = own.values("calibrate", CalibrateParams), own.values("regions", RegionParams)
     dataset = read_dataset(project_path("prepared", category), own.raw)
     fitting = Fitting(dataset, chosen, calibrate, regions, own.seed, project_path("checkpoints", category))

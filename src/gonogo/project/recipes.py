@@ -13,7 +13,7 @@ from gonogo.detectors.backbones.weights import LITE0
 from gonogo.detectors.options import side_multiple
 from gonogo.errors import ConfigError
 from gonogo.images.size import ImageSize
-from gonogo.model.fit_params import FitParams
+from gonogo.model.fit_params import FitParams, fit_section
 from gonogo.params import VARIANT_KEYS, Params, Section, read_yaml
 
 SECTIONS = ("fit", "calibrate", "regions")
@@ -92,7 +92,6 @@ def changes(params: Path, recipe: Recipe, category: str | None = None) -> list[C
     """
     from gonogo.calibration.regions import RegionParams  # where they are used: recipes are listed without scipy
     from gonogo.calibration.threshold import CalibrateParams
-    from gonogo.detectors.options import DETECTOR_OPTIONS
 
     before = read_yaml(params)
     after = copy.deepcopy(before)
@@ -111,7 +110,7 @@ def changes(params: Path, recipe: Recipe, category: str | None = None) -> list[C
         _keep_shapes(after, recipe.sections.get("fit", {}))
     for known in after["categories"]:
         checked = Params(params, known, content=after)
-        checked.variant("fit", DETECTOR_OPTIONS, FitParams)
+        fit_section(checked)
         checked.values("calibrate", CalibrateParams)
         checked.values("regions", RegionParams)
     return list(differences(before, after))

@@ -29,6 +29,7 @@ STATUSES = {
     "other-category": 409,
     "not-promoted": 409,
     "gate-refused": 409,
+    "changed-meanwhile": 409,
     "image-expired": 410,
     "too-large": 413,
     "unsupported-media-type": 415,

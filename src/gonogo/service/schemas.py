@@ -34,6 +34,8 @@ class Region(BaseModel):
     centroid: tuple[float, float] = Field(description="x, y")
     peak: float
     mean: float
+    solidity: float | None = Field(None, description="the share of its convex hull; null before this was recorded")
+    elongation: float | None = Field(None, description="the ratio of its axes, 1 or more; null as above")
 
 
 class Certificate(BaseModel):
@@ -211,6 +213,7 @@ class InspectionWithPictures(Inspection):
 
     map_png: str | None = Field(None, description="base64; 16 bits, 10,000 is the threshold")
     overlay_png: str | None = Field(None, description="base64; the image with its map and regions")
+    crop_png: str | None = Field(None, description="base64; the part of the image where it differs most")
     similar: Similar | None = Field(None, description="past cases, where they were requested")
 
 
@@ -260,6 +263,55 @@ class PredictedBox(BaseModel):
     height: float
     score: float
     confidence: float = Field(ge=0, le=1)
+
+
+class TracedPlace(BaseModel):
+    """A place where the part differs, in pixels of the upright image, and the good patch nearest to it."""
+
+    box: tuple[int, int, int, int]
+    distance: float = Field(description="the highest value of the anomaly map there, in the unit of the score")
+    good_image: str
+    good_box: tuple[int, int, int, int]
+
+
+class TracedCause(BaseModel):
+    """A cause that similar cases have, and what was done; `distance` is that of the nearest of them."""
+
+    cause: str
+    remedy: str | None
+    distance: float
+    cases: list[str]
+
+
+class TracedItem(BaseModel):
+    """A cause that people linked with a failure mode, and the names of the actions against it."""
+
+    id: str
+    name: str
+    actions: list[str]
+
+
+class TracedMode(BaseModel):
+    """The failure mode of similar cases, of which the nearest has this distance."""
+
+    mode: str
+    name: str
+    distance: float
+    actions: list[str]
+    causes: list[TracedItem]
+
+
+class Trace(BaseModel):
+    """How an inspection leads to causes and remedies, step by step, the nearest first in each."""
+
+    inspection: InspectionId
+    verdict: VerdictLabel
+    score: float
+    threshold: float
+    places: list[TracedPlace] = Field(description="none where the bundle has no good patches")
+    similar: Similar
+    causes: list[TracedCause] = Field(description="that the similar cases have")
+    known: list[TracedMode] = Field(description="of the knowledge, by the types of the similar cases")
 
 
 class Prediction(BaseModel):

@@ -20,6 +20,7 @@ from gonogo.line.webhook import Webhook
 from gonogo.monitoring.certificate_watch import CertificateWatch
 from gonogo.service.gauge import Gauge
 from gonogo.service.inspecting import InspectionRunner
+from gonogo.service.knowledge import KnownFailures
 from gonogo.service.memory import MemoryBudget
 from gonogo.service.metrics import Metrics
 from gonogo.service.problems import Problem
@@ -88,6 +89,7 @@ class Service:
         self.metrics.held.set_function(lambda: self.memory.held)
         self.runner = InspectionRunner(settings, self.gauge, self.store, self.metrics, self.memory, self.standing)
         self.cases = PastCases(self.store, self.gauge, self.runner, settings.synonyms)
+        self.known_failures = KnownFailures(self.store, self.gauge)
         self.reporter = Reporter(settings, self.store, self.runner, self.cases)
         self._activation_lock, self._reload_lock = asyncio.Lock(), asyncio.Lock()
         self._probe, self._probe_lock = Probe(-math.inf, []), asyncio.Lock()

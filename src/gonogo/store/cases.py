@@ -134,6 +134,13 @@ class Cases:
             ids = list(connection.execute(query).scalars())
         return self.with_ids(ids)
 
+    def causes(self) -> list[tuple[str, str, str]]:
+        """Category, defect type and cause of each case whose cause is known."""
+        cause = _last_fact(case_facts.c.cause).label("cause")
+        query = sa.select(cases.c.category, cases.c.defect_type, cause).where(cases.c.removed.is_(None))
+        with self._engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(query) if row.cause]
+
     def crop(self, case_id: str) -> tuple[bytes, str] | None:
         """The picture of a case and its media type; None: there is no such case."""
         query = sa.select(cases.c.crop, cases.c.crop_type).where(cases.c.id == case_id, cases.c.removed.is_(None))

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
@@ -42,6 +42,16 @@ class Settlement:
     good: tuple[str, ...]
     defect: tuple[str, ...]
     keys: tuple[str, ...] = ()
+
+
+class Settled(NamedTuple):
+    """An inspection whose reviews are settled; `defect_type` None: the part is good."""
+
+    inspection: str
+    at: float
+    category: str
+    verdict: str
+    defect_type: str | None
 
 
 def settle(history: Sequence[Mapping[str, Any]]) -> Settlement:
@@ -90,6 +100,8 @@ class Reviews:
     def __init__(self, engine: sa.Engine, writing: Writing, changed: Changed) -> None:
         """`changed` is called in the transaction that has changed the reviews of an inspection, with its id."""
         self._engine, self._writing, self._changed = engine, writing, changed
+        # By category, what `number` told when its types were looked up, so that only new reviews are read after that.
+        self._types: dict[str, tuple[int, int, tuple[str, ...]]] = {}
 
     def add(self, identifier: str, review: Row) -> int:
         """Add a review to the inspection with this id, which must be there; returns the review's id."""
@@ -130,16 +142,25 @@ class Reviews:
 
         The order does not depend on how often a type is named, so that its key on the pages stays the same.
         """
-        # From the reviews to their inspections: a join may go through all inspections of the category instead.
-        of_category = sa.exists().where(inspections.c.id == reviews.c.inspection, inspections.c.category == category)
-        query = (
-            sa.select(reviews.c.defect_type)
-            .where(of_category, reviews.c.defect_type.is_not(None), IN_FORCE)
-            .group_by(reviews.c.defect_type)
-            .order_by(sa.func.min(reviews.c.id))
-        )
-        with self._engine.connect() as connection:
-            return [str(name) for name in connection.execute(query).scalars()]
+        given, taken_back = self.number()
+        known = self._types.get(category)
+        seen, types = (known[0], known[2]) if known is not None and known[1] == taken_back else (0, ())
+        if seen < given:
+            # From the reviews to their inspections: a join may go through all inspections of the category instead.
+            of_category = sa.exists().where(
+                inspections.c.id == reviews.c.inspection, inspections.c.category == category
+            )
+            query = (
+                sa.select(reviews.c.defect_type)
+                .where(reviews.c.id > seen, reviews.c.id <= given)
+                .where(of_category, reviews.c.defect_type.is_not(None), IN_FORCE)
+                .group_by(reviews.c.defect_type)
+                .order_by(sa.func.min(reviews.c.id))
+            )
+            with self._engine.connect() as connection:
+                types = tuple(dict.fromkeys((*types, *connection.execute(query).scalars())))
+            self._types[category] = given, taken_back, types
+        return list(types)
 
     def reviewed(self, category: str | None = None) -> Iterator[tuple[str, Settlement]]:
         """The inspections that have a review in force, oldest first, with what their reviews come to."""
@@ -152,3 +173,16 @@ class Reviews:
                 together = reviews_of(connection, ids[begin : begin + LOOKED_UP_TOGETHER])
                 for identifier, history in together.items():
                     yield identifier, settle(history)
+
+    def settled(self) -> Iterator[Settled]:
+        """The inspections whose reviews are settled, oldest first."""
+        columns = [inspections.c[name] for name in ("id", "at", "category", "verdict")]
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(*columns).where(REVIEWED).order_by(inspections.c.id)).all()
+            for begin in range(0, len(rows), LOOKED_UP_TOGETHER):
+                together = rows[begin : begin + LOOKED_UP_TOGETHER]
+                given = reviews_of(connection, [row.id for row in together])
+                for row in together:
+                    found = settle(given[row.id])
+                    if found.state == "settled":
+                        yield Settled(row.id, row.at, row.category, row.verdict, found.defect_type)

@@ -225,6 +225,18 @@ corrections = sa.Table(
     sa.Column("key", sa.String(16), nullable=False),
     sa.Column("review", sa.Integer, sa.ForeignKey("reviews.id")),
 )
+# Versions of what people know of failures; the last one of an item counts, and without content it is removed.
+knowledge = sa.Table(
+    "knowledge",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("item", sa.String(150), nullable=False, index=True),
+    sa.Column("kind", sa.String(10), nullable=False),
+    sa.Column("content", sa.Text),
+    sa.Column("at", sa.Float(53), nullable=False),
+    sa.Column("by", sa.String(200), nullable=False),
+    sa.Column("key", sa.String(16), nullable=False),
+)
 keys = sa.Table(
     "keys",
     metadata,

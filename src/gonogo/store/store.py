@@ -28,6 +28,7 @@ from gonogo.store.clock import Clock
 from gonogo.store.corrections import Corrections
 from gonogo.store.database import DATABASE, open_database
 from gonogo.store.image_files import ImageFiles
+from gonogo.store.knowledge import KnowledgeVersions
 from gonogo.store.private import OTHERS, make_private_folder
 from gonogo.store.queue import Queue
 from gonogo.store.reports import Reports
@@ -127,6 +128,7 @@ class Store:
         self.analytics = Analytics(self._engine)
         self.cases = Cases(self._engine, self._writing)
         self.watches = Watches(self._engine, self._writing)
+        self.knowledge = KnowledgeVersions(self._engine, self._writing)
 
     def probe(self) -> None:
         """Write a file and a row as an inspection would, and remove the file.

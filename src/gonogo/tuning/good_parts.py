@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gonogo.calibration.regions import RegionParams
-from gonogo.detectors import make_detector
+from gonogo.detectors import detector_with
 from gonogo.detectors.anomaly_map import upsample
 from gonogo.detectors.options import PatchCoreOptions
 from gonogo.detectors.patchcore import PatchCore
@@ -148,7 +148,7 @@ class Gauges:
 
     def __init__(self, parts: GoodParts, fitted: Sequence[Record], candidates: Sequence[PatchCoreOptions]) -> None:
         """Fit on `fitted`; the candidates agree in what `sight_of` tells."""
-        detector = make_detector("patchcore", candidates[0])
+        detector = detector_with("patchcore", candidates[0])
         assert isinstance(detector, PatchCore)
         detector.load_weights()
         self._sight = detector.patch_features
@@ -167,7 +167,7 @@ class Gauges:
 
 def _of_features(options: PatchCoreOptions) -> PatchCore:
     """A detector that takes features (n, gh, gw, d) where others take pixels."""
-    detector = make_detector("patchcore", options)
+    detector = detector_with("patchcore", options)
     assert isinstance(detector, PatchCore)
     detector.patch_features = nn.Identity()
     return detector

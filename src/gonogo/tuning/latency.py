@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from gonogo.calibration.regions import RegionParams
-from gonogo.detectors import make_detector
+from gonogo.detectors import detector_with
 from gonogo.detectors.options import PatchCoreOptions
 from gonogo.detectors.patchcore import PatchCore
 from gonogo.export.graph import ExportParams, export_onnx
@@ -77,7 +77,7 @@ def graph_ms(
 
 def _with_random_bank(options: PatchCoreOptions, views: int) -> PatchCore:
     """A detector whose bank has as many patches as that of a fit, none of which means anything."""
-    detector = make_detector("patchcore", options)
+    detector = detector_with("patchcore", options)
     assert isinstance(detector, PatchCore)
     detector.load_weights()
     sight = detector.patch_features

@@ -39,6 +39,7 @@ KEPT = 3  # one in so many goes on to the next rung
 LEAST_KEPT = 3
 SIGHTS_SHARE, ALL_SHARE = 0.55, 0.9  # of the minutes, at which the first halving ends and the second does
 OVER, UNREACHED = "over the budget", "not reached in these minutes"
+USUAL_MS, ROOM_MS = 20.0, 10.0  # of a budget that nobody stated
 FURTHER_MS = 10.0  # over the budget: looked at to say what it would buy, and never chosen
 PLAIN = Shape()
 N_SIGHTS = 2  # of which variants are tried
@@ -46,10 +47,23 @@ N_SIGHTS = 2  # of which variants are tried
 
 @dataclass(frozen=True)
 class Budget:
-    """What a search may take: milliseconds of a verdict, and seconds of measuring."""
+    """What a search may take.
 
-    verdict_ms: float
+    Attributes:
+        verdict_ms: of a verdict; None where nobody said: USUAL_MS, or ROOM_MS more than the options in force take.
+        seconds: of measuring.
+    """
+
+    verdict_ms: float | None
     seconds: float
+
+    def allowed_ms(self, in_force: float) -> float:
+        """Milliseconds that a verdict may take where that of the options in force takes `in_force`.
+
+        A budget that nobody stated never keeps the options in force from being chosen: a large image alone may take
+        longer to decode than USUAL_MS.
+        """
+        return max(USUAL_MS, round(in_force + ROOM_MS, 1)) if self.verdict_ms is None else self.verdict_ms
 
 
 @dataclass
@@ -77,7 +91,7 @@ class Found:
     """What a search tried, and what it chose.
 
     Attributes:
-        budget: that was allowed.
+        allowed_ms: milliseconds that a verdict might take.
         options: those in force.
         base: judged and timed as any candidate.
         value: their criterion.
@@ -87,7 +101,7 @@ class Found:
         complete: whether everything was measured before the minutes were spent.
     """
 
-    budget: Budget
+    allowed_ms: float
     options: PatchCoreOptions
     base: Tried
     value: Estimate
@@ -117,8 +131,8 @@ class Found:
 
     def further(self) -> Tried | None:
         """The best candidate that takes up to FURTHER_MS more than the budget, if it is better than the chosen one."""
-        allowed = self.budget.verdict_ms + FURTHER_MS
-        near = [one for one in self.timed if one.fate == OVER and (one.ms or 0) <= allowed]
+        most = self.allowed_ms + FURTHER_MS
+        near = [one for one in self.timed if one.fate == OVER and (one.ms or 0) <= most]
         return max((one for one in near if _gain(one) > _gain(self.best)), key=_gain, default=None)
 
 
@@ -152,6 +166,7 @@ class Search:
         self._tried: dict[str, Tried] = {}
         self._scores: dict[str, list[FoldScores]] = {}
         self._complete = True
+        self._allowed_ms = self._budget.allowed_ms(0)
 
     def run(self) -> Found:
         """Search, and choose.
@@ -171,11 +186,13 @@ class Search:
         value = criterion(self._scores[key_of(self._base)], seed=self._seed)
         tried = list(self._tried.values())
         return Found(
-            self._budget, self._base, base, value, options, tried, smoothing, self._measured.spent, self._complete
+            self._allowed_ms, self._base, base, value, options, tried, smoothing, self._measured.spent, self._complete
         )
 
     def _base_met(self) -> Tried:
         """The options in force, timed and judged on the first fold."""
+        ms = self._measured.verdict_ms(timed_as(self._base))
+        self._allowed_ms = self._budget.allowed_ms(0 if isinstance(ms, str) else ms)
         base = self._met(self._base)
         if base is None:
             raise ConfigError(f"the options in force make no gauge: {self._tried[key_of(self._base)].fate}")
@@ -230,10 +247,10 @@ class Search:
         return None if one.ms is None else one
 
     def _is_within(self, one: Tried) -> bool:
-        return one.ms is not None and one.ms <= self._budget.verdict_ms
+        return one.ms is not None and one.ms <= self._allowed_ms
 
     def _is_near(self, one: Tried) -> bool:
-        return one.ms is not None and one.ms <= self._budget.verdict_ms + FURTHER_MS
+        return one.ms is not None and one.ms <= self._allowed_ms + FURTHER_MS
 
     @property
     def _has_choice(self) -> bool:
@@ -298,7 +315,7 @@ class Search:
         if not compared:
             quickest = min((one.ms for one in self._tried.values() if one.ms is not None), default=0)
             raise ConfigError(
-                f"no gauge gives a verdict in {self._budget.verdict_ms:g} ms on this machine; the quickest that was "
+                f"no gauge gives a verdict in {self._allowed_ms:g} ms on this machine; the quickest that was "
                 f"tried takes {quickest:.1f} ms. Allow more milliseconds, or choose a smaller fit.backbone"
             )
         best = self._scores[key_of(compared[0].options)]

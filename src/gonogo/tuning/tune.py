@@ -7,13 +7,13 @@ from typing import Any
 from gonogo.calibration.regions import RegionParams
 from gonogo.compute.progress import Progress
 from gonogo.compute.versions import versions
-from gonogo.detectors.options import DETECTOR_OPTIONS, PatchCoreOptions, side_multiple
+from gonogo.detectors.options import PatchCoreOptions, side_multiple
 from gonogo.errors import ConfigError
 from gonogo.evaluation.speed.bench import BenchParams, cpu_name
 from gonogo.export.graph import ExportParams
 from gonogo.files import code_fingerprint, write_json
 from gonogo.images.dataset import Dataset
-from gonogo.model.fit_params import FitParams
+from gonogo.model.fit_params import FitParams, fit_section
 from gonogo.params import Params, Section
 from gonogo.tuning.good_parts import GoodParts
 from gonogo.tuning.journal import Journal
@@ -49,14 +49,14 @@ class Tuning:
         Raises:
             ConfigError: they are those of a gauge whose options are not searched.
         """
-        chosen = self.params.variant("fit", DETECTOR_OPTIONS, FitParams)
+        chosen = fit_section(self.params)
         where = f"{self.params.path}: fit of {self.category}"
         if chosen.name != "patchcore":
             raise ConfigError(
                 f"{where}: the detector is {chosen.name}; options are searched for patchcore alone. Set fit.detector "
                 "to patchcore for this category"
             )
-        for name in ("tiling", "finetune"):
+        for name in ("tiling", "finetune", "preprocess"):
             if getattr(chosen.values, name) is not None:
                 raise ConfigError(
                     f"{where}: fit.{name} is set; a search cannot judge gauges with it. Set it to null for the search"
@@ -105,19 +105,19 @@ class Tuning:
             found = search.run()
         finally:
             journal.close()
-        results = results_of(self, found, budget, parts, cpu=cpu_name())
+        results = results_of(self, found, parts, cpu=cpu_name())
         write_json(folder / RESULTS.format(category=self.category), results)
         return results
 
 
-def results_of(tuning: Tuning, found: Found, budget: Budget, parts: GoodParts, *, cpu: str) -> dict[str, Any]:
+def results_of(tuning: Tuning, found: Found, parts: GoodParts, *, cpu: str) -> dict[str, Any]:
     """What the report and the command show of a search, as JSON values."""
     further = found.further()
     return {
         "category": tuning.category,
         "criterion": "probability that a planted defect scores above another good part",
         "kinds": list(KINDS),
-        "verdict_ms": budget.verdict_ms,
+        "verdict_ms": found.allowed_ms,
         "seconds": round(found.seconds, 1),
         "complete": found.complete,
         "seed": tuning.seed,

@@ -1,6 +1,7 @@
 """The form of a fit: a detector's options with their ranges, and what a filled form changes in params.yaml."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from ruamel.yaml.error import YAMLError
 
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.described import Option, documentation, options_of
+from gonogo.detectors.names import detector_name
 from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.errors import ConfigError
 from gonogo.model.fit_params import FitParams
@@ -35,8 +37,11 @@ class Field:
 
 
 def detector_of(params: Params) -> str:
-    """The detector that a category has now."""
-    return str(params.section("fit", shared=_SHARED).get("detector"))
+    """The detector that a category has now; as it is written, where there is no such detector."""
+    written = str(params.section("fit", shared=_SHARED).get("detector"))
+    with suppress(ConfigError):
+        return detector_name(written)
+    return written
 
 
 def fields_of(detector: str, params: Params) -> list[Field]:
@@ -48,7 +53,7 @@ def fields_of(detector: str, params: Params) -> list[Field]:
     if detector not in DETECTORS:
         raise ConfigError(f"there is no detector {detector!r}; choose one of {', '.join(DETECTORS)}")
     section = params.section("fit", shared=_SHARED)
-    current = section if section.get("detector") == detector else {}
+    current = section if detector_of(params) == detector else {}
     found = []
     for option in options_of(DETECTOR_OPTIONS[detector]):
         value = current.get(option.name, None if option.required else option.default)

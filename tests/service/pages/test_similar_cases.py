@@ -7,6 +7,8 @@ from visiting import browser as browser
 
 # isort: split
 from conftest import bundled, modelled
+from gonogo.knowledge.stored import edit
+from gonogo.service.pages.access import COOKIE
 from gonogo.service.settings import Settings
 from serving import Running, inspected, listening_service
 
@@ -68,3 +70,63 @@ def test_a_picture_of_a_case_is_for_who_is_signed_in(browser, site):
     with visit(browser, site, None, check=False) as page:
         page.goto(path)
         assert "/sign-in" in page.url
+
+
+def test_the_trace_leads_from_the_verdict_to_a_remedy_by_distances(browser, site):
+    store, own = site.running.service.store, site.inspections[-1]["id"]
+    who = {"based_on": None, "by": "Ana", "key": "", "conflict": RuntimeError}
+    edit(store, "mode", {"name": "Chipped edge", "category": "digit_0", "defect_type": "chip"}, "chipped", **who)
+    edit(store, "cause", {"name": "Worn pads", "occurrence": 4}, "pads", **who)
+    seen = {"evidence": [site.inspections[0]["id"]], "by": "Ana", "at": "2026-11-29"}
+    edit(store, "link", seen | {"source": "pads", "target": "chipped"}, "pads>chipped", **who)
+    answer = site.running.ask("GET", f"/v1/inspections/{own}/trace")
+    assert answer.status_code == 200, answer.text
+    trace = answer.json()
+    similar = site.running.ask("GET", f"/v1/inspections/{own}/similar").json()
+    assert trace["similar"] == similar
+    of_chip = next(case for case in similar["cases"] if case["defect_type"] == "chip")
+    assert trace["causes"] == [
+        {"cause": CAUSE, "remedy": REMEDY, "distance": of_chip["distance"], "cases": [of_chip["id"]]}
+    ]
+    assert [(mode["mode"], mode["distance"], [cause["id"] for cause in mode["causes"]]) for mode in trace["known"]] == [
+        ("chipped", of_chip["distance"], ["pads"])
+    ]
+    distances = [place["distance"] for place in trace["places"]]
+    assert distances == sorted(distances, reverse=True)
+    assert distances[0] > 0
+    with visit(browser, site, "inspect") as page:
+        page.goto(f"{site.url}/cases/{own}")
+        page.get_by_role("region", name="From the verdict to a remedy").scroll_into_view_if_needed()
+        page.locator(".trace").wait_for()
+        assert page.locator(".trace > li").count() == 5
+        assert "Worn pads" in page.locator(".trace").inner_text()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_reviewer_says_on_the_page_what_is_known_of_a_case_and_others_read_it(browser, site, scripts):
+    case, cause = site.inspections[1]["id"], f"<b>cause</b> {scripts}"
+    with visit(browser, site, "review", java_script_enabled=scripts) as page:
+        page.goto(f"{site.url}/cases/{case}")
+        page.get_by_label("Severity, 1 to 10").fill("8")
+        page.get_by_label("Cause").fill(cause)
+        page.get_by_role("button", name="Save what is known").click()
+        if scripts:
+            page.get_by_text("Saved.").wait_for()
+        assert page.get_by_label("Cause").input_value() == cause
+    with visit(browser, site, "inspect") as page:
+        page.goto(f"{site.url}/cases/{case}")
+        assert cause in page.locator("#facts").inner_text()
+        assert page.locator("#facts form").count() == 0
+        page.goto(f"{site.url}/cases/{site.inspections[-1]['id']}")
+        assert page.locator("#facts").count() == 0  # nobody reviewed it as a defect
+
+
+def test_a_severity_beyond_ten_is_refused_on_the_page(site):
+    path = f"/cases/{site.inspections[1]['id']}/facts"
+    for severity, status in (("11", 422), ("0", 422), ("10", 303)):
+        answer = site.running.http.post(
+            path, data={"severity": severity}, cookies={COOKIE: site.session("review")}, follow_redirects=False,
+            headers={"Sec-Fetch-Site": "same-origin"},
+        )  # fmt: skip
+        assert answer.status_code == status
+    site.running.http.cookies.clear()

@@ -98,18 +98,19 @@ def _require_project(project: Path, data: Path) -> None:
 
 
 def _variants(arguments: argparse.Namespace) -> "list[Recipe]":
-    from gonogo.detectors.options import DETECTOR_OPTIONS
+    from gonogo.detectors.names import detector_name
     from gonogo.project.new_project import starting_files
     from gonogo.project.recipes import Recipe, read_recipe, recipe_names
 
     recipes = starting_files() / "recipes"
-    for name in arguments.detector:
-        if name not in DETECTOR_OPTIONS:
-            raise UsageError(f"no detector {name!r}; choose among {', '.join(DETECTOR_OPTIONS)}", command=NAME)
+    try:
+        names = [detector_name(name) for name in arguments.detector]
+    except ConfigError as error:
+        raise UsageError(str(error), command=NAME) from error
     for name in arguments.recipe:
         if name not in recipe_names(recipes):
             raise UsageError(f"no recipe {name!r}; choose among {', '.join(recipe_names(recipes))}", command=NAME)
-    detectors = [Recipe(name, f"the detector {name}", {"fit": {"detector": name}}) for name in arguments.detector]
+    detectors = [Recipe(name, f"the detector {name}", {"fit": {"detector": name}}) for name in names]
     chosen = [*detectors, *(read_recipe(recipes, name) for name in arguments.recipe)]
     return chosen or [Recipe(DEFAULT, "the options that every project starts with", {})]
 

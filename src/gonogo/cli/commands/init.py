@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gonogo.cli.answer import Answer
+from gonogo.cli.arguments import positive
 from gonogo.errors import GonogoError
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from gonogo.images.size import ImageSize
 
 TUNE_MINUTES = 2.0  # for all categories together
+LISTED = 5  # images of a category that cannot be read, by name
 MOST_TUNED = 4  # categories; among more, none would have the time
 
 
@@ -21,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = (
         "Look at a folder of images, say what is in it, and write a project that `dvc repro` runs. The images stay "
-        "where they are. Then the gauges' options are chosen as by `gonogo tune`, in at most two minutes in all."
+        "where they are. Then the gauges' options are chosen as by `gonogo tune`, in at most two minutes in all: "
+        "within the milliseconds of --verdict-ms or, without it, within 20 or 10 more than the common options take."
     )
     parser.add_argument("images", type=Path, metavar="IMAGES", help="a folder in one of the layouts of docs/data.md")
     parser.add_argument(
@@ -32,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("good", "leave_out"),
         help="what images without a label file are, where others have one of LabelMe, Pascal VOC or YOLO",
     )
+    parser.add_argument("--verdict-ms", type=positive, metavar="MS", help="the most that a verdict may take")
     parser.add_argument("--no-tune", action="store_true", help="keep the options that every project starts with")
 
 
@@ -52,6 +56,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     lines = [one.sentence for one in found]
     lines += [f"{one.name}: {said}" for one in found for said in sentences(one.unused)]
     lines += sentences(outside(arguments.images, found))
+    lines += [_unreadable(one) for one in found if one.unreadable]
     for one in found:
         lines += _shape(one, shape_of(one, params["fit"]))
         lines += [hint] if (hint := _hint(one, calibrate)) else []
@@ -60,7 +65,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     if not arguments.no_tune and len(found) > MOST_TUNED:
         lines.append(f"{len(found)} categories keep the common options; gonogo tune CATEGORY chooses better ones")
     searchable = [one.name for one in found] if not arguments.no_tune and len(found) <= MOST_TUNED else []
-    searches = _tuned(arguments.into, searchable)
+    searches = _tuned(arguments.into, searchable, arguments.verdict_ms)
     lines += [line for search in searches.values() for line in search["sentences"]]
     lines.append("next:")
     lines += [f"  cd {arguments.into}"] if str(arguments.into) != "." else []
@@ -75,19 +80,30 @@ def run(arguments: argparse.Namespace) -> Answer:
     return Answer(report, "\n".join(lines))
 
 
-def _tuned(project: Path, categories: list[str]) -> dict[str, dict[str, Any]]:
+def _tuned(project: Path, categories: list[str], verdict_ms: float | None) -> dict[str, dict[str, Any]]:
     """What the short search found for each category, which params.yaml then has; or why it has the common options."""
-    from gonogo.cli.commands.tune import VERDICT_MS, tuned
+    from gonogo.cli.commands.tune import tuned
 
     found: dict[str, dict[str, Any]] = {}
     for name in categories:
         try:
             found[name], _ = tuned(
-                project, name, verdict_ms=VERDICT_MS, minutes=TUNE_MINUTES / len(categories), write=True
+                project, name, verdict_ms=verdict_ms, minutes=TUNE_MINUTES / len(categories), write=True
             )
         except GonogoError as error:  # the project is whole without it
             found[name] = {"sentences": [f"{name} keeps the common options, since no search was possible: {error}"]}
     return found
+
+
+def _unreadable(one: "Category") -> str:
+    """Which images cannot be read, and what to do before `dvc repro`."""
+    from gonogo.text import listed
+
+    n = len(one.unreadable)
+    return (
+        f"{one.name}: repair or remove {n} image{'s' if n > 1 else ''}, or do without by prepare.max_rejects: {n}; "
+        f"{listed(one.unreadable, LISTED)}"
+    )
 
 
 def _shape(one: "Category", size: "ImageSize") -> list[str]:

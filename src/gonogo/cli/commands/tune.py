@@ -60,9 +60,11 @@ def run(arguments: argparse.Namespace) -> Answer:
 
 
 def tuned(
-    project: Path, category: str, *, verdict_ms: float, minutes: float, seed: int | None = None, write: bool
+    project: Path, category: str, *, verdict_ms: float | None, minutes: float, seed: int | None = None, write: bool
 ) -> tuple[dict[str, Any], list[Any]]:
     """Prepare the category of the project in the folder `project`, search, and write the choice if `write` is True.
+
+    With no `verdict_ms`, the options in force can always be chosen: see `Budget`.
 
     Returns:
         The results, with their `sentences`; and the changes of params.yaml.

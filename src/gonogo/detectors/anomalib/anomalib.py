@@ -19,13 +19,12 @@ from torch import Tensor
 
 from gonogo.detectors.anomalib import anomalib_worker
 from gonogo.detectors.anomalib.worker import Worker
+from gonogo.detectors.anomaly_map import image_score
 from gonogo.detectors.backbones.backbone import verified
-from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
+from gonogo.detectors.contract import NETWORK_NODE, NO_LIMITS, Detector, FitContext
 from gonogo.detectors.options import AnomalibOptions
 from gonogo.detectors.training.forecast import Forecast
 from gonogo.errors import DataError, ExportError, IntegrityError, MissingExtraError, WeightsError, WorkerError
-
-ONNX_NODE = ("gonogo", "Anomalib")  # domain and name of what stands for anomalib's network in a traced graph
 
 
 class Anomalib(Detector):
@@ -89,7 +88,7 @@ class Anomalib(Detector):
         if torch.onnx.is_in_onnx_export():
             n = pixels.shape[0]
             score, grid = torch.onnx.ops.symbolic_multi_out(
-                "::".join(ONNX_NODE),
+                "::".join(NETWORK_NODE),
                 (pixels,),
                 dtypes=(torch.float32, torch.float32),
                 shapes=((n,), (n, *self._grid)),
@@ -97,7 +96,8 @@ class Anomalib(Detector):
             )
         else:
             score, grid = (answer.to(pixels.device) for answer in self._scored_by(self._running(), pixels))
-        return score, (grid - self.floor_).clamp(min=0)
+        grid = (grid - self.floor_).clamp(min=0)
+        return score if self.options.top_share is None else image_score(grid, self.options.top_share), grid
 
     def onnx_of_one_image(self, opset: int) -> bytes:
         """An ONNX model from pixels (3, h, w) to raw score () and map (gh, gw), made in anomalib's environment.

@@ -210,13 +210,16 @@ def _timm_name(name: str) -> str:
     return f"blocks.{stage}.{index}.{inner[module]}.{leaf}"
 
 
-def verified(path: Path, sha256: str | None, *, option: str, expected: str = "the path of a file") -> bytes:
-    """The bytes of a file of weights, once their SHA-256 is the one that the user trusts.
+def verified(
+    path: Path, sha256: str | None, *, option: str, expected: str = "the path of a file", hash_key: str | None = None
+) -> bytes:
+    """The bytes of a file that a fit learns from, such as weights, once their SHA-256 is the one that the user trusts.
 
     Args:
         path: the file.
         sha256: hexadecimal, in lower case, if the user gave one.
-        option: that named the file, for the messages; its hash is the option `option`_sha256.
+        option: that named the file, for the messages.
+        hash_key: what has its hash; None: the option `option`_sha256.
         expected: what the option may be.
 
     Raises:
@@ -224,10 +227,10 @@ def verified(path: Path, sha256: str | None, *, option: str, expected: str = "th
     """
     if not path.is_file():
         raise WeightsError(f"{option} is {str(path)!r}: expected {expected}")
-    data = path.read_bytes()
+    data, hash_key = path.read_bytes(), hash_key or f"{option}_sha256"
     actual = hashlib.sha256(data).hexdigest()
     if sha256 is None:
-        raise WeightsError(f"{path}: set {option}_sha256 to the SHA-256 that you trust (this file's is {actual})")
+        raise WeightsError(f"{path}: set {hash_key} to the SHA-256 that you trust (this file's is {actual})")
     if actual != sha256:
-        raise WeightsError(f"{path}: SHA-256 is {actual}, {option}_sha256 says {sha256}; do not use this file")
+        raise WeightsError(f"{path}: SHA-256 is {actual}, {hash_key} says {sha256}; do not use this file")
     return data

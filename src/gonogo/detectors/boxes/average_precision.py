@@ -7,9 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gonogo.calibration.boxes import Boxes, matched
+from gonogo.calibration.boxes import BoxClasses, Boxes, matched
 
 RECALLS = np.linspace(0, 1, 101)  # at which COCO reads precision
+EVEN_CONFIDENCE = 0.5  # has the score 1 until the validate images say otherwise
+USUAL_CONFIDENCE = 0.3  # has the score 1 in a class of which no validate image shows one that is found
+LEAST = 1e-4  # confidence that may have the score 1, and its distance from 1
 
 
 def average_precision(
@@ -59,3 +62,13 @@ def best_f1_score(found: Sequence[Boxes], labelled: Sequence[Boxes], number: int
     true = np.cumsum(hits[order])
     f1 = 2 * true / (n_labelled + np.arange(1, len(true) + 1))
     return float(scores[order][int(f1.argmax())])
+
+
+def units_of(found: Sequence[Boxes], labelled: Sequence[Boxes], names: Sequence[str]) -> list[float]:
+    """The confidence of each class that gives the best F1, by boxes of which `EVEN_CONFIDENCE` has the score 1."""
+    even = BoxClasses(names, [EVEN_CONFIDENCE] * len(names))
+    best = [best_f1_score(found, labelled, number) for number in range(len(names))]
+    return [
+        USUAL_CONFIDENCE if score is None else min(max(even.confidence(number, score), LEAST), 1 - LEAST)
+        for number, score in enumerate(best)
+    ]

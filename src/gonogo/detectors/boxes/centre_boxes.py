@@ -5,41 +5,45 @@ and Lin et al. 2017, "Feature Pyramid Networks" (CVPR), for the way from coarse 
 Deviations, so that two CPU cores train it in minutes and small defects are found: the backbone is any of timm's with
 levels that halve, by default a small one, and its normalisations are frozen; the finest level, not a deconvolution, has
 the grid, whose stride is 4 with the defaults; the size is learned as a logarithm, by the generalised overlap of the box
-and not by the L1 of its sides; the network sees crops at the images' own scale, never shrunk ones; of peaks of a class
-whose boxes overlap, the best is kept, since large defects have several.
+and not by the L1 of its sides; the network sees crops at the images' own scale, never shrunk ones; the running average
+of its weights is kept; of peaks of a class whose boxes overlap, the best is kept, since large defects have several.
 """
 
 import json
 import math
 import time
 from collections.abc import Collection, Sequence
-from typing import Self
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from gonogo.calibration.boxes import BoxClasses, Boxes
 from gonogo.detectors.anomaly_map import positive
 from gonogo.detectors.backbones.backbone import Backbone
 from gonogo.detectors.backbones.weights import weights_fact
-from gonogo.detectors.boxes.average_precision import best_f1_score, mean_average_precision
+from gonogo.detectors.boxes.average_precision import EVEN_CONFIDENCE, mean_average_precision, units_of
 from gonogo.detectors.boxes.decode import decoded
-from gonogo.detectors.boxes.labelled import Labelled, LabelledImages
+from gonogo.detectors.boxes.labelled import LabelledImages, as_boxes, numbered, require_labelled
 from gonogo.detectors.boxes.network import GREY, BoxHead, Targets, loss_of, trainable
+from gonogo.detectors.boxes.start import read_start
 from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
 from gonogo.detectors.options import CentreBoxesOptions
 from gonogo.detectors.training.forecast import Forecast, probe_images
 from gonogo.detectors.training.training import Schedule, Training
-from gonogo.errors import DataError, NotFittedError
+from gonogo.errors import NotFittedError
 
 ON_A_DEFECT = 0.75  # of the crops; the others lie anywhere
+CROP_STEP, LEAST_CROP, MOST_CROP = 64, 128, 512  # pixels
+BOX_SIDES, MOST_BOXES = 4.0, 0.9  # a crop is so many times as wide as so large a share of the boxes at most
+AVERAGING = 0.98  # share that the running average of the weights keeps of itself in a step; less in the first ones
 WARM_UP = 0.3  # of the rate, in the first epoch
 LARGEST_GRADIENT = 10.0  # norm; a larger one is scaled down
 BRIGHTNESS = 0.1  # by which a crop is made darker or brighter at most
 KEPT_BYTES = 400_000_000  # of images that stay in memory; beyond it each is read when it is needed
-USUAL_CONFIDENCE = 0.3  # has the score 1 in a class of which no validate image shows one that is found
-LEAST = 1e-4  # confidence that may have the score 1, and its distance from 1
-EVEN = torch.tensor([0.5])  # has the score 1 until the validate images say otherwise
+EVEN = torch.tensor([EVEN_CONFIDENCE])
 
 
 class CentreBoxes(Detector):
@@ -54,6 +58,7 @@ class CentreBoxes(Detector):
     classes_: Tensor
     units_: Tensor
     best_: Tensor
+    start_: Tensor  # what became of an earlier fit's classes, as JSON
     localises = False
 
     def __init__(self, options: CentreBoxesOptions) -> None:
@@ -65,7 +70,7 @@ class CentreBoxes(Detector):
         self._clear_learned()
 
     def _clear_learned(self) -> None:
-        for name in ("classes_", "units_", "best_"):
+        for name in ("classes_", "units_", "best_", "start_"):
             self.register_buffer(name, None)
 
     def box_classes(self) -> BoxClasses:
@@ -74,23 +79,21 @@ class CentreBoxes(Detector):
 
     def fit(self, batches: Collection[Tensor], *, seed: int, context: FitContext = NO_LIMITS) -> Self:
         self._clear_learned()
-        labelled = _checked(context.labelled)
-        self.load_weights()
+        labelled = require_labelled(context.labelled, "centre_boxes")
         classes = labelled.fit.classes
-        head = self._with_head(len(classes), seed=seed)
-        sizes = torch.cat(list(labelled.fit.boxes))
-        head.start_from_size(*(sizes[:, 2:] - sizes[:, :2]).median(dim=0).values.tolist())
+        head, start = self._begun(classes, torch.cat(list(labelled.fit.boxes)), seed=seed)
         inside, behind = trainable(self.backbone), list(head.requires_grad_(True).parameters())
         optimizer = torch.optim.AdamW([{"params": inside}, {"params": behind}], weight_decay=1e-4)
-        network = nn.ModuleDict({"backbone": self.backbone, "head": head})
+        backbone = self.backbone
+        network = nn.ModuleDict({"backbone": backbone, "head": head})
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        training = Training(network, optimizer, torch.Generator().manual_seed(seed))
+        average = AveragedModel(network, avg_fn=_averaged, use_buffers=True)
+        kept: dict[str, Any] = dict(average.module.named_children())
+        self.backbone, self.head = kept["backbone"], kept["head"]  # validated, and kept
+        both = nn.ModuleDict({"network": network, "average": average})
+        training = Training(both, optimizer, torch.Generator().manual_seed(seed))
         crops = Crops(labelled.fit, classes, self.options, head.stride, head.coarsest)
-        numbers = {name: number for number, name in enumerate(classes)}
-        truth = [
-            _as_boxes(boxes, torch.tensor([numbers.get(label, -1) for label in labels]), torch.ones(len(boxes)))
-            for boxes, labels in zip(labelled.validate.boxes, labelled.validate.labels, strict=True)
-        ]
+        truth = numbered(labelled.validate, classes)
         validation: dict[str, float] = {}
 
         def epoch(number: int) -> dict[str, float]:
@@ -102,15 +105,16 @@ class CentreBoxes(Detector):
             for _ in range(self.options.epoch_steps):
                 pixels, targets = crops.draw(training.generator)
                 pixels = pixels.to(self.backbone.mean.device, memory_format=torch.channels_last)
-                heat, boxes = (part.cpu() for part in self._logits(pixels))
+                heat, boxes = (part.cpu() for part in logits_of(backbone, head, pixels))
                 focal, of_boxes = loss_of(heat, boxes, targets)
                 optimizer.zero_grad()
                 (focal + 2 * of_boxes).backward()  # type: ignore[no-untyped-call]
                 torch.nn.utils.clip_grad_norm_([*inside, *behind], LARGEST_GRADIENT)
                 optimizer.step()
+                average.update_parameters(network)
                 losses += torch.stack([focal.detach(), of_boxes.detach()])
             heat_loss, box_loss = (losses / self.options.epoch_steps).tolist()
-            head.eval()
+            average.eval()
             found = self._found(labelled.validate.pixels, EVEN)
             validation["map_50"] = mean_average_precision(found, truth, len(classes))
             return {"heat_loss": heat_loss, "box_loss": box_loss, **validation}
@@ -123,31 +127,38 @@ class CentreBoxes(Detector):
             checkpoints=None if context.checkpoints is None else context.checkpoints.with_origin(classes=classes),
             progress=context.progress,
         )
-        network.eval().requires_grad_(False)
-        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        average.eval().requires_grad_(False)
+        average.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         found = self._found(labelled.validate.pixels, EVEN)
-        even = BoxClasses(classes, [float(EVEN)] * len(classes))
-        best = [best_f1_score(found, truth, number) for number in range(len(classes))]
-        units = [
-            USUAL_CONFIDENCE if score is None else min(max(even.confidence(number, score), LEAST), 1 - LEAST)
-            for number, score in enumerate(best)
-        ]
         self.set_learned(
             classes_=torch.tensor(list(json.dumps(classes).encode()), dtype=torch.uint8),
-            units_=torch.tensor(units),
+            units_=torch.tensor(units_of(found, truth, classes)),
+            start_=torch.tensor(list(json.dumps(start).encode()), dtype=torch.uint8),
             best_=torch.tensor([training.best_epoch, training.history[training.best_epoch - 1]["map_50"]]),
         )
         return self
 
+    def _begun(self, classes: Sequence[str], boxes: Tensor, *, seed: int) -> tuple[BoxHead, dict[str, list[str]]]:
+        """The head with its first weights, the backbone having its own, and what became of an earlier fit's classes.
+
+        Raises:
+            GonogoError: as `read_start`, or the backbone's weights cannot be had.
+        """
+        options = self.options
+        if options.start_from is None:
+            self.load_weights()
+            head = self._with_head(len(classes), seed=seed)
+            head.start_from_size(*(boxes[:, 2:] - boxes[:, :2]).median(dim=0).values.tolist())
+            return head, {}
+        start = read_start(Path(options.start_from), options.start_from_sha256, options)
+        head = self._with_head(len(classes), seed=seed)
+        told = start.begin(self.backbone, head, classes)
+        self.backbone.is_loaded = True
+        return head, told
+
     def _with_head(self, n_classes: int, *, seed: int) -> BoxHead:
         self.head = BoxHead(self.backbone, n_classes, self.options.width, seed=seed).to(self.backbone.mean.device)
         return self.head.eval()
-
-    def _logits(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Heat logits (n, c, gh, gw) and boxes (n, 4, gh, gw) of pixels (n, 3, h, w)."""
-        assert self.head is not None
-        heat, boxes = self.head(self.backbone(self.head.padded(pixels)), *pixels.shape[-2:])
-        return heat, boxes
 
     @torch.inference_mode()
     def _found(self, images: Sequence[Tensor], units: Tensor) -> list[Boxes]:
@@ -157,7 +168,7 @@ class CentreBoxes(Detector):
             heat, boxes = self._heat(pixels, units)
             corners, scores, numbers = (part.cpu() for part in self._decoded(heat, boxes))
             above = scores[0] > 0
-            results.append(_as_boxes(corners[0][above], numbers[0][above], scores[0][above]))
+            results.append(as_boxes(corners[0][above], numbers[0][above], scores[0][above]))
         return results
 
     def _heat(self, pixels: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
@@ -167,7 +178,8 @@ class CentreBoxes(Detector):
             pixels: (n, 3, h, w).
             units: (c,) or (1,) confidences that have the score 1.
         """
-        heat, boxes = self._logits(pixels)
+        assert self.head is not None
+        heat, boxes = logits_of(self.backbone, self.head, pixels)
         return positive(heat - units.to(heat.device).logit()[:, None, None]), boxes
 
     def _decoded(self, heat: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -185,8 +197,8 @@ class CentreBoxes(Detector):
 
     def forecast(self, batches: Collection[Tensor], context: FitContext = NO_LIMITS) -> Forecast:
         probe = probe_images(batches, lambda batch: self.backbone(batch)[0])
-        labelled = _checked(context.labelled)
-        side = min(self.options.crop, *self.image_size)
+        labelled = require_labelled(context.labelled, "centre_boxes")
+        side = min(crop_side(self.options, labelled.fit.boxes), *self.image_size)
         crops = self.options.batch_size * side * side
         start = time.perf_counter()
         with torch.inference_mode():
@@ -201,8 +213,10 @@ class CentreBoxes(Detector):
     def fit_facts(self) -> dict[str, str | int | float]:
         self.require_fitted()
         best_epoch, map_50 = self.best_.tolist()
+        started: dict[str, list[str]] = json.loads(bytes(self.start_.tolist()))
         return {
-            "weights": weights_fact(self.options.weights),
+            "weights": weights_fact(self.options.weights) if self.options.start_from is None else "a fitted model",
+            **{f"classes_{what}": ", ".join(names) or "none" for what, names in started.items()},
             "best_epoch": int(best_epoch),
             "validate_map_50": float(map_50),
             "n_classes": len(self.units_),
@@ -216,23 +230,26 @@ class CentreBoxes(Detector):
         return self.eval().requires_grad_(False)
 
 
-def _checked(labelled: Labelled | None) -> Labelled:
-    """The labelled images.
-
-    Raises:
-        DataError: there are none, or none of them has a box.
-    """
-    what = "centre_boxes learns from labelled defects"
-    if labelled is None:
-        raise DataError(f"{what}, and this fit has none; set prepare.task to boxes")
-    for images, role in ((labelled.fit, "fit"), (labelled.validate, "validate")):
-        if not images.classes:
-            raise DataError(f"{what}, and no image with the role {role} has a box; see prepare.validate_share")
-    return labelled
+def logits_of(backbone: Backbone, head: BoxHead, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Heat logits (n, c, gh, gw) and boxes (n, 4, gh, gw) of pixels (n, 3, h, w)."""
+    heat, boxes = head(backbone(head.padded(pixels)), *pixels.shape[-2:])
+    return heat, boxes
 
 
-def _as_boxes(corners: Tensor, classes: Tensor, scores: Tensor) -> Boxes:
-    return Boxes(corners.numpy().reshape(-1, 4), classes.numpy().astype("int64"), scores.numpy())
+def _averaged(average: Tensor, current: Tensor, number: Tensor | int) -> Tensor:
+    """The running average of a weight after `number` steps and this one; a count is none, and is taken over."""
+    if not average.is_floating_point():
+        return current
+    return average.lerp(current, 1 - min(AVERAGING, (1 + int(number)) / (10 + int(number))))
+
+
+def crop_side(options: CentreBoxesOptions, boxes: Sequence[Tensor]) -> int:
+    """The side of the crops: that of the options or, where they leave it open, one that suits the boxes."""
+    if options.crop is not None:
+        return options.crop
+    sides = torch.cat([corners[:, 2:] - corners[:, :2] for corners in boxes]).amax(dim=1)
+    wanted = BOX_SIDES * float(sides.quantile(MOST_BOXES))
+    return min(max(CROP_STEP * math.ceil(wanted / CROP_STEP), LEAST_CROP), MOST_CROP)
 
 
 class Crops:
@@ -241,8 +258,9 @@ class Crops:
     def __init__(
         self, images: LabelledImages, classes: Sequence[str], options: CentreBoxesOptions, stride: int, coarsest: int
     ) -> None:
-        """Crops of `options.crop` pixels, or of the image where it is smaller, in whole steps of the coarsest level."""
+        """Crops of `crop_side` pixels, or of the image where it is smaller, in whole steps of the coarsest level."""
         self.images, self.options, self.stride, self.coarsest = images, options, stride, coarsest
+        self.side = crop_side(options, images.boxes)
         numbers = {name: number for number, name in enumerate(classes)}
         self.classes = [torch.tensor([numbers[label] for label in labels]) for labels in images.labels]
         self.n_classes = len(classes)
@@ -264,13 +282,19 @@ class Crops:
         return self._kept[number]
 
     def _one(self, generator: torch.Generator) -> tuple[Tensor, Targets]:
+        crop, boxes, classes = self.cut(generator)
+        rows, columns = crop.shape[1] // self.stride, crop.shape[2] // self.stride
+        return crop, Targets(boxes, classes, self.n_classes, rows, columns, self.stride)
+
+    def cut(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """One crop (3, s, s), and the boxes (k, 4) in its pixels and classes (k,) of what it shows, if in part."""
         chances: list[float] = torch.rand(7, generator=generator).tolist()
         on_defect, which, where_y, where_x, mirror_x, mirror_y, brightness = chances
         wanted = self.with_boxes if on_defect < ON_A_DEFECT else range(len(self.images.pixels))
         number = wanted[int(which * len(wanted))]
         pixels, boxes, classes = self._pixels(number), self.images.boxes[number].clone(), self.classes[number]
         height, width = pixels.shape[-2:]
-        rows, columns = (min(self.options.crop, -(-side // self.coarsest) * self.coarsest) for side in (height, width))
+        rows, columns = (min(self.side, -(-side // self.coarsest) * self.coarsest) for side in (height, width))
         top, left = int(where_y * (max(0, height - rows) + 1)), int(where_x * (max(0, width - columns) + 1))
         if on_defect < ON_A_DEFECT:
             box = boxes[int(torch.randint(len(boxes), (1,), generator=generator))]
@@ -295,6 +319,4 @@ class Crops:
                 crop.flip(1),
                 torch.stack([boxes[:, 0], rows - boxes[:, 3], boxes[:, 2], rows - boxes[:, 1]], dim=1),
             )
-        crop = (crop * (1 + BRIGHTNESS * (2 * brightness - 1))).clamp(0, 255)
-        grid = rows // self.stride, columns // self.stride
-        return crop, Targets(boxes, classes, self.n_classes, *grid, self.stride)
+        return (crop * (1 + BRIGHTNESS * (2 * brightness - 1))).clamp(0, 255), boxes, classes

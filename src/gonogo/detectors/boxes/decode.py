@@ -25,11 +25,13 @@ def decoded(heat: Tensor, boxes: Tensor, *, most: int, iou: float) -> tuple[Tens
     classes, places = places // cells, places % cells
     corners = boxes.flatten(2).transpose(1, 2)  # (n, cells, 4)
     corners = corners.gather(1, places[..., None].expand(-1, -1, 4))
-    return corners, torch.where(_kept(corners, scores, classes, iou), scores, 0.0), classes
+    return corners, torch.where(kept(corners, scores, classes, iou), scores, 0.0), classes
 
 
-def _kept(corners: Tensor, scores: Tensor, classes: Tensor, iou: float) -> Tensor:
+def kept(corners: Tensor, scores: Tensor, classes: Tensor, iou: float) -> Tensor:
     """(n, k) bool: not hidden by a better box that is kept. The fixed point of this rule is what greedy search gives.
+
+    Boxes are (n, k, 4), scores (n, k) and descending, classes (n, k).
 
     Each round settles at least the next box of every chain, so that all but very long chains come out as by greedy
     search, without a loop that depends on the values.
@@ -43,7 +45,7 @@ def _kept(corners: Tensor, scores: Tensor, classes: Tensor, iou: float) -> Tenso
     better = number[None, :] < number[:, None]  # (k, k): column before row
     hides = (inside > iou * union) & (classes[:, :, None] == classes[:, None]) & better
     hiding = hides.float()
-    kept = torch.ones_like(scores)
+    stays = torch.ones_like(scores)
     for _ in range(ROUNDS):
-        kept = ((hiding * kept[:, None, :]).sum(dim=2) == 0).float()
-    return (kept > 0) & (scores > 0)
+        stays = ((hiding * stays[:, None, :]).sum(dim=2) == 0).float()
+    return (stays > 0) & (scores > 0)

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 from torch import Tensor
 
-from gonogo.calibration.boxes import BoxClasses
+from gonogo.calibration.boxes import BoxClasses, Boxes
+from gonogo.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,36 @@ class Labelled:
 
     fit: LabelledImages
     validate: LabelledImages
+
+
+def require_labelled(labelled: Labelled | None, detector: str) -> Labelled:
+    """The labelled images, for the detector of this name.
+
+    Raises:
+        DataError: there are none, or none of one role has a box.
+    """
+    what = f"{detector} learns from labelled defects"
+    if labelled is None:
+        raise DataError(f"{what}, and this fit has none; set prepare.task to boxes")
+    for images, role in ((labelled.fit, "fit"), (labelled.validate, "validate")):
+        if not images.classes:
+            raise DataError(f"{what}, and no image with the role {role} has a box; see prepare.validate_share")
+    return labelled
+
+
+def numbered(images: LabelledImages, names: Sequence[str]) -> list[Boxes]:
+    """The labelled boxes of each image, their classes by their place in `names`; -1 for one that is not there."""
+    numbers = {name: number for number, name in enumerate(names)}
+    found = []
+    for corners, labels in zip(images.boxes, images.labels, strict=True):
+        classes = np.array([numbers.get(label, -1) for label in labels], dtype=np.int64)
+        found.append(Boxes(corners.numpy().reshape(-1, 4), classes, np.ones(len(classes), dtype=np.float32)))
+    return found
+
+
+def as_boxes(corners: Tensor, classes: Tensor, scores: Tensor) -> Boxes:
+    """The boxes of one image, (k, 4), (k,) and (k,), as arrays."""
+    return Boxes(corners.numpy().reshape(-1, 4), classes.numpy().astype("int64"), scores.numpy())
 
 
 @runtime_checkable

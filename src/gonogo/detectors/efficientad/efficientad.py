@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gonogo.compute.read_ahead import read_ahead
-from gonogo.detectors.anomaly_map import positive, resize
+from gonogo.detectors.anomaly_map import image_score, positive, resize
 from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
 from gonogo.detectors.efficientad.autoencoder import Autoencoder
 from gonogo.detectors.efficientad.pdn import MARGIN, N_CHANNELS, PDN, channel_moments
@@ -281,7 +281,7 @@ class EfficientAD(Detector):
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         to_teacher, to_autoencoder = self.normalised_maps(pixels)
         combined = 0.5 * to_teacher + 0.5 * to_autoencoder
-        return positive(combined.amax(dim=(1, 2))), positive(F.pad(combined, [MARGIN] * 4))
+        return image_score(positive(combined), self.options.top_share), positive(F.pad(combined, [MARGIN] * 4))
 
     def fit_facts(self) -> dict[str, str | int | float]:
         self.require_fitted()

@@ -133,15 +133,20 @@ def _terms(detector: Detector, seen: Tensor) -> _Terms | None:
             return _patchcore(detector, seen)
         case SoftPatch():
             _, grid, nearest = detector.score_with_nearest(seen)
-            cell, entry = grid.flatten().argmax(), nearest.flatten()
-            patch = detector.patch_features(seen).flatten(0, 2)[cell] - detector.mean_
-            factor = detector.bank_weights_[entry[cell]].double()
-            return _Terms("feature", factor * _of_distance(patch, detector.memory_bank_[entry[cell]]))
+            patches, entries = detector.patch_features(seen).flatten(0, 2) - detector.mean_, nearest.flatten()
+            terms = [
+                detector.bank_weights_[entries[cell]].double()
+                * _of_distance(patches[cell], detector.memory_bank_[entries[cell]])
+                for cell in _deciding(detector.options.top_share, grid)
+            ]
+            return _Terms("feature", torch.stack(terms).mean(dim=0))
         case PaDiM():
             features = detector.patch_features(seen).flatten(0, 2)[:, detector.features_]
-            cell = detector(seen)[1].flatten().argmax()
-            centred = features[cell] - detector.mean_[cell]
-            return _Terms("feature", _of_mahalanobis(centred, detector.whitening_[cell]), of=detector.features_)
+            terms = [
+                _of_mahalanobis(features[cell] - detector.mean_[cell], detector.whitening_[cell])
+                for cell in _deciding(detector.options.top_share, detector(seen)[1])
+            ]
+            return _Terms("feature", torch.stack(terms).mean(dim=0), of=detector.features_)
         case Mahalanobis():
             return _of_rows(detector, _of_mahalanobis(detector.rows(seen)[0] - detector.mean_, detector.whitening_))
         case KNearestNeighbours():
@@ -153,11 +158,12 @@ def _terms(detector: Detector, seen: Tensor) -> _Terms | None:
         case OneClassSVM():
             return _ocsvm(detector, seen)
         case MeanImage():
-            return _of_residual(seen - detector.mean_)
+            return _of_residual(seen - detector.mean_, detector.options.top_share)
         case PCAReconstruction():
             centred = seen.flatten(1).double() - detector.mean_.double()
             components = detector.components_.double()
-            return _of_residual(centred - (centred @ components.T) @ components)
+            residual = centred - (centred @ components.T) @ components
+            return _of_residual(residual.view_as(seen), detector.options.top_share)
         case IsolationForest():
             return _forest(detector, seen)
         case _:
@@ -178,8 +184,25 @@ def _of_mahalanobis(centred: Tensor, whitening: Tensor) -> Tensor:
     return c * (w.T @ white) / length
 
 
-def _of_residual(residual: Tensor) -> _Terms:
-    """The terms of the root mean square of a residual."""
+def _deciding(top_share: float | None, grid: Tensor) -> Tensor:
+    """(k,): the cells of a grid (1, gh, gw) whose mean is the score, as `image_score` takes them."""
+    n_cells = max(1, int(top_share * grid.numel())) if top_share else 1
+    return grid.flatten().topk(n_cells).indices
+
+
+def _of_residual(residual: Tensor, top_share: float | None) -> _Terms:
+    """The terms of a residual (1, 3, h, w): of its root mean square, or of the mean of a share of its pixels.
+
+    A pixel's value is the root mean square of its three colours, which their squares have shares of.
+    """
+    if top_share is not None:
+        squares = residual[0].double().square()  # (3, h, w)
+        pixels = squares.mean(dim=0).sqrt()
+        chosen = torch.zeros(pixels.numel(), dtype=torch.float64)
+        cells = _deciding(top_share, pixels[None].float())
+        chosen[cells] = 1 / len(cells)
+        shares = squares / (3 * pixels.clamp(min=torch.finfo(torch.float64).tiny))
+        return _Terms("pixel", (shares * chosen.view_as(pixels)).flatten())
     squares = residual.flatten().double().square()
     score = squares.mean().sqrt().clamp(min=torch.finfo(torch.float64).tiny)
     return _Terms("pixel", squares / (len(squares) * score))
@@ -201,8 +224,8 @@ def _patchcore(detector: PatchCore, seen: Tensor) -> _Terms:
     if projects:
         patches = patches @ detector.projection_
     _, grid, nearest = detector.score_with_nearest(seen)
-    n_cells = max(1, int(options.top_share * grid.numel())) if options.top_share > 0 else 1
-    cells = grid.flatten().topk(n_cells).indices
+    cells = _deciding(options.top_share, grid)
+    n_cells = len(cells)
     weights = torch.ones(grid.numel())
     if options.foreground == "pca":
         learned = (detector.foreground_axis_, detector.foreground_band_, detector.foreground_least_)

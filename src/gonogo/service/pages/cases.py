@@ -5,24 +5,27 @@ from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import Response
+from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi.responses import RedirectResponse, Response
+from pydantic import ValidationError
 
 from gonogo.service.inspecting import row_of_verdict
-from gonogo.service.pages.access import InspectorPageKey, inspector_page_key
+from gonogo.service.pages.access import InspectorPageKey, ReviewerPageKey, inspector_page_key
 from gonogo.service.pages.inspector import part_values
 from gonogo.service.pages.parts import SIMILAR, pictures_of, soon
-from gonogo.service.pages.rendering import render
+from gonogo.service.pages.rendering import is_fragment, render
 from gonogo.service.problems import Problem
 from gonogo.service.reviewing import inspection_row
 from gonogo.service.routes.access import service_of
 from gonogo.service.routes.inspections import Identifier
-from gonogo.service.schemas import InspectionId
+from gonogo.service.schemas import CaseFacts, InspectionId, Trace
 from gonogo.service.security import Key
+from gonogo.service.tracing import trace_of
 from gonogo.store.schema import Row
 
 ON_PAGE = 48
 Kind = Literal["", "pass", "reject", "uncertain"]
+FactText = Annotated[str, Form(max_length=10_000)]
 router = APIRouter(prefix="/cases")
 
 
@@ -88,16 +91,62 @@ async def cases(
     )
 
 
+@router.post("/{id}/facts")
+async def facts(
+    request: Request,
+    key: ReviewerPageKey,
+    identifier: Identifier,
+    severity: Annotated[str, Form(max_length=3)] = "",
+    cause: FactText = "",
+    remedy: FactText = "",
+    note: FactText = "",
+) -> Response:
+    """Say what is known of the case that an inspection is, in place of what was said before."""
+    store = service_of(request).store
+    values = {"severity": severity, "cause": cause, "remedy": remedy, "note": note}
+    try:
+        given = CaseFacts.model_validate({name: value.strip() or None for name, value in values.items()})
+    except ValidationError as error:
+        told = [{"where": str(each["loc"][-1]), "what": each["msg"]} for each in error.errors()]
+        raise Problem("invalid-request", "this cannot be stored", errors=told) from error
+    own = await _case_of(request, identifier)
+    if own is None:
+        raise Problem("not-found", f"the inspection {identifier} is no case: a review makes one of a defect")
+    await asyncio.to_thread(store.cases.describe, own["id"], given.model_dump(), by=key.name, key=key.id)
+    if not is_fragment(request):
+        return RedirectResponse(f"/cases/{identifier}#facts", 303)
+    return render(request, "case_facts.html.j2", facts=await _case_of(request, identifier), saved=True)
+
+
+@router.get("/{id}/trace")
+async def traced(request: Request, key: InspectorPageKey, identifier: Identifier) -> Response:
+    """How the part leads to causes and remedies, for a script."""
+    row = await inspection_row(service_of(request).store, identifier)
+    return render(request, "trace.html.j2", part=row, trace=await _trace(request, key, row))
+
+
 @router.get("/{id}")
 async def case(request: Request, key: InspectorPageKey, identifier: Identifier, more: bool = False) -> Response:
     """One inspection; with `more` the page waits for what has to be computed, which a script adds otherwise."""
     row = await inspection_row(service_of(request).store, identifier)
     values = await part_values(request, row)
     computed = await _computed(request, key, row) if more and values["kept"] else None
+    trace = await _trace(request, key, row) if computed is not None and values["in_use"] else None
     similar = None
     if computed is not None and values["same_category"]:
         similar = await soon(request, service_of(request).cases.like_inspection(row, key, k=SIMILAR))
-    return render(request, "case.html.j2", part=row, computed=computed, similar=similar, **values)
+    own = await _case_of(request, identifier)
+    return render(
+        request,
+        "case.html.j2",
+        part=row,
+        computed=computed,
+        similar=similar,
+        trace=trace,
+        facts=own,
+        saved=False,
+        **values,
+    )
 
 
 @router.get("/{id}/more")
@@ -105,6 +154,16 @@ async def computed(request: Request, key: InspectorPageKey, identifier: Identifi
     """What has to be computed about an inspection, for a script."""
     row = await inspection_row(service_of(request).store, identifier)
     return render(request, "case_computed.html.j2", part=row, computed=await _computed(request, key, row))
+
+
+async def _case_of(request: Request, identifier: str) -> Row | None:
+    """The case that an inspection is, unless its reviewers took that back."""
+    own = await asyncio.to_thread(service_of(request).store.cases.of_inspection, identifier)
+    return None if own is None or own["removed"] is not None else own
+
+
+async def _trace(request: Request, key: Key, row: Row) -> Trace:
+    return await soon(request, trace_of(service_of(request), row, key, await pictures_of(request).file(row)))
 
 
 async def _computed(request: Request, key: Key, row: Row) -> dict[str, Any]:

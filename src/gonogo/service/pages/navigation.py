@@ -19,6 +19,7 @@ NAVIGATION = (
     Entry("/", "nav.inspector", "inspect"),
     Entry("/review", "nav.review", "review"),
     Entry("/cases", "nav.cases", "inspect"),
+    Entry("/knowledge", "nav.knowledge", "inspect"),
     Entry("/analytics", "nav.analytics", "inspect"),
     Entry("/drift", "nav.drift", "inspect"),
     Entry("/arena", "nav.arena", "inspect"),

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from gonogo.service.pages import analytics, arena, cases, drift, inspector, parts, reports, review
+from gonogo.service.pages import analytics, arena, cases, drift, inspector, knowledge, parts, reports, review
 from gonogo.service.pages.assets import PREFIX, asset
 from gonogo.service.pages.sign_in import choose_language, sign_in, sign_in_page, sign_out
 
@@ -10,7 +10,7 @@ from gonogo.service.pages.sign_in import choose_language, sign_in, sign_in_page,
 def pages_router() -> APIRouter:
     """A router with the routes of all pages."""
     made = common_router()
-    for each in (inspector, cases, reports, parts, review, analytics, drift, arena):
+    for each in (inspector, cases, reports, parts, review, knowledge, analytics, drift, arena):
         made.include_router(each.router)
     made.include_router(parts.past)
     return made

@@ -11,9 +11,10 @@ from gonogo.service.problems import Problem
 from gonogo.service.reviewing import inspection_row
 from gonogo.service.routes.abandoned import unless_abandoned
 from gonogo.service.routes.access import InspectorKey, ReviewerKey, service_of
-from gonogo.service.routes.inspections import Identifier
+from gonogo.service.routes.inspections import Identifier, image_file, stored_row
 from gonogo.service.schemas import InspectionId
 from gonogo.service.similar import MOST, case_fields
+from gonogo.service.tracing import trace_of
 
 CaseId = Annotated[InspectionId, Path(alias="id")]
 Name = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
@@ -31,6 +32,13 @@ async def similar(
     service = service_of(request)
     row = await inspection_row(service.store, identifier)
     work = service.cases.like_inspection(row, key, k=k, defect_type=defect_type, min_severity=min_severity)
+    return await unless_abandoned(request, work, service.settings.deadline)
+
+
+async def trace(request: Request, key: InspectorKey, identifier: Identifier) -> schemas.Trace:
+    """How an inspection leads to causes and remedies: differing places, similar cases, causes, actions, by distance."""
+    row, service = await stored_row(request, identifier), service_of(request)
+    work = trace_of(service, row, key, await image_file(request, row))
     return await unless_abandoned(request, work, service.settings.deadline)
 
 

@@ -11,6 +11,8 @@ IMAGE_RESPONSE: Responses = {
     200: {"content": {media_type: {} for media_type in MEDIA_TYPES}, "description": "the file as it was sent"}
 }
 CSV_RESPONSE: Responses = {200: {"content": {"text/csv": {}}, "description": "a table"}}
+JSON_LD_RESPONSE: Responses = {200: {"content": {"application/ld+json": {}}, "description": "JSON-LD"}}
+GRAPHML_RESPONSE: Responses = {200: {"content": {"application/graphml+xml": {}}, "description": "GraphML"}}
 ZIP_RESPONSE: Responses = {200: {"content": {"application/zip": {}}, "description": "manifest and images"}}
 LINES_RESPONSE: Responses = {
     200: {"content": {"application/x-ndjson": {}}, "description": "a JSON line for each image"}

@@ -11,14 +11,26 @@ from gonogo.service.routes.access import admin_key, inspector_key, reviewer_key
 from gonogo.service.routes.analytics import analytics, analytics_csv
 from gonogo.service.routes.attribution import attribution
 from gonogo.service.routes.bundles import activate, bundles, reload_registry
-from gonogo.service.routes.cases import cases, crop, describe, similar
+from gonogo.service.routes.cases import cases, crop, describe, similar, trace
 from gonogo.service.routes.certificate import certificate, drift, reinstate
 from gonogo.service.routes.inspect_images import InspectQuery, inspect, inspect_stream
-from gonogo.service.routes.inspections import anomaly_map, image, inspection, inspections, overlay, review, undo
+from gonogo.service.routes.inspections import (
+    anomaly_map,
+    crop_at_peak,
+    image,
+    inspection,
+    inspections,
+    overlay,
+    review,
+    undo,
+)
+from gonogo.service.routes.knowledge import change, graphml, history, json_ld, knowledge
 from gonogo.service.routes.openapi import (
     CSV_RESPONSE,
+    GRAPHML_RESPONSE,
     IMAGE_RESPONSE,
     IMAGES_BODY,
+    JSON_LD_RESPONSE,
     LINES_RESPONSE,
     PNG_RESPONSE,
     ZIP_RESPONSE,
@@ -70,7 +82,12 @@ def router() -> APIRouter:
     made.add_api_route("/v1/inspections", inspections, methods=get, responses=problem_responses(), **any_key)
     made.add_api_route(INSPECTION, inspection, methods=get, responses=known, **any_key)
     stored = problem_responses("not-found", "image-expired") | IMAGE_RESPONSE
-    for name, route, responses in (("image", image, stored), ("map", anomaly_map, drawn), ("overlay", overlay, drawn)):
+    for name, route, responses in (
+        ("image", image, stored),
+        ("map", anomaly_map, drawn),
+        ("overlay", overlay, drawn),
+        ("crop", crop_at_peak, drawn),
+    ):
         made.add_api_route(
             f"{INSPECTION}/{name}", route, methods=get, responses=responses, response_class=Response, **any_key
         )
@@ -104,11 +121,25 @@ def router() -> APIRouter:
     )
     compared = problem_responses("not-found", "other-category", "image-expired", "busy", "deadline")
     made.add_api_route(f"{INSPECTION}/similar", similar, methods=get, responses=compared, **any_key)
+    traced = problem_responses("not-found", "other-bundle", "other-category", "image-expired", "busy", "deadline")
+    made.add_api_route(f"{INSPECTION}/trace", trace, methods=get, responses=traced, **own_key_check)
     made.add_api_route("/v1/cases", cases, methods=get, responses=problem_responses(), **any_key)
     made.add_api_route(
         "/v1/cases/{id}/crop", crop, methods=get, responses=known | IMAGE_RESPONSE, response_class=Response, **any_key
     )
     made.add_api_route("/v1/cases/{id}/facts", describe, methods=post, responses=known, **own_key_check)
+    made.add_api_route("/v1/knowledge", knowledge, methods=get, responses=problem_responses(), **any_key)
+    written: dict[str, Any] = {"methods": get, "response_class": Response, **any_key}
+    for name, told, response in (("jsonld", json_ld, JSON_LD_RESPONSE), ("graphml", graphml, GRAPHML_RESPONSE)):
+        made.add_api_route(f"/v1/knowledge.{name}", told, responses=problem_responses() | response, **written)
+    made.add_api_route("/v1/knowledge/{id}", history, methods=get, responses=known, **any_key)
+    made.add_api_route(
+        "/v1/knowledge/{id}",
+        change,
+        methods=post,
+        responses=problem_responses("not-found", "changed-meanwhile"),
+        **own_key_check,
+    )
     made.add_api_route("/v1/defect_types", defect_types, methods=get, responses=problem_responses(), **any_key)
     made.add_api_route("/v1/audit", audit, methods=get, responses=problem_responses(), **any_key)
     made.add_api_route("/v1/analytics", analytics, methods=get, responses=problem_responses(), **any_key)

@@ -1,0 +1,1 @@
+"""What people know of failures, as FMEA and 8D have it, beside what was measured."""
