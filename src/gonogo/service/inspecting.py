@@ -565,7 +565,7 @@ class InspectionRunner:
 
     def _add_to_store(self, new: list[NewInspection]) -> list[str | Exception]:
         ids = self._store.add_inspections(new, self._audit)
-        self._standing.add(ids, [one.row for one in new])
+        self._standing.stored()
         return list(ids)
 
 
