@@ -27,7 +27,7 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 run: $(BIN)/.installed  ## run the whole pipeline: fit, certify, evaluate, export, prove, benchmark
 	@echo "== dvc repro"
 	dvc repro
-	@echo "== look at file://$(abspath reports/index.html): parts, verdicts and certificates; dvc metrics show has the numbers"
+	@echo "== look at file://$(abspath reports/index.html): parts, verdicts and certificates; dvc metrics show metrics/headline has the numbers"
 
 test: $(BIN)/.installed  ## run every test, on all cores; TESTS has pytest's options for fewer
 	@echo "== pytest"

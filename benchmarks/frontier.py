@@ -3,7 +3,7 @@
     python benchmarks/frontier.py --data FOLDER                   what benchmarks/frontier.json does not have yet
     python benchmarks/frontier.py --data FOLDER --parts cookie --sizes 256 --detectors padim
     python benchmarks/frontier.py --data FOLDER --detectors efficientad --teacher FILE --penalty FOLDER --steps 70000
-    python benchmarks/frontier.py --draw                          draws the rows that are there
+    python benchmarks/frontier.py --draw                          draws the rows that are there, and all detectors
 
 Each point is measured as benchmarks/anomalib_side_by_side.py measures: the same files and masks of so many pixels for
 both libraries, processes of their own, in turn. The recipes are gonogo's alone. EfficientAD needs its teacher, in the
@@ -25,7 +25,7 @@ from anomalib_side_by_side import ANOMALIB, PATCHCORE, SURFACES, Gauge, compared
 from frontier_plot import write_plot
 from gonogo.detectors.options import PaDiMOptions, PatchCoreOptions
 from gonogo.params import read_yaml
-from results import ROOT, add_row, is_at, read_rows
+from results import ROOT, Row, add_row, is_at, read_rows
 
 HERE = Path(__file__).resolve().parent
 RESULTS, PLOTS = HERE / "frontier.json", ROOT / "docs" / "images"
@@ -87,7 +87,25 @@ def main(argv: Sequence[str] | None = None) -> int:
                 measure(name, known[name], label, side, wanted, asked)
     for name in dict.fromkeys(row["part"] for row in read_rows(asked.out)):
         write_plot(PLOTS / f"frontier-{name}.svg", [row for row in read_rows(asked.out) if row["part"] == name])
+    for name in ("hazelnut", "cookie"):
+        write_plot(PLOTS / f"detectors-{name}.svg", detector_rows(name))
     return 0
+
+
+def detector_rows(part: str) -> list[Row]:
+    """The rows of benchmarks/detectors.json, each with its default options, and that of anomalib's PatchCore."""
+    costs = {"p50_ms": "verdict_onnx_ms", "bundle_mb": "onnx_mb"}
+    ours = [
+        {"library": "gonogo", "label": row["detector"]} | {costs.get(key, key): value for key, value in row.items()}
+        for row in read_rows(HERE / "detectors.json")
+        if row["part"] == part
+    ]
+    theirs = [
+        {key: value for key, value in row.items() if key != "image_size"} | {"label": "PatchCore"}
+        for row in read_rows(HERE / "anomalib_side_by_side.json")
+        if (row["part"], row["library"]) == (part, "anomalib")
+    ]
+    return ours + theirs
 
 
 def measure(name: str, source: dict[str, Any], label: str, side: int, gauge: Gauge, asked: argparse.Namespace) -> None:

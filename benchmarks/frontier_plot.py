@@ -23,8 +23,9 @@ COLOURS = {  # Okabe and Ito, told apart with any eyes
     ("gonogo", "EfficientAD"): "#000000",
     ("anomalib", "EfficientAD"): "#e69f00",
 }
+OTHER = "#0072b2"  # of gonogo's other detectors, which have one size each and are named where they are on the steps
 WIDTH, HEIGHT = 270, 170  # pixels of a panel's axes
-LEFT, RIGHT, TOP, BOTTOM = 62, 26, 26, 46  # around them
+LEFT, RIGHT, TOP, BOTTOM = 62, 40, 34, 46  # around them
 HEAD = 34  # above all panels, for the legend
 
 Row = Mapping[str, Any]
@@ -70,11 +71,15 @@ def write_plot(path: Path, rows: Sequence[Row]) -> None:
 def _legend(rows: Sequence[Row]) -> list[str]:
     parts, x = [], float(LEFT)
     names = dict.fromkeys((row["library"], row["label"]) for row in rows)
-    for library, label in names:
-        if not label.startswith("recipe"):
-            parts.append(_mark(x, HEAD - 16, library, COLOURS[library, label]))
-            parts.append(f'<text x="{x + 10}" y="{HEAD - 12}">{escape(f"{library}, {label}")}</text>')
-            x += 40 + 7 * len(library + label)
+    legend = {
+        f"{library}, {label}" if (library, label) in COLOURS else f"{library}'s detectors": (library, label)
+        for library, label in names
+        if not label.startswith("recipe")
+    }
+    for said, (library, label) in legend.items():
+        parts.append(_mark(x, HEAD - 16, library, COLOURS.get((library, label), OTHER)))
+        parts.append(f'<text x="{x + 10}" y="{HEAD - 12}">{escape(said)}</text>')
+        x += 30 + 7 * len(said)
     parts.append(f'<line x1="{x}" x2="{x + 22}" y1="{HEAD - 16}" y2="{HEAD - 16}" stroke="#bbbbbb" stroke-width="5"/>')
     parts.append(f'<text x="{x + 28}" y="{HEAD - 12}">nothing is both cheaper and better</text>')
     return parts
@@ -100,7 +105,7 @@ def _panel(rows: Sequence[Row], cost: str, accuracy: str, title: str, below: str
         return round((values[-1] - value) / (values[-1] - values[0]) * HEIGHT, 1)
 
     parts = [
-        f'<text x="0" y="-10" font-weight="bold">{escape(title)}</text>',
+        f'<text x="0" y="-18" font-weight="bold">{escape(title)}</text>',
         f'<text x="{WIDTH / 2}" y="{HEIGHT + 38}" text-anchor="middle">{escape(below)}</text>',
     ]
     for value in values:
@@ -119,18 +124,24 @@ def _panel(rows: Sequence[Row], cost: str, accuracy: str, title: str, below: str
     places = " ".join(f"{across(x)},{up(y)}" for x, y in corners)
     parts.append(f'<polyline points="{places}" fill="none" stroke="#bbbbbb" stroke-width="5"/>')
     for library, label in dict.fromkeys((row["library"], row["label"]) for row in rows):
-        of = sorted((r for r in rows if (r["library"], r["label"]) == (library, label)), key=lambda r: r["image_size"])
+        of = [row for row in rows if (row["library"], row["label"]) == (library, label)]
+        of.sort(key=lambda row: int(row.get("image_size", 0)))
         curve = [(across(row[cost]), up(row[accuracy])) for row in of]
-        colour = COLOURS[library, label]
+        colour = COLOURS.get((library, label), OTHER)
         line = " ".join(f"{x},{y}" for x, y in curve)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1"/>')
         for (x, y), row in zip(curve, of, strict=True):
             parts.append(_mark(x, y, library, colour))
-            is_recipe = label.startswith("recipe")
-            if is_recipe or row in (of[0], of[-1]):
-                said = label.removeprefix("recipe ") if is_recipe else str(row["image_size"])
-                beside = y - 8 if library == "gonogo" else y + 16
-                parts.append(f'<text x="{x}" y="{beside}" text-anchor="middle" font-size="10">{escape(said)}</text>')
+            beside = f'x="{x}" y="{y - 8 if library == "gonogo" else y + 16}" text-anchor="middle"'
+            if label.startswith("recipe"):
+                said = label.removeprefix("recipe ")
+            elif "image_size" in row:
+                said = str(row["image_size"]) if row in (of[0], of[-1]) else ""
+            else:
+                said = label if colour == OTHER and (row[cost], row[accuracy]) in steps else ""
+                beside = f'x="{x + 5}" y="{y + 14}"'
+            if said:
+                parts.append(f'<text {beside} font-size="10">{escape(said)}</text>')
     return parts
 
 

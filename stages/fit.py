@@ -26,6 +26,7 @@ def main(category: str, params: Params) -> None:
     fitting = Fitting(dataset, chosen, calibrate, regions, params.seed, entry_point.path("checkpoints", category))
     inspector, images = fitting.start(fitting.records)
     expected = fitting.forecast(inspector, images)
+    forecast_mb = expected.peak_mb
     by_workers = f"{cluster.n_workers} workers of Ray process the images; without them, " if cluster else ""
     entry_point.say(f"{category}: {by_workers}{expected.sentence}")
     with Live(str(entry_point.path("plots", "fit", category)), dvcyaml=None, save_dvc_exp=False, report=None) as live:
@@ -38,8 +39,9 @@ def main(category: str, params: Params) -> None:
 
         start = time.perf_counter()
         fitting.fit(inspector, images, log)
-    costs = fit_costs(start)
-    write_metrics(entry_point.path("metrics", "fit", f"{category}.json"), costs)
+    costs = fit_costs(start) | {"forecast_mb": forecast_mb}
+    metrics = costs | {"data_fingerprint": dataset.fingerprint}
+    write_metrics(entry_point.path("metrics", "fit", f"{category}.json"), metrics)
     entry_point.say(
         f"{category}: the fit took {costs['peak_memory_mb']:,.0f} MB at its peak and {costs['fit_s']:,.0f} s"
     )

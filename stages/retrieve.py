@@ -13,7 +13,7 @@ from gonogo.evaluation.retrieval import (
     retrieval_metrics,
     why_not_measured,
 )
-from gonogo.files import write_metrics, write_rows
+from gonogo.files import combined_sha256, write_metrics, write_rows
 from gonogo.images.dataset import Dataset, read_dataset
 from gonogo.inference.scorer import Scorer
 from gonogo.params import Params
@@ -32,6 +32,7 @@ def main(params: Params) -> None:
         else:
             within, flat = of_category["p_at_1"], of_category["flat_p_at_1"]
             entry_point.say(f"{category}: the most similar case is of the same type {within:.1%}, flat {flat:.1%}")
+    metrics["data_fingerprint"] = combined_sha256({name: dataset.fingerprint for name, dataset in datasets.items()})
     write_metrics(entry_point.path("metrics", "retrieve.json"), metrics)
     write_rows(entry_point.path("plots", "retrieve.csv"), rows, COLUMNS)
 

@@ -5,7 +5,7 @@ from gonogo.calibration.threshold import CalibrateParams
 from gonogo.export.graph import ExportParams
 from gonogo.export.parity import ParityParams
 from gonogo.export.router import Router, RouterParams, write_set
-from gonogo.files import write_metrics
+from gonogo.files import combined_sha256, write_metrics
 from gonogo.images.dataset import read_dataset
 from gonogo.params import Params
 
@@ -23,7 +23,8 @@ def main(params: Params) -> None:
         tolerance=params.values("parity", ParityParams).tolerance,
         opset=params.values("export", ExportParams).opset,
     )
-    write_metrics(entry_point.path("metrics", "router.json"), written.metrics)
+    data = combined_sha256({name: dataset.fingerprint for name, dataset in datasets.items()})
+    write_metrics(entry_point.path("metrics", "router.json"), written.metrics | {"data_fingerprint": data})
     for sentence in [one.sentence for one in written.categories] + [one.sentence for one in written.left_out]:
         entry_point.say(sentence)
     shares = [f"{name} {written.metrics[name]:.1%}" for name in SAID if name in written.metrics]

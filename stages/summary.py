@@ -3,11 +3,14 @@
 import entry_point
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.calibration.route import ROUTER, LeftOut
+from gonogo.compute.versions import versions
 from gonogo.evaluation.accuracy.summary import mean_headline, summarise
 from gonogo.export.model_card import CategoryResults, card_text
-from gonogo.files import read_json, read_rows, read_sealed, write_metrics, write_text
+from gonogo.files import read_json, read_rows, read_sealed, sha256_of, write_json, write_metrics, write_text
 from gonogo.params import Params
 from gonogo.reports.report import CategoryReport, read_studies, read_tunings, retrieval_of, write_report
+
+COMPUTE = ("numpy", "onnxruntime", "pillow", "scikit-learn", "timm", "torch")  # the packages that compute
 
 
 def main(params: Params) -> None:
@@ -16,6 +19,7 @@ def main(params: Params) -> None:
     write_metrics(entry_point.path("metrics", "summary.json"), summary)
     headlines = {c.name: read_json(entry_point.path("metrics", "headline", f"{c.name}.json")) for c in categories}
     write_metrics(entry_point.path("metrics", "mean.json"), mean_headline(headlines))
+    write_json(entry_point.path("metrics", "origin.json"), origin(categories))
     studies = read_studies(entry_point.path("searches"))
     left_out = [LeftOut(**one) for one in read_sealed(entry_point.path("set", ROUTER))["left_out"]]
     tunings = read_tunings(entry_point.path("searches"))
@@ -27,6 +31,15 @@ def main(params: Params) -> None:
         mean, worst = summary["image_auroc.mean"], summary["image_auroc.worst"]
         entry_point.say(f"image AUROC: mean {mean:.3f}, worst {worst:.3f} ({summary['image_auroc.worst_category']})")
     entry_point.say(f"open {entry_point.path('reports', 'index.html').resolve().as_uri()}")
+
+
+def origin(categories: list[CategoryReport]) -> dict[str, dict[str, str]]:
+    """What the results of this run were made with: data by category, code by stage, packages."""
+    return {
+        "data": {category.name: category.evaluate["data_fingerprint"] for category in categories},
+        "code": {file.stem: sha256_of(file) for file in sorted(entry_point.path("code").glob("*.txt"))},
+        "versions": versions(*COMPUTE),
+    }
 
 
 def report_of(category: str) -> CategoryReport:

@@ -24,6 +24,9 @@ from serving import files as files
 from gonogo.service.pages.access import COOKIE
 from gonogo.service.settings import Settings
 
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
+
 AXE = Path(__file__).parent / "service/pages/vendor/axe.min.js"
 OFFLINE = [  # or Chromium looks up its maker's hosts at every start
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic",
@@ -122,7 +125,7 @@ def visit(browser, site, role, *, session=None, check=True, **options):
     faults = []
     context.on("request", lambda request: faults.append(request.url) if _foreign(request.url, site) else None)
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(PATIENCE_MS)
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
     try:

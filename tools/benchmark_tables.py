@@ -239,7 +239,7 @@ def drift_table(read: Reader) -> str:
     if not rows:
         return ABSENT
     head = (
-        "what comes", "missed share", "calibrate parts", "runs", "parts", "withdrawn in vain", "found",
+        "what comes", "scores", "missed share", "calibrate parts", "runs", "parts", "withdrawn in vain", "found",
         "after parts, median",
     )  # fmt: skip
     lines = []
@@ -253,8 +253,8 @@ def drift_table(read: Reader) -> str:
         share = f"{row['share']:.1%} [{row['share_low']:.1%}, {row['share_high']:.1%}]"
         found = (f"{row['found']:.0%}", _number(row["delay"], 0, "")) if changes else ("", "")
         counts = [f"{row[key]:,}" for key in ("n", "valid", "parts")]
-        lines.append((what, f"{row['missed_share']:.0%}", *counts, share, *found))
-    return markdown(head, lines, n_names=2) + "\n\n" + _origin(rows)
+        lines.append((what, row["scores"], f"{row['missed_share']:.0%}", *counts, share, *found))
+    return markdown(head, lines, n_names=3) + "\n\n" + _origin(rows)
 
 
 def drift_cost_table(read: Reader) -> str:

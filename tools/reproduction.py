@@ -20,7 +20,7 @@ TOLERANCE = 1e-4
 RANKED = ("image_auroc", "image_ap", "synthetic_auroc")  # what counts pairs of images, and bounds and lifts of it
 RANKED_TOLERANCE = 2e-3  # one pair in 500: another number of threads moves a score by a millionth, and a pair swaps
 COSTS = {"bench", "fit"}  # metrics that are facts about a machine and a moment
-INPUTS = {"code"}  # what the metrics were made with, compared by git itself
+INPUTS = {"code", "origin.json"}  # what the metrics were made with, compared by git itself
 LAST_DIGITS = {"worst_image"}  # which of many images differs most in the last digits is no result
 
 

@@ -275,6 +275,11 @@ def today() -> str:
     return now.date().isoformat()
 
 
+def combined_sha256(hashes: Mapping[str, str]) -> str:
+    """Hex SHA-256 over named hashes, in any order: of the data of all categories, say."""
+    return _digest(hashes)
+
+
 def code_fingerprint() -> str:
     """Hex SHA-256 over the library's source files: other code, another result."""
     root = Path(gonogo.__file__).parent

@@ -13,6 +13,7 @@ from gonogo.cli.main import main
 from gonogo.errors import PipelineError
 from gonogo.files import read_json, write_metrics
 from gonogo.params import read_yaml
+from gonogo.project.preflight import SECTIONS
 
 METRICS = ROOT / "metrics"
 
@@ -28,6 +29,7 @@ def ran(tmp_path, monkeypatch):
     text = params.read_text()
     params.write_text(re.sub(r"categories:\n(- .*\n)+", "categories: [brick, digit_0]\n", text))
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "data" / "raw").mkdir(parents=True)
     asked = []
     monkeypatch.setattr("gonogo.project.dvc.run_dvc", lambda *words: asked.append(" ".join(words)))
     return asked
@@ -42,7 +44,7 @@ def ran(tmp_path, monkeypatch):
         ("export brick", ["repro parity@brick"]),
         ("bench brick", ["repro parity@brick", "repro --single-item --force bench@brick"]),
         ("bench --n 7", ["repro parity", "exp run --single-item --force -S bench.runs=7 bench"]),
-        ("eval -S evaluate.n_resamples=9 brick", ["exp run -S evaluate.n_resamples=9 evaluate@brick"]),
+        ("eval -S evaluate.n_resamples=900 brick", ["exp run -S evaluate.n_resamples=900 evaluate@brick"]),
         (
             "train --recipe low-false-alarm -S fit.coreset_ratio=0.02",
             [
@@ -63,6 +65,49 @@ def test_a_stage_goes_through_dvc_and_settings_make_it_an_experiment(words, aske
     assert main(words.split()) == 0
     assert ran == asked
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("command", ["train", "fit", "eval", "export", "bench"])
+def test_one_wrong_value_of_one_category_is_told_before_any_stage_runs(command, ran, tmp_path, capsys):
+    params = tmp_path / "params.yaml"
+    params.write_text(params.read_text() + "  brick2: {}\n")  # an override of a category that is not run
+    assert main([command, "digit_0", "-S", "overrides.brick.fit.image_size=0", "-S", "bench.runs=many"]) == 3
+    err = capsys.readouterr().err
+    assert "brick: params.yaml: fit (patchcore): image_size is 0" in err
+    assert "params.yaml: bench: runs is 'many'" in err
+    assert err.count("runs is 'many'") == 1
+    assert ran == []
+
+
+def test_every_section_of_params_yaml_is_one_that_is_checked_before_a_run():
+    content = read_yaml(ROOT / "params.yaml")
+    sections = {name for name, value in content.items() if isinstance(value, dict)} - {"overrides"}
+    assert sections == SECTIONS.keys()
+
+
+def test_a_dry_run_checks_all_and_says_what_would_run(ran, capsys):
+    assert main(["bench", "brick", "--dry-run", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["would_run"] == ["dvc repro parity@brick", "dvc repro --single-item --force bench@brick"]
+    assert report["checked"] == ["brick", "digit_0"]
+    assert main(["fit", "--dry-run", "-S", "fit.image_sise=64"]) == 3
+    assert "did you mean image_size" in capsys.readouterr().err
+    assert ran == []
+
+
+def test_values_of_a_file_come_first_and_a_flag_wins(ran, tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(
+        "seed: 17\nfit: {coreset_ratio: 0.03, image_size: 64}\noverrides: {brick: {bench: {runs: 5}}}\n"
+    )
+    assert main(["eval", "--config", "mine.yaml", "-S", "fit.coreset_ratio=0.02", "brick"]) == 0
+    shape = "-S fit.image_size=64 -S fit.coreset_ratio=0.02 -S +overrides.brick.bench.runs=5"
+    assert ran == [f"exp run {shape} evaluate@brick"]  # the seed is that of params.yaml
+    for text, says in (("fit: {coreset_rati: 1}", "did you mean coreset_ratio"), ("ft: {}\nx: 1", "section 'x'")):
+        (tmp_path / "mine.yaml").write_text(text)
+        assert main(["eval", "--config", "mine.yaml"]) == 3
+        assert says in capsys.readouterr().err
+    assert main(["eval", "--config", "none.yaml"]) == 3
+    assert "none.yaml: no such file" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("ran")

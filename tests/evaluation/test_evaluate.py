@@ -383,13 +383,23 @@ def test_the_same_seed_gives_the_same_metrics_and_another_one_other_intervals(ma
 
 def test_the_curves_run_through_every_corner_and_enclose_the_image_metrics(evaluation, tmp_path):
     write_curves(evaluation, roc=tmp_path / "roc.csv", pr=tmp_path / "pr.csv")
-    fpr, tpr = (np.array([float(row[key]) for row in read_rows(tmp_path / "roc.csv")]) for key in ("fpr", "tpr"))
-    assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)
-    assert sklearn_metrics.auc(fpr, tpr) == pytest.approx(evaluation.metrics["image_auroc"], abs=1e-12)
-    rows = read_rows(tmp_path / "pr.csv")
-    recall, precision = (np.array([float(row[key]) for row in rows]) for key in ("recall", "precision"))
-    steps = (np.diff(recall, prepend=0) * precision).sum()
-    assert steps == pytest.approx(evaluation.metrics["image_ap"], abs=1e-12)
+    for of, ending in (("gauge", ""), ("mean image", "_baseline"), ("chance", "_random")):
+        fpr, tpr = curve(tmp_path / "roc.csv", of, "fpr", "tpr")
+        assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)
+        auroc = evaluation.metrics[f"image_auroc{ending}"]
+        assert sklearn_metrics.auc(fpr, tpr) == pytest.approx(auroc, abs=1e-12)
+    for of, ending in (("gauge", ""), ("mean image", "_baseline")):
+        recall, precision = curve(tmp_path / "pr.csv", of, "recall", "precision")
+        steps = (np.diff(recall, prepend=0) * precision).sum()
+        assert steps == pytest.approx(evaluation.metrics[f"image_ap{ending}"], abs=1e-12)
+    _, by_chance = curve(tmp_path / "pr.csv", "chance", "recall", "precision")
+    assert by_chance.tolist() == [evaluation.test.labels.mean()] * 2
+
+
+def curve(path, of, *columns):
+    """Two columns of the points of one of the curves in a file."""
+    rows = [row for row in read_rows(path) if row["of"] == of]
+    return [np.array([float(row[column]) for row in rows]) for column in columns]
 
 
 def of_label(dataset, model, label):
@@ -410,7 +420,7 @@ def test_without_a_defective_test_image_false_alarms_are_measured_and_nothing_el
     absent = {*IMAGE_METRICS, *PIXEL_METRICS} - {"false_alarm_rate", "pixel_false_positive_rate"}
     assert not {name for name in good.metrics for start in absent if name.startswith(start)}
     write_curves(good, roc=tmp_path / "roc.csv", pr=tmp_path / "pr.csv")
-    assert (tmp_path / "roc.csv").read_text() == "fpr,tpr\n"
+    assert (tmp_path / "roc.csv").read_text() == "of,fpr,tpr\n"
 
 
 def test_without_a_good_test_image_recall_is_measured_and_no_false_alarm_claimed(marked, marked_model, evaluation):

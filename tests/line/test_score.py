@@ -23,7 +23,7 @@ from gonogo.inference.gauges import OneGauge
 from gonogo.inference.scorer import Scorer
 from gonogo.line.inputs import Item, items
 from gonogo.line.journal import Journal
-from gonogo.line.outputs import COLUMNS, MAP_UNIT, Pictures
+from gonogo.line.outputs import COLUMNS, MAP_UNIT, Pictures, crop_at_peak
 from gonogo.line.score import Line, workers_and_threads
 from hot_folders import rows_of
 from processes import COMMAND_LINE, command_killed, needs_kill
@@ -183,7 +183,7 @@ def test_a_video_gives_its_frames(bundle, tmp_path, capsys):
 
 
 def test_pictures_show_map_mask_and_overlay_and_no_two_images_share_one(bundle, tree, tmp_path, capsys):
-    folders = {name: tmp_path / name for name in ("maps", "masks", "overlays")}
+    folders = {name: tmp_path / name for name in ("maps", "masks", "overlays", "crops")}
     arguments = [word for name, folder in folders.items() for word in (f"--{name}", str(folder))]
     main(["score", str(bundle), str(tree), "--json", *arguments])
     found = {row["file"]: row for row in results(capsys.readouterr().out) if "error" not in row}
@@ -199,6 +199,9 @@ def test_pictures_show_map_mask_and_overlay_and_no_two_images_share_one(bundle, 
         around = dilated(verdict.defect_mask, 1) & ~verdict.defect_mask
         overlay = read_image(tmp_path / row["overlay"])
         np.testing.assert_array_equal((overlay == OUTLINE).all(axis=2), around)
+        np.testing.assert_array_equal(
+            read_image(tmp_path / row["crop"]), crop_at_peak(read_image(tree / file), verdict)
+        )
     assert any(row["regions"] for row in found.values())
 
 

@@ -5,6 +5,7 @@ Otherwise a change could serve stale results, which is the one thing that a pipe
 
 import csv
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from PIL import Image
 
 from checkout import ROOT
 from conftest import OF_ALL, copy_pipeline, run_stage, run_stages
+from gonogo.files import combined_sha256
 from gonogo.images.dataset import read_dataset
 from gonogo.images.reading import write_png
 from gonogo.model.saved import load_model
@@ -211,13 +213,35 @@ def test_a_stage_writes_only_what_it_declares_and_all_of_it(witnessed, stage, ch
     assert [d for d in declared if not (checkout / d).exists()] == []
 
 
-@pytest.mark.parametrize("stage", ["evaluate", "parity", "robustness", "bench"])
 @pytest.mark.usefixtures("witnessed")
-def test_every_metrics_file_is_flat_and_finite_and_names_its_data(checkout, stage):
-    metrics = json.loads((checkout / "metrics" / stage / "digit_0.json").read_text(), parse_constant=pytest.fail)
-    prepared = json.loads((checkout / "metrics" / "prepare" / "digit_0.json").read_text())
-    assert metrics["data_fingerprint"] == prepared["data_fingerprint"]
-    assert all(isinstance(value, str | int | float) for value in metrics.values())
+def test_every_metrics_file_is_flat_and_finite_and_names_its_data(checkout):
+    data = json.loads((checkout / "metrics" / "prepare" / "digit_0.json").read_text())["data_fingerprint"]
+    files = sorted((checkout / "metrics").rglob("*.json"))
+    named = {file.relative_to(checkout / "metrics").as_posix(): json.loads(file.read_text()) for file in files}
+    origin = named.pop("origin.json")
+    assert origin["data"] == {"digit_0": data}
+    assert origin["versions"].keys() >= {"gonogo", "python", "torch", "onnxruntime"}
+    of_all = combined_sha256({"digit_0": data})
+    for name, metrics in named.items():
+        short = name == "mean.json" or name.startswith("headline/")
+        found = metrics["data" if short else "data_fingerprint"]
+        expected = data if "/" in name else combined_sha256({"digit_0": data[:8] if short else data})
+        assert found == (expected[:8] if short else expected), name
+        assert all(isinstance(value, str | int | float) for value in metrics.values())
+        assert not [value for value in metrics.values() if isinstance(value, float) and not math.isfinite(value)]
+    assert named["summary.json"]["data_fingerprint"] == of_all
+    assert len(named) == len(STAGES) - 2 + 2  # report writes headline, export none; summary writes two more
+
+
+def test_the_origin_of_a_run_depends_on_the_code_of_every_stage():
+    assert set(entries("summary", "deps")) >= {f"metrics/code/{stage}.txt" for stage in STAGES}
+
+
+@pytest.mark.usefixtures("witnessed")
+def test_a_fit_writes_the_memory_that_was_forecast_beside_what_it_took(checkout):
+    costs = json.loads((checkout / "metrics" / "fit" / "digit_0.json").read_text())
+    assert costs["fit_s"] > 0
+    assert 0.5 < costs["forecast_mb"] / costs["peak_memory_mb"] < 2
 
 
 @pytest.mark.usefixtures("witnessed")

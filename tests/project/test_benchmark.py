@@ -40,6 +40,8 @@ def test_what_was_computed_is_not_computed_again_and_each_run_is_an_experiment(t
     assert rows[0]["metrics"]["fit_s"] == row["metrics"]["fit_s"]  # not measured anew
     assert json.loads((project / "benchmark.json").read_text(encoding="utf-8"))["rows"] == rows
     assert (project / "benchmark.md").read_text(encoding="utf-8").count("\n") == 2 + len(rows)
+    commits = git(project, "for-each-ref", "--format=%(objectname)", "refs/exps").split()
+    assert {one["commit"] for one in rows} == set(commits)
     experiments = git(project, "for-each-ref", "--format=%(refname)", "refs/exps").split()
     assert {name.rpartition("/")[2] for name in experiments} == {"mean_image-plate", "pca-plate"}
     assert git(project, "status", "--porcelain").split() == ["??", "benchmark.json", "??", "benchmark.md"]

@@ -51,6 +51,21 @@ def test_good_parts_beside_defect_types_are_a_category(tmp_path):
     )
 
 
+def test_an_image_that_cannot_be_read_is_listed_and_the_project_is_written(tmp_path, capsys):
+    draw(tmp_path / "tiles" / "good", 3)
+    draw(tmp_path / "tiles" / "chip", 1)
+    (tmp_path / "tiles" / "good" / "0.png").write_bytes(b"no image")  # the first, of which the size is asked
+    (tmp_path / "tiles" / "chip" / "x.jpg").write_bytes(b"")
+    assert main(["init", str(tmp_path / "tiles"), "--into", str(tmp_path / "project"), "--no-tune", "--json"]) == 0
+    (one,) = json.loads(capsys.readouterr().out)["categories"]
+    assert [Path(said.partition(" cannot be read")[0]).name for said in one["unreadable"]] == ["x.jpg", "0.png"]
+    assert (one["n_good"], one["size"]) == (3, [6, 8])
+    for number in (1, 2):
+        (tmp_path / "tiles" / "good" / f"{number}.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="none of the 3 good images can be read"):
+        categories_in(tmp_path / "tiles", SHARES)
+
+
 def test_several_categories_lie_below_with_other_names_for_good_parts(tmp_path):
     draw(tmp_path / "set" / "nut" / "train" / "good", 2)
     draw(tmp_path / "set" / "nut" / "test" / "good", 1)

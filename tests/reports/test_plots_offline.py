@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from checkout import ROOT
+from gonogo.evaluation.metric_table import BASELINE, CHANCE, GAUGE
 from gonogo.params import read_yaml
 
 PAGE = ROOT / ".dvc" / "plots" / "offline.html"
@@ -20,7 +21,7 @@ RECORDS = """image,role,label,defect_type,group_id,score,threshold,verdict
 a.png,test,0,good,a,1.5,{threshold},pass
 b.png,test,1,hole,b,3.5,{threshold},reject
 """
-ROC = "fpr,tpr\n0.0,0.0\n0.0,1.0\n1.0,1.0\n"
+ROC = "of,fpr,tpr\ngauge,0.0,0.0\ngauge,0.0,1.0\ngauge,1.0,1.0\nmean image,0.0,0.0\nmean image,1.0,1.0\n"
 
 
 def script_tags(html: str) -> list[str]:
@@ -98,6 +99,16 @@ def test_dvc_fills_every_anchor_of_our_templates(page):
     histogram, curve = sorted(specs(page), key=lambda spec: "facet" not in spec)
     assert (histogram["title"]["text"], curve["title"]["text"]) == ("Scores, brick", "ROC, brick")
     assert "<DVC_METRIC" not in json.dumps([histogram, curve])
+
+
+def test_a_curve_shows_the_gauge_thicker_than_what_it_is_held_against(page):
+    (width,) = (spec["encoding"]["strokeWidth"] for spec in specs(page) if "facet" not in spec)
+    of_each = dict(zip(width["scale"]["domain"], width["scale"]["range"], strict=True))
+    assert of_each[GAUGE] > of_each[BASELINE] > of_each[CHANCE]
+    assert {row[width["field"]] for spec in specs(page) if "facet" not in spec for row in spec["data"]["values"]} == {
+        GAUGE,
+        BASELINE,
+    }
 
 
 def test_the_histogram_keeps_the_threshold_of_each_revision(page):

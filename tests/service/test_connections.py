@@ -4,14 +4,15 @@ import logging
 import socket
 import threading
 from contextlib import ExitStack
+from http.client import HTTPResponse
 
 import pytest
 
-from serving import files, listening_service, start, until  # noqa: F401  skips where the extra is missing
+from serving import files, listening_service, running, start, until  # noqa: F401  skips where the extra is missing
 
 # isort: split
 
-from gonogo.service.connections import BACKLOG, LOG_LINES, FewLines, Limits
+from gonogo.service.connections import BACKLOG, KEEP_ALIVE_SECONDS, LOG_LINES, FewLines, Limits
 from gonogo.service.metrics import Metrics
 from gonogo.service.settings import Settings
 
@@ -20,11 +21,25 @@ from gonogo.service.settings import Settings
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
+@pytest.fixture(scope="module")
+def port(running):
+    with listening_service(running) as number:
+        yield number
+
+
 def opened(stack, port, data=b""):
     """A connection that waits for minutes, which only a hang needs."""
     connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=300))
     connection.sendall(data)
     return connection
+
+
+def status_of(connection):
+    """The status of the next answer, which is read to its end."""
+    answer = HTTPResponse(connection)
+    answer.begin()
+    answer.read()
+    return answer.status
 
 
 def all_of(connection):
@@ -94,6 +109,63 @@ def test_a_body_that_waits_takes_no_place(start, files):
         assert running.ask("POST", "/v1/inspect", content=files[0].read_bytes()).status_code == 200
 
 
+def test_between_two_requests_a_client_may_wait_for_longer_than_within_one(start):
+    with start(idle_seconds=0.2) as running, listening_service(running) as port, ExitStack() as stack:
+        waits = opened(stack, port, HEAD)
+        assert status_of(waits) == 200
+        assert all_of(opened(stack, port)) == b""  # this one was silent for longer than a client may
+        waits.sendall(HEAD)
+        assert status_of(waits) == 200
+        assert running.service.settings.deadline < KEEP_ALIVE_SECONDS
+
+
+FORM = "Content-Type: multipart/form-data; boundary=b\r\n"
+PART = b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\n'
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "begin", "status", "stays"),
+    [
+        ("/v1/inspect", "Authorization: none\r\n", b"", 401, True),
+        ("/v1/inspect", "", b"", 503, False),
+        ("/v1/inspect", FORM, PART, 503, False),
+        ("/v1/inspect:stream", FORM, PART, 503, False),
+        ("/v1/inspect", "Content-Length: 99000000\r\n", b"", 413, False),
+        ("/v1/bundles:activate", "", b"", 413, False),
+        ("/v1/inspect", "Authorization: none\r\nConnection: close\r\n", b"", 401, False),
+        ("no HTTP", "", b"", 400, False),
+    ],
+)
+def test_a_client_that_still_sends_when_it_is_refused_can_send_on_and_read_why(
+    running, port, monkeypatch, path, headers, begin, status, stays
+):
+    monkeypatch.setattr(running.service.memory, "key_limit", 100_000)
+    body = begin + bytes(20_000_000)  # more than the system takes on both sides
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\n{headers}"
+    if "Authorization" not in headers:
+        head += f"Authorization: Bearer {running.keys['inspect']}\r\n"
+    if "Content-Length" not in headers:
+        head += f"Content-Length: {len(body)}\r\n"
+    with ExitStack() as stack:
+        client = opened(stack, port, head.encode() + b"\r\n")
+        client.sendall(body)  # and no reset
+        assert status_of(client) == status
+        if stays:
+            client.sendall(HEAD)
+            assert status_of(client) == 200
+        else:
+            assert client.recv(65536) == b""
+
+
+def test_what_is_sent_after_a_refusal_is_taken_for_a_while_only_and_up_to_the_size_of_a_body(start):
+    with start(max_body=1_000_000, max_image=900_000, idle_seconds=60.0) as running:
+        with listening_service(running) as port, ExitStack() as stack:
+            client = opened(stack, port, b"POST /v1/inspect HTTP/1.1\r\nHost: x\r\nContent-Length: 99000000\r\n\r\n")
+            assert status_of(client) == 413
+            with pytest.raises((BrokenPipeError, ConnectionResetError)):
+                client.sendall(bytes(90_000_000))
+
+
 @pytest.mark.parametrize(
     ("limits", "reason"), [({"connections": 5}, "connections"), ({"address_connections": 5}, "address")]
 )
@@ -101,8 +173,8 @@ def test_too_many_connections_are_turned_away_and_those_that_are_there_go_on(sta
     limits = {"address_connections": 100} | limits
     with start(**limits) as running, listening_service(running) as port, ExitStack() as stack:
         kept = [opened(stack, port) for _ in range(5)]
-        turned_away = [opened(stack, port) for _ in range(20)]
-        answers = [all_of(one) for one in turned_away]
+        turned_away = [opened(stack, port, HEAD) for _ in range(20)]
+        answers = [one.recv(65536) for one in turned_away]
         assert all(answer.startswith(b"HTTP/1.1 503") and b"Retry-After: 1" in answer for answer in answers)
         assert refused(running, reason) == 20
         for one in kept:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from gonogo.images.reading import read_image
 from gonogo.inference.scorer import Scorer
-from gonogo.line.outputs import MAP_UNIT, overlay
+from gonogo.line.outputs import MAP_UNIT, crop_at_peak, overlay
 from serving import files, inspected, running, start, until  # noqa: F401  skips where the extra is missing
 
 # isort: split
@@ -49,7 +49,7 @@ def test_a_batch_is_answered_in_its_order_as_its_images_are_one_by_one(running, 
 
 
 def test_an_inspection_is_found_again_with_its_image_its_map_and_its_overlay(running, bundle, files):
-    told = inspected(running, files[-1], params={"include": ["map", "overlay"]})
+    told = inspected(running, files[-1], params={"include": ["map", "overlay", "crop"]})
     place = f"/v1/inspections/{told['id']}"
     again = running.ask("GET", place).json()
     assert {name: again[name] for name in again if name != "timings_ms"} == {
@@ -58,7 +58,8 @@ def test_an_inspection_is_found_again_with_its_image_its_map_and_its_overlay(run
     assert running.ask("GET", f"{place}/image").content == files[-1].read_bytes()
     pixels, verdict = read_image(files[-1]), Scorer(bundle).score_image(files[-1])
     expected_map = np.clip(verdict.anomaly_map / verdict.threshold * MAP_UNIT, 0, 65535)
-    for name, expected, tolerance in (("map", expected_map, 1.5), ("overlay", overlay(pixels, verdict), 1)):
+    drawings = (("map", expected_map, 1.5), ("overlay", overlay(pixels, verdict), 1))
+    for name, expected, tolerance in (*drawings, ("crop", crop_at_peak(pixels, verdict), 0)):
         drawn = running.ask("GET", f"{place}/{name}").content
         assert base64.b64decode(told[f"{name}_png"]) == drawn
         found = np.asarray(Image.open(io.BytesIO(drawn))).astype(float)
@@ -135,7 +136,7 @@ def test_an_image_that_is_sent_twice_is_two_inspections_and_one_file(start, file
     ("query", "where"),
     [
         ({"include": "heat"}, "query.include.0"),
-        ({"include": ["map", "map", "map"]}, "query.include"),
+        ({"include": ["map"] * 4}, "query.include"),
         ({"name": "x" * 256}, "query.name"),
         ({"deadline_ms": 0}, "query.deadline_ms"),
         ({"deadline_ms": "soon"}, "query.deadline_ms"),
@@ -224,7 +225,7 @@ def test_the_end_waits_for_what_was_accepted(start, files, monkeypatch):
                 await asyncio.sleep(0)
             assert await asyncio.to_thread(judging.wait, 300)
             closing = asyncio.create_task(runner.close())
-            await asyncio.to_thread(until, lambda: runner._threads._shutdown)  # it closes, and takes nothing more
+            await asyncio.to_thread(until, lambda: runner._small.threads._shutdown)  # it closes, and takes nothing more
             assert not closing.done()
             gate.set()
             await closing
@@ -338,7 +339,7 @@ def test_openapi_describes_every_route_with_its_problems(running):
     assert {"/v1/inspect", "/v1/inspect:stream", "/v1/inspections/{id}/review", "/v1/bundles:activate"} <= set(paths)
     assert {"image/png", "multipart/form-data"} <= set(paths["/v1/inspect"]["post"]["requestBody"]["content"])
     asked = {one["name"]: one["schema"] for one in paths["/v1/inspect"]["post"]["parameters"]}
-    assert asked["include"]["items"]["enum"] == ["map", "overlay"]
+    assert asked["include"]["items"]["enum"] == ["map", "overlay", "crop"]
     assert asked["deadline_ms"]["anyOf"][0] == {"type": "integer", "minimum": 1, "maximum": 600_000}
     assert paths["/v1/inspect"]["post"]["security"] == paths["/v1/bundles"]["get"]["security"] != []
     refused = paths["/v1/inspect"]["post"]["responses"]["503"]["content"]["application/problem+json"]

@@ -74,13 +74,20 @@ def test_a_review_that_is_taken_back_stays_in_the_history_and_counts_no_more(sto
     assert store.reviews.defect_types("brick") == []
 
 
-def test_types_of_defects_keep_the_order_in_which_they_came_up_within_their_category(store):
+def test_types_of_defects_keep_the_order_in_which_they_came_up_within_their_category(store, tmp_path):
     first, other = inspect(store, 1), inspect(store, 2, category="tile")
     for who, named in (("Ana", "dent"), ("Bo", "scratch"), ("Cy", "scratch"), ("Di", "hole")):
         say(store, first, who, "defect", named)
     say(store, other, "Ana", "defect", "glaze")
     assert store.reviews.defect_types("brick") == ["dent", "scratch", "hole"]
     assert store.reviews.defect_types("tile") == ["glaze"]
+    others = Store(tmp_path)  # of another process, whose reviews are found too
+    new = say(others, first, "Ed", "defect", "burr")
+    say(others, first, "Flo", "defect", "dent")
+    assert store.reviews.defect_types("brick") == ["dent", "scratch", "hole", "burr"]
+    others.reviews.undo(new, key="e" * 16)
+    others.close()
+    assert store.reviews.defect_types("brick") == ["dent", "scratch", "hole"]
 
 
 def test_the_queue_has_uncertain_parts_first_then_rejects_then_the_audit_sample(store):

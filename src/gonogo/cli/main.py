@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Collection, Sequence
-from contextlib import nullcontext, redirect_stdout, suppress
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import takewhile
@@ -184,19 +184,28 @@ def parse_arguments(words: Sequence[str], *, as_json: bool = False) -> argparse.
                 f"{error}; a name that begins with a dash is written as ./{name}, or stands with the others behind --"
             )
             raise UsageError(message, command=error.command) from None
-        unknown = re.match(r"unrecognized arguments: (--[\w-]+)", str(error))
-        if unknown is not None and called is not None:
-            meant = _meant(unknown[1], re.findall(r"--[\w-]+", _help_of(called)))
-            raise UsageError(f"{error}{meant}", command=f"gonogo {called}") from None
-        raise
+        by_itself = error.command == "gonogo" and called is not None  # what no parser took is said by the outermost
+        command = f"gonogo {called}" if by_itself else error.command
+        raise UsageError(f"{error}{_nearest(str(error), parser)}", command=command) from None
 
 
-def _help_of(name: str) -> str:
-    """The help of a command."""
-    printed = io.StringIO()
-    with redirect_stdout(printed), suppress(SystemExit):
-        command_parser([name]).parse_args([name, "--help"])
-    return printed.getvalue()
+def _nearest(message: str, parser: argparse.ArgumentParser) -> str:
+    """What was meant by the option or the choice that argparse does not know; empty where nothing is like it."""
+    if option := re.match(r"unrecognized arguments: (--[\w-]+)", message):
+        return _meant(option[1], _options_of(parser))
+    if choice := re.search(r"invalid choice: '?([^\s']+)'? \(choose from (.*)\)$", message):
+        return _meant(choice[1], re.findall(r"[\w-]+", choice[2]))
+    return ""
+
+
+def _options_of(parser: argparse.ArgumentParser) -> set[str]:
+    """The options of a parser and of the actions below it."""
+    options: set[str] = set()
+    for action in parser._actions:
+        options |= {name for name in action.option_strings if name.startswith("--")}
+        if isinstance(action, argparse._SubParsersAction):
+            options |= {name for inner in action.choices.values() for name in _options_of(inner)}
+    return options
 
 
 def _meant(word: str, known: Collection[str]) -> str:

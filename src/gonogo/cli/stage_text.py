@@ -12,6 +12,7 @@ def summary_text(stage: str, category: str, metrics: dict[str, Any]) -> str:
     """The headline of a stage's metrics for people."""
     if stage == "fit":
         text = f"{category}: the fit took {metrics['fit_s']:,.0f} s and {metrics['peak_memory_mb']:,.0f} MB"
+        text += f" of {metrics['forecast_mb']:,.0f} MB forecast" if "forecast_mb" in metrics else ""
         return text + (f"; threshold {metrics['threshold']:.4g}, {metrics['claim']}" if "claim" in metrics else "")
     if stage == "parity":
         return (

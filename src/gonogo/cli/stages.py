@@ -1,11 +1,12 @@
 """A stage of the pipeline, run through DVC, and the metrics that it wrote: for train, eval, export and bench."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from gonogo.cli.answer import Answer
-from gonogo.errors import PipelineError, UsageError
+from gonogo.errors import ConfigError, PipelineError, UsageError
 
 PARAMS = Path("params.yaml")
 
@@ -19,6 +20,15 @@ def add_stage_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
     parser.add_argument("categories", nargs="*", metavar="CATEGORY", help="of params.yaml; default: all of them")
     parser.add_argument(
         "-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="as fit.coreset_ratio=0.02; repeatable"
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="YAML with sections and values as in params.yaml, which a recipe and -S override",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check every value of every category, say what would run, and end"
     )
 
 
@@ -39,39 +49,81 @@ def chosen_categories(arguments: argparse.Namespace) -> list[str]:
     return list(arguments.categories)
 
 
-def run_stage(stage: str, categories: list[str], settings: Sequence[str], *, alone_after: str | None = None) -> Answer:
-    """Run a stage through DVC: the metrics that it wrote, by category.
+def run_stage(
+    stage: str, arguments: argparse.Namespace, *, settings: Sequence[str] = (), alone_after: str | None = None
+) -> Answer:
+    """Run a stage through DVC: the metrics that it wrote, by category; with `--dry-run` what would run.
+
+    Before anything runs, every value is read for every category as its stages read it.
 
     Args:
-        categories: empty: all of the project.
-        settings: KEY=VALUE, as `experiment_option` takes them; with settings it is an experiment of DVC, without
-            `dvc repro`.
+        arguments: those of `add_stage_arguments`; values of `-S` win over those of `--config`.
+        settings: KEY=VALUE, as `experiment_option` takes them, between the two; with any of the three it is an
+            experiment of DVC, without `dvc repro`.
         alone_after: a stage that is brought up to date first; then `stage` alone runs, even if nothing has changed.
 
     Raises:
-        ConfigError: a setting names no parameter.
+        ConfigError: a setting names no parameter, or a value is wrong for a category.
         PipelineError: DVC failed, or the stage wrote no metrics.
+        UsageError: the project does not have one of the categories.
     """
     from gonogo.cli.stage_text import summary_text
     from gonogo.params import Params, read_yaml
     from gonogo.project.dvc import run_dvc
+    from gonogo.project.preflight import check_values
     from gonogo.project.settings import experiment_option
     from gonogo.project.stage_metrics import measured
 
+    categories = chosen_categories(arguments)
     content = read_yaml(PARAMS)
-    settings = [experiment_option(setting, content) for setting in settings]
+    given = [*_of_file(arguments.config), *settings, *arguments.set]
+    # By key, so that the last value of one wins.
+    options = {
+        option.lstrip("+~").partition("=")[0]: option for option in (experiment_option(one, content) for one in given)
+    }
+    settings = list(options.values())
+    known = check_values(PARAMS, settings)
+    calls: list[list[str]] = []
     only: list[str] = []
     if alone_after is not None:
-        run_dvc("repro", *_targets(alone_after, categories))
+        calls.append(["repro", *_targets(alone_after, categories)])
         only = ["--single-item", "--force"]
     command = ["exp", "run"] if settings else ["repro"]
-    options = [word for setting in settings for word in ("-S", setting)]
-    run_dvc(*command, *only, *options, *_targets(stage, categories))
+    words = [word for setting in settings for word in ("-S", setting)]
+    calls.append([*command, *only, *words, *_targets(stage, categories)])
+    if arguments.dry_run:
+        commands = [f"dvc {shlex.join(call)}" for call in calls]
+        text = "\n".join([f"the values of {', '.join(known)} are right; this would run:", *commands])
+        return Answer({"ok": True, "stage": stage, "settings": settings, "checked": known, "would_run": commands}, text)
+    for call in calls:
+        run_dvc(*call)
     found = {name: measured(stage, name) for name in categories or Params(PARAMS).categories}
     if missing := [name for name, metrics in found.items() if metrics is None]:
         raise PipelineError(f"stage {stage} wrote no metrics of {', '.join(missing)}; check dvc.yaml")
     text = "\n".join(summary_text(stage, name, metrics) for name, metrics in found.items() if metrics is not None)
-    return Answer({"ok": True, "stage": stage, "settings": list(settings), "categories": found}, text)
+    return Answer({"ok": True, "stage": stage, "settings": settings, "categories": found}, text)
+
+
+def _of_file(config: Path | None) -> list[str]:
+    """The values of a `--config` file that params.yaml does not have already, as `-S` takes them.
+
+    Raises:
+        ConfigError: it is no YAML of sections, or names what no section has.
+    """
+    if config is None:
+        return []
+    from gonogo.params import read_yaml
+    from gonogo.project.recipes import ABSENT, differences
+    from gonogo.project.settings import experiment_option
+
+    content = read_yaml(PARAMS)
+    if not config.is_file():
+        raise ConfigError(f"--config {config}: no such file")
+    changes = [change for change in differences(content, read_yaml(config)) if change.new is not ABSENT]
+    try:
+        return [experiment_option(change.option.removeprefix("+"), content) for change in changes]
+    except ConfigError as error:
+        raise ConfigError(f"{config}: {error}") from None
 
 
 def _targets(stage: str, categories: list[str]) -> list[str]:

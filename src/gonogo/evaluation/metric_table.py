@@ -12,6 +12,7 @@ from typing import Literal
 
 SHARE, COUNT, MILLISECONDS, MEGABYTES, MILLIONTHS = "share", "count", "ms", "MB", "millionths"
 RATE = "images per second"
+GAUGE, BASELINE, CHANCE = "gauge", "mean image", "chance"  # whose curve a point of a plot is on
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ METRICS: Mapping[str, Metric] = {
     "n_warnings": Metric("warnings about the data", COUNT),
     # fit
     "fit_s": Metric("time of the fit", "s"),
+    "forecast_mb": Metric("forecast of the peak memory", MEGABYTES, digits=0),
     # parity, also of the graph in eight bits
     "passed": Metric("parity holds", better="more"),
     "n_comparisons": Metric("comparisons", COUNT),

@@ -13,7 +13,7 @@ import numpy as np
 from gonogo.calibration.boxes import FoundBox
 from gonogo.calibration.regions import dilated
 from gonogo.errors import ConfigError, DataError, MissingExtraError
-from gonogo.images.colours import FOUND_BOX, OUTLINE, map_colours
+from gonogo.images.colours import FOUND_BOX, OUTLINE, PictureScale, map_colours, picture_range_colours
 from gonogo.images.draw_boxes import DrawnBox, with_boxes
 from gonogo.images.reading import write_png
 from gonogo.inference.scorer import PASS, UNCERTAIN, UNKNOWN, Verdict
@@ -23,6 +23,7 @@ from gonogo.line.names import as_cell, fitting
 from gonogo.text import in_utf8, printable
 
 MAP_UNIT = 10_000  # the value of the threshold in a map of 16 bits
+CROP_SHARE, LEAST_CROP = 0.25, 32  # of the shorter side; pixels
 GROUP = 4096  # rows of a row group of Parquet
 VERDICT_COLUMNS = {  # of any table of verdicts; the columns before them say of which image
     "score": "float64",
@@ -219,12 +220,15 @@ class Pictures:
 
     maps: as `map_16_bit` gives them.
     masks: (h, w), 255 inside regions and 0 elsewhere.
-    overlays: as `overlay` gives them.
+    overlays: as `overlay` gives them, on `overlay_scale`.
+    crops: as `crop_at_peak` gives them.
     """
 
     maps: Path | None = None
     masks: Path | None = None
     overlays: Path | None = None
+    crops: Path | None = None
+    overlay_scale: PictureScale = "threshold"
 
     def require_unit(self, threshold: float) -> None:
         """Do nothing if maps can be written as multiples of the threshold, or are not written.
@@ -236,7 +240,7 @@ class Pictures:
             raise ConfigError(f"--maps writes multiples of the threshold, which is {threshold:g}; it must be above 0")
 
     def draw(self, item: Item, pixels: np.ndarray, verdict: Verdict) -> dict[str, str]:
-        """Write the pictures; their paths, by what they show: `map`, `mask`, `overlay`.
+        """Write the pictures; their paths, by what they show: `map`, `mask`, `overlay`, `crop`.
 
         Raises:
             DataError: a folder cannot be written.
@@ -245,7 +249,8 @@ class Pictures:
         wanted: list[tuple[str, Path | None, Callable[[], np.ndarray]]] = [
             ("map", self.maps, lambda: map_16_bit(verdict)),
             ("mask", self.masks, lambda: verdict.defect_mask),
-            ("overlay", self.overlays, lambda: overlay(pixels, verdict)),
+            ("overlay", self.overlays, lambda: overlay(pixels, verdict, scale=self.overlay_scale)),
+            ("crop", self.crops, lambda: crop_at_peak(pixels, verdict)),
         ]
         written = {}
         for shows, folder, drawn in wanted:
@@ -265,13 +270,45 @@ def map_16_bit(verdict: Verdict) -> np.ndarray:
     return np.asarray(relative.round().astype(np.uint16))
 
 
-def overlay(pixels: np.ndarray, verdict: Verdict) -> np.ndarray:
-    """(h, w, 3) uint8: the image under the colours of its map with a line around each region, or with its boxes."""
+def overlay(pixels: np.ndarray, verdict: Verdict, *, scale: PictureScale = "threshold") -> np.ndarray:
+    """(h, w, 3) uint8: the image under the colours of its map with a line around each region, or with its boxes.
+
+    On the scale of the threshold, unless another is asked for: see `PictureScale`.
+    """
     if verdict.boxes is not None:
         return with_boxes(pixels, drawn_boxes(verdict.boxes))
-    mixed = pixels // 2 + map_colours(verdict.anomaly_map, verdict.threshold) // 2
+    colours = (
+        map_colours(verdict.anomaly_map, verdict.threshold)
+        if scale == "threshold"
+        else picture_range_colours(verdict.anomaly_map, scale)
+    )
+    mixed = pixels // 2 + colours // 2
     mixed[dilated(verdict.defect_mask, 1) & ~verdict.defect_mask] = OUTLINE
     return np.asarray(mixed)
+
+
+def crop_at_peak(pixels: np.ndarray, verdict: Verdict) -> np.ndarray:
+    """The square of the image (h, w, 3) uint8 around the place that differs most, or around the best box.
+
+    Its side is CROP_SHARE of the image's shorter side, and LEAST_CROP pixels or more; it is moved to lie inside. Of a
+    gauge that does not localise it is the whole image, since nothing says where.
+    """
+    height, width = pixels.shape[:2]
+    if verdict.boxes is not None:
+        if not verdict.boxes:
+            return pixels
+        best = verdict.boxes[0]
+        x, y, extent = best.x + best.width / 2, best.y + best.height / 2, max(best.width, best.height)
+    elif verdict.rule.threshold is None:
+        return pixels
+    else:
+        row, column = np.unravel_index(verdict.anomaly_map.argmax(), verdict.anomaly_map.shape)
+        x, y, extent = float(column), float(row), 0.0
+    side = max(LEAST_CROP, round(CROP_SHARE * min(height, width)), round(extent))
+    top, left = (
+        min(max(0, round(centre - side / 2)), max(0, length - side)) for centre, length in ((y, height), (x, width))
+    )
+    return pixels[top : top + side, left : left + side]
 
 
 def drawn_boxes(boxes: Sequence[FoundBox]) -> list[DrawnBox]:

@@ -126,18 +126,24 @@ class Rate:
 
     TIMES = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 
-    def __init__(self, limit: float) -> None:
+    def __init__(self, limit: float, series: int = 1) -> None:
         higher = np.unique(np.minimum([limit * times for times in self.TIMES], (1 + limit) / 2))
         self._if_so, self._if_not = np.log(higher / limit), np.log((1 - higher) / (1 - limit))
         self._factors = {
             True: np.array([[1.0, *(higher / limit)]]),
             False: np.array([[1.0, *((1 - higher) / (1 - limit))]]),
         }
-        self.state = {"weights": np.array([[0.5, *np.full(len(higher), 0.5 / len(higher))]])}  # idle, each rate
+        weights = np.array([[0.5, *np.full(len(higher), 0.5 / len(higher))]])  # idle, each rate
+        self.state = {"weights": np.repeat(weights, series, axis=0)}
 
     def log_factor(self, happened: bool) -> float:
         """The logarithm of the factor of one more observation, betting one by one."""
         return float(_won(self.state["weights"], self._factors[happened])[0])
+
+    def log_factors(self, happened: np.ndarray) -> np.ndarray:
+        """(m,): as `log_factor`, of one more observation in each of m series; `happened` is (m,) bool."""
+        factors = np.where(happened[:, None], self._factors[True], self._factors[False])
+        return _won(self.state["weights"][: len(happened)], factors)
 
     def log_wealth(self, happened: int, not_happened: int) -> float:
         """The logarithm of the wealth after so many observations; it grows where more happens than the limit allows."""

@@ -120,6 +120,7 @@ def accept(
     group: str | None,
     dvc: Dvc | None,
     leaves_out: bool = False,
+    dry_run: bool = False,
 ) -> Change:
     """Copy `files` into the raw folder, add them to the history and make the category's gauge anew.
 
@@ -131,6 +132,7 @@ def accept(
         group: the part that all of them show; None: `prepare.group_pattern` says so, or each stands alone.
         dvc: None: the pipeline is not run, and there is no gauge to show afterwards.
         leaves_out: leave out what the category has already, and say so in a remark, in place of refusing all.
+        dry_run: refuse what would be refused, and otherwise write and run nothing.
 
     Raises:
         DataError: an image cannot be read, is of another size than the category's images, or is one that the category
@@ -139,7 +141,7 @@ def accept(
         PipelineError: dvc failed; everything is as it was, or the message says what is not.
     """
     candidates = _candidates(project, files, role, group, twins=leaves_out)
-    if dvc is not None:
+    if dvc is not None and not dry_run:
         dvc("repro", *project.targets)
     history = read_history(project.history)
     dataset, known = _known(project, candidates, history)
@@ -161,14 +163,16 @@ def accept(
         images=tuple(_judged(project.bundle, candidates)),
     )
     before = project.figures(candidate.file for candidate in candidates)
+    remarks = _remarks(project, [*history, acceptance], role)
+    remarks += [f"not accepted: {file.name} {where}" for file, where in left_out.items()]
+    if dry_run:
+        return Change(acceptance, before, None, remarks)
     copies = copy_candidates(project.params.raw, candidates)
     try:
         append_acceptance(project.history, acceptance)
     except BaseException:
         remove_copies(copies)
         raise
-    remarks = _remarks(project, [*history, acceptance], role)
-    remarks += [f"not accepted: {file.name} {where}" for file, where in left_out.items()]
     if dvc is None:
         return Change(acceptance, before, None, remarks)
     try:
@@ -188,6 +192,7 @@ def accept_reviewed(
     reason: str | None,
     group: str | None,
     dvc: Dvc | None,
+    dry_run: bool = False,
 ) -> Change:
     """Accept the parts of an archive of reviewed images that its reviewers found good, as `accept` does.
 
@@ -226,6 +231,7 @@ def accept_reviewed(
             group=group,
             dvc=dvc,
             leaves_out=True,
+            dry_run=dry_run,
         )
     return replace(made, remarks=[*made.remarks, *_left_out(found, n_before=len(good) - len(new))])
 

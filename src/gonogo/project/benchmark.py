@@ -30,12 +30,14 @@ class BenchmarkRow:
         metrics: those of `COMPARED` that have a value, with their intervals as NAME_low and NAME_high; the certified
             bound; seconds of the fit, and the median milliseconds from file to verdict. Empty where it failed.
         reason: why it failed; empty where it did not.
+        commit: of the experiment, which has its code, parameters and metrics; empty where it failed, and of a mean.
     """
 
     variant: str
     category: str
     metrics: Mapping[str, float]
     reason: str = ""
+    commit: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The row as JSON values."""
@@ -94,7 +96,8 @@ def _row(clone: PipelineClone, project: Path, variant: str, category: str, setti
             if reason:
                 return BenchmarkRow(variant, category, {}, reason)
             clone.publish(name)
-        return BenchmarkRow(variant, category, _metrics(project, reference, category))
+        commit = git(project, "rev-parse", reference).strip()
+        return BenchmarkRow(variant, category, _metrics(project, commit, category), commit=commit)
     except GonogoError as error:
         return BenchmarkRow(variant, category, {}, str(error))
 
@@ -105,11 +108,11 @@ def _reference(project: Path, name: str) -> str:
     return f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
 
 
-def _metrics(project: Path, reference: str, category: str) -> dict[str, float]:
+def _metrics(project: Path, commit: str, category: str) -> dict[str, float]:
     """What the row of an experiment has, from the metrics in its commit."""
 
     def of(stage: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(git(project, "show", f"{reference}:./metrics/{stage}/{category}.json"))
+        found: dict[str, Any] = json.loads(git(project, "show", f"{commit}:./metrics/{stage}/{category}.json"))
         return found
 
     if not of("parity")["passed"]:

@@ -64,7 +64,7 @@ class Call(Generic[Answer]):
 
 
 def inspect(
-    *images: bytes | Path, include: Sequence[Literal["map", "overlay"]] = (), deadline_ms: int | None = None
+    *images: bytes | Path, include: Sequence[Literal["map", "overlay", "crop"]] = (), deadline_ms: int | None = None
 ) -> Call[schemas.Inspections]:
     """Inspect encoded images (bytes) or files (paths); the response has them in this order.
 

@@ -19,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -32,7 +32,7 @@ from gonogo.images.reading import decode
 from gonogo.images.statistics import STATISTICS, image_statistics
 from gonogo.inference.scorer import NO_NETWORK, Scorer, Verdict
 from gonogo.line.explain import Explanation, explain
-from gonogo.line.outputs import map_16_bit, overlay
+from gonogo.line.outputs import crop_at_peak, map_16_bit, overlay
 from gonogo.service.batcher import Batcher, UnwantedError
 from gonogo.service.gauge import Gauge
 from gonogo.service.memory import SHARE_OF_KEY, Hold, MemoryBudget
@@ -57,6 +57,7 @@ SLOW_PIXELS = 5_000_000  # that a slow image counts as
 N_DECODERS, N_WRITERS = 2, 4  # images that are decoded, and files that are written, at the same time
 BATCHES_PER_WORKER = 3  # one is being decoded, one scored and one stored
 RGB_BYTES = 3  # of a decoded pixel
+DEVIATIONS = 2  # above the mean, of the time that an image is expected to take
 EXPLAINED_CELLS = 32  # along the longer side of the image
 SMALL_SIDE, JPEG_QUALITY = 64, 86  # pixels; of pictures for browsers
 MAX_STORED_TOGETHER = 64  # inspections in one transaction
@@ -70,11 +71,13 @@ class PendingRequest:
 
     key: the id of its key.
     since: when it came, on the clock `time.perf_counter`.
+    until: its deadline, on the clock of the event loop.
     cancelled: whether it was cancelled since.
     """
 
     key: str
     since: float
+    until: float
     cancelled: bool = False
 
 
@@ -82,10 +85,12 @@ class PendingRequest:
 class Load:
     """What waits to be worked on, in images or pixels, and the mean of the seconds that one of these has taken lately.
 
-    Until the first was noted, `seconds_each` is a guess. `waiting_of` counts what waits by the id of the key.
+    Until the first was noted, `seconds_each` is a guess. `deviation_each` is the mean of how far off it was, as
+    Jacobson's of a round trip (1988). `waiting_of` counts what waits by the id of the key.
     """
 
     seconds_each: float
+    deviation_each: float = 0.0
     waiting_of: Counter[str] = field(default_factory=Counter)
     n_noted: int = 0
 
@@ -107,18 +112,39 @@ class Load:
 
     def note(self, seconds: float, count: int) -> None:
         """Take the time of `count` images or pixels into the mean."""
+        error, weight = seconds / count - self.seconds_each, max(0.1, 1 / (self.n_noted + 1))
+        if self.n_noted:  # otherwise it was a guess that is off
+            self.deviation_each += weight * (abs(error) - self.deviation_each)
+        self.seconds_each += weight * error
         self.n_noted += 1
-        self.seconds_each += max(0.1, 1 / self.n_noted) * (seconds / count - self.seconds_each)
+
+    def seconds_of(self, count: int) -> float:
+        """How long `count` will take at most, as far as one can tell."""
+        return count * (self.seconds_each + DEVIATIONS * self.deviation_each)
 
     def seconds_with(self, key: str, count: int) -> float:
-        """How long `count` more of a key would wait and take; 0 where nothing waits.
+        """How long `count` more of a key would wait and take at most; 0 where nothing waits.
 
         The keys take turns: until all of this key is done, as much of each other one is, at most.
         """
         if not self.waiting:
             return 0.0
         own = self.waiting_of[key] + count
-        return self.seconds_each * (own + sum(min(n, own) for other, n in self.waiting_of.items() if other != key))
+        return self.seconds_of(own + sum(min(n, own) for other, n in self.waiting_of.items() if other != key))
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Threads for images of one kind, whose turn it is to get one, and what waits for that."""
+
+    threads: ThreadPoolExecutor
+    turns: Turns
+    load: Load
+
+    @classmethod
+    def of(cls, n_threads: int, guess: float) -> Self:
+        """A lane with so many threads, and a guess of the seconds that one image or pixel takes."""
+        return cls(ThreadPoolExecutor(n_threads), Turns(n_threads), Load(guess))
 
 
 class LargeImageError(Exception):
@@ -162,9 +188,8 @@ class InspectionRunner:
         self._settings, self._gauge, self._store, self._metrics = settings, gauge, store, metrics
         self._memory, self._standing, self._cache = memory, standing, VerdictCache(settings.cache)
         n_threads = BATCHES_PER_WORKER * settings.batch * settings.workers  # also the most decoded images in memory
-        self._threads, self._large_thread = ThreadPoolExecutor(n_threads), ThreadPoolExecutor(1)
+        self._small, self._large = Lane.of(n_threads, 0.05), Lane.of(1, 3e-7)  # their loads: in images, and in pixels
         self._writers = ThreadPoolExecutor(N_WRITERS)
-        self._turns, self._large_turns = Turns(n_threads), Turns(1)
         self._decode_in_turn: Batcher[tuple[Upload, PendingRequest], Decoded] = Batcher(
             lambda one: [self._decode_small(upload) for upload, _ in one],
             weight=lambda _: 1,
@@ -184,16 +209,15 @@ class InspectionRunner:
             self._add_to_store, weight=lambda _: 1 / MAX_STORED_TOGETHER
         )
         self._audit = AuditRule(settings.audit_share, f"gonogo serve {gonogo.__version__}")
-        self._load, self._large_load = Load(0.05), Load(3e-7)  # in images, and in pixels
 
     @property
     def waiting(self) -> int:
         """Images that were accepted and are not answered yet."""
-        return self._load.waiting
+        return self._small.load.waiting
 
     async def close(self) -> None:
         """Finish all images that were accepted."""
-        for threads in (self._threads, self._large_thread, self._writers):
+        for threads in (self._small.threads, self._large.threads, self._writers):
             await asyncio.to_thread(threads.shutdown)
 
     @contextmanager
@@ -204,13 +228,13 @@ class InspectionRunner:
             Problem: too many wait already, of this key or in all, or they will take longer than the deadline; its
                 header Retry-After says how many seconds to wait.
         """
-        settings, load = self._settings, self._load
+        settings, load = self._settings, self._small.load
         of_key, most_of_key = load.waiting_of[key.id], max(settings.max_images, int(SHARE_OF_KEY * settings.waiting))
         if self.waiting + n_images > settings.waiting:
             raise _busy(f"{self.waiting} images are waiting, and at most {settings.waiting} may", load)
         if of_key + n_images > most_of_key:
             raise _busy(f"{of_key} images of this key are waiting, and at most {most_of_key} may", load)
-        if load.seconds_with(key.id, 1) / settings.workers > settings.deadline:
+        if load.seconds_with(key.id, n_images) / settings.workers > settings.deadline:
             raise _busy(f"{self.waiting} images are waiting, and will take longer than the deadline", load)
         self._change_waiting(key, n_images)
         try:
@@ -224,6 +248,8 @@ class InspectionRunner:
         key: Key,
         pictures: Sequence[str] = (),
         similar: Callable[[Judgement, str], Similar] | None = None,
+        *,
+        seconds: float | None = None,
     ) -> InspectionWithPictures:
         """Score and store one image; returns when the inspection is on the disk.
 
@@ -232,25 +258,27 @@ class InspectionRunner:
         Args:
             upload: the image.
             key: the key of the request.
-            pictures: "map", "overlay", both or none.
+            pictures: "map", "overlay", "crop", or some of them.
             similar: finds the cases like an image from its judgement, with features, and its SHA-256; None: not asked.
+            seconds: until the deadline; None: as the settings have it.
 
         Raises:
-            Problem: the image is refused.
+            Problem: the image is refused, also where it could not be begun early enough for its deadline.
         """
         return await self._worked_on(
             lambda request, large: self._inspect(upload, key, pictures, similar, request, large=large),
             key,
             upload.hold,
+            seconds,
         )
 
     async def draw(self, data: bytes, key: Key, name: str, *, bundle: str) -> bytes:
-        """The map or the overlay of a stored image, as PNG.
+        """The map, the overlay or the crop of a stored image, as PNG.
 
         Args:
             data: the image's file.
             key: the key of the request.
-            name: "map" or "overlay".
+            name: "map", "overlay" or "crop".
             bundle: fingerprint of the bundle that scored the image.
 
         Raises:
@@ -317,41 +345,52 @@ class InspectionRunner:
             upload.hold.add(len(data))
             return await self._worked_on(lambda request, large: work(upload, request, large), key, upload.hold)
 
-    async def _worked_on(self, work: Callable[[PendingRequest, bool], Result], key: Key, hold: Hold) -> Result:
+    async def _worked_on(
+        self, work: Callable[[PendingRequest, bool], Result], key: Key, hold: Hold, seconds: float | None = None
+    ) -> Result:
         """The result of `work` for an image, in a thread, or in that of large images if the image is one."""
-        request = PendingRequest(key.id, time.perf_counter())
+        seconds = self._settings.deadline if seconds is None else seconds
+        clock = asyncio.get_running_loop().time
+        request = PendingRequest(key.id, time.perf_counter(), clock() + seconds)
+        large, n_before = self._large, BATCHES_PER_WORKER * self._settings.batch  # those that have a thread already
         try:
-            return await self._in_thread(self._threads, self._turns, partial(work, request, False), hold, request)
+            return await self._in_thread(self._small, partial(work, request, False), hold, request, n_before)
         except LargeImageError as image:
             n_pixels = image.n_pixels
-        load = self._large_load
-        if load.seconds_with(key.id, n_pixels) > self._settings.deadline:
-            raise _busy("large images are waiting, and will take longer than the deadline", load)
+        if large.load.seconds_with(key.id, n_pixels) > request.until - clock():
+            raise _busy("large images are waiting, and will take longer than the deadline", large.load)
 
         def timed() -> Result:
             began = time.perf_counter()
             result = work(request, True)
-            load.note(time.perf_counter() - began, n_pixels)
+            large.load.note(time.perf_counter() - began, n_pixels)
             return result
 
-        load.add(key.id, n_pixels)
+        large.load.add(key.id, n_pixels)
         try:
-            return await self._in_thread(self._large_thread, self._large_turns, timed, hold, request)
+            return await self._in_thread(large, timed, hold, request, n_pixels)
         finally:
-            load.add(key.id, -n_pixels)
+            large.load.add(key.id, -n_pixels)
 
     async def _in_thread(
-        self,
-        threads: ThreadPoolExecutor,
-        turns: Turns,
-        work: Callable[[], Result],
-        hold: Hold,
-        request: PendingRequest,
+        self, lane: Lane, work: Callable[[], Result], hold: Hold, request: PendingRequest, count: int
     ) -> Result:
-        """The result of `work`; the turn and the bytes of the image are given back when its thread has ended."""
-        await turns.take(request.key)
+        """The result of `work`; the turn and the bytes of the image are given back when its thread has ended.
+
+        Once its turn has come, `work` takes as long as `count` images or pixels of the lane. What had to wait until it
+        can no longer end before its deadline is not begun: nobody would wait for it.
+
+        Raises:
+            Problem: its turn did not come early enough.
+        """
+        turns, latest = lane.turns, request.until - lane.load.seconds_of(count)
+        try:
+            async with asyncio.timeout_at(latest):
+                await turns.take(request.key)
+        except TimeoutError as error:
+            raise _busy("other images took so long that this one would have missed the deadline", lane.load) from error
         hold.join()
-        future = asyncio.get_running_loop().run_in_executor(threads, work)
+        future = asyncio.get_running_loop().run_in_executor(lane.threads, work)
 
         def end(ended: asyncio.Future[Result]) -> None:
             turns.end()
@@ -500,7 +539,7 @@ class InspectionRunner:
         return max(1 / self._settings.batch, of_bytes, float(height * width / BATCH_PIXELS))
 
     def _change_waiting(self, key: Key, n_images: int) -> None:
-        self._load.add(key.id, n_images)
+        self._small.load.add(key.id, n_images)
         self._metrics.waiting.set(self.waiting)
 
     def _score(self, jobs: list[Job]) -> list[Judgement | Exception]:
@@ -520,7 +559,7 @@ class InspectionRunner:
         seconds = time.perf_counter() - began
         self._metrics.batch.observe(len(jobs))
         if jobs[0].pixels[..., 0].size <= LARGE_PIXELS:
-            self._load.note(seconds, len(jobs))
+            self._small.load.note(seconds, len(jobs))
         return [Judgement(verdict, scorer, seconds) for verdict in verdicts]
 
     def _add_to_store(self, new: list[NewInspection]) -> list[str | Exception]:
@@ -577,10 +616,11 @@ def inspection_fields(row: Row) -> dict[str, Any]:
 
 
 def draw_picture(name: str, pixels: np.ndarray, verdict: Verdict) -> bytes:
-    """A PNG of the map or of the overlay.
+    """A PNG of the map, of the overlay or of the crop.
 
     Args:
-        name: "map", of 16 bits, where 10,000 is the threshold; or "overlay", the image with its map and regions.
+        name: "map", of 16 bits, where 10,000 is the threshold; "overlay", the image with its map and regions;
+            or "crop", the part of the image around the place that differs most.
         pixels: (h, w, 3) uint8 RGB, the image.
         verdict: its verdict.
 
@@ -589,6 +629,8 @@ def draw_picture(name: str, pixels: np.ndarray, verdict: Verdict) -> bytes:
     """
     if name == "overlay":
         picture = overlay(pixels, verdict)
+    elif name == "crop":
+        picture = crop_at_peak(pixels, verdict)
     elif verdict.threshold > 0:
         picture = map_16_bit(verdict)
     else:

@@ -228,6 +228,7 @@ class InspectionWithPictures(Inspection):
 
     map_png: str | None = Field(None, description="base64; 16 bits, 10,000 is the threshold")
     overlay_png: str | None = Field(None, description="base64; the image with its map and regions")
+    crop_png: str | None = Field(None, description="base64; the part of the image where it differs most")
     similar: Similar | None = Field(None, description="past cases, where they were requested")
 
 

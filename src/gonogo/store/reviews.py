@@ -100,6 +100,8 @@ class Reviews:
     def __init__(self, engine: sa.Engine, writing: Writing, changed: Changed) -> None:
         """`changed` is called in the transaction that has changed the reviews of an inspection, with its id."""
         self._engine, self._writing, self._changed = engine, writing, changed
+        # By category, what `number` told when its types were looked up, so that only new reviews are read after that.
+        self._types: dict[str, tuple[int, int, tuple[str, ...]]] = {}
 
     def add(self, identifier: str, review: Row) -> int:
         """Add a review to the inspection with this id, which must be there; returns the review's id."""
@@ -140,16 +142,25 @@ class Reviews:
 
         The order does not depend on how often a type is named, so that its key on the pages stays the same.
         """
-        # From the reviews to their inspections: a join may go through all inspections of the category instead.
-        of_category = sa.exists().where(inspections.c.id == reviews.c.inspection, inspections.c.category == category)
-        query = (
-            sa.select(reviews.c.defect_type)
-            .where(of_category, reviews.c.defect_type.is_not(None), IN_FORCE)
-            .group_by(reviews.c.defect_type)
-            .order_by(sa.func.min(reviews.c.id))
-        )
-        with self._engine.connect() as connection:
-            return [str(name) for name in connection.execute(query).scalars()]
+        given, taken_back = self.number()
+        known = self._types.get(category)
+        seen, types = (known[0], known[2]) if known is not None and known[1] == taken_back else (0, ())
+        if seen < given:
+            # From the reviews to their inspections: a join may go through all inspections of the category instead.
+            of_category = sa.exists().where(
+                inspections.c.id == reviews.c.inspection, inspections.c.category == category
+            )
+            query = (
+                sa.select(reviews.c.defect_type)
+                .where(reviews.c.id > seen, reviews.c.id <= given)
+                .where(of_category, reviews.c.defect_type.is_not(None), IN_FORCE)
+                .group_by(reviews.c.defect_type)
+                .order_by(sa.func.min(reviews.c.id))
+            )
+            with self._engine.connect() as connection:
+                types = tuple(dict.fromkeys((*types, *connection.execute(query).scalars())))
+            self._types[category] = given, taken_back, types
+        return list(types)
 
     def reviewed(self, category: str | None = None) -> Iterator[tuple[str, Settlement]]:
         """The inspections that have a review in force, oldest first, with what their reviews come to."""

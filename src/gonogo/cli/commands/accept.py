@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gonogo.cli.answer import Answer
 from gonogo.cli.columns import in_columns
+from gonogo.cli.stages import PARAMS
 from gonogo.errors import ConfigError, UsageError
 from gonogo.text import printable
 
@@ -35,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--by", metavar="NAME", help="the person who accepts them; default: git's user.name")
     parser.add_argument("--reason", metavar="TEXT", help="why")
     parser.add_argument("--no-run", action="store_true", help="write the acceptance, and do not run dvc repro")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check the images and every value of params.yaml, and write nothing"
+    )
     parser.add_argument("--roll-back", metavar="ID", help="take an acceptance back")
     parser.add_argument("--history", action="store_true", help="list all acceptances, or those of --category")
 
@@ -59,7 +63,7 @@ def _contradiction(arguments: argparse.Namespace) -> str | None:
         return "images need --category and --role fit or calibrate"
     if not accepts and (arguments.role or arguments.group):
         return "--role and --group need images"
-    if arguments.history and (arguments.by or arguments.reason or arguments.no_run):
+    if arguments.history and (arguments.by or arguments.reason or arguments.no_run or arguments.dry_run):
         return "--history takes --category only"
     return None
 
@@ -80,11 +84,16 @@ def _change(arguments: argparse.Namespace) -> Answer:
     from gonogo.params import project_path
     from gonogo.project.accept import Project, accept, accept_reviewed, git_user, roll_back
     from gonogo.project.dvc import run_dvc
+    from gonogo.project.preflight import check_values
 
     by, dvc = arguments.by or git_user(), None if arguments.no_run else run_dvc
+    dry_run = arguments.dry_run
+    if dvc is not None:
+        check_values(PARAMS)
     if arguments.roll_back is None:
         project = Project.here(arguments.category)
         how = {"role": arguments.role, "by": by, "reason": arguments.reason, "group": arguments.group, "dvc": dvc}
+        how["dry_run"] = dry_run
         if arguments.reviewed is not None:
             made = accept_reviewed(project, arguments.reviewed, **how)
         else:
@@ -94,8 +103,15 @@ def _change(arguments: argparse.Namespace) -> Answer:
         if arguments.category not in (None, acceptance.category):
             raise ConfigError(f"{acceptance.id} is of {acceptance.category}, not of {arguments.category}")
         project = Project.here(acceptance.category)
+        if dry_run:
+            report = {"ok": True, "dry_run": True, "acceptance": asdict(acceptance)}
+            return Answer(report, f"{printable(acceptance.sentence)}\nnothing was taken back: --dry-run")
         made = roll_back(project, acceptance, by=by, reason=arguments.reason, dvc=dvc)
     lines = [printable(line) for line in (made.acceptance.sentence, *made.remarks)]
+    if dry_run:
+        return Answer(
+            {"ok": True, "dry_run": True, **asdict(made)}, "\n".join([*lines, "nothing was written: --dry-run"])
+        )
     if dvc is not None:
         lines.insert(1, table(made.before, made.after))
     else:

@@ -4,7 +4,7 @@ import argparse
 
 from gonogo.cli.answer import Answer
 from gonogo.cli.arguments import count
-from gonogo.cli.stages import add_stage_arguments, chosen_categories, run_stage
+from gonogo.cli.stages import add_stage_arguments, run_stage
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,4 +16,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Answer:
     """Write the bundles if they are out of date, and time them in any case: a time is of this machine and this hour."""
     runs = [] if arguments.n is None else [f"bench.runs={arguments.n}"]
-    return run_stage("bench", chosen_categories(arguments), [*runs, *arguments.set], alone_after="parity")
+    return run_stage("bench", arguments, settings=runs, alone_after="parity")

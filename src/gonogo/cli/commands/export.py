@@ -3,7 +3,7 @@
 import argparse
 
 from gonogo.cli.answer import Answer
-from gonogo.cli.stages import add_stage_arguments, chosen_categories, run_stage
+from gonogo.cli.stages import add_stage_arguments, run_stage
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,4 +13,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Answer:
     """Run the stage."""
-    return run_stage("parity", chosen_categories(arguments), arguments.set)
+    return run_stage("parity", arguments)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gonogo.images.size import ImageSize
 
 TUNE_MINUTES = 2.0  # for all categories together
+LISTED = 5  # images of a category that cannot be read, by name
 MOST_TUNED = 4  # categories; among more, none would have the time
 
 
@@ -55,6 +56,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     lines = [one.sentence for one in found]
     lines += [f"{one.name}: {said}" for one in found for said in sentences(one.unused)]
     lines += sentences(outside(arguments.images, found))
+    lines += [_unreadable(one) for one in found if one.unreadable]
     for one in found:
         lines += _shape(one, shape_of(one, params["fit"]))
         lines += [hint] if (hint := _hint(one, calibrate)) else []
@@ -91,6 +93,17 @@ def _tuned(project: Path, categories: list[str], verdict_ms: float | None) -> di
         except GonogoError as error:  # the project is whole without it
             found[name] = {"sentences": [f"{name} keeps the common options, since no search was possible: {error}"]}
     return found
+
+
+def _unreadable(one: "Category") -> str:
+    """Which images cannot be read, and what to do before `dvc repro`."""
+    from gonogo.text import listed
+
+    n = len(one.unreadable)
+    return (
+        f"{one.name}: repair or remove {n} image{'s' if n > 1 else ''}, or do without by prepare.max_rejects: {n}; "
+        f"{listed(one.unreadable, LISTED)}"
+    )
 
 
 def _shape(one: "Category", size: "ImageSize") -> list[str]:

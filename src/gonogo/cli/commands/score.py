@@ -74,6 +74,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pictures.add_argument("--maps", type=Path, metavar="DIR", help="anomaly map of 16 bits; 10,000 is the threshold")
     pictures.add_argument("--masks", type=Path, metavar="DIR", help="mask of the regions")
     pictures.add_argument("--overlays", type=Path, metavar="DIR", help="image with its map and its regions")
+    pictures.add_argument("--crops", type=Path, metavar="DIR", help="the part of the image where it differs most")
+    pictures.add_argument(
+        "--overlay-scale",
+        choices=["threshold", "min-max", "percentile"],
+        default="threshold",
+        help="what the colours of overlays stand for: multiples of the threshold (default), or each map's own range",
+    )
     line = parser.add_argument_group("on a line")
     line.add_argument(
         "--sort", type=Path, metavar="DIR", help="move each file into DIR/good, reject, uncertain, unknown or error"
@@ -128,8 +135,8 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def _contradiction(arguments: argparse.Namespace) -> str | None:
-    local = ("threads", "jsonl", "csv", "parquet", "maps", "masks", "overlays", "sort", "trust", "watch", "webhook",
-             "abstain", "batch", "category", "pixels")  # fmt: skip
+    local = ("threads", "jsonl", "csv", "parquet", "maps", "masks", "overlays", "crops", "sort", "trust", "watch",
+             "webhook", "abstain", "batch", "category", "pixels")  # fmt: skip
     if arguments.cluster:
         if any(getattr(arguments, name) for name in local) or not arguments.out or not arguments.files:
             return "--cluster needs PATH and --out, the folder of the rows, and takes no other option but --workers"
@@ -183,10 +190,12 @@ def _run_here(arguments: argparse.Namespace) -> Answer:
         PixelFormat.of(arguments.pixels)
     workers, threads = workers_and_threads(arguments.files, threads=arguments.threads, workers=arguments.workers)
     gauges = open_gauges(arguments.bundle, threads=threads, trust=arguments.trust)
-    pictures = Pictures(arguments.maps, arguments.masks, arguments.overlays)
+    pictures = Pictures(
+        arguments.maps, arguments.masks, arguments.overlays, arguments.crops, overlay_scale=arguments.overlay_scale
+    )
     for scorer in gauges.scorers.values():
         pictures.require_unit(scorer.threshold)
-    written = (arguments.maps, arguments.masks, arguments.overlays, arguments.sort)
+    written = (arguments.maps, arguments.masks, arguments.overlays, arguments.crops, arguments.sort)
     own_folders = [folder for folder in written if folder is not None]  # below a folder of images, these are left out
     sink = _sink(arguments, gauges)
     prints_verdicts = isinstance(sink, JsonLines) or (isinstance(sink, TextLines) and sink.verdicts)

@@ -17,12 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Answer:
     """Run the stage, with the values of the recipe and of `-S`, which comes last and wins."""
-    categories = chosen_categories(arguments)
-    settings = list(arguments.set)
+    settings: list[str] = []
     if arguments.recipe is not None:
         from gonogo.project.recipes import changes
 
         recipe = known_recipe(arguments.recipe, command="gonogo train")
-        names: list[str | None] = [*categories] or [None]
-        settings = [step.option for name in names for step in changes(PARAMS, recipe, name)] + settings
-    return run_stage("fit", categories, settings)
+        names: list[str | None] = [*chosen_categories(arguments)] or [None]
+        settings = [step.option for name in names for step in changes(PARAMS, recipe, name)]
+    return run_stage("fit", arguments, settings=settings)

@@ -55,6 +55,7 @@ class Category:
         n_calibrate: good parts that prepare will deal to calibrate, unless images turn out to be copies.
         unused: image files in its folders that have no use.
         shots: what the names say of several shots of one part; None where they say nothing.
+        unreadable: why each image file that is none cannot be read; they are among the images that are counted.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Category:
     unused: tuple[Unused, ...] = ()
     shots: Shots | None = None
     sizes: tuple[tuple[tuple[int, int], int], ...] = ()
+    unreadable: tuple[str, ...] = ()
 
     @property
     def aspect(self) -> float:
@@ -332,6 +334,10 @@ def _counted(name: str, source: str, options: dict[str, Any], raw: Path, shares:
         expected = ", ".join(sorted(SUFFIXES))
         raise DataError(f"no good image; expected files that end in {expected}")
     defective = [sample for sample in samples if sample.label == 1]
+    unreadable = _unreadable(samples)
+    readable = [sample for sample in good if sample.image not in unreadable]
+    if not readable:
+        raise DataError(f"none of the {len(good)} good images can be read; {next(iter(unreadable.values()))}")
     return Category(
         name,
         source,
@@ -340,12 +346,25 @@ def _counted(name: str, source: str, options: dict[str, Any], raw: Path, shares:
         n_open=sum(sample.roles != TEST for sample in good),
         defects=dict(Counter(sample.defect_type for sample in defective).most_common()),
         n_masks=sum(sample.mask is not None for sample in defective),
-        size=_size(good[0]),
+        size=_size(readable[0]),
         n_calibrate=_n_calibrate(good, shares),
         unused=tuple(unused_files(reader, name, raw, samples)),
         shots=shots_by_name(samples),
-        sizes=tuple(_sizes(good).most_common()),
+        sizes=tuple(_sizes(readable).most_common()),
+        unreadable=tuple(unreadable.values()),
     )
+
+
+def _unreadable(samples: Sequence[Sample]) -> dict[Path, str]:
+    """The image files whose first bytes are those of no image, with the reason; prepare reads them whole."""
+    found = {}
+    for sample in samples:
+        if isinstance(sample.image, Path):
+            try:
+                size_of(sample.image)
+            except ImageError as error:
+                found[sample.image] = str(error)
+    return found
 
 
 def _n_calibrate(good: Sequence[Sample], shares: Shares) -> int:

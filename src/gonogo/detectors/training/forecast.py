@@ -30,11 +30,15 @@ class Forecast:
     how: str
 
     @property
+    def peak_mb(self) -> float:
+        """The largest size of this process, in MB, if the fit began now."""
+        return (resident_bytes() + self.memory) / MB
+
+    @property
     def sentence(self) -> str:
         """The memory beside that of the machine, for the person who waits."""
-        peak = resident_bytes() + self.memory
-        sentence = f"forecast {peak / MB:,.0f} MB: {self.how}"
-        if 0 < machine_bytes() < peak:
+        sentence = f"forecast {self.peak_mb:,.0f} MB: {self.how}"
+        if 0 < machine_bytes() < self.peak_mb * MB:
             sentence += f"; this machine has {machine_bytes() / MB:,.0f} MB, so set fit.memory_budget_mb"
         return sentence
 

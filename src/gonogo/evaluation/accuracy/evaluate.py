@@ -73,12 +73,14 @@ class Evaluation:
         calibrate, test: inspections of the calibrate and of the test images.
         record: the gauge's threshold.
         probability: from score to probability; None where the gauge states none.
+        baseline_scores: (n,) float32 of the test images, their distances to the mean good image.
         boxes: of the test images, of a gauge that finds boxes; otherwise None.
     """
 
     metrics: Metrics
     calibrate: Inspection
     test: Inspection
+    baseline_scores: np.ndarray
     record: ThresholdRecord
     probability: ProbabilityRecord | None
     boxes: BoxResults | None = None
@@ -120,7 +122,7 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
             f"evaluate.seeds is {params.seeds} and {what}; fits with other seeds get their thresholds by holdout "
             "alone, and their banks do not grow: set evaluate.seeds to 1 or the other to its default"
         )
-    baseline = _baseline_accuracy(model, dataset, params, seed)
+    mean_image, baseline = _baseline(model, dataset, params, seed)
     binned = BinnedPixels()
     pixels = _PixelAccuracy(dataset, model.rule.params, binned)
     test = inspect_records(model.inspector, dataset, test_records, rule=model.rule, look=pixels.add)
@@ -169,14 +171,17 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
             )
     if params.seeds > 1:
         others = [refitted(model, dataset, seed=other) for other in range(seed + 1, seed + params.seeds)]
-        every = [accuracy | {"threshold": record.threshold}, *(_accuracy_of(other, model, dataset) for other in others)]
+        every = [
+            accuracy | {"threshold": record.threshold},
+            *(_accuracy_of(other, model, dataset)[1] for other in others),
+        ]
         metrics |= {"n_seeds": params.seeds, **_spread(every)}
     if model.rule.threshold is not None:
         metrics["pixel_threshold"] = model.rule.threshold.threshold
     boxes = _box_results(model, dataset, test_records)
     if boxes is not None:
         metrics |= _box_accuracy(boxes, model, dataset, params, seed)
-    return Evaluation(metrics, calibrate, test, record, model.probability, boxes)
+    return Evaluation(metrics, calibrate, test, mean_image.scores, record, model.probability, boxes)
 
 
 def _box_results(model: Model, dataset: Dataset, records: Sequence[Record]) -> BoxResults | None:
@@ -241,8 +246,8 @@ def _validation_metrics(model: Model, calibrate: Inspection, test: Inspection) -
     return metrics
 
 
-def _baseline_accuracy(model: Model, dataset: Dataset, params: EvaluateParams, seed: int) -> dict[str, float]:
-    """Accuracy of the distance to the mean good image, with thresholds by the model's own rules."""
+def _baseline(model: Model, dataset: Dataset, params: EvaluateParams, seed: int) -> tuple[Inspection, dict[str, float]]:
+    """The distance to the mean good image: of the test images, and its accuracy by the model's own rules."""
     regions = model.rule.params
     size = ImageSize.of_area(params.baseline_size, model.inspector.input_size.aspect)
     baseline = Inspector(MeanImage(MeanImageOptions(image_size=size)), regions.inside)
@@ -250,15 +255,15 @@ def _baseline_accuracy(model: Model, dataset: Dataset, params: EvaluateParams, s
     return _accuracy_of(baseline, model, dataset)
 
 
-def _accuracy_of(inspector: Inspector, model: Model, dataset: Dataset) -> dict[str, float]:
-    """Accuracy of another fitted inspector and its threshold, by the rules of the model's thresholds."""
+def _accuracy_of(inspector: Inspector, model: Model, dataset: Dataset) -> tuple[Inspection, dict[str, float]]:
+    """Another fitted inspector on the test images: accuracy and threshold, by the rules of the model's thresholds."""
     regions = model.rule.params
     calibrate, rule = inspect_calibrate(inspector, dataset, regions)
     threshold = certify_like(model.threshold, calibrate.scores, calibrate.groups).threshold
     pixels = _PixelAccuracy(dataset, regions)
     test = inspect_records(inspector, dataset, dataset.with_role("test"), rule=rule, look=pixels.add)
     metrics = _image_accuracy(test, threshold) | {"threshold": threshold}
-    return metrics | pixels.metrics() if model.inspector.detector.localises else metrics
+    return test, metrics | pixels.metrics() if model.inspector.detector.localises else metrics
 
 
 def _spread(accuracies: Sequence[Mapping[str, float]]) -> dict[str, float]:

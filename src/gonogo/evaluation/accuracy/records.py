@@ -1,5 +1,6 @@
 """The records of an evaluation as rows of CSV files: images, regions and curves, for DVC's plots and the pages."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ from gonogo.calibration.regions import Region
 from gonogo.evaluation.accuracy.evaluate import Evaluation
 from gonogo.evaluation.accuracy.metrics import precision_recall_curve, roc_curve
 from gonogo.evaluation.boxes.box_accuracy import BOX_COLUMNS, box_rows
+from gonogo.evaluation.metric_table import BASELINE, CHANCE, GAUGE
 from gonogo.files import write_rows
 from gonogo.images.dataset import Record
 from gonogo.images.roles import Role
 
+ROC_COLUMNS, PR_COLUMNS = ("of", "fpr", "tpr"), ("of", "recall", "precision")
 REGION_COLUMNS = ("image", "x", "y", "width", "height", "area", "centroid_x", "centroid_y", "peak", "mean")
 
 
@@ -80,14 +83,24 @@ def write_regions(path: Path, evaluation: Evaluation) -> None:
 def write_curves(evaluation: Evaluation, *, roc: Path, pr: Path) -> None:
     """Write the image ROC (fpr, tpr) and precision-recall (recall, precision) points of the test images.
 
-    Where the test images are all good or all defective there is no curve, and each file has its header alone.
+    The column `of` says whose curve a point is on: the gauge's, that of the distance to the mean good image, or that of
+    chance. Where the test images are all good or all defective there is no curve, and each file has its header alone.
     """
-    scores, labels = evaluation.test.scores.astype(np.float64), evaluation.test.labels
+    labels = evaluation.test.labels
     roc_points, pr_points = [], []
     if labels.any() and not labels.all():
-        fpr, tpr, _ = roc_curve(scores, labels)
-        precision, recall, _ = precision_recall_curve(scores, labels)
-        roc_points = [{"fpr": float(x), "tpr": float(y)} for x, y in zip(fpr, tpr, strict=True)]
-        pr_points = [{"recall": float(x), "precision": float(y)} for x, y in zip(recall, precision, strict=True)]
-    write_rows(roc, roc_points, ("fpr", "tpr"))
-    write_rows(pr, pr_points, ("recall", "precision"))
+        share = float(labels.mean())
+        for of, found in ((GAUGE, evaluation.test.scores), (BASELINE, evaluation.baseline_scores)):
+            scores = found.astype(np.float64)
+            fpr, tpr, _ = roc_curve(scores, labels)
+            precision, recall, _ = precision_recall_curve(scores, labels)
+            roc_points += _points(of, fpr, tpr)
+            pr_points += _points(of, recall, precision)
+        roc_points += _points(CHANCE, (0.0, 1.0), (0.0, 1.0))
+        pr_points += _points(CHANCE, (0.0, 1.0), (share, share))
+    write_rows(roc, [dict(zip(ROC_COLUMNS, point, strict=True)) for point in roc_points], ROC_COLUMNS)
+    write_rows(pr, [dict(zip(PR_COLUMNS, point, strict=True)) for point in pr_points], PR_COLUMNS)
+
+
+def _points(of: str, x: Iterable[float], y: Iterable[float]) -> list[tuple[str, float, float]]:
+    return [(of, float(across), float(up)) for across, up in zip(x, y, strict=True)]

@@ -7,10 +7,13 @@ from typing import Any
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.errors import DataError
 from gonogo.evaluation.metric_table import HEADLINES, METRICS, SUMMARISED
+from gonogo.files import combined_sha256
+
+DATA = "data"  # column of a headline file: the first digits of the fingerprint of the data, which fit a column
 
 
-def headline(evaluate: Mapping[str, Any], record: ThresholdRecord) -> dict[str, float]:
-    """The headline metrics of one category, by column; a metric without a value on its test images is absent.
+def headline(evaluate: Mapping[str, Any], record: ThresholdRecord) -> dict[str, float | str]:
+    """The headline metrics of one category, by column, and `DATA`; one without a value on its test images is absent.
 
     Args:
         evaluate: metrics of the evaluate stage.
@@ -19,11 +22,12 @@ def headline(evaluate: Mapping[str, Any], record: ThresholdRecord) -> dict[str, 
     """
     values = {name: evaluate.get(name) for name in HEADLINES}
     values["certified_false_alarm_rate"] = record.certified_false_alarm_rate if record.method == "holdout" else None
-    return {METRICS[name].column or name: float(value) for name, value in values.items() if value is not None}
+    found = {METRICS[name].column or name: float(value) for name, value in values.items() if value is not None}
+    return found | {DATA: _first_digits(evaluate["data_fingerprint"])}
 
 
-def mean_headline(headlines: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The mean of each headline metric over the categories that have it, by column.
+def mean_headline(headlines: Mapping[str, Mapping[str, Any]]) -> dict[str, float | str]:
+    """The mean of each headline metric over the categories that have it, by column, and `DATA` of all of them.
 
     Args:
         headlines: `headline` by category.
@@ -34,7 +38,12 @@ def mean_headline(headlines: Mapping[str, Mapping[str, float]]) -> dict[str, flo
     _require_categories(headlines)
     columns = [metric.column or name for name, metric in HEADLINES.items()]
     found = {name: [values[name] for values in headlines.values() if name in values] for name in columns}
-    return {name: sum(values) / len(values) for name, values in found.items() if values}
+    means = {name: sum(values) / len(values) for name, values in found.items() if values}
+    return means | {DATA: _first_digits(combined_sha256({name: values[DATA] for name, values in headlines.items()}))}
+
+
+def _first_digits(fingerprint: str) -> str:
+    return fingerprint[:8]
 
 
 def summarise(
@@ -63,6 +72,7 @@ def summarise(
         "n_with_pixel_metrics": sum("aupro_30" in metrics for metrics in evaluated.values()),
         "n_certified": sum(bool(metrics["certified"]) for metrics in evaluated.values()),
         "n_parity_passed": sum(bool(parity[category]["passed"]) for category in evaluated),
+        "data_fingerprint": combined_sha256({name: metrics["data_fingerprint"] for name, metrics in evaluated.items()}),
     }
     for name in SUMMARISED:
         values = {category: float(metrics[name]) for category, metrics in evaluated.items() if name in metrics}

@@ -25,7 +25,7 @@ from gonogo.service.service import Service
 from gonogo.service.similar import MOST
 from gonogo.service.uploads import Upload, png_of_array, uploads
 
-Picture = Literal["map", "overlay"]
+Picture = Literal["map", "overlay", "crop"]
 Result = TypeVar("Result")
 Outcome = schemas.InspectionWithPictures | BaseException  # of one image
 
@@ -33,7 +33,7 @@ Outcome = schemas.InspectionWithPictures | BaseException  # of one image
 class InspectQuery(BaseModel):
     """The query of /v1/inspect."""
 
-    include: list[Picture] = Field([], max_length=2, description="pictures to add to the response")
+    include: list[Picture] = Field([], max_length=3, description="pictures to add to the response")
     name: str | None = Field(None, max_length=MAX_NAME, description="name of a raw image; any text")
     pixels: str | None = Field(
         None, max_length=8, description="what the numbers of .npy arrays are, as bgr8; each is kept as a PNG"
@@ -117,7 +117,7 @@ async def inspect_body(
     async def work(upload: Upload) -> schemas.InspectionWithPictures:
         if pixels is not None:
             upload = await asyncio.to_thread(png_of_array, upload, pixels, service.settings)
-        return await service.runner.inspect(upload, key, pictures, like)
+        return await service.runner.inspect(upload, key, pictures, like, seconds=seconds)
 
     return await of_body(request, key, work, name=name, seconds=seconds)
 

@@ -80,6 +80,11 @@ async def overlay(request: Request, key: InspectorKey, identifier: Identifier) -
     return await _picture(request, key, identifier, "overlay")
 
 
+async def crop_at_peak(request: Request, key: InspectorKey, identifier: Identifier) -> Response:
+    """The part of the image where it differs most, as PNG; the whole image if the gauge does not localise."""
+    return await _picture(request, key, identifier, "crop")
+
+
 async def review(
     request: Request, key: ReviewerKey, identifier: Identifier, given: schemas.Review
 ) -> schemas.Inspection:

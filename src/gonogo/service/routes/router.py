@@ -14,7 +14,16 @@ from gonogo.service.routes.bundles import activate, bundles, reload_registry
 from gonogo.service.routes.cases import cases, crop, describe, similar, trace
 from gonogo.service.routes.certificate import certificate, drift, reinstate
 from gonogo.service.routes.inspect_images import InspectQuery, inspect, inspect_stream
-from gonogo.service.routes.inspections import anomaly_map, image, inspection, inspections, overlay, review, undo
+from gonogo.service.routes.inspections import (
+    anomaly_map,
+    crop_at_peak,
+    image,
+    inspection,
+    inspections,
+    overlay,
+    review,
+    undo,
+)
 from gonogo.service.routes.knowledge import change, graphml, history, json_ld, knowledge
 from gonogo.service.routes.openapi import (
     CSV_RESPONSE,
@@ -73,7 +82,12 @@ def router() -> APIRouter:
     made.add_api_route("/v1/inspections", inspections, methods=get, responses=problem_responses(), **any_key)
     made.add_api_route(INSPECTION, inspection, methods=get, responses=known, **any_key)
     stored = problem_responses("not-found", "image-expired") | IMAGE_RESPONSE
-    for name, route, responses in (("image", image, stored), ("map", anomaly_map, drawn), ("overlay", overlay, drawn)):
+    for name, route, responses in (
+        ("image", image, stored),
+        ("map", anomaly_map, drawn),
+        ("overlay", overlay, drawn),
+        ("crop", crop_at_peak, drawn),
+    ):
         made.add_api_route(
             f"{INSPECTION}/{name}", route, methods=get, responses=responses, response_class=Response, **any_key
         )

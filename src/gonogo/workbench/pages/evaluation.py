@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
-from gonogo.evaluation.metric_table import ACCURACY, HEADLINES, METRICS
+from gonogo.evaluation.metric_table import ACCURACY, BASELINE, GAUGE, HEADLINES, METRICS
 from gonogo.files import read_rows
 from gonogo.params import project_path
 from gonogo.project.compare import DERIVED
@@ -57,8 +57,17 @@ def metric_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _curve(category: str, kind: str, across: str, up: str) -> dict[str, Any]:
     path = project_path("plots", kind, f"{category}.csv")
     rows: Sequence[Mapping[str, str]] = read_rows(path) if path.is_file() else ()
-    points = [(MARGIN + float(row[across]) * SIDE, 8 + (1 - float(row[up])) * SIDE) for row in rows]
+
+    def path_of(of: str) -> str:
+        points = [
+            f"{MARGIN + float(row[across]) * SIDE:.1f} {8 + (1 - float(row[up])) * SIDE:.1f}"
+            for row in rows
+            if row.get("of", GAUGE) == of  # a file of an earlier version has the gauge's curve alone
+        ]
+        return "M" + "L".join(points) if points else ""
+
+    gauge = path_of(GAUGE)
     return {
-        **{"kind": kind, "across": across, "up": up, "side": SIDE, "margin": MARGIN, "n": len(points)},
-        "path": "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points) if points else "",
+        **{"kind": kind, "across": across, "up": up, "side": SIDE, "margin": MARGIN, "n": gauge.count("L") + 1},
+        **{"path": gauge, "baseline": path_of(BASELINE)},
     }

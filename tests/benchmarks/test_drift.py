@@ -1,0 +1,38 @@
+"""The runs of a case that are computed together: each ends where the watch of a certificate would."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import drift
+from gonogo.monitoring.certificate_watch import CertificateWatch
+from gonogo.monitoring.evidence import uniform_of
+
+TIES = drift.Source(np.round(np.random.default_rng(0).normal(size=40), 1), np.array([3.0, 2.0, 0.5]))
+
+
+@pytest.mark.parametrize(
+    ("case", "source"),
+    [
+        (drift.Case(29, defects=0.1), drift.Source()),
+        (drift.Case(100, before=300, shift=1.0), drift.Source()),
+        (drift.Case(100, before=300, shift=1.0, missed_share=0.01), drift.Source()),
+        (drift.Case(29, defects=0.03, before=100, spread=1.5, scores="real"), TIES),
+    ],
+    ids=["defects", "shift", "missed defects", "ties"],
+)
+def test_runs_together_are_withdrawn_where_each_watch_withdraws(case, source):
+    runs = []
+    for seed in range(6):
+        run = drift.drawn(case, source, 500, seed)
+        keys = [f"{seed}.{number}" for number in range(len(run.scores))]
+        runs.append(replace(run, uniforms=np.array([uniform_of(key) for key in keys])))
+    found = drift.withdrawn(runs, case.params)
+    for seed, run in enumerate(runs):
+        watch = CertificateWatch(run.record, case.params)
+        for number, score in enumerate(run.scores.tolist()):
+            watch.add(f"{seed}.{number}", score)
+        at = None if watch.withdrawn_at is None else int(watch.withdrawn_at.split(".")[1]) + 1
+        assert found[seed] == at
+    assert case.defects or any(at is not None for at in found)
