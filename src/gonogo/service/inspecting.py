@@ -587,9 +587,10 @@ def row_of(judgement: Judgement) -> Row:
 
 
 def row_of_verdict(verdict: Verdict, scorer: Scorer) -> Row:
-    """As `row_of`, for a verdict of a scorer. Boxes are not stored: the bundle finds them again for a picture."""
+    """As `row_of`, for a verdict of a scorer; `boxes` is None where the gauge finds none."""
     return {
-        **{name: value for name, value in verdict.row().items() if name != "boxes"},
+        "boxes": None,
+        **verdict.row(),
         "category": scorer.category,
         "bundle": scorer.fingerprint,
         "certificate": certificate_fields(scorer.record),
