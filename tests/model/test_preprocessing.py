@@ -143,7 +143,7 @@ def test_a_flat_field_that_is_not_the_one_meant_or_is_too_dark_is_refused(tmp_pa
         load({str(path): sha256_of(path)})
     framed = made("mean_image", image_size=8)
     framed.frame = Frame(True, 114)
-    with pytest.raises(ConfigError, match=r"fit\.fitting puts bars"):
+    with pytest.raises(ConfigError, match=r"fit\.fitting puts bars beside"):
         Inspector(framed, preprocess=Preprocess(flat_field={str(path): None}))
     with pytest.raises(ConfigError, match="asks for nothing"):
         Preprocess(contrast_limit=2.0)

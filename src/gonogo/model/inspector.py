@@ -61,8 +61,8 @@ class Inspector(nn.Module):
             )
         if preprocess is not None and preprocess.flat_field and detector.frame is not None:
             raise ConfigError(
-                "fit.preprocess.flat_field goes with images that fill what the detector sees, and fit.fitting puts bars "
-                "beside them; set fit.fitting to stretch, or leave the flat field out"
+                "fit.preprocess.flat_field goes with images that fill what the detector sees, and fit.fitting puts "
+                "bars beside them; set fit.fitting to stretch, or leave the flat field out"
             )
         self.preprocessing = None if preprocess is None else Preprocessing(preprocess, self.input_size)
         self.register_buffer("inside", None if inside is None else torch.from_numpy(inside), persistent=False)
