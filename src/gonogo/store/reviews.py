@@ -186,4 +186,4 @@ class Reviews:
             for about, together in groupby(rows, key=lambda row: row[: len(columns)]):
                 found = settle([VOICE | dict(zip(VOICE, row[len(columns) :], strict=False)) for row in together])
                 if found.state == "settled":
-                    yield Settled(*about, found.defect_type)
+                    yield Settled._make((*about, found.defect_type))
