@@ -183,7 +183,7 @@ class Reviews:
         query = sa.select(*columns, *said).join_from(reviews, inspections).where(IN_FORCE)
         with self._engine.connect() as connection:
             rows = connection.execute(query.order_by(reviews.c.inspection, reviews.c.id))
-            for about, together in groupby(rows, key=lambda row: row[: len(columns)]):
+            for (identifier, at, category, verdict), together in groupby(rows, key=lambda row: row[: len(columns)]):
                 found = settle([VOICE | dict(zip(VOICE, row[len(columns) :], strict=False)) for row in together])
                 if found.state == "settled":
-                    yield Settled._make((*about, found.defect_type))
+                    yield Settled(identifier, at, category, verdict, found.defect_type)
