@@ -212,6 +212,35 @@ def test_a_service_that_is_killed_goes_on_to_the_same_value(start, files, n):
     assert watch.kept() == kept
 
 
+def test_services_on_one_database_learn_from_the_inspections_of_all_and_mix_no_state(start, files, monkeypatch):
+    monkeypatch.setattr(standing_module, "LOOK_AGAIN", 0.0)
+    with start() as first, start() as second:
+        inspected(first, files[0])
+        scores = good_scores(first, 2600)
+        for number, begin in enumerate(range(0, len(scores), 64)):
+            add_scores((first, second)[number % 2], scores[begin : begin + 64])
+        told = status(first)
+        assert told["parts"] == 1 + len(scores)
+        assert status(second) == told
+    with start() as again:
+        assert status(again) == told
+        add_scores(again, scores[:200])
+        kept, record = again.service.standing._watch.kept(), again.service.gauge.scorer.record
+        parts = list(again.service.store.watches.parts(told["bundle"], after=""))
+    watch = CertificateWatch(record, WatchParams(), STATISTICS)
+    for part in parts:
+        watch.add(part.id, part.score, tuple(part.statistics[name] for name in STATISTICS))
+    assert watch.kept() == kept
+
+
+def test_one_service_sees_what_another_one_has_withdrawn(start, files, monkeypatch):
+    monkeypatch.setattr(standing_module, "LOOK_AGAIN", 0.0)
+    with start() as first, start() as second:
+        withdraw(first, files)
+        assert (status(second)["state"], status(second)["since"]) == ("withdrawn", status(first)["since"])
+        assert inspected(second, files[0])["certificate"]["state"] == "withdrawn"
+
+
 def test_an_alarm_outlives_a_kill_although_all_is_well_since(start, files):
     with start() as running:
         withdraw(running, files)

@@ -199,7 +199,7 @@ def test_the_health_check_ends_with_0_where_the_service_answers_and_otherwise_no
     (line,) = instructions("HEALTHCHECK")
     command = json.loads(line[line.index("[") :])
     assert command[0] == "python"
-    with answering("/healthz") as port:
+    with answering("/readyz") as port:
         words = [sys.executable, *(word.replace(":8484", f":{port}") for word in command[1:])]
         healthy = subprocess.run(words, capture_output=True)
     assert healthy.returncode == 0
@@ -233,7 +233,7 @@ def test_the_check_of_the_proxy_and_of_grafana_fails_where_they_do_not_answer(tm
     make = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=gauge.example", "-days", "2"]
     subprocess.run(["openssl", *make, "-keyout", both[0], "-out", both[1]], check=True, capture_output=True)
     (tmp_path / "both.pem").write_bytes(b"".join(path.read_bytes() for path in both))
-    for name, path, certificate in (("proxy", "/healthz", tmp_path / "both.pem"), ("grafana", "/api/health", None)):
+    for name, path, certificate in (("proxy", "/readyz", tmp_path / "both.pem"), ("grafana", "/api/health", None)):
         with answering(path, certificate=certificate) as port:
             assert check_of(name, port) == 0
         with answering("/other", certificate=certificate) as port:

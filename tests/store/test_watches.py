@@ -55,12 +55,16 @@ def test_a_watch_begins_after_what_was_inspected_before_it_and_reads_its_bundle_
 
 
 def test_state_and_values_come_back_to_the_last_bit_and_a_piece_is_written_once(store):
-    watch = begin(store)["id"]
+    watch, before = begin(store)["id"], ""
     values = np.random.default_rng(1).normal(size=(7, 3)) * (1e-300, 1.0, 1e300)
     values[2, 1] = np.nan
     for number, piece in enumerate((values[:3], values[3:3], values[3:])):
-        store.watches.save(watch, last=f"{number:032x}", state={"log": 0.1 + 0.2}, number=number, values=piece)
-    store.watches.save(watch, last="f" * 32, state={"log": 1e-17}, number=2, values=values[3:])
+        last = f"{number:032x}"
+        assert store.watches.save(watch, before=before, last=last, state={"log": 0.3}, number=number, values=piece)
+        before = last
+    assert store.watches.save(watch, before=before, last="f" * 32, state={"log": 1e-17}, number=2, values=values[3:])
+    # One that was learnt from a state that is there no more is not written, and changes nothing.
+    assert not store.watches.save(watch, before=before, last="a" * 32, state={"log": 1.0}, number=2, values=values)
     found, n_pieces = store.watches.values(watch, series=3)
     assert n_pieces == 3
     assert found.tobytes() == values.tobytes()
@@ -78,8 +82,9 @@ def test_a_withdrawal_is_noted_once_and_every_watch_stays_in_the_history(store):
     told = [(one["id"], one["withdrawn"], one["reason"]) for one in store.watches.history("brick")]
     assert told == [(third, None, None), (second, None, "the lamp was replaced"), (first, 5.0, None)]
     assert store.watches.newest()["id"] == third
-    assert store.watches.newest(BUNDLE)["id"] == store.watches.newest_id(BUNDLE) == second
-    assert store.watches.newest_id("0" * 64) is None
+    assert store.watches.newest(BUNDLE)["id"] == second
+    assert store.watches.newest_of(BUNDLE) == (second, None, None)
+    assert store.watches.newest_of("0" * 64) is None
     assert store.watches.history("another") == []
 
 

@@ -2,14 +2,15 @@
 
 The watch learns from each inspection once it is stored, in the order of the ids, and its state is written to the store
 every SAVED_EVERY inspections. A service that was killed reads the inspections after that again and is where it was.
-Verdicts go on whatever the standing is; each says it.
+Services on one database learn from the inspections of all of them; of two that write, the one that is later takes over
+what the other wrote, and learns on from there. Verdicts go on whatever the standing is; each says it.
 """
 
 import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -83,6 +84,7 @@ class CertificateStanding:
         self._params_in_use: WatchParams
         self._watch: CertificateWatch
         self._last: str  # id of the newest inspection that was looked at
+        self._written: str  # id of the newest inspection in the state that the store has
         self._unsaved: list[tuple[float, ...]]  # values since the last piece
         self._n_unsaved: int  # inspections since then
         self._n_pieces: int
@@ -136,16 +138,16 @@ class CertificateStanding:
             counted = {"sample": self._audits._asdict(), "params": asdict(self._params_in_use)}
             return self._watch.to_dict() | counted | {"state": self.standing.state}
 
-    def add(self, ids: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-        """Learn from inspections that were stored, in the order of their ids.
+    def stored(self) -> None:
+        """Learn from the inspections that were stored since the last time, in the order of their ids.
 
-        A failure of the store is none of theirs: what cannot be written now is written later, or learnt again.
+        A failure of the store is none of theirs: what cannot be read or written now is learnt or written later.
         """
         with self._lock:
-            for identifier, row in zip(ids, rows, strict=True):
-                if row["bundle"] == self._row["bundle"]:
-                    self._learn(Part(identifier, row["at"], row["score"], row["statistics"] or {}))
-            self._last = max(self._last, *ids)
+            try:
+                self._learn_new()
+            except (OSError, sa.exc.SQLAlchemyError) as error:
+                log.error("what was inspected could not be read again: %s", printable(summary_of(error)))
             if self._n_unsaved >= SAVED_EVERY:
                 self.save()
             self._show()
@@ -158,10 +160,13 @@ class CertificateStanding:
                 return
             self._looked = time.monotonic()
             try:
-                newest = self._store.watches.newest_id(self._row["bundle"])
-                if newest is not None and newest != self._row["id"]:
-                    self._take(self._store.watches.watch(newest), self._scorer, is_change=True)
+                newest = self._store.watches.newest_of(self._row["bundle"])
+                if newest is not None and newest[0] != self._row["id"]:
+                    self._take(self._store.watches.watch(newest[0]), self._scorer, is_change=True)
                 else:
+                    if newest is not None and self._row["withdrawn"] is None:  # another service may have found it
+                        self._row |= {"withdrawn": newest[1], "withdrawn_at": newest[2]}
+                    self._learn_new()
                     self._count_audits()
                     self._show()
             except (OSError, sa.exc.SQLAlchemyError) as error:
@@ -174,13 +179,22 @@ class CertificateStanding:
                 return
             values = np.array(self._unsaved, dtype=np.float64).reshape(-1, SERIES)
             try:
-                self._store.watches.save(
-                    self._row["id"], last=self._last, state=self._watch.kept(), number=self._n_pieces, values=values
+                is_written = self._store.watches.save(
+                    self._row["id"],
+                    before=self._written,
+                    last=self._last,
+                    state=self._watch.kept(),
+                    number=self._n_pieces,
+                    values=values,
                 )
+                if not is_written:
+                    log.info("another service has written what it learnt about the certificate; going on from there")
+                    self._take(self._store.watches.watch(self._row["id"]), self._scorer, is_change=True)
+                    return
             except (OSError, sa.exc.SQLAlchemyError) as error:
                 log.error("what was learnt about the certificate is not written: %s", printable(summary_of(error)))
                 return
-            self._unsaved, self._n_unsaved = [], 0
+            self._unsaved, self._n_unsaved, self._written = [], 0, self._last
             self._n_pieces += 1
 
     def _begun(self, scorer: Scorer, *, key: str, by: str, reason: str | None) -> Row:
@@ -213,14 +227,18 @@ class CertificateStanding:
         before = self.standing if is_change else None
         self._scorer, self._row, self._params_in_use, self._watch = scorer, row, params, watch
         self.standing = _standing_of(row, watch)
-        self._last, self._n_pieces = last, n_pieces
+        self._last, self._written, self._n_pieces = last, row["last"], n_pieces
         self._unsaved, self._n_unsaved = [], 0
         self._audits, self._reviewed = AuditCounts(0, 0, 0, 0), (-1, -1)
         self._looked = time.monotonic()
-        for part in watches.parts(row["bundle"], after=last):
-            self._learn(part)
+        self._learn_new()
         self._count_audits()
         self._show(before)
+
+    def _learn_new(self) -> None:
+        """Learn from the bundle's inspections after the last one, whichever service has stored them."""
+        for part in self._store.watches.parts(self._row["bundle"], after=self._last):
+            self._learn(part)
 
     def _learn(self, part: Part) -> None:
         statistics = tuple(part.statistics[name] for name in STATISTICS) if part.statistics else ()

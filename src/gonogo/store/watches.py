@@ -96,12 +96,12 @@ class Watches:
             row = connection.execute(query).first()
         return None if row is None else _decoded(row._mapping)
 
-    def newest_id(self, bundle: str) -> int | None:
-        """The id of the newest watch of a bundle; None: there is none."""
-        query = sa.select(sa.func.max(watches.c.id)).where(watches.c.bundle == bundle)
+    def newest_of(self, bundle: str) -> tuple[int, float | None, str | None] | None:
+        """Of the newest watch of a bundle the id, since when it is withdrawn and by which inspection; None: none."""
+        query = sa.select(watches.c.id, watches.c.withdrawn, watches.c.withdrawn_at).where(watches.c.bundle == bundle)
         with self._engine.connect() as connection:
-            found: int | None = connection.execute(query).scalar()
-        return found
+            row = connection.execute(query.order_by(watches.c.id.desc()).limit(1)).first()
+        return None if row is None else (row.id, row.withdrawn, row.withdrawn_at)
 
     def history(self, category: str, *, limit: int = 100) -> list[Row]:
         """The watches of a category without their state, newest first."""
@@ -110,23 +110,30 @@ class Watches:
         with self._engine.connect() as connection:
             return [_decoded(row._mapping) for row in connection.execute(query)]
 
-    def save(self, watch: int, *, last: str, state: Mapping[str, Any], number: int, values: np.ndarray) -> None:
-        """Write the state of a watch that has learnt from the inspections up to `last`.
+    def save(
+        self, watch: int, *, before: str, last: str, state: Mapping[str, Any], number: int, values: np.ndarray
+    ) -> bool:
+        """Write the state of a watch that has learnt from the inspections up to `last`; whether it was written.
+
+        It is not where another process has written its own since: two states are never mixed.
 
         Args:
             watch: its id.
+            before: the newest inspection of the state that this one was learnt from.
             last: see there.
             state: what `CertificateWatch.kept` gives.
             number: of the piece of values, from 0; one that is written already is written anew.
             values: (n, series) float64, those since the piece before.
         """
         with self._writing() as connection:
+            change = sa.update(watches).where(watches.c.id == watch, watches.c.last == before)
+            if not connection.execute(change.values(last=last, state=json.dumps(state))).rowcount:
+                return False
             same = sa.and_(watch_values.c.watch == watch, watch_values.c.number == number)
             connection.execute(sa.delete(watch_values).where(same))
             row = {"watch": watch, "number": number, "data": np.ascontiguousarray(values, dtype="<f8").tobytes()}
             connection.execute(sa.insert(watch_values).values(row))
-            change = {"last": last, "state": json.dumps(state)}
-            connection.execute(sa.update(watches).where(watches.c.id == watch).values(change))
+        return True
 
     def values(self, watch: int, *, series: int) -> tuple[np.ndarray, int]:
         """(n, series) float64, all values of a watch in their order, and how many pieces they were written in."""
