@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path += [str(HERE), str(HERE.parent / "src")]
+sys.path.insert(0, str(HERE.parent / "src"))  # of this checkout, whatever is installed
+sys.path.append(str(HERE))
 
 import numpy as np  # noqa: E402
 

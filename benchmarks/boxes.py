@@ -28,7 +28,7 @@ from gonogo.calibration.threshold import CalibrateParams
 from gonogo.data.blemishes import Blemishes
 from gonogo.data.coco import Coco
 from gonogo.data.prepare.prepare import prepare, prepare_params, shares_of
-from gonogo.detectors import make_detector
+from gonogo.detectors import detector_with
 from gonogo.detectors.backbones.backbone import Backbone
 from gonogo.detectors.boxes.average_precision import mean_average_precision
 from gonogo.detectors.boxes.centre_boxes import EVEN, CentreBoxes, Crops, crop_side
@@ -136,7 +136,7 @@ def images_of(inspector: Inspector, dataset: Dataset, role: Role) -> LabelledIma
 
 def fitted_ours(options: CentreBoxesOptions, labelled: Labelled, clock: Clock, folder: Path) -> CentreBoxes:
     """`centre_boxes`, fitted as the stage does it."""
-    detector = make_detector("centre_boxes", options)
+    detector = detector_with("centre_boxes", options)
     assert isinstance(detector, CentreBoxes)
 
     def progress(_what: str, done: int, _total: int, values: dict[str, float]) -> None:
@@ -233,7 +233,7 @@ def measure(name: str, arguments: argparse.Namespace) -> None:
     dataset = prepared(name, arguments.data, folder / "prepared")
     given = SETTINGS[name].fit | ({} if arguments.epochs is None else {"epochs": arguments.epochs})
     options = CentreBoxesOptions(**given)
-    inspector = Inspector(make_detector("centre_boxes", options))
+    inspector = Inspector(detector_with("centre_boxes", options))
     labelled = Labelled(*(images_of(inspector, dataset, role) for role in ("fit", "validate")))
     clock = Clock(folder / "seconds.json", arguments.ends)
     ours = fitted_ours(options, labelled, clock, folder / "ours")

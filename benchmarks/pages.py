@@ -44,6 +44,7 @@ PAGES = {
     "cases: old ones": "/cases?before={old}",
     "a case": "/cases/{id}",
     "review queue": "/review",
+    "knowledge": "/knowledge",
     "analytics": "/analytics",
     "arena": "/arena",
     "sign in": "/sign-in",

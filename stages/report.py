@@ -21,6 +21,7 @@ from gonogo.reports.pages import write_calibration_page
 from gonogo.reports.parts import PartImages, parts_with_role
 from gonogo.reports.sheet import ReportParams, write_sheet
 from gonogo.reports.strip import overlays_of, strip_of
+from gonogo.reports.worst_boxes import write_worst_boxes
 
 
 def draw_data_card(category: str, card: dict[str, Any], dataset: Dataset) -> None:
@@ -66,6 +67,9 @@ def main(category: str, params: Params, *, data_card_alone: bool) -> None:
     write_sheet(
         sheet, parts, images, category=category, cases=values.sheet_cases, finds_boxes=scorer.box_classes is not None
     )
+    if scorer.box_classes is not None:
+        boxes = read_rows(entry_point.path("plots", "regions", f"{category}.csv"))
+        write_worst_boxes(folder / "worst_boxes.html", boxes, dataset, category=category)
     left_out = load_left_out(entry_point.path("left_out", f"{category}.npz"))
     sheet = entry_point.path("plots", "left_out", f"{category}.png")
     write_left_out_sheet(sheet, left_out, dataset, category=category, threshold=measured.threshold)

@@ -454,6 +454,13 @@ def _kills(row: Row) -> str:
     return f"- {row['n_kills']} kills under load: {found}."
 
 
+def _watch_kills(row: Row) -> str:
+    return (
+        f"- {row['n_kills']} kills of a watched folder while files arrive: of {row['n_files']:,} files {row['n_lost']} "
+        f"lost, {row['n_judged_twice']} judged twice, {row['n_without_verdict']} sorted without a verdict."
+    )
+
+
 def _mixed(row: Row) -> str:
     statuses = ", ".join(f"{n:,} times {status}" for status, n in row["by_status"].items())
     took = [
@@ -474,7 +481,14 @@ def _cache(row: Row) -> str:
     )
 
 
-_SAID = {"overhead": _overhead, "mixed": _mixed, "cache": _cache, "fuzz": _fuzz, "kill": _kills}
+_SAID = {
+    "overhead": _overhead,
+    "mixed": _mixed,
+    "cache": _cache,
+    "fuzz": _fuzz,
+    "kill": _kills,
+    "watch_kill": _watch_kills,
+}
 
 
 def ablation_table(read: Reader) -> str:

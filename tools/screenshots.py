@@ -24,6 +24,9 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
 # ruff: noqa: E402
 from playwright.sync_api import sync_playwright
 
+from gonogo.knowledge.graph import Given
+from gonogo.knowledge.stored import load_knowledge
+from gonogo.knowledge.tables import Loaded
 from gonogo.service.pages.access import COOKIE
 from gonogo.service.security import new_key
 from gonogo.store.store import Store
@@ -43,6 +46,29 @@ REVIEWS: dict[int, tuple[str, str | None]] = {
     5: ("defect", "dent"),
     6: ("good", None),
 }  # of the inspections, oldest first
+# What people might know of washers: kind, id, name, and what else is known.
+KNOWN: list[tuple[str, str, str, dict[str, str | int]]] = [
+    ("mode", "burr", "Burr at the inner edge", {"category": "washer", "defect_type": "burr"}),
+    ("mode", "dent", "Dent", {"category": "washer", "defect_type": "dent"}),
+    ("mode", "scratch", "Scratch on the sealing face", {"category": "washer", "defect_type": "scratch"}),
+    ("effect", "leak", "The seal leaks within warranty", {"severity": 9}),
+    ("effect", "mount", "Cannot be mounted", {"severity": 6}),
+    ("effect", "look", "The customer complains of its look", {"severity": 3}),
+    ("cause", "punch", "Blunt punch", {"occurrence": 5, "group": "machine"}),
+    ("cause", "belt", "Parts fall onto the belt", {"occurrence": 2, "group": "machine"}),
+    ("cause", "jaw", "Worn gripper jaw", {"occurrence": 4, "group": "machine"}),
+    ("cause", "plan", "No plan of maintenance for grippers", {"occurrence": 3, "group": "method"}),
+    ("control", "gauge", "gonogo at station 4", {"type": "detection", "detection": 2}),
+    ("control", "feeler", "Feeler gauge each hour", {"type": "detection", "detection": 6}),
+    ("control", "change", "Jaws are changed each month", {"type": "prevention"}),
+    ("action", "new-jaws", "Fit new jaws", {"step": "corrective", "status": "open", "due": "2026-12-01"}),
+]
+LINKS = (
+    *(("punch", "burr"), ("belt", "dent"), ("belt", "scratch"), ("jaw", "scratch"), ("plan", "jaw")),
+    *(("burr", "mount"), ("burr", "leak"), ("dent", "look"), ("scratch", "leak")),
+    *(("gauge", "burr"), ("gauge", "dent"), ("gauge", "scratch"), ("feeler", "burr"), ("change", "jaw")),
+    ("new-jaws", "jaw"),
+)
 
 
 def chosen(images: list[Path]) -> list[Path]:
@@ -71,12 +97,23 @@ def inspect(served: Served, images: list[Path], *, reviews: dict[int, tuple[str,
     return ids
 
 
+def know(store: Store, seen: str) -> None:
+    """Tell the store what people might know of the defects of washers; `seen` is an inspection."""
+    given = [
+        Given("the tool", kind, {"id": identifier, "name": name, **values}) for kind, identifier, name, values in KNOWN
+    ]
+    link = {"evidence": [seen], "by": "Ben", "at": "2026-11-29"}
+    given += [Given("the tool", "link", link | {"source": source, "target": target}) for source, target in LINKS]
+    load_knowledge(store, Loaded(given, None), by="Ben")
+
+
 def main() -> None:
     """Take all pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--size", choices=SIZES, help="default: both")
+    parser.add_argument("--page", choices=[place.name for place in PAGES], help="default: all of them")
     parser.add_argument("--scheme", choices=SCHEMES, help="default: both")
     arguments = parser.parse_args()
     sizes = [arguments.size] if arguments.size else list(SIZES)
@@ -91,6 +128,7 @@ def main() -> None:
         fill(Path(data), inspect(served, images[:3], reviews={}), WEEK, days=7, reviewed=1, second=0)
         ids = inspect(served, images, reviews=REVIEWS)
         store = Store(Path(data))
+        know(store, ids[2])
         served.key = new_key(store, "Ana", "admin")[1]
         store.close()
         secret, url = sign_in(served), f"http://127.0.0.1:{served.port}"
@@ -98,7 +136,7 @@ def main() -> None:
         for size in sizes:
             for scheme in schemes:
                 context = browser.new_context(viewport=SIZES[size], color_scheme=scheme, locale="en-GB")
-                for place in PAGES:
+                for place in [place for place in PAGES if arguments.page in (None, place.name)]:
                     context.clear_cookies()
                     if place.role is not None:
                         context.add_cookies([{"name": COOKIE, "value": secret, "url": url}])

@@ -1,8 +1,11 @@
 """What the benchmarks compute by themselves: which points are due, exponents, radii, and the tables of their page."""
 
+import hashlib
 import json
 import math
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,8 +22,10 @@ import metrics
 import results
 import search_trials
 import stated_rates
+import watch_kill
 from anomalib_side_by_side import FIT_FIGURES, over_repeats, relative_difference
 from gonogo.images.dataset import Record
+from gonogo.line.inputs import Item
 from growth_plot import write_plot
 
 RECORD = Record(
@@ -322,14 +327,46 @@ def test_the_services_table_has_its_loads_and_says_what_it_adds_and_what_it_surv
     added |= {"stages_ms": {"keep": 1.5}, "overhead_without_disk_ms": 1.0}
     fuzz = {"what": "fuzz", "n_requests": 3000, "by_status": {"400": 1000, "422": 2000}, "by_kind": {"a": 1, "b": 2}}
     kill = {"what": "kill", "n_kills": 20, "n_lost": 0, "n_acknowledged": 1000}
+    watch = {"what": "watch_kill", "n_kills": 20, "n_files": 3000, "n_lost": 0, "n_judged_twice": 1}
+    watch |= {"n_without_verdict": 2}
     mixed = {"what": "mixed", "concurrency": 64, "by_status": {"200": 90, "503": 1200}, "n_small": 90, "n_large": 0}
     mixed |= {"small_p50_ms": 500.4, "small_p99_ms": 1000.0, "memory_most_mb": 1200.0, "memory_mb": 4096}
-    text = benchmark_tables.service_table(reading([row | ORIGIN for row in (added, load, mixed, fuzz, kill)]))
+    text = benchmark_tables.service_table(reading([row | ORIGIN for row in (added, load, mixed, fuzz, kill, watch)]))
     assert " | 8 | 20.0 | 400.0 ms | 410.0 ms | 500.2 ms | 3 of 1,200 | 200 MB | 201 MB |" in text
     assert "so the service adds 2.5 ms: 1.5 ms to commit the row, 1.0 ms all else" in text
     assert "- 3,000 malformed requests of 2 kinds: 1,000 times 400, 2,000 times 422." in text
     assert "beside slow clients: 90 times 200, 1,200 times 503; small images: p50 500 ms, p99 1,000 ms; at most" in text
     assert "- 20 kills under load: 0 of 1,000 acknowledged inspections lost." in text
+    assert "of 3,000 files 0 lost, 1 judged twice, 2 sorted without a verdict." in text
+
+
+def test_a_file_that_the_killed_watch_lost_judged_twice_or_sorted_without_its_verdict_is_found(tmp_path):
+    folder, good, written, rows = tmp_path / "incoming", tmp_path / "sorted/good", {}, []
+    folder.mkdir()
+    good.mkdir(parents=True)
+    for number in range(5):
+        path, data = folder / f"{number}.jpg", f"file {number}".encode()
+        path.write_bytes(data)
+        written[path.name] = hashlib.sha256(data).hexdigest()
+        row = {"file": str(path), "key": Item(str(path), path, Path(path.name)).key, "verdict": "pass"}
+        rows.append(row | {"moved_to": str(path.rename(good / path.name))})
+
+    def found():
+        return {name: len(files) for name, files in watch_kill.faults(written, folder, good.parent, rows).items()}
+
+    fine = dict.fromkeys(("lost", "in_two_places", "left", "judged_twice", "without_verdict"), 0)
+    assert found() == fine
+    (good / "0.jpg").unlink()
+    assert found() == fine | {"lost": 1}
+    rows.append(rows[1])
+    assert found() == fine | {"lost": 1, "judged_twice": 2}
+    (good.parent / "reject").mkdir()
+    (good / "2.jpg").rename(good.parent / "reject/2.jpg")
+    assert found() == fine | {"lost": 1, "judged_twice": 2, "without_verdict": 1}
+    rows[3]["verdict"] = "reject"
+    shutil.copy(good / "4.jpg", folder / "5.jpg")
+    shutil.copy(good / "4.jpg", good / "5.jpg")
+    assert found() == {"lost": 1, "in_two_places": 1, "left": 1, "judged_twice": 2, "without_verdict": 3}
 
 
 def test_the_growth_table_has_both_directions_the_exponents_and_what_was_skipped():

@@ -119,7 +119,7 @@ def test_no_fit_image_looks_more_like_the_others_for_having_been_left_out(inspec
 def test_what_the_registry_says_that_a_detector_can_do_is_what_its_class_does():
     for name in DETECTORS:
         can, kind, options = CAPABILITIES[name], detector_class(name), DETECTOR_OPTIONS[name]
-        needs = {"weights", "teacher", "checkpoint"} & {field.name for field in dataclasses.fields(options)}
+        needs = {"weights", "teacher", "checkpoint", "model"} & {field.name for field in dataclasses.fields(options)}
         assert can.localises in (kind.localises, None), name
         assert can.trains == hasattr(options, "checkpoint_every"), name
         assert can.needs_weights == bool(needs), name

@@ -182,3 +182,21 @@ def test_yolo_labels_are_read_back_as_the_boxes_and_no_calibrate_image_is_among_
     assert sum(counts.values()) == len(dataset.records) - len(dataset.with_role("calibrate"))
     with pytest.raises(DataError, match="exists already"):
         write_yolo(dataset, folder)
+
+
+def test_one_good_part_is_enough_and_without_any_the_error_says_so(tmp_path):
+    samples = list(Blemishes(views=1).samples("parts", Path(), shares(17)))
+    good, defective = ([sample for sample in samples if sample.label == label] for label in (0, 1))
+
+    def prepared(n_good):
+        folder = tmp_path / str(n_good)
+        chosen = [*good[:n_good], *defective]
+        about = {"category": "parts", "folder": folder, "raw": tmp_path, "seed": 17, "progress": unseen}
+        return prepare(chosen, LABELLED, CALIBRATE, **about)
+
+    with pytest.raises(DataError, match=r"no good image has the role calibrate .* a single one is enough to evaluate"):
+        prepared(0).require_no_error()
+    one = prepared(1)
+    one.require_no_error()
+    assert [record.role for record in one.dataset.records if record.label == 0] == ["calibrate"]
+    assert any("1 good parts to calibrate certify at most" in str(problem) for problem in one.warnings)

@@ -1,5 +1,6 @@
 """Backbones: the packaged weights are the real ones, and weights that cannot be had say what to do."""
 
+import hashlib
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import torch
 
 from gonogo.detectors.backbones.backbone import LITE0, Backbone, lite0_state_dict
 from gonogo.detectors.backbones.torchvision_schema import import_torchvision
+from gonogo.detectors.backbones.weights import LITE0_SHA256, downloaded_sha256
 from gonogo.errors import ConfigError, WeightsError
 from gonogo.files import sha256_of
 
@@ -98,6 +100,52 @@ def test_a_local_file_is_taken_only_with_its_hash(tmp_path):
     assert torch.equal(backbone.model.state_dict()["conv1.weight"], donor.state_dict()["conv1.weight"])
     with pytest.raises(WeightsError, match="do not fit resnet34"):
         Backbone("resnet34", [1], 64).load(str(path), sha256_of(path))
+
+
+def test_a_folder_of_weights_is_taken_by_the_backbones_name_and_its_listed_hash(tmp_path):
+    import timm
+    from safetensors.torch import save_file
+
+    donor, path = timm.create_model("test_resnet"), tmp_path / "test_resnet.safetensors"
+    backbone = Backbone("test_resnet", [1], 64)
+    with pytest.raises(WeightsError, match=r"has no test_resnet\.safetensors; docs/backbones\.md"):
+        backbone.load(str(tmp_path))
+    save_file(donor.state_dict(), path)
+    with pytest.raises(WeightsError, match=r"no line for test_resnet\.safetensors"):
+        backbone.load(str(tmp_path))
+    (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  other.safetensors\n{sha256_of(path)} *{path.name}\n")
+    backbone.load(str(tmp_path))
+    assert backbone.weights_sha256 == sha256_of(path)
+    assert all(torch.equal(value, donor.state_dict()[name]) for name, value in backbone.model.state_dict().items())
+    (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  {path.name}\n")
+    with pytest.raises(WeightsError, match="do not use this file"):
+        backbone.load(str(tmp_path))
+
+
+def test_packaged_weights_are_checked_against_the_recorded_hash(monkeypatch):
+    backbone = Backbone(LITE0, [2], 64)
+    with pytest.raises(WeightsError, match=r"fit\.weights_sha256 is 000"):
+        backbone.load("pretrained", "0" * 64)
+    backbone.load("pretrained", LITE0_SHA256)
+    assert backbone.weights_sha256 == LITE0_SHA256
+    monkeypatch.setattr("gonogo.detectors.backbones.backbone.LITE0_SHA256", "1" * 64)
+    with pytest.raises(WeightsError, match=f"SHA-256 is {LITE0_SHA256}, and that of the package's weights is 111"):
+        backbone.load("pretrained")
+
+
+def test_downloaded_weights_are_checked_against_the_hash_that_the_cache_names_them_by(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    assert downloaded_sha256("timm/resnet18.a1_in1k") is None
+    blob = tmp_path / "models--timm--resnet18.a1_in1k" / "blobs" / hashlib.sha256(b"weights").hexdigest()
+    snapshot = blob.parent.parent / "snapshots" / "abc"
+    for folder in (blob.parent, snapshot):
+        folder.mkdir(parents=True)
+    blob.write_bytes(b"weights")
+    (snapshot / "model.safetensors").symlink_to(blob)
+    assert downloaded_sha256("timm/resnet18.a1_in1k") == blob.name
+    blob.write_bytes(b"another")
+    with pytest.raises(WeightsError, match=f"downloaded as {blob.name}; remove it"):
+        downloaded_sha256("timm/resnet18.a1_in1k")
 
 
 def test_weights_that_cannot_be_had_say_what_to_do(monkeypatch):

@@ -205,9 +205,10 @@ def test_more_components_than_there_are_dimensions_are_refused(digits):
 DINO = {"weights": "random", "layers": [11], "neighbourhood": 1, "top_share": 0.1, "bank_patches": 20}
 
 
-def test_patch_tokens_of_dinov3_score_the_same_in_both_runtimes(digits, pixels, tmp_path):
+@pytest.mark.parametrize(("backbone", "layer"), [("vit_small_patch16_dinov3", 11), ("vit_xsmall_patch16_clip_224", 8)])
+def test_patch_tokens_of_dinov3_and_clip_score_the_same_in_both_runtimes(backbone, layer, digits, pixels, tmp_path):
     detector = PatchCore(
-        PatchCoreOptions(backbone="vit_small_patch16_dinov3", image_size=64, **DINO)
+        PatchCoreOptions(backbone=backbone, image_size=64, **DINO | {"layers": [layer]})
     )  # DINOv2: test_foreground.py
     inspector = Inspector(detector)
     detector.fit(FitImages(inspector, digits, digits.with_role("fit")[:6]), seed=3)

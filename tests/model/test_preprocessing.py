@@ -9,6 +9,7 @@ from PIL import Image
 
 from conftest import CALIBRATE, OPTIONS, REGIONS, made
 from gonogo.calibration.threshold import threshold_of
+from gonogo.detectors.frame import Frame
 from gonogo.errors import ConfigError, DataError, WeightsError
 from gonogo.export.graph import export_onnx
 from gonogo.files import sha256_of
@@ -140,5 +141,9 @@ def test_a_flat_field_that_is_not_the_one_meant_or_is_too_dark_is_refused(tmp_pa
         load({str(path): "0" * 64})
     with pytest.raises(DataError, match=r"darkest place has 1\.0% of the mean"):
         load({str(path): sha256_of(path)})
+    framed = made("mean_image", image_size=8)
+    framed.frame = Frame(True, 114)
+    with pytest.raises(ConfigError, match=r"fit\.fitting puts bars beside"):
+        Inspector(framed, preprocess=Preprocess(flat_field={str(path): None}))
     with pytest.raises(ConfigError, match="asks for nothing"):
         Preprocess(contrast_limit=2.0)

@@ -475,6 +475,34 @@ def test_without_a_run_it_is_written_down_and_refused_a_second_time_all_the_same
     assert accept(files[2], no_run=True) == 0
 
 
+def test_a_dry_run_refuses_what_would_be_refused_and_otherwise_changes_nothing(pipeline, files, capsys):
+    pipeline.reproduce()
+    before = state()
+    assert accept(files[2], dry_run=True, json=True) == 0
+    would_be = answer(capsys)
+    assert would_be["dry_run"] is True
+    assert would_be["acceptance"]["images"][0]["score"] > 0
+    assert accept(files[0], files[0], dry_run=True) == 3
+    assert state() == before
+    assert accept(files[2], no_run=True) == 0
+    [event] = read_history(Path("data/accepted.jsonl"))
+    assert main(["accept", "--roll-back", event.id, "--by", "Bob", "--dry-run"]) == 0
+    assert "nothing was taken back" in capsys.readouterr().out
+    assert read_history(Path("data/accepted.jsonl")) == [event]
+    assert pipeline.calls == []
+
+
+def test_a_wrong_value_of_another_category_keeps_an_acceptance_from_running_dvc(pipeline, files, capsys):
+    params = Path("params.yaml")
+    params.write_text(params.read_text().replace("runs: 200", "runs: many"))
+    pipeline.reproduce()
+    before = state()
+    assert accept(files[2]) == 3
+    assert "bench: runs is 'many'" in capsys.readouterr().err
+    assert pipeline.calls == []
+    assert state() == before
+
+
 @pytest.mark.usefixtures("pipeline")
 def test_before_there_is_a_gauge_nothing_is_accepted_unseen(files, capsys):
     assert accept(files[0], no_run=True) == 3

@@ -74,7 +74,8 @@ def project(digits, bundle, tmp_path_factory):
         for record in chosen
     ]
     write_rows(folder / "plots" / "records" / f"{CATEGORY}.csv", rows)
-    write_json(folder / "metrics" / "evaluate" / f"{CATEGORY}.json", {"image_auroc": 0.9, "recall": 0.8})
+    evaluated = {"image_auroc": 0.9, "recall": 0.8, "data_fingerprint": "ab" * 32}
+    write_json(folder / "metrics" / "evaluate" / f"{CATEGORY}.json", evaluated)
     images = [record.path for record in digits.with_role("fit")[:5]]
     scores = LeftOutScores(images, np.arange(5, dtype=np.float32), [4, 3], [np.ones((8, 8), np.float32)] * 2)
     save_left_out(folder / "left_out" / f"{CATEGORY}.npz", scores)

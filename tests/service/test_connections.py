@@ -158,12 +158,12 @@ def test_a_client_that_still_sends_when_it_is_refused_can_send_on_and_read_why(
 
 
 def test_what_is_sent_after_a_refusal_is_taken_for_a_while_only_and_up_to_the_size_of_a_body(start):
-    with start(max_body=1_000_000, max_image=900_000, idle_seconds=60.0) as running:
-        with listening_service(running) as port, ExitStack() as stack:
-            client = opened(stack, port, b"POST /v1/inspect HTTP/1.1\r\nHost: x\r\nContent-Length: 99000000\r\n\r\n")
-            assert status_of(client) == 413
-            with pytest.raises((BrokenPipeError, ConnectionResetError)):
-                client.sendall(bytes(90_000_000))
+    limits = {"max_body": 1_000_000, "max_image": 900_000, "idle_seconds": 60.0}
+    with start(**limits) as running, listening_service(running) as port, ExitStack() as stack:
+        client = opened(stack, port, b"POST /v1/inspect HTTP/1.1\r\nHost: x\r\nContent-Length: 99000000\r\n\r\n")
+        assert status_of(client) == 413
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            client.sendall(bytes(90_000_000))
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,8 @@ def test_a_prediction_is_not_kept_and_an_inspection_is(running, judged):
     assert len(running.ask("GET", "/v1/inspections").json()["inspections"]) == before
     kept = inspected(running, path)
     assert kept["verdict"] == verdict.label
+    assert [box["label"] for box in kept["boxes"]] == [box.label for box in verdict.boxes]
+    assert running.ask("GET", f"/v1/inspections/{kept['id']}").json()["boxes"] == kept["boxes"]
     assert len(running.ask("GET", "/v1/inspections").json()["inspections"]) == before + 1
 
 
@@ -96,19 +98,33 @@ def test_the_layer_of_a_page_is_transparent_but_for_the_boxes(with_boxes, judged
     pixels = read_image(path)
     explanation = explain(Scorer(with_boxes, threads=1), pixels, n_cells=4, top=2)
     assert [vars(box) for box in explanation.verdict.boxes] == [vars(box) for box in verdict.boxes]
-    layer = np.array(Image.open(io.BytesIO(box_layer(pixels, verdict.boxes))))
+    layer = np.array(Image.open(io.BytesIO(box_layer(pixels.shape[:2], verdict.boxes))))
     assert layer.shape == (768, 768, 4)
     scale = 768 / pixels.shape[1]
     for box in drawn_boxes(verdict.boxes):
         x0, _, _, y1 = (round(scale * value) for value in box.corners)
         corner = layer[max(0, y1 - 3) : y1 + 3, max(0, x0 - 3) : x0 + 3]
         assert (corner == (*FOUND_BOX, 255)).all(axis=2).any()
-    empty = np.array(Image.open(io.BytesIO(box_layer(pixels, []))))
+    empty = np.array(Image.open(io.BytesIO(box_layer(pixels.shape[:2], []))))
     assert empty[..., 3].max() == 0
 
 
-def test_a_gauge_without_boxes_refuses_and_names_the_other_route(bundle, judged, tmp_path):
+def test_a_gauge_without_boxes_names_the_other_route_and_shows_the_boxes_of_another(
+    bundle, with_boxes, judged, tmp_path
+):
+    path, verdict = judged[0]
+    with Running(Settings(bundle=with_boxes, data=tmp_path, threads=1, deadline=60.0)) as started:
+        identifier = inspected(started, path)["id"]
     with Running(Settings(bundle=bundle, data=tmp_path, threads=1, deadline=60.0)) as started:
-        answer = started.ask("POST", "/v1/predict", content=judged[0][0].read_bytes())
+        answer = started.ask("POST", "/v1/predict", content=path.read_bytes())
+        assert inspected(started, path)["boxes"] is None
+        started.http.headers["Origin"] = "http://testserver"
+        assert started.http.post("/sign-in", data={"key": started.keys["review"]}).status_code in (200, 303)
+        drawn = started.http.get(f"/parts/{identifier}/layer")
+        page = started.http.get(f"/cases/{identifier}").text
     assert answer.status_code == 422
     assert "finds no boxes; send the image to /v1/inspect" in answer.json()["detail"]
+    layer = np.array(Image.open(io.BytesIO(drawn.content)))
+    assert (layer == (*FOUND_BOX, 255)).all(axis=2).any()
+    assert "Defects found" in page
+    assert page.count(f"<td>{verdict.boxes[0].label}</td>") >= 1

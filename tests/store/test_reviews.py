@@ -90,6 +90,24 @@ def test_types_of_defects_keep_the_order_in_which_they_came_up_within_their_cate
     assert store.reviews.defect_types("brick") == ["dent", "scratch", "hole"]
 
 
+def test_what_is_settled_comes_from_the_reviews_that_count(store):
+    ids = [inspect(store, number, verdict="reject", category="tile" if number == 1 else "brick") for number in range(5)]
+    say(store, ids[0], "Ana", "defect", "dent")
+    say(store, ids[0], "Bo", "defect", "scratch")
+    say(store, ids[0], "Cy", "defect", "dent")
+    say(store, ids[1], "Ana", "good")
+    say(store, ids[2], "Ana", "good")
+    say(store, ids[2], "Bo", "defect", "dent")  # disputed
+    store.reviews.undo(say(store, ids[3], "Ana", "defect", "dent"), key="a" * 16)
+    say(store, ids[4], "Ana", "good")
+    say(store, ids[4], "Ana", "defect", "hole")  # who changes their mind has one voice
+    found = {one.inspection: one for one in store.reviews.settled()}
+    assert [(one, found[one].category, found[one].verdict, found[one].defect_type) for one in found] == [
+        (ids[0], "brick", "reject", "dent"), (ids[1], "tile", "reject", None), (ids[4], "brick", "reject", "hole"),
+    ]  # fmt: skip
+    assert found[ids[0]].at == store.inspection(ids[0])["at"]
+
+
 def test_the_queue_has_uncertain_parts_first_then_rejects_then_the_audit_sample(store):
     everything = AuditRule(1.0, "test")
     audited, rejected = inspect(store, 1, audit=everything), inspect(store, 2, verdict="reject")

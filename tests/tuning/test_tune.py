@@ -112,6 +112,7 @@ def test_too_few_good_parts_are_refused(few):
         ({"detector": "pca", "image_size": 8}, "the detector is pca; options are searched for patchcore alone"),
         ({"tiling": {"height": 300, "width": 300, "overlap": 8}}, "fit.tiling is set"),
         ({"finetune": {"method": "low_rank"}}, "fit.finetune is set"),
+        ({"preprocess": {"grey_world": True}}, "fit.preprocess is set"),
     ],
 )
 def test_a_gauge_that_no_search_can_judge_is_refused(few, fit, message):

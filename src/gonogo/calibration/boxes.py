@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 BOXES = ("boxes", "box_scores", "box_classes")  # what a graph that finds boxes gives, as `boxes_of` takes it
+HIT = 0.5  # overlap from which on a found box is one of a labelled defect
 LARGEST_ODDS = 700.0  # as a logarithm; exp of more overflows
 
 

@@ -66,6 +66,7 @@ CAPABILITIES: dict[str, Capabilities] = {
     "efficientad": Capabilities(localises=True, trains=True, needs_weights=True),
     "anomalib": Capabilities(localises=None, exports=None, needs_weights=True),
     "centre_boxes": Capabilities(trains=True, needs_weights=True),
+    "onnx_boxes": Capabilities(needs_weights=True),
 }
 
 

@@ -120,11 +120,11 @@ class BackboneOptions:
         str,
         Field(
             description="pretrained (an installed package's for the default backbone, otherwise timm's download), "
-            "random, or the path of a timm state dict (.safetensors or .pth)"
+            "random, the path of a timm state dict (.safetensors or .pth), or a folder of such with SHA256SUMS"
         ),
     ] = "pretrained"
     weights_sha256: Annotated[
-        str | None, Field(description="SHA-256 of that file; required with a path and unused otherwise")
+        str | None, Field(description="SHA-256 of that file; required with the path of a file, checked wherever given")
     ] = None
 
 

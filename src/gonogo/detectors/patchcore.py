@@ -29,7 +29,7 @@ import math
 from collections.abc import Collection
 from functools import partial
 from itertools import islice
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,7 @@ from gonogo.detectors.backbones.weights import weights_fact
 from gonogo.detectors.contract import NO_LIMITS, Detector, FitContext
 from gonogo.detectors.memory_bank.coreset import greedy_coreset
 from gonogo.detectors.memory_bank.distance import nearest_index, proximity
+from gonogo.detectors.memory_bank.flat_index import FAISS_FROM, FlatIndex, has_faiss
 from gonogo.detectors.memory_bank.foreground import Foreground, learn_foreground, widened
 from gonogo.detectors.memory_bank.patch_stream import (
     BankCandidates,
@@ -86,6 +87,7 @@ class PatchCore(Detector):
         super().__init__()
         self.options: PatchCoreOptions = options
         self.smoothing = options.smoothing
+        self._index: FlatIndex | None = None
         self.patch_features: nn.Module = PatchFeatures(
             options.backbone, options.layers, self.image_size, neighbourhood=options.neighbourhood
         )
@@ -373,10 +375,24 @@ class PatchCore(Detector):
         """(n, p) l2 distances of patches (n, p, d) to a bank (m, d), and the index of the nearest."""
         # Computed again as a difference: near zero, the product in `nearest_index` has no correct digit.
         if self.options.n_neighbors == 1:
-            index = nearest_index(patches, bank)  # (n, p)
+            index = self._nearest(patches, bank)  # (n, p)
             return (patches - bank[index]).norm(dim=2), index
         indices = proximity(patches, bank).topk(self.options.n_neighbors, dim=2).indices  # (n, p, k)
         return (patches[:, :, None] - bank[indices]).norm(dim=3).mean(dim=2), indices[:, :, 0]
+
+    def _nearest(self, patches: Tensor, bank: Tensor) -> Tensor:
+        """As `nearest_index`; for the whole of a large bank, in Python on a CPU and with FAISS installed, by FAISS."""
+        traced = torch.onnx.is_in_onnx_export() or torch.compiler.is_exporting()
+        large = bank is self.memory_bank_ and len(bank) >= FAISS_FROM and bank.device.type == "cpu"
+        if traced or not large or not has_faiss():
+            return nearest_index(patches, bank)
+        if self._index is None or self._index.bank is not bank:
+            self._index = FlatIndex(bank)
+        return self._index.nearest(patches)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which makes an index of its own at the first score."""
+        return self.__dict__ | {"_index": None}
 
     def fit_facts(self) -> dict[str, str | int | float]:
         self.require_fitted()

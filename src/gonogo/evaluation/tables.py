@@ -1,7 +1,10 @@
 """Values and differences as text, and tables of them in Markdown."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
+
+BARE_BAR = re.compile(r"(?<!\\)\|")
 
 
 def readable(value: Any) -> str:
@@ -10,7 +13,7 @@ def readable(value: Any) -> str:
         return "–"
     if isinstance(value, float):
         return f"{value:.6g}"
-    text = str(value).replace("|", "\\|")
+    text = str(value)
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
@@ -21,7 +24,19 @@ def difference(old: Any, new: Any) -> str:
     return f"{new - old:+d}" if isinstance(new - old, int) else f"{new - old:+.3g}"
 
 
-def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a Markdown table, numbers to the right under every head but the first; none without a row."""
-    rule = ["---", *("---:" if head else "---" for head in heads[1:])]
-    return [f"| {' | '.join(row)} |" for row in (heads, rule, *rows)] if rows else []
+def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, n_names: int = 1) -> list[str]:
+    """The lines of a Markdown table; none without a row.
+
+    A bar in a cell is written so that it ends no column, and a line end as a blank.
+
+    Args:
+        n_names: so many columns at the left are names; the others are numbers, and stand to the right, unless their
+            head is empty.
+    """
+    rule = ["---"] * n_names + ["---:" if head else "---" for head in heads[n_names:]]
+    lines = (heads, rule, *rows)
+    return [f"| {' | '.join(map(_cell, line))} |" for line in lines] if rows else []
+
+
+def _cell(text: str) -> str:
+    return BARE_BAR.sub(r"\\|", " ".join(text.splitlines()))

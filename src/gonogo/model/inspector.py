@@ -10,6 +10,7 @@ from gonogo.calibration.boxes import BOXES, Boxes, boxes_of
 from gonogo.calibration.regions import cell_of
 from gonogo.detectors.anomaly_map import resize, upsample
 from gonogo.detectors.contract import NEAREST, Detector
+from gonogo.errors import ConfigError
 from gonogo.images.reading import require_pixels
 from gonogo.images.size import ImageSize
 from gonogo.model.fit_params import Preprocess, Tiling
@@ -49,7 +50,7 @@ class Inspector(nn.Module):
             preprocess: what is done to the resized pixels, before they are cut into tiles; None: nothing.
 
         Raises:
-            ConfigError: the tiling does not go with the detector's image size.
+            ConfigError: the tiling does not go with the detector's image size, or the preprocessing with its frame.
         """
         super().__init__()
         self.detector = detector
@@ -57,6 +58,11 @@ class Inspector(nn.Module):
         if tiling is not None:
             self.tiles = Tiles(
                 tiling, image_size=detector.image_size, stride=detector.stride, smoothing=detector.smoothing
+            )
+        if preprocess is not None and preprocess.flat_field and detector.frame is not None:
+            raise ConfigError(
+                "fit.preprocess.flat_field goes with images that fill what the detector sees, and fit.fitting puts "
+                "bars beside them; set fit.fitting to stretch, or leave the flat field out"
             )
         self.preprocessing = None if preprocess is None else Preprocessing(preprocess, self.input_size)
         self.register_buffer("inside", None if inside is None else torch.from_numpy(inside), persistent=False)

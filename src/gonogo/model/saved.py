@@ -79,10 +79,11 @@ def save_model(
     facts = detector.fit_facts()
     for backbone in detector.backbones():
         facts |= backbone.facts
+    hashes = {backbone.name: backbone.weights_sha256 for backbone in detector.backbones() if backbone.weights_sha256}
     content = {
         "schema": SCHEMA,
         "category": category,
-        "detector": {"name": detector_name, "options": dict(options), "facts": facts},
+        "detector": {"name": detector_name, "options": dict(options), "facts": facts, "weights_sha256": hashes},
         "preprocessing": {
             "input": "uint8 RGB (n, h, w, 3)",
             "resize": f"antialiased bilinear to {height} x {width}",

@@ -425,12 +425,13 @@ class InspectionRunner:
         pixels, image_format = self._decode(upload, request, large=large)
         decoded_at = time.perf_counter()
         file_written = self._writers.submit(self._store.images.write, sha256, upload.data)
+        statistics = self._writers.submit(image_statistics, pixels)  # while the network computes
         judgement = self._judge(Job(pixels, request, features=similar is not None), large=large)
         queued = began - request.since + time.perf_counter() - decoded_at - judgement.seconds
         timings = {"decode": decoded_at - began, "queue": queued, "score": judgement.seconds}
         height, width = pixels.shape[:2]
-        statistics = dict(zip(STATISTICS, image_statistics(pixels), strict=True))
-        known = KnownVerdict(row_of(judgement) | {"statistics": statistics}, image_format, width, height)
+        of_image = dict(zip(STATISTICS, statistics.result(), strict=True))
+        known = KnownVerdict(row_of(judgement) | {"statistics": of_image}, image_format, width, height)
         self._cache.put(sha256, known)
         drawn: dict[str, Any] = {
             f"{name}_png": _base64(draw_picture(name, pixels, judgement.verdict)) for name in pictures
@@ -586,9 +587,10 @@ def row_of(judgement: Judgement) -> Row:
 
 
 def row_of_verdict(verdict: Verdict, scorer: Scorer) -> Row:
-    """As `row_of`, for a verdict of a scorer. Boxes are not stored: the bundle finds them again for a picture."""
+    """As `row_of`, for a verdict of a scorer; `boxes` is None where the gauge finds none."""
     return {
-        **{name: value for name, value in verdict.row().items() if name != "boxes"},
+        "boxes": None,
+        **verdict.row(),
         "category": scorer.category,
         "bundle": scorer.fingerprint,
         "certificate": certificate_fields(scorer.record),

@@ -117,6 +117,18 @@ class Settlement(BaseModel):
     defect: list[str]
 
 
+class PredictedBox(BaseModel):
+    """A defect that the gauge found, in pixels of the upright image; `score` is in the unit of the threshold."""
+
+    label: str = Field(description="name of its class")
+    x: float
+    y: float
+    width: float
+    height: float
+    score: float
+    confidence: float = Field(ge=0, le=1)
+
+
 class Inspection(BaseModel):
     """The verdict of one image. Score and threshold are in the gauge's unit; higher is more anomalous."""
 
@@ -139,6 +151,9 @@ class Inspection(BaseModel):
     statistics: dict[str, float] | None = Field(
         None,
         description="of the image: brightness, contrast, sharpness, noise, red, blue and size; null for older ones",
+    )
+    boxes: list[PredictedBox] | None = Field(
+        None, description="those at or above the threshold, best first; null where the gauge finds no boxes"
     )
     reviews: list[KeptReview] = Field([], description="all, oldest first, those taken back too")
     settlement: Settlement
@@ -251,18 +266,6 @@ class Attribution(BaseModel):
         description="why the score is not taken apart: the detector judges the image as a whole, the bundle lacks the "
         "patch scores, or the score does not follow from them"
     )
-
-
-class PredictedBox(BaseModel):
-    """A defect that the gauge found, in pixels of the upright image; `score` is in the unit of the threshold."""
-
-    label: str = Field(description="name of its class")
-    x: float
-    y: float
-    width: float
-    height: float
-    score: float
-    confidence: float = Field(ge=0, le=1)
 
 
 class TracedPlace(BaseModel):

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ LOOKED_UP_TOGETHER = 500  # inspections in one query
 Writing = Callable[[], AbstractContextManager[sa.Connection]]
 Changed = Callable[[sa.Connection, str], None]
 
+VOICE: dict[str, Any] = dict.fromkeys(("key", "reviewer", "label", "defect_type", "undone"))  # of a review in force
 IN_FORCE = ~sa.exists().where(undone_reviews.c.review == reviews.c.id)  # of a row of `reviews`
 REVIEWED = sa.exists().where(reviews.c.inspection == inspections.c.id, IN_FORCE)  # of a row of `inspections`
 
@@ -177,12 +179,11 @@ class Reviews:
     def settled(self) -> Iterator[Settled]:
         """The inspections whose reviews are settled, oldest first."""
         columns = [inspections.c[name] for name in ("id", "at", "category", "verdict")]
+        said = [reviews.c[name] for name in ("key", "reviewer", "label", "defect_type")]
+        query = sa.select(*columns, *said).join_from(reviews, inspections).where(IN_FORCE)
         with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(*columns).where(REVIEWED).order_by(inspections.c.id)).all()
-            for begin in range(0, len(rows), LOOKED_UP_TOGETHER):
-                together = rows[begin : begin + LOOKED_UP_TOGETHER]
-                given = reviews_of(connection, [row.id for row in together])
-                for row in together:
-                    found = settle(given[row.id])
-                    if found.state == "settled":
-                        yield Settled(row.id, row.at, row.category, row.verdict, found.defect_type)
+            rows = connection.execute(query.order_by(reviews.c.inspection, reviews.c.id))
+            for (identifier, at, category, verdict), together in groupby(rows, key=lambda row: row[: len(columns)]):
+                found = settle([VOICE | dict(zip(VOICE, row[len(columns) :], strict=False)) for row in together])
+                if found.state == "settled":
+                    yield Settled(identifier, at, category, verdict, found.defect_type)

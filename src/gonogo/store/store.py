@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gonogo.errors import DataError
 from gonogo.store.analytics import Analytics
@@ -29,6 +28,7 @@ from gonogo.store.corrections import Corrections
 from gonogo.store.database import DATABASE, open_database
 from gonogo.store.image_files import ImageFiles
 from gonogo.store.knowledge import KnowledgeVersions
+from gonogo.store.prepared import Prepared
 from gonogo.store.private import OTHERS, make_private_folder
 from gonogo.store.queue import Queue
 from gonogo.store.reports import Reports
@@ -45,7 +45,7 @@ from gonogo.store.schema import (
     reviews,
     sessions,
 )
-from gonogo.store.tallies import add_to_tallies
+from gonogo.store.tallies import INSERT, add_to_tallies
 from gonogo.store.waiting import add_to_waiting, remove_waiting_of, update_waiting
 from gonogo.store.watches import Watches
 
@@ -55,15 +55,16 @@ LOOKED_UP_TOGETHER = 500  # names in one query
 IMAGES = "images"  # the folder of the files in the store's folder
 log = logging.getLogger("gonogo.store")
 
-# The statements of every inspection, built once: building one takes longer than running it.
-UPSERT_IMAGES = {
-    name: insert(images).on_conflict_do_update(
-        index_elements=[images.c.sha256],
-        set_={column: insert(images).excluded[column] for column in ("last_seen", "kept", "newest")},
-    )
-    for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
-}
-INSERT_INSPECTIONS = sa.insert(inspections)
+UPSERT_IMAGES = Prepared(
+    {
+        name: insert(images).on_conflict_do_update(
+            index_elements=[images.c.sha256],
+            set_={column: insert(images).excluded[column] for column in ("last_seen", "kept", "newest")},
+        )
+        for name, insert in INSERT.items()
+    }
+)
+INSERT_INSPECTIONS = Prepared(dict.fromkeys(INSERT, sa.insert(inspections)))
 NEWEST_ID = "SELECT max(id) FROM inspections"
 
 # Images that a person reviewed, or will be asked about: those with an uncertain verdict and those of the audit sample.
@@ -162,12 +163,12 @@ class Store:
                 one.image["sha256"]: (one, one.image | {"last_seen": seen, "kept": True, "newest": identifier})
                 for one, identifier in zip(new, ids, strict=True)
             }
-            connection.execute(UPSERT_IMAGES[self._engine.dialect.name], [image for _, image in by_image.values()])
+            UPSERT_IMAGES.execute(connection, [image for _, image in by_image.values()])
             for sha256, (one, _) in by_image.items():
                 if not self.images.path_of(sha256).exists():  # `expire` may have removed it since it was written
                     self.images.write(sha256, one.data)
             rows = [_with_json_text(one.row | {"id": identifier}) for one, identifier in zip(new, ids, strict=True)]
-            connection.execute(INSERT_INSPECTIONS, rows)
+            INSERT_INSPECTIONS.execute(connection, rows)
             drawn = [] if audit is None else audit.rows(ids, seen)
             if drawn:
                 connection.execute(sa.insert(audits), drawn)

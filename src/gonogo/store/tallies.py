@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from gonogo.store.prepared import Prepared
 from gonogo.store.schema import Row, tallies, tally_bins
 
 SLOT_SECONDS = 900  # inspections are counted by the quarter of an hour, on which shifts and hours begin everywhere
@@ -32,8 +33,8 @@ def _adding(insert: Any, table: sa.Table, counts: Sequence[str]) -> Any:
     )
 
 
-ADD_TALLIES = {name: _adding(insert, tallies, COUNTS) for name, insert in INSERT.items()}
-ADD_BINS = {name: _adding(insert, tally_bins, ("n",)) for name, insert in INSERT.items()}
+ADD_TALLIES = Prepared({name: _adding(insert, tallies, COUNTS) for name, insert in INSERT.items()})
+ADD_BINS = Prepared({name: _adding(insert, tally_bins, ("n",)) for name, insert in INSERT.items()})
 
 
 def add_to_tallies(connection: sa.Connection, added: Sequence[Row]) -> None:
@@ -48,7 +49,7 @@ def add_to_tallies(connection: sa.Connection, added: Sequence[Row]) -> None:
             counts[position] += bool(one)
     names = ("slot", "category", "key", *COUNTS)
     rows = [dict(zip(names, (*group, *counts), strict=True)) for group, counts in sorted(totals.items())]
-    connection.execute(ADD_TALLIES[connection.dialect.name], rows)
+    ADD_TALLIES.execute(connection, rows)
     bins = Counter(
         (measure, int(row["at"] / BLOCK_SECONDS), row["category"], row["key"], row["bundle"], number)
         for row in added
@@ -56,8 +57,7 @@ def add_to_tallies(connection: sa.Connection, added: Sequence[Row]) -> None:
     )
     of_bins = [column.name for column in tally_bins.columns]
     rows = [dict(zip(of_bins, (*group, n), strict=True)) for group, n in sorted(bins.items())]
-    if rows:
-        connection.execute(ADD_BINS[connection.dialect.name], rows)
+    ADD_BINS.execute(connection, rows)
 
 
 def bins_of(row: Row) -> Iterator[tuple[str, int]]:

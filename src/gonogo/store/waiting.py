@@ -16,9 +16,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from gonogo.store.prepared import Prepared
 from gonogo.store.reviews import IN_FORCE, Settlement, reviews_of, settle
 from gonogo.store.schema import Row, arena_rounds, audits, corrections, images, inspections, reviews, waiting
 
+INSERT_WAITING = Prepared(dict.fromkeys(("sqlite", "postgresql"), sa.insert(waiting)))
 REASONS = ("disputed", "corrected", "questioned", "uncertain", "rejected", "audit")
 
 
@@ -54,8 +56,7 @@ def add_to_waiting(connection: sa.Connection, added: Sequence[Row], audited: Col
     nothing = settle([])
     reasons = {row["id"]: reason_of(row, nothing, audited=row["id"] in audited, answers=()) for row in added}
     rows = [{"inspection": identifier, "reason": reason} for identifier, reason in reasons.items() if reason]
-    if rows:
-        connection.execute(sa.insert(waiting), rows)
+    INSERT_WAITING.execute(connection, rows)
 
 
 def update_waiting(connection: sa.Connection, identifier: str) -> None:

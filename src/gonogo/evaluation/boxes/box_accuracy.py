@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gonogo.calibration.boxes import BoxClasses, Boxes, matched, overlaps
+from gonogo.calibration.boxes import HIT, BoxClasses, Boxes, matched, overlaps
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.detectors.boxes.average_precision import mean_average_precision
 from gonogo.evaluation.accuracy.metrics import binomial_interval
@@ -18,7 +18,6 @@ from gonogo.images.dataset import Dataset, Record
 from gonogo.model.inspection import alike
 from gonogo.model.inspector import Inspector
 
-HIT = 0.5  # overlap from which on a found box is one of a labelled defect, at the threshold
 NOTHING = "nothing"  # in the confusions: what no labelled box, or no found one, is
 BOX_COLUMNS = ("image", "kind", "label", "x", "y", "width", "height", "score", "overlaps")
 

@@ -41,10 +41,10 @@ async def image(request: Request, key: InspectorPageKey, identifier: Identifier,
 
 @router.get("/layer")
 async def layer(request: Request, key: InspectorPageKey, identifier: Identifier) -> Response:
-    """The colours of the map and the outlines of regions, to be laid over the part."""
+    """The colours of the map and the outlines of regions, or the boxes, to be laid over the part."""
     row = await inspection_row(service_of(request).store, identifier)
-    view = await soon(request, pictures_of(request).view(row, key))
-    return Response(view.layer, media_type="image/png", headers=CACHED)
+    drawn = await soon(request, pictures_of(request).layer(row, key))
+    return Response(drawn, media_type="image/png", headers=CACHED)
 
 
 @router.get("/places/{number}/{side}")

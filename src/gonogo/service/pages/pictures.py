@@ -134,6 +134,17 @@ class Pictures:
 
         return await self._views.get(f"{row['image_sha256']}/{row['bundle']}", make)
 
+    async def layer(self, row: Row, key: Key) -> bytes:
+        """A PNG to be laid over the part: its boxes as they were found, whichever bundle is in use, or its map.
+
+        Raises:
+            Problem: as `view`, for a map.
+        """
+        if row["boxes"] is None:
+            return (await self.view(row, key)).layer
+        boxes = [FoundBox(**box) for box in row["boxes"]]
+        return await asyncio.to_thread(box_layer, (row["image_height"], row["image_width"]), boxes)
+
     def _render(self, pixels: np.ndarray, explanation: Explanation) -> View:
         verdict = explanation.verdict
         unit = verdict.threshold if verdict.threshold > 0 else 1.0
@@ -143,7 +154,7 @@ class Pictures:
             good, _ = browser_picture(pair.good.picture, PLACE_SIDE)
             places.append(PlaceView(part, good, media_type, pair.peak / unit, pair.good.image))
         if verdict.boxes is not None:
-            return View(box_layer(pixels, verdict.boxes), (), None, None)
+            return View(box_layer(pixels.shape[:2], verdict.boxes), (), None, None)
         grid = grid_of(verdict.anomaly_map / unit) if explanation.cells else None
         drawn = layer(verdict.anomaly_map, verdict.threshold, verdict.defect_mask)
         return View(drawn, tuple(places), grid, explanation.attribution)
@@ -176,12 +187,12 @@ def layer(anomaly_map: np.ndarray, threshold: float, mask: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def box_layer(pixels: np.ndarray, boxes: Sequence[FoundBox]) -> bytes:
-    """A PNG to be laid over the part (h, w, 3): transparent, with each box, its class and its confidence.
+def box_layer(size: tuple[int, ...], boxes: Sequence[FoundBox]) -> bytes:
+    """A PNG to be laid over a part of this height and width: transparent, with each box, its class and its confidence.
 
     It is at least as wide as names can be read in, where the image itself is not.
     """
-    height, width = pixels.shape[:2]
+    height, width = size
     scale = min(max(1.0, BOX_LAYER_WIDTH / width), LAYER_WIDTH / width)
     empty = np.zeros((max(1, round(scale * height)), max(1, round(scale * width)), 4), dtype=np.uint8)
     file = io.BytesIO()

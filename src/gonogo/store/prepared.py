@@ -1,0 +1,36 @@
+"""Statements of every inspection, whose text is made once."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from gonogo.store.schema import Row
+
+
+class Prepared:
+    """A statement that adds rows. SQLAlchemy makes its text once for each database, and the rows go to the driver.
+
+    What SQLAlchemy does beside at each execution takes longer than the database itself where there is one row.
+    """
+
+    def __init__(self, statements: Mapping[str, Any]) -> None:
+        """Keep the statement for each database, by the name of its dialect."""
+        self._statements = statements
+        self._texts: dict[tuple[str, ...], tuple[str, list[str] | None]] = {}  # by dialect and columns
+
+    def execute(self, connection: sa.Connection, rows: Sequence[Row]) -> None:
+        """Add rows, which have the same columns and values that every driver takes: text, numbers, booleans, None.
+
+        Raises:
+            SQLAlchemyError: the database refuses.
+        """
+        if not rows:
+            return
+        kind = (connection.dialect.name, *rows[0])
+        if kind not in self._texts:
+            made = self._statements[kind[0]].compile(dialect=connection.dialect, column_keys=kind[1:])
+            self._texts[kind] = made.string, made.positiontup
+        text, places = self._texts[kind]
+        given: list[Any] = list(rows) if places is None else [tuple(row[name] for name in places) for row in rows]
+        connection.exec_driver_sql(text, given if len(given) > 1 else given[0])
