@@ -25,6 +25,7 @@ from gonogo.service.pages.texts import LANGUAGES
 from gonogo.service.promoted import RegistrySource
 from gonogo.service.settings import Settings
 from gonogo.workbench import api
+from gonogo.workbench.deployment import tried
 from gonogo.workbench.workbench import FollowingService, Workbench, settings_of
 from workbench.benches import RunningBench
 
@@ -85,6 +86,7 @@ PAGES = [
 ]  # fmt: skip
 FORMS = [
     "/data/prepare", "/fit", "/fit/x/stop", "/deploy/promote", "/deploy/roll-back", "/deploy/reload", "/deploy/try",
+    "/deploy/try-folder",
 ]  # fmt: skip
 
 
@@ -172,6 +174,29 @@ def test_a_promotion_reaches_the_service_that_follows_when_the_workbench_says_so
         refused = bench.ask("POST", "/v1/project/service:reload")
         assert (refused.status_code, refused.json()["type"]) == (502, "urn:gonogo:problem:project-failed")
         assert "role admin" in refused.json()["detail"]
+
+
+@pytest.mark.slow
+def test_the_images_of_a_folder_are_judged_the_most_anomalous_first_and_what_is_none_is_counted(bench, digits):
+    bench.sign_in()
+    paths = [digits.path_of(record) for record in digits.with_role("test")[:4]]
+    sent = [("images", (f"f/{path.name}", path.read_bytes())) for path in paths]
+    sent += [("images", ("f/torn.png", b"no image")), ("images", ("f/notes.txt", b"a note"))]
+    own = {"Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
+    form = {"data": {"category": "digit_0"}, "headers": own, "follow_redirects": False}
+    answer = bench.http.post("/deploy/try-folder", files=sent, **form)
+    assert answer.status_code == 303, answer.text
+    told = tried(re.search("folder=([0-9a-f]{64})", answer.headers["location"])[1])
+    scores = [row["score"] for row in told["rows"][:4]]
+    assert scores == sorted(scores, reverse=True)
+    assert (told["rows"][4]["file"], "torn.png" in told["rows"][4]["error"], told["others"]) == ("f/torn.png", False, 1)
+    page = bench.page(answer.headers["location"])
+    assert page.status_code == 200
+    assert all(path.name in page.text for path in paths)
+    assert "1 unreadable" in " ".join(page.text.split())
+    assert bench.page(f"{answer.headers['location']}&image={told['rows'][0]['name']}").text.count("/deploy/tried/") == 2
+    none = bench.http.post("/deploy/try-folder", files=sent[-1:], **form)
+    assert (none.status_code, "no image" in none.text) == (422, True)
 
 
 @needs_kill

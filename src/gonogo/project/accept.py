@@ -47,10 +47,6 @@ from gonogo.project.gauge_summary import Figures, figures
 Dvc = Callable[..., None]  # runs dvc with these arguments; a PipelineError where it fails
 
 
-class NothingNewError(DataError):
-    """The category has all these images already."""
-
-
 @dataclass(frozen=True)
 class Project:
     """One category of the project whose root is the current folder.
@@ -136,8 +132,8 @@ def accept(
 
     Raises:
         DataError: an image cannot be read, is of another size than the category's images, or is one that the category
-            has already, in whatever role; all such images are in the message, and nothing was written.
-        NothingNewError: all are left out.
+            has already, in whatever role; all such images are in the message, and nothing was written. Or all images
+            were left out.
         PipelineError: dvc failed; everything is as it was, or the message says what is not.
     """
     candidates = _candidates(project, files, role, group, twins=leaves_out)
@@ -151,7 +147,7 @@ def accept(
         candidates = [candidate for candidate in candidates if candidate.file not in left_out]
         if not candidates:
             told = "\n  ".join(f"{file.name} {where}" for file, where in left_out.items())
-            raise NothingNewError(f"nothing was accepted: the category has all of these images already:\n  {told}")
+            raise DataError(f"nothing was accepted: the category has all of these images already:\n  {told}")
     refuse(candidates, role, dataset, known)
     acceptance = Acceptance(
         id=_id(project, role, candidates, len(history)),
@@ -203,8 +199,8 @@ def accept_reviewed(
         reason: None: who reviewed them.
 
     Raises:
-        DataError: it is no such archive or is damaged, or as in `accept`.
-        NothingNewError: it has no such part that the category does not have.
+        DataError: it is no such archive or is damaged, it has no such part that the category does not have, or as in
+            `accept`.
         PipelineError: as in `accept`.
     """
     found = read_reviewed(archive)
@@ -216,7 +212,7 @@ def accept_reviewed(
     good = [image for image in found.images if image.category == project.category and image.label == "good"]
     new = [image for image in good if image.sha256 not in before]
     if not new:
-        raise NothingNewError(
+        raise DataError(
             f"{archive} has no good part of {project.category} to accept: {len(good)} of its {len(found.images)} "
             "images are good parts of it, and all of these are accepted already"
         )

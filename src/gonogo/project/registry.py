@@ -80,10 +80,6 @@ class Entry:
         return Gauge(self.category, self.bundle, self.commit, self.gate)
 
 
-class InUseError(DataError):
-    """The gauge that is to be promoted is in use already."""
-
-
 def read_registry(path: Path = REGISTRY) -> list[Entry]:
     """All lines, in their order; none where there is no file.
 
@@ -130,25 +126,28 @@ def promote(category: str, alias: Alias, revision: str, *, by: str, reason: str)
     """
     entries = read_registry()
     gauge = _passing(entries, category, alias, revision)
+    current = in_use(entries, category, alias)
+    if gauge is None and current is not None:
+        raise DataError(f"{category}: this gauge is in {alias} already, since {current.at}, by {current.by}")
+    assert gauge is not None
     return _append(entries, "promote", gauge, alias, by=by, reason=reason, restores=None)
 
 
-def passing(category: str, alias: Alias, revision: str) -> Gauge:
-    """The gauge of a category at a revision that `promote` would put into use; nothing is written.
+def passing(category: str, alias: Alias, revision: str) -> Gauge | None:
+    """The gauge of a category at a revision that `promote` would put into use; None: it is. Nothing is written.
 
     Raises:
-        InUseError: its gauge is in use already.
         GateError, DataError, IntegrityError, PipelineError: as `promote`.
     """
     return _passing(read_registry(), category, alias, revision)
 
 
-def _passing(entries: Sequence[Entry], category: str, alias: Alias, revision: str) -> Gauge:
+def _passing(entries: Sequence[Entry], category: str, alias: Alias, revision: str) -> Gauge | None:
     commit = Revisions(Path(), revision, None).commits[0]
     fingerprint = _bundle_at(category, commit).fingerprint
     current = in_use(entries, category, alias)
     if current is not None and current.bundle == fingerprint:
-        raise InUseError(f"{category}: this gauge is in {alias} already, since {current.at}, by {current.by}")
+        return None
     gate = None if current is None else _passed_gate(category, current.commit, commit)
     return Gauge(category, fingerprint, commit, gate)
 

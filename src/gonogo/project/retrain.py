@@ -16,7 +16,6 @@ from typing import Any
 from gonogo.errors import GateError, PipelineError
 from gonogo.files import require_raw
 from gonogo.params import Params
-from gonogo.project.accept import NothingNewError
 from gonogo.project.clone import clone_project
 from gonogo.project.dvc import dvc_call
 from gonogo.project.git import git
@@ -64,7 +63,6 @@ def retrained(category: str, archive: Path, *, role: str, by: str, reason: str, 
 
     Raises:
         GateError: a metric is beyond its tolerance; the project is as it was.
-        NothingNewError: the project has all of these images already.
         PipelineError: git, DVC or a stage failed; the project is as it was.
     """
     project, archive = Path().resolve(), archive.resolve()
@@ -109,7 +107,6 @@ def _gonogo(folder: Path, *words: str) -> dict[str, Any]:
 
     Raises:
         GateError: it ended with the status of a gate that does not pass.
-        NothingNewError: the project has all images that it was to accept.
         PipelineError: it failed otherwise.
     """
     command = [sys.executable, "-m", "gonogo.cli", *words, "--json"]
@@ -121,8 +118,7 @@ def _gonogo(folder: Path, *words: str) -> dict[str, Any]:
         raise PipelineError(f"gonogo {words[0]} ended with exit status {result.returncode}; see above") from error
     if result.returncode:
         failure = answer.get("error", {})
-        kinds = {kind.__name__: kind for kind in (GateError, NothingNewError)}
-        kind = kinds.get(failure.get("code"), PipelineError)
+        kind = GateError if failure.get("code") == "GateError" else PipelineError
         raise kind(f"gonogo {words[0]}: {failure.get('message', f'exit status {result.returncode}')}")
     return answer
 

@@ -30,6 +30,7 @@ IMAGE_PATHS = {
     "/v1/inspect:stream": "max_stream_body",
     "/inspect": "max_body",
     "/deploy/try": "max_body",
+    "/deploy/try-folder": "max_stream_body",
 }
 
 HEADERS = {

@@ -1,14 +1,15 @@
 """What the last step does: promote, roll back, tell the following service, and try an image. Pages and API call it."""
 
 import hashlib
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
 
 import httpx2
 
-from gonogo.errors import DataError, IntegrityError, PipelineError
+from gonogo.errors import DataError, ImageError, IntegrityError, PipelineError
 from gonogo.files import read_json, write_bytes, write_json
-from gonogo.images.reading import decode
+from gonogo.images.reading import SUFFIXES, decode
 from gonogo.params import Params, project_path
 from gonogo.project.registry import Alias, Entry, mirror, promote, roll_back
 from gonogo.project.runs import ROOM
@@ -76,8 +77,42 @@ def try_image(workbench: Workbench, category: str, data: bytes) -> str:
     return name
 
 
+def try_folder(workbench: Workbench, category: str, files: Iterable[tuple[str, BinaryIO]]) -> str:
+    """Judge the images of a folder as `try_image` does each, and keep the list of verdicts; its name.
+
+    The most anomalous image comes first, and after all others each that cannot be read, with the reason. Files that are
+    no images by their names are counted.
+
+    Args:
+        files: the name of each, and its content.
+
+    Raises:
+        DataError: there is no bundle, or no image.
+    """
+    rows: list[dict[str, Any]] = []
+    others = 0
+    for file, content in files:
+        if PurePosixPath(file).suffix.lower() not in SUFFIXES:
+            others += 1
+            continue
+        try:
+            name = try_image(workbench, category, content.read())
+        except ImageError as error:
+            rows.append({"file": file, "error": str(error)})
+        else:
+            verdict = read_json(TRIED / f"{name}.json")
+            rows.append({"file": file, "name": name, "verdict": verdict["verdict"], "score": verdict["score"]})
+    if not rows:
+        raise DataError("the folder has no image")
+    rows.sort(key=lambda row: -row.get("score", float("-inf")))
+    told = {"category": category, "rows": rows, "others": others}
+    name = hashlib.sha256(repr(told).encode()).hexdigest()
+    write_json(TRIED / f"{name}.json", told)
+    return name
+
+
 def tried(name: str) -> dict[str, Any] | None:
-    """The verdict on an image that was tried, by its name, which is a SHA-256."""
+    """The verdict on an image that was tried, or those of a folder, by its name, which is a SHA-256."""
     try:
         return read_json(TRIED / f"{name}.json")
     except IntegrityError:

@@ -26,13 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Answer:
     """Promote the gauge, or say whether it would be; `gonogo.project.registry.promote` has the errors."""
-    from gonogo.project.registry import InUseError, passing, promote
+    from gonogo.project.registry import passing, promote
 
     if arguments.dry_run:
-        try:
-            gauge = passing(arguments.category, arguments.alias, arguments.rev)
-        except InUseError as error:
-            return Answer({"ok": False, "gauge": None, "reason": str(error)}, str(error), REJECTED)
+        gauge = passing(arguments.category, arguments.alias, arguments.rev)
+        if gauge is None:
+            reason = f"{arguments.category}: this gauge is in {arguments.alias} already"
+            return Answer({"ok": False, "gauge": None, "reason": reason}, reason, REJECTED)
         text = f"{gauge.category}: gauge {gauge.bundle[:12]} would be promoted to {arguments.alias}; nothing is written"
         return Answer({"ok": True, "gauge": asdict(gauge), "reason": None}, text)
     return changed(

@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     """
     from gonogo.errors import GateError, UsageError
     from gonogo.files import append_json_line
-    from gonogo.project.accept import NothingNewError, git_user
+    from gonogo.project.accept import git_user
     from gonogo.project.retrain import retrained
     from gonogo.store.store import Store
 
@@ -88,9 +88,6 @@ def run(arguments: argparse.Namespace) -> Answer:
                 append_json_line(arguments.data / LOG, event | {"action": "gate failed", "why": str(error)})
                 text = f"{category}: retrained, and the gate does not pass; the project is as it was\n{error}"
                 return Answer({"ok": False, "action": "gate failed", "reason": str(error)}, text, REJECTED)
-            except NothingNewError as error:
-                append_json_line(arguments.data / LOG, event | {"action": "none", "why": str(error)})
-                return Answer({"ok": True, "action": "none", "reason": str(error)}, f"{category}: {error}")
             except BaseException as error:
                 append_json_line(arguments.data / LOG, event | {"action": "failed", "why": str(error)})
                 raise

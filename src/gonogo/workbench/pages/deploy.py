@@ -17,6 +17,7 @@ from gonogo.workbench.deployment import (
     roll_back_gauge,
     tried,
     tried_picture,
+    try_folder,
     try_image,
 )
 from gonogo.workbench.pages.categories import ChosenCategory, workbench_of
@@ -32,13 +33,14 @@ router = APIRouter(dependencies=[Depends(admin_page_key)])
 @router.get("/deploy")
 def deploy(
     request: Request, category: ChosenCategory, rev: Revision = "", alias: Alias = "production", image: Sha256 = "",
-    reloaded: Annotated[str, Query(max_length=64)] = "",
+    folder: Sha256 = "", reloaded: Annotated[str, Query(max_length=64)] = "",
 ) -> Response:  # fmt: skip
-    """The page; `rev` is the version whose gate report is shown, `image` one that was tried."""
+    """The page; `rev` is the version whose gate report is shown, `image` and `folder` what was tried."""
     lines, broken = history(category.name)
     aliases: tuple[Alias, ...] = ("production", "staging")
     used = {} if broken else {each: in_use(read_registry(), category.name, each) for each in aliases}
     current = used.get(alias)
+    one, many = (tried(name) if name else None for name in (image, folder))
     report, refused = compared(category.name, current.commit, rev) if rev and current is not None else (None, "")
     return render(
         request,
@@ -54,8 +56,10 @@ def deploy(
         report=report,
         refused=refused,
         headlines=HEADLINES,
-        tried=tried(image) if image else None,
+        tried=one if one and "verdict" in one else None,
         image=image,
+        folder=folder,
+        tried_folder=many if many and "rows" in many else None,
         service=workbench_of(request).following,
         reloaded=reloaded,
     )
@@ -92,10 +96,21 @@ def try_(request: Request, category: Name, image: Annotated[UploadFile, File()])
     return _back(category, "production", image=try_image(workbench_of(request), category, image.file.read()))
 
 
+@router.post("/deploy/try-folder")
+def try_all(request: Request, category: Name, images: Annotated[list[UploadFile], File()]) -> Response:
+    """Judge the images of a folder."""
+    files = ((one.filename or "", one.file) for one in images)
+    return _back(category, "production", folder=try_folder(workbench_of(request), category, files))
+
+
 @router.get("/deploy/tried/{name}")
 def picture(name: str, view: Literal["image", "map"] = "image") -> Response:
     """A picture of an image that was tried."""
-    if len(name) != 64 or not all(digit in "0123456789abcdef" for digit in name) or tried(name) is None:
+    if (
+        len(name) != 64
+        or not all(digit in "0123456789abcdef" for digit in name)
+        or not tried_picture(name, view).is_file()
+    ):
         raise Problem("not-found", "there is no such picture")
     return FileResponse(tried_picture(name, view), media_type="image/png", headers=HEADERS)
 
