@@ -145,8 +145,16 @@ def test_a_body_beyond_the_budget_is_503_while_another_key_is_judged_and_all_is_
         assert running.service.runner.waiting == 0
 
 
-def test_a_decoded_image_counts_too(start):
+def test_a_decoded_image_counts_too_and_so_does_an_array_that_becomes_one(start):
     with start() as running:
+        array = io.BytesIO()
+        np.save(array, np.zeros((100, 100, 3), np.uint8))  # 30 kB, of which there are copies on the way
+        running.service.memory.key_limit = 100_000
+        query = {"pixels": "rgb8"}
+        assert running.ask("POST", "/v1/inspect", content=array.getvalue(), params=query).status_code == 503
+        assert running.service.memory.held == 0
+        running.service.memory.key_limit = 200_000
+        assert running.ask("POST", "/v1/inspect", content=array.getvalue(), params=query).status_code == 200
         file = io.BytesIO()
         Image.new("L", (900, 900)).save(file, "PNG")  # small, and 2.43 MB when it is decoded
         running.service.memory.key_limit = 2_000_000

@@ -42,6 +42,7 @@ OTHER_NAMES = {  # that programs give these types
 DECLARED = MEDIA_TYPES | OTHER_NAMES
 UNDECLARED = ("application/octet-stream", "")
 MAX_HEADERS = 4096  # bytes of the headers of one part
+ARRAY_COPIES = 4  # of the bytes of an array, that exist at once while it becomes a PNG
 
 
 @dataclass(frozen=True)
@@ -202,15 +203,16 @@ class _PartReader:
 
 
 def png_of_array(upload: Upload, pixel_format: str, settings: Settings) -> Upload:
-    """An .npy array as the PNG that is judged and kept.
+    """An .npy array as the PNG that is judged and kept. What that takes is held as the image itself is.
 
     Raises:
-        Problem: there is no such format, or the array is not of it, damaged or too large.
+        Problem: there is no such format, the array is not of it, damaged or too large, or too much is held already.
     """
     try:
         PixelFormat.of(pixel_format)
     except ConfigError as error:
         raise Problem("invalid-request", str(error)) from error
+    upload.hold.add(ARRAY_COPIES * len(upload.data))
     try:
         pixels = rgb_of_file(upload.data, "the image", pixel_format)
     except ImageError as error:
