@@ -263,6 +263,7 @@ def bundle(digits: Dataset, digits_model: Model, tmp_path_factory: pytest.TempPa
     return bundled(digits_model, digits, tmp_path_factory.mktemp("gauge"))
 
 
+OF_CATEGORY = ("prepare", "fit", "evaluate", "export", "parity", "robustness", "bench", "report")
 OF_ALL = ("router", "retrieve", "summary")  # stages that run once for all categories
 
 

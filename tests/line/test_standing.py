@@ -27,7 +27,10 @@ from gonogo.monitoring.certificate_watch import WatchParams
 
 @pytest.fixture(scope="module")
 def folders(digits, tmp_path_factory):
-    """Good parts, and the same parts much darker, of which each has many copies that are not the same file."""
+    """Good parts, and the same parts much darker, of which each has many copies that are not the same file.
+
+    Names and times are the same in every run: they decide how ties are broken, and so whether it is in doubt by chance.
+    """
     root = tmp_path_factory.mktemp("folders")
     records = digits.with_role("calibrate")
     for number, chosen in enumerate(np.random.default_rng(1).integers(0, len(records), 180)):
@@ -35,7 +38,9 @@ def folders(digits, tmp_path_factory):
             pixels = np.array(image.convert("RGB"))
         for name, share in (("a good", 1.0), ("b dark", 0.6)):
             (root / name).mkdir(exist_ok=True)
-            Image.fromarray((pixels * share).astype(np.uint8)).save(root / name / f"{number:03}.png")
+            path = root / name / f"{number:03}.png"
+            Image.fromarray((pixels * share).astype(np.uint8)).save(path)
+            os.utime(path, (number, number))
     return root
 
 
@@ -49,9 +54,12 @@ def rows_in(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_parts_that_change_withdraw_it_and_each_row_says_so_while_verdicts_go_on(bundle, folders, tmp_path, capsys):
+def test_parts_that_change_withdraw_it_and_each_row_says_so_while_verdicts_go_on(
+    bundle, folders, tmp_path, monkeypatch, capsys
+):
     out = tmp_path / "rows"
-    _, report, err = score(capsys, bundle, folders, "--out", out)
+    monkeypatch.chdir(folders)
+    _, report, err = score(capsys, bundle, ".", "--out", out)
     rows = rows_in(out)
     states = [row["certificate"]["state"] for row in rows]
     at = states.index("withdrawn")

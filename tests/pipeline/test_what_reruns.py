@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 
 from checkout import ROOT
-from conftest import OF_ALL, copy_pipeline, run_stages
+from conftest import OF_ALL, OF_CATEGORY, copy_pipeline, run_stages
 
 pytestmark = pytest.mark.slow
 
 CATEGORY = "digit_0"
-OF_CATEGORY = ("prepare", "fit", "evaluate", "export", "parity", "robustness", "bench", "report")
 
 
 def run(folder: Path, *words: str) -> str:

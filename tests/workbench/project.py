@@ -6,11 +6,10 @@ import sys
 from pathlib import Path
 
 from checkout import ROOT
-from conftest import run_stages, shares
+from conftest import OF_CATEGORY, run_stages, shares
 from gonogo.cli.main import main
 from gonogo.data.surfaces import Surfaces
 from gonogo.images.reading import write_png
-from gonogo.project.runs import TARGETS
 
 CATEGORY = "brick"
 SMALL = {  # so that no stage takes longer than its imports
@@ -70,8 +69,17 @@ def make_project(folder: Path) -> Path:
     call(project, "git", "commit", "--quiet", "--all", "--message", "Parameters")
     # In this process, which has imported torch already; `dvc commit` takes what was made, as `dvc repro` would.
     call(project, sys.executable, "-B", "stages/fingerprint.py")
-    run_stages(project, TARGETS, CATEGORY)
-    call(project, sys.executable, "-m", "dvc", "commit", "--force", "code", *(f"{name}@{CATEGORY}" for name in TARGETS))
+    run_stages(project, OF_CATEGORY, CATEGORY)
+    call(
+        project,
+        sys.executable,
+        "-m",
+        "dvc",
+        "commit",
+        "--force",
+        "code",
+        *(f"{name}@{CATEGORY}" for name in OF_CATEGORY),
+    )
     call(project, "git", "add", "--all")
     call(project, "git", "commit", "--quiet", "--message", "Results")
     return project
