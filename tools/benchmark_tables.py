@@ -468,8 +468,9 @@ def _mixed(row: Row) -> str:
         for name in ("small", "large")
         if row[f"n_{name}"]
     ]
+    clients = "1 client" if row["concurrency"] == 1 else f"{row['concurrency']} clients"
     return (
-        f"- {row['concurrency']} clients, each tenth image of 24 megapixels, beside slow clients: {statuses}; "
+        f"- {clients}, each tenth image of 24 megapixels, beside slow clients: {statuses}; "
         f"{'; '.join(took)}; at most {row['memory_most_mb']:,.0f} of {row['memory_mb']:,} MB."
     )
 
