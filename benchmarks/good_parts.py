@@ -28,7 +28,7 @@ from gonogo.model.fit_params import FitParams
 from gonogo.model.fitting import Fitting
 from gonogo.model.inspection import inspect_records
 from gonogo.params import Variant, build, read_yaml
-from parts import prepare_part
+from parts import SOURCES, prepare_part
 from results import ROOT, Row, add_row, origin
 
 RESULTS = ROOT / "benchmarks" / "good_parts.json"
@@ -38,14 +38,7 @@ LEAST_TEST = 10  # good parts that are left to test
 MOST_TEST = 100  # images of each label to test on
 MOST_PATCHES = 25_000  # of a bank that keeps every patch, whose choice takes their square
 IMAGE_SIZE = 128
-PARTS: dict[str, dict[str, Any]] = {
-    "hazelnut": {"source": "mvtec_ad", "folder": "hazelnut_toy"},
-    "cookie": {"source": "folder", "folder": "cookie/cookie"},
-    "brick": {"source": "surfaces", "photograph": "brick"},
-    "grass": {"source": "surfaces", "photograph": "grass"},
-    "gravel": {"source": "surfaces", "photograph": "gravel"},
-    "washer": {"source": "rendered", "part": "washer"},
-}
+PARTS = {name: SOURCES[name] for name in ("hazelnut", "cookie", "brick", "grass", "gravel", "washer")}
 # What is compared: the section calibrate, and the options of the detector.
 METHODS: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
     "split": ({}, {}),
@@ -81,22 +74,29 @@ def drawn(dataset: Dataset, n: int, seed: int, *, split: bool) -> Dataset:
     return replace(dataset, records=tuple(sorted([*dealt, *test], key=lambda record: record.path)))
 
 
-def measured(dataset: Dataset, method: str, seed: int, folder: Path) -> dict[str, float]:
-    """Figures of one gauge on its test parts."""
+def fitting_of(
+    dataset: Dataset, seed: int, folder: Path, *, calibrate: Mapping[str, Any], options: Mapping[str, Any]
+) -> Fitting:
+    """A PatchCore by params.yaml at IMAGE_SIZE, with other values of the section calibrate and of its own options."""
     params = read_yaml(ROOT / "params.yaml")
-    changes, options = METHODS[method]
     section = params["fit"]
     kept = {name: section[name] for name in ("backbone", "layers", "whitening", "smoothing", "coreset_ratio")}
     chosen = {**kept, "image_size": IMAGE_SIZE, **options}
     values = {name: section[name] for name in FitParams.__dataclass_fields__} | {"device": "cpu", "left_out": 0}
-    fitting = Fitting(
+    return Fitting(
         dataset,
         Variant(PatchCoreOptions(**chosen), "patchcore", chosen, build(FitParams, values, where="params.yaml: fit")),
-        build(CalibrateParams, {**params["calibrate"], **changes}, where="params.yaml: calibrate"),
+        build(CalibrateParams, {**params["calibrate"], **calibrate}, where="params.yaml: calibrate"),
         build(RegionParams, params["regions"], where="params.yaml: regions"),
         seed,
         folder,
     )
+
+
+def measured(dataset: Dataset, method: str, seed: int, folder: Path) -> dict[str, float]:
+    """Figures of one gauge on its test parts."""
+    changes, options = METHODS[method]
+    fitting = fitting_of(dataset, seed, folder, calibrate=changes, options=options)
     inspector, images = fitting.start(fitting.records)
     record = fitting.certify(fitting.fit(inspector, images, no_progress), no_progress).threshold
     facts = inspector.detector.fit_facts()

@@ -10,6 +10,20 @@ from gonogo.data.prepare.prepare import Prepared, prepare, prepare_params, share
 from gonogo.params import build, read_yaml
 from results import ROOT
 
+# The layout of each part, with that layout's options.
+SOURCES: dict[str, dict[str, Any]] = {
+    "hazelnut": {"source": "mvtec_ad", "folder": "hazelnut_toy"},
+    "cookie": {"source": "folder", "folder": "cookie/cookie"},
+    "washer": {"source": "rendered", "part": "washer"},
+    "connector": {"source": "rendered", "part": "connector"},
+    "label": {"source": "rendered", "part": "label"},
+    "brick": {"source": "surfaces", "photograph": "brick"},
+    "grass": {"source": "surfaces", "photograph": "grass"},
+    "gravel": {"source": "surfaces", "photograph": "gravel"},
+    "digit_0": {"source": "digits", "normal_class": 0},
+    "digit_8": {"source": "digits", "normal_class": 8},
+}
+
 
 def prepare_part(
     name: str, source: Mapping[str, Any], data: Path, folder: Path, *, progress: Callable[[int, int], None]

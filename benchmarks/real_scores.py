@@ -16,17 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from gonogo.calibration.regions import RegionParams
-from gonogo.calibration.threshold import CalibrateParams
 from gonogo.compute.progress import no_progress
 from gonogo.compute.versions import versions
-from gonogo.detectors.options import PatchCoreOptions
 from gonogo.images.dataset import Dataset
-from gonogo.model.fit_params import FitParams
-from gonogo.model.fitting import Fitting
 from gonogo.model.inspection import inspect_records
-from gonogo.params import Variant, build, read_yaml
-from good_parts import IMAGE_SIZE, PARTS, THREADS
+from good_parts import PARTS, THREADS, fitting_of
 from parts import prepare_part
 from results import ROOT, add_row, origin
 
@@ -36,21 +30,9 @@ REAL = ("hazelnut", "cookie")
 
 def scores_of(dataset: Dataset, fitted_on: set[str], seed: int, folder: Path) -> tuple[list[float], list[float]]:
     """Scores of the good parts that a gauge was not fitted on, and of the defective ones."""
-    params = read_yaml(ROOT / "params.yaml")
-    section = params["fit"]
-    names = ("backbone", "layers", "whitening", "smoothing", "coreset_ratio")
-    chosen = {**{name: section[name] for name in names}, "image_size": IMAGE_SIZE}
-    values = {name: section[name] for name in FitParams.__dataclass_fields__} | {"device": "cpu", "left_out": 0}
     records = [replace(one, role="fit" if one.group_id in fitted_on else "test") for one in dataset.records]
     dealt = replace(dataset, records=tuple(records))
-    fitting = Fitting(
-        dealt,
-        Variant(PatchCoreOptions(**chosen), "patchcore", chosen, build(FitParams, values, where="params.yaml: fit")),
-        build(CalibrateParams, params["calibrate"], where="params.yaml: calibrate"),
-        build(RegionParams, params["regions"], where="params.yaml: regions"),
-        seed,
-        folder,
-    )
+    fitting = fitting_of(dealt, seed, folder, calibrate={}, options={})
     inspector, images = fitting.start(fitting.records)
     fitting.fit(inspector, images, no_progress)
     told = inspect_records(inspector, dealt, dealt.with_role("test"))

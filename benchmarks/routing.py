@@ -26,18 +26,14 @@ from gonogo.export.router import Router, RouterParams, categories_astray, own_te
 from gonogo.images.dataset import Dataset, evenly_spaced
 from gonogo.images.roles import Role
 from gonogo.params import build, read_yaml
-from parts import prepare_part
+from parts import SOURCES, prepare_part
 from results import ROOT, Row, add_row, origin
 
 RESULTS = ROOT / "benchmarks" / "routing.json"
 THREADS, MOST = 1, 40  # images of a role and label
 ROLES: tuple[Role, ...] = ("fit", "calibrate", "test")
 DIGITS: dict[str, dict[str, Any]] = {f"digit_{n}": {"source": "digits", "normal_class": n} for n in range(10)}
-UNLIKE: dict[str, dict[str, Any]] = {
-    "hazelnut": {"source": "mvtec_ad", "folder": "hazelnut_toy"},
-    "cookie": {"source": "folder", "folder": "cookie/cookie"},
-    **{name: {"source": "surfaces", "photograph": name} for name in ("brick", "grass", "gravel")},
-}
+UNLIKE = {name: SOURCES[name] for name in ("hazelnut", "cookie", "brick", "grass", "gravel")}
 SETS = {"ten digits": DIGITS, "five unlike parts": UNLIKE}
 # What is compared: cells along a side, power of the whitening within categories, neighbours whose mean distance counts.
 SEEN: dict[str, tuple[int, float, int]] = {

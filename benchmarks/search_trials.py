@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -30,17 +29,14 @@ from gonogo.images.dataset import evenly_spaced
 from gonogo.model.fit_images import FitImages
 from gonogo.model.inspector import Inspector
 from gonogo.params import read_yaml
-from parts import prepare_part
+from parts import SOURCES, prepare_part
 from results import ROOT, Row, add_row, origin
 
 RESULTS = ROOT / "benchmarks" / "search_trials.json"
 BLOCK, ROUNDS, MOST = 64, 60, 20  # entries of a block; times that each is measured; images of each label
 AXES, FEW = 48, 4  # principal axes that the shorter search looks at; blocks whose best entries are compared exactly
 ROUNDING = 1e-6  # by which the features of two runtimes differ, as a share of each
-PARTS: dict[str, dict[str, Any]] = {
-    "hazelnut": {"source": "mvtec_ad", "folder": "hazelnut_toy"},
-    "brick": {"source": "surfaces", "photograph": "brick"},
-}
+PARTS = {name: SOURCES[name] for name in ("hazelnut", "brick")}
 
 
 def model_of(

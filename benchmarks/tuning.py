@@ -42,22 +42,11 @@ from gonogo.tuning.latency import graph_ms
 from gonogo.tuning.search import Budget
 from gonogo.tuning.space import by_sight, changed
 from gonogo.tuning.tune import Tuning
-from parts import prepare_part
+from parts import SOURCES, prepare_part
 from results import ROOT, Row, add_row, origin, read_rows
 
 RESULTS = Path(__file__).with_name("tuning.json")
-PARTS: dict[str, dict[str, Any]] = {
-    "hazelnut": {"source": "mvtec_ad", "folder": "hazelnut_toy"},
-    "cookie": {"source": "folder", "folder": "cookie/cookie"},
-    "washer": {"source": "rendered", "part": "washer"},
-    "connector": {"source": "rendered", "part": "connector"},
-    "label": {"source": "rendered", "part": "label"},
-    "brick": {"source": "surfaces", "photograph": "brick"},
-    "grass": {"source": "surfaces", "photograph": "grass"},
-    "gravel": {"source": "surfaces", "photograph": "gravel"},
-    "digit_0": {"source": "digits", "normal_class": 0},
-    "digit_8": {"source": "digits", "normal_class": 8},
-}
+PARTS = SOURCES
 SIDES, WHITENING, BANKS = (96, 160, 224), (0.0, 0.5, 1.0), (0.002, 0.01)
 SHALLOW = ((2,), (1, 2))  # layers that a search does not choose
 MOST_FITTED, MOST_TESTED = 80, 60  # images of a gauge, and of each label, whose true figures are compared

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
 import pytest
 
@@ -104,16 +105,18 @@ def test_every_name_that_ci_runs_is_a_block():
     assert readme.blocks_of_pages(readme.pages()).keys() >= run_by_ci()
 
 
-GONOGO = [
-    pytest.param(command, id=f"{block.page}: {command[:60]}")
-    for block in BLOCKS
-    if block.language in ("", "console")
-    for command in block.commands
-    if re.match(r"(?:\S*/bin/)?gonogo ", command)
-]
+def commands_like(pattern: str) -> list[Any]:
+    """Each command of a page that begins so, as a parameter."""
+    return [
+        pytest.param(command, id=f"{block.page}: {command[:60]}")
+        for block in BLOCKS
+        if block.language in ("", "console")
+        for command in block.commands
+        if re.match(pattern, command)
+    ]
 
 
-@pytest.mark.parametrize("command", GONOGO)
+@pytest.mark.parametrize("command", commands_like(r"(?:\S*/bin/)?gonogo "))
 def test_every_command_of_gonogo_in_a_page_has_arguments_that_exist(command):
     part = re.split(r" (?:\|\|?|&&|>|2>) ", command)[0].replace("'*'", "x")
     words = shlex.split(part, comments=True)[1:]
@@ -124,16 +127,7 @@ def test_every_command_of_gonogo_in_a_page_has_arguments_that_exist(command):
     parse_arguments(words)
 
 
-OTHERS = [
-    pytest.param(command, id=f"{block.page}: {command[:60]}")
-    for block in BLOCKS
-    if block.language in ("", "console")
-    for command in block.commands
-    if re.match(r"(?:python|make) ", command)
-]
-
-
-@pytest.mark.parametrize("command", OTHERS)
+@pytest.mark.parametrize("command", commands_like(r"(?:python|make) "))
 def test_every_script_and_target_of_make_in_a_page_exists(command):
     words = shlex.split(command, comments=True)
     if words[0] == "make":

@@ -4,9 +4,13 @@ import argparse
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gonogo.cli.answer import Answer
 from gonogo.errors import ConfigError, PipelineError, UsageError
+
+if TYPE_CHECKING:
+    from gonogo.params import Section
 
 PARAMS = Path("params.yaml")
 
@@ -76,12 +80,10 @@ def run_stage(
 
     categories = chosen_categories(arguments)
     content = read_yaml(PARAMS)
-    given = [*_of_file(arguments.config), *settings, *arguments.set]
+    given = _of_file(arguments.config, content)
+    given += [experiment_option(one, content) for one in (*settings, *arguments.set)]
     # By key, so that the last value of one wins.
-    options = {
-        option.lstrip("+~").partition("=")[0]: option for option in (experiment_option(one, content) for one in given)
-    }
-    settings = list(options.values())
+    settings = list({option.lstrip("+~").partition("=")[0]: option for option in given}.values())
     known = check_values(PARAMS, settings)
     calls: list[list[str]] = []
     only: list[str] = []
@@ -104,8 +106,8 @@ def run_stage(
     return Answer({"ok": True, "stage": stage, "settings": settings, "categories": found}, text)
 
 
-def _of_file(config: Path | None) -> list[str]:
-    """The values of a `--config` file that params.yaml does not have already, as `-S` takes them.
+def _of_file(config: Path | None, content: "Section") -> list[str]:
+    """The values of a `--config` file that `content` of params.yaml does not have, as `experiment_option` gives them.
 
     Raises:
         ConfigError: it is no YAML of sections, or names what no section has.
@@ -116,7 +118,6 @@ def _of_file(config: Path | None) -> list[str]:
     from gonogo.project.recipes import ABSENT, differences
     from gonogo.project.settings import experiment_option
 
-    content = read_yaml(PARAMS)
     if not config.is_file():
         raise ConfigError(f"--config {config}: no such file")
     changes = [change for change in differences(content, read_yaml(config)) if change.new is not ABSENT]
