@@ -50,8 +50,8 @@ from gonogo.store.reviews import settle
 from gonogo.store.schema import Row
 from gonogo.store.store import NewInspection, Store
 
-LARGE_PIXELS = 1_000_000  # an image with more is worked on alone
-BATCH_PIXELS = 2_000_000  # of all images of a batch, so that the next one begins soon
+LARGE_PIXELS = 1 << 20  # an image with more is worked on alone; one of 1,024 x 1,024 is not
+BATCH_PIXELS = 1 << 21  # of all images of a batch, so that the next one begins soon
 SMALL_SECONDS = 0.1  # of computing, after which a small image is worked on as a large one; honest ones take a third
 SLOW_PIXELS = 5_000_000  # that a slow image counts as
 N_DECODERS, N_WRITERS = 2, 4  # images that are decoded, and files that are written, at the same time
