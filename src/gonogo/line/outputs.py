@@ -13,7 +13,7 @@ import numpy as np
 from gonogo.calibration.boxes import FoundBox
 from gonogo.calibration.regions import dilated
 from gonogo.errors import ConfigError, DataError, MissingExtraError
-from gonogo.images.colours import FOUND_BOX, OUTLINE, PictureScale, map_colours, picture_range_colours
+from gonogo.images.colours import FOUND_BOX, OUTLINE, PictureScale, scaled_colours
 from gonogo.images.draw_boxes import DrawnBox, with_boxes
 from gonogo.images.reading import write_png
 from gonogo.inference.scorer import PASS, UNCERTAIN, UNKNOWN, Verdict
@@ -277,12 +277,7 @@ def overlay(pixels: np.ndarray, verdict: Verdict, *, scale: PictureScale = "thre
     """
     if verdict.boxes is not None:
         return with_boxes(pixels, drawn_boxes(verdict.boxes))
-    colours = (
-        map_colours(verdict.anomaly_map, verdict.threshold)
-        if scale == "threshold"
-        else picture_range_colours(verdict.anomaly_map, scale)
-    )
-    mixed = pixels // 2 + colours // 2
+    mixed = pixels // 2 + scaled_colours(verdict.anomaly_map, verdict.threshold, scale) // 2
     mixed[dilated(verdict.defect_mask, 1) & ~verdict.defect_mask] = OUTLINE
     return np.asarray(mixed)
 

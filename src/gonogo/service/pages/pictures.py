@@ -17,7 +17,7 @@ from PIL import Image
 
 from gonogo.calibration.boxes import FoundBox
 from gonogo.calibration.regions import dilated
-from gonogo.images.colours import OUTLINE, map_colours
+from gonogo.images.colours import OUTLINE, PictureScale, scaled_colours
 from gonogo.images.draw_boxes import with_boxes
 from gonogo.inference.attribution import Attribution
 from gonogo.line.explain import Explanation, top_cells
@@ -118,8 +118,8 @@ class Pictures:
 
         return await self._pictures.get(f"{row['image_sha256']}/{width}", make)
 
-    async def view(self, row: Row, key: Key) -> View:
-        """What the map of the part shows.
+    async def view(self, row: Row, key: Key, scale: PictureScale = "threshold") -> View:
+        """What the map of the part shows; `scale` is that of the layer's colours.
 
         Raises:
             Problem: the image is kept no more, or the bundle that scored it is not the one in use.
@@ -129,23 +129,23 @@ class Pictures:
             data = await self.file(row)
             with self._service.runner.reserve_slot(key):
                 return await self._service.runner.explain(
-                    data, key, bundle=row["bundle"], top=N_PLACES, render=self._render
+                    data, key, bundle=row["bundle"], top=N_PLACES, render=partial(self._render, scale=scale)
                 )
 
-        return await self._views.get(f"{row['image_sha256']}/{row['bundle']}", make)
+        return await self._views.get(f"{row['image_sha256']}/{row['bundle']}/{scale}", make)
 
-    async def layer(self, row: Row, key: Key) -> bytes:
+    async def layer(self, row: Row, key: Key, scale: PictureScale = "threshold") -> bytes:
         """A PNG to be laid over the part: its boxes as they were found, whichever bundle is in use, or its map.
 
         Raises:
             Problem: as `view`, for a map.
         """
         if row["boxes"] is None:
-            return (await self.view(row, key)).layer
+            return (await self.view(row, key, scale)).layer
         boxes = [FoundBox(**box) for box in row["boxes"]]
         return await asyncio.to_thread(box_layer, (row["image_height"], row["image_width"]), boxes)
 
-    def _render(self, pixels: np.ndarray, explanation: Explanation) -> View:
+    def _render(self, pixels: np.ndarray, explanation: Explanation, *, scale: PictureScale) -> View:
         verdict = explanation.verdict
         unit = verdict.threshold if verdict.threshold > 0 else 1.0
         places = []
@@ -156,7 +156,7 @@ class Pictures:
         if verdict.boxes is not None:
             return View(box_layer(pixels.shape[:2], verdict.boxes), (), None, None)
         grid = grid_of(verdict.anomaly_map / unit) if explanation.cells else None
-        drawn = layer(verdict.anomaly_map, verdict.threshold, verdict.defect_mask)
+        drawn = layer(verdict.anomaly_map, verdict.threshold, verdict.defect_mask, scale)
         return View(drawn, tuple(places), grid, explanation.attribution)
 
     async def file(self, row: Row) -> bytes:
@@ -171,14 +171,18 @@ class Pictures:
             raise Problem("image-expired", "the image was removed because of its age or the disk's limit") from error
 
 
-def layer(anomaly_map: np.ndarray, threshold: float, mask: np.ndarray) -> bytes:
+def layer(anomaly_map: np.ndarray, threshold: float, mask: np.ndarray, scale: PictureScale = "threshold") -> bytes:
     """A PNG to be laid over the part: the colours of the map (h, w), and the outlines of the regions in `mask` (h, w).
 
-    It is transparent where the map is below FAINTEST of the threshold, and becomes opaque up to the threshold.
+    On the scale of the threshold it is transparent where the map is below FAINTEST of it, and becomes opaque up to it.
+    On the map's own range all of it shows.
     """
     relative = anomaly_map / threshold if threshold > 0 else np.zeros_like(anomaly_map)
     opacity = np.clip((relative - FAINTEST) / (1 - FAINTEST), 0, STRONGEST)
-    colours = np.dstack([map_colours(anomaly_map, threshold), (255 * opacity).round().astype(np.uint8)])
+    if scale != "threshold":
+        opacity = np.full_like(relative, STRONGEST)
+    colours = scaled_colours(anomaly_map, threshold, scale)
+    colours = np.dstack([colours, (255 * opacity).round().astype(np.uint8)])
     colours[dilated(mask, 1 + max(mask.shape) // 512) & ~mask] = (*OUTLINE, 255)
     picture, file = Image.fromarray(colours, "RGBA"), io.BytesIO()
     if picture.width > LAYER_WIDTH:
