@@ -157,11 +157,16 @@ class LargeImageError(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """Pixels (h, w, 3) uint8 RGB to score, the request that they are from, and whether the verdict needs features."""
+    """Pixels (h, w, 3) uint8 RGB to score, and the request that they are from.
+
+    features: whether the verdict needs them.
+    boxes_alone: whether the model that finds boxes judges alone, where it stands beside a gauge.
+    """
 
     pixels: np.ndarray
     request: PendingRequest
     features: bool = False
+    boxes_alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -200,7 +205,7 @@ class InspectionRunner:
         self._score_batched: Batcher[Job, Judgement] = Batcher(
             self._score,
             weight=self._share_of_batch,
-            batch_key=lambda job: job.pixels.shape,
+            batch_key=lambda job: (job.pixels.shape, job.boxes_alone),
             whose=lambda job: job.request.key,
             wanted=lambda job: not job.request.cancelled,
             n_at_once=settings.workers,
@@ -322,12 +327,15 @@ class InspectionRunner:
         """What the bundle in use says of a stored image; nothing is stored."""
         return await self._of_file(data, key, self._judged)
 
-    async def judge_upload(self, upload: Upload, key: Key) -> Judgement:
-        """What the bundle in use says of an image that was sent; nothing is stored."""
-        return await self._worked_on(lambda request, large: self._judged(upload, request, large), key, upload.hold)
+    async def judge_boxes(self, upload: Upload, key: Key) -> Judgement:
+        """What the model that finds boxes says of an image that was sent; nothing is stored."""
+        return await self._worked_on(
+            lambda request, large: self._judged(upload, request, large, boxes_alone=True), key, upload.hold
+        )
 
-    def _judged(self, upload: Upload, request: PendingRequest, large: bool) -> Judgement:
-        return self._judge(Job(self._decode(upload, request, large=large)[0], request), large=large)
+    def _judged(self, upload: Upload, request: PendingRequest, large: bool, *, boxes_alone: bool = False) -> Judgement:
+        pixels = self._decode(upload, request, large=large)[0]
+        return self._judge(Job(pixels, request, boxes_alone=boxes_alone), large=large)
 
     async def with_features(self, data: bytes, key: Key, make: Callable[[np.ndarray, Judgement], Result]) -> Result:
         """What `make` makes of the pixels of a stored image and of what the bundle in use says of it, with features."""
@@ -545,6 +553,8 @@ class InspectionRunner:
 
     def _score(self, jobs: list[Job]) -> list[Judgement | Exception]:
         scorer, began = self._gauge.scorer, time.perf_counter()
+        if jobs[0].boxes_alone and scorer.box_model is not None:
+            scorer = scorer.box_model
         try:
             pixels = np.stack([job.pixels for job in jobs])
             verdicts = scorer.score_pixels(pixels, features=any(job.features for job in jobs))
@@ -587,10 +597,12 @@ def row_of(judgement: Judgement) -> Row:
 
 
 def row_of_verdict(verdict: Verdict, scorer: Scorer) -> Row:
-    """As `row_of`, for a verdict of a scorer; `boxes` is None where the gauge finds none."""
+    """As `row_of`, for a verdict of a scorer; `boxes` and `box_model` are None where there are none."""
+    row = {"boxes": None, "box_model": None} | verdict.row()
+    if row["box_model"] is not None and scorer.box_model is not None:
+        row["box_model"] |= {"certificate": certificate_fields(scorer.box_model.record)}
     return {
-        "boxes": None,
-        **verdict.row(),
+        **row,
         "category": scorer.category,
         "bundle": scorer.fingerprint,
         "certificate": certificate_fields(scorer.record),
