@@ -2,6 +2,9 @@
 
 import io
 import json
+import secrets
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,15 +12,17 @@ from PIL import Image
 
 from box_gauge import blemishes, box_bundle
 from conftest import CALIBRATE, TINY, bundled, modelled
+from gonogo.cases.update import update_cases
 from gonogo.cli.main import main
 from gonogo.errors import ConfigError, IntegrityError
 from gonogo.export.router import Router, RouterParams, write_set
-from gonogo.images.colours import FOUND_BOX
+from gonogo.images.colours import FOUND_BOX, LABELLED_BOX
 from gonogo.images.reading import read_image
 from gonogo.inference.bundle_set import BundleSet
 from gonogo.inference.scorer import Scorer
 from gonogo.line.explain import explain
 from gonogo.line.outputs import drawn_boxes, line_of, overlay
+from gonogo.service import arena
 from gonogo.service.pages.pictures import box_layer
 from gonogo.service.settings import Settings
 from serving import Running, inspected
@@ -247,3 +252,92 @@ def test_only_a_bundle_that_finds_boxes_stands_beside_one_that_finds_none(gauge,
         Scorer(gauge).with_box_model(Scorer(gauge))
     with pytest.raises(ConfigError, match="parts finds boxes itself"):
         Scorer(with_boxes).with_box_model(Scorer(with_boxes))
+
+
+def reviewed(started, path, defect_type):
+    """The inspection of a file that was reviewed as a defect."""
+    kept = inspected(started, path)
+    body = {"label": "defect", "defect_type": defect_type}
+    answer = started.ask("POST", f"/v1/inspections/{kept['id']}/review", role="review", json=body)
+    assert answer.status_code == 200, answer.text
+    return kept
+
+
+def test_a_reviewed_defect_that_was_found_by_boxes_is_a_case_whose_region_is_the_best_box(pair, running, judged):
+    for started in (pair, running):
+        kept = reviewed(started, judged[0][0], "spot")
+        case = next(one for one in started.ask("GET", "/v1/cases").json()["cases"] if one["inspection"] == kept["id"])
+        best = kept["boxes"][0]
+        assert (case["defect_type"], case["region"]["label"]) == ("spot", best["label"])
+        assert case["region"]["confidence"] == pytest.approx(best["confidence"], rel=1e-4)
+        x, y, width, height = case["region"]["box"]
+        assert x <= best["x"] < x + 1
+        assert y <= best["y"] < y + 1
+        assert x + width - 1 < best["x"] + best["width"] <= x + width
+        assert y + height - 1 < best["y"] + best["height"] <= y + height
+        assert started.ask("GET", f"/v1/cases/{case['id']}/crop").status_code == 200
+        other = inspected(started, judged[1][0])["id"]
+        found = started.ask("GET", f"/v1/inspections/{other}/similar").json()
+        assert [one["id"] for one in found["cases"]] == [case["id"]]
+        assert (found["compared"], found["reason"]) == ("region", None)
+
+
+def test_a_case_of_boxes_without_features_is_kept_and_says_that_it_cannot_be_compared(running, judged, monkeypatch):
+    monkeypatch.setattr(running.service.gauge.scorer, "space", None)  # as of a network of the user's own
+    kept = reviewed(running, judged[2][0], "spot")
+    assert kept["id"] in {one["inspection"] for one in running.ask("GET", "/v1/cases").json()["cases"]}
+    found = running.ask("GET", f"/v1/inspections/{kept['id']}/similar").json()
+    assert found["cases"] == []
+    assert "no features of a pretrained network" in found["reason"]
+
+
+@pytest.mark.parametrize("has_features", [True, False])
+def test_reviews_of_before_become_cases_by_boxes(running, with_boxes, judged, has_features):
+    store, scorer = running.service.store, Scorer(with_boxes, threads=1)
+    if not has_features:
+        scorer.space = None
+    kept = inspected(running, judged[3][0])
+    said = {"label": "defect", "defect_type": "spot", "note": None, "reviewer": "x", "at": 1.0, "key": "x"}
+    store.reviews.add(kept["id"], said)
+    assert (kept["id"], None) in list(update_cases(store, scorer))
+    assert list(update_cases(store, scorer)) == []
+    assert store.cases.of_inspection(kept["id"])["region"]["label"] == kept["boxes"][0]["label"]
+
+
+def test_the_arena_shows_labelled_boxes_in_green_after_the_answer(with_boxes, judged, dataset, tmp_path, monkeypatch):
+    order = iter([0, 0, 1, 0])  # the first of the good ones, then the first of the defects
+    chosen = SimpleNamespace(choice=lambda some: some[next(order)], token_hex=secrets.token_hex)
+    monkeypatch.setattr(arena, "secrets", chosen)
+    (defect, _), (good, _) = judged[0], judged[-1]
+    record = next(one for one in dataset.with_role("test") if dataset.path_of(one) == defect)
+    for label, path in (("defect", defect), ("good", good)):
+        (tmp_path / "arena" / label).mkdir(parents=True)
+        for number in range(2):  # of each kind one is left after one round
+            shutil.copy(path, tmp_path / "arena" / label / f"{number}.png")
+    lines = [
+        f"0 {(box['x'] + box['width'] / 2) / 48} {(box['y'] + box['height'] / 2) / 48} {box['width'] / 48} "
+        f"{box['height'] / 48}"
+        for box in record.boxes
+    ]
+    for number in range(2):
+        (tmp_path / "arena" / "defect" / f"{number}.txt").write_text("\n".join(lines))
+    (tmp_path / "arena" / "classes.txt").write_text("blemish\n")
+    settings = Settings(bundle=with_boxes, data=tmp_path / "data", arena=tmp_path / "arena", threads=1, deadline=60.0)
+    shown = {}
+    with Running(settings) as started:
+        started.http.headers["Origin"] = "http://testserver"
+        assert started.http.post("/sign-in", data={"key": started.keys["review"]}).status_code in (200, 303)
+        key = started.keys["review"].split("_")[1]
+        for _ in range(2):
+            page = started.http.get("/arena")
+            assert "blemish" not in page.text
+            answered = started.http.post(page.url.path, data={"label": "good"})
+            row = started.service.store.arena.round(page.url.path.rpartition("/")[2], key=key)
+            picture = started.http.get(f"{page.url.path}/overlay").content
+            shown[row["truth"]] = (answered.text, np.array(Image.open(io.BytesIO(picture))))
+    text, drawn = shown["defect"]
+    assert f"{len(lines)} × blemish" in text
+    assert (drawn == LABELLED_BOX).all(axis=2).any()
+    text, drawn = shown["good"]
+    assert "blemish" not in text
+    assert not (drawn == LABELLED_BOX).all(axis=2).any()

@@ -279,14 +279,17 @@ def map_16_bit(verdict: Verdict) -> np.ndarray:
     return np.asarray(relative.round().astype(np.uint16))
 
 
-def overlay(pixels: np.ndarray, verdict: Verdict, *, scale: PictureScale = "threshold") -> np.ndarray:
+def overlay(
+    pixels: np.ndarray, verdict: Verdict, *, scale: PictureScale = "threshold", labelled: Sequence[DrawnBox] = ()
+) -> np.ndarray:
     """(h, w, 3) uint8: the image under the colours of its map with a line around each region, or with its boxes.
 
     On the scale of the threshold, unless another is asked for: see `PictureScale`. Boxes that a box model found beside
-    the gauge are drawn over its map.
+    the gauge are drawn over its map, and boxes that are `labelled` below those that were found.
     """
-    if verdict.boxes is not None and verdict.boxes_decide:
-        return with_boxes(pixels, drawn_boxes(verdict.boxes))
+    boxes = [*labelled, *drawn_boxes(verdict.boxes or ())]
+    if verdict.boxes_decide:
+        return with_boxes(pixels, boxes)
     colours = (
         map_colours(verdict.anomaly_map, verdict.threshold)
         if scale == "threshold"
@@ -294,7 +297,7 @@ def overlay(pixels: np.ndarray, verdict: Verdict, *, scale: PictureScale = "thre
     )
     mixed = pixels // 2 + colours // 2
     mixed[dilated(verdict.defect_mask, 1) & ~verdict.defect_mask] = OUTLINE
-    return with_boxes(mixed, drawn_boxes(verdict.boxes)) if verdict.boxes else np.asarray(mixed)
+    return with_boxes(mixed, boxes) if boxes else np.asarray(mixed)
 
 
 def crop_at_peak(pixels: np.ndarray, verdict: Verdict) -> np.ndarray:

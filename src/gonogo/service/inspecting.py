@@ -27,6 +27,7 @@ from PIL import Image
 import gonogo
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.errors import GonogoError, ImageError, SlowImageError
+from gonogo.images.draw_boxes import DrawnBox
 from gonogo.images.header import Header
 from gonogo.images.reading import decode
 from gonogo.images.statistics import STATISTICS, image_statistics
@@ -277,7 +278,7 @@ class InspectionRunner:
             seconds,
         )
 
-    async def draw(self, data: bytes, key: Key, name: str, *, bundle: str) -> bytes:
+    async def draw(self, data: bytes, key: Key, name: str, *, bundle: str, labelled: Sequence[DrawnBox] = ()) -> bytes:
         """The map, the overlay or the crop of a stored image, as PNG.
 
         Args:
@@ -285,13 +286,19 @@ class InspectionRunner:
             key: the key of the request.
             name: "map", "overlay" or "crop".
             bundle: fingerprint of the bundle that scored the image.
+            labelled: boxes that the overlay has beside those that were found.
 
         Raises:
             Problem: that bundle is not the one in use.
         """
-        return await self._of_file(
-            data, key, lambda upload, request, large: self._draw(upload, name, bundle, request, large=large)
-        )
+
+        def drawn(upload: Upload, request: PendingRequest, large: bool) -> bytes:
+            pixels = self._decode(upload, request, large=large)[0]
+            judgement = self._judge(Job(pixels, request), large=large)
+            _require_bundle(bundle, judgement.scorer)
+            return draw_picture(name, pixels, judgement.verdict, labelled=labelled)
+
+        return await self._of_file(data, key, drawn)
 
     async def explain(
         self, data: bytes, key: Key, *, bundle: str, top: int, render: Callable[[np.ndarray, Explanation], Result]
@@ -482,12 +489,6 @@ class InspectionRunner:
         fields["timings_ms"] = _milliseconds(timings | {"total": time.perf_counter() - request.since})
         return InspectionWithPictures(**fields, **drawn)
 
-    def _draw(self, upload: Upload, name: str, bundle: str, request: PendingRequest, *, large: bool) -> bytes:
-        pixels, _ = self._decode(upload, request, large=large)
-        judgement = self._judge(Job(pixels, request), large=large)
-        _require_bundle(bundle, judgement.scorer)
-        return draw_picture(name, pixels, judgement.verdict)
-
     def _decode(self, upload: Upload, request: PendingRequest, *, large: bool) -> Decoded:
         """Pixels and format of an image.
 
@@ -628,7 +629,7 @@ def inspection_fields(row: Row) -> dict[str, Any]:
     return fields | {"image": image | {"name": row["name"]}, "settlement": vars(settle(row["reviews"]))}
 
 
-def draw_picture(name: str, pixels: np.ndarray, verdict: Verdict) -> bytes:
+def draw_picture(name: str, pixels: np.ndarray, verdict: Verdict, *, labelled: Sequence[DrawnBox] = ()) -> bytes:
     """A PNG of the map, of the overlay or of the crop.
 
     Args:
@@ -636,12 +637,13 @@ def draw_picture(name: str, pixels: np.ndarray, verdict: Verdict) -> bytes:
             or "crop", the part of the image around the place that differs most.
         pixels: (h, w, 3) uint8 RGB, the image.
         verdict: its verdict.
+        labelled: boxes that the overlay has beside those that were found.
 
     Raises:
         Problem: the map cannot be drawn, because the threshold is not above 0.
     """
     if name == "overlay":
-        picture = overlay(pixels, verdict)
+        picture = overlay(pixels, verdict, labelled=labelled)
     elif name == "crop":
         picture = crop_at_peak(pixels, verdict)
     elif verdict.threshold > 0:
