@@ -338,6 +338,7 @@ def test_the_arena_shows_labelled_boxes_in_green_after_the_answer(with_boxes, ju
     text, drawn = shown["defect"]
     assert f"{len(lines)} × blemish" in text
     assert (drawn == LABELLED_BOX).all(axis=2).any()
+    assert drawn.shape == (960, 960, 3)  # as large as before the answer
     text, drawn = shown["good"]
     assert "blemish" not in text
     assert not (drawn == LABELLED_BOX).all(axis=2).any()

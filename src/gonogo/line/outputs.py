@@ -280,16 +280,22 @@ def map_16_bit(verdict: Verdict) -> np.ndarray:
 
 
 def overlay(
-    pixels: np.ndarray, verdict: Verdict, *, scale: PictureScale = "threshold", labelled: Sequence[DrawnBox] = ()
+    pixels: np.ndarray,
+    verdict: Verdict,
+    *,
+    scale: PictureScale = "threshold",
+    labelled: Sequence[DrawnBox] = (),
+    enlarged: int = 1,
 ) -> np.ndarray:
     """(h, w, 3) uint8: the image under the colours of its map with a line around each region, or with its boxes.
 
     On the scale of the threshold, unless another is asked for: see `PictureScale`. Boxes that a box model found beside
     the gauge are drawn over its map, and boxes that are `labelled` below those that were found.
+    Each pixel is `enlarged` to a square of so many before boxes are drawn, so that their classes can be read.
     """
     boxes = [*labelled, *drawn_boxes(verdict.boxes or ())]
     if verdict.boxes_decide:
-        return with_boxes(pixels, boxes)
+        return with_boxes(_enlarged(pixels, enlarged), boxes, scale=enlarged)
     colours = (
         map_colours(verdict.anomaly_map, verdict.threshold)
         if scale == "threshold"
@@ -297,7 +303,11 @@ def overlay(
     )
     mixed = pixels // 2 + colours // 2
     mixed[dilated(verdict.defect_mask, 1) & ~verdict.defect_mask] = OUTLINE
-    return with_boxes(mixed, boxes) if boxes else np.asarray(mixed)
+    return with_boxes(_enlarged(mixed, enlarged), boxes, scale=enlarged)
+
+
+def _enlarged(pixels: np.ndarray, factor: int) -> np.ndarray:
+    return pixels.repeat(factor, axis=0).repeat(factor, axis=1) if factor > 1 else pixels
 
 
 def crop_at_peak(pixels: np.ndarray, verdict: Verdict) -> np.ndarray:

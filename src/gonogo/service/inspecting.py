@@ -278,7 +278,16 @@ class InspectionRunner:
             seconds,
         )
 
-    async def draw(self, data: bytes, key: Key, name: str, *, bundle: str, labelled: Sequence[DrawnBox] = ()) -> bytes:
+    async def draw(
+        self,
+        data: bytes,
+        key: Key,
+        name: str,
+        *,
+        bundle: str,
+        labelled: Sequence[DrawnBox] = (),
+        side: int = 1,
+    ) -> bytes:
         """The map, the overlay or the crop of a stored image, as PNG.
 
         Args:
@@ -287,6 +296,7 @@ class InspectionRunner:
             name: "map", "overlay" or "crop".
             bundle: fingerprint of the bundle that scored the image.
             labelled: boxes that the overlay has beside those that were found.
+            side: pixels up to which the longer side of an overlay is enlarged, in whole steps.
 
         Raises:
             Problem: that bundle is not the one in use.
@@ -296,7 +306,7 @@ class InspectionRunner:
             pixels = self._decode(upload, request, large=large)[0]
             judgement = self._judge(Job(pixels, request), large=large)
             _require_bundle(bundle, judgement.scorer)
-            return draw_picture(name, pixels, judgement.verdict, labelled=labelled)
+            return draw_picture(name, pixels, judgement.verdict, labelled=labelled, side=side)
 
         return await self._of_file(data, key, drawn)
 
@@ -629,7 +639,9 @@ def inspection_fields(row: Row) -> dict[str, Any]:
     return fields | {"image": image | {"name": row["name"]}, "settlement": vars(settle(row["reviews"]))}
 
 
-def draw_picture(name: str, pixels: np.ndarray, verdict: Verdict, *, labelled: Sequence[DrawnBox] = ()) -> bytes:
+def draw_picture(
+    name: str, pixels: np.ndarray, verdict: Verdict, *, labelled: Sequence[DrawnBox] = (), side: int = 1
+) -> bytes:
     """A PNG of the map, of the overlay or of the crop.
 
     Args:
@@ -638,12 +650,13 @@ def draw_picture(name: str, pixels: np.ndarray, verdict: Verdict, *, labelled: S
         pixels: (h, w, 3) uint8 RGB, the image.
         verdict: its verdict.
         labelled: boxes that the overlay has beside those that were found.
+        side: pixels up to which the longer side of an overlay is enlarged, in whole steps.
 
     Raises:
         Problem: the map cannot be drawn, because the threshold is not above 0.
     """
     if name == "overlay":
-        picture = overlay(pixels, verdict, labelled=labelled)
+        picture = overlay(pixels, verdict, labelled=labelled, enlarged=max(1, side // max(pixels.shape[:2])))
     elif name == "crop":
         picture = crop_at_peak(pixels, verdict)
     elif verdict.threshold > 0:

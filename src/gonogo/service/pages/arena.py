@@ -9,7 +9,6 @@ from fastapi import APIRouter, Form, Request
 from fastapi import Path as InPath
 from fastapi.responses import RedirectResponse, Response
 
-from gonogo.cases.learn import finds_boxes
 from gonogo.service import arena as rounds
 from gonogo.service.pages.access import InspectorPageKey
 from gonogo.service.pages.rendering import render
@@ -66,7 +65,9 @@ async def overlay(request: Request, key: InspectorPageKey, round_id: RoundId) ->
     data = await rounds.case_file(service, row)
     labelled = await asyncio.to_thread(rounds.true_boxes, service, row)
     with service.runner.reserve_slot(key):
-        drawn = await service.runner.draw(data, key, "overlay", bundle=row["bundle"], labelled=labelled)
+        drawn = await service.runner.draw(
+            data, key, "overlay", bundle=row["bundle"], labelled=labelled, side=rounds.SIDE
+        )
     return Response(drawn, media_type="image/png")
 
 
@@ -83,5 +84,4 @@ async def _page(request: Request, key: Key, row: Row | None, *, expert: bool) ->
         standing=rounds.standing(results),
         maps=row is not None and is_answered and row["bundle"] == service.gauge.scorer.fingerprint,
         labelled=Counter(box.text for box in labelled),
-        finds_boxes=finds_boxes(service.gauge.scorer),
     )
