@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gonogo.cases.index import CaseIndex
-from gonogo.cases.learn import learn_inspection, settled_defect
+from gonogo.cases.learn import finds_boxes, learn_inspection, settled_defect
 from gonogo.cases.neighbours import Wanted
 from gonogo.cases.words import Synonyms, WordIndex
 from gonogo.errors import DataError
@@ -103,7 +103,9 @@ class PastCases:
         if await asyncio.to_thread(store.cases.of_inspection, identifier) is not None:
             await asyncio.to_thread(store.cases.settle, identifier, defect_type)
             return
-        if defect_type is None or scorer.space is None or scorer.category != row["category"]:
+        if defect_type is None or scorer.category != row["category"]:
+            return
+        if scorer.space is None and not finds_boxes(scorer):
             return
 
         def learn(pixels: np.ndarray, judgement: Judgement) -> None:
