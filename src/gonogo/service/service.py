@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from gonogo.cases.language import WORKING_BYTES, Language
 from gonogo.errors import ConfigError, DataError, GonogoError, IntegrityError
 from gonogo.inference.bundle import read_bundle
 from gonogo.inference.scorer import Scorer
@@ -63,6 +64,7 @@ class Service:
             IntegrityError: the bundle, or the one that was activated last, cannot be trusted.
             DataError: the folder or the database of the inspections cannot be used, or the registry has no gauge.
             GateError: the gauge that the registry has in use did not come through the gate.
+            MissingExtraError: a setting needs an extra that is not installed.
         """
         self.promoted = None if settings.registry is None else Promoted(settings.registry)
         if self.promoted is not None:
@@ -85,10 +87,11 @@ class Service:
         )
         self.keys = Keys(self.store, settings)
         self.sessions = Sessions(self.store, self.keys, settings)
-        self.memory = MemoryBudget(settings)
+        language = Language(threads=settings.threads) if settings.rerank else None
+        self.memory = MemoryBudget(settings, reserved=0 if language is None else WORKING_BYTES)
         self.metrics.held.set_function(lambda: self.memory.held)
         self.runner = InspectionRunner(settings, self.gauge, self.store, self.metrics, self.memory, self.standing)
-        self.cases = PastCases(self.store, self.gauge, self.runner, settings.synonyms)
+        self.cases = PastCases(self.store, self.gauge, self.runner, synonyms=settings.synonyms, language=language)
         self.known_failures = KnownFailures(self.store, self.gauge)
         self.reporter = Reporter(settings, self.store, self.runner, self.cases)
         self._activation_lock, self._reload_lock = asyncio.Lock(), asyncio.Lock()

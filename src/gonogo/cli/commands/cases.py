@@ -44,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     searched.add_argument("--image", type=Path, metavar="FILE", help="find the cases that are most like this image")
     searched.add_argument("--bundle", type=Path, metavar="BUNDLE", help=f"with --image: {BUNDLE}")
     searched.add_argument("--synonyms", type=Path, metavar="FILE", help="with words: lines of words that mean the same")
+    searched.add_argument(
+        "--rerank", action="store_true", help="with words: order by meaning, and add what is near; needs gonogo[text]"
+    )
     add_trust(searched)
     for action in (listed, searched):
         action.add_argument("--category", metavar="NAME", help="of the cases; default: all, or the bundle's")
@@ -116,6 +119,8 @@ def _search(arguments: argparse.Namespace, store: "Store") -> Answer:
 
     if bool(arguments.words) == (arguments.image is not None):
         raise UsageError("expected WORD ..., or --image FILE", command="gonogo cases search")
+    if arguments.image is not None and arguments.rerank:
+        raise UsageError("--rerank goes with WORD ...; an image is compared with images", command="gonogo cases search")
     if (arguments.image is None) != (arguments.bundle is None):
         raise UsageError("--image and --bundle need each other", command="gonogo cases search")
     if arguments.image is None:
@@ -148,23 +153,35 @@ def _search(arguments: argparse.Namespace, store: "Store") -> Answer:
 
 
 def _by_words(arguments: argparse.Namespace, store: "Store") -> Answer:
-    from gonogo.cases.words import Synonyms, WordIndex
+    from gonogo.cases.language import Language
+    from gonogo.cases.meaning import search
+    from gonogo.cases.words import Filters, Synonyms, WordIndex
 
     synonyms = Synonyms.read(arguments.synonyms) if arguments.synonyms else Synonyms(())
-    rows = WordIndex(store.cases, synonyms).search(
+    found = search(
+        WordIndex(store.cases, synonyms),
         " ".join(arguments.words),
-        category=arguments.category,
-        defect_type=arguments.type,
-        min_severity=arguments.severity,
+        Filters(arguments.category, arguments.type, arguments.severity),
         limit=arguments.n,
+        language=Language() if arguments.rerank else None,
     )
-    return _of_cases(rows, "no case has all of these words")
+    answer = _of_cases(found.cases, "no case has all of these words")
+    if found.model is None:
+        return answer
+    meaning = {"model": found.model, "least": found.least, "nearest": found.nearest, "useful": found.useful}
+    text = answer.text
+    if not found.useful:
+        nearest = "nothing could be compared" if found.nearest is None else f"the nearest has {found.nearest:.2g}"
+        text += f"\nnothing is near in meaning: {nearest}, and below {found.least:g} a similarity says nothing"
+    return Answer(answer.report | {"meaning": meaning}, text)
 
 
 def _of_cases(rows: list[dict[str, Any]], none: str) -> Answer:
     lines = []
     for row in rows:
         distance = f"{row['distance']:.4g}  " if "distance" in row else ""
+        if row.get("similarity") is not None:
+            distance = f"{row['similarity']:.2f}  "
         severity = "" if row["severity"] is None else f", severity {row['severity']}"
         lines.append(f"{distance}{row['id']}  {row['category']}: {row['defect_type']}{severity}  {row['source'] or ''}")
         lines += [f"    {name}: {row[name]}" for name in ("cause", "remedy", "note") if row[name]]
