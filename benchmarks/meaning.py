@@ -55,7 +55,7 @@ def reached(language: Language, threshold: float) -> tuple[float, float]:
     others = [other for _, other in PAIRS]
     similar = np.stack([language.similarities(one, others) for one, _ in PAIRS])
     same = np.array([[other == own for other in others] for _, own in PAIRS])  # `crack` is in two pairs
-    return float((np.diag(similar) >= threshold).mean()), float((similar[~same] >= threshold).mean())
+    return float((np.diag(similar) > threshold).mean()), float((similar[~same] > threshold).mean())
 
 
 def main() -> None:

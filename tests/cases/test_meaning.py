@@ -114,7 +114,7 @@ def test_the_command_says_so_too(store, capsys):
     assert main(["cases", "search", "lubricant", "leak", "--rerank", *data]) == 0
     assert "washer: oil stain" in capsys.readouterr().out
     assert main(["cases", "search", "Gewinde", "fehlt", "--rerank", *data]) == 0
-    assert "nothing is near in meaning: the nearest has" in capsys.readouterr().out
+    assert "nothing is near: the nearest has" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="2"):
         main(["cases", "search", "--image", "x.png", "--bundle", "b", "--rerank", *data])
 

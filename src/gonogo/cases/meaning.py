@@ -2,7 +2,7 @@
 
 A case that has all words of the search, or synonyms of them, is found whatever the network of language says: it knows
 English only, and a list of synonyms knows the factory's words. The network orders these cases, and adds others that are
-near in meaning: of the cases that have one of the words, and of those whose type or cause is near. Below USEFUL, a
+near in meaning: of the cases that have one of the words, and of those whose type or cause is near. Up to USEFUL, a
 similarity says nothing: it neither orders nor adds.
 """
 
@@ -27,18 +27,20 @@ class Found:
             `similarity`, the highest of its texts; None where it was not compared.
         nearest: the highest similarity of all that was compared; None: nothing was.
         model: that compared; None: none did.
-        least: a similarity below it says nothing.
+        least: a similarity that is not above it says nothing.
+        waiting: cases that could not be compared yet.
     """
 
     cases: list[Row]
     nearest: float | None = None
     model: str | None = None
     least: float = USEFUL
+    waiting: int = 0
 
     @property
     def useful(self) -> bool:
         """Whether something is near enough for its similarity to tell something."""
-        return self.nearest is not None and self.nearest >= self.least
+        return self.nearest is not None and self.nearest > self.least
 
 
 def search(
@@ -68,7 +70,7 @@ def search(
     for row, texts in zip(compared, index.texts([row["id"] for row in compared]), strict=True):
         *near, of_all = language.similarities(text, [*texts, "; ".join(texts)]).tolist()
         row["similarity"] = max(near, default=None)
-        if near and max(near) >= USEFUL:
+        if near and max(near) > USEFUL:
             ranks[row["id"]] = (-max(near), -of_all)
     similarities = [near for near, *_ in near_names] + [row["similarity"] or -1.0 for row in compared]
     rows.sort(key=lambda row: ranks.get(row["id"], (0.0, 0.0)))  # which keeps the order of the index for all others
@@ -79,7 +81,7 @@ def search(
 def _with_names(index: WordIndex, names: list[tuple[float, str, str]], filters: Filters) -> Iterator[Row]:
     """The cases with types or causes that are near, each perhaps several times."""
     for near, column, name in names:
-        if near >= USEFUL:
+        if near > USEFUL:
             yield from index.with_value(column, name, filters, limit=COMPARED)
 
 

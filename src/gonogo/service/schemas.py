@@ -227,9 +227,10 @@ class Meaning(BaseModel):
     """What a model that compares meanings says of a search."""
 
     model: str
-    least: float = Field(description="a similarity below it says nothing: no case is found for it")
+    least: float = Field(description="a similarity that is not above it says nothing: no case is found for it")
     nearest: float | None = Field(description="the highest similarity; null where nothing could be compared")
     useful: bool = Field(description="whether the nearest is near enough")
+    waiting: int = Field(description="cases that are not compared yet; a later search goes on with them")
 
 
 class Cases(BaseModel):

@@ -60,6 +60,7 @@ class Settings:
         synonyms: file of words that mean the same in a search of cases, read again for each search; None: none.
         rerank: whether a network of language orders what a search of cases by words finds, and adds what is near in
             meaning; it needs the extra `text`.
+        embedder: file that describes two networks of the user's, by which words find pictures of cases; None: none.
         fall_back: whether the service starts with the bundle that was activated before, where the last one is damaged
             or gone.
         watch: how it is told whether the certificate of a bundle that is taken into use still holds.
@@ -110,6 +111,7 @@ class Settings:
     arena: Path | None = None
     synonyms: Path | None = None
     rerank: bool = False
+    embedder: Path | None = None
     fall_back: bool = False
     watch: WatchParams = field(default_factory=WatchParams)
     webhook: str | None = None

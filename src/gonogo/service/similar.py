@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from gonogo.cases.embedder import Embedder
 from gonogo.cases.index import CaseIndex
 from gonogo.cases.language import Language
 from gonogo.cases.learn import learn_inspection, settled_defect
 from gonogo.cases.meaning import Found
 from gonogo.cases.meaning import search as search_by_words
 from gonogo.cases.neighbours import Wanted
+from gonogo.cases.pictured import PictureIndex
 from gonogo.cases.words import Filters, Synonyms, WordIndex
-from gonogo.errors import DataError
+from gonogo.errors import DataError, ImageError
 from gonogo.inference.scorer import Scorer
 from gonogo.service import schemas
 from gonogo.service.gauge import Gauge
@@ -40,8 +42,13 @@ class PastCases:
         *,
         synonyms: Path | None = None,
         language: Language | None = None,
+        embedder: Embedder | None = None,
     ) -> None:
-        """`synonyms`: of the search by words, as in `Settings`; `language` ranks what it finds by meaning.
+        """`synonyms`: of the search by words, as in `Settings`.
+
+        Args:
+            language: ranks what the search by words finds by meaning.
+            embedder: finds pictures of cases by words.
 
         Raises:
             DataError: the file of synonyms cannot be read.
@@ -49,6 +56,7 @@ class PastCases:
         self._store, self._gauge, self._runner, self._synonyms = store, gauge, runner, synonyms
         self._index = CaseIndex(store.cases)
         self._language = language
+        self._pictures = None if embedder is None else PictureIndex(store.cases, embedder)
         self._words = WordIndex(store.cases, Synonyms.read(synonyms) if synonyms else Synonyms(()))
 
     def like(self, judgement: Judgement, image: str, *, k: int, wanted: Wanted = Wanted()) -> schemas.Similar:  # noqa: B008 - frozen
@@ -97,6 +105,24 @@ class PastCases:
             except DataError as error:  # somebody edits it; the last ones that could be read stay
                 log.warning("%s", printable(str(error)))
         return search_by_words(self._words, text, filters, limit=limit, language=self._language)
+
+    @property
+    def finds_pictures(self) -> bool:
+        """Whether words find pictures."""
+        return self._pictures is not None
+
+    def search_pictures(self, text: str, filters: Filters, *, limit: int) -> Found:
+        """Up to `limit` cases whose pictures are near to a text.
+
+        Raises:
+            Problem: the service has no networks for that, or they fail on the text.
+        """
+        if self._pictures is None:
+            raise Problem("invalid-request", "this service finds no pictures by words; `gonogo serve --embedder` does")
+        try:
+            return self._pictures.search(text, filters, limit=limit)
+        except ImageError as error:
+            raise Problem("invalid-request", f"pictures cannot be compared with these words: {error}") from error
 
     async def reviewed(self, identifier: str, key: Key) -> None:
         """Make a case of an inspection whose reviews come to a defect, and take it back where they do not any more.
@@ -156,7 +182,9 @@ def cases_of(found: Found) -> schemas.Cases:
     """What a search found, as `/v1` tells it."""
     meaning = None
     if found.model is not None:
-        meaning = schemas.Meaning(model=found.model, least=found.least, nearest=found.nearest, useful=found.useful)
+        meaning = schemas.Meaning(
+            model=found.model, least=found.least, nearest=found.nearest, useful=found.useful, waiting=found.waiting
+        )
     why = ("all_words", "similarity")
     cases = [schemas.FoundCase(**case_fields(row), **{name: row[name] for name in why}) for row in found.cases]
     return schemas.Cases(cases=cases, before=None, meaning=meaning)

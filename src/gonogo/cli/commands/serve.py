@@ -156,6 +156,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="order what a search of cases by words finds by meaning, and add what is near; needs gonogo[text]",
     )
     parser.add_argument(
+        "--embedder",
+        type=Path,
+        metavar="FILE",
+        help="JSON that describes two networks of yours, by which words find pictures of cases; needs gonogo[text]",
+    )
+    parser.add_argument(
         "--fall-back",
         action="store_true",
         help="start with the bundle of the same category that was active before, if the last one is damaged or gone",
@@ -366,6 +372,7 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
         arena=arguments.arena,
         synonyms=arguments.synonyms,
         rerank=arguments.rerank,
+        embedder=arguments.embedder,
         fall_back=arguments.fall_back,
         watch=watch_params(arguments),
         webhook=arguments.webhook,

@@ -46,9 +46,12 @@ async def knowledge(
     wanted = Wanted(category or None, defect_type or None, least, days)
     view = await asyncio.to_thread(service.known_failures.view, wanted)
     known = await asyncio.to_thread(service.known_failures.knowledge)
-    found = None
+    found, pictured = None, None
     if words.strip():
         found = await asyncio.to_thread(service.cases.search, words, Filters(*wanted[:3]), limit=FOUND)
+        if service.cases.finds_pictures:
+            search = service.cases.search_pictures
+            pictured = await asyncio.to_thread(search, words, Filters(*wanted[:3]), limit=FOUND)
     modes = known.of("mode")
     return render(
         request,
@@ -63,6 +66,7 @@ async def knowledge(
         days=DAYS,
         kinds=KINDS,
         found=found,
+        pictured=pictured,
     )
 
 

@@ -1,7 +1,7 @@
 """The routes about past cases: those like an inspection, all of them, their pictures, and what is known of them."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Path, Query, Request
 from fastapi.responses import Response
@@ -52,6 +52,7 @@ async def cases(
         str | None,
         Query(max_length=500, description="of types, causes, remedies and notes; the best first, on one page"),
     ] = None,
+    by: Annotated[Literal["text", "picture"], Query(description="what of a case `words` are compared with")] = "text",
     before: InspectionId | None = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> schemas.Cases:
@@ -59,7 +60,8 @@ async def cases(
     service = service_of(request)
     if words is not None:
         filters = Filters(category, defect_type, min_severity)
-        return cases_of(await asyncio.to_thread(service.cases.search, words, filters, limit=limit))
+        search = service.cases.search if by == "text" else service.cases.search_pictures
+        return cases_of(await asyncio.to_thread(search, words, filters, limit=limit))
     rows = await asyncio.to_thread(
         service.store.cases.newest,
         category=category,
