@@ -237,11 +237,29 @@ class Similar(BaseModel):
     cases: list[SimilarCase]
 
 
-class Cases(BaseModel):
-    """One page of cases, in the order of their ids from the last one."""
+class FoundCase(Case):
+    """A case, and why a search by words found it."""
 
-    cases: list[Case]
+    all_words: bool | None = Field(None, description="whether it has all words of the search; null without one")
+    similarity: float | None = Field(None, description="in meaning, of its nearest text; null where not compared")
+
+
+class Meaning(BaseModel):
+    """What a model that compares meanings says of a search."""
+
+    model: str
+    least: float = Field(description="a similarity that is not above it says nothing: no case is found for it")
+    nearest: float | None = Field(description="the highest similarity; null where nothing could be compared")
+    useful: bool = Field(description="whether the nearest is near enough")
+    waiting: int = Field(description="cases that are not compared yet; a later search goes on with them")
+
+
+class Cases(BaseModel):
+    """One page of cases: in the order of their ids from the last one, or the best first in a search by words."""
+
+    cases: list[FoundCase]
     before: InspectionId | None = Field(description="`before` for the next page; null on the last page")
+    meaning: Meaning | None = Field(None, description="null where no model compared meanings")
 
 
 class InspectionWithPictures(Inspection):

@@ -154,6 +154,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--synonyms", type=Path, metavar="FILE", help="lines of words that mean the same in a search of cases"
     )
     parser.add_argument(
+        "--rerank",
+        action="store_true",
+        help="order what a search of cases by words finds by meaning, and add what is near; needs gonogo[text]",
+    )
+    parser.add_argument(
+        "--embedder",
+        type=Path,
+        metavar="FILE",
+        help="JSON that describes two networks of yours, by which words find pictures of cases; needs gonogo[text]",
+    )
+    parser.add_argument(
         "--fall-back",
         action="store_true",
         help="start with the bundle of the same category that was active before, if the last one is damaged or gone",
@@ -364,6 +375,8 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
         shifts=tuple(arguments.shift),
         arena=arguments.arena,
         synonyms=arguments.synonyms,
+        rerank=arguments.rerank,
+        embedder=arguments.embedder,
         fall_back=arguments.fall_back,
         watch=watch_params(arguments),
         webhook=arguments.webhook,
