@@ -671,6 +671,7 @@ def draw_picture(
     *,
     labelled: Sequence[DrawnBox] = (),
     side: int = 1,
+) -> bytes:
     """A PNG of the map, of the overlay or of the crop.
 
     Args:

@@ -51,7 +51,8 @@ class Cases:
         Args:
             case: the columns of `cases` but `version` and `removed`; `region` is a dictionary or None.
             vectors: float32, little endian.
-            space: what the vectors are compared in; None: there are none, and those of before stay.
+            space: what the vectors are compared in; None: there are none, and those of other spaces stay.
+                The vector of its picture is removed in any case, since the picture may be another one.
 
         Returns:
             whether it is new.
