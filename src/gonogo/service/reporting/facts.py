@@ -179,7 +179,7 @@ def _say_boxes(boxes: Sequence[Mapping[str, Any]], say: Any, word_for_word: Any,
     for number, box in enumerate(boxes[:MOST_REGIONS], start=1):
         place = {name: round(box[name]) for name in ("x", "y", "width", "height")}
         label, label_quoted = quoted(box["label"], t)
-        figures = (Figure(number), *map(Figure, place.values()), Figure(box["confidence"], percent=True))
+        figures = (Figure(number), Figure(box["confidence"], percent=True), *map(Figure, place.values()))
         values = {"number": number, "label": label_quoted, "confidence": t.percent(box["confidence"]), **place}
         told = Fact(f"box.{number}", t("report.fact.box", **values), figures, names=(label,))
         say("report.box", told, **values)
