@@ -286,7 +286,7 @@ class Service:
         """Finish all reports that were begun and all images that were accepted, then close the store."""
         await self.reporter.close()
         await self.runner.close()
-        await asyncio.to_thread(self.standing.save)
+        await asyncio.to_thread(self.standing.close)
         if self.webhook is not None:
             await asyncio.to_thread(self.webhook.close, WEBHOOK_SECONDS)
         await asyncio.to_thread(self.store.close)

@@ -22,6 +22,8 @@ class Settings:
     Attributes:
         bundle: the bundle that it starts with, a folder or a `.gonogo` file; with `registry`, what this has in use is
             taken in its place.
+        box_model: a bundle that finds boxes in the parts of `bundle`'s category: inspections then have its boxes beside
+            the verdict; None: there is none.
         data: folder of the images and, unless `database` is given, of the SQLite file.
         bundles: folder of the bundles that may be activated; None: `bundle` alone.
         registry: the project whose promoted gauge the service uses, and no other; None: an admin activates bundles.
@@ -73,6 +75,7 @@ class Settings:
 
     bundle: Path
     data: Path
+    box_model: Path | None = None
     bundles: Path | None = None
     registry: RegistrySource | None = None
     registry_seconds: float = 5.0

@@ -10,7 +10,7 @@ import numpy as np
 from gonogo.cases.embedder import Embedder
 from gonogo.cases.index import CaseIndex
 from gonogo.cases.language import Language
-from gonogo.cases.learn import learn_inspection, settled_defect
+from gonogo.cases.learn import finds_boxes, learn_inspection, settled_defect
 from gonogo.cases.meaning import Found
 from gonogo.cases.meaning import search as search_by_words
 from gonogo.cases.neighbours import Wanted
@@ -137,7 +137,9 @@ class PastCases:
         if await asyncio.to_thread(store.cases.of_inspection, identifier) is not None:
             await asyncio.to_thread(store.cases.settle, identifier, defect_type)
             return
-        if defect_type is None or scorer.space is None or scorer.category != row["category"]:
+        if defect_type is None or scorer.category != row["category"]:
+            return
+        if scorer.space is None and not finds_boxes(scorer):
             return
 
         def learn(pixels: np.ndarray, judgement: Judgement) -> None:

@@ -45,13 +45,14 @@ class Cases:
     def __init__(self, engine: sa.Engine, writing: Writing) -> None:
         self._engine, self._writing = engine, writing
 
-    def put(self, case: Row, vectors: Mapping[Kind, bytes], space: str) -> bool:
+    def put(self, case: Row, vectors: Mapping[Kind, bytes], space: str | None) -> bool:
         """Add a case, or bring the one with this id up to date; its vectors of this space are replaced.
 
         Args:
             case: the columns of `cases` but `version` and `removed`; `region` is a dictionary or None.
             vectors: float32, little endian.
-            space: what the vectors are compared in.
+            space: what the vectors are compared in; None: there are none, and those of other spaces stay.
+                The vector of its picture is removed in any case, since the picture may be another one.
 
         Returns:
             whether it is new.
@@ -65,11 +66,12 @@ class Cases:
             old = sa.or_(case_vectors.c.space == space, case_vectors.c.kind == "crop")  # its picture may be another one
             own = sa.and_(case_vectors.c.case_id == row["id"], old)
             connection.execute(sa.delete(case_vectors).where(own))
-            rows = [
-                {"case_id": row["id"], "space": space, "kind": kind, "vector": vector}
-                for kind, vector in vectors.items()
-            ]
-            connection.execute(sa.insert(case_vectors), rows)
+            if space is not None:
+                rows = [
+                    {"case_id": row["id"], "space": space, "kind": kind, "vector": vector}
+                    for kind, vector in vectors.items()
+                ]
+                connection.execute(sa.insert(case_vectors), rows)
         return not changed
 
     def settle(self, identifier: str, defect_type: str | None) -> None:
@@ -240,13 +242,14 @@ class Cases:
                     found[note.inspection]["said"].append(note.note)
                 yield from ((version, found[each]) for each, version in ids[begin : begin + LOOKED_UP_TOGETHER])
 
-    def without_vectors(self, category: str, space: str) -> list[str]:
-        """Inspections of a category that have a review, and no case with a vector of this space, oldest first."""
-        has = sa.exists().where(
-            cases.c.inspection == inspections.c.id,
-            case_vectors.c.case_id == cases.c.id,
-            case_vectors.c.space == space,
-        )
+    def without_vectors(self, category: str, space: str | None) -> list[str]:
+        """Inspections of a category that have a review, and no case with a vector of this space, oldest first.
+
+        Without a space, those that have no case.
+        """
+        has = sa.exists().where(cases.c.inspection == inspections.c.id)
+        if space is not None:
+            has = has.where(case_vectors.c.case_id == cases.c.id, case_vectors.c.space == space)
         reviewed = sa.exists().where(reviews.c.inspection == inspections.c.id)
         query = sa.select(inspections.c.id).where(inspections.c.category == category, reviewed, ~has)
         with self._engine.connect() as connection:

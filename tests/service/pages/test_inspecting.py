@@ -1,11 +1,14 @@
 """An inspector's way through the pages, with scripts and without: drop a part, judge it, zoom, review by keys, undo."""
 
+import io
 import os
 import re
 import signal
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from serving import WAIT, files, inspected, serving_process, until  # noqa: F401  skips where the extra is missing
 
@@ -115,9 +118,24 @@ def test_the_part_is_zoomed_and_its_map_fades_within_the_policy(browser, site):
         page.locator("#zoom-opacity").fill("20")
         page.keyboard.press("Escape")
         page.locator("#zoom").wait_for(state="hidden")
-        if page.locator(".layer").count():
-            page.keyboard.press("m")
-            assert page.locator(".layer").evaluate("layer => layer.style.opacity") == "0"
+        page.keyboard.press("m")
+        expect(page.locator(".layer")).to_have_css("opacity", "0")
+
+
+def test_a_faint_map_is_seen_on_its_own_range_until_the_next_part(browser, site):
+    with visit(browser, site, "inspect") as page:
+        page.goto(f"{site.url}/?id={site.inspections[5]['id']}")
+        chosen, note = page.locator("#map-scale"), page.locator("#map-scale-note")
+        expect(note).to_be_hidden()
+        with page.expect_response(lambda answer: answer.url.endswith("/layer?scale=min-max")) as answer:
+            chosen.select_option("min-max")
+        assert answer.value.ok
+        assert np.asarray(Image.open(io.BytesIO(answer.value.body())))[..., 3].min() > 0  # all of the map shows
+        expect(note).to_be_visible()
+        page.keyboard.press("j")
+        page.wait_for_url(f"**/?id={site.inspections[4]['id']}")
+        expect(chosen).to_have_value("threshold")
+        expect(note).to_be_hidden()
 
 
 def test_what_the_line_sends_appears_in_every_browser_and_a_pause_holds_it_back(browser, site, files):

@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.set_defaults(action="run")
     parser.add_argument("--bundle", type=Path, metavar="BUNDLE", help=BUNDLE)
+    parser.add_argument(
+        "--boxes", type=Path, metavar="BUNDLE", help="bundle that finds boxes in the same parts, beside the verdict"
+    )
     parser.add_argument("--bundles", type=Path, metavar="DIR", help="folder of bundles that an admin may activate")
     parser.add_argument(
         "--registry", type=Path, metavar="PROJECT", help="use the gauge that this project's registry.jsonl has in use"
@@ -346,6 +349,7 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
     return Settings(
         bundle=arguments.bundle if source is None else source.folder,
         data=arguments.data,
+        box_model=arguments.boxes,
         bundles=arguments.bundles,
         registry=source,
         trust=arguments.trust,
