@@ -7,6 +7,7 @@ from typing import Any
 from gonogo.calibration.threshold import CalibrateParams
 from gonogo.data import source_class
 from gonogo.data.prepare.prepare import Prepared, prepare, prepare_params, shares_of
+from gonogo.data.sample import Sample
 from gonogo.params import build, read_yaml
 from results import ROOT
 
@@ -26,22 +27,38 @@ SOURCES: dict[str, dict[str, Any]] = {
 
 
 def prepare_part(
-    name: str, source: Mapping[str, Any], data: Path, folder: Path, *, progress: Callable[[int, int], None]
+    name: str,
+    source: Mapping[str, Any],
+    data: Path,
+    folder: Path,
+    *,
+    progress: Callable[[int, int], None],
+    seed: int | None = None,
+    changed: Callable[[Sample], Sample] | None = None,
 ) -> Prepared:
-    """The images of one part in `folder`, dealt by params.yaml; `source` is its layout with that layout's options."""
+    """The images of one part in `folder`, dealt by params.yaml.
+
+    Args:
+        name: of the part.
+        source: its layout with that layout's options.
+        data: the folder of raw images.
+        folder: where they are written.
+        progress: called with how many are done, and of how many.
+        seed: None: that of params.yaml.
+        changed: what is done to each sample before; None: nothing.
+    """
     params = read_yaml(ROOT / "params.yaml")
+    seed = params["seed"] if seed is None else seed
     dealing = prepare_params(params["prepare"])
     options = {key: value for key, value in source.items() if key != "source"}
-    samples = build(source_class(source["source"]), options, where=name).samples(
-        name, data, shares_of(dealing, params["seed"])
-    )
+    samples = build(source_class(source["source"]), options, where=name).samples(name, data, shares_of(dealing, seed))
     return prepare(
-        samples,
+        samples if changed is None else map(changed, samples),
         dealing,
         build(CalibrateParams, params["calibrate"], where="calibrate"),
         category=name,
         folder=folder,
         raw=data,
-        seed=params["seed"],
+        seed=seed,
         progress=progress,
     )

@@ -13,7 +13,7 @@ from PIL import Image
 
 from gonogo.errors import ImageError
 from gonogo.images import header as header_module
-from gonogo.images.header import read_header
+from gonogo.images.header import header_of, opened
 from gonogo.images.limits import MAX_ASPECT, MAX_PIXELS, MAX_SIDE, decoding_seconds, require_size
 from gonogo.images.reading import decode, file_bytes, read_image
 
@@ -144,7 +144,8 @@ def test_a_door_may_allow_fewer_pixels():
 def test_the_header_of_each_format_tells_its_facts_without_decoding(form, monkeypatch):
     data = encoded(form)
     monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("decoded"))
-    header = read_header(data, "a")
+    with opened(data, "a") as image:
+        header = header_of(image)
     assert (header.format, header.width, header.height, header.n_frames) == (form, 300, 200, 1)
 
 

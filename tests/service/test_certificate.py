@@ -202,6 +202,7 @@ def test_a_service_that_is_killed_goes_on_to_the_same_value(start, files, n):
     with start() as again:
         assert status(again) == told
         whole = add_scores(again, scores[:200], statistics=statistics[:200])
+        again.service.standing.catch_up()
         kept = again.service.standing._watch.kept()
     first.__exit__(None, None, None)
     record = again.service.gauge.scorer.record
@@ -225,6 +226,7 @@ def test_services_on_one_database_learn_from_the_inspections_of_all_and_mix_no_s
     with start() as again:
         assert status(again) == told
         add_scores(again, scores[:200])
+        again.service.standing.catch_up()
         kept, record = again.service.standing._watch.kept(), again.service.gauge.scorer.record
         parts = list(again.service.store.watches.parts(told["bundle"], after=""))
     watch = CertificateWatch(record, WatchParams(), STATISTICS)

@@ -64,6 +64,18 @@ def test_an_inspection_is_found_again_with_its_image_its_map_and_its_overlay(run
         assert base64.b64decode(told[f"{name}_png"]) == drawn
         found = np.asarray(Image.open(io.BytesIO(drawn))).astype(float)
         assert np.abs(found - expected).max() <= tolerance
+    for scale in ("min-max", "percentile"):  # of the overlay's colours alone
+        params = {"include": ["map", "overlay"], "overlay_scale": scale}
+        other = inspected(running, files[-1], params=params)
+        drawn = running.ask("GET", f"{place}/overlay", params={"overlay_scale": scale}).content
+        assert base64.b64decode(other["overlay_png"]) == drawn
+        found = np.asarray(Image.open(io.BytesIO(drawn))).astype(int)
+        assert np.abs(found - overlay(pixels, verdict, scale=scale)).max() <= 1
+        assert other["overlay_png"] != told["overlay_png"]
+        assert [other[name] for name in ("map_png", "regions", "score")] == [
+            told[name] for name in ("map_png", "regions", "score")
+        ]
+    assert running.ask("GET", f"{place}/overlay", params={"overlay_scale": "own"}).status_code == 422
 
 
 def test_pages_go_through_all_inspections_newest_first_and_filters_choose_among_them(start, files):

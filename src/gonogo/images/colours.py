@@ -18,6 +18,11 @@ COLOURS = np.array([[24, 36, 92], [66, 132, 178], [247, 245, 236], [178, 24, 43]
 PictureScale = Literal["threshold", "min-max", "percentile"]
 
 
+def scaled_colours(anomaly_map: np.ndarray, threshold: float, scale: PictureScale) -> np.ndarray:
+    """(h, w, 3) uint8 colours of a map (h, w), by `map_colours` or on the map's own range."""
+    return map_colours(anomaly_map, threshold) if scale == "threshold" else picture_range_colours(anomaly_map, scale)
+
+
 def picture_range_colours(anomaly_map: np.ndarray, scale: Literal["min-max", "percentile"]) -> np.ndarray:
     """(h, w, 3) uint8 colours of a map (h, w) on its own range, for a picture alone: blue is its least value.
 

@@ -43,23 +43,6 @@ class Header:
     n_frames: int
 
 
-def read_header(data: bytes, where: Path | str, *, most_seconds: float = math.inf) -> Header:
-    """What the header of an encoded image says. Nothing is decoded, and what `decode` refuses by its parts is refused.
-
-    Args:
-        data: the whole file.
-        where: where it came from, for the message.
-        most_seconds: of computing, beside what `limits` allows.
-
-    Raises:
-        SlowImageError: it takes longer.
-        ImageError: it is not an image of FORMATS, is damaged, cut or still being written, has other content after its
-            end, or is too large by `require_size` or by its number of parts.
-    """
-    with opened(data, where, most_seconds=most_seconds) as image:
-        return header_of(image)
-
-
 @contextmanager
 def opened(
     data: bytes, where: Path | str, *, clock: Clock = time.thread_time, most_seconds: float = math.inf
@@ -69,10 +52,12 @@ def opened(
     Args:
         data: the whole file.
         where: where it came from, for the message.
-        clock, most_seconds: of the time that decoding may take; see `TimedReader`.
+        clock, most_seconds: of the time that reading and decoding may take; see `TimedReader`.
 
     Raises:
-        ImageError: as `read_header`, or for what is raised inside of the context.
+        SlowImageError: it takes longer.
+        ImageError: it is not an image of FORMATS, is damaged, cut or still being written, has other content after its
+            end, is too large by `require_size` or by its number of parts, or Pillow raises inside of the context.
     """
     try:
         if not data:

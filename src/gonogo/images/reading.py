@@ -3,6 +3,7 @@
 import math
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from gonogo.errors import ImageError, ShapeError
 from gonogo.files import read_regular
 from gonogo.images.bitmap import greys_of
 from gonogo.images.header import DAMAGE as DAMAGE
-from gonogo.images.header import header_of, opened
+from gonogo.images.header import Header, header_of, opened
 from gonogo.images.levels import levels_of, rgb_of, rgb_of_pillow
 from gonogo.images.limits import MAX_BYTES, Clock
 from gonogo.images.orientation import upright, upright_size
@@ -81,19 +82,36 @@ def decode(
         clock, most_seconds: of the time that decoding may take; see `TimedReader`.
 
     Raises:
-        ImageError: as `read_header`, or it has several frames, or cannot be read as a person would expect.
+        ImageError: as `opened`, or it has several frames, or cannot be read as a person would expect.
+    """
+    pixels, header = decode_checked(data, where, lambda _: None, clock=clock, most_seconds=most_seconds)
+    return pixels, header.mode
+
+
+def decode_checked(
+    data: bytes,
+    where: Path | str,
+    check: Callable[[Header], None],
+    *,
+    clock: Clock = time.thread_time,
+    most_seconds: float = math.inf,
+) -> tuple[np.ndarray, Header]:
+    """As `decode`, with the file's header, which `check` has seen before anything was decoded.
+
+    What `check` raises is raised here, but for what Pillow raises on a damaged file too (DAMAGE).
     """
     with opened(data, where, clock=clock, most_seconds=most_seconds) as image:
         header = header_of(image)
+        check(header)
         if header.n_frames > 1:
             raise ValueError(f"{header.n_frames} frames in one file; save each as an image of its own")
         levels = levels_of(image)
         if header.format == "PPM":
-            return rgb_of(*samples_of(data)), header.mode
+            return rgb_of(*samples_of(data)), header
         if (greys := greys_of(image, data)) is not None:
-            return rgb_of(greys, 255), header.mode
+            return rgb_of(greys, 255), header
         image.load()
-        return rgb_of_pillow(upright(image), levels), header.mode
+        return rgb_of_pillow(upright(image), levels), header
 
 
 def require_pixels(pixels: np.ndarray) -> None:

@@ -21,9 +21,10 @@ def image_statistics(pixels: np.ndarray) -> tuple[float, ...]:
     """
     height, width = pixels.shape[:2]
     step, left = -(-height // MOST_ROWS), max(0, (width - MOST_COLUMNS) // 2)
-    rows = pixels[step // 2 :: step, left : left + MOST_COLUMNS].astype(np.float32)
-    red, green, blue = rows.mean(axis=(0, 1), dtype=np.float64).tolist()
-    grey = rows @ np.array([0.299, 0.587, 0.114], dtype=np.float32)  # (rows, columns)
+    rows = pixels[step // 2 :: step, left : left + MOST_COLUMNS]
+    # One channel after the other: a sum over both axes of all of them at once takes ten times as long.
+    red, green, blue = (int(rows[..., channel].sum()) / rows[..., channel].size for channel in range(3))
+    grey = rows.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)  # (rows, columns)
     bends = np.diff(grey, n=2, axis=1) if grey.shape[1] > 2 else np.zeros((1, 1), dtype=np.float32)
     sharpness = float(np.square(bends).mean(dtype=np.float64))
     noise = 1.4826 * float(np.median(np.abs(bends))) / 6**0.5

@@ -17,6 +17,7 @@ import httpx2
 from pydantic import BaseModel
 
 from gonogo.errors import GonogoError
+from gonogo.images.colours import PictureScale
 from gonogo.service import schemas
 
 UNDECLARED = "application/octet-stream"
@@ -64,7 +65,10 @@ class Call(Generic[Answer]):
 
 
 def inspect(
-    *images: bytes | Path, include: Sequence[Literal["map", "overlay", "crop"]] = (), deadline_ms: int | None = None
+    *images: bytes | Path,
+    include: Sequence[Literal["map", "overlay", "crop"]] = (),
+    deadline_ms: int | None = None,
+    overlay_scale: PictureScale = "threshold",
 ) -> Call[schemas.Inspections]:
     """Inspect encoded images (bytes) or files (paths); the response has them in this order.
 
@@ -74,7 +78,8 @@ def inspect(
         ("image", (image.name, image.read_bytes(), UNDECLARED) if isinstance(image, Path) else (None, image))
         for image in images
     ]
-    query = {"include": list(include)} | ({} if deadline_ms is None else {"deadline_ms": deadline_ms})
+    query: dict[str, Any] = {"include": list(include), "overlay_scale": overlay_scale}
+    query |= {} if deadline_ms is None else {"deadline_ms": deadline_ms}
     if len(images) == 1 and isinstance(images[0], bytes):
         return Call(schemas.Inspections, "POST", "/v1/inspect", query, {"content": images[0]})
     return Call(schemas.Inspections, "POST", "/v1/inspect", query, {"files": files})

@@ -27,8 +27,10 @@ from PIL import Image
 import gonogo
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.errors import GonogoError, ImageError, SlowImageError
+from gonogo.images.colours import PictureScale
+from gonogo.images.draw_boxes import DrawnBox
 from gonogo.images.header import Header
-from gonogo.images.reading import decode
+from gonogo.images.reading import decode_checked
 from gonogo.images.statistics import STATISTICS, image_statistics
 from gonogo.inference.scorer import NO_NETWORK, Scorer, Verdict
 from gonogo.line.explain import Explanation, explain
@@ -43,7 +45,7 @@ from gonogo.service.security import Key
 from gonogo.service.settings import MEBIBYTE, Settings
 from gonogo.service.standing import CertificateStanding
 from gonogo.service.turns import Turns
-from gonogo.service.uploads import Upload, checked_header, is_as_declared
+from gonogo.service.uploads import Upload, is_as_declared, require_accepted
 from gonogo.service.verdict_cache import KnownVerdict, VerdictCache
 from gonogo.store.audit import AuditRule
 from gonogo.store.reviews import settle
@@ -157,11 +159,16 @@ class LargeImageError(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """Pixels (h, w, 3) uint8 RGB to score, the request that they are from, and whether the verdict needs features."""
+    """Pixels (h, w, 3) uint8 RGB to score, and the request that they are from.
+
+    features: whether the verdict needs them.
+    boxes_alone: whether the model that finds boxes judges alone, where it stands beside a gauge.
+    """
 
     pixels: np.ndarray
     request: PendingRequest
     features: bool = False
+    boxes_alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -200,7 +207,7 @@ class InspectionRunner:
         self._score_batched: Batcher[Job, Judgement] = Batcher(
             self._score,
             weight=self._share_of_batch,
-            batch_key=lambda job: job.pixels.shape,
+            batch_key=lambda job: (job.pixels.shape, job.boxes_alone),
             whose=lambda job: job.request.key,
             wanted=lambda job: not job.request.cancelled,
             n_at_once=settings.workers,
@@ -250,6 +257,7 @@ class InspectionRunner:
         similar: Callable[[Judgement, str], Similar] | None = None,
         *,
         seconds: float | None = None,
+        overlay_scale: PictureScale = "threshold",
     ) -> InspectionWithPictures:
         """Score and store one image; returns when the inspection is on the disk.
 
@@ -261,18 +269,31 @@ class InspectionRunner:
             pictures: "map", "overlay", "crop", or some of them.
             similar: finds the cases like an image from its judgement, with features, and its SHA-256; None: not asked.
             seconds: until the deadline; None: as the settings have it.
+            overlay_scale: what the colours of an overlay stand for.
 
         Raises:
             Problem: the image is refused, also where it could not be begun early enough for its deadline.
         """
         return await self._worked_on(
-            lambda request, large: self._inspect(upload, key, pictures, similar, request, large=large),
+            lambda request, large: self._inspect(
+                upload, key, pictures, similar, request, large=large, overlay_scale=overlay_scale
+            ),
             key,
             upload.hold,
             seconds,
         )
 
-    async def draw(self, data: bytes, key: Key, name: str, *, bundle: str) -> bytes:
+    async def draw(
+        self,
+        data: bytes,
+        key: Key,
+        name: str,
+        *,
+        bundle: str,
+        overlay_scale: PictureScale = "threshold",
+        labelled: Sequence[DrawnBox] = (),
+        side: int = 1,
+    ) -> bytes:
         """The map, the overlay or the crop of a stored image, as PNG.
 
         Args:
@@ -280,13 +301,21 @@ class InspectionRunner:
             key: the key of the request.
             name: "map", "overlay" or "crop".
             bundle: fingerprint of the bundle that scored the image.
+            overlay_scale: what the colours of an overlay stand for.
+            labelled: boxes that the overlay has beside those that were found.
+            side: pixels up to which the longer side of an overlay is enlarged, in whole steps.
 
         Raises:
             Problem: that bundle is not the one in use.
         """
-        return await self._of_file(
-            data, key, lambda upload, request, large: self._draw(upload, name, bundle, request, large=large)
-        )
+
+        def drawn(upload: Upload, request: PendingRequest, large: bool) -> bytes:
+            pixels, _ = self._decode(upload, request, large=large)
+            judgement = self._judge(Job(pixels, request), large=large)
+            _require_bundle(bundle, judgement.scorer)
+            return draw_picture(name, pixels, judgement.verdict, overlay_scale, labelled=labelled, side=side)
+
+        return await self._of_file(data, key, drawn)
 
     async def explain(
         self, data: bytes, key: Key, *, bundle: str, top: int, render: Callable[[np.ndarray, Explanation], Result]
@@ -322,12 +351,15 @@ class InspectionRunner:
         """What the bundle in use says of a stored image; nothing is stored."""
         return await self._of_file(data, key, self._judged)
 
-    async def judge_upload(self, upload: Upload, key: Key) -> Judgement:
-        """What the bundle in use says of an image that was sent; nothing is stored."""
-        return await self._worked_on(lambda request, large: self._judged(upload, request, large), key, upload.hold)
+    async def judge_boxes(self, upload: Upload, key: Key) -> Judgement:
+        """What the model that finds boxes says of an image that was sent; nothing is stored."""
+        return await self._worked_on(
+            lambda request, large: self._judged(upload, request, large, boxes_alone=True), key, upload.hold
+        )
 
-    def _judged(self, upload: Upload, request: PendingRequest, large: bool) -> Judgement:
-        return self._judge(Job(self._decode(upload, request, large=large)[0], request), large=large)
+    def _judged(self, upload: Upload, request: PendingRequest, large: bool, *, boxes_alone: bool = False) -> Judgement:
+        pixels = self._decode(upload, request, large=large)[0]
+        return self._judge(Job(pixels, request, boxes_alone=boxes_alone), large=large)
 
     async def with_features(self, data: bytes, key: Key, make: Callable[[np.ndarray, Judgement], Result]) -> Result:
         """What `make` makes of the pixels of a stored image and of what the bundle in use says of it, with features."""
@@ -390,20 +422,23 @@ class InspectionRunner:
         except TimeoutError as error:
             raise _busy("other images took so long that this one would have missed the deadline", lane.load) from error
         hold.join()
-        future = asyncio.get_running_loop().run_in_executor(lane.threads, work)
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
 
-        def end(ended: asyncio.Future[Result]) -> None:
+        def end() -> None:
             turns.end()
             hold.leave()
-            if not ended.cancelled():
-                ended.exception()  # where nobody waits any more, asyncio would log it as never retrieved
+            if not ended.done():
+                ended.set_result(None)
 
-        future.add_done_callback(end)
+        working = lane.threads.submit(work)
+        working.add_done_callback(lambda _: None if loop.is_closed() else loop.call_soon_threadsafe(end))
         try:
-            return await asyncio.shield(future)
+            await ended  # and not a future of asyncio's around `working`, which costs further turns of the loop
         except asyncio.CancelledError:
             request.cancelled = True
             raise
+        return working.result()
 
     def _inspect(
         self,
@@ -414,6 +449,7 @@ class InspectionRunner:
         request: PendingRequest,
         *,
         large: bool,
+        overlay_scale: PictureScale,
     ) -> InspectionWithPictures:
         began = time.perf_counter()
         sha256 = upload.sha256
@@ -421,11 +457,11 @@ class InspectionRunner:
         is_verdict_alone = not pictures and similar is None and not request.cancelled
         if is_verdict_alone and known is not None and is_as_declared(upload, known.format):
             file_written = self._writers.submit(self._store.images.write, sha256, upload.data)
-            return self._kept(upload, key, request, known, {"queue": began - request.since}, file_written)
+            return self._kept(upload, sha256, key, request, known, {"queue": began - request.since}, file_written)
         pixels, image_format = self._decode(upload, request, large=large)
         decoded_at = time.perf_counter()
         file_written = self._writers.submit(self._store.images.write, sha256, upload.data)
-        statistics = self._writers.submit(image_statistics, pixels)  # while the network computes
+        statistics = self._writers.submit(self._beside_the_network, pixels)
         judgement = self._judge(Job(pixels, request, features=similar is not None), large=large)
         queued = began - request.since + time.perf_counter() - decoded_at - judgement.seconds
         timings = {"decode": decoded_at - began, "queue": queued, "score": judgement.seconds}
@@ -434,17 +470,18 @@ class InspectionRunner:
         known = KnownVerdict(row_of(judgement) | {"statistics": of_image}, image_format, width, height)
         self._cache.put(sha256, known)
         drawn: dict[str, Any] = {
-            f"{name}_png": _base64(draw_picture(name, pixels, judgement.verdict)) for name in pictures
+            f"{name}_png": _base64(draw_picture(name, pixels, judgement.verdict, overlay_scale)) for name in pictures
         }
         if similar is not None:
             searching_began = time.perf_counter()
             drawn["similar"] = similar(judgement, sha256)
             timings["similar"] = time.perf_counter() - searching_began
-        return self._kept(upload, key, request, known, timings, file_written, **drawn)
+        return self._kept(upload, sha256, key, request, known, timings, file_written, **drawn)
 
     def _kept(
         self,
         upload: Upload,
+        sha256: str,
         key: Key,
         request: PendingRequest,
         known: KnownVerdict,
@@ -454,13 +491,13 @@ class InspectionRunner:
     ) -> InspectionWithPictures:
         """Store the inspection, with the seconds that its stages took, once the image's file is written."""
         image = {
-            "sha256": upload.sha256,
+            "sha256": sha256,
             "format": known.format,
             "n_bytes": len(upload.data),
             "width": known.width,
             "height": known.height,
         }
-        row = known.row | {"at": time.time(), "image": image["sha256"], "name": upload.name, "key": key.id}
+        row = known.row | {"at": time.time(), "image": sha256, "name": upload.name, "key": key.id}
         row["certificate"] = row["certificate"] | self._standing.of(row["bundle"])
         row["timings_ms"] = _milliseconds({name: value for name, value in timings.items() if name != "similar"})
         storing_began = time.perf_counter()
@@ -474,11 +511,10 @@ class InspectionRunner:
         fields["timings_ms"] = _milliseconds(timings | {"total": time.perf_counter() - request.since})
         return InspectionWithPictures(**fields, **drawn)
 
-    def _draw(self, upload: Upload, name: str, bundle: str, request: PendingRequest, *, large: bool) -> bytes:
-        pixels, _ = self._decode(upload, request, large=large)
-        judgement = self._judge(Job(pixels, request), large=large)
-        _require_bundle(bundle, judgement.scorer)
-        return draw_picture(name, pixels, judgement.verdict)
+    def _beside_the_network(self, pixels: np.ndarray) -> tuple[float, ...]:
+        """The statistics of an image; what the verdict says of the certificate is learnt in this time too."""
+        self._standing.catch_up()
+        return image_statistics(pixels)
 
     def _decode(self, upload: Upload, request: PendingRequest, *, large: bool) -> Decoded:
         """Pixels and format of an image.
@@ -493,8 +529,7 @@ class InspectionRunner:
         try:
             if not large:
                 return self._decode_in_turn((upload, request))
-            header = checked_header(upload, self._settings)
-            return decode(upload.data, "the image")[0], header.format
+            return _decoded(upload, lambda header: require_accepted(header, upload, self._settings))
         except ImageError as error:
             raise Problem("unreadable-image", str(error)) from error
 
@@ -504,16 +539,19 @@ class InspectionRunner:
         Raises:
             ImageError: it cannot be decoded.
         """
-        try:
-            header = checked_header(upload, self._settings, most_seconds=SMALL_SECONDS)
+
+        def check(header: Header) -> None:
             n_pixels = header.width * header.height
+            require_accepted(header, upload, self._settings)
             self._require_memory(header)
-            if n_pixels <= LARGE_PIXELS:
-                upload.hold.add(RGB_BYTES * n_pixels)
-                return decode(upload.data, "the image", most_seconds=SMALL_SECONDS)[0], header.format
+            if n_pixels > LARGE_PIXELS:
+                raise LargeImageError(n_pixels)
+            upload.hold.add(RGB_BYTES * n_pixels)
+
+        try:
+            return _decoded(upload, check, most_seconds=SMALL_SECONDS)
         except SlowImageError as error:
             raise LargeImageError(SLOW_PIXELS) from error
-        raise LargeImageError(n_pixels)
 
     def _require_memory(self, header: Header) -> None:
         needed = self._gauge.scorer.working_bytes(header.height, header.width)
@@ -545,6 +583,8 @@ class InspectionRunner:
 
     def _score(self, jobs: list[Job]) -> list[Judgement | Exception]:
         scorer, began = self._gauge.scorer, time.perf_counter()
+        if jobs[0].boxes_alone and scorer.box_model is not None:
+            scorer = scorer.box_model
         try:
             pixels = np.stack([job.pixels for job in jobs])
             verdicts = scorer.score_pixels(pixels, features=any(job.features for job in jobs))
@@ -569,6 +609,11 @@ class InspectionRunner:
         return list(ids)
 
 
+def _decoded(upload: Upload, check: Callable[[Header], None], *, most_seconds: float = math.inf) -> Decoded:
+    pixels, header = decode_checked(upload.data, "the image", check, most_seconds=most_seconds)
+    return pixels, header.format
+
+
 def _require_bundle(bundle: str, scorer: Scorer) -> None:
     if scorer.fingerprint != bundle:
         raise Problem(
@@ -587,10 +632,12 @@ def row_of(judgement: Judgement) -> Row:
 
 
 def row_of_verdict(verdict: Verdict, scorer: Scorer) -> Row:
-    """As `row_of`, for a verdict of a scorer; `boxes` is None where the gauge finds none."""
+    """As `row_of`, for a verdict of a scorer; `boxes` and `box_model` are None where there are none."""
+    row = {"boxes": None, "box_model": None} | verdict.row()
+    if row["box_model"] is not None and scorer.box_model is not None:
+        row["box_model"] |= {"certificate": certificate_fields(scorer.box_model.record)}
     return {
-        "boxes": None,
-        **verdict.row(),
+        **row,
         "category": scorer.category,
         "bundle": scorer.fingerprint,
         "certificate": certificate_fields(scorer.record),
@@ -616,7 +663,15 @@ def inspection_fields(row: Row) -> dict[str, Any]:
     return fields | {"image": image | {"name": row["name"]}, "settlement": vars(settle(row["reviews"]))}
 
 
-def draw_picture(name: str, pixels: np.ndarray, verdict: Verdict) -> bytes:
+def draw_picture(
+    name: str,
+    pixels: np.ndarray,
+    verdict: Verdict,
+    overlay_scale: PictureScale = "threshold",
+    *,
+    labelled: Sequence[DrawnBox] = (),
+    side: int = 1,
+) -> bytes:
     """A PNG of the map, of the overlay or of the crop.
 
     Args:
@@ -624,12 +679,16 @@ def draw_picture(name: str, pixels: np.ndarray, verdict: Verdict) -> bytes:
             or "crop", the part of the image around the place that differs most.
         pixels: (h, w, 3) uint8 RGB, the image.
         verdict: its verdict.
+        overlay_scale: what the colours of the overlay stand for; nothing else has this scale.
+        labelled: boxes that the overlay has beside those that were found.
+        side: pixels up to which the longer side of an overlay is enlarged, in whole steps.
 
     Raises:
         Problem: the map cannot be drawn, because the threshold is not above 0.
     """
     if name == "overlay":
-        picture = overlay(pixels, verdict)
+        enlarged = max(1, side // max(pixels.shape[:2]))
+        picture = overlay(pixels, verdict, scale=overlay_scale, labelled=labelled, enlarged=enlarged)
     elif name == "crop":
         picture = crop_at_peak(pixels, verdict)
     elif verdict.threshold > 0:

@@ -1,7 +1,8 @@
 """Whether the certificate of the bundle in use still holds, by all that the service has inspected with it.
 
-The watch learns from each inspection once it is stored, in the order of the ids, and its state is written to the store
-every SAVED_EVERY inspections. A service that was killed reads the inspections after that again and is where it was.
+The watch learns from each inspection once it is stored, in the order of the ids: before the next verdict says the
+standing, and soon where no other comes. No answer waits for it. Its state is written to the store every SAVED_EVERY
+inspections. A service that was killed reads the inspections after that again and is where it was.
 Services on one database learn from the inspections of all of them; of two that write, the one that is later takes over
 what the other wrote, and learns on from there. Verdicts go on whatever the standing is; each says it.
 """
@@ -11,6 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,6 +30,7 @@ from gonogo.text import printable
 
 SERIES = 1 + len(STATISTICS)  # the score, and each statistic of the image
 SAVED_EVERY = 1024  # inspections
+SOON = 0.05  # seconds after which it is learnt from what was stored, if nobody has asked before
 LOOK_AGAIN = 2.0  # seconds after which the store is asked what other processes have changed
 log = logging.getLogger("gonogo.service")
 
@@ -77,6 +80,8 @@ class CertificateStanding:
         self._store, self._params = store, params
         self._shown, self._changed = shown, changed
         self._lock = threading.RLock()
+        self._learner = ThreadPoolExecutor(1)
+        self._is_behind = self._is_due = False  # whether inspections are not learnt from yet, and will be soon
         # What belongs to the watch of now; `_take` sets all of it.
         self.standing: Standing
         self._scorer: Scorer
@@ -103,6 +108,7 @@ class CertificateStanding:
         """
         watches, bundle = self._store.watches, scorer.fingerprint
         with self._lock:
+            self.catch_up()
             last, own = watches.newest(), watches.newest(bundle)
             is_start = not hasattr(self, "standing")
             other = (
@@ -119,11 +125,13 @@ class CertificateStanding:
             SQLAlchemyError: the store cannot be written; everything is as it was.
         """
         with self._lock:
+            self.catch_up()
             self._take(self._begun(self._scorer, key=key, by=by, reason=reason), self._scorer, is_change=True)
 
     def of(self, bundle: str) -> dict[str, Any]:
         """The fields of a verdict's certificate; nulls where its bundle is in use no more."""
         with self._lock:
+            self.catch_up()
             return self.standing.fields if bundle == self._row["bundle"] else NOT_WATCHED
 
     @property
@@ -139,22 +147,50 @@ class CertificateStanding:
             return self._watch.to_dict() | counted | {"state": self.standing.state}
 
     def stored(self) -> None:
+        """Note that inspections were stored; `catch_up` learns from them, within SOON if nobody calls it."""
+        self._is_behind = True
+        if not self._is_due:
+            self._is_due = True
+            self._learner.submit(self._catch_up_soon)
+
+    def catch_up(self) -> None:
         """Learn from the inspections that were stored since the last time, in the order of their ids.
 
         A failure of the store is none of theirs: what cannot be read or written now is learnt or written later.
         """
         with self._lock:
+            if not self._is_behind:
+                return
+            self._is_behind = False
             try:
                 self._learn_new()
             except (OSError, sa.exc.SQLAlchemyError) as error:
                 log.error("what was inspected could not be read again: %s", printable(summary_of(error)))
             if self._n_unsaved >= SAVED_EVERY:
                 self.save()
+            if self.standing != _standing_of(self._row, self._watch):
+                self._show()
+        self._look_again()
+
+    def show(self) -> None:
+        """Show the standing by all that is stored."""
+        with self._lock:
+            self.catch_up()
             self._show()
-        self.refresh()
+
+    def close(self) -> None:
+        """Learn from all that was stored, and write it."""
+        self._learner.shutdown()
+        self.catch_up()
+        self.save()
 
     def refresh(self) -> None:
-        """See what people have reviewed, and whether a person re-instated it; every LOOK_AGAIN seconds at most."""
+        """As `catch_up`, and see what people have reviewed, and whether a person re-instated it, as `_look_again`."""
+        self.catch_up()
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """Ask the store what other processes have changed, every LOOK_AGAIN seconds at most."""
         with self._lock:
             if time.monotonic() - self._looked < LOOK_AGAIN:
                 return
@@ -196,6 +232,14 @@ class CertificateStanding:
                 return
             self._unsaved, self._n_unsaved, self._written = [], 0, self._last
             self._n_pieces += 1
+
+    def _catch_up_soon(self) -> None:
+        time.sleep(SOON)
+        self._is_due = False
+        try:
+            self.catch_up()
+        except Exception:  # nobody waits for the outcome, and the next verdict tries again
+            log.exception("the certificate's watch could not learn from what was stored")
 
     def _begun(self, scorer: Scorer, *, key: str, by: str, reason: str | None) -> Row:
         CertificateWatch(scorer.record, self._params)  # refuses, before anything is written, rates that allow all

@@ -1,14 +1,13 @@
 """Reads the images of a request within limits, and decodes them after checks against disguised files.
 
 A file may be a valid image and a valid file of another type at the same time. It is refused where that can be seen: its
-content must have the declared type, and `read_header` requires that it ends where the image ends. The end of a TIFF
+content must have the declared type, and `opened` requires that it ends where the image ends. The end of a TIFF
 cannot be told, since its parts may lie anywhere in the file; TIFF is therefore accepted only where the settings allow
 it.
 """
 
 import hashlib
 import io
-import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,7 +17,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from gonogo.errors import ConfigError, ImageError
 from gonogo.images.arrays import PixelFormat, rgb_of_file
-from gonogo.images.header import Header, read_header
+from gonogo.images.header import Header
 from gonogo.service.memory import Hold
 from gonogo.service.names import name_in, stored_name
 from gonogo.service.problems import Problem
@@ -231,14 +230,12 @@ def is_as_declared(upload: Upload, image_format: str) -> bool:
     return upload.declared in UNDECLARED or DECLARED.get(upload.declared) == image_format
 
 
-def checked_header(upload: Upload, settings: Settings, *, most_seconds: float = math.inf) -> Header:
-    """What the header of an image says; nothing is decoded.
+def require_accepted(header: Header, upload: Upload, settings: Settings) -> None:
+    """Do nothing, or refuse an image by what its header says.
 
     Raises:
-        ImageError: the image is damaged; a SlowImageError if it takes more than `most_seconds`.
         Problem: it has another format than declared or allowed, or too many pixels.
     """
-    header = read_header(upload.data, "the image", most_seconds=most_seconds)
     if header.format not in settings.formats:
         raise Problem("unreadable-image", _not_accepted(header.format, settings))
     if not is_as_declared(upload, header.format):
@@ -248,7 +245,6 @@ def checked_header(upload: Upload, settings: Settings, *, most_seconds: float = 
             "too-large",
             f"the image has {header.width * header.height} pixels, and at most {settings.max_pixels} are accepted",
         )
-    return header
 
 
 def _not_accepted(image_format: str, settings: Settings) -> str:

@@ -61,8 +61,11 @@ class ImageFiles:
                 with suppress(OSError):
                     partial.unlink()
                 raise
-        with path.open("r+b") as file:  # opened by its final name, so that one call synchronises name and bytes
-            os.fsync(file.fileno())
+        descriptor = os.open(path, os.O_RDWR)  # by its final name, so that one call synchronises name and bytes
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         sync_folder(path.parent)
 
     def remove(self, sha256s: Iterable[str]) -> None:

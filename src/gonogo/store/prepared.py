@@ -1,4 +1,4 @@
-"""Statements of every inspection, whose text is made once."""
+"""The statements of every inspection, whose text is made once, and which go past SQLAlchemy to the driver."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from gonogo.store.schema import Row
 
 
 class Prepared:
-    """A statement that adds rows. SQLAlchemy makes its text once for each database, and the rows go to the driver.
+    """A statement that adds rows. SQLAlchemy makes its text once for each database, and the driver executes it.
 
     What SQLAlchemy does beside at each execution takes longer than the database itself where there is one row.
     """
@@ -33,4 +33,29 @@ class Prepared:
             self._texts[kind] = made.string, made.positiontup
         text, places = self._texts[kind]
         given: list[Any] = list(rows) if places is None else [tuple(row[name] for name in places) for row in rows]
-        connection.exec_driver_sql(text, given if len(given) > 1 else given[0])
+        execute_raw(connection, text, given)
+
+
+def execute_raw(connection: sa.Connection, text: str, given: Sequence[Any] = ()) -> Any:
+    """The first value that a statement in the driver's own words gives; None where it gives none.
+
+    Args:
+        connection: in a transaction.
+        text: one statement.
+        given: its values, or those of each time that it is to be executed.
+
+    Raises:
+        SQLAlchemyError: the database refuses.
+    """
+    cursor = connection.connection.cursor()
+    try:
+        if len(given) > 1:
+            cursor.executemany(text, given)
+        else:
+            cursor.execute(text, *given)
+        row = cursor.fetchone() if cursor.description else None
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise sa.exc.DBAPIError.instance(text, given, error, connection.dialect.loaded_dbapi.Error) from error
+    finally:
+        cursor.close()
+    return None if row is None else row[0]

@@ -28,7 +28,7 @@ from gonogo.store.corrections import Corrections
 from gonogo.store.database import DATABASE, open_database
 from gonogo.store.image_files import ImageFiles
 from gonogo.store.knowledge import KnowledgeVersions
-from gonogo.store.prepared import Prepared
+from gonogo.store.prepared import Prepared, execute_raw
 from gonogo.store.private import OTHERS, make_private_folder
 from gonogo.store.queue import Queue
 from gonogo.store.reports import Reports
@@ -65,6 +65,7 @@ UPSERT_IMAGES = Prepared(
     }
 )
 INSERT_INSPECTIONS = Prepared(dict.fromkeys(INSERT, sa.insert(inspections)))
+TO_JSON = json.JSONEncoder(allow_nan=False).encode  # `json.dumps` would make an encoder for each value
 NEWEST_ID = "SELECT max(id) FROM inspections"
 
 # Images that a person reviewed, or will be asked about: those with an uncertain verdict and those of the audit sample.
@@ -157,7 +158,7 @@ class Store:
             SQLAlchemyError: the database refuses; none is added.
         """
         with self._writing() as connection:
-            newest = connection.exec_driver_sql(NEWEST_ID).scalar()
+            newest = execute_raw(connection, NEWEST_ID)
             ids, seen = new_ids(newest, len(new)), self.clock.now()
             by_image = {
                 one.image["sha256"]: (one, one.image | {"last_seen": seen, "kept": True, "newest": identifier})
@@ -374,7 +375,7 @@ class Store:
         """A transaction that no other writer of this process interrupts, and of SQLite no other process either."""
         with self._write_lock, self._engine.begin() as connection:
             if self._engine.dialect.name == "sqlite":  # whose driver would lock at the first change of a row
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                execute_raw(connection, "BEGIN IMMEDIATE")
             yield connection
 
     def _inspections(self, conditions: Sequence[Any], *, limit: int) -> list[Row]:
@@ -408,7 +409,7 @@ def _make_store_private(folder: Path) -> None:
 
 def _with_json_text(row: Row) -> Row:
     values = {name: row.get(name) for name in JSON_COLUMNS}
-    texts = {name: None if value is None else json.dumps(value, allow_nan=False) for name, value in values.items()}
+    texts = {name: None if value is None else TO_JSON(value) for name, value in values.items()}
     return row | texts | {"latency_ms": sum(row["timings_ms"].values())}
 
 

@@ -18,6 +18,14 @@ from gonogo.store.reviews import LOOKED_UP_TOGETHER, Writing, reviews_of, settle
 from gonogo.store.schema import Row, audits, images, inspections, watch_values, watches
 
 READ_TOGETHER = 2000  # inspections
+# Made once: SQLAlchemy would take longer to make it for each inspection than the database to answer it.
+PARTS = (
+    sa.select(inspections.c.id, inspections.c.at, inspections.c.score, inspections.c.statistics)
+    .where(inspections.c.id > sa.bindparam("after"), inspections.c.bundle == sa.bindparam("bundle"))
+    .order_by(inspections.c.id)
+    .limit(READ_TOGETHER)
+)
+PARTS_UNTIL = PARTS.where(inspections.c.id <= sa.bindparam("until"))
 
 
 class Part(NamedTuple):
@@ -155,13 +163,10 @@ class Watches:
 
     def parts(self, bundle: str, *, after: str, until: str | None = None) -> Iterator[Part]:
         """The inspections of a bundle after one, up to another one or to the newest, in the order of their ids."""
-        columns = (inspections.c.id, inspections.c.at, inspections.c.score, inspections.c.statistics)
+        query, asked = (PARTS, {}) if until is None else (PARTS_UNTIL, {"until": until})
         while True:
-            query = sa.select(*columns).where(inspections.c.id > after, inspections.c.bundle == bundle)
-            if until is not None:
-                query = query.where(inspections.c.id <= until)
             with self._engine.connect() as connection:
-                rows = connection.execute(query.order_by(inspections.c.id).limit(READ_TOGETHER)).all()
+                rows = connection.execute(query, asked | {"after": after, "bundle": bundle}).all()
             for row in rows:
                 yield Part(row.id, row.at, row.score, {} if row.statistics is None else json.loads(row.statistics))
             if len(rows) < READ_TOGETHER:

@@ -8,6 +8,7 @@ from fastapi import Path as InPath
 from fastapi.responses import RedirectResponse, Response
 from pydantic import ValidationError
 
+from gonogo.images.colours import PictureScale
 from gonogo.service.pages.access import InspectorPageKey, ReviewerPageKey, inspector_page_key, local_path
 from gonogo.service.pages.inspector import part_response
 from gonogo.service.pages.pictures import WIDTHS, Pictures, PlaceView
@@ -40,10 +41,12 @@ async def image(request: Request, key: InspectorPageKey, identifier: Identifier,
 
 
 @router.get("/layer")
-async def layer(request: Request, key: InspectorPageKey, identifier: Identifier) -> Response:
+async def layer(
+    request: Request, key: InspectorPageKey, identifier: Identifier, scale: PictureScale = "threshold"
+) -> Response:
     """The colours of the map and the outlines of regions, or the boxes, to be laid over the part."""
     row = await inspection_row(service_of(request).store, identifier)
-    drawn = await soon(request, pictures_of(request).layer(row, key))
+    drawn = await soon(request, pictures_of(request).layer(row, key, scale))
     return Response(drawn, media_type="image/png", headers=CACHED)
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from gonogo.calibration.boxes import FoundBox
 from gonogo.calibration.regions import dilated
-from gonogo.images.colours import OUTLINE, map_colours
+from gonogo.images.colours import OUTLINE, PictureScale, scaled_colours
 from gonogo.images.draw_boxes import with_boxes
 from gonogo.inference.attribution import Attribution
 from gonogo.line.explain import Explanation, top_cells
@@ -118,8 +118,8 @@ class Pictures:
 
         return await self._pictures.get(f"{row['image_sha256']}/{width}", make)
 
-    async def view(self, row: Row, key: Key) -> View:
-        """What the map of the part shows.
+    async def view(self, row: Row, key: Key, scale: PictureScale = "threshold") -> View:
+        """What the map of the part shows; `scale` is that of the layer's colours.
 
         Raises:
             Problem: the image is kept no more, or the bundle that scored it is not the one in use.
@@ -129,23 +129,27 @@ class Pictures:
             data = await self.file(row)
             with self._service.runner.reserve_slot(key):
                 return await self._service.runner.explain(
-                    data, key, bundle=row["bundle"], top=N_PLACES, render=self._render
+                    data, key, bundle=row["bundle"], top=N_PLACES, render=partial(self._render, scale=scale)
                 )
 
-        return await self._views.get(f"{row['image_sha256']}/{row['bundle']}", make)
+        return await self._views.get(f"{row['image_sha256']}/{row['bundle']}/{scale}", make)
 
-    async def layer(self, row: Row, key: Key) -> bytes:
+    async def layer(self, row: Row, key: Key, scale: PictureScale = "threshold") -> bytes:
         """A PNG to be laid over the part: its boxes as they were found, whichever bundle is in use, or its map.
 
+        Boxes that stand beside a gauge are drawn over its map, as long as the gauge is in use.
+
         Raises:
-            Problem: as `view`, for a map.
+            Problem: as `view`, for a map alone.
         """
         if row["boxes"] is None:
-            return (await self.view(row, key)).layer
-        boxes = [FoundBox(**box) for box in row["boxes"]]
-        return await asyncio.to_thread(box_layer, (row["image_height"], row["image_width"]), boxes)
+            return (await self.view(row, key, scale)).layer
+        boxes, below = [FoundBox(**box) for box in row["boxes"]], None
+        if row["box_model"] is not None and row["bundle"] == self._service.gauge.scorer.fingerprint:
+            below = (await self.view(row, key, scale)).layer
+        return await asyncio.to_thread(box_layer, (row["image_height"], row["image_width"]), boxes, below)
 
-    def _render(self, pixels: np.ndarray, explanation: Explanation) -> View:
+    def _render(self, pixels: np.ndarray, explanation: Explanation, *, scale: PictureScale) -> View:
         verdict = explanation.verdict
         unit = verdict.threshold if verdict.threshold > 0 else 1.0
         places = []
@@ -153,10 +157,10 @@ class Pictures:
             part, media_type = browser_picture(pair.picture, PLACE_SIDE)
             good, _ = browser_picture(pair.good.picture, PLACE_SIDE)
             places.append(PlaceView(part, good, media_type, pair.peak / unit, pair.good.image))
-        if verdict.boxes is not None:
+        if verdict.boxes_decide and verdict.boxes is not None:
             return View(box_layer(pixels.shape[:2], verdict.boxes), (), None, None)
         grid = grid_of(verdict.anomaly_map / unit) if explanation.cells else None
-        drawn = layer(verdict.anomaly_map, verdict.threshold, verdict.defect_mask)
+        drawn = layer(verdict.anomaly_map, verdict.threshold, verdict.defect_mask, scale)
         return View(drawn, tuple(places), grid, explanation.attribution)
 
     async def file(self, row: Row) -> bytes:
@@ -171,14 +175,18 @@ class Pictures:
             raise Problem("image-expired", "the image was removed because of its age or the disk's limit") from error
 
 
-def layer(anomaly_map: np.ndarray, threshold: float, mask: np.ndarray) -> bytes:
+def layer(anomaly_map: np.ndarray, threshold: float, mask: np.ndarray, scale: PictureScale = "threshold") -> bytes:
     """A PNG to be laid over the part: the colours of the map (h, w), and the outlines of the regions in `mask` (h, w).
 
-    It is transparent where the map is below FAINTEST of the threshold, and becomes opaque up to the threshold.
+    On the scale of the threshold it is transparent where the map is below FAINTEST of it, and becomes opaque up to it.
+    On the map's own range all of it shows.
     """
     relative = anomaly_map / threshold if threshold > 0 else np.zeros_like(anomaly_map)
     opacity = np.clip((relative - FAINTEST) / (1 - FAINTEST), 0, STRONGEST)
-    colours = np.dstack([map_colours(anomaly_map, threshold), (255 * opacity).round().astype(np.uint8)])
+    if scale != "threshold":
+        opacity = np.full_like(relative, STRONGEST)
+    colours = scaled_colours(anomaly_map, threshold, scale)
+    colours = np.dstack([colours, (255 * opacity).round().astype(np.uint8)])
     colours[dilated(mask, 1 + max(mask.shape) // 512) & ~mask] = (*OUTLINE, 255)
     picture, file = Image.fromarray(colours, "RGBA"), io.BytesIO()
     if picture.width > LAYER_WIDTH:
@@ -187,16 +195,20 @@ def layer(anomaly_map: np.ndarray, threshold: float, mask: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def box_layer(size: tuple[int, ...], boxes: Sequence[FoundBox]) -> bytes:
+def box_layer(size: tuple[int, ...], boxes: Sequence[FoundBox], below: bytes | None = None) -> bytes:
     """A PNG to be laid over a part of this height and width: transparent, with each box, its class and its confidence.
 
-    It is at least as wide as names can be read in, where the image itself is not.
+    It is at least as wide as names can be read in, where the image itself is not. The boxes are drawn over the layer
+    `below`, a PNG as `layer` makes it; None: over nothing.
     """
     height, width = size
     scale = min(max(1.0, BOX_LAYER_WIDTH / width), LAYER_WIDTH / width)
-    empty = np.zeros((max(1, round(scale * height)), max(1, round(scale * width)), 4), dtype=np.uint8)
+    rows, columns = max(1, round(scale * height)), max(1, round(scale * width))
+    drawn = np.zeros((rows, columns, 4), dtype=np.uint8)
+    if below is not None:
+        drawn = np.asarray(Image.open(io.BytesIO(below)).resize((columns, rows), Image.Resampling.NEAREST))
     file = io.BytesIO()
-    Image.fromarray(with_boxes(empty, drawn_boxes(boxes), scale=scale)).save(file, format="PNG", compress_level=3)
+    Image.fromarray(with_boxes(drawn, drawn_boxes(boxes), scale=scale)).save(file, format="PNG", compress_level=3)
     return file.getvalue()
 
 

@@ -15,37 +15,35 @@ Result = TypeVar("Result")
 async def unless_abandoned(request: Request, work: Awaitable[Result], seconds: float) -> Result:
     """The result of `work`, which is cancelled when the deadline of `seconds` is over or the client has hung up.
 
-    The body of the request must have been read.
+    The body of the request must have been read. The work is done by the task of the request itself: each further task
+    that has to wake another one would be a turn of the event loop.
 
     Raises:
         Problem: the deadline is over, or no client waits any more.
     """
-    working = asyncio.ensure_future(work)
-    working.add_done_callback(_retrieve)
-    hung_up: asyncio.Task[None] | None = None
+    loop, hung_up = asyncio.get_running_loop(), False
+    watching: asyncio.Task[None] | None = None
+
+    async def watch() -> None:
+        nonlocal hung_up
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        hung_up = True
+        limit.reschedule(loop.time())
+
+    def begin_to_watch() -> None:
+        nonlocal watching
+        watching = loop.create_task(watch())
+
+    patience = loop.call_later(PATIENCE, begin_to_watch)
     try:
-        done, _ = await asyncio.wait([working], timeout=min(PATIENCE, seconds))
-        if not done:
-            hung_up = asyncio.create_task(_hung_up(request))
-            left = max(0.0, seconds - PATIENCE)
-            await asyncio.wait([working, hung_up], timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return await working
-        if hung_up is not None and hung_up.done():
-            raise DisconnectedError
-        raise deadline_problem(seconds)
+        async with asyncio.timeout(seconds) as limit:
+            return await work
+    except TimeoutError as error:
+        if not limit.expired():  # it is the work's own
+            raise
+        raise (DisconnectedError() if hung_up else deadline_problem(seconds)) from error
     finally:
-        for task in (working, hung_up):
-            if task is not None:
-                task.cancel()
-
-
-async def _hung_up(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-def _retrieve(ended: asyncio.Future[Result]) -> None:
-    """Look at the exception of work that was given up, which asyncio would otherwise log as never retrieved."""
-    if not ended.cancelled():
-        ended.exception()
+        patience.cancel()
+        if watching is not None:
+            watching.cancel()

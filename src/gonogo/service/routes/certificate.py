@@ -58,6 +58,7 @@ async def reinstated(service: Service, key: Key, wanted: schemas.Reinstatement) 
     standing = service.standing
     if wanted.bundle != standing.watch_row["bundle"]:
         raise Problem("other-bundle", f"the bundle {standing.watch_row['bundle'][:12]} is in use")
+    await asyncio.to_thread(standing.catch_up)
     if standing.standing.state == "holds":
         raise Problem("invalid-request", "the certificate holds; there is nothing to re-instate")
     await asyncio.to_thread(standing.reinstate, key=key.id, by=key.name, reason=wanted.reason)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.datastructures import QueryParams
 from starlette.types import Receive, Scope, Send
 
+from gonogo.images.colours import PictureScale
 from gonogo.service import schemas
 from gonogo.service.memory import Holds
 from gonogo.service.names import MAX_NAME, name_in
@@ -26,6 +27,10 @@ from gonogo.service.similar import MOST
 from gonogo.service.uploads import Upload, png_of_array, uploads
 
 Picture = Literal["map", "overlay", "crop"]
+OVERLAY_SCALE = (
+    "what the colours of an overlay stand for: multiples of the threshold, or the map's own range, from least to "
+    "largest or between its 1st and 99th percentile; for looking alone, since a good part then looks as red as any"
+)
 Result = TypeVar("Result")
 Outcome = schemas.InspectionWithPictures | BaseException  # of one image
 
@@ -34,6 +39,7 @@ class InspectQuery(BaseModel):
     """The query of /v1/inspect."""
 
     include: list[Picture] = Field([], max_length=3, description="pictures to add to the response")
+    overlay_scale: PictureScale = Field("threshold", description=OVERLAY_SCALE)
     name: str | None = Field(None, max_length=MAX_NAME, description="name of a raw image; any text")
     pixels: str | None = Field(
         None, max_length=8, description="what the numbers of .npy arrays are, as bgr8; each is kept as a PNG"
@@ -81,6 +87,7 @@ async def inspect(request: Request) -> Response:
         similar=query.similar,
         seconds=seconds,
         pixels=query.pixels,
+        overlay_scale=query.overlay_scale,
     )
     raise_problems(outcomes)
     inspections = [outcome for outcome in outcomes if isinstance(outcome, schemas.InspectionWithPictures)]
@@ -97,6 +104,7 @@ async def inspect_body(
     seconds: float,
     similar: int | None = None,
     pixels: str | None = None,
+    overlay_scale: PictureScale = "threshold",
 ) -> list[Outcome]:
     """Inspect all images of a request's body: for each, in their order, its inspection or what went wrong.
 
@@ -108,6 +116,7 @@ async def inspect_body(
         seconds: until the deadline.
         similar: number of past cases to add to each inspection; None: none are looked for.
         pixels: what the numbers are, where the images are arrays.
+        overlay_scale: what the colours of overlays stand for.
 
     Raises the errors of `of_body`.
     """
@@ -117,7 +126,7 @@ async def inspect_body(
     async def work(upload: Upload) -> schemas.InspectionWithPictures:
         if pixels is not None:
             upload = await asyncio.to_thread(png_of_array, upload, pixels, service.settings)
-        return await service.runner.inspect(upload, key, pictures, like, seconds=seconds)
+        return await service.runner.inspect(upload, key, pictures, like, seconds=seconds, overlay_scale=overlay_scale)
 
     return await of_body(request, key, work, name=name, seconds=seconds)
 
@@ -150,7 +159,16 @@ async def of_body(
         service.keys.charge(key, len(images) - 1, check=False)
         with service.runner.reserve_slot(key, len(images)):
             jobs = [work(upload) for upload in images]
-            return await unless_abandoned(request, asyncio.gather(*jobs, return_exceptions=True), seconds)
+            together = _outcome(jobs[0]) if len(jobs) == 1 else asyncio.gather(*jobs, return_exceptions=True)
+            return await unless_abandoned(request, together, seconds)
+
+
+async def _outcome(job: Awaitable[Result]) -> list[Result | BaseException]:
+    """As `asyncio.gather` of one job, without a task of its own."""
+    try:
+        return [await job]
+    except Exception as error:
+        return [error]
 
 
 def _name(request: Request, query: InspectQuery) -> str | None:

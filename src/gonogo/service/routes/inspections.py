@@ -6,13 +6,14 @@ from typing import Annotated, Any
 from fastapi import Path, Query, Request
 from fastapi.responses import Response
 
+from gonogo.images.colours import PictureScale
 from gonogo.service import schemas
 from gonogo.service.inspecting import inspection_fields
 from gonogo.service.problems import Problem
 from gonogo.service.reviewing import add_review, inspection_row, undo_review
 from gonogo.service.routes.abandoned import unless_abandoned
 from gonogo.service.routes.access import InspectorKey, ReviewerKey, service_of
-from gonogo.service.routes.inspect_images import Picture
+from gonogo.service.routes.inspect_images import OVERLAY_SCALE, Picture
 from gonogo.service.schemas import InspectionId, Moment, Sha256, VerdictLabel
 from gonogo.service.security import Key
 from gonogo.service.uploads import MEDIA_TYPES
@@ -75,9 +76,14 @@ async def anomaly_map(request: Request, key: InspectorKey, identifier: Identifie
     return await _picture(request, key, identifier, "map")
 
 
-async def overlay(request: Request, key: InspectorKey, identifier: Identifier) -> Response:
+async def overlay(
+    request: Request,
+    key: InspectorKey,
+    identifier: Identifier,
+    overlay_scale: Annotated[PictureScale, Query(description=OVERLAY_SCALE)] = "threshold",
+) -> Response:
     """The image with the colours of its map and an outline of each region, as PNG."""
-    return await _picture(request, key, identifier, "overlay")
+    return await _picture(request, key, identifier, "overlay", overlay_scale)
 
 
 async def crop_at_peak(request: Request, key: InspectorKey, identifier: Identifier) -> Response:
@@ -127,10 +133,14 @@ async def image_file(request: Request, row: Row) -> bytes:
         raise Problem("image-expired", "the image was removed because of its age or the limit on disk space") from error
 
 
-async def _picture(request: Request, key: Key, identifier: str, name: Picture) -> Response:
+async def _picture(
+    request: Request, key: Key, identifier: str, name: Picture, overlay_scale: PictureScale = "threshold"
+) -> Response:
     row = await stored_row(request, identifier)
     service = service_of(request)
     with service.runner.reserve_slot(key):
-        work = service.runner.draw(await image_file(request, row), key, name, bundle=row["bundle"])
+        work = service.runner.draw(
+            await image_file(request, row), key, name, bundle=row["bundle"], overlay_scale=overlay_scale
+        )
         picture = await unless_abandoned(request, work, service.settings.deadline)
     return Response(picture, media_type="image/png")

@@ -1,5 +1,7 @@
 """The routes for whatever watches the service: its health and its metrics."""
 
+import asyncio
+
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
@@ -28,4 +30,6 @@ async def readyz(request: Request) -> JSONResponse:
 
 async def metrics(request: Request) -> Response:
     """The metrics for Prometheus; this needs a key, as all other routes but healthz, readyz and openapi.json do."""
-    return Response(service_of(request).metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    service = service_of(request)
+    await asyncio.to_thread(service.standing.show)
+    return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -51,6 +51,7 @@ function prepare() {
     fade();
   }
   if (byId("zoom-open")) byId("zoom-open").hidden = false;
+  if (byId("map-scale")) byId("map-scale").closest("label").hidden = false;
   mark();
 }
 
@@ -64,6 +65,14 @@ document.addEventListener("input", (event) => {
   shown.opacity = Number(event.target.value) || shown.opacity;
   shown.map = event.target.value !== "0";
   fade();
+});
+// What the map's colours stand for. The next part begins with the threshold again: on its own range every map has red.
+document.addEventListener("change", (event) => {
+  if (event.target.id !== "map-scale") return;
+  const scale = event.target.value;
+  part().dataset.layer = `/parts/${part().dataset.id}/layer?scale=${scale}`;
+  document.querySelector(".layer").src = part().dataset.layer;
+  byId("map-scale-note").hidden = scale === "threshold";
 });
 document.addEventListener("htmx:afterSwap", (event) => {
   if (event.detail.target.id !== "part") return;
