@@ -214,5 +214,6 @@ def score_fit_images(inspector: Inspector, images: FitImages, *, n_shown: int, p
 
 def _score_without(inspector: Inspector, views: int, number: int, pixels: np.ndarray) -> dict[str, np.ndarray]:
     """Score and map of one fit image, which has so many views in the fit, by the detector without that image."""
-    scores, maps = inspector.inspect_without(pixels[None], range(number * views, (number + 1) * views))
+    images = np.stack([pixels])  # as in `score_images`; `pixels[None]` has other strides, and another last bit
+    scores, maps = inspector.inspect_without(images, range(number * views, (number + 1) * views))
     return {"score": scores[0], "anomaly_map": maps[0]}
