@@ -153,7 +153,7 @@ def fitted_fcos(options: CentreBoxesOptions, images: LabelledImages, clock: Cloc
     """FCOS on the same crops for as many seconds as ours took, and its training steps."""
     backbone = Backbone(options.backbone, options.layers, options.image_size)
     backbone.load(options.weights, options.weights_sha256)
-    network = fcos(backbone, len(images.classes), seed=SEED)
+    network = fcos(backbone, len(images.classes), seed=SEED).to(memory_format=torch.channels_last)  # as ours
     coarsest = max(int(backbone.model.feature_info[layer]["reduction"]) for layer in backbone.layers)
     stride = min(int(backbone.model.feature_info[layer]["reduction"]) for layer in backbone.layers)
     crops = Crops(images, images.classes, options, stride, coarsest)
@@ -206,15 +206,16 @@ def fitted_fcos(options: CentreBoxesOptions, images: LabelledImages, clock: Cloc
     return network, epochs * per_epoch
 
 
-def median_ms(action: Callable[[], object]) -> float:
-    """Median milliseconds of `ROUNDS` calls after one."""
-    action()
-    times = []
-    for _ in range(ROUNDS):
-        began = time.perf_counter()
-        action()
-        times.append(1000 * (time.perf_counter() - began))
-    return float(np.median(times))
+def median_ms(actions: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Median milliseconds of `ROUNDS` calls of each action after one, all of them in turn."""
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    for number in range(1 + ROUNDS):
+        for name, action in actions.items():
+            began = time.perf_counter()
+            action()
+            if number:
+                times[name].append(1000 * (time.perf_counter() - began))
+    return {name: float(np.median(own)) for name, own in times.items()}
 
 
 def figures(found: Sequence[Boxes], truth: Sequence[Boxes], n_classes: int) -> dict[str, float]:
@@ -251,10 +252,13 @@ def measure(name: str, arguments: argparse.Namespace) -> None:
     found = {"centre_boxes": ours._found(test.pixels, EVEN), "torchvision FCOS": found_by(theirs, test.pixels)}
     torch.set_num_threads(arguments.threads)
     networks = {"centre_boxes": [ours.backbone, ours.head], "torchvision FCOS": [theirs]}
-    calls: dict[str, Callable[[], object]] = {
-        "centre_boxes": lambda: ours._found([image], EVEN),
-        "torchvision FCOS": lambda: found_by(theirs, [image]),
-    }
+    took = median_ms(
+        {
+            "centre_boxes": lambda: ours._found([image], EVEN),
+            "torchvision FCOS": lambda: found_by(theirs, [image]),
+            "onnx": lambda: session.run(None, {"pixels": raw}),
+        }
+    )
     for network, boxes in found.items():
         mine = network == "centre_boxes"
         row = {
@@ -271,8 +275,8 @@ def measure(name: str, arguments: argparse.Namespace) -> None:
             "map_50_own": mean_average_precision(boxes, truth, len(classes)),
             "height": int(image.shape[2]),
             "width": int(image.shape[3]),
-            "torch_ms": median_ms(calls[network]),
-            "onnx_ms": median_ms(lambda: session.run(None, {"pixels": raw})) if mine else None,
+            "torch_ms": took[network],
+            "onnx_ms": took["onnx"] if mine else None,
             **origin(arguments.threads, {name: version(name) for name in ("torch", "torchvision", "onnxruntime")}),
         }
         add_row(arguments.out, row, key=("data", "network"))

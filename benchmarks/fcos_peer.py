@@ -47,6 +47,12 @@ def fcos(backbone: Backbone, n_classes: int, *, seed: int) -> Any:
     from torchvision.models.detection.anchor_utils import AnchorGenerator
     from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
+    class Unresized(GeneralizedRCNNTransform):  # type: ignore[misc]
+        """torchvision's, without its resize: `_skip_resize` skips it in training alone, and not in evaluation."""
+
+        def resize(self, image: Tensor, target: Any = None) -> tuple[Tensor, Any]:
+            return image, target
+
     require_nms()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -60,8 +66,7 @@ def fcos(backbone: Backbone, n_classes: int, *, seed: int) -> Any:
             nms_thresh=0.5,
             detections_per_img=MOST,
         )
-    plain = {"image_mean": [0.0] * 3, "image_std": [1.0] * 3, "size_divisible": max(strides)}
-    network.transform = GeneralizedRCNNTransform(32, 4096, _skip_resize=True, **plain)
+    network.transform = Unresized(1, 1, image_mean=[0.0] * 3, image_std=[1.0] * 3, size_divisible=max(strides))
     return network
 
 

@@ -66,8 +66,8 @@ def in_varying_light(sample: Sample, seed: int) -> Sample:
 def fit_of(content: Section, recipe: str) -> Section:
     """The section `fit` of a recipe, but SMALLER; the plain one is the tuned one without what it adds."""
     added: Mapping[str, Any] = read_yaml(ROOT / "recipes" / f"{'finetuned' if recipe == PLAIN else recipe}.yaml")["fit"]
-    fit: Section = {**content["fit"], **added, **SMALLER, "device": "cpu", "left_out": 0}
-    return {**fit, "finetune": None} if recipe == PLAIN else fit
+    fit: Section = content["fit"] | added | SMALLER | {"device": "cpu", "left_out": 0}
+    return fit | {"finetune": None} if recipe == PLAIN else fit
 
 
 def measured(dataset: Dataset, fit: Section, content: Section, seed: int, folder: Path) -> Row:

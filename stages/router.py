@@ -13,10 +13,12 @@ SAID = ("accuracy", "astray_rate", "wrong_rate", "stranger_rate")
 
 
 def main(params: Params) -> None:
-    datasets = {name: read_dataset(entry_point.path("prepared", name), params.raw) for name in params.categories}
+    router = params.values("router", RouterParams)
+    routed = router.routed(params.categories)
+    datasets = {name: read_dataset(entry_point.path("prepared", name), params.raw) for name in routed}
     written = write_set(
         entry_point.path("set"),
-        Router(params.values("router", RouterParams)).fit(datasets),
+        Router(router).fit(datasets),
         datasets,
         {name: entry_point.path("bundles", name) for name in params.categories},
         params.values("calibrate", CalibrateParams),

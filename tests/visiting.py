@@ -125,6 +125,7 @@ def visit(browser, site, role, *, session=None, check=True, **options):
     faults = []
     context.on("request", lambda request: faults.append(request.url) if _foreign(request.url, site) else None)
     page = context.new_page()
+    _slow(context, page)
     page.set_default_timeout(PATIENCE_MS)
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
@@ -136,11 +137,30 @@ def visit(browser, site, role, *, session=None, check=True, **options):
         context.close()
 
 
+def arrived(pictures):
+    """Wait until every picture of a locator is there, with pixels; each is scrolled to, since it may be a lazy one."""
+    for each in pictures.all():
+        each.scroll_into_view_if_needed()
+        expect(each).to_have_js_property("complete", True)
+        assert each.evaluate("picture => picture.naturalWidth") > 0
+
+
 def violations(page):
     """What axe finds wrong with a page, which must be of a context with `bypass_csp`: each rule with its places."""
     page.add_script_tag(path=AXE)
     found = page.evaluate("async () => (await axe.run(document, {resultTypes: ['violations']})).violations")
     return {each["id"]: [node["html"] for node in each["nodes"]] for each in found}
+
+
+def _slow(context, page):
+    """With GONOGO_TEST_SLOW set, the page's processor is that many times slower, and each answer is late as on a busy
+    machine: what a test does not wait for then fails every time, and not once in a hundred."""
+    factor = float(os.environ.get("GONOGO_TEST_SLOW", "1"))
+    if factor > 1:
+        devtools = context.new_cdp_session(page)
+        devtools.send("Emulation.setCPUThrottlingRate", {"rate": factor})
+        late = {"offline": False, "latency": 40 * factor, "downloadThroughput": -1, "uploadThroughput": -1}
+        devtools.send("Network.emulateNetworkConditions", late)
 
 
 def _foreign(url, site):

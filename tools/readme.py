@@ -8,7 +8,8 @@
 The table of results is computed from metrics/, all other tables from the JSON files in benchmarks/.
 
 A block of commands in README.md or in a page of docs/ has a name, `<!-- run: NAME -->` on the line before its fence;
-lines that begin with `$ ` are its commands. No two pages may use one name.
+lines that begin with `$ ` are its commands, and what it shows below them is compared with what they print, see
+tools/transcripts.py. No two pages may use one name.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,7 @@ from benchmark_tables import (
     tuning_gains_table,
     tuning_ranks_table,
 )
+from transcripts import differences
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^<!-- run: (?P<name>[\w-]+) -->\n```console\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -180,21 +183,25 @@ def with_table(text: str, name: str, table: str) -> str:
     return head + begin + table + end + rest.partition(end)[2]
 
 
-def command_blocks(text: str) -> dict[str, list[str]]:
-    """The commands of each marked block, by its name.
+def command_blocks(text: str) -> dict[str, str]:
+    """The text of each marked block, by its name; the lines that begin with `$ ` are its commands.
 
     Raises:
         ValueError: a name stands twice, a block has no command, or a mark stands before anything but a console block.
     """
-    blocks: dict[str, list[str]] = {}
+    blocks: dict[str, str] = {}
     for match in BLOCK.finditer(text):
-        commands = [line.removeprefix("$ ") for line in match["body"].splitlines() if line.startswith("$ ")]
-        if match["name"] in blocks or not commands:
+        if match["name"] in blocks or not commands_of(match["body"]):
             raise ValueError(f"the block {match['name']!r} stands twice or has no line that begins with '$ '")
-        blocks[match["name"]] = commands
+        blocks[match["name"]] = match["body"]
     if len(blocks) != text.count("<!-- run: "):
         raise ValueError("a `<!-- run: NAME -->` does not stand right before a ```console block")
     return blocks
+
+
+def commands_of(block: str) -> list[str]:
+    """The commands of a block."""
+    return [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
 
 
 def pages() -> dict[str, str]:
@@ -203,30 +210,43 @@ def pages() -> dict[str, str]:
     return {name: here(name) for name in names}
 
 
-def blocks_of_pages(texts: Mapping[str, str]) -> dict[str, tuple[str, list[str]]]:
-    """Of each marked block, by its name: the page that has it, and its commands.
+def blocks_of_pages(texts: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Of each marked block, by its name: the page that has it, and its text.
 
     Raises:
         ValueError: as `command_blocks`, or two pages have a block of one name.
     """
-    found: dict[str, tuple[str, list[str]]] = {}
+    found: dict[str, tuple[str, str]] = {}
     for page, text in texts.items():
-        for name, commands in command_blocks(text).items():
+        for name, block in command_blocks(text).items():
             if name in found:
                 raise ValueError(f"both {found[name][0]} and {page} have a block {name!r}; rename one of them")
-            found[name] = (page, commands)
+            found[name] = (page, block)
     return found
 
 
-def run_block(page: str, name: str, commands: Sequence[str]) -> None:
-    """Run the commands in one shell, which prints each before it runs; the first that fails ends the block.
+def run_block(page: str, name: str, block: str) -> list[str]:
+    """Run the commands of a block in one shell, which prints each before it runs; the first that fails ends the block.
+
+    Returns:
+        What the block shows, and the commands did not print.
 
     Raises:
         subprocess.CalledProcessError: a command failed.
     """
     print(f"== {page}, block {name}", flush=True)
+    start, commands = time.monotonic(), commands_of(block)
     script = "\n".join(f"printf '%s\\n' {shlex.quote('$ ' + command)}\n{command}" for command in commands)
-    subprocess.run(["bash", "-euo", "pipefail", "-c", script], check=True)
+    printed = ""
+    shell = ["bash", "-euo", "pipefail", "-c", script]
+    with subprocess.Popen(shell, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            printed += line
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, shell)
+    print(f"== block {name} took {time.monotonic() - start:.0f} s", flush=True)
+    return differences(block, printed)
 
 
 def _matches(text: str, name: str, table: Callable[[Reader], str], read: Reader) -> bool:
@@ -250,14 +270,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         unknown = [name for name in arguments.names if name not in blocks]
         if unknown:
             parser.error(f"no block {', '.join(unknown)}; README.md and docs/ have {', '.join(blocks)}")
+        differing: list[str] = []
         for name in arguments.names:
             page, block = blocks[name]
             try:
-                run_block(page, name, block)
+                differing += [f"{page}, block {name}: {difference}" for difference in run_block(page, name, block)]
             except subprocess.CalledProcessError as error:
                 print(f"{page}, block {name}: exit status {error.returncode}", file=sys.stderr)
                 return 1
-        return 0
+        print(*differing, sep="\n", end="\n" if differing else "", file=sys.stderr)
+        return 1 if differing else 0
     if arguments.command == "picture":
         import front_picture  # needs the library; blocks are run also where nothing is installed yet
 

@@ -30,8 +30,8 @@ MEAN = "metrics/mean.json"
 DONE, FAILED, LOST = "done", "FAILED", "LOST"
 STATES = {"success": DONE, "failed": FAILED, "queued": "queued", "running": "running"}
 
-POLL_SECONDS = 5.0
-POLLS_WITHOUT_WORKER = 6  # a worker needs some seconds to appear, and a moment between two experiments
+POLL_SECONDS = 10.0  # a look takes DVC more than a second of a core that the experiments need
+POLLS_WITHOUT_WORKER = 3  # a worker needs some seconds to appear, and a moment between two experiments
 
 TASK = re.compile(r"^([0-9a-f]{7})\s.*\b(Queued|Running|Success|Failed)\s*$", re.MULTILINE)
 WORKERS = re.compile(r"^Worker status: (\d+) active", re.MULTILINE)

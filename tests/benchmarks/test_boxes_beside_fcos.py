@@ -51,6 +51,7 @@ def test_fcos_behind_a_backbone_learns_from_a_square_and_gives_boxes_of_the_imag
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.9 * losses[0]
     (found,) = found_by(network, [pixels[None]])
+    assert [tuple(shown.shape[-2:]) for shown in network.transform([pixels])[0].tensors] == [(64, 64)]
     assert len(found) > 0
     assert (np.diff(found.scores) <= 0).all()
     assert found.corners.min() >= 0

@@ -83,4 +83,4 @@ def commands_that_ci_runs() -> list[str]:
     """The commands of the pages' blocks that .ci/run names."""
     names = " ".join(re.findall(r"readme\.py run (.*)", (ROOT / ".ci/run").read_text())).split()
     blocks = readme.blocks_of_pages(readme.pages())
-    return [command for name in names for command in blocks[name][1]]
+    return [command for name in names for command in readme.commands_of(blocks[name][1])]

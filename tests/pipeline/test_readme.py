@@ -16,6 +16,7 @@ from gonogo.images.colours import OUTLINE
 from gonogo.inference.scorer import Verdict
 from gonogo.params import read_yaml
 from gonogo.project.settings import experiment_option
+from transcripts import differences
 
 LINK = re.compile(r"(?<!`)!?\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 CODE = re.compile(r"^ *```.*?^ *```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
@@ -49,7 +50,8 @@ def test_only_the_table_between_the_markers_is_replaced():
 
 def test_commands_are_the_lines_with_a_dollar_of_marked_blocks():
     text = "```console\n$ not marked\n```\n<!-- run: one -->\n```console\n$ echo a\na\n$ echo b\n```\n"
-    assert readme.command_blocks(text) == {"one": ["echo a", "echo b"]}
+    blocks = readme.command_blocks(text)
+    assert {name: readme.commands_of(block) for name, block in blocks.items()} == {"one": ["echo a", "echo b"]}
 
 
 def test_a_mark_that_marks_nothing_is_an_error():
@@ -59,13 +61,42 @@ def test_a_mark_that_marks_nothing_is_an_error():
 
 def test_a_block_stops_at_its_first_failing_command(tmp_path):
     with pytest.raises(subprocess.CalledProcessError):
-        readme.run_block("page.md", "failing", ["false | cat", f"touch {tmp_path / 'reached'}"])
+        readme.run_block("page.md", "failing", f"$ false | cat\n$ touch {tmp_path / 'reached'}\n")
     assert not (tmp_path / "reached").exists()
 
 
 def test_commands_of_a_block_share_one_shell(tmp_path):
-    readme.run_block("page.md", "shared", [f"cd {tmp_path}", "touch here"])
+    assert readme.run_block("page.md", "shared", f"$ cd {tmp_path}\n$ touch here\n") == []
     assert (tmp_path / "here").exists()
+
+
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        ("", None),  # a page need not show what a command prints
+        ("fit 12 images\nrecall 0.8312  of  50\ndone\n", None),
+        ("fit 12 images\n…\n", None),
+        ("…\ndone\n", None),
+        ("fit … images\nrecall 0.83… of 50\n…\n", None),
+        ("fit 12 images\nrecall 0.825 of 50\ndone\n", None),  # another processor rounds differently
+        ("fit 12 images\nrecall 0.8 of 50\ndone\n", "did not print 'recall 0.8 of 50', but 'recall 0.8312 of 50'"),
+        ("fit 13 images\n…\n", "did not print 'fit 13 images', but 'fit 12 images'"),
+        ("fit 12 images\n…\nready\n", "did not print 'ready'"),
+        ("fit 12 images\ndone\n", "did not print 'done', but 'recall 0.8312 of 50'"),
+        ("fit 12 images\nrecall 0.8312 of 50\n", "it also printed 'done'"),
+    ],
+)
+def test_what_a_page_shows_is_what_its_commands_print(shown, said):
+    printed = "$ fit\nloading\rfit 12 images\nrecall 0.8312 of 50\n\ndone\n$ other\nsomething\n"
+    found = differences(f"$ fit\n{shown}$ other\n", printed)
+    assert [said in one for one in found] == ([] if said is None else [True]), found
+
+
+def test_a_block_that_shows_what_is_not_printed_fails_and_says_where(monkeypatch, capsys):
+    block = "<!-- run: one -->\n```console\n$ echo 2 parts\n3 parts\n```\n"
+    monkeypatch.setattr(readme, "pages", lambda: {"page.md": block})
+    assert readme.main(["run", "one"]) == 1
+    assert "page.md, block one: $ echo 2 parts: it did not print '3 parts', but '2 parts'" in capsys.readouterr().err
 
 
 SETTING = re.compile(r"(?:-S|--set-param)[ =](?P<setting>\+?[a-z_]+\.[^\s'=]+=\S+)")
@@ -108,7 +139,7 @@ def test_the_readme_is_at_most_150_lines_long():
 
 def test_two_pages_with_a_block_of_one_name_are_an_error():
     text = "<!-- run: one -->\n```console\n$ echo a\n```\n"
-    assert readme.blocks_of_pages({"a.md": text}) == {"one": ("a.md", ["echo a"])}
+    assert readme.blocks_of_pages({"a.md": text}) == {"one": ("a.md", "$ echo a\n")}
     with pytest.raises(ValueError, match=r"both a\.md and b\.md"):
         readme.blocks_of_pages({"a.md": text, "b.md": text})
 

@@ -366,9 +366,12 @@ def test_the_service_notes_what_small_and_large_images_took_apart(start, files, 
         small, large = running.service.runner._small.load, running.service.runner._large.load
         inspected(running, files[0])
         assert (small.n_noted, large.n_noted) == (1, 0)
+        for width, noted in ((1024, (2, 0)), (1025, (2, 1))):  # many cameras of a line give the first
+            assert running.ask("POST", "/v1/inspect", content=noise(width, 1024)).status_code == 200
+            assert (small.n_noted, large.n_noted) == noted
         monkeypatch.setattr(inspecting, "LARGE_PIXELS", 10)
         inspected(running, files[0])
-        assert (small.n_noted, large.n_noted) == (1, 1)
+        assert (small.n_noted, large.n_noted) == (2, 2)
         assert 0 < small.seconds_each < 60
 
 

@@ -1,17 +1,28 @@
-"""The service with a gauge that finds boxes: /v1/predict, and what the other routes and pages make of it."""
+"""Boxes in the service, of a gauge that finds them or of a box model beside a gauge: /v1/predict, routes and pages."""
 
 import io
+import json
+import secrets
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from box_gauge import blemishes, box_bundle
-from gonogo.images.colours import FOUND_BOX
+from conftest import CALIBRATE, TINY, bundled, modelled
+from gonogo.cases.update import update_cases
+from gonogo.cli.main import main
+from gonogo.errors import ConfigError, IntegrityError
+from gonogo.export.router import Router, RouterParams, write_set
+from gonogo.images.colours import FOUND_BOX, LABELLED_BOX
 from gonogo.images.reading import read_image
+from gonogo.inference.bundle_set import BundleSet
 from gonogo.inference.scorer import Scorer
 from gonogo.line.explain import explain
 from gonogo.line.outputs import drawn_boxes, line_of, overlay
+from gonogo.service import arena
 from gonogo.service.pages.pictures import box_layer
 from gonogo.service.settings import Settings
 from serving import Running, inspected
@@ -128,3 +139,206 @@ def test_a_gauge_without_boxes_names_the_other_route_and_shows_the_boxes_of_anot
     assert (layer == (*FOUND_BOX, 255)).all(axis=2).any()
     assert "Defects found" in page
     assert page.count(f"<td>{verdict.boxes[0].label}</td>") >= 1
+
+
+@pytest.fixture(scope="module")
+def gauge(fitted_once, digits, tmp_path_factory):
+    """The bundle of a gauge with a map and features, which finds no boxes."""
+    model = modelled(fitted_once("patchcore"), digits, tmp_path_factory.mktemp("model"))
+    return bundled(model, digits, tmp_path_factory.mktemp("gauge"))
+
+
+@pytest.fixture(scope="module")
+def pair(gauge, with_boxes, tmp_path_factory):
+    """A service with a box model beside a gauge."""
+    data = tmp_path_factory.mktemp("pair")
+    with Running(Settings(bundle=gauge, box_model=with_boxes, data=data, threads=1, deadline=60.0)) as started:
+        yield started
+
+
+def test_a_box_model_beside_a_gauge_adds_its_boxes_and_changes_no_verdict(pair, gauge, with_boxes, judged, digits):
+    scorer, finder = Scorer(gauge, threads=1), Scorer(with_boxes, threads=1)
+    good = next(record for record in digits.with_role("test") if record.label == 0)
+    for path in (judged[0][0], digits.path_of(good)):
+        alone, found = scorer.score_image(path), finder.score_image(path)
+        kept = inspected(pair, path)
+        assert (kept["verdict"], kept["bundle"]) == (alone.label, scorer.fingerprint)
+        assert kept["score"] == pytest.approx(alone.score, rel=1e-5)
+        assert [region["box"] for region in kept["regions"]] == [list(region.box) for region in alone.regions]
+        assert [box["label"] for box in kept["boxes"]] == [box.label for box in found.boxes]
+        model = kept["box_model"]
+        assert (model["category"], model["bundle"]) == ("parts", finder.fingerprint)
+        assert model["threshold"] == finder.threshold
+        assert model["certificate"]["sentence"] == finder.record.sentence
+        assert pair.ask("GET", f"/v1/inspections/{kept['id']}").json()["box_model"] == model
+        (told,) = pair.ask("POST", "/v1/predict", content=path.read_bytes()).json()["predictions"]
+        assert (told["verdict"], told["bundle"]) == (found.label, finder.fingerprint)
+        assert told["score"] == pytest.approx(found.score, rel=1e-5)
+    assert alone.label == "pass"
+    assert judged[0][1].boxes
+
+
+def test_the_pages_draw_the_boxes_over_the_map_of_the_gauge(pair, judged):
+    path, verdict = judged[0]
+    kept = inspected(pair, path)
+    pair.http.headers["Origin"] = "http://testserver"
+    assert pair.http.post("/sign-in", data={"key": pair.keys["review"]}).status_code in (200, 303)
+    layer = np.array(Image.open(io.BytesIO(pair.http.get(f"/parts/{kept['id']}/layer").content)))
+    pages = [pair.http.get(path).text for path in (f"/cases/{kept['id']}", f"/?id={kept['id']}")]
+    boxes = np.array(Image.open(io.BytesIO(box_layer((48, 48), verdict.boxes))))
+    assert (layer[boxes[..., 3] > 0] == boxes[boxes[..., 3] > 0]).all()
+    assert (layer[boxes[..., 3] == 0][:, 3] > 0).any()  # the map's colours
+    for text in pages:
+        assert f"{len(verdict.boxes)} defects boxed" in text or "one defect boxed" in text
+    assert "At most" in pages[0] and "parts (bundle" in pages[0]  # noqa: PT018 - one sentence
+    assert pages[0].count(f"<td>{verdict.boxes[0].label}</td>") >= 1
+
+
+def test_a_set_has_the_box_model_beside_its_gauge_and_its_rows_have_both(
+    gauge, with_boxes, judged, digits, tmp_path, capsys
+):
+    params = RouterParams(
+        **TINY,
+        layers=[1],
+        image_size=32,
+        images=12,
+        slack=1e9,
+        max_astray_rate=0.05,
+        box_models={"digit_0": "parts"},
+    )
+    assert params.routed(["digit_0", "parts"]) == ["digit_0"]
+    bundles = {"digit_0": gauge, "parts": with_boxes}
+    router = Router(params).fit({"digit_0": digits})
+    folder = tmp_path / "bundle_set"
+    write_set(folder, router, {"digit_0": digits}, bundles, CALIBRATE, tolerance=1e-4, opset=18)
+    assert list(BundleSet(folder).scorers) == ["digit_0"]
+    path, verdict = judged[0]
+    status = main(["score", str(folder), str(path), "--json", "--overlays", str(tmp_path / "drawn")])
+    (row,) = json.loads(capsys.readouterr().out)["results"]
+    assert (status, row["verdict"]) == (1, "reject")
+    assert row["score"] == pytest.approx(Scorer(gauge).score_image(path).score, rel=1e-5)
+    assert [box["label"] for box in row["boxes"]] == [box.label for box in verdict.boxes]
+    assert (row["category"], row["box_model"]["category"]) == ("digit_0", "parts")
+    drawn = np.array(Image.open(row["overlay"]))
+    assert (drawn == FOUND_BOX).all(axis=2).any()
+    assert not (drawn == read_image(path)).all(axis=2).any()  # the map's colours
+    assert "region" in line_of(row, localises=True)
+    assert "box" in line_of(row, localises=True)
+    assert main(["verify", str(folder), "--json"]) == 0
+    assert [one["category"] for one in json.loads(capsys.readouterr().out)["categories"]] == ["digit_0", "parts"]
+    (folder / "parts" / "gauge.onnx").write_bytes(b"changed")
+    with pytest.raises(IntegrityError, match=r"gauge\.onnx"):
+        BundleSet(folder)
+
+
+@pytest.mark.parametrize(
+    ("box_models", "message"),
+    [
+        ({"a": "c"}, "c is no category"),
+        ({"a": "b", "b": "a"}, "names a, b twice"),
+        ({"a": "a"}, "names a twice"),
+    ],
+)
+def test_box_models_that_name_no_category_or_one_twice_are_refused(box_models, message):
+    params = RouterParams(
+        **TINY, layers=[1], image_size=32, images=12, slack=2, max_astray_rate=0.05, box_models=box_models
+    )
+    with pytest.raises(ConfigError, match=message):
+        params.routed(["a", "b"])
+
+
+def test_only_a_bundle_that_finds_boxes_stands_beside_one_that_finds_none(gauge, with_boxes):
+    with pytest.raises(ConfigError, match="digit_0 finds no boxes"):
+        Scorer(gauge).with_box_model(Scorer(gauge))
+    with pytest.raises(ConfigError, match="parts finds boxes itself"):
+        Scorer(with_boxes).with_box_model(Scorer(with_boxes))
+
+
+def reviewed(started, path, defect_type):
+    """The inspection of a file that was reviewed as a defect."""
+    kept = inspected(started, path)
+    body = {"label": "defect", "defect_type": defect_type}
+    answer = started.ask("POST", f"/v1/inspections/{kept['id']}/review", role="review", json=body)
+    assert answer.status_code == 200, answer.text
+    return kept
+
+
+def test_a_reviewed_defect_that_was_found_by_boxes_is_a_case_whose_region_is_the_best_box(pair, running, judged):
+    for started in (pair, running):
+        kept = reviewed(started, judged[0][0], "spot")
+        case = next(one for one in started.ask("GET", "/v1/cases").json()["cases"] if one["inspection"] == kept["id"])
+        best = kept["boxes"][0]
+        assert (case["defect_type"], case["region"]["label"]) == ("spot", best["label"])
+        assert case["region"]["confidence"] == pytest.approx(best["confidence"], rel=1e-4)
+        x, y, width, height = case["region"]["box"]
+        assert x <= best["x"] < x + 1
+        assert y <= best["y"] < y + 1
+        assert x + width - 1 < best["x"] + best["width"] <= x + width
+        assert y + height - 1 < best["y"] + best["height"] <= y + height
+        assert started.ask("GET", f"/v1/cases/{case['id']}/crop").status_code == 200
+        other = inspected(started, judged[1][0])["id"]
+        found = started.ask("GET", f"/v1/inspections/{other}/similar").json()
+        assert [one["id"] for one in found["cases"]] == [case["id"]]
+        assert (found["compared"], found["reason"]) == ("region", None)
+
+
+def test_a_case_of_boxes_without_features_is_kept_and_says_that_it_cannot_be_compared(running, judged, monkeypatch):
+    monkeypatch.setattr(running.service.gauge.scorer, "space", None)  # as of a network of the user's own
+    kept = reviewed(running, judged[2][0], "spot")
+    assert kept["id"] in {one["inspection"] for one in running.ask("GET", "/v1/cases").json()["cases"]}
+    found = running.ask("GET", f"/v1/inspections/{kept['id']}/similar").json()
+    assert found["cases"] == []
+    assert "no features of a pretrained network" in found["reason"]
+
+
+@pytest.mark.parametrize("has_features", [True, False])
+def test_reviews_of_before_become_cases_by_boxes(running, with_boxes, judged, has_features):
+    store, scorer = running.service.store, Scorer(with_boxes, threads=1)
+    if not has_features:
+        scorer.space = None
+    kept = inspected(running, judged[3][0])
+    said = {"label": "defect", "defect_type": "spot", "note": None, "reviewer": "x", "at": 1.0, "key": "x"}
+    store.reviews.add(kept["id"], said)
+    assert (kept["id"], None) in list(update_cases(store, scorer))
+    assert list(update_cases(store, scorer)) == []
+    assert store.cases.of_inspection(kept["id"])["region"]["label"] == kept["boxes"][0]["label"]
+
+
+def test_the_arena_shows_labelled_boxes_in_green_after_the_answer(with_boxes, judged, dataset, tmp_path, monkeypatch):
+    order = iter([0, 0, 1, 0])  # the first of the good ones, then the first of the defects
+    chosen = SimpleNamespace(choice=lambda some: some[next(order)], token_hex=secrets.token_hex)
+    monkeypatch.setattr(arena, "secrets", chosen)
+    (defect, _), (good, _) = judged[0], judged[-1]
+    record = next(one for one in dataset.with_role("test") if dataset.path_of(one) == defect)
+    for label, path in (("defect", defect), ("good", good)):
+        (tmp_path / "arena" / label).mkdir(parents=True)
+        for number in range(2):  # of each kind one is left after one round
+            shutil.copy(path, tmp_path / "arena" / label / f"{number}.png")
+    lines = [
+        f"0 {(box['x'] + box['width'] / 2) / 48} {(box['y'] + box['height'] / 2) / 48} {box['width'] / 48} "
+        f"{box['height'] / 48}"
+        for box in record.boxes
+    ]
+    for number in range(2):
+        (tmp_path / "arena" / "defect" / f"{number}.txt").write_text("\n".join(lines))
+    (tmp_path / "arena" / "classes.txt").write_text("blemish\n")
+    settings = Settings(bundle=with_boxes, data=tmp_path / "data", arena=tmp_path / "arena", threads=1, deadline=60.0)
+    shown = {}
+    with Running(settings) as started:
+        started.http.headers["Origin"] = "http://testserver"
+        assert started.http.post("/sign-in", data={"key": started.keys["review"]}).status_code in (200, 303)
+        key = started.keys["review"].split("_")[1]
+        for _ in range(2):
+            page = started.http.get("/arena")
+            assert "blemish" not in page.text
+            answered = started.http.post(page.url.path, data={"label": "good"})
+            row = started.service.store.arena.round(page.url.path.rpartition("/")[2], key=key)
+            picture = started.http.get(f"{page.url.path}/overlay").content
+            shown[row["truth"]] = (answered.text, np.array(Image.open(io.BytesIO(picture))))
+    text, drawn = shown["defect"]
+    assert f"{len(lines)} × blemish" in text
+    assert (drawn == LABELLED_BOX).all(axis=2).any()
+    assert drawn.shape == (960, 960, 3)  # as large as before the answer
+    text, drawn = shown["good"]
+    assert "blemish" not in text
+    assert not (drawn == LABELLED_BOX).all(axis=2).any()

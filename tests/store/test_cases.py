@@ -9,7 +9,7 @@ from storing import url  # noqa: F401  skips where the extra is missing
 
 from gonogo.cases.index import CaseIndex
 from gonogo.cases.neighbours import Wanted
-from gonogo.cases.words import Synonyms, WordIndex
+from gonogo.cases.words import Filters, Synonyms, WordIndex
 from gonogo.store.store import Store
 
 
@@ -116,7 +116,7 @@ def words(store):
         for row in WordIndex(
             store.cases,
             Synonyms(tuple(frozenset(tuple(phrase.split()) for phrase in group) for group in groups)),
-        ).search(text, **{"limit": 9} | rest)
+        ).search(text, Filters(**rest), limit=9)
     ]
 
 

@@ -82,12 +82,12 @@ def test_from_the_folder_to_a_promoted_gauge_and_back(browser, place, capsys):
         page.wait_for_url(lambda url: url != first)
         page.keyboard.press("Escape")
         page.wait_for_url("**/card?*")
-        assert page.locator("a.tile").count() == 10  # still filtered
+        expect(page.locator("a.tile")).to_have_count(10)  # still filtered
 
         page.goto(f"{place.url}/fit")
         page.fill("[name='option.explained_variance']", "2")
         page.get_by_role("button", name="Start").click()
-        assert "explained_variance is 2" in page.locator("main").inner_text()
+        expect(page.locator("main")).to_contain_text("explained_variance is 2")
         page.go_back()
         page.fill("[name='option.explained_variance']", "0.5")
         page.get_by_role("button", name="Start").click()
@@ -95,7 +95,7 @@ def test_from_the_folder_to_a_promoted_gauge_and_back(browser, place, capsys):
         stopped = page.url.rpartition("/")[2]
         until(lambda: runs.log(stopped) or not runs.get(stopped).is_open)
         page.reload()
-        assert page.locator("#run .state").inner_text() == "goes on"
+        expect(page.locator("#run .state")).to_have_text("goes on")
         other = page.context.new_page()
         other.goto(f"{place.url}/fit")
         assert other.get_by_role("link", name=stopped).count() == 1
@@ -124,9 +124,9 @@ def test_from_the_folder_to_a_promoted_gauge_and_back(browser, place, capsys):
         page.locator("input[type=range]").focus()
         page.keyboard.press("Home")
         until(lambda: page.locator("#point").inner_text() != before)
-        assert "100%" in page.locator("#point").inner_text()
+        expect(page.locator("#point")).to_contain_text("100%")
         page.get_by_role("button", name="Sort by it").click()
-        assert page.locator(".cases li").first.locator("b").inner_text() == "false alarm"
+        expect(page.locator(".cases li").first.locator("b")).to_have_text("false alarm")
         page.locator(".cases a").first.click()
         expect(page.locator(".pair img")).to_have_count(3)
 
@@ -162,12 +162,12 @@ def test_from_the_folder_to_a_promoted_gauge_and_back(browser, place, capsys):
         page.get_by_role("button", name="Judge", exact=True).click()
         page.locator(".pair img").first.wait_for()
         page.reload()
-        assert page.locator(".pair img").count() == 2
+        expect(page.locator(".pair img")).to_have_count(2)
 
 
 def promote(page, place, revision):
     """Promote a version on the page."""
     page.goto(f"{place.url}/deploy?rev={revision}")
     page.fill("#reason", "a test")
-    page.get_by_role("button", name="Promote").click()
-    page.wait_for_load_state("load")
+    with page.expect_navigation():
+        page.get_by_role("button", name="Promote").click()

@@ -20,12 +20,16 @@ class CategoryRecord:
     bundle: SHA-256 of the bundle's manifest.
     limit: an image is of the category only where its distance to the nearest good image is below the limit.
     threshold: certified threshold of that distance for good parts; it is not above the limit.
+    box_model: the category whose bundle, in the folder of its name, finds boxes in the same parts; None: there is none.
+    box_bundle: SHA-256 of that bundle's manifest.
     """
 
     name: str
     bundle: str
     limit: float
     threshold: ThresholdRecord
+    box_model: str | None = None
+    box_bundle: str | None = None
 
     @property
     def sentence(self) -> str:
@@ -45,7 +49,8 @@ class CategoryRecord:
     def from_dict(cls, values: Mapping[str, Any]) -> "CategoryRecord":
         """The record that `to_dict` wrote; KeyError, TypeError or ValueError where it did not."""
         threshold = ThresholdRecord.from_dict(values["threshold"])
-        return cls(str(values["name"]), str(values["bundle"]), float(values["limit"]), threshold)
+        beside = {key: None if values.get(key) is None else str(values[key]) for key in ("box_model", "box_bundle")}
+        return cls(str(values["name"]), str(values["bundle"]), float(values["limit"]), threshold, **beside)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gonogo.cases.learn import put_case
+from gonogo.cases.learn import put_case, require_cases
 from gonogo.errors import DataError, ImageError
 from gonogo.images.reading import SUFFIXES, decode, file_bytes
 from gonogo.inference.scorer import Scorer
@@ -46,9 +46,10 @@ def import_archive(store: Store, scorer: Scorer, folder: Path, *, part_pattern: 
         part_pattern: regular expression; its first group, in an image's path, is the part that the image shows.
 
     Raises:
-        DataError: the bundle gives no features, the folder has no folders of images, or its table is wrong.
+        DataError: the bundle gives no features and finds no boxes, the folder has no folders of images, or its table
+            is wrong.
     """
-    scorer.require_space()
+    require_cases(scorer)
     facts = _table(folder)
     found = _images(folder)
     if not found:

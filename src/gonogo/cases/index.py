@@ -4,14 +4,16 @@ import threading
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from gonogo.cases.neighbours import Entry, Neighbour, Neighbours, Wanted
-from gonogo.store.cases import Cases, Kind
+from gonogo.store.cases import Cases
 from gonogo.store.schema import Row
 
-KINDS: tuple[Kind, ...] = ("region", "image")  # the first one that the query and a case have is compared
+Compared = Literal["region", "image"]
+KINDS: tuple[Compared, ...] = ("region", "image")  # the first one that the query and a case have is compared
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Similar:
         good_distance: how far good parts are from each other; None where the bundle does not tell.
     """
 
-    compared: Kind
+    compared: Compared
     cases: list[Row]
     good_distance: float | None
 

@@ -57,15 +57,36 @@ def learn_inspection(store: Store, scorer: Scorer, inspection: Row, pixels: np.n
 def put_case(store: Store, scorer: Scorer, case: Mapping[str, Any], pixels: np.ndarray, verdict: Verdict) -> bool:
     """Keep a case of these pixels (h, w, 3) uint8 RGB; whether it is new.
 
+    Its region is the best box, with its class, or that with the highest peak where no box was found. A case that a
+    bundle without features makes of boxes has no vectors: it is listed and found by words, and not by likeness.
+
     Raises:
-        DataError: the bundle gives no features.
+        DataError: the bundle gives no features, and finds no boxes.
     """
-    space, vectors = scorer.require_space(), verdict.vectors
-    assert vectors is not None
-    region = verdict.regions[0] if verdict.regions else None
+    require_cases(scorer)
+    vectors = verdict.vectors
+    region = verdict.region
     crop, crop_type = crop_of(pixels, region)
-    row = {"at": time.time(), **case, "region": None if region is None else asdict(region)}
-    return store.cases.put(row | {"crop": crop, "crop_type": crop_type}, as_bytes(vectors), space)
+    shown = None if region is None else asdict(region)
+    if shown is not None and verdict.boxes:
+        shown |= {"label": verdict.boxes[0].label, "confidence": verdict.boxes[0].confidence}
+    row = {"at": time.time(), **case, "region": shown, "crop": crop, "crop_type": crop_type}
+    return store.cases.put(row, {} if vectors is None else as_bytes(vectors), scorer.space)
+
+
+def require_cases(scorer: Scorer) -> None:
+    """Do nothing if a defect that the bundle judges can become a case: by its features, or by the boxes that it finds.
+
+    Raises:
+        DataError: the bundle gives no features, and finds no boxes.
+    """
+    if not finds_boxes(scorer):
+        scorer.require_space()
+
+
+def finds_boxes(scorer: Scorer) -> bool:
+    """Whether a bundle finds boxes, or another beside it does."""
+    return scorer.bundles[-1].box_classes is not None
 
 
 def as_bytes(vectors: Vectors) -> dict[Kind, bytes]:

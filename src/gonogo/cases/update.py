@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gonogo.cases.learn import learn_inspection, settled_defect
+from gonogo.cases.learn import learn_inspection, require_cases, settled_defect
 from gonogo.errors import ImageError
 from gonogo.images.reading import read_image
 from gonogo.inference.scorer import Scorer
@@ -15,9 +15,10 @@ def update_cases(store: Store, scorer: Scorer) -> Iterator[tuple[str, str | None
     Yields the id of each inspection, and why it cannot be a case; None where it is one now.
 
     Raises:
-        DataError: the bundle gives no features.
+        DataError: the bundle gives no features, and finds no boxes.
     """
-    for identifier in store.cases.without_vectors(scorer.category, scorer.require_space()):
+    require_cases(scorer)
+    for identifier in store.cases.without_vectors(scorer.category, scorer.space):
         inspection = store.inspection(identifier)
         assert inspection is not None
         if settled_defect(inspection) is None:

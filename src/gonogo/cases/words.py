@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from gonogo.errors import DataError
 from gonogo.store.cases import Cases
@@ -19,6 +19,7 @@ from gonogo.store.schema import Row
 
 WORD = re.compile(r"\w+")
 COLUMNS = ("defect_type", "category", "cause", "remedy", "note", "said", "source", "part")
+TEXTS = ("defect_type", "cause", "remedy", "note", "said")  # that say something of the defect
 MOST_WORDS = 32  # of a search
 MOST_LINES = 10_000  # of a list of synonyms
 
@@ -72,6 +73,17 @@ class Synonyms:
             at += length
 
 
+class Filters(NamedTuple):
+    """Which cases a search may find; None allows all."""
+
+    category: str | None = None
+    defect_type: str | None = None
+    min_severity: int | None = None
+
+
+ALL = Filters()
+
+
 class WordIndex:
     """The words of all cases of a store, read when they are first asked for."""
 
@@ -87,35 +99,43 @@ class WordIndex:
         )
         self._index.execute("CREATE TABLE rows (case_id TEXT PRIMARY KEY, row INTEGER)")
 
-    def search(
-        self,
-        text: str,
-        *,
-        category: str | None = None,
-        defect_type: str | None = None,
-        min_severity: int | None = None,
-        limit: int,
-    ) -> list[Row]:
+    def search(self, text: str, filters: Filters = ALL, *, limit: int, any_word: bool = False) -> list[Row]:
         """Up to `limit` cases that have all words of a text or synonyms of them, the best first.
 
-        The order is that of bm25, and of the ids where it is the same. A text without a word finds nothing.
+        With `any_word`, cases that have one of them. The order is that of bm25, and of the ids where it is the same. A
+        text without a word finds nothing.
         """
-        query = quoted(text, self.synonyms)
-        if not query:
-            return []
-        conditions, values = ["words MATCH ?"], list[object]([query])
-        for column, value in (("category", category), ("defect_type", defect_type)):
-            if value is not None:
-                conditions.append(f"{column} = ?")
-                values.append(value)
-        if min_severity is not None:
-            conditions.append("severity >= ?")
-            values.append(min_severity)
-        statement = f"SELECT case_id FROM words WHERE {' AND '.join(conditions)} ORDER BY bm25(words), case_id LIMIT ?"  # noqa: S608 - names of columns  # nosec B608
+        query = quoted(text, self.synonyms, any_word=any_word)
+        return self._cases.with_ids(self._ids("words MATCH ?", query, filters, "bm25(words)", limit)) if query else []
+
+    def with_value(self, column: str, value: str, filters: Filters = ALL, *, limit: int) -> list[Row]:
+        """Up to `limit` cases with this value in one of TEXTS, in the order of their ids from the last one."""
+        return self._cases.with_ids(self._ids(f"{_one_of(column)} = ?", value, filters, "case_id DESC", limit))
+
+    def frequent(self, column: str, filters: Filters = ALL, *, limit: int) -> list[str]:
+        """Up to `limit` values of one of TEXTS, the most frequent first."""
+        conditions, values = _conditions(filters)
+        statement = (
+            f"SELECT {_one_of(column)} FROM words WHERE {' AND '.join([f'{column} IS NOT NULL', *conditions])} "  # noqa: S608 - names of columns  # nosec B608
+            "GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT ?"
+        )
         with self._lock:
             self._refresh()
-            ids = [str(row[0]) for row in self._index.execute(statement, [*values, limit])]
-        return self._cases.with_ids(ids)
+            return [str(row[0]) for row in self._index.execute(statement, [*values, limit])]
+
+    def texts(self, ids: Sequence[str]) -> list[list[str]]:
+        """The TEXTS of cases that are there, those that are not empty."""
+        statement = f"SELECT {', '.join(TEXTS)} FROM words WHERE rowid = (SELECT row FROM rows WHERE case_id = ?)"  # noqa: S608 - names of columns  # nosec B608
+        with self._lock:
+            rows = [self._index.execute(statement, [identifier]).fetchone() for identifier in ids]
+        return [[text for text in row or () if text] for row in rows]
+
+    def _ids(self, condition: str, value: str, filters: Filters, order: str, limit: int) -> list[str]:
+        conditions, values = _conditions(filters)
+        statement = f"SELECT case_id FROM words WHERE {' AND '.join([condition, *conditions])} ORDER BY {order}, case_id LIMIT ?"  # noqa: S608, E501 - names of columns  # nosec B608
+        with self._lock:
+            self._refresh()
+            return [str(row[0]) for row in self._index.execute(statement, [value, *values, limit])]
 
     def _refresh(self) -> None:
         if self._cases.version() == self._version:
@@ -136,12 +156,28 @@ class WordIndex:
             self._version = version
 
 
-def quoted(text: str, synonyms: Synonyms) -> str:
+def quoted(text: str, synonyms: Synonyms, *, any_word: bool = False) -> str:
     """What FTS5 is asked for a text: each word quoted, so that nothing in it is an operator; empty without a word."""
     parts = []
     for phrases in synonyms.alternatives(_words(text)[:MOST_WORDS]):
         parts.append("(" + " OR ".join(f'"{" ".join(phrase)}"' for phrase in sorted(phrases)) + ")")
-    return " AND ".join(parts)
+    return (" OR " if any_word else " AND ").join(parts)
+
+
+def _conditions(filters: Filters) -> tuple[list[str], list[object]]:
+    """The conditions of SQL for filters, and their values."""
+    given = {
+        "category = ?": filters.category,
+        "defect_type = ?": filters.defect_type,
+        "severity >= ?": filters.min_severity,
+    }
+    chosen = {condition: value for condition, value in given.items() if value is not None}
+    return list(chosen), list(chosen.values())
+
+
+def _one_of(column: str) -> str:
+    assert column in TEXTS
+    return column
 
 
 def _words(text: str) -> Phrase:

@@ -11,7 +11,7 @@ from gonogo.data.label_files import FORMATS, annotated_images
 from gonogo.data.label_pairs import Format, Pairs, paired_with_labels
 from gonogo.data.labelme import read_labelme
 from gonogo.data.names import BAD, GOOD, says
-from gonogo.data.regions import RegionMask, annotated_sample, counts_as_defect, require_classes
+from gonogo.data.regions import Region, RegionMask, annotated_sample, counts_as_defect, require_classes
 from gonogo.data.sample import Places, Sample, Shares
 from gonogo.data.tree import existing_folder, good_sample, listed, name_in
 from gonogo.data.voc import read_voc
@@ -125,6 +125,24 @@ class Labels:
                 "the labels and flags that are defects in prepare.classes"
             )
         return [flag for flag in said.flags if says(flag, BAD)]
+
+
+def regions_beside(image: Path, root: Path) -> tuple[Region, ...]:
+    """The defects that a label file of one image marks; none where it has no such file.
+
+    Args:
+        image: one of the images.
+        root: the folder of all of them, below which YOLO's names of the classes stand.
+
+    Raises:
+        DataError: the label file, or the list of names, is wrong.
+        ImageError: the image cannot be read.
+    """
+    for format_, paths in annotated_images([image]).items():
+        if format_ in READERS:
+            read = partial(read_yolo, names=class_names(root)) if format_ == "yolo" else READERS[format_]
+            return tuple(one for one in read(paths[image], image).regions if counts_as_defect(one.label, None))
+    return ()
 
 
 def masks_by_labels(images: Iterable[Path]) -> dict[Path, RegionMask]:

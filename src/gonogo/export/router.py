@@ -19,7 +19,7 @@ Source: nearest neighbours with a reject option, as in Scheirer et al. 2013, "To
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,7 +45,7 @@ from gonogo.images.dataset import Dataset, Record
 from gonogo.images.size import ImageSize
 from gonogo.inference.bundle import MANIFEST
 from gonogo.inference.bundle_set import DISTANCES, run_router
-from gonogo.inference.scorer import open_session
+from gonogo.inference.scorer import Scorer, open_session
 
 AT_ONCE = 8  # images of a batch, which takes 0.6 of the time of eight single images
 RATES = ("accuracy", "defective_accuracy", "astray_rate", "wrong_rate", "stranger_rate")
@@ -61,6 +61,8 @@ class RouterParams:
     slack: the limit of a category, as a multiple of the certified distance of its good images.
     max_astray_rate: largest share of a category's defective test images, and of its good ones, that may be sent to
         another category.
+    box_models: by the category of a gauge, the category whose bundle finds boxes in the same parts. The router knows
+        the former alone.
     """
 
     backbone: str
@@ -72,6 +74,26 @@ class RouterParams:
     max_astray_rate: Annotated[float, Field(ge=0, le=1)]
     weights_sha256: str | None = None
     cells: Annotated[int, Field(ge=1, le=8)] = 2
+    box_models: dict[str, str] = field(default_factory=dict)
+
+    def routed(self, categories: Sequence[str]) -> list[str]:
+        """Those of the run's categories that the router tells apart.
+
+        Raises:
+            ConfigError: `box_models` names no category, one of them twice, or one as both.
+        """
+        named = [*self.box_models, *self.box_models.values()]
+        if unknown := [name for name in named if name not in categories]:
+            raise ConfigError(
+                f"router.box_models: {', '.join(unknown)} is no category; expected names of {', '.join(categories)}, "
+                "as {castings: castings_boxes}, the gauge before the boxes"
+            )
+        if twice := sorted({name for name in named if named.count(name) > 1}):
+            raise ConfigError(
+                f"router.box_models names {', '.join(twice)} twice; a gauge has one box model at most, and a box model "
+                "stands beside one gauge"
+            )
+        return [name for name in categories if name not in self.box_models.values()]
 
 
 @dataclass(frozen=True)
@@ -297,14 +319,16 @@ def write_set(
     forgets it.
 
     Args:
-        datasets, bundles: by category.
+        datasets: by category, of those that the router tells apart.
+        bundles: by category, also of the box models that stand beside these.
         tolerance: of distances, relative to the largest, between the router and its ONNX file.
 
     Raises:
-        ConfigError: a category has the name of the router's folder in the set.
+        ConfigError: a category has the name of the router's folder in the set, or a box model finds no boxes or stands
+            beside a bundle that finds boxes itself.
         ParityError: router and ONNX file disagree; there is no router in the folder then.
     """
-    if ROUTER in datasets:
+    if ROUTER in bundles:
         raise ConfigError(f"params.yaml: a category is called {ROUTER!r}, as the router in the set is; rename it")
     if folder.exists():
         shutil.rmtree(folder)
@@ -322,7 +346,12 @@ def write_set(
     records = []
     for name, limit in zip(kept, limits.tolist(), strict=True):
         shutil.copytree(bundles[name], folder / name)
-        records.append(CategoryRecord(name, sha256_of(folder / name / MANIFEST), limit, thresholds[name]))
+        record = CategoryRecord(name, sha256_of(folder / name / MANIFEST), limit, thresholds[name])
+        if (beside := router.params.box_models.get(name)) is not None:
+            shutil.copytree(bundles[beside], folder / beside)
+            Scorer(folder / name, threads=1).with_box_model(Scorer(folder / beside, threads=1))  # they go together
+            record = replace(record, box_model=beside, box_bundle=sha256_of(folder / beside / MANIFEST))
+        records.append(record)
     content = {
         "kind": ROUTER,
         "schema": SCHEMA,

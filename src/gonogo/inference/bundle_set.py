@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 
 from gonogo.calibration.route import ROUTER, ROUTER_FILE, CategoryRecord, nearest, routed
-from gonogo.errors import ImageError, IntegrityError
+from gonogo.errors import ConfigError, ImageError, IntegrityError
 from gonogo.files import PLAIN_NAME, open_sealed, write_text
 from gonogo.images.reading import require_pixels
 from gonogo.inference.bundle import MANIFEST, sign
@@ -42,6 +42,8 @@ def is_set(path: Path) -> bool:
 
 class BundleSet:
     """The folder that the stage `router` writes: a bundle for each category, and the router.
+
+    A category may have a second bundle beside its gauge, which finds boxes; see `Scorer.with_box_model`.
 
     fingerprint: SHA-256 of the router's manifest, which lists every bundle by its own SHA-256.
     scorers: the gauges, by category.
@@ -95,15 +97,24 @@ class BundleSet:
         return Route(None if to == -1 else name, name, float(relative))
 
     def _scorer(self, record: CategoryRecord, threads: int | None, trust: Path | None) -> Scorer:
-        if not PLAIN_NAME.fullmatch(record.name):
+        scorer = self._bundle(record.name, record.bundle, threads, trust)
+        if record.box_model is None or record.box_bundle is None:
+            return scorer
+        try:
+            return scorer.with_box_model(self._bundle(record.box_model, record.box_bundle, threads, trust))
+        except ConfigError as error:
+            raise IntegrityError(f"{self.folder}: {error}") from error
+
+    def _bundle(self, name: str, fingerprint: str, threads: int | None, trust: Path | None) -> Scorer:
+        if not PLAIN_NAME.fullmatch(name):
             raise IntegrityError(
-                f"{self.folder}: the router lists the category {record.name!r}, which is not the name of a folder"
+                f"{self.folder}: the router lists the category {name!r}, which is not the name of a folder"
             )
-        scorer = Scorer(self.folder / record.name, threads=threads, trust=trust)
-        if (scorer.fingerprint, scorer.category) != (record.bundle, record.name):
+        scorer = Scorer(self.folder / name, threads=threads, trust=trust)
+        if (scorer.fingerprint, scorer.category) != (fingerprint, name):
             raise IntegrityError(
-                f"{self.folder / record.name} is the bundle {scorer.fingerprint[:12]} of {scorer.category}, but the "
-                f"set was made with {record.bundle[:12]} of {record.name}; run the stage router again"
+                f"{self.folder / name} is the bundle {scorer.fingerprint[:12]} of {scorer.category}, but the "
+                f"set was made with {fingerprint[:12]} of {name}; run the stage router again"
             )
         return scorer
 
@@ -119,11 +130,11 @@ def run_router(session: onnxruntime.InferenceSession, pixels: np.ndarray) -> np.
     return np.asarray(distances)
 
 
-def sign_set(folder: Path, categories: Iterable[str], key: Path) -> str:
-    """Sign the router and every bundle of a set, and return the id of the key. Raises the errors of `bundle.sign`."""
+def sign_set(folder: Path, bundles: Iterable[Scorer], key: Path) -> str:
+    """Sign the router and the bundles of a set, and return the id of the key. Raises the errors of `bundle.sign`."""
     signature = signature_of(open_sealed(folder / ROUTER).manifest, key)
     write_text(folder / ROUTER / SIGNATURE, signature.decode())
-    signed = [sign(folder / name, key).signer for name in categories]
+    signed = [sign(folder / one.category, key).signer for one in bundles]
     return str(signed[0])
 
 

@@ -1,6 +1,7 @@
 """The gauge on the line: from an image file to a verdict. Needs only onnxruntime, numpy and Pillow."""
 
 import json
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
@@ -8,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 
 import numpy as np
 import onnxruntime
@@ -33,6 +34,7 @@ from gonogo.inference.vectors import Vectors, vectors_of
 from gonogo.inference.working_memory import GraphSize
 
 MEMORY_SHARE = 0.8  # of the machine's memory, which one image may need at most
+KEPT_OF_PIXEL = 8  # bytes at most of a pixel of the image that a verdict keeps: its map, and what finds its regions
 BATCH_BYTES = 1_000_000_000  # that all images of a batch need, by `working_bytes`; an image that needs more goes alone
 # Facts that the manifest and the network's metadata both have, and that must be equal.
 AGREED = ("category", "data_fingerprint", "localises", "probability", "regions", "threshold")
@@ -69,6 +71,20 @@ class _once(Generic[Owner, Value]):
 
 
 @dataclass(frozen=True)
+class BoxModel:
+    """The bundle that found the boxes beside the verdict of another one, the gauge.
+
+    category: of the bundle that finds boxes.
+    bundle: its fingerprint.
+    threshold: of the boxes' scores, in a unit of its own; it is certified by good parts as that of the gauge is.
+    """
+
+    category: str
+    bundle: str
+    threshold: float
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The gauge's decision on one image.
 
@@ -83,7 +99,9 @@ class Verdict:
         anomaly_map: (h, w) float32 of the image's size; higher is more anomalous.
         rule: turns the map into regions.
         boxes: of a gauge that finds boxes, those at or above the threshold, best first, so that a part is rejected
-            where there is one; None for any other gauge.
+            where there is one; with `box_model`, those that it found beside the gauge, which decide nothing; None where
+            neither finds any.
+        box_model: which model found the boxes beside the gauge; None where the gauge itself did.
         features: (d, ch, cw) float32 of cells that cover the image, where they were asked for and the bundle has them.
 
     Regions are computed at their first use. They show where a part differs and do not decide the verdict: a rejected
@@ -100,6 +118,12 @@ class Verdict:
     rule: RegionRule
     features: np.ndarray | None = None
     boxes: Sequence[FoundBox] | None = None
+    box_model: BoxModel | None = None
+
+    @property
+    def boxes_decide(self) -> bool:
+        """Whether the verdict is that of the boxes, which then stand in place of the map."""
+        return self.boxes is not None and self.box_model is None
 
     @property
     def label(self) -> Literal["pass", "reject"]:
@@ -117,7 +141,9 @@ class Verdict:
             "uncertain": self.uncertain,
             "regions": [asdict(region) for region in self.regions],
         }
-        return row if self.boxes is None else row | {"boxes": [asdict(box) for box in self.boxes]}
+        if self.boxes is not None:
+            row["boxes"] = [asdict(box) for box in self.boxes]
+        return row if self.box_model is None else row | {"box_model": asdict(self.box_model)}
 
     @_once
     def defect_mask(self) -> np.ndarray:
@@ -130,12 +156,25 @@ class Verdict:
         return find_regions(self.anomaly_map, self.defect_mask, merge=self.rule.params.merge)
 
     @_once
+    def region(self) -> Region | None:
+        """The place of the defect: the best box where there is one, otherwise the region with the highest peak."""
+        if self.boxes:
+            return _region_of(self.boxes[0], *self.anomaly_map.shape)
+        return self.regions[0] if self.regions else None
+
+    @_once
     def vectors(self) -> Vectors | None:
-        """The vectors by which the image is compared with others; None without features."""
+        """The vectors by which the image, and `region`, are compared with others; None without features."""
         if self.features is None:
             return None
         threshold = 0.0 if self.rule.threshold is None else self.rule.threshold.threshold  # without one, no regions
-        return vectors_of(self.features, self.regions, self.defect_mask, self.anomaly_map, threshold)
+        mask = self.defect_mask
+        if self.boxes and self.region is not None:
+            x, y, width, height = self.region.box
+            mask = np.zeros_like(mask)
+            mask[y : y + height, x : x + width] = True
+        regions = [] if self.region is None else [self.region]
+        return vectors_of(self.features, regions, mask, self.anomaly_map, threshold)
 
 
 class Scorer:
@@ -155,6 +194,7 @@ class Scorer:
         """
         read = read_bundle(bundle, trust=trust)
         self._path = bundle
+        self.box_model: Scorer | None = None
         self._pictures = {name: read.files[name] for name in (TABLE, MOSAIC) if name in read.files}
         self.manifest, self.fingerprint, self.signer = read.manifest, read.fingerprint, read.signer
         try:
@@ -189,6 +229,30 @@ class Scorer:
         """A score at or above it is anomalous."""
         return self.record.threshold
 
+    def with_box_model(self, box_model: "Scorer") -> Self:
+        """This gauge, whose verdicts also have the boxes that another bundle finds in the same parts.
+
+        Raises:
+            ConfigError: that bundle finds no boxes, or this one finds boxes itself.
+        """
+        if box_model.box_classes is None:
+            raise ConfigError(
+                f"the bundle of {box_model.category} finds no boxes, so that it cannot stand beside the gauge of "
+                f"{self.category}; name one that was fitted with task: boxes"
+            )
+        if self.box_classes is not None:
+            raise ConfigError(
+                f"the bundle of {self.category} finds boxes itself, so that none can stand beside it; name that of a "
+                "gauge without boxes"
+            )
+        self.box_model = box_model
+        return self
+
+    @property
+    def bundles(self) -> tuple["Scorer", ...]:
+        """This bundle, and the one that finds boxes beside it where there is one."""
+        return (self,) if self.box_model is None else (self, self.box_model)
+
     def require_space(self) -> str:
         """Identifies what the bundle's features are: those of another space cannot be compared with them.
 
@@ -203,8 +267,14 @@ class Scorer:
         raise DataError(f"the bundle of {self.category} gives no features to compare images by; {reason}")
 
     def working_bytes(self, height: int, width: int) -> int:
-        """Upper estimate of the memory, in bytes, that one image takes at most from its file to its regions."""
-        return self._graph_size.working_bytes(height, width)
+        """Upper estimate of the memory, in bytes, that one image takes at most from its file to its regions.
+
+        A box model runs once the gauge has run, and what this gave of the image is kept meanwhile.
+        """
+        own = self._graph_size.working_bytes(height, width)
+        if self.box_model is None:
+            return own
+        return max(own, self.box_model.working_bytes(height, width) + KEPT_OF_PIXEL * height * width)
 
     def score_image(self, path: Path) -> Verdict:
         """Read an image file and judge it.
@@ -317,11 +387,21 @@ class Scorer:
             ShapeError: another shape or dtype.
         """
         if not features or self.space is None:
-            return self.judge(*self.outputs(pixels))
+            return self._with_boxes(pixels, self.judge(*self.outputs(pixels)))
         names = () if self.box_classes is None else BOXES
         scores, maps, *found, given = run_named(self._session, pixels, *names, "features")
         verdicts = self.judge(scores, maps, boxes_of(*found) if found else None)
-        return [replace(verdict, features=own) for verdict, own in zip(verdicts, given, strict=True)]
+        verdicts = [replace(verdict, features=own) for verdict, own in zip(verdicts, given, strict=True)]
+        return self._with_boxes(pixels, verdicts)
+
+    def _with_boxes(self, pixels: np.ndarray, verdicts: list[Verdict]) -> list[Verdict]:
+        """The verdicts, each with what the box model beside the gauge finds in the same image, where there is one."""
+        beside = self.box_model
+        if beside is None:
+            return verdicts
+        said = BoxModel(beside.category, beside.fingerprint, beside.threshold)
+        found = beside.score_pixels(pixels)
+        return [replace(one, boxes=own.boxes, box_model=said) for one, own in zip(verdicts, found, strict=True)]
 
     def outputs(self, pixels: np.ndarray) -> tuple[Any, ...]:
         """What `judge` takes of a batch of pixels: all that the network computes for a verdict, thus boxes too."""
@@ -390,6 +470,16 @@ class Scorer:
             )
             for score, anomaly_map, own in zip(scores.tolist(), maps, boxes, strict=True)
         ]
+
+
+def _region_of(box: FoundBox, height: int, width: int) -> Region:
+    """The pixels of an image of this height and width that a box touches; its peak and mean are the score."""
+    left, top = (min(max(0, math.floor(at)), side - 1) for at, side in ((box.x, width), (box.y, height)))
+    right, bottom = min(math.ceil(box.x + box.width), width), min(math.ceil(box.y + box.height), height)
+    across, down = max(1, right - left), max(1, bottom - top)
+    centroid = (left + (across - 1) / 2, top + (down - 1) / 2)
+    long, short = max(across, down), min(across, down)
+    return Region((left, top, across, down), across * down, centroid, box.score, box.score, 1.0, long / short)
 
 
 def _require_agreement(manifest: dict[str, Any], session: onnxruntime.InferenceSession, bundle: Path) -> None:

@@ -180,7 +180,10 @@ def _flat(row: Row) -> Row:
 
 
 def line_of(row: Row, *, localises: bool) -> str:
-    """A row as text: verdict, score and file; for a reject also the number of its regions and the box of the first."""
+    """A row as text: verdict, score and file; for a reject also the number of its regions and the box of the first.
+
+    Boxes that were found are told too, those of a box model beside the gauge whatever the verdict.
+    """
     if row["verdict"] == UNKNOWN:
         return f"{UNKNOWN:18}  {row['file']}  {_nearest(row)}"
     is_abstained = row["verdict"] == UNCERTAIN
@@ -192,19 +195,25 @@ def line_of(row: Row, *, localises: bool) -> str:
         text += f"  defective with {row['probability']:.1%}"
     if is_abstained:
         text += f"  leaning to {row['leaning']}"
-    if row.get("boxes"):
-        first, count = row["boxes"][0], len(row["boxes"])
-        at = f"{first['width']:.0f} x {first['height']:.0f} at ({first['x']:.0f}, {first['y']:.0f})"
-        best = f"{first['label']} {first['confidence']:.0%}, {at}"
-        return f"{text}  1 box, {best}" if count == 1 else f"{text}  {count} boxes, best {best}"
+    boxes = _boxes_of(row["boxes"]) if row.get("boxes") else ""
+    if boxes and "box_model" not in row:
+        return text + boxes
     if PASS in (row["verdict"], row.get("leaning")) or not (localises or row["regions"]):
-        return text
-    if not row["regions"]:
-        return f"{text}  no region"
-    x, y, width, height = row["regions"][0]["box"]
-    count = len(row["regions"])
+        return text + boxes
+    return text + (_regions_of(row["regions"]) if row["regions"] else "  no region") + boxes
+
+
+def _boxes_of(boxes: Sequence[dict[str, Any]]) -> str:
+    first, count = boxes[0], len(boxes)
+    at = f"{first['width']:.0f} x {first['height']:.0f} at ({first['x']:.0f}, {first['y']:.0f})"
+    best = f"{first['label']} {first['confidence']:.0%}, {at}"
+    return f"  1 box, {best}" if count == 1 else f"  {count} boxes, best {best}"
+
+
+def _regions_of(regions: Sequence[dict[str, Any]]) -> str:
+    x, y, width, height = regions[0]["box"]
     where = f"{width} x {height} at ({x}, {y})"
-    return f"{text}  1 region, {where}" if count == 1 else f"{text}  {count} regions, highest {where}"
+    return f"  1 region, {where}" if len(regions) == 1 else f"  {len(regions)} regions, highest {where}"
 
 
 def _nearest(row: Row) -> str:
@@ -270,26 +279,40 @@ def map_16_bit(verdict: Verdict) -> np.ndarray:
     return np.asarray(relative.round().astype(np.uint16))
 
 
-def overlay(pixels: np.ndarray, verdict: Verdict, *, scale: PictureScale = "threshold") -> np.ndarray:
+def overlay(
+    pixels: np.ndarray,
+    verdict: Verdict,
+    *,
+    scale: PictureScale = "threshold",
+    labelled: Sequence[DrawnBox] = (),
+    enlarged: int = 1,
+) -> np.ndarray:
     """(h, w, 3) uint8: the image under the colours of its map with a line around each region, or with its boxes.
 
-    On the scale of the threshold, unless another is asked for: see `PictureScale`.
+    On the scale of the threshold, unless another is asked for: see `PictureScale`. Boxes that a box model found beside
+    the gauge are drawn over its map, and boxes that are `labelled` below those that were found.
+    Each pixel is `enlarged` to a square of so many before boxes are drawn, so that their classes can be read.
     """
-    if verdict.boxes is not None:
-        return with_boxes(pixels, drawn_boxes(verdict.boxes))
+    boxes = [*labelled, *drawn_boxes(verdict.boxes or ())]
+    if verdict.boxes_decide:
+        return with_boxes(_enlarged(pixels, enlarged), boxes, scale=enlarged)
     mixed = pixels // 2 + scaled_colours(verdict.anomaly_map, verdict.threshold, scale) // 2
     mixed[dilated(verdict.defect_mask, 1) & ~verdict.defect_mask] = OUTLINE
-    return np.asarray(mixed)
+    return with_boxes(_enlarged(mixed, enlarged), boxes, scale=enlarged)
+
+
+def _enlarged(pixels: np.ndarray, factor: int) -> np.ndarray:
+    return pixels.repeat(factor, axis=0).repeat(factor, axis=1) if factor > 1 else pixels
 
 
 def crop_at_peak(pixels: np.ndarray, verdict: Verdict) -> np.ndarray:
-    """The square of the image (h, w, 3) uint8 around the place that differs most, or around the best box.
+    """The square of the image (h, w, 3) uint8 around the place that differs most, or around the best box that decides.
 
     Its side is CROP_SHARE of the image's shorter side, and LEAST_CROP pixels or more; it is moved to lie inside. Of a
     gauge that does not localise it is the whole image, since nothing says where.
     """
     height, width = pixels.shape[:2]
-    if verdict.boxes is not None:
+    if verdict.boxes is not None and verdict.boxes_decide:
         if not verdict.boxes:
             return pixels
         best = verdict.boxes[0]

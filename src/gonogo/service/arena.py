@@ -7,6 +7,7 @@ chance. An answer never becomes a review.
 
 import asyncio
 import io
+import logging
 import secrets
 import time
 from collections.abc import Sequence
@@ -16,7 +17,11 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image, ImageOps
 
+from gonogo.data.labels import regions_beside
 from gonogo.data.names import GOOD, says
+from gonogo.errors import DataError, ImageError
+from gonogo.images.colours import LABELLED_BOX
+from gonogo.images.draw_boxes import DrawnBox
 from gonogo.images.reading import SUFFIXES
 from gonogo.images.tiff import TIFF_SUFFIXES
 from gonogo.service.inspecting import Judgement
@@ -26,11 +31,13 @@ from gonogo.service.service import Service
 from gonogo.service.settings import Settings
 from gonogo.store.arena import POOL, Case
 from gonogo.store.schema import Row
+from gonogo.text import printable
 
 LABELS = ("good", "defect")
 SIDE, LENGTH = 960, 256 * 1024  # of every picture: pixels of its sides, and bytes of its file
 QUALITIES = (92, 85, 75, 60, 40, 20)  # of JPEG, the first with which it fits; noise alone fits with the last
 PAPER = (127, 127, 127)  # around a part that is not square
+log = logging.getLogger("gonogo.service")
 
 
 @dataclass(frozen=True)
@@ -160,6 +167,29 @@ async def case_file(service: Service, row: Row) -> bytes:
     except (FileNotFoundError, AssertionError) as error:
         await asyncio.to_thread(service.store.arena.remove_open, row["key"])
         raise Problem("image-expired", "the image of this case is there no more; go on with another one") from error
+
+
+def true_boxes(service: Service, row: Row) -> list[DrawnBox]:
+    """The labelled boxes of a round's case, in green and by their class, for after the answer.
+
+    Those of an image of the folder stand in a label file beside it. That of a reviewed part is the box that its case
+    has, by the type that the reviewers named. What cannot be read is none; the log says why.
+    """
+    if row["truth"] != "defect":
+        return []
+    if row["file"] is None:
+        case = service.store.cases.of_inspection(row["inspection"])
+        if case is None or case["removed"] is not None or (case["region"] or {}).get("label") is None:
+            return []
+        x, y, width, height = case["region"]["box"]
+        return [DrawnBox((x, y, x + width, y + height), printable(case["defect_type"]), LABELLED_BOX)]
+    assert service.settings.arena is not None
+    try:
+        regions = regions_beside(service.settings.arena / row["file"], service.settings.arena)
+    except (DataError, ImageError, OSError) as error:
+        log.warning("the labels of %s are not shown: %s", printable(row["file"]), printable(str(error)))
+        return []
+    return [DrawnBox(one.box, printable(one.label), LABELLED_BOX) for one in regions]
 
 
 def hidden_picture(pixels: np.ndarray) -> bytes:

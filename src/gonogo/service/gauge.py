@@ -29,22 +29,25 @@ class AvailableBundle:
 
 
 class Gauge:
-    """Holds the scorer in use.
+    """Holds the scorer in use, with the box model of the settings beside each gauge of the category of the start.
 
     Code that scores reads `scorer` once and keeps that object, so that a change of the bundle affects no image which is
     being scored.
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Load `settings.bundle`.
+        """Load `settings.bundle`, and the box model that stands beside it.
 
         Raises:
-            IntegrityError: it cannot be trusted, or does not score.
+            IntegrityError: one of them cannot be trusted, or does not score.
+            ConfigError: the box model finds no boxes, or the bundle finds boxes itself.
         """
         self._settings = settings
         self._exchange_lock = threading.Lock()
+        self._box_model = None if settings.box_model is None else self._load(settings.box_model)
         self.scorer = self._load(settings.bundle)
-        self.started_with = self.scorer.fingerprint
+        self.started_with, self._category = self.scorer.fingerprint, self.scorer.category
+        self._pair(self.scorer)
 
     def available(self) -> list[AvailableBundle]:
         """The bundle of the start and those in the folder of bundles, sorted by name, each verified now."""
@@ -101,8 +104,15 @@ class Gauge:
             raise Problem("bundle-refused", f"{bundle.name} is refused; the one in use stays") from error
         if scorer.fingerprint != bundle.fingerprint:
             raise Problem("bundle-refused", f"{bundle.name} changed meanwhile; the one in use stays")
+        if scorer.box_classes is None:
+            self._pair(scorer)
         self.scorer = scorer
         return scorer
+
+    def _pair(self, scorer: Scorer) -> None:
+        """Let the box model of the settings stand beside a gauge of the category that the service was started with."""
+        if self._box_model is not None and scorer.category == self._category:
+            scorer.with_box_model(self._box_model)
 
     def _require_category(self, bundle: AvailableBundle, category: str | None) -> None:
         """Refuse a bundle of another category than asked for, by which every part would meet the wrong gauge."""

@@ -28,6 +28,7 @@ import gonogo
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.errors import GonogoError, ImageError, SlowImageError
 from gonogo.images.colours import PictureScale
+from gonogo.images.draw_boxes import DrawnBox
 from gonogo.images.header import Header
 from gonogo.images.reading import decode_checked
 from gonogo.images.statistics import STATISTICS, image_statistics
@@ -51,8 +52,8 @@ from gonogo.store.reviews import settle
 from gonogo.store.schema import Row
 from gonogo.store.store import NewInspection, Store
 
-LARGE_PIXELS = 1_000_000  # an image with more is worked on alone
-BATCH_PIXELS = 2_000_000  # of all images of a batch, so that the next one begins soon
+LARGE_PIXELS = 1 << 20  # an image with more is worked on alone; one of 1,024 x 1,024 is not
+BATCH_PIXELS = 1 << 21  # of all images of a batch, so that the next one begins soon
 SMALL_SECONDS = 0.1  # of computing, after which a small image is worked on as a large one; honest ones take a third
 SLOW_PIXELS = 5_000_000  # that a slow image counts as
 N_DECODERS, N_WRITERS = 2, 4  # images that are decoded, and files that are written, at the same time
@@ -158,11 +159,16 @@ class LargeImageError(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """Pixels (h, w, 3) uint8 RGB to score, the request that they are from, and whether the verdict needs features."""
+    """Pixels (h, w, 3) uint8 RGB to score, and the request that they are from.
+
+    features: whether the verdict needs them.
+    boxes_alone: whether the model that finds boxes judges alone, where it stands beside a gauge.
+    """
 
     pixels: np.ndarray
     request: PendingRequest
     features: bool = False
+    boxes_alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -201,7 +207,7 @@ class InspectionRunner:
         self._score_batched: Batcher[Job, Judgement] = Batcher(
             self._score,
             weight=self._share_of_batch,
-            batch_key=lambda job: job.pixels.shape,
+            batch_key=lambda job: (job.pixels.shape, job.boxes_alone),
             whose=lambda job: job.request.key,
             wanted=lambda job: not job.request.cancelled,
             n_at_once=settings.workers,
@@ -278,7 +284,15 @@ class InspectionRunner:
         )
 
     async def draw(
-        self, data: bytes, key: Key, name: str, *, bundle: str, overlay_scale: PictureScale = "threshold"
+        self,
+        data: bytes,
+        key: Key,
+        name: str,
+        *,
+        bundle: str,
+        overlay_scale: PictureScale = "threshold",
+        labelled: Sequence[DrawnBox] = (),
+        side: int = 1,
     ) -> bytes:
         """The map, the overlay or the crop of a stored image, as PNG.
 
@@ -288,6 +302,8 @@ class InspectionRunner:
             name: "map", "overlay" or "crop".
             bundle: fingerprint of the bundle that scored the image.
             overlay_scale: what the colours of an overlay stand for.
+            labelled: boxes that the overlay has beside those that were found.
+            side: pixels up to which the longer side of an overlay is enlarged, in whole steps.
 
         Raises:
             Problem: that bundle is not the one in use.
@@ -297,7 +313,7 @@ class InspectionRunner:
             pixels, _ = self._decode(upload, request, large=large)
             judgement = self._judge(Job(pixels, request), large=large)
             _require_bundle(bundle, judgement.scorer)
-            return draw_picture(name, pixels, judgement.verdict, overlay_scale)
+            return draw_picture(name, pixels, judgement.verdict, overlay_scale, labelled=labelled, side=side)
 
         return await self._of_file(data, key, drawn)
 
@@ -335,12 +351,15 @@ class InspectionRunner:
         """What the bundle in use says of a stored image; nothing is stored."""
         return await self._of_file(data, key, self._judged)
 
-    async def judge_upload(self, upload: Upload, key: Key) -> Judgement:
-        """What the bundle in use says of an image that was sent; nothing is stored."""
-        return await self._worked_on(lambda request, large: self._judged(upload, request, large), key, upload.hold)
+    async def judge_boxes(self, upload: Upload, key: Key) -> Judgement:
+        """What the model that finds boxes says of an image that was sent; nothing is stored."""
+        return await self._worked_on(
+            lambda request, large: self._judged(upload, request, large, boxes_alone=True), key, upload.hold
+        )
 
-    def _judged(self, upload: Upload, request: PendingRequest, large: bool) -> Judgement:
-        return self._judge(Job(self._decode(upload, request, large=large)[0], request), large=large)
+    def _judged(self, upload: Upload, request: PendingRequest, large: bool, *, boxes_alone: bool = False) -> Judgement:
+        pixels = self._decode(upload, request, large=large)[0]
+        return self._judge(Job(pixels, request, boxes_alone=boxes_alone), large=large)
 
     async def with_features(self, data: bytes, key: Key, make: Callable[[np.ndarray, Judgement], Result]) -> Result:
         """What `make` makes of the pixels of a stored image and of what the bundle in use says of it, with features."""
@@ -564,6 +583,8 @@ class InspectionRunner:
 
     def _score(self, jobs: list[Job]) -> list[Judgement | Exception]:
         scorer, began = self._gauge.scorer, time.perf_counter()
+        if jobs[0].boxes_alone and scorer.box_model is not None:
+            scorer = scorer.box_model
         try:
             pixels = np.stack([job.pixels for job in jobs])
             verdicts = scorer.score_pixels(pixels, features=any(job.features for job in jobs))
@@ -611,10 +632,12 @@ def row_of(judgement: Judgement) -> Row:
 
 
 def row_of_verdict(verdict: Verdict, scorer: Scorer) -> Row:
-    """As `row_of`, for a verdict of a scorer; `boxes` is None where the gauge finds none."""
+    """As `row_of`, for a verdict of a scorer; `boxes` and `box_model` are None where there are none."""
+    row = {"boxes": None, "box_model": None} | verdict.row()
+    if row["box_model"] is not None and scorer.box_model is not None:
+        row["box_model"] |= {"certificate": certificate_fields(scorer.box_model.record)}
     return {
-        "boxes": None,
-        **verdict.row(),
+        **row,
         "category": scorer.category,
         "bundle": scorer.fingerprint,
         "certificate": certificate_fields(scorer.record),
@@ -640,7 +663,15 @@ def inspection_fields(row: Row) -> dict[str, Any]:
     return fields | {"image": image | {"name": row["name"]}, "settlement": vars(settle(row["reviews"]))}
 
 
-def draw_picture(name: str, pixels: np.ndarray, verdict: Verdict, overlay_scale: PictureScale = "threshold") -> bytes:
+def draw_picture(
+    name: str,
+    pixels: np.ndarray,
+    verdict: Verdict,
+    overlay_scale: PictureScale = "threshold",
+    *,
+    labelled: Sequence[DrawnBox] = (),
+    side: int = 1,
+) -> bytes:
     """A PNG of the map, of the overlay or of the crop.
 
     Args:
@@ -649,12 +680,15 @@ def draw_picture(name: str, pixels: np.ndarray, verdict: Verdict, overlay_scale:
         pixels: (h, w, 3) uint8 RGB, the image.
         verdict: its verdict.
         overlay_scale: what the colours of the overlay stand for; nothing else has this scale.
+        labelled: boxes that the overlay has beside those that were found.
+        side: pixels up to which the longer side of an overlay is enlarged, in whole steps.
 
     Raises:
         Problem: the map cannot be drawn, because the threshold is not above 0.
     """
     if name == "overlay":
-        picture = overlay(pixels, verdict, scale=overlay_scale)
+        enlarged = max(1, side // max(pixels.shape[:2]))
+        picture = overlay(pixels, verdict, scale=overlay_scale, labelled=labelled, enlarged=enlarged)
     elif name == "crop":
         picture = crop_at_peak(pixels, verdict)
     elif verdict.threshold > 0:

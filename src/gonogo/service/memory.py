@@ -80,13 +80,13 @@ class MemoryBudget:
         held_limit: bytes of all images that are received or wait; `key_limit` is for those of one key.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        """Share out the budget, once the bundle is loaded.
+    def __init__(self, settings: Settings, *, reserved: int = 0) -> None:
+        """Share out the budget, once all networks are loaded; `reserved`: bytes that those beside the bundle work in.
 
         Raises:
             ConfigError: too little is left beside the bundle.
         """
-        loaded = resident_bytes()
+        loaded = resident_bytes() + reserved
         self.total = settings.memory or int(SHARE_OF_MACHINE * machine_bytes()) or 4096 * MEBIBYTE
         left = self.total - loaded
         self.batch_limit = min(BATCH_BYTES, left // 4 // settings.workers)

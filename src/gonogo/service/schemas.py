@@ -129,6 +129,15 @@ class PredictedBox(BaseModel):
     confidence: float = Field(ge=0, le=1)
 
 
+class BoxModel(BaseModel):
+    """The bundle that found the boxes beside the verdict of another one, the gauge. Its boxes decide no verdict."""
+
+    category: str
+    bundle: Sha256 = Field(description="its fingerprint")
+    threshold: float = Field(description="of the scores of boxes, in a unit of its own")
+    certificate: Certificate = Field(description="what is certified of the share of good parts that get any box")
+
+
 class Inspection(BaseModel):
     """The verdict of one image. Score and threshold are in the gauge's unit; higher is more anomalous."""
 
@@ -153,7 +162,10 @@ class Inspection(BaseModel):
         description="of the image: brightness, contrast, sharpness, noise, red, blue and size; null for older ones",
     )
     boxes: list[PredictedBox] | None = Field(
-        None, description="those at or above the threshold, best first; null where the gauge finds no boxes"
+        None, description="those at or above the threshold, best first; null where none are looked for"
+    )
+    box_model: BoxModel | None = Field(
+        None, description="that found the boxes beside the gauge; null where the gauge itself did, or nothing does"
     )
     reviews: list[KeptReview] = Field([], description="all, oldest first, those taken back too")
     settlement: Settlement
@@ -179,6 +191,13 @@ class CaseFacts(BaseModel):
     note: Told | None = None
 
 
+class CaseRegion(Region):
+    """The place of a case: a region of the map, or the pixels of a box, whose peak and mean are then its score."""
+
+    label: str | None = Field(None, description="the class of the box; null for a region of the map")
+    confidence: float | None = Field(None, ge=0, le=1, description="of the box")
+
+
 class Case(BaseModel):
     """A defect of the past."""
 
@@ -192,7 +211,9 @@ class Case(BaseModel):
     cause: str | None
     remedy: str | None
     note: str | None
-    region: Region | None = Field(description="with the highest peak; null where the image has none")
+    region: CaseRegion | None = Field(
+        description="the best box, or the region with the highest peak; null where the image has none"
+    )
     at: datetime
 
 
@@ -216,11 +237,29 @@ class Similar(BaseModel):
     cases: list[SimilarCase]
 
 
-class Cases(BaseModel):
-    """One page of cases, in the order of their ids from the last one."""
+class FoundCase(Case):
+    """A case, and why a search by words found it."""
 
-    cases: list[Case]
+    all_words: bool | None = Field(None, description="whether it has all words of the search; null without one")
+    similarity: float | None = Field(None, description="in meaning, of its nearest text; null where not compared")
+
+
+class Meaning(BaseModel):
+    """What a model that compares meanings says of a search."""
+
+    model: str
+    least: float = Field(description="a similarity that is not above it says nothing: no case is found for it")
+    nearest: float | None = Field(description="the highest similarity; null where nothing could be compared")
+    useful: bool = Field(description="whether the nearest is near enough")
+    waiting: int = Field(description="cases that are not compared yet; a later search goes on with them")
+
+
+class Cases(BaseModel):
+    """One page of cases: in the order of their ids from the last one, or the best first in a search by words."""
+
+    cases: list[FoundCase]
     before: InspectionId | None = Field(description="`before` for the next page; null on the last page")
+    meaning: Meaning | None = Field(None, description="null where no model compared meanings")
 
 
 class InspectionWithPictures(Inspection):

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from gonogo.cases.embedder import Embedder
+from gonogo.cases.language import WORKING_BYTES, Language
 from gonogo.errors import ConfigError, DataError, GonogoError, IntegrityError
 from gonogo.inference.bundle import read_bundle
 from gonogo.inference.scorer import Scorer
@@ -60,9 +62,11 @@ class Service:
         """Load the bundle and open the store.
 
         Raises:
-            IntegrityError: the bundle, or the one that was activated last, cannot be trusted.
+            IntegrityError: the bundle, the one that was activated last, or a network of the user's cannot be trusted.
             DataError: the folder or the database of the inspections cannot be used, or the registry has no gauge.
             GateError: the gauge that the registry has in use did not come through the gate.
+            ConfigError: a setting or a network of the user's is wrong.
+            MissingExtraError: a setting needs an extra that is not installed.
         """
         self.promoted = None if settings.registry is None else Promoted(settings.registry)
         if self.promoted is not None:
@@ -85,10 +89,15 @@ class Service:
         )
         self.keys = Keys(self.store, settings)
         self.sessions = Sessions(self.store, self.keys, settings)
-        self.memory = MemoryBudget(settings)
+        language = Language(threads=settings.threads) if settings.rerank else None
+        embedder = Embedder(settings.embedder, threads=settings.threads) if settings.embedder else None
+        reserved = (WORKING_BYTES if language else 0) + (embedder.working_bytes if embedder else 0)
+        self.memory = MemoryBudget(settings, reserved=reserved)
         self.metrics.held.set_function(lambda: self.memory.held)
         self.runner = InspectionRunner(settings, self.gauge, self.store, self.metrics, self.memory, self.standing)
-        self.cases = PastCases(self.store, self.gauge, self.runner, settings.synonyms)
+        self.cases = PastCases(
+            self.store, self.gauge, self.runner, synonyms=settings.synonyms, language=language, embedder=embedder
+        )
         self.known_failures = KnownFailures(self.store, self.gauge)
         self.reporter = Reporter(settings, self.store, self.runner, self.cases)
         self._activation_lock, self._reload_lock = asyncio.Lock(), asyncio.Lock()

@@ -22,6 +22,8 @@ class Settings:
     Attributes:
         bundle: the bundle that it starts with, a folder or a `.gonogo` file; with `registry`, what this has in use is
             taken in its place.
+        box_model: a bundle that finds boxes in the parts of `bundle`'s category: inspections then have its boxes beside
+            the verdict; None: there is none.
         data: folder of the images and, unless `database` is given, of the SQLite file.
         bundles: folder of the bundles that may be activated; None: `bundle` alone.
         registry: the project whose promoted gauge the service uses, and no other; None: an admin activates bundles.
@@ -58,6 +60,9 @@ class Settings:
         shifts: names of the shifts, each with the minute of the day, local time, at which it begins; none: no shifts.
         arena: folder of labelled images for the arena, a folder for each label; None: reviewed inspections alone.
         synonyms: file of words that mean the same in a search of cases, read again for each search; None: none.
+        rerank: whether a network of language orders what a search of cases by words finds, and adds what is near in
+            meaning; it needs the extra `text`.
+        embedder: file that describes two networks of the user's, by which words find pictures of cases; None: none.
         fall_back: whether the service starts with the bundle that was activated before, where the last one is damaged
             or gone.
         watch: how it is told whether the certificate of a bundle that is taken into use still holds.
@@ -69,6 +74,7 @@ class Settings:
 
     bundle: Path
     data: Path
+    box_model: Path | None = None
     bundles: Path | None = None
     registry: RegistrySource | None = None
     registry_seconds: float = 5.0
@@ -107,6 +113,8 @@ class Settings:
     shifts: tuple[tuple[str, int], ...] = ()
     arena: Path | None = None
     synonyms: Path | None = None
+    rerank: bool = False
+    embedder: Path | None = None
     fall_back: bool = False
     watch: WatchParams = field(default_factory=WatchParams)
     webhook: str | None = None

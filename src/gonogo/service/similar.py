@@ -7,11 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from gonogo.cases.embedder import Embedder
 from gonogo.cases.index import CaseIndex
-from gonogo.cases.learn import learn_inspection, settled_defect
+from gonogo.cases.language import Language
+from gonogo.cases.learn import finds_boxes, learn_inspection, settled_defect
+from gonogo.cases.meaning import Found
+from gonogo.cases.meaning import search as search_by_words
 from gonogo.cases.neighbours import Wanted
-from gonogo.cases.words import Synonyms, WordIndex
-from gonogo.errors import DataError
+from gonogo.cases.pictured import PictureIndex
+from gonogo.cases.words import Filters, Synonyms, WordIndex
+from gonogo.errors import DataError, ImageError
 from gonogo.inference.scorer import Scorer
 from gonogo.service import schemas
 from gonogo.service.gauge import Gauge
@@ -29,14 +34,29 @@ log = logging.getLogger("gonogo.service")
 class PastCases:
     """The cases of a service."""
 
-    def __init__(self, store: Store, gauge: Gauge, runner: InspectionRunner, synonyms: Path | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        gauge: Gauge,
+        runner: InspectionRunner,
+        *,
+        synonyms: Path | None = None,
+        language: Language | None = None,
+        embedder: Embedder | None = None,
+    ) -> None:
         """`synonyms`: of the search by words, as in `Settings`.
+
+        Args:
+            language: ranks what the search by words finds by meaning.
+            embedder: finds pictures of cases by words.
 
         Raises:
             DataError: the file of synonyms cannot be read.
         """
         self._store, self._gauge, self._runner, self._synonyms = store, gauge, runner, synonyms
         self._index = CaseIndex(store.cases)
+        self._language = language
+        self._pictures = None if embedder is None else PictureIndex(store.cases, embedder)
         self._words = WordIndex(store.cases, Synonyms.read(synonyms) if synonyms else Synonyms(()))
 
     def like(self, judgement: Judgement, image: str, *, k: int, wanted: Wanted = Wanted()) -> schemas.Similar:  # noqa: B008 - frozen
@@ -77,18 +97,32 @@ class PastCases:
                 lambda _, judgement: self.like(judgement, row["image_sha256"], k=k, wanted=wanted),
             )
 
-    def search(
-        self, text: str, *, category: str | None, defect_type: str | None, min_severity: int | None, limit: int
-    ) -> list[Row]:
-        """Up to `limit` cases that have all words of a text or synonyms of them, the best first."""
+    def search(self, text: str, filters: Filters, *, limit: int) -> Found:
+        """Up to `limit` cases that have all words of a text or synonyms of them or, re-ranked, are near in meaning."""
         if self._synonyms is not None:
             try:
                 self._words.synonyms = Synonyms.read(self._synonyms)
             except DataError as error:  # somebody edits it; the last ones that could be read stay
                 log.warning("%s", printable(str(error)))
-        return self._words.search(
-            text, category=category, defect_type=defect_type, min_severity=min_severity, limit=limit
-        )
+        return search_by_words(self._words, text, filters, limit=limit, language=self._language)
+
+    @property
+    def finds_pictures(self) -> bool:
+        """Whether words find pictures."""
+        return self._pictures is not None
+
+    def search_pictures(self, text: str, filters: Filters, *, limit: int) -> Found:
+        """Up to `limit` cases whose pictures are near to a text.
+
+        Raises:
+            Problem: the service has no networks for that, or they fail on the text.
+        """
+        if self._pictures is None:
+            raise Problem("invalid-request", "this service finds no pictures by words; `gonogo serve --embedder` does")
+        try:
+            return self._pictures.search(text, filters, limit=limit)
+        except ImageError as error:
+            raise Problem("invalid-request", f"pictures cannot be compared with these words: {error}") from error
 
     async def reviewed(self, identifier: str, key: Key) -> None:
         """Make a case of an inspection whose reviews come to a defect, and take it back where they do not any more.
@@ -103,7 +137,9 @@ class PastCases:
         if await asyncio.to_thread(store.cases.of_inspection, identifier) is not None:
             await asyncio.to_thread(store.cases.settle, identifier, defect_type)
             return
-        if defect_type is None or scorer.space is None or scorer.category != row["category"]:
+        if defect_type is None or scorer.category != row["category"]:
+            return
+        if scorer.space is None and not finds_boxes(scorer):
             return
 
         def learn(pixels: np.ndarray, judgement: Judgement) -> None:
@@ -142,6 +178,18 @@ class PastCases:
             reason=None,
             cases=[schemas.SimilarCase(**case_fields(row), distance=row["distance"]) for row in found.cases],
         )
+
+
+def cases_of(found: Found) -> schemas.Cases:
+    """What a search found, as `/v1` tells it."""
+    meaning = None
+    if found.model is not None:
+        meaning = schemas.Meaning(
+            model=found.model, least=found.least, nearest=found.nearest, useful=found.useful, waiting=found.waiting
+        )
+    why = ("all_words", "similarity")
+    cases = [schemas.FoundCase(**case_fields(row), **{name: row[name] for name in why}) for row in found.cases]
+    return schemas.Cases(cases=cases, before=None, meaning=meaning)
 
 
 def case_fields(row: Row) -> dict[str, Any]:

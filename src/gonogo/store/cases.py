@@ -6,7 +6,7 @@ it comes back where they change their minds again.
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from gonogo.store.reviews import LOOKED_UP_TOGETHER, Writing
 from gonogo.store.schema import Row, case_facts, case_vectors, cases, inspections, reviews
 
-Kind = Literal["image", "region"]
+Kind = Literal["image", "region", "crop"]  # of the whole, of its region, and of the picture of a case by itself
 FACTS = ("severity", "cause", "remedy", "note")
 NO_FACTS: dict[str, Any] = dict.fromkeys(FACTS)
 READ_TOGETHER = 5_000  # rows of vectors
@@ -45,13 +45,14 @@ class Cases:
     def __init__(self, engine: sa.Engine, writing: Writing) -> None:
         self._engine, self._writing = engine, writing
 
-    def put(self, case: Row, vectors: Mapping[Kind, bytes], space: str) -> bool:
+    def put(self, case: Row, vectors: Mapping[Kind, bytes], space: str | None) -> bool:
         """Add a case, or bring the one with this id up to date; its vectors of this space are replaced.
 
         Args:
             case: the columns of `cases` but `version` and `removed`; `region` is a dictionary or None.
             vectors: float32, little endian.
-            space: what the vectors are compared in.
+            space: what the vectors are compared in; None: there are none, and those of other spaces stay.
+                The vector of its picture is removed in any case, since the picture may be another one.
 
         Returns:
             whether it is new.
@@ -62,13 +63,15 @@ class Cases:
             changed = connection.execute(sa.update(cases).where(cases.c.id == row["id"]).values(row)).rowcount
             if not changed:
                 connection.execute(sa.insert(cases).values(row))
-            own = sa.and_(case_vectors.c.case_id == row["id"], case_vectors.c.space == space)
+            old = sa.or_(case_vectors.c.space == space, case_vectors.c.kind == "crop")  # its picture may be another one
+            own = sa.and_(case_vectors.c.case_id == row["id"], old)
             connection.execute(sa.delete(case_vectors).where(own))
-            rows = [
-                {"case_id": row["id"], "space": space, "kind": kind, "vector": vector}
-                for kind, vector in vectors.items()
-            ]
-            connection.execute(sa.insert(case_vectors), rows)
+            if space is not None:
+                rows = [
+                    {"case_id": row["id"], "space": space, "kind": kind, "vector": vector}
+                    for kind, vector in vectors.items()
+                ]
+                connection.execute(sa.insert(case_vectors), rows)
         return not changed
 
     def settle(self, identifier: str, defect_type: str | None) -> None:
@@ -159,13 +162,39 @@ class Cases:
         with self._engine.connect() as connection:
             return connection.execute(sa.select(sa.func.max(cases.c.version))).scalar() or 0
 
-    def changed(self, since: int, space: str, category: str) -> Iterator[tuple[int, CaseVector]]:
+    def without_crop_vector(self, space: str, *, limit: int, but: Collection[str] = ()) -> tuple[list[str], int]:
+        """Up to `limit` cases whose picture has no vector of this space, newest first, and how many there are in all.
+
+        `but`: cases that are left out.
+        """
+        has = sa.exists().where(
+            case_vectors.c.case_id == cases.c.id, case_vectors.c.space == space, case_vectors.c.kind == "crop"
+        )
+        query = sa.select(cases.c.id).where(cases.c.removed.is_(None), ~has).order_by(cases.c.id.desc())
+        with self._engine.connect() as connection:
+            ids = [each for each in connection.execute(query).scalars() if each not in but]
+        return ids[:limit], len(ids)
+
+    def put_crop_vector(self, case_id: str, space: str, crop: bytes, vector: bytes) -> None:
+        """Keep the vector (float32, little endian) of the picture of a case, unless it has another picture by now."""
+        row = {"case_id": case_id, "space": space, "kind": "crop"}
+        of_case = sa.and_(*(case_vectors.c[name] == value for name, value in row.items()))
+        with self._writing() as connection:
+            now = connection.execute(sa.select(cases.c.crop).where(cases.c.id == case_id)).scalar()
+            if now is None or bytes(now) != crop:
+                return
+            connection.execute(sa.delete(case_vectors).where(of_case))
+            connection.execute(sa.insert(case_vectors).values(row | {"vector": vector}))
+            newer = sa.update(cases).where(cases.c.id == case_id).values(version=_next_version(connection))
+            connection.execute(newer)
+
+    def changed(self, since: int, space: str, category: str | None) -> Iterator[tuple[int, CaseVector]]:
         """The vectors of a space and category whose cases changed after the version `since`, in the order of versions.
 
-        Each comes with its case's version.
+        Each comes with its case's version. Without a category, those of all.
         """
         columns = (
-            *(cases.c[name] for name in ("id", "image", "part", "defect_type", "version", "removed")),
+            *(cases.c[name] for name in ("id", "image", "part", "defect_type", "version", "removed", "category")),
             _last_fact(case_facts.c.severity).label("severity"),
             case_vectors.c.kind,
             case_vectors.c.vector,
@@ -173,16 +202,26 @@ class Cases:
         query = (
             sa.select(*columns)
             .select_from(cases.join(case_vectors, case_vectors.c.case_id == cases.c.id))
-            .where(cases.c.version > since, case_vectors.c.space == space, cases.c.category == category)
+            .where(cases.c.version > since, case_vectors.c.space == space)
             .order_by(cases.c.version)
         )
+        if category is not None:
+            query = query.where(cases.c.category == category)
         with self._engine.connect() as connection:
             for row in connection.execution_options(yield_per=READ_TOGETHER).execute(query):
                 vector = None if row.removed is not None else bytes(row.vector)
                 yield (
                     row.version,
                     CaseVector(
-                        row.id, category, row.image, row.part, row.defect_type, row.severity, space, row.kind, vector
+                        row.id,
+                        row.category,
+                        row.image,
+                        row.part,
+                        row.defect_type,
+                        row.severity,
+                        space,
+                        row.kind,
+                        vector,
                     ),
                 )
 
@@ -203,13 +242,14 @@ class Cases:
                     found[note.inspection]["said"].append(note.note)
                 yield from ((version, found[each]) for each, version in ids[begin : begin + LOOKED_UP_TOGETHER])
 
-    def without_vectors(self, category: str, space: str) -> list[str]:
-        """Inspections of a category that have a review, and no case with a vector of this space, oldest first."""
-        has = sa.exists().where(
-            cases.c.inspection == inspections.c.id,
-            case_vectors.c.case_id == cases.c.id,
-            case_vectors.c.space == space,
-        )
+    def without_vectors(self, category: str, space: str | None) -> list[str]:
+        """Inspections of a category that have a review, and no case with a vector of this space, oldest first.
+
+        Without a space, those that have no case.
+        """
+        has = sa.exists().where(cases.c.inspection == inspections.c.id)
+        if space is not None:
+            has = has.where(case_vectors.c.case_id == cases.c.id, case_vectors.c.space == space)
         reviewed = sa.exists().where(reviews.c.inspection == inspections.c.id)
         query = sa.select(inspections.c.id).where(inspections.c.category == category, reviewed, ~has)
         with self._engine.connect() as connection:

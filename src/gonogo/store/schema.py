@@ -9,7 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 Row = dict[str, Any]  # the values of a row by the names of its columns; JSON_COLUMNS are decoded
-JSON_COLUMNS = ("regions", "certificate", "timings_ms", "statistics", "boxes")  # of `inspections`, kept as text
+# Of `inspections`, kept as text.
+JSON_COLUMNS = ("regions", "certificate", "timings_ms", "statistics", "boxes", "box_model")
 metadata = sa.MetaData()
 
 images = sa.Table(
@@ -46,6 +47,7 @@ inspections = sa.Table(
     sa.Column("latency_ms", sa.Float(53)),
     sa.Column("statistics", sa.Text),
     sa.Column("boxes", sa.Text),
+    sa.Column("box_model", sa.Text),
     # Covers every column that `Analytics` reads, so that it reads no row.
     sa.Index(
         "ix_inspections_analytics",

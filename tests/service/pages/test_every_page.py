@@ -10,6 +10,7 @@ import pytest
 from serving import files  # noqa: F401  skips where the extra is missing
 
 # isort: split
+from gonogo.cases.language import TOKENIZER
 from gonogo.service import pages
 from gonogo.service.pages import assets
 from gonogo.service.pages.texts import LANGUAGES
@@ -40,7 +41,7 @@ def test_no_page_is_wider_than_the_window(browser, site, place, width):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize("folder", [FOLDER / "static/vendor", Path(__file__).parent / "vendor"])
+@pytest.mark.parametrize("folder", [FOLDER / "static/vendor", Path(__file__).parent / "vendor", TOKENIZER.parent])
 def test_files_of_others_are_as_listed_with_their_licences(folder):
     listed = json.loads((folder / "vendor.json").read_text())
     for one in listed:

@@ -11,7 +11,7 @@ from serving import Running, bundles, files, inspected, listening_service  # noq
 # isort: split
 from gonogo.service.pages.pictures import WIDTHS
 from gonogo.service.settings import Settings
-from visiting import PAGES, PHONE, Site, browser, site, visit  # noqa: F401
+from visiting import PAGES, PHONE, Site, browser, expect, site, visit  # noqa: F401
 
 # ruff: noqa: F811  fixtures are imported, and then named
 
@@ -46,7 +46,7 @@ def test_one_picture_is_dropped_and_many_make_a_batch(browser, site, files):
         drop(page, *files[:5])
         page.wait_for_url("**/?ids=*")
         assert [row["name"] for row in stored(site, page)] == sorted(path.name for path in files[:5])
-        assert page.locator("#feed li").count() == 5
+        expect(page.locator("#feed li")).to_have_count(5)
 
 
 def test_a_file_that_is_no_picture_is_not_sent_and_the_page_stays(browser, site, tmp_path):
@@ -56,7 +56,7 @@ def test_a_file_that_is_no_picture_is_not_sent_and_the_page_stays(browser, site,
         asked = []
         page.on("request", lambda request: asked.append(request.url) if request.method == "POST" else None)
         drop(page, tmp_path / "notes.txt")
-        assert page.locator("body.dropping").count() == 0
+        expect(page.locator("body.dropping")).to_have_count(0)
         assert (page.url, asked) == (f"{site.url}/", [])
 
 
@@ -96,7 +96,7 @@ def test_a_picture_is_taken_by_a_camera_and_the_camera_goes_off(browser, site):
         wide, high = page.locator("#film").evaluate("film => [film.videoWidth, film.videoHeight]")
         track = page.evaluate_handle("() => camera.stream.getTracks()[0]")
         page.keyboard.press("Escape")
-        assert page.evaluate("track => track.readyState", track) == "ended"
+        page.wait_for_function("track => track.readyState === 'ended'", arg=track)
         page.locator("#take").press("Enter")
         page.locator("#camera-take:enabled").wait_for()
         page.locator("#camera-take").click()
@@ -113,7 +113,7 @@ def test_a_camera_that_may_not_be_used_is_said_in_the_dialog(browser, site):
         page.evaluate(refuse)
         page.get_by_text("Camera", exact=True).click()
         page.locator("#camera-none").wait_for()
-        assert page.locator("#camera-take").is_disabled()
+        expect(page.locator("#camera-take")).to_be_disabled()
 
 
 def test_on_a_phone_the_camera_is_that_of_the_system(browser, site):

@@ -1,6 +1,7 @@
 """A reviewer's way through the queue, the rates and the arena: by keys, without scripts, and two people at once."""
 
 import io
+import re
 import zipfile
 
 import pytest
@@ -9,7 +10,7 @@ from serving import files, inspected  # noqa: F401  skips where the extra is mis
 
 # isort: split
 from gonogo.service.security import new_key
-from visiting import browser, site, visit  # noqa: F401
+from visiting import arrived, browser, expect, site, visit  # noqa: F401
 
 # ruff: noqa: F811  fixtures are imported, and then named
 
@@ -54,7 +55,7 @@ def test_by_keys_a_reviewer_judges_skips_and_takes_back(browser, queue):
         page.keyboard.type(MARKUP)
         page.keyboard.press("Enter")
         page.wait_for_function("id => document.querySelector('#part .part')?.dataset.id !== id", arg=first)
-        assert MARKUP in page.locator(".done").inner_text()
+        expect(page.locator(".done")).to_contain_text(MARKUP)
         second = shown(page)
         page.keyboard.press("s")
         page.wait_for_function("id => document.querySelector('#part .part')?.dataset.id !== id", arg=second)
@@ -81,11 +82,12 @@ def test_without_scripts_the_queue_its_undo_and_the_archive_are_forms(browser, q
         page.goto(queue.url + "/review")
         first = shown(page)
         page.click("#good")
-        assert page.url.endswith(f"/review?done={first}")
+        page.wait_for_url(f"**/review?done={first}")
         assert shown(page) != first
         page.click("#undo")
-        assert shown(page) == first
+        expect(page.locator("#part .part")).to_have_attribute("data-id", first)
         page.click("#good")
+        page.wait_for_url(f"**/review?done={first}")
         with page.expect_download() as download:
             page.click("form[action='/review/export'] button")
         with zipfile.ZipFile(io.BytesIO(download.value.path().read_bytes())) as archive:
@@ -107,7 +109,7 @@ def test_the_rates_are_those_of_v1_and_a_filter_leads_to_their_csv(browser, site
         page.select_option("select[name=hours]", "24")
         page.select_option("select[name=category]", category)
         page.click(".filters button")
-        assert "hours=24" in page.url
+        page.wait_for_url("**hours=24**")
         counted = site.running.ask("GET", "/v1/analytics", params={"category": category}).json()
         assert page.locator(".figures dd").first.inner_text() == str(counted["total"]["inspected"])
         address = page.locator("a[href^='/analytics/by_category.csv']").get_attribute("href")
@@ -127,10 +129,8 @@ def test_in_the_arena_a_person_answers_by_key_and_then_sees_the_truth_and_the_ma
         page.wait_for_function("document.querySelector('.case').naturalWidth === 960")
         page.keyboard.press("g")
         page.wait_for_selector(".outcome")
-        page.wait_for_function(
-            "document.querySelector('.case').complete && document.querySelector('.case').naturalWidth"
-        )
-        assert page.locator(".case").get_attribute("src").endswith("/overlay")
-        assert page.locator(".said tr").count() == 3
+        expect(page.locator(".case")).to_have_attribute("src", re.compile("/overlay$"))
+        arrived(page.locator(".case"))
+        expect(page.locator(".said tr")).to_have_count(3)
         page.keyboard.press("n")
         page.wait_for_url("**/arena**")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from visiting import Site, expect, violations, visit
+from visiting import Site, arrived, expect, violations, visit
 from visiting import browser as browser
 
 # isort: split
@@ -39,16 +39,12 @@ def site(fitted_once, digits, tmp_path_factory):
 def test_past_cases_are_shown_with_cause_and_remedy_and_axe_finds_nothing(browser, site, path, scheme, locale):
     with visit(browser, site, "review", color_scheme=scheme, bypass_csp=True, locale=locale) as page:
         page.goto(site.url + path.format(id=site.inspections[-1]["id"]))
-        shown = page.locator(".similar li")
-        shown.first.wait_for()
-        assert shown.count() == 2
+        expect(page.locator(".similar li")).to_have_count(2)
         told = page.locator(".similar").inner_text()
         assert CAUSE in told
         assert REMEDY in told
         assert {"chip", "dent"} == set(page.locator(".similar b").all_inner_texts())
-        assert page.locator(".similar img").evaluate_all(
-            "all => all.every(one => one.complete && one.naturalWidth > 0)"
-        )
+        arrived(page.locator(".similar img"))
         assert violations(page) == {}
 
 
@@ -62,7 +58,7 @@ def test_without_scripts_the_page_of_a_case_shows_them(browser, site):
 def test_the_part_itself_is_no_case_like_itself(browser, site):
     with visit(browser, site, "inspect") as page:
         page.goto(f"{site.url}/cases/{site.inspections[0]['id']}?more=true")
-        assert page.locator(".similar b").all_inner_texts() == ["dent"]
+        expect(page.locator(".similar b")).to_have_text(["dent"])
 
 
 def test_a_picture_of_a_case_is_for_who_is_signed_in(browser, site):
@@ -97,9 +93,8 @@ def test_the_trace_leads_from_the_verdict_to_a_remedy_by_distances(browser, site
     with visit(browser, site, "inspect") as page:
         page.goto(f"{site.url}/cases/{own}")
         page.get_by_role("region", name="From the verdict to a remedy").scroll_into_view_if_needed()
-        page.locator(".trace").wait_for()
-        assert page.locator(".trace > li").count() == 5
-        assert "Worn pads" in page.locator(".trace").inner_text()
+        expect(page.locator(".trace > li")).to_have_count(5)
+        expect(page.locator(".trace")).to_contain_text("Worn pads")
 
 
 @pytest.mark.parametrize("scripts", [True, False])
@@ -112,7 +107,7 @@ def test_a_reviewer_says_on_the_page_what_is_known_of_a_case_and_others_read_it(
         page.get_by_role("button", name="Save what is known").click()
         if scripts:
             page.get_by_text("Saved.").wait_for()
-        assert page.get_by_label("Cause").input_value() == cause
+        expect(page.get_by_label("Cause")).to_have_value(cause)
     with visit(browser, site, "inspect") as page:
         page.goto(f"{site.url}/cases/{case}")
         assert cause in page.locator("#facts").inner_text()

@@ -69,7 +69,8 @@ def _sign(arguments: argparse.Namespace) -> Answer:
     if gauges.is_one:
         signer = sign(arguments.source, arguments.key).signer
     else:
-        signer = sign_set(arguments.source, gauges.scorers, arguments.key)
+        bundles = [one for scorer in gauges.scorers.values() for one in scorer.bundles]
+        signer = sign_set(arguments.source, bundles, arguments.key)
     answer = _written(arguments.source, {"signer": signer})
     return Answer(answer.report, f"{arguments.source} is signed with the key {signer}")
 

@@ -12,6 +12,7 @@ from gonogo.text import printable
 if TYPE_CHECKING:
     from gonogo.store.store import Store
 
+EMBEDDER = "JSON that describes two networks of yours, by which words find pictures; needs gonogo[text]"
 MOST_TOLD = 5  # images that could not be made cases
 
 
@@ -31,12 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     updated = actions.add_parser(
         "update",
-        help="make cases of the reviews that are none yet, or not in the features of this bundle",
+        help="make cases of the reviews that are none yet, or not in the features of this bundle or embedder",
         description="Make a case of each inspection that was reviewed as a defect and has no vector in the features of "
-        "the bundle: after an upgrade, or when the bundle has another network.",
+        "the bundle: after an upgrade, or when the bundle has another network. With --embedder, compute the vectors of "
+        "the pictures of all cases that have none of it.",
     )
+    updated.add_argument("--embedder", type=Path, metavar="FILE", help=EMBEDDER)
     for action in (imported, updated):
-        action.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE", help=BUNDLE)
+        action.add_argument("--bundle", type=Path, required=action is imported, metavar="BUNDLE", help=BUNDLE)
         add_trust(action)
     listed = actions.add_parser("list", help="list cases")
     searched = actions.add_parser("search", help="find cases by an image, or by words")
@@ -44,6 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     searched.add_argument("--image", type=Path, metavar="FILE", help="find the cases that are most like this image")
     searched.add_argument("--bundle", type=Path, metavar="BUNDLE", help=f"with --image: {BUNDLE}")
     searched.add_argument("--synonyms", type=Path, metavar="FILE", help="with words: lines of words that mean the same")
+    searched.add_argument(
+        "--rerank", action="store_true", help="with words: order by meaning, and add what is near; needs gonogo[text]"
+    )
+    searched.add_argument("--embedder", type=Path, metavar="FILE", help=f"with words: {EMBEDDER}")
     add_trust(searched)
     for action in (listed, searched):
         action.add_argument("--category", metavar="NAME", help="of the cases; default: all, or the bundle's")
@@ -87,13 +94,28 @@ def _import(arguments: argparse.Namespace, store: "Store") -> Answer:
 
 def _update(arguments: argparse.Namespace, store: "Store") -> Answer:
     from gonogo.cases.update import update_cases
+    from gonogo.errors import UsageError
     from gonogo.inference.scorer import Scorer
 
+    if (arguments.bundle is None) == (arguments.embedder is None):
+        raise UsageError("expected --bundle BUNDLE, or --embedder FILE", command="gonogo cases update")
+    if arguments.embedder is not None:
+        return _embed(arguments, store)
     scorer = Scorer(arguments.bundle, trust=arguments.trust)
     outcomes = dict(update_cases(store, scorer))
     failed = {identifier: error for identifier, error in outcomes.items() if error is not None}
     n_made = len(outcomes) - len(failed)
     return _told(f"{n_made} reviews of {scorer.category} are cases now", n_made, 0, failed)
+
+
+def _embed(arguments: argparse.Namespace, store: "Store") -> Answer:
+    from gonogo.cases.embedder import Embedder
+    from gonogo.cases.pictured import PictureIndex
+
+    outcomes = dict(PictureIndex(store.cases, Embedder(arguments.embedder)).embed_all())
+    failed = {identifier: error for identifier, error in outcomes.items() if error is not None}
+    n_made = len(outcomes) - len(failed)
+    return _told(f"{n_made} pictures of cases can be found by words now", n_made, 0, failed)
 
 
 def _told(sentence: str, n_new: int, n_known: int, failed: Mapping[str, str]) -> Answer:
@@ -116,6 +138,9 @@ def _search(arguments: argparse.Namespace, store: "Store") -> Answer:
 
     if bool(arguments.words) == (arguments.image is not None):
         raise UsageError("expected WORD ..., or --image FILE", command="gonogo cases search")
+    by_words = [arguments.rerank, arguments.embedder is not None]
+    if sum(by_words) > (arguments.image is None):
+        raise UsageError("--rerank and --embedder go with WORD ..., one of them", command="gonogo cases search")
     if (arguments.image is None) != (arguments.bundle is None):
         raise UsageError("--image and --bundle need each other", command="gonogo cases search")
     if arguments.image is None:
@@ -148,23 +173,41 @@ def _search(arguments: argparse.Namespace, store: "Store") -> Answer:
 
 
 def _by_words(arguments: argparse.Namespace, store: "Store") -> Answer:
-    from gonogo.cases.words import Synonyms, WordIndex
+    from gonogo.cases.embedder import Embedder
+    from gonogo.cases.language import Language
+    from gonogo.cases.meaning import search
+    from gonogo.cases.pictured import PictureIndex
+    from gonogo.cases.words import Filters, Synonyms, WordIndex
 
-    synonyms = Synonyms.read(arguments.synonyms) if arguments.synonyms else Synonyms(())
-    rows = WordIndex(store.cases, synonyms).search(
-        " ".join(arguments.words),
-        category=arguments.category,
-        defect_type=arguments.type,
-        min_severity=arguments.severity,
-        limit=arguments.n,
-    )
-    return _of_cases(rows, "no case has all of these words")
+    text, none = " ".join(arguments.words), "no case has all of these words"
+    filters = Filters(arguments.category, arguments.type, arguments.severity)
+    if arguments.embedder is not None:
+        none = "no case has a picture of this"
+        found = PictureIndex(store.cases, Embedder(arguments.embedder)).search(text, filters, limit=arguments.n)
+    else:
+        index = WordIndex(store.cases, Synonyms.read(arguments.synonyms) if arguments.synonyms else Synonyms(()))
+        language = Language() if arguments.rerank else None
+        found = search(index, text, filters, limit=arguments.n, language=language)
+    answer = _of_cases(found.cases, none)
+    if found.model is None:
+        return answer
+    names = ("model", "least", "nearest", "useful", "waiting")
+    meaning = {name: getattr(found, name) for name in names}
+    text = answer.text
+    if not found.useful:
+        nearest = "nothing could be compared" if found.nearest is None else f"the nearest has {found.nearest:.2g}"
+        text += f"\nnothing is near: {nearest}, and up to {found.least:.3g} a similarity says nothing"
+    if found.waiting:
+        text += f"\n{found.waiting} pictures are not compared yet: gonogo cases update --embedder {arguments.embedder}"
+    return Answer(answer.report | {"meaning": meaning}, text)
 
 
 def _of_cases(rows: list[dict[str, Any]], none: str) -> Answer:
     lines = []
     for row in rows:
         distance = f"{row['distance']:.4g}  " if "distance" in row else ""
+        if row.get("similarity") is not None:
+            distance = f"{row['similarity']:.2f}  "
         severity = "" if row["severity"] is None else f", severity {row['severity']}"
         lines.append(f"{distance}{row['id']}  {row['category']}: {row['defect_type']}{severity}  {row['source'] or ''}")
         lines += [f"    {name}: {row[name]}" for name in ("cause", "remedy", "note") if row[name]]

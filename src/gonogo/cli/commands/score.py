@@ -358,6 +358,7 @@ def _facts(scorer: "Scorer") -> dict[str, Any]:
         "certified_false_alarm_rate": record.certified_false_alarm_rate,
         "confidence": record.confidence,
         "pixel_threshold": None if pixels is None else pixels.threshold,
+        **({} if scorer.box_model is None else {"box_model": _facts(scorer.box_model)}),
     }
 
 

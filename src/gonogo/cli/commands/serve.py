@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.set_defaults(action="run")
     parser.add_argument("--bundle", type=Path, metavar="BUNDLE", help=BUNDLE)
+    parser.add_argument(
+        "--boxes", type=Path, metavar="BUNDLE", help="bundle that finds boxes in the same parts, beside the verdict"
+    )
     parser.add_argument("--bundles", type=Path, metavar="DIR", help="folder of bundles that an admin may activate")
     parser.add_argument(
         "--registry", type=Path, metavar="PROJECT", help="use the gauge that this project's registry.jsonl has in use"
@@ -149,6 +152,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arena", type=Path, metavar="DIR", help="labelled images for the arena, a folder per label")
     parser.add_argument(
         "--synonyms", type=Path, metavar="FILE", help="lines of words that mean the same in a search of cases"
+    )
+    parser.add_argument(
+        "--rerank",
+        action="store_true",
+        help="order what a search of cases by words finds by meaning, and add what is near; needs gonogo[text]",
+    )
+    parser.add_argument(
+        "--embedder",
+        type=Path,
+        metavar="FILE",
+        help="JSON that describes two networks of yours, by which words find pictures of cases; needs gonogo[text]",
     )
     parser.add_argument(
         "--fall-back",
@@ -332,6 +346,7 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
     return Settings(
         bundle=arguments.bundle if source is None else source.folder,
         data=arguments.data,
+        box_model=arguments.boxes,
         bundles=arguments.bundles,
         registry=source,
         trust=arguments.trust,
@@ -360,6 +375,8 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
         shifts=tuple(arguments.shift),
         arena=arguments.arena,
         synonyms=arguments.synonyms,
+        rerank=arguments.rerank,
+        embedder=arguments.embedder,
         fall_back=arguments.fall_back,
         watch=watch_params(arguments),
         webhook=arguments.webhook,

@@ -43,8 +43,9 @@ def run(arguments: argparse.Namespace) -> Answer:
 
     gauges = open_gauges(arguments.bundle, trust=arguments.trust)  # checks all but the network itself
     is_signed = arguments.trust is not None
-    checked = [_check(scorer, is_signed=is_signed) for scorer in gauges.scorers.values()]
-    both = zip(gauges.scorers.values(), checked, strict=True)
+    scorers = [one for scorer in gauges.scorers.values() for one in scorer.bundles]
+    checked = [_check(scorer, is_signed=is_signed) for scorer in scorers]
+    both = zip(scorers, checked, strict=True)
     lines = [line for scorer, facts in both for line in _lines(scorer, facts, is_signed=is_signed)]
     report: dict[str, Any] = {"ok": True}
     if gauges.is_one:
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         check_router(gauges)
         report |= {"bundle": gauges.fingerprint, "categories": checked}
         lines.append(
-            f"ok  the router of {len(checked)} categories runs here, and their bundles are those it was made for"
+            f"ok  the router of {len(gauges.scorers)} categories runs here, and their bundles are those it was made for"
         )
     if arguments.reference is None:
         scores = [score_item(gauges, item) for item in items(arguments.files)]

@@ -1,6 +1,7 @@
 """The arena: judge a case before the gauge does. `gonogo.service.arena` says why nothing here tells the truth early."""
 
 import asyncio
+from collections import Counter
 from functools import partial
 from typing import Annotated, Literal
 
@@ -56,19 +57,24 @@ async def image(request: Request, key: InspectorPageKey, round_id: RoundId) -> R
 
 @router.get("/{round_id}/overlay")
 async def overlay(request: Request, key: InspectorPageKey, round_id: RoundId) -> Response:
-    """The picture with the gauge's map, once the case was answered."""
+    """The picture with the gauge's map, or with boxes labelled and found, once the case was answered."""
     service = service_of(request)
     row = await rounds.round_of(service, round_id, key)
     if row["answer"] is None:
         raise Problem("not-found", "the gauge's answer is shown after yours")
     data = await rounds.case_file(service, row)
+    labelled = await asyncio.to_thread(rounds.true_boxes, service, row)
     with service.runner.reserve_slot(key):
-        drawn = await service.runner.draw(data, key, "overlay", bundle=row["bundle"])
+        drawn = await service.runner.draw(
+            data, key, "overlay", bundle=row["bundle"], labelled=labelled, side=rounds.SIDE
+        )
     return Response(drawn, media_type="image/png")
 
 
 async def _page(request: Request, key: Key, row: Row | None, *, expert: bool) -> Response:
     service = service_of(request)
+    is_answered = row is not None and row["answer"] is not None
+    labelled = [] if row is None or not is_answered else await asyncio.to_thread(rounds.true_boxes, service, row)
     results = await asyncio.to_thread(partial(service.store.arena.results, key.id))
     return render(
         request,
@@ -76,5 +82,6 @@ async def _page(request: Request, key: Key, row: Row | None, *, expert: bool) ->
         round=row,
         expert=expert,
         standing=rounds.standing(results),
-        maps=row is not None and row["answer"] is not None and row["bundle"] == service.gauge.scorer.fingerprint,
+        maps=row is not None and is_answered and row["bundle"] == service.gauge.scorer.fingerprint,
+        labelled=Counter(box.text for box in labelled),
     )

@@ -62,6 +62,18 @@ class Formats:
             return ""
         return self._t(f"standing.{state.replace(' ', '_')}", since="" if since is None else self.moment(since))
 
+    def box_model(self, model: dict[str, Any]) -> str:
+        """What found the boxes beside the gauge, and what is known of the good parts that get one."""
+        rate = model["certificate"]["false_alarm_rate"]
+        is_certified = model["certificate"]["certified"] and rate is not None
+        return self._t(
+            "case.box_model" if is_certified else "case.box_model_uncertified",
+            category=model["category"],
+            bundle=model["bundle"][:12],
+            rate=self._t.percent(math.ceil(1e4 * rate - 1e-9) / 1e4, 2) if is_certified else "",
+            confidence=self._t.percent(model["certificate"]["confidence"]),
+        )
+
     def certificate(self, certificate: dict[str, Any]) -> str:
         """What is known about the false alarms at the threshold, as a sentence."""
         rate, method = certificate["false_alarm_rate"], certificate["method"]

@@ -96,15 +96,16 @@ async def part_values(request: Request, row: Row) -> dict[str, Any]:
     service = service_of(request)
     scorer = service.gauge.scorer
     in_use = scorer.fingerprint == row["bundle"]
-    finds_boxes = row["boxes"] is not None or (in_use and scorer.box_classes is not None)
+    types = await asyncio.to_thread(service.store.reviews.defect_types, row["category"])
+    has_boxes = row["boxes"] is not None or (in_use and scorer.box_classes is not None)
     return {
         "in_use": in_use,
         "same_category": scorer.category == row["category"],
-        "localises": finds_boxes or (in_use and bool(scorer.manifest["localises"])),
-        "finds_boxes": finds_boxes,
+        "localises": has_boxes or (in_use and bool(scorer.manifest["localises"])),
+        "boxes_decide": has_boxes and row["box_model"] is None,
         "kept": await asyncio.to_thread(service.store.images.path_of(row["image_sha256"]).exists),
         "chart": score_chart(scorer.record, row["score"]) if in_use else None,
-        "defect_types": await asyncio.to_thread(service.store.reviews.defect_types, row["category"]),
+        "defect_types": list(dict.fromkeys([*types, *(box["label"] for box in row["boxes"] or [])])),
     }
 
 

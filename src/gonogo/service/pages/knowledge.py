@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Form, Path, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import ValidationError
 
+from gonogo.cases.words import Filters
 from gonogo.knowledge.graph import ALL_FIELDS, KINDS, MARK, RELATIONS, Item
 from gonogo.service import knowledge_schemas as schemas
 from gonogo.service.knowledge import Wanted
@@ -45,16 +46,12 @@ async def knowledge(
     wanted = Wanted(category or None, defect_type or None, least, days)
     view = await asyncio.to_thread(service.known_failures.view, wanted)
     known = await asyncio.to_thread(service.known_failures.knowledge)
-    found = None
+    found, pictured = None, None
     if words.strip():
-        found = await asyncio.to_thread(
-            service.cases.search,
-            words,
-            category=wanted.category,
-            defect_type=wanted.defect_type,
-            min_severity=least,
-            limit=FOUND,
-        )
+        found = await asyncio.to_thread(service.cases.search, words, Filters(*wanted[:3]), limit=FOUND)
+        if service.cases.finds_pictures:
+            search = service.cases.search_pictures
+            pictured = await asyncio.to_thread(search, words, Filters(*wanted[:3]), limit=FOUND)
     modes = known.of("mode")
     return render(
         request,
@@ -69,6 +66,7 @@ async def knowledge(
         days=DAYS,
         kinds=KINDS,
         found=found,
+        pictured=pictured,
     )
 
 

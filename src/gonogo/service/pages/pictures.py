@@ -137,13 +137,17 @@ class Pictures:
     async def layer(self, row: Row, key: Key, scale: PictureScale = "threshold") -> bytes:
         """A PNG to be laid over the part: its boxes as they were found, whichever bundle is in use, or its map.
 
+        Boxes that stand beside a gauge are drawn over its map, as long as the gauge is in use.
+
         Raises:
-            Problem: as `view`, for a map.
+            Problem: as `view`, for a map alone.
         """
         if row["boxes"] is None:
             return (await self.view(row, key, scale)).layer
-        boxes = [FoundBox(**box) for box in row["boxes"]]
-        return await asyncio.to_thread(box_layer, (row["image_height"], row["image_width"]), boxes)
+        boxes, below = [FoundBox(**box) for box in row["boxes"]], None
+        if row["box_model"] is not None and row["bundle"] == self._service.gauge.scorer.fingerprint:
+            below = (await self.view(row, key, scale)).layer
+        return await asyncio.to_thread(box_layer, (row["image_height"], row["image_width"]), boxes, below)
 
     def _render(self, pixels: np.ndarray, explanation: Explanation, *, scale: PictureScale) -> View:
         verdict = explanation.verdict
@@ -153,7 +157,7 @@ class Pictures:
             part, media_type = browser_picture(pair.picture, PLACE_SIDE)
             good, _ = browser_picture(pair.good.picture, PLACE_SIDE)
             places.append(PlaceView(part, good, media_type, pair.peak / unit, pair.good.image))
-        if verdict.boxes is not None:
+        if verdict.boxes_decide and verdict.boxes is not None:
             return View(box_layer(pixels.shape[:2], verdict.boxes), (), None, None)
         grid = grid_of(verdict.anomaly_map / unit) if explanation.cells else None
         drawn = layer(verdict.anomaly_map, verdict.threshold, verdict.defect_mask, scale)
@@ -191,16 +195,20 @@ def layer(anomaly_map: np.ndarray, threshold: float, mask: np.ndarray, scale: Pi
     return file.getvalue()
 
 
-def box_layer(size: tuple[int, ...], boxes: Sequence[FoundBox]) -> bytes:
+def box_layer(size: tuple[int, ...], boxes: Sequence[FoundBox], below: bytes | None = None) -> bytes:
     """A PNG to be laid over a part of this height and width: transparent, with each box, its class and its confidence.
 
-    It is at least as wide as names can be read in, where the image itself is not.
+    It is at least as wide as names can be read in, where the image itself is not. The boxes are drawn over the layer
+    `below`, a PNG as `layer` makes it; None: over nothing.
     """
     height, width = size
     scale = min(max(1.0, BOX_LAYER_WIDTH / width), LAYER_WIDTH / width)
-    empty = np.zeros((max(1, round(scale * height)), max(1, round(scale * width)), 4), dtype=np.uint8)
+    rows, columns = max(1, round(scale * height)), max(1, round(scale * width))
+    drawn = np.zeros((rows, columns, 4), dtype=np.uint8)
+    if below is not None:
+        drawn = np.asarray(Image.open(io.BytesIO(below)).resize((columns, rows), Image.Resampling.NEAREST))
     file = io.BytesIO()
-    Image.fromarray(with_boxes(empty, drawn_boxes(boxes), scale=scale)).save(file, format="PNG", compress_level=3)
+    Image.fromarray(with_boxes(drawn, drawn_boxes(boxes), scale=scale)).save(file, format="PNG", compress_level=3)
     return file.getvalue()
 
 

@@ -1,11 +1,12 @@
 """The routes about past cases: those like an inspection, all of them, their pictures, and what is known of them."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Path, Query, Request
 from fastapi.responses import Response
 
+from gonogo.cases.words import Filters
 from gonogo.service import schemas
 from gonogo.service.problems import Problem
 from gonogo.service.reviewing import inspection_row
@@ -13,7 +14,7 @@ from gonogo.service.routes.abandoned import unless_abandoned
 from gonogo.service.routes.access import InspectorKey, ReviewerKey, service_of
 from gonogo.service.routes.inspections import Identifier, image_file, stored_row
 from gonogo.service.schemas import InspectionId
-from gonogo.service.similar import MOST, case_fields
+from gonogo.service.similar import MOST, case_fields, cases_of
 from gonogo.service.tracing import trace_of
 
 CaseId = Annotated[InspectionId, Path(alias="id")]
@@ -51,21 +52,16 @@ async def cases(
         str | None,
         Query(max_length=500, description="of types, causes, remedies and notes; the best first, on one page"),
     ] = None,
+    by: Annotated[Literal["text", "picture"], Query(description="what of a case `words` are compared with")] = "text",
     before: InspectionId | None = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> schemas.Cases:
     """The cases that match all parameters."""
     service = service_of(request)
     if words is not None:
-        found = await asyncio.to_thread(
-            service.cases.search,
-            words,
-            category=category,
-            defect_type=defect_type,
-            min_severity=min_severity,
-            limit=limit,
-        )
-        return schemas.Cases(cases=[schemas.Case(**case_fields(row)) for row in found], before=None)
+        filters = Filters(category, defect_type, min_severity)
+        search = service.cases.search if by == "text" else service.cases.search_pictures
+        return cases_of(await asyncio.to_thread(search, words, filters, limit=limit))
     rows = await asyncio.to_thread(
         service.store.cases.newest,
         category=category,
@@ -74,8 +70,8 @@ async def cases(
         before=before,
         limit=limit + 1,
     )
-    page = [schemas.Case(**case_fields(row)) for row in rows[:limit]]
-    return schemas.Cases(cases=page, before=page[-1].id if len(rows) > limit else None)
+    page = [schemas.FoundCase(**case_fields(row)) for row in rows[:limit]]
+    return schemas.Cases(cases=page, before=page[-1].id if len(rows) > limit else None, meaning=None)
 
 
 async def crop(request: Request, identifier: CaseId) -> Response:

@@ -13,14 +13,17 @@ from gonogo.service.routes.inspect_images import of_body, raise_problems
 
 
 async def predict(request: Request) -> Response:
-    """The boxes of one image or of a batch, at or above the certified threshold, best first; no inspection is kept."""
+    """The boxes of one image or of a batch, at or above the certified threshold, best first; no inspection is kept.
+
+    Where a box model stands beside a gauge, its verdict is told, and not that of the gauge.
+    """
     key, service = await inspector_key(request), service_of(request)
-    if service.gauge.scorer.box_classes is None:
+    if service.gauge.scorer.bundles[-1].box_classes is None:
         raise Problem("invalid-request", "the bundle in use finds no boxes; send the image to /v1/inspect")
     outcomes = await of_body(
         request,
         key,
-        lambda upload: service.runner.judge_upload(upload, key),
+        lambda upload: service.runner.judge_boxes(upload, key),
         name=None,
         seconds=service.settings.deadline,
     )
