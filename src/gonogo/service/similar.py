@@ -122,7 +122,7 @@ class PastCases:
         try:
             return self._pictures.search(text, filters, limit=limit)
         except ImageError as error:
-            raise Problem("invalid-request", f"pictures cannot be compared with these words: {error}") from error
+            raise Problem("network-failed", f"pictures cannot be compared with these words: {error}") from error
 
     async def reviewed(self, identifier: str, key: Key) -> None:
         """Make a case of an inspection whose reviews come to a defect, and take it back where they do not any more.
