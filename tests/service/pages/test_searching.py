@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 
 import pytest
@@ -162,7 +163,8 @@ def test_inspections_do_not_wait_for_a_slow_network_that_tells_depth(bundle, fil
         real = network.look
         monkeypatch.setattr(network, "look", lambda pixels, name: gate.wait(300) and real(pixels, name))
         ids = [inspected(running, path)["id"] for path in files[:6]]
-        with ThreadPoolExecutor(7) as pool:
+        with ThreadPoolExecutor(7) as pool, ExitStack() as ending:
+            ending.callback(gate.set)
             asked = [pool.submit(running.ask, "GET", f"/v1/inspections/{each}/depth") for each in [*ids, ids[0]]]
             until(lambda: len(running.service.depth._begun) == 6)
             assert inspected(running, files[7])["verdict"] in ("pass", "reject")
