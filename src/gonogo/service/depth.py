@@ -13,6 +13,9 @@ from gonogo.service.security import Key
 from gonogo.store.schema import Row
 from gonogo.store.store import Store
 
+MOST_BEGUN = 32  # images that wait for the network
+RETRY_SECONDS = 5
+
 
 class Depth:
     """The depth of a service's inspections, where it has a network that tells it."""
@@ -20,6 +23,7 @@ class Depth:
     def __init__(self, store: Store, runner: InspectionRunner, network: DepthNetwork | None) -> None:
         self._store, self._runner, self._network = store, runner, network
         self._begun: dict[str, asyncio.Task[Row]] = {}  # by the image, so that two who ask wait for one
+        self._one_at_a_time = asyncio.Lock()  # or those that wait for the network would take the inspections' threads
 
     @property
     def given(self) -> bool:
@@ -57,6 +61,9 @@ class Depth:
             return kept
         task = self._begun.get(image)
         if task is None:
+            if len(self._begun) == MOST_BEGUN:
+                retry = {"Retry-After": str(RETRY_SECONDS)}
+                raise Problem("busy", f"{MOST_BEGUN} images wait for the network that tells depth", headers=retry)
             task = self._begun[image] = asyncio.create_task(self._compute(row, key, network))
             task.add_done_callback(partial(self._end, image))
         return await asyncio.shield(task)
@@ -73,9 +80,10 @@ class Depth:
         except FileNotFoundError as error:
             raise Problem("image-expired", "the image was removed because of its age or the disk's limit") from error
         try:
-            with self._runner.reserve_slot(key):
+            async with self._one_at_a_time:
                 look = partial(network.look, name=f"the image of the inspection {row['id']}")
-                statistics, view = await self._runner.pictured(data, key, look)
+                with self._runner.reserve_slot(key):
+                    statistics, view = await self._runner.pictured(data, key, look)
         except ImageError as error:
             raise Problem("network-failed", str(error)) from error
         await asyncio.to_thread(self._store.depths.put, image, network.identity, asdict(statistics), view)

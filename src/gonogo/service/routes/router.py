@@ -130,7 +130,8 @@ def router() -> APIRouter:
     made.add_api_route(f"{INSPECTION}/similar", similar, methods=get, responses=compared, **any_key)
     traced = problem_responses("not-found", "other-bundle", "other-category", "image-expired", "busy", "deadline")
     made.add_api_route(f"{INSPECTION}/trace", trace, methods=get, responses=traced, **own_key_check)
-    made.add_api_route("/v1/cases", cases, methods=get, responses=problem_responses("network-failed"), **any_key)
+    found = problem_responses("network-failed", "deadline")
+    made.add_api_route("/v1/cases", cases, methods=get, responses=found, **any_key)
     made.add_api_route(
         "/v1/cases/{id}/crop", crop, methods=get, responses=known | IMAGE_RESPONSE, response_class=Response, **any_key
     )
