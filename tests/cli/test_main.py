@@ -6,7 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from gonogo.cli.main import main
+from gonogo.cli.main import main, parse_arguments
+from gonogo.errors import UsageError
 from gonogo.files import read_sealed, seal
 from gonogo.inference.scorer import Scorer
 from gonogo.line.outputs import line_of
@@ -215,6 +216,26 @@ def test_wrong_usage_is_status_2(capsys):
         main(["score"])
     assert stop.value.code == 2
     assert "BUNDLE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "ordered"),
+    [
+        ("score b --jsonl x.png", "score --jsonl b x.png"),
+        ("score b x.png --csv f y.png", "score --csv f b x.png y.png"),
+        ("score b --pixels bgr8 -- -x.npy", "score --pixels bgr8 b -- -x.npy"),
+        ("compare old --out o new", "compare --out o old new"),
+        ("accept x.png --by Ana y.png", "accept --by Ana x.png y.png"),
+        ("cases search one --data d two", "cases search --data d one two"),
+    ],
+)
+def test_options_may_stand_between_names(words, ordered):
+    assert vars(parse_arguments(words.split())) == vars(parse_arguments(ordered.split()))
+
+
+def test_a_wrong_option_between_names_is_named_with_the_right_one():
+    with pytest.raises(UsageError, match=r"unrecognized arguments: --jsnl.*did you mean --jsonl\?"):
+        parse_arguments(["score", "b", "--jsnl", "x.png"])
 
 
 @pytest.mark.parametrize("threads", ["0", "-2", "many"])

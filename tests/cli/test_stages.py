@@ -10,10 +10,10 @@ import pytest
 
 from checkout import ROOT
 from gonogo.cli.main import main
-from gonogo.errors import PipelineError
+from gonogo.errors import ConfigError, PipelineError
 from gonogo.files import read_json, write_metrics
 from gonogo.params import read_yaml
-from gonogo.project.preflight import SECTIONS
+from gonogo.project.preflight import SECTIONS, check_values
 
 METRICS = ROOT / "metrics"
 
@@ -83,6 +83,21 @@ def test_every_section_of_params_yaml_is_one_that_is_checked_before_a_run():
     content = read_yaml(ROOT / "params.yaml")
     sections = {name for name, value in content.items() if isinstance(value, dict)} - {"overrides"}
     assert sections == SECTIONS.keys()
+
+
+@pytest.mark.usefixtures("ran")
+def test_no_number_of_params_yaml_may_be_below_its_range(tmp_path):
+    params = tmp_path / "params.yaml"
+    numbers = [
+        f"{section}.{key}"
+        for section in SECTIONS
+        for key, value in read_yaml(params)[section].items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    assert len(numbers) > 30
+    for name in numbers:
+        with pytest.raises(ConfigError, match=name.partition(".")[2]):
+            check_values(params, ["categories=[part]", f"{name}=-1"])  # a category that overrides nothing
 
 
 def test_a_dry_run_checks_all_and_says_what_would_run(ran, capsys):

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import math
 import signal
 import sys
 import threading
@@ -22,6 +23,7 @@ from serving import files, inspected, running, start, until  # noqa: F401  skips
 from gonogo.cli.main import main
 from gonogo.compute.memory import resident_bytes
 from gonogo.errors import ConfigError, SlowImageError
+from gonogo.images import reading
 from gonogo.inference import scorer
 from gonogo.inference.scorer import Scorer
 from gonogo.service import inspecting, security
@@ -165,7 +167,7 @@ def test_a_decoded_image_counts_too_and_so_does_an_array_that_becomes_one(start)
 def test_an_image_that_may_need_more_than_is_set_aside_is_refused_before_it_is_decoded(start, monkeypatch):
     with start() as running:
         monkeypatch.setattr(inspecting, "LARGE_PIXELS", 10_000)
-        monkeypatch.setattr(inspecting, "decode", lambda *_, **__: pytest.fail("it was decoded"))
+        monkeypatch.setattr(reading, "pixels_of", lambda *_: pytest.fail("it was decoded"))
         running.service.memory.large_limit = running.service.gauge.scorer.working_bytes(200, 200) - 1
         answer = running.ask("POST", "/v1/inspect", content=noise(200, 200))
         assert (answer.status_code, answer.json()["type"]) == (413, "urn:gonogo:problem:too-large")
@@ -175,7 +177,7 @@ def test_an_image_that_may_need_more_than_is_set_aside_is_refused_before_it_is_d
 @pytest.mark.parametrize(
     ("owner", "step"),
     [
-        (inspecting, "decode"),
+        (reading, "pixels_of"),
         (Scorer, "score_pixels"),
         (scorer, "defect_mask"),
         (scorer, "find_regions"),
@@ -189,7 +191,8 @@ def test_a_large_image_keeps_no_small_one_waiting_at_any_step_and_large_ones_go_
     real, gate, begun = getattr(owner, step), threading.Event(), []
 
     def wait_if_large(*arguments, **options):
-        sizes = [len(one) if isinstance(one, bytes) else getattr(one, "size", 0) for one in arguments]
+        seen = [one for one in arguments if isinstance(one, bytes | np.ndarray)]
+        sizes = [len(one) if isinstance(one, bytes) else one.size for one in seen]
         if max(sizes) > 30_000:
             begun.append(sizes)
             assert gate.wait(60)
@@ -276,21 +279,21 @@ def test_a_key_with_a_long_queue_lets_the_others_have_their_turns_in_each_batch(
 def test_what_is_slow_to_decode_goes_to_the_thread_of_large_images_and_keeps_no_other_waiting(
     start, files, monkeypatch
 ):
-    slow, gate, begun, decode = noise(40, 40), threading.Event(), [], inspecting.decode
+    slow, gate, begun, decode = noise(40, 40), threading.Event(), [], inspecting.decode_checked
 
-    def wait_if_slow(data, where, **options):
+    def wait_if_slow(data, where, check, *, most_seconds):
         if data == slow:
-            begun.append(options)
-            if options:
+            begun.append(most_seconds)
+            if most_seconds < math.inf:
                 raise SlowImageError("it takes longer than small ones may")
             assert gate.wait(60)
-        return decode(data, where, **options)
+        return decode(data, where, check, most_seconds=most_seconds)
 
-    monkeypatch.setattr(inspecting, "decode", wait_if_slow)
+    monkeypatch.setattr(inspecting, "decode_checked", wait_if_slow)
     with start() as running, ThreadPoolExecutor(1) as pool:
         asked = pool.submit(running.ask, "POST", "/v1/inspect", content=slow)
         until(lambda: len(begun) == 2)
-        assert begun == [{"most_seconds": inspecting.SMALL_SECONDS}, {}]
+        assert begun == [inspecting.SMALL_SECONDS, math.inf]
         assert running.service.runner._large.load.waiting == inspecting.SLOW_PIXELS
         for path in files[:3]:
             assert inspected(running, path)["verdict"]
@@ -394,8 +397,8 @@ def test_after_the_deadline_nothing_more_is_decoded_or_scored_and_nothing_is_hel
     monkeypatch.setattr(inspecting, "LARGE_PIXELS", large_pixels)
     with start(batch=1) as running:
         gate, begun = gated(running)
-        decoded, decode = [], inspecting.decode
-        monkeypatch.setattr(inspecting, "decode", lambda *what, **how: decoded.append(1) or decode(*what, **how))
+        decoded, decode = [], reading.pixels_of
+        monkeypatch.setattr(reading, "pixels_of", lambda *what: decoded.append(1) or decode(*what))
         with ThreadPoolExecutor(8) as pool:
             first = pool.submit(inspected, running, files[0])
             until(lambda: len(begun) == 1)

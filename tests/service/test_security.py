@@ -138,7 +138,7 @@ def test_more_pixels_than_allowed_are_refused_by_the_header_alone(start, monkeyp
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0))
     bomb = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
     with start(max_pixels=63) as running:
-        monkeypatch.setattr("gonogo.service.inspecting.decode", lambda *_: pytest.fail("it was decoded"))
+        monkeypatch.setattr("gonogo.images.reading.pixels_of", lambda *_: pytest.fail("it was decoded"))
         for data in (bomb, encoded("PNG")):
             answer = post(running, data)
             assert answer.status_code in (413, 422), answer.text

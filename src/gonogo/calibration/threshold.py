@@ -26,9 +26,9 @@ class CalibrateParams:
     method: Method
     folds: Annotated[int, Field(ge=2)]
     tail_share: Annotated[float, Field(gt=0, le=0.5)]
-    false_alarm_rate: float
-    confidence: float
-    margin: float
+    false_alarm_rate: Annotated[float, Field(gt=0, lt=1)]
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    margin: Annotated[float, Field(gt=0)]
     probability: ProbabilityMethod | None
     defect_rate: Annotated[float, Field(gt=0, lt=1)] | None
     grow_bank: bool = False

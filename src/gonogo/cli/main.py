@@ -250,10 +250,23 @@ def command_parser(complete: Collection[str] = COMMANDS) -> argparse.ArgumentPar
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that raises `UsageError`, and takes no abbreviated options."""
+    """A parser that raises `UsageError`, takes no abbreviated options, and takes options between names too."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options | {"allow_abbrev": False})
+        self._mixes = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As argparse's; names that it leaves over because an option stands before them are taken as well."""
+        found, rest = super().parse_known_args(args, namespace)
+        is_over = "--" in rest or any(not word.startswith("-") for word in rest)
+        if self._mixes or self._subparsers is not None or not is_over:
+            return found, rest
+        self._mixes = True  # argparse's own way, which parses twice by this method
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._mixes = False
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, command=self.prog)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from gonogo.errors import ImageError, ShapeError
 from gonogo.files import read_regular
@@ -104,15 +105,25 @@ def decode_checked(
     with opened(data, where, clock=clock, most_seconds=most_seconds) as image:
         header = header_of(image)
         check(header)
-        if header.n_frames > 1:
-            raise ValueError(f"{header.n_frames} frames in one file; save each as an image of its own")
-        levels = levels_of(image)
-        if header.format == "PPM":
-            return rgb_of(*samples_of(data)), header
-        if (greys := greys_of(image, data)) is not None:
-            return rgb_of(greys, 255), header
-        image.load()
-        return rgb_of_pillow(upright(image), levels), header
+        return pixels_of(image, data, header), header
+
+
+def pixels_of(image: ImageFile, data: bytes, header: Header) -> np.ndarray:
+    """The pixels (h, w, 3) uint8 RGB of an opened image, upright; `data` is the whole file.
+
+    Raises:
+        ImageError: it cannot be read as a person would expect.
+        DAMAGE: it has several frames or is damaged.
+    """
+    if header.n_frames > 1:
+        raise ValueError(f"{header.n_frames} frames in one file; save each as an image of its own")
+    levels = levels_of(image)
+    if header.format == "PPM":
+        return rgb_of(*samples_of(data))
+    if (greys := greys_of(image, data)) is not None:
+        return rgb_of(greys, 255)
+    image.load()
+    return rgb_of_pillow(upright(image), levels)
 
 
 def require_pixels(pixels: np.ndarray) -> None:

@@ -586,7 +586,7 @@ class InspectionRunner:
         if jobs[0].boxes_alone and scorer.box_model is not None:
             scorer = scorer.box_model
         try:
-            pixels = np.stack([job.pixels for job in jobs])
+            pixels = jobs[0].pixels[None] if len(jobs) == 1 else np.stack([job.pixels for job in jobs])
             verdicts = scorer.score_pixels(pixels, features=any(job.features for job in jobs))
             for verdict in verdicts:
                 assert verdict.regions is not None  # computed now, in this thread, and cached
