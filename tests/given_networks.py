@@ -56,6 +56,30 @@ def text_half(path: Path, *, turn: np.ndarray | None = None, length: int | str =
     return saved(path, nodes, inputs, outputs, {"axes": np.array([1]), "table": of_words.astype(np.float32)})
 
 
+def depth_half(path: Path, *, side: int = 16, channels: int | None = None, scale: float = 1.0) -> Path:
+    """The brightness of each place, which stands for its nearness; with `channels` in so many of them."""
+    from onnx import TensorProto, helper
+
+    nodes = [
+        helper.make_node("ReduceMean", ["pixels", "axes"], ["mean"], keepdims=int(channels is not None)),
+        helper.make_node("Mul", ["mean", "scale"], ["depth"]),
+    ]
+    of_channel = [] if channels is None else [channels]
+    inputs = [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 3, side, side])]
+    outputs = [helper.make_tensor_value_info("depth", TensorProto.FLOAT, ["n", *of_channel, side, side])]
+    factor = np.full((1, channels, 1, 1) if channels is not None else (1,), scale, dtype=np.float32)
+    return saved(path, nodes, inputs, outputs, {"axes": np.array([1]), "scale": factor})
+
+
+def depth_file(folder: Path, **changes: Any) -> Path:
+    """Write a network that tells depth and its description, of which some may be others."""
+    folder.mkdir(parents=True, exist_ok=True)
+    network = listed(depth_half(folder / "depth.onnx"))
+    path = folder / "depth.json"
+    path.write_text(json.dumps(network | {"mean": [0, 0, 0], "std": [1, 1, 1], "higher": "nearer"} | changes))
+    return path
+
+
 def tokenizer(path: Path) -> Path:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 

@@ -1,6 +1,8 @@
 """Two networks of the user's find pictures by words; halves that are not of one space are refused at the start."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -145,6 +147,17 @@ def test_what_is_not_a_pair_of_one_space_is_refused_with_a_reason(tmp_path):
     (tmp_path / "embedder.json").write_text("[1]")
     with pytest.raises(ConfigError, match="cannot be read"):
         Embedder(tmp_path / "embedder.json")
+
+
+def test_the_description_in_the_documentation_is_one(tmp_path):
+    text = (Path(__file__).parents[2] / "docs/cases.md").read_text()
+    described = json.loads(re.search(r"```json\n(\{.*?\n\})\n```", text, re.DOTALL)[1])
+    own = json.loads(embedder_file(tmp_path).read_text())
+    for half in ("image", "text", "tokenizer"):
+        described[half] |= {name: own[half][name] for name in ("file", "sha256")}
+    described["check"] = [shown | ours for shown, ours in zip(described["check"], own["check"], strict=True)]
+    (tmp_path / "embedder.json").write_text(json.dumps(described))
+    assert 0 < Embedder(tmp_path / "embedder.json", threads=1).least < 1
 
 
 def test_weights_in_another_file_are_refused(tmp_path):

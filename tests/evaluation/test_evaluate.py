@@ -1,6 +1,7 @@
 """What a gauge achieves: raw scores, its baseline beside it, and nothing of the test images in any threshold."""
 
 import dataclasses
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -94,6 +95,16 @@ def test_every_metric_of_the_gauge_has_its_baseline_and_its_lift_beside_it(evalu
         *IMAGE_METRICS,
         *PIXEL_METRICS,
     }
+
+
+def test_an_image_of_the_test_set_is_decoded_once_for_the_gauge_and_its_baseline(
+    marked, marked_model, evaluation, monkeypatch
+):
+    counts, decode = Counter(), Dataset.pixels_of
+    monkeypatch.setattr(Dataset, "pixels_of", lambda of, record: counts.update([record.path]) or decode(of, record))
+    again = evaluate(marked_model, marked, PARAMS, seed=17)
+    assert {counts[record.path] for record in marked.with_role("test")} == {1}
+    assert again.metrics == evaluation.metrics
 
 
 def test_every_metric_of_ranks_or_maps_has_what_chance_gives_and_its_interval_beside_it(evaluation):

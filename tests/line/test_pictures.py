@@ -1,6 +1,7 @@
 """What is drawn of a verdict: the crop where the image differs most, and colours on a map's own range."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +10,11 @@ from conftest import REGIONS
 from gonogo.calibration.boxes import FoundBox
 from gonogo.calibration.regions import PixelThreshold, RegionRule
 from gonogo.images.colours import map_colours, picture_range_colours
+from gonogo.images.reading import QUICK, write_png
 from gonogo.inference.scorer import Verdict
-from gonogo.line.outputs import crop_at_peak, overlay
+from gonogo.line.inputs import Item
+from gonogo.line.outputs import Pictures, crop_at_peak, overlay
+from gonogo.service.inspecting import draw_picture
 
 RULE = RegionRule(REGIONS, PixelThreshold(1.0, "quantile", 1e-3, 1e-3, 1000, 10))
 HEIGHT, WIDTH = 120, 200
@@ -76,3 +80,22 @@ def test_colours_on_a_maps_own_range_are_of_the_picture_alone(pixels):
     )
     level = np.full((4, 4), 3.0)
     np.testing.assert_array_equal(picture_range_colours(level, "min-max"), map_colours(np.zeros((4, 4)), 1.0))
+
+
+def test_pictures_of_an_image_are_written_as_quickly_as_prepare_writes_images(pixels, tmp_path):
+    """PNG's own level took ten times as long as the verdict on a megapixel: the second byte of its data tells it."""
+    folders = {shows: tmp_path / shows for shows in ("maps", "masks", "overlays", "crops")}
+    item = Item("part.png", None, Path("part.png"), pixels=pixels)
+    written = [*Pictures(**folders).draw(item, pixels, verdict((60, 100))).values()]
+    drawn = [draw_picture(name, pixels, verdict((60, 100))) for name in ("map", "overlay", "crop")]
+    files = [*(Path(path).read_bytes() for path in written), *drawn]
+    write_png(tmp_path / "image.png", pixels, compress_level=QUICK)
+    expected = level_of((tmp_path / "image.png").read_bytes())
+    assert {level_of(file) for file in files} == {expected}
+    write_png(tmp_path / "image.png", pixels)
+    assert level_of((tmp_path / "image.png").read_bytes()) > expected
+
+
+def level_of(png):
+    """0 to 3, by RFC 1950, of the data's first part."""
+    return png[png.index(b"IDAT") + 5] >> 6

@@ -176,6 +176,10 @@ def test_a_box_model_beside_a_gauge_adds_its_boxes_and_changes_no_verdict(pair, 
         assert told["score"] == pytest.approx(found.score, rel=1e-5)
     assert alone.label == "pass"
     assert judged[0][1].boxes
+    both = pair.service.gauge.scorer
+    for side in (48, 600):  # of the image: a box is looked for while what the gauge gave is kept
+        assert both.working_bytes(side, side) >= scorer.working_bytes(side, side)
+        assert both.working_bytes(side, side) > finder.working_bytes(side, side)
 
 
 def test_the_pages_draw_the_boxes_over_the_map_of_the_gauge(pair, judged):

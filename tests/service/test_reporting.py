@@ -36,6 +36,8 @@ def row_of(**changes):
             region | {"box": (12, 40, 20, 30), "peak": 33.125},
             region | {"box": (101, 4, 2, 3), "peak": 29.5},
         ],
+        "boxes": None,
+        "box_model": None,
         "category": "brick",
         "bundle": "3fa9" * 16,
         "certificate": {
@@ -54,6 +56,7 @@ def row_of(**changes):
     return row | changes
 
 
+BOX = {"label": "deep pore", "x": 11.6, "y": 40.2, "width": 7.4, "height": 9.0, "score": 1.9, "confidence": 0.82}
 MADE_OF = Attribution(
     "airport",
     "max",
@@ -86,6 +89,9 @@ def wrong(text, *cited, language="en", **changes):
         {"certificate": row_of()["certificate"] | {"method": "cross"}},
         {"certificate": row_of()["certificate"] | {"certified": False, "n_good_parts": 1}},
         {"certificate": row_of()["certificate"] | {"method": "tail", "false_alarm_rate": None}},
+        {"boxes": [BOX, BOX | {"label": "2 passes", "confidence": 0.4049}], "box_model": {"category": "brick_boxes"}},
+        {"boxes": [BOX], "regions": []},
+        {"boxes": []},
         {"reviews": [row_of()["reviews"][0] | {"label": "good", "defect_type": None}]},
         {"reviews": [row_of()["reviews"][0], row_of()["reviews"][1] | {"label": "good", "defect_type": None}]},
     ],

@@ -135,11 +135,6 @@ def connect(name: str | None) -> Cluster | None:
     return Cluster()
 
 
-def map_on(cluster: Cluster | None, work: Work, items: Sequence[Item], *, together: int) -> Iterator[Mapping[str, Any]]:
-    """What `work` gives of each item, in their order: by the workers of `cluster`, or here where there is none."""
-    return map(work, items) if cluster is None else cluster.map(work, items, together=together)
-
-
 @dataclass(frozen=True)
 class Done:
     """What the work gave of an item; or the type and the text of a GonogoError that it raised."""

@@ -264,8 +264,7 @@ def _batches(
     """
     group: list[Record] = []
     images: list[np.ndarray] = []
-    for record in records:
-        pixels = dataset.pixels_of(record)
+    for record, pixels in zip(records, dataset.images_of(records), strict=True):
         if size is not None:
             pixels = np.array(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BICUBIC))
         if images and (pixels.shape != images[0].shape or len(images) == batch_size):

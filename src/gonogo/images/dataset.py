@@ -2,14 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gonogo.compute.cluster import Cluster
+from gonogo.compute.read_ahead import read_ahead
 from gonogo.errors import DataError, IntegrityError
 from gonogo.files import require_raw, sha256_of, write_text
 from gonogo.images.masks import read_mask
@@ -19,6 +21,10 @@ from gonogo.images.roles import Role
 MANIFEST = "manifest.jsonl"
 EXTRAS = ("boxes", "saturation", "accepted")
 RAW = "raw/"  # begins the name of a file that stays where it is, in the raw folder
+MOST_AHEAD = 16  # images that are in memory at a time, with the one that is looked at,
+PIXELS_AHEAD = 1 << 23  # and their pixels; where two of them have more, they are decoded one by one
+
+LookAtImage = Callable[[int, np.ndarray], Mapping[str, Any]]  # of the image's number and pixels (h, w, 3) uint8 RGB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +115,26 @@ class Dataset:
             raise IntegrityError(f"{path} has changed since the prepare stage saw it; run dvc repro")
         return decode(data, path)[0]
 
+    def images_of(self, records: Sequence[Record]) -> Iterator[np.ndarray]:
+        """`pixels_of` each record in turn; a thread decodes the next images while the caller looks at one."""
+        largest = max((record.width * record.height for record in records), default=1)
+        ahead = min(MOST_AHEAD, PIXELS_AHEAD // largest)
+        if ahead < 2:
+            return map(self.pixels_of, records)
+        return read_ahead(self.pixels_of, records, threads=1, ahead=ahead)
+
+    def map_images(self, look: LookAtImage, records: Sequence[Record], *, together: int) -> Iterator[Mapping[str, Any]]:
+        """What `look` gives of each record's number among `records` and pixels, in their order.
+
+        Args:
+            look: called here or, where there is a cluster, by its workers, as `Cluster.map` calls its work.
+            records: of the images.
+            together: images that a worker takes at a time.
+        """
+        if self.cluster is None:
+            return (look(number, pixels) for number, pixels in enumerate(self.images_of(records)))
+        return self.cluster.map(partial(_looked_at, self, records, look), range(len(records)), together=together)
+
     def mask_of(self, record: Record) -> np.ndarray | None:
         """The record's mask, (h, w) bool; all False for a good image; None for a defect without one.
 
@@ -121,6 +147,10 @@ class Dataset:
         if not path.is_file() or sha256_of(path) != record.mask_sha256:
             raise IntegrityError(f"{path} is not the mask that the prepare stage saw; run dvc repro")
         return read_mask(path).marked
+
+
+def _looked_at(dataset: Dataset, records: Sequence[Record], look: LookAtImage, number: int) -> Mapping[str, Any]:
+    return look(number, dataset.pixels_of(records[number]))
 
 
 def evenly_spaced(records: Sequence[Record], n: int) -> list[Record]:

@@ -15,7 +15,7 @@ from gonogo.calibration.regions import dilated
 from gonogo.errors import ConfigError, DataError, MissingExtraError
 from gonogo.images.colours import FOUND_BOX, OUTLINE, PictureScale, scaled_colours
 from gonogo.images.draw_boxes import DrawnBox, with_boxes
-from gonogo.images.reading import write_png
+from gonogo.images.reading import QUICK, write_png
 from gonogo.inference.scorer import PASS, UNCERTAIN, UNKNOWN, Verdict
 from gonogo.line.inputs import Item
 from gonogo.line.journal import Row
@@ -267,7 +267,7 @@ class Pictures:
                 continue
             written[shows] = str(folder / name)
             try:
-                write_png(folder / name, drawn())
+                write_png(folder / name, drawn(), compress_level=QUICK)
             except OSError as error:
                 raise DataError(f"{folder / name} cannot be written: {error.strerror or error}") from error
         return written

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,6 +18,7 @@ from gonogo.images.dataset import Dataset, Record
 from gonogo.model.inspector import Inspector
 
 CPU = torch.device("cpu")
+CACHES = ("_decoded", "_upright", "_view")  # of a process, which another one makes for itself
 TOGETHER = 4  # images that a worker of a cluster reads at a time
 LEAST_PART, MOST_PART, MOST_PARTS = 32, 256, 64  # images of a part; parts, where their size allows
 
@@ -25,7 +27,8 @@ class FitImages(Sequence[Tensor]):
     """Resized pixels (1, 3, h, w) of a dataset's images or, with a tiling, of their tiles, on `device`.
 
     One of them is one batch: on a CPU, larger ones fall out of the cache and take longer per image. Memory stays
-    bounded: only the last image is kept, so that its tiles are cut from one reading of the file.
+    bounded: only the last image is kept, so that its tiles are cut from one reading of the file. Who iterates has the
+    next images decoded meanwhile.
     """
 
     def __init__(
@@ -51,11 +54,14 @@ class FitImages(Sequence[Tensor]):
         return FitImages(self.inspector, here, self.records, device=self.device, rotations=self.rotations)
 
     def _make_caches(self) -> None:
+        self._decoded: tuple[int, np.ndarray] | None = (
+            None  # the number and the pixels of the image that is iterated over
+        )
         self._upright = lru_cache(maxsize=1)(self._read)  # one reading for all views of an image,
         self._view = lru_cache(maxsize=1)(self._rotated)  # one rotation for all tiles of a view
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_upright", "_view")}
+        return {name: value for name, value in self.__dict__.items() if name not in CACHES}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
@@ -76,10 +82,13 @@ class FitImages(Sequence[Tensor]):
 
     def __iter__(self) -> Iterator[Tensor]:
         """All of them; on a cluster, its workers read, resize and rotate them."""
+        numbers, each = range(len(self.records)), self.rotations * self._n_tiles
         if self.dataset.cluster is None:
-            yield from (self[index] for index in range(len(self)))
+            for number, pixels in zip(numbers, self.dataset.images_of(self.records), strict=True):
+                self._decoded = number, pixels
+                yield from (self[number * each + step] for step in range(each))
+            self._decoded = None
             return
-        numbers = range(len(self.records))
         for found in self.dataset.cluster.map(self._of_record, numbers, together=TOGETHER):
             yield from (torch.from_numpy(batch)[None] for batch in found["batches"])
 
@@ -116,8 +125,10 @@ class FitImages(Sequence[Tensor]):
         return rotated(self._upright(number), step, self.rotations, aspect=record.width / record.height)
 
     def _read(self, number: int) -> Tensor:
-        pixels = torch.from_numpy(self.dataset.pixels_of(self.records[number]))[None]
-        return self.inspector.resized(pixels.to(self.device))
+        known, pixels = self._decoded or (None, None)
+        if pixels is None or known != number:
+            pixels = self.dataset.pixels_of(self.records[number])
+        return self.inspector.resized(torch.from_numpy(pixels)[None].to(self.device))
 
 
 def labelled_images(images: FitImages) -> LabelledImages:

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice, tee
 
 import numpy as np
 
 from gonogo.calibration.pixel_threshold import GoodPixels
 from gonogo.calibration.regions import Region, RegionParams, RegionRule, defect_mask, find_regions
-from gonogo.compute.cluster import map_on
 from gonogo.compute.progress import Progress
 from gonogo.errors import DataError
 from gonogo.images.dataset import Dataset, Record
@@ -50,17 +50,28 @@ class Inspection:
 
 
 def score_images(
-    inspector: Inspector, dataset: Dataset, records: Sequence[Record]
+    inspector: Inspector, dataset: Dataset, records: Sequence[Record], images: Iterator[np.ndarray] | None = None
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Score, and map (h, w) float32 at the image's own size, of each record's image, which is read only then.
 
     Consecutive images of one size are inspected together, a few at once. On a cluster, its workers read and inspect the
     same groups; the order is the same.
+
+    Args:
+        inspector: the gauge.
+        dataset: it has the images.
+        records: of the images.
+        images: their pixels, where the caller reads them; a cluster has no use for them.
     """
     groups = alike(records, inspector.at_once)
-    inspect_group = partial(_inspect, inspector, dataset, groups)
-    for one in map_on(dataset.cluster, inspect_group, range(len(groups)), together=1):
-        yield from zip(one["scores"].tolist(), one["maps"], strict=True)
+    if dataset.cluster is not None:
+        for one in dataset.cluster.map(partial(_inspect, inspector, dataset, groups), range(len(groups)), together=1):
+            yield from zip(one["scores"].tolist(), one["maps"], strict=True)
+        return
+    images = dataset.images_of(records) if images is None else images
+    for group in groups:
+        scores, maps = inspector.inspect(np.stack(list(islice(images, len(group)))))
+        yield from zip(scores.tolist(), maps, strict=True)
 
 
 def alike(records: Sequence[Record], at_once: Callable[[int, int], int]) -> list[list[Record]]:
@@ -119,16 +130,39 @@ def inspect_records(
 
     A map is not kept; `look` is called with it and the pixels that the rule marks in it.
     """
-    scores, regions = [], []
-    for record, (score, anomaly_map) in zip(records, score_images(inspector, dataset, records), strict=True):
-        scores.append(score)
-        if rule is None:
-            continue
-        marked = defect_mask(anomaly_map, rule)
-        regions.append(find_regions(anomaly_map, marked, merge=rule.params.merge))
-        if look is not None:
-            look(record, anomaly_map, marked)
-    return Inspection(records, np.array(scores, dtype=np.float32), regions)
+    return inspect_side_by_side([Gauge(inspector, rule, look)], dataset, records)[0]
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """An inspector, and what is done with its maps, as in `inspect_records`."""
+
+    inspector: Inspector
+    rule: RegionRule | None = None
+    look: ImageSeen | None = None
+
+
+def inspect_side_by_side(gauges: Sequence[Gauge], dataset: Dataset, records: Sequence[Record]) -> list[Inspection]:
+    """What `inspect_records` gives for each gauge; an image is read once for all of them."""
+    scores: list[list[float]] = [[] for _ in gauges]
+    regions: list[list[list[Region]]] = [[] for _ in gauges]
+    images = tee(dataset.images_of(records), len(gauges)) if dataset.cluster is None else [None] * len(gauges)
+    results = [
+        score_images(gauge.inspector, dataset, records, read) for gauge, read in zip(gauges, images, strict=True)
+    ]
+    for record, *of_gauges in zip(records, *results, strict=True):
+        for number, (score, anomaly_map) in enumerate(of_gauges):
+            scores[number].append(score)
+            rule, look = gauges[number].rule, gauges[number].look
+            if rule is None:
+                continue
+            marked = defect_mask(anomaly_map, rule)
+            regions[number].append(find_regions(anomaly_map, marked, merge=rule.params.merge))
+            if look is not None:
+                look(record, anomaly_map, marked)
+    return [
+        Inspection(records, np.array(own, dtype=np.float32), found) for own, found in zip(scores, regions, strict=True)
+    ]
 
 
 def inspect_calibrate(inspector: Inspector, dataset: Dataset, params: RegionParams) -> tuple[Inspection, RegionRule]:
@@ -165,8 +199,8 @@ def score_fit_images(inspector: Inspector, images: FitImages, *, n_shown: int, p
     records = list(images.records) if n_shown else []
     scores = np.zeros(len(records), dtype=np.float32)
     maps: dict[int, np.ndarray] = {}
-    score_one = partial(_score_without, inspector, images)
-    for number, one in enumerate(map_on(images.dataset.cluster, score_one, range(len(records)), together=TOGETHER)):
+    look = partial(_score_without, inspector, len(images) // max(1, len(images.records)))
+    for number, one in enumerate(images.dataset.map_images(look, records, together=TOGETHER)):
         scores[number] = float(one["score"])
         if inspector.detector.localises:
             maps[number] = one["anomaly_map"]
@@ -178,9 +212,8 @@ def score_fit_images(inspector: Inspector, images: FitImages, *, n_shown: int, p
     return LeftOutScores(paths, scores, shown, [maps[number] for number in shown if number in maps])
 
 
-def _score_without(inspector: Inspector, images: FitImages, number: int) -> dict[str, np.ndarray]:
-    """Score and map of one fit image, by the detector without that image."""
-    views = len(images) // len(images.records)
-    pixels = np.stack([images.dataset.pixels_of(images.records[number])])
-    scores, maps = inspector.inspect_without(pixels, range(number * views, (number + 1) * views))
+def _score_without(inspector: Inspector, views: int, number: int, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """Score and map of one fit image, which has so many views in the fit, by the detector without that image."""
+    images = np.stack([pixels])  # as in `score_images`; `pixels[None]` has other strides, and another last bit
+    scores, maps = inspector.inspect_without(images, range(number * views, (number + 1) * views))
     return {"score": scores[0], "anomaly_map": maps[0]}

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from gonogo.calibration.regions import RegionParams, RegionRule
-from gonogo.compute.cluster import map_on
 from gonogo.detectors.contract import GrowingBank
 from gonogo.errors import DataError
 from gonogo.images.dataset import Record
@@ -52,12 +51,14 @@ def inspect_leave_one_out(
                 f"{least} entries of the memory bank are left; add good parts or let the bank keep more"
             )
     good = [number for number, record in enumerate(images.records) if record.label == 0]
+    records = [images.records[number] for number in good]
 
     def results() -> Iterator[tuple[float, np.ndarray]]:
-        for one in map_on(images.dataset.cluster, partial(_score, inspector, images, parts), good, together=TOGETHER):
+        look = partial(_score, inspector, [range(parts[n].start * views, parts[n].stop * views) for n in good])
+        for one in images.dataset.map_images(look, records, together=TOGETHER):
             yield float(one["score"]), one["anomaly_map"]
 
-    return inspect_good([images.records[number] for number in good], results(), params, localises=detector.localises)
+    return inspect_good(records, results(), params, localises=detector.localises)
 
 
 def part_ranges(records: Sequence[Record]) -> list[range]:
@@ -74,8 +75,7 @@ def part_ranges(records: Sequence[Record]) -> list[range]:
     return ranges
 
 
-def _score(inspector: Inspector, images: FitImages, parts: Sequence[range], number: int) -> dict[str, np.ndarray]:
-    views, part = len(images) // len(images.records), parts[number]
-    pixels = images.dataset.pixels_of(images.records[number])[None]
-    scores, maps = inspector.inspect_without(pixels, range(part.start * views, part.stop * views))
+def _score(inspector: Inspector, parts: Sequence[range], number: int, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """Score and map of an image, by the bank without the fit images, with their views, of `parts[number]`."""
+    scores, maps = inspector.inspect_without(pixels[None], parts[number])
     return {"score": scores[0], "anomaly_map": maps[0]}

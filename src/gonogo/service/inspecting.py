@@ -30,7 +30,7 @@ from gonogo.errors import GonogoError, ImageError, SlowImageError
 from gonogo.images.colours import PictureScale
 from gonogo.images.draw_boxes import DrawnBox
 from gonogo.images.header import Header
-from gonogo.images.reading import decode_checked
+from gonogo.images.reading import QUICK, decode_checked
 from gonogo.images.statistics import STATISTICS, image_statistics
 from gonogo.inference.scorer import NO_NETWORK, Scorer, Verdict
 from gonogo.line.explain import Explanation, explain
@@ -696,7 +696,7 @@ def draw_picture(
     else:
         raise Problem("invalid-request", f"a map is in units of the threshold, which is {verdict.threshold:g}")
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, format="PNG")
+    Image.fromarray(picture).save(file, format="PNG", compress_level=QUICK)
     return file.getvalue()
 
 

@@ -38,6 +38,7 @@ STATUSES = {
     "rate-limit": 429,
     "internal": 500,
     "bundle-refused": 502,
+    "network-failed": 502,
     "project-failed": 502,
     "busy": 503,
     "not-ready": 503,

@@ -343,6 +343,25 @@ class TracedMode(BaseModel):
     causes: list[TracedItem]
 
 
+class DepthStatistics(BaseModel):
+    """Of relative nearness, within 0 and 1: 0 is what 2 % of the image are farther than, 1 what 2 % are nearer than."""
+
+    median: float
+    spread: float = Field(description="between the farthest and the nearest quarter")
+    plane: float = Field(description="share of the variance that a tilted plane explains")
+    roughness: float = Field(description="root mean square of what the plane leaves")
+    step: float = Field(description="the largest difference between two places beside each other")
+
+
+class Depth(BaseModel):
+    """What a network of the user's says of depth in one image. No number of it has a unit."""
+
+    inspection: InspectionId
+    label: Literal["monocular, relative, not metrology"]
+    network: Sha256 = Field(description="identifies the network and how it is given an image")
+    statistics: DepthStatistics
+
+
 class Trace(BaseModel):
     """How an inspection leads to causes and remedies, step by step, the nearest first in each."""
 

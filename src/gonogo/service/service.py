@@ -17,9 +17,11 @@ from gonogo.cases.embedder import Embedder
 from gonogo.cases.language import WORKING_BYTES, Language
 from gonogo.errors import ConfigError, DataError, GonogoError, IntegrityError
 from gonogo.inference.bundle import read_bundle
+from gonogo.inference.depth import DepthNetwork
 from gonogo.inference.scorer import Scorer
 from gonogo.line.webhook import Webhook
 from gonogo.monitoring.certificate_watch import CertificateWatch
+from gonogo.service.depth import Depth
 from gonogo.service.gauge import Gauge
 from gonogo.service.inspecting import InspectionRunner
 from gonogo.service.knowledge import KnownFailures
@@ -91,13 +93,16 @@ class Service:
         self.sessions = Sessions(self.store, self.keys, settings)
         language = Language(threads=settings.threads) if settings.rerank else None
         embedder = Embedder(settings.embedder, threads=settings.threads) if settings.embedder else None
-        reserved = (WORKING_BYTES if language else 0) + (embedder.working_bytes if embedder else 0)
+        depth = DepthNetwork(settings.depth, threads=settings.threads) if settings.depth else None
+        working = [network.working_bytes for network in (embedder, depth) if network is not None]
+        reserved = sum(working) + (WORKING_BYTES if language else 0)
         self.memory = MemoryBudget(settings, reserved=reserved)
         self.metrics.held.set_function(lambda: self.memory.held)
         self.runner = InspectionRunner(settings, self.gauge, self.store, self.metrics, self.memory, self.standing)
         self.cases = PastCases(
             self.store, self.gauge, self.runner, synonyms=settings.synonyms, language=language, embedder=embedder
         )
+        self.depth = Depth(self.store, self.runner, depth)
         self.known_failures = KnownFailures(self.store, self.gauge)
         self.reporter = Reporter(settings, self.store, self.runner, self.cases)
         self._activation_lock, self._reload_lock = asyncio.Lock(), asyncio.Lock()

@@ -63,6 +63,7 @@ class Settings:
         rerank: whether a network of language orders what a search of cases by words finds, and adds what is near in
             meaning; it needs the extra `text`.
         embedder: file that describes two networks of the user's, by which words find pictures of cases; None: none.
+        depth: file that describes a network of the user's that tells depth in an image; None: none.
         fall_back: whether the service starts with the bundle that was activated before, where the last one is damaged
             or gone.
         watch: how it is told whether the certificate of a bundle that is taken into use still holds.
@@ -115,6 +116,7 @@ class Settings:
     synonyms: Path | None = None
     rerank: bool = False
     embedder: Path | None = None
+    depth: Path | None = None
     fall_back: bool = False
     watch: WatchParams = field(default_factory=WatchParams)
     webhook: str | None = None

@@ -56,6 +56,7 @@ class PastCases:
         self._store, self._gauge, self._runner, self._synonyms = store, gauge, runner, synonyms
         self._index = CaseIndex(store.cases)
         self._language = language
+        self._comparing = asyncio.Lock()  # of the networks beside the bundle: others wait without a thread
         self._pictures = None if embedder is None else PictureIndex(store.cases, embedder)
         self._words = WordIndex(store.cases, Synonyms.read(synonyms) if synonyms else Synonyms(()))
 
@@ -97,8 +98,14 @@ class PastCases:
                 lambda _, judgement: self.like(judgement, row["image_sha256"], k=k, wanted=wanted),
             )
 
-    def search(self, text: str, filters: Filters, *, limit: int) -> Found:
+    async def search(self, text: str, filters: Filters, *, limit: int) -> Found:
         """Up to `limit` cases that have all words of a text or synonyms of them or, re-ranked, are near in meaning."""
+        if self._language is None:
+            return await asyncio.to_thread(self._search, text, filters, limit)
+        async with self._comparing:
+            return await asyncio.to_thread(self._search, text, filters, limit)
+
+    def _search(self, text: str, filters: Filters, limit: int) -> Found:
         if self._synonyms is not None:
             try:
                 self._words.synonyms = Synonyms.read(self._synonyms)
@@ -111,7 +118,7 @@ class PastCases:
         """Whether words find pictures."""
         return self._pictures is not None
 
-    def search_pictures(self, text: str, filters: Filters, *, limit: int) -> Found:
+    async def search_pictures(self, text: str, filters: Filters, *, limit: int) -> Found:
         """Up to `limit` cases whose pictures are near to a text.
 
         Raises:
@@ -120,9 +127,10 @@ class PastCases:
         if self._pictures is None:
             raise Problem("invalid-request", "this service finds no pictures by words; `gonogo serve --embedder` does")
         try:
-            return self._pictures.search(text, filters, limit=limit)
+            async with self._comparing:
+                return await asyncio.to_thread(self._pictures.search, text, filters, limit=limit)
         except ImageError as error:
-            raise Problem("invalid-request", f"pictures cannot be compared with these words: {error}") from error
+            raise Problem("network-failed", f"pictures cannot be compared with these words: {error}") from error
 
     async def reviewed(self, identifier: str, key: Key) -> None:
         """Make a case of an inspection whose reviews come to a defect, and take it back where they do not any more.

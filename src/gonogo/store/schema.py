@@ -25,6 +25,15 @@ images = sa.Table(
     sa.Column("kept", sa.Boolean, nullable=False),
     sa.Column("newest", sa.String(32), nullable=False, server_default=""),
 )
+# What a network of the user's says of the depth in an image; `statistics` is JSON, and `view` a PNG.
+depths = sa.Table(
+    "depths",
+    metadata,
+    sa.Column("image", sa.String(64), sa.ForeignKey("images.sha256"), primary_key=True),
+    sa.Column("network", sa.String(64), primary_key=True),
+    sa.Column("statistics", sa.Text, nullable=False),
+    sa.Column("view", sa.LargeBinary, nullable=False),
+)
 inspections = sa.Table(
     "inspections",
     metadata,

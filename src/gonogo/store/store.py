@@ -26,6 +26,7 @@ from gonogo.store.cases import Cases
 from gonogo.store.clock import Clock
 from gonogo.store.corrections import Corrections
 from gonogo.store.database import DATABASE, open_database
+from gonogo.store.depths import Depths, remove_depths_of
 from gonogo.store.image_files import ImageFiles
 from gonogo.store.knowledge import KnowledgeVersions
 from gonogo.store.prepared import Prepared, execute_raw
@@ -129,6 +130,7 @@ class Store:
         self.arena = Arena(self._engine, self._writing)
         self.analytics = Analytics(self._engine)
         self.cases = Cases(self._engine, self._writing)
+        self.depths = Depths(self._engine, self._writing)
         self.watches = Watches(self._engine, self._writing)
         self.knowledge = KnowledgeVersions(self._engine, self._writing)
 
@@ -363,6 +365,7 @@ class Store:
             removed = connection.execute(sa.update(images).where(chosen).values(kept=False).returning(images.c.sha256))
             names = removed.scalars().all()
             remove_waiting_of(connection, names)
+            remove_depths_of(connection, names)
             self.images.remove(names)
         return len(names)
 

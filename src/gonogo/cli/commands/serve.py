@@ -165,6 +165,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="JSON that describes two networks of yours, by which words find pictures of cases; needs gonogo[text]",
     )
     parser.add_argument(
+        "--depth", type=Path, metavar="FILE", help="JSON that describes a network of yours that tells depth in an image"
+    )
+    parser.add_argument(
         "--fall-back",
         action="store_true",
         help="start with the bundle of the same category that was active before, if the last one is damaged or gone",
@@ -377,6 +380,7 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
         synonyms=arguments.synonyms,
         rerank=arguments.rerank,
         embedder=arguments.embedder,
+        depth=arguments.depth,
         fall_back=arguments.fall_back,
         watch=watch_params(arguments),
         webhook=arguments.webhook,

@@ -15,7 +15,7 @@ from gonogo.data.prepare.shots import seconds_of
 from gonogo.data.sample import Sample
 from gonogo.errors import ImageError
 from gonogo.images.dataset import RAW
-from gonogo.images.reading import decode, file_bytes, write_png
+from gonogo.images.reading import QUICK, decode, file_bytes, write_png
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ def examine(sample: Sample, folder: Path, raw: Path) -> Examined | Reject:
                 raise ImageError(f"{sample.image} is another file than the one recorded: its SHA-256 differs")
         else:
             path, pixels, mode = f"images/{sample.name}.png", sample.image, "RGB"
-            write_png(folder / path, pixels, compress_level=2)
+            write_png(folder / path, pixels, compress_level=QUICK)
             sha256 = content_of(pixels)
     except ImageError as error:
         return Reject(sample, str(error))

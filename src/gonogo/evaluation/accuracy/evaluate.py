@@ -32,7 +32,7 @@ from gonogo.evaluation.metric_table import ACCURACY
 from gonogo.images.dataset import Dataset, Record
 from gonogo.images.size import ImageSize
 from gonogo.model.fit_images import FitImages
-from gonogo.model.inspection import Inspection, inspect_calibrate, inspect_records
+from gonogo.model.inspection import Gauge, Inspection, inspect_calibrate, inspect_records, inspect_side_by_side
 from gonogo.model.inspector import Inspector
 from gonogo.model.refit import refitted
 from gonogo.model.saved import Model
@@ -122,10 +122,11 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
             f"evaluate.seeds is {params.seeds} and {what}; fits with other seeds get their thresholds by holdout "
             "alone, and their banks do not grow: set evaluate.seeds to 1 or the other to its default"
         )
-    mean_image, baseline = _baseline(model, dataset, params, seed)
-    binned = BinnedPixels()
+    compared, binned = _baseline(model, dataset, params, seed), BinnedPixels()
     pixels = _PixelAccuracy(dataset, model.rule.params, binned)
-    test = inspect_records(model.inspector, dataset, test_records, rule=model.rule, look=pixels.add)
+    gauges = [Gauge(model.inspector, model.rule, pixels.add), compared.gauge]
+    test, mean_image = inspect_side_by_side(gauges, dataset, test_records)
+    baseline = compared.accuracy(mean_image, localises=model.inspector.detector.localises)
     calibrate = _calibrate_inspection(model, dataset)
     accuracy = _image_accuracy(test, record.threshold)
     if model.inspector.detector.localises:
@@ -173,7 +174,7 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
         others = [refitted(model, dataset, seed=other) for other in range(seed + 1, seed + params.seeds)]
         every = [
             accuracy | {"threshold": record.threshold},
-            *(_accuracy_of(other, model, dataset)[1] for other in others),
+            *(_accuracy_of(other, model, dataset) for other in others),
         ]
         metrics |= {"n_seeds": params.seeds, **_spread(every)}
     if model.rule.threshold is not None:
@@ -246,24 +247,35 @@ def _validation_metrics(model: Model, calibrate: Inspection, test: Inspection) -
     return metrics
 
 
-def _baseline(model: Model, dataset: Dataset, params: EvaluateParams, seed: int) -> tuple[Inspection, dict[str, float]]:
-    """The distance to the mean good image: of the test images, and its accuracy by the model's own rules."""
-    regions = model.rule.params
+def _baseline(model: Model, dataset: Dataset, params: EvaluateParams, seed: int) -> "_Compared":
+    """The distance to the mean good image, with thresholds by the model's own rules."""
     size = ImageSize.of_area(params.baseline_size, model.inspector.input_size.aspect)
-    baseline = Inspector(MeanImage(MeanImageOptions(image_size=size)), regions.inside)
+    baseline = Inspector(MeanImage(MeanImageOptions(image_size=size)), model.rule.params.inside)
     baseline.detector.fit(FitImages(baseline, dataset, dataset.with_role("fit")), seed=seed)
-    return _accuracy_of(baseline, model, dataset)
+    return _Compared(baseline, model, dataset)
 
 
-def _accuracy_of(inspector: Inspector, model: Model, dataset: Dataset) -> tuple[Inspection, dict[str, float]]:
+def _accuracy_of(inspector: Inspector, model: Model, dataset: Dataset) -> dict[str, float]:
     """Another fitted inspector on the test images: accuracy and threshold, by the rules of the model's thresholds."""
-    regions = model.rule.params
-    calibrate, rule = inspect_calibrate(inspector, dataset, regions)
-    threshold = certify_like(model.threshold, calibrate.scores, calibrate.groups).threshold
-    pixels = _PixelAccuracy(dataset, regions)
-    test = inspect_records(inspector, dataset, dataset.with_role("test"), rule=rule, look=pixels.add)
-    metrics = _image_accuracy(test, threshold) | {"threshold": threshold}
-    return test, metrics | pixels.metrics() if model.inspector.detector.localises else metrics
+    compared = _Compared(inspector, model, dataset)
+    (test,) = inspect_side_by_side([compared.gauge], dataset, dataset.with_role("test"))
+    return compared.accuracy(test, localises=model.inspector.detector.localises)
+
+
+class _Compared:
+    """Another fitted inspector, with thresholds by the rules of the model's, and what is measured of its maps."""
+
+    def __init__(self, inspector: Inspector, model: Model, dataset: Dataset) -> None:
+        regions = model.rule.params
+        calibrate, rule = inspect_calibrate(inspector, dataset, regions)
+        self.threshold = certify_like(model.threshold, calibrate.scores, calibrate.groups).threshold
+        self._pixels = _PixelAccuracy(dataset, regions)
+        self.gauge = Gauge(inspector, rule, self._pixels.add)
+
+    def accuracy(self, test: Inspection, *, localises: bool) -> dict[str, float]:
+        """Accuracy and threshold, from the inspection of the test images, at which the gauge looked once."""
+        metrics = _image_accuracy(test, self.threshold) | {"threshold": self.threshold}
+        return metrics | self._pixels.metrics() if localises else metrics
 
 
 def _spread(accuracies: Sequence[Mapping[str, float]]) -> dict[str, float]:

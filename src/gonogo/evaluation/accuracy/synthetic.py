@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from gonogo.calibration.regions import RegionParams
-from gonogo.compute.cluster import map_on
 from gonogo.detectors.training.cut_paste import paste_patch, paste_scar
 from gonogo.errors import UndefinedMetricError
 from gonogo.evaluation.accuracy.metrics import auroc
@@ -42,8 +41,8 @@ def synthetic_auroc(
     Source: damage as in `gonogo.detectors.training.cut_paste`, a patch or a scar, in a square of the shorter side.
     """
     chosen = evenly_spaced(good.records, n_damaged)
-    score = partial(_score_damaged, inspector, dataset, chosen, regions, seed)
-    scored = map_on(dataset.cluster, score, range(len(chosen)), together=TOGETHER)
+    score = partial(_score_damaged, inspector, chosen, regions, seed)
+    scored = dataset.map_images(score, chosen, together=TOGETHER)
     bad = np.concatenate([image["score"] for image in scored])
     if not len(bad):
         raise UndefinedMetricError("no good image changes where the gauge looks when a piece of it is moved")
@@ -77,9 +76,8 @@ def damaged(pixels: np.ndarray, record: Record, regions: RegionParams, *, seed: 
 
 
 def _score_damaged(
-    inspector: Inspector, dataset: Dataset, records: Sequence[Record], regions: RegionParams, seed: int, number: int
+    inspector: Inspector, records: Sequence[Record], regions: RegionParams, seed: int, number: int, pixels: np.ndarray
 ) -> dict[str, np.ndarray]:
     """The score (1,) of the damaged image of a record, or (0,) where no damage inside the ROI was possible."""
-    record = records[number]
-    changed = damaged(dataset.pixels_of(record), record, regions, seed=seed)
+    changed = damaged(pixels, records[number], regions, seed=seed)
     return {"score": np.empty(0, np.float32) if changed is None else inspector.inspect(changed[None])[0]}

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,9 @@ class BoxResults:
 def find_boxes(inspector: Inspector, dataset: Dataset, records: Sequence[Record], classes: BoxClasses) -> BoxResults:
     """Look for boxes in each record's image; a few of one size go through the network together."""
     found: list[Boxes] = []
+    images = dataset.images_of(records)
     for group in alike(records, inspector.at_once):
-        found += inspector.inspect_with_boxes(np.stack([dataset.pixels_of(record) for record in group]))[2]
+        found += inspector.inspect_with_boxes(np.stack(list(islice(images, len(group)))))[2]
     return BoxResults(records, found, [labelled_boxes(record, classes) for record in records], classes)
 
 

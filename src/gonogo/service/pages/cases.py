@@ -125,6 +125,14 @@ async def traced(request: Request, key: InspectorPageKey, identifier: Identifier
     return render(request, "trace.html.j2", part=row, trace=await _trace(request, key, row))
 
 
+@router.get("/{id}/depth")
+async def looked(request: Request, key: InspectorPageKey, identifier: Identifier) -> Response:
+    """What a network of the user's says of depth in the part, for a script."""
+    row = await inspection_row(service_of(request).store, identifier)
+    depth = await soon(request, service_of(request).depth.of(row, key))
+    return render(request, "depth.html.j2", part=row, depth=depth)
+
+
 @router.get("/{id}")
 async def case(request: Request, key: InspectorPageKey, identifier: Identifier, more: bool = False) -> Response:
     """One inspection; with `more` the page waits for what has to be computed, which a script adds otherwise."""
@@ -135,10 +143,15 @@ async def case(request: Request, key: InspectorPageKey, identifier: Identifier, 
     similar = None
     if computed is not None and values["same_category"]:
         similar = await soon(request, service_of(request).cases.like_inspection(row, key, k=SIMILAR))
+    has_depth, depth = service_of(request).depth.given, None
+    if computed is not None and has_depth:
+        depth = await soon(request, service_of(request).depth.of(row, key))
     own = await _case_of(request, identifier)
     return render(
         request,
         "case.html.j2",
+        has_depth=has_depth,
+        depth=depth,
         part=row,
         computed=computed,
         similar=similar,

@@ -15,6 +15,7 @@ from gonogo.service import knowledge_schemas as schemas
 from gonogo.service.knowledge import Wanted
 from gonogo.service.pages.access import ReviewerPageKey, inspector_page_key, reviewer_page_key
 from gonogo.service.pages.graph import graph_chart
+from gonogo.service.pages.parts import soon
 from gonogo.service.pages.rendering import render
 from gonogo.service.problems import Problem
 from gonogo.service.routes.access import service_of
@@ -48,10 +49,10 @@ async def knowledge(
     known = await asyncio.to_thread(service.known_failures.knowledge)
     found, pictured = None, None
     if words.strip():
-        found = await asyncio.to_thread(service.cases.search, words, Filters(*wanted[:3]), limit=FOUND)
+        filters = Filters(*wanted[:3])
+        found = await soon(request, service.cases.search(words, filters, limit=FOUND))
         if service.cases.finds_pictures:
-            search = service.cases.search_pictures
-            pictured = await asyncio.to_thread(search, words, Filters(*wanted[:3]), limit=FOUND)
+            pictured = await soon(request, service.cases.search_pictures(words, filters, limit=FOUND))
     modes = known.of("mode")
     return render(
         request,

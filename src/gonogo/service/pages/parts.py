@@ -84,6 +84,15 @@ async def similar(request: Request, key: InspectorPageKey, identifier: Identifie
     return render(request, "similar.html.j2", part=row, similar=found)
 
 
+@router.get("/depth")
+async def depth(request: Request, key: InspectorPageKey, identifier: Identifier) -> Response:
+    """The view of depth in the part."""
+    service = service_of(request)
+    row = await inspection_row(service.store, identifier)
+    view = await soon(request, service.depth.view(row, key))
+    return Response(view, media_type="image/png", headers=CACHED)
+
+
 @past.get("/crop", dependencies=[Depends(inspector_page_key)])
 async def crop(request: Request, identifier: CaseId) -> Response:
     """The picture of a past case."""

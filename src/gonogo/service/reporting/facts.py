@@ -94,7 +94,10 @@ def template(row: Row, attribution: Attribution | None, t: Texts) -> tuple[list[
         word_for_word("uncertain", t("report.uncertain"), required=True)
     say("report.p_value", _figure("p_value", row["p_value"], t), value=_number(row["p_value"], t))
     word_for_word("certificate", Formats(t).certificate(row["certificate"]), required=True)
-    _say_regions(row["regions"], say, word_for_word, t)
+    if row["boxes"] is None or row["box_model"] is not None:  # otherwise the boxes stand in place of the map
+        _say_regions(row["regions"], say, word_for_word, t)
+    if row["boxes"] is not None:
+        _say_boxes(row["boxes"], say, word_for_word, t)
     if attribution is not None:
         _say_parts(attribution, say, t)
     _say_reviews(row["reviews"], word_for_word, t)
@@ -165,6 +168,21 @@ def _say_regions(regions: Sequence[Mapping[str, Any]], say: Any, word_for_word: 
         figures = (*map(Figure, values.values()), Figure(region["peak"]))
         values["peak"] = _number(region["peak"], t)
         say("report.region", Fact(f"region.{number}", t("report.fact.region", **values), figures), **values)
+
+
+def _say_boxes(boxes: Sequence[Mapping[str, Any]], say: Any, word_for_word: Any, t: Texts) -> None:
+    if not boxes:
+        word_for_word("boxes", t("report.no_box"))
+        return
+    n = len(boxes)
+    say("report.boxes", Fact("boxes", t("report.fact.boxes", n=n), (Figure(n),)), n=n)
+    for number, box in enumerate(boxes[:MOST_REGIONS], start=1):
+        place = {name: round(box[name]) for name in ("x", "y", "width", "height")}
+        label, label_quoted = quoted(box["label"], t)
+        figures = (Figure(number), Figure(box["confidence"], percent=True), *map(Figure, place.values()))
+        values = {"number": number, "label": label_quoted, "confidence": t.percent(box["confidence"]), **place}
+        told = Fact(f"box.{number}", t("report.fact.box", **values), figures, names=(label,))
+        say("report.box", told, **values)
 
 
 def _say_parts(attribution: Attribution, say: Any, t: Texts) -> None:

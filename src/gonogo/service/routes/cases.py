@@ -61,7 +61,8 @@ async def cases(
     if words is not None:
         filters = Filters(category, defect_type, min_severity)
         search = service.cases.search if by == "text" else service.cases.search_pictures
-        return cases_of(await asyncio.to_thread(search, words, filters, limit=limit))
+        work = search(words, filters, limit=limit)
+        return cases_of(await unless_abandoned(request, work, service.settings.deadline))
     rows = await asyncio.to_thread(
         service.store.cases.newest,
         category=category,

@@ -13,6 +13,7 @@ from gonogo.service.routes.attribution import attribution
 from gonogo.service.routes.bundles import activate, bundles, reload_registry
 from gonogo.service.routes.cases import cases, crop, describe, similar, trace
 from gonogo.service.routes.certificate import certificate, drift, reinstate
+from gonogo.service.routes.depth import depth, depth_view
 from gonogo.service.routes.inspect_images import InspectQuery, inspect, inspect_stream
 from gonogo.service.routes.inspections import (
     anomaly_map,
@@ -93,6 +94,12 @@ def router() -> APIRouter:
         )
     computed = problem_responses("not-found", "other-bundle", "image-expired", "busy")
     made.add_api_route(f"{INSPECTION}/attribution", attribution, methods=get, responses=computed, **own_key_check)
+    looked = problem_responses("not-found", "image-expired", "busy", "deadline", "network-failed")
+    made.add_api_route(f"{INSPECTION}/depth", depth, methods=get, responses=looked, **own_key_check)
+    looked = looked | PNG_RESPONSE
+    made.add_api_route(
+        f"{INSPECTION}/depth/view", depth_view, methods=get, responses=looked, response_class=Response, **own_key_check
+    )
     made.add_api_route(
         f"{INSPECTION}/report",
         write_report,
@@ -123,7 +130,8 @@ def router() -> APIRouter:
     made.add_api_route(f"{INSPECTION}/similar", similar, methods=get, responses=compared, **any_key)
     traced = problem_responses("not-found", "other-bundle", "other-category", "image-expired", "busy", "deadline")
     made.add_api_route(f"{INSPECTION}/trace", trace, methods=get, responses=traced, **own_key_check)
-    made.add_api_route("/v1/cases", cases, methods=get, responses=problem_responses(), **any_key)
+    found = problem_responses("network-failed", "deadline")
+    made.add_api_route("/v1/cases", cases, methods=get, responses=found, **any_key)
     made.add_api_route(
         "/v1/cases/{id}/crop", crop, methods=get, responses=known | IMAGE_RESPONSE, response_class=Response, **any_key
     )
