@@ -220,7 +220,7 @@ def recipes_table(read: Reader) -> str:
         if before is not None and before is not row:
             pairs.setdefault((row["light"], row["recipe"]), []).append((row, before))
     changes = [
-        f"- `{recipe}` under a light that is {light}: image AUROC {_mean_step(of, 'image_auroc')}, AUPRO "
+        f"- `{recipe}` under the {light} light: image AUROC {_mean_step(of, 'image_auroc')}, AUPRO "
         f"{_mean_step(of, 'aupro_30')}, over {len(of)} pairs of a part and a seed."
         for (light, recipe), of in pairs.items()
     ]

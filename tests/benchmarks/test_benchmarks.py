@@ -411,8 +411,8 @@ def test_the_table_of_recipes_has_the_spread_of_seeds_and_the_change_beside_the_
     table = benchmark_tables.recipes_table(reading([*rows, rest | rows[2] | {"light": "even"}]))
     assert "| varying | nut | `plain` | 2 | 0.850 [0.800, 0.900] | 0.500 [0.500, 0.500] |" in table
     assert "| even | nut | `finetuned` | 1 | 0.900 | 0.500 |" in table
-    assert "- `finetuned` under a light that is varying: image AUROC +0.040 [-0.020, +0.100], AUPRO +0.000" in table
-    assert table.count("under a light") == 1  # the other one has no plain recipe beside it
+    assert "- `finetuned` under the varying light: image AUROC +0.040 [-0.020, +0.100], AUPRO +0.000" in table
+    assert table.count("under the") == 1  # the other one has no plain recipe beside it
 
 
 def test_a_varying_light_only_darkens_and_depends_on_the_name_and_the_seed_alone():
