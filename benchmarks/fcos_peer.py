@@ -93,8 +93,7 @@ def greedy(boxes: Tensor, scores: Tensor, iou: float) -> Tensor:
     """
     order = scores.argsort(descending=True, stable=True)
     corners = boxes[order].double().numpy()
-    left = np.arange(len(corners))
-    kept: list[int] = []
+    left, kept = np.arange(len(corners)), list[int]()
     while len(left) and len(kept) < MOST:
         kept.append(int(left[0]))
         left = left[1:][overlaps(corners[left[:1]], corners[left[1:]])[0] <= iou]

@@ -4,7 +4,7 @@ import entry_point
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.calibration.route import ROUTER, LeftOut
 from gonogo.compute.versions import versions
-from gonogo.evaluation.accuracy.summary import mean_headline, summarise
+from gonogo.evaluation.accuracy.summary import Scored, mean_headline, summarise, summary_intervals
 from gonogo.export.model_card import CategoryResults, card_text
 from gonogo.files import read_json, read_rows, read_sealed, sha256_of, write_json, write_metrics, write_text
 from gonogo.params import Params
@@ -16,6 +16,10 @@ COMPUTE = ("numpy", "onnxruntime", "pillow", "scikit-learn", "timm", "torch")  #
 def main(params: Params) -> None:
     categories = [report_of(category) for category in params.categories]
     summary = summarise({c.name: c.evaluate for c in categories}, {c.name: c.parity for c in categories})
+    intervals = summary_intervals(
+        {c.name: c.evaluate for c in categories}, {c.name: Scored.of(c.rows) for c in categories}
+    )
+    summary |= intervals
     write_metrics(entry_point.path("metrics", "summary.json"), summary)
     headlines = {c.name: read_json(entry_point.path("metrics", "headline", f"{c.name}.json")) for c in categories}
     write_metrics(entry_point.path("metrics", "mean.json"), mean_headline(headlines))
@@ -29,7 +33,11 @@ def main(params: Params) -> None:
         write_text(entry_point.path("plots", "model_cards", f"{category.name}.md"), model_card_of(category))
     if "image_auroc.mean" in summary:
         mean, worst = summary["image_auroc.mean"], summary["image_auroc.worst"]
-        entry_point.say(f"image AUROC: mean {mean:.3f}, worst {worst:.3f} ({summary['image_auroc.worst_category']})")
+        low, high = (intervals[f"image_auroc.mean_{side}"] for side in ("low", "high"))
+        entry_point.say(
+            f"image AUROC: mean {mean:.3f} [{low:.3f}, {high:.3f}], worst {worst:.3f} "
+            f"({summary['image_auroc.worst_category']})"
+        )
     entry_point.say(f"open {entry_point.path('reports', 'index.html').resolve().as_uri()}")
 
 

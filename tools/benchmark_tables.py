@@ -41,6 +41,7 @@ ABLATED = (
     ("p50_ms", "file to verdict, p50", 1, "ms"),
     ("bundle_mb", "bundle", 1, "MB"),
 )
+RECIPE_FIGURES = ("image_auroc", "aupro_30", "recall", "false_alarm_rate")
 COSTS = (("fit_s", 1, "s"), ("fit_mb", 0, "MB"), ("verdict_ms", 1, "ms"), ("onnx_mb", 1, "MB"))
 
 
@@ -197,6 +198,45 @@ def good_parts_table(read: Reader) -> str:
         lines.append((*names, row["method"], stated, *figures, f"{row['bank']:,.0f}"))
         above = place
     return markdown(head, lines, n_names=3) + "\n\n" + _origin(rows)
+
+
+def recipes_table(read: Reader) -> str:
+    """What the recipes that tune the backbone change beside the plain one: by part, and over all parts and seeds."""
+    rows = _measured(read, "benchmarks/recipes.json")
+    if not rows:
+        return ABSENT
+    head = ("light", "part", "recipe", "seeds", "image AUROC", "AUPRO@0.30", "recall", "false alarms")
+    by_gauge: dict[tuple[str, str, str], list[Row]] = {}
+    for row in _together(rows, "light", "part", "recipe"):
+        by_gauge.setdefault((row["light"], row["part"], row["recipe"]), []).append(row)
+    lines = [
+        (light, part, f"`{recipe}`", str(len(of)), *(_mean_of(of, key) for key in RECIPE_FIGURES))
+        for (light, part, recipe), of in by_gauge.items()
+    ]
+    plain = {(row["light"], row["part"], row["seed"]): row for row in rows if row["recipe"] == "plain"}
+    pairs: dict[tuple[str, str], list[tuple[Row, Row]]] = {}
+    for row in rows:
+        before = plain.get((row["light"], row["part"], row["seed"]))
+        if before is not None and before is not row:
+            pairs.setdefault((row["light"], row["recipe"]), []).append((row, before))
+    changes = [
+        f"- `{recipe}` under the {light} light: image AUROC {_mean_step(of, 'image_auroc')}, AUPRO "
+        f"{_mean_step(of, 'aupro_30')}, over {len(of)} pairs of a part and a seed."
+        for (light, recipe), of in pairs.items()
+    ]
+    return "\n".join([markdown(head, lines, n_names=3), "", *changes, "", _origin(rows)])
+
+
+def _mean_of(rows: Sequence[Row], key: str) -> str:
+    """The mean of the seeds with the least and the largest."""
+    values = [row[key] for row in rows]
+    spread = f" [{min(values):.3f}, {max(values):.3f}]" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.3f}{spread}"
+
+
+def _mean_step(pairs: Sequence[tuple[Row, Row]], key: str) -> str:
+    steps = [after[key] - before[key] for after, before in pairs]
+    return f"{statistics.fmean(steps):+.3f} [{min(steps):+.3f}, {max(steps):+.3f}]"
 
 
 def router_table(read: Reader) -> str:

@@ -39,6 +39,7 @@ from benchmark_tables import (
     pages_table,
     peers_table,
     pixel_metrics_table,
+    recipes_table,
     router_table,
     search_trials_table,
     service_table,
@@ -155,6 +156,7 @@ TABLES: Mapping[str, Mapping[str, Callable[[Reader], str]]] = {
     "docs/attribution.md": {"attribution": attribution_table},
     "docs/drift.md": {"drift": drift_table, "drift_images": drift_images_table, "drift_cost": drift_cost_table},
     "docs/line.md": {"router": router_table},
+    "docs/preprocessing.md": {"recipes": recipes_table},
     "docs/speed.md": {"search-trials": search_trials_table},
     "docs/benchmarks.md": {
         "peers": peers_table,

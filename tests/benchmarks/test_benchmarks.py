@@ -19,13 +19,17 @@ import frontier_plot
 import good_parts
 import growth
 import metrics
+import recipes
 import results
 import search_trials
 import stated_rates
 import watch_kill
 from anomalib_side_by_side import FIT_FIGURES, over_repeats, relative_difference
+from checkout import ROOT
+from gonogo.data.sample import Sample
 from gonogo.images.dataset import Record
 from gonogo.line.inputs import Item
+from gonogo.params import read_yaml
 from growth_plot import write_plot
 
 RECORD = Record(
@@ -210,6 +214,7 @@ def absent(name):
         "service_table",
         "stated_rates_table",
         "good_parts_table",
+        "recipes_table",
         "router_table",
         "search_trials_table",
     ],
@@ -395,6 +400,35 @@ def test_the_table_of_good_parts_names_each_part_once_and_calls_a_mean_a_mean():
     table = benchmark_tables.good_parts_table(reading(rows))
     assert "| nut | 40 | split | ≤ 20.0% | 25.0% [25%, 25%] | 25.0% [25%, 25%] | 0.900 | 50 |" in table
     assert "|  |  | leave one out | ≤ 20.0% on average |" in table
+
+
+def test_the_table_of_recipes_has_the_spread_of_seeds_and_the_change_beside_the_plain_one():
+    rest = {"recall": 0.5, "false_alarm_rate": 0.1, "light": "varying", "part": "nut"} | ORIGIN
+    rows = [
+        rest | {"seed": seed, "recipe": recipe, "image_auroc": auroc, "aupro_30": 0.5}
+        for seed, recipe, auroc in ((1, "plain", 0.8), (2, "plain", 0.9), (1, "finetuned", 0.9), (2, "finetuned", 0.88))
+    ]
+    table = benchmark_tables.recipes_table(reading([*rows, rest | rows[2] | {"light": "even"}]))
+    assert "| varying | nut | `plain` | 2 | 0.850 [0.800, 0.900] | 0.500 [0.500, 0.500] |" in table
+    assert "| even | nut | `finetuned` | 1 | 0.900 | 0.500 |" in table
+    assert "- `finetuned` under the varying light: image AUROC +0.040 [-0.020, +0.100], AUPRO +0.000" in table
+    assert table.count("under the") == 1  # the other one has no plain recipe beside it
+
+
+def test_a_varying_light_only_darkens_and_depends_on_the_name_and_the_seed_alone():
+    pixels = np.full((20, 30, 3), 200, dtype=np.uint8)
+    sample = Sample(name="a", image=pixels, label=0, defect_type="good", roles=("fit",))
+    first, again, other = (recipes.in_varying_light(sample, seed).image for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert first.max() <= round(200 * recipes.LIGHTEST * (1 + recipes.TINT))
+    assert first.min() >= int(200 * recipes.DARKEST * (1 - recipes.SHADE) * (1 - recipes.TINT))
+
+
+def test_the_plain_recipe_is_the_tuned_one_without_its_tuning():
+    content = read_yaml(ROOT / "params.yaml")
+    plain, tuned = (recipes.fit_of(content, name) for name in ("plain", "finetuned"))
+    assert {name for name in tuned if tuned[name] != plain[name]} == {"finetune"}
 
 
 def test_the_good_parts_of_a_draw_have_one_role_each_and_the_rest_is_test(digits):

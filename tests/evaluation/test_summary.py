@@ -7,8 +7,9 @@ import pytest
 
 from gonogo.calibration.threshold import certify
 from gonogo.errors import DataError
-from gonogo.evaluation.accuracy.summary import headline, mean_headline, summarise
-from gonogo.evaluation.metric_table import HEADLINES, SUMMARISED
+from gonogo.evaluation.accuracy.resampling import bootstrap_intervals, resampled_metrics
+from gonogo.evaluation.accuracy.summary import Scored, headline, mean_headline, summarise, summary_intervals
+from gonogo.evaluation.metric_table import HEADLINES, SUMMARISED, is_known
 
 
 def evaluated(**changes):
@@ -114,3 +115,44 @@ def test_headline_files_fit_a_terminal_of_120_columns():
     names = headline(dict.fromkeys(HEADLINES, 0.123456) | DATA, record())
     longest_path = "metrics/headline/connector.json"
     assert len(longest_path) + sum(4 + max(len(name), len("6d80c44e")) for name in names) <= 120  # dvc metrics show
+
+
+def scored(n_good, n_defective, seed=0, shots=1):
+    """Scores of parts, each with so many shots, of which some good ones score as high as defective ones."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat([False] * n_good + [True] * n_defective, shots)
+    groups = [f"part {number // shots}" for number in range(len(labels))]
+    return Scored(rng.normal(labels * 1.5, 1.0), labels, groups, 1.0)
+
+
+def with_interval(*names):
+    return {"interval_confidence": 0.95} | {f"{name}_low": 0.0 for name in names}
+
+
+def test_the_interval_of_a_single_category_is_its_own_for_mean_and_worst():
+    one = scored(30, 20, shots=2)
+    statistics = resampled_metrics(one.scores, one.labels, one.threshold)
+    own = bootstrap_intervals(statistics, one.groups, n_resamples=1000, confidence=0.95, seed=0)
+    found = summary_intervals({"one": with_interval("image_auroc", "recall")}, {"one": one})
+    for name in ("image_auroc", "recall"):
+        assert own[name] == (found[f"{name}.mean_low"], found[f"{name}.mean_high"])
+        assert own[name] == (found[f"{name}.worst_low"], found[f"{name}.worst_high"])
+
+
+def test_the_mean_of_many_categories_is_surer_than_one_and_the_worst_is_below_the_mean():
+    names = [f"category {number}" for number in range(9)]
+    of = {name: scored(30, 20, seed=number) for number, name in enumerate(names)}
+    of["category 0"] = replace(of["category 0"], labels=np.zeros(50, dtype=bool))  # none of its parts is defective
+    known = {name: with_interval("false_alarm_rate", *(["image_auroc"] if name != names[0] else [])) for name in names}
+    found = summary_intervals(known, of)
+    alone = summary_intervals({names[1]: known[names[1]]}, {names[1]: of[names[1]]})
+
+    def width(intervals, name):
+        return intervals[f"{name}_high"] - intervals[f"{name}_low"]
+
+    assert 2 < width(alone, "image_auroc.mean") / width(found, "image_auroc.mean") < 4.5  # 8 categories: the root of 8
+    for side in ("low", "high"):
+        assert found[f"image_auroc.worst_{side}"] < found[f"image_auroc.mean_{side}"]
+        assert found[f"false_alarm_rate.worst_{side}"] > found[f"false_alarm_rate.mean_{side}"]
+    assert not any(name.startswith("recall") for name in found)
+    assert all(is_known(name) for name in found)

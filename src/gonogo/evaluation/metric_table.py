@@ -223,6 +223,7 @@ DERIVED = tuple(
         r"map_50_size\.(small|medium|large)",  # evaluate: by COCO's sizes
         r"confusion\..+",  # evaluate: labelled and found class
         rf"({'|'.join(map(re.escape, SUMMARISED))})\.(mean|std|worst|worst_category)",  # summary
+        rf"({_ACCURACY})\.(mean|worst)_(low|high)",  # summary: interval
         r"n_test\..+",  # prepare: defective test images of a type
         r"(false_alarm_rate|recall)\.\w+",  # robustness: under a corruption, by severity
         r"(flat_)?(p_at_1|p_at_5|mrr)(_low|_high)?\..+",  # retrieve: of a category

@@ -41,22 +41,38 @@ def bootstrap_intervals(
     Source: Efron 1979; the cluster bootstrap of Davison and Hinkley 1997, section 3.8.
     """
     require_confidence(confidence)
+    drawn = bootstrap_values(statistics, groups, n_resamples=n_resamples, seed=seed)
+    return {name: percentile_interval(name, values, confidence) for name, values in drawn.items()}
+
+
+def bootstrap_values(
+    statistics: Mapping[str, Resampled], groups: Sequence[str], *, n_resamples: int, seed: int
+) -> dict[str, np.ndarray]:
+    """The values (n_resamples,) of each statistic, NaN where one is undefined; as `bootstrap_intervals` draws them.
+
+    Raises:
+        UndefinedMetricError: there is no image.
+    """
     if not len(groups):
         raise UndefinedMetricError("a bootstrap needs at least one image, got none")
     drawn: dict[str, list[np.ndarray]] = {name: [] for name in statistics}
     for counts in _resamples(groups, n_resamples, np.random.default_rng(seed)):
         for name, statistic in statistics.items():
             drawn[name].append(statistic(counts))
-    tail = (1 - confidence) / 2
-    intervals = {}
-    for name, blocks in drawn.items():
-        values = np.concatenate(blocks)
-        values = values[~np.isnan(values)]
-        if not len(values):
-            raise UndefinedMetricError(f"{name} is undefined on all {n_resamples} resamples; there are too few groups")
-        low, high = np.quantile(values, [tail, 1 - tail])
-        intervals[name] = (float(low), float(high))
-    return intervals
+    return {name: np.concatenate(blocks) for name, blocks in drawn.items()}
+
+
+def percentile_interval(name: str, values: np.ndarray, confidence: float) -> tuple[float, float]:
+    """The two-sided percentile interval of resampled values (r,), those that are NaN left out.
+
+    Raises:
+        UndefinedMetricError: all are; `name` is what the message calls the statistic.
+    """
+    defined = values[~np.isnan(values)]
+    if not len(defined):
+        raise UndefinedMetricError(f"{name} is undefined on all {len(values)} resamples; there are too few groups")
+    low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
 
 
 def resampled_metrics(scores: np.ndarray, labels: np.ndarray, threshold: float) -> dict[str, Resampled]:

@@ -1,14 +1,19 @@
 """The few numbers that a person compares between runs: of each category, and of all categories together."""
 
 import statistics
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
 
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.errors import DataError
+from gonogo.evaluation.accuracy.resampling import bootstrap_values, percentile_interval, resampled_metrics
 from gonogo.evaluation.metric_table import HEADLINES, METRICS, SUMMARISED
 from gonogo.files import combined_sha256
 
+N_RESAMPLES = 1000  # of the parts of all categories
 DATA = "data"  # column of a headline file: the first digits of the fingerprint of the data, which fit a column
 
 
@@ -85,6 +90,56 @@ def summarise(
         summary[f"{name}.worst"] = values[worst]
         summary[f"{name}.worst_category"] = worst
     return summary
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The test images of a category: scores (n,), labels (n,) bool, n ids of their parts, and the threshold."""
+
+    scores: np.ndarray
+    labels: np.ndarray
+    groups: Sequence[str]
+    threshold: float
+
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, str]]) -> Self:
+        """Those of the records that the evaluate stage writes."""
+        test = [row for row in rows if row["role"] == "test"]
+        return cls(
+            np.array([float(row["score"]) for row in test]),
+            np.array([row["label"] == "1" for row in test], dtype=bool),
+            [row["group_id"] for row in test],
+            float(test[0]["threshold"]),
+        )
+
+
+def summary_intervals(evaluated: Mapping[str, Mapping[str, Any]], scored: Mapping[str, Scored]) -> dict[str, float]:
+    """Intervals of the mean and of the worst value over the categories, of each metric of images.
+
+    In each resample the parts of every category are drawn anew, and its mean and its worst category are taken; which
+    one is the worst may differ from resample to resample. Their confidence is that of the categories' own intervals.
+
+    Args:
+        evaluated: metrics of the evaluate stage by category.
+        scored: its test images.
+    """
+    drawn = {
+        category: bootstrap_values(
+            resampled_metrics(one.scores, one.labels, one.threshold), one.groups, n_resamples=N_RESAMPLES, seed=number
+        )
+        for number, (category, one) in enumerate(scored.items())
+    }
+    confidence = min(float(metrics["interval_confidence"]) for metrics in evaluated.values())
+    intervals: dict[str, float] = {}
+    for name in (name for name in SUMMARISED if all(name in values for values in drawn.values())):
+        of = [values[name] for category, values in drawn.items() if f"{name}_low" in evaluated[category]]
+        if of:
+            values = np.stack(of)  # (categories, resamples)
+            worst = values.min(axis=0) if METRICS[name].better == "more" else values.max(axis=0)
+            for what, resampled in (("mean", values.mean(axis=0)), ("worst", worst)):
+                low, high = percentile_interval(name, resampled, confidence)
+                intervals |= {f"{name}.{what}_low": low, f"{name}.{what}_high": high}
+    return intervals
 
 
 def _require_categories(by_category: Mapping[str, Any]) -> None:
