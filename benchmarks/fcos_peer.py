@@ -87,15 +87,17 @@ def found_by(network: Any, images: Sequence[Tensor]) -> list[Boxes]:
 
 
 def greedy(boxes: Tensor, scores: Tensor, iou: float) -> Tensor:
-    """torchvision's `nms`: the numbers of the boxes (k, 4) that no better kept one overlaps by more than `iou`."""
+    """torchvision's `nms`: the numbers of the boxes (k, 4) that no better kept one overlaps by more than `iou`.
+
+    It ends at the best `MOST`, since an image gives no more, so that it takes little beside the network.
+    """
     order = scores.argsort(descending=True, stable=True)
     corners = boxes[order].double().numpy()
-    shared = overlaps(corners, corners) > iou
-    hidden = np.zeros(len(corners), dtype=bool)
-    for number in range(len(corners)):
-        if not hidden[number]:
-            hidden[number + 1 :] |= shared[number, number + 1 :]
-    return order[torch.from_numpy(~hidden)]
+    left, kept = np.arange(len(corners)), list[int]()
+    while len(left) and len(kept) < MOST:
+        kept.append(int(left[0]))
+        left = left[1:][overlaps(corners[left[:1]], corners[left[1:]])[0] <= iou]
+    return order[torch.tensor(kept, dtype=torch.int64)]
 
 
 def require_nms() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from storing import url  # noqa: F401  skips where the extra is missing
+from storing import inspect, url  # noqa: F401  skips where the extra is missing
 
 # isort: split
 
@@ -101,6 +101,37 @@ def test_regions_are_compared_where_both_have_one(store):
     )
     assert (similar.compared, [int(case["id"], 16) for case in similar.cases]) == ("region", [2])
     assert similar.nothing_like_it
+
+
+def test_the_vector_of_a_picture_is_kept_until_the_picture_changes(store):
+    put(store, 1, [1, 0])
+    put(store, 2, [1, 0])
+    first, second = f"{1:032x}", f"{2:032x}"
+    assert store.cases.without_crop_vector("c", limit=1) == ([second], 2)
+    before = store.cases.version()
+    store.cases.put_crop_vector(first, "c", b"picture", b"vector")
+    store.cases.put_crop_vector(second, "c", b"another picture", b"vector")  # it changed while that was computed
+    store.cases.put_crop_vector(f"{9:032x}", "c", b"picture", b"vector")  # there is no such case
+    assert [(one.case_id, one.vector, one.category) for _, one in store.cases.changed(before, "c", None)] == [
+        (first, b"vector", "washer")
+    ]
+    assert store.cases.without_crop_vector("c", limit=9) == ([second], 1)
+    assert store.cases.without_crop_vector("c", limit=9, but={second}) == ([], 0)
+    assert found(CaseIndex(store.cases), [1, 0])[1] == [1, 2]  # vectors of the bundle are others
+    put(store, 1, [2, 0], space="another")
+    assert store.cases.without_crop_vector("c", limit=9) == ([second, first], 2)
+
+
+def test_what_a_network_says_of_depth_is_kept_once_for_each_image_and_network(store):
+    inspect(store, 5)
+    image = f"{5:064x}"
+    for number in (1.0, 2.0):
+        store.depths.put(image, "n", {"median": number}, b"view")
+    store.depths.put(f"{6:064x}", "n", {"median": 1.0}, b"view")  # nobody inspected it
+    assert store.depths.of(image, "n") == {"statistics": {"median": 2.0}, "view": b"view"}
+    assert [store.depths.of(*other) for other in ((image, "m"), (f"{6:064x}", "n"))] == [None, None]
+    store.expire(days=None, n_bytes=0)
+    assert store.depths.of(image, "n") is None
 
 
 @pytest.fixture

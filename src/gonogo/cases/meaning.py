@@ -14,7 +14,7 @@ from gonogo.cases.words import ALL, Filters, WordIndex
 from gonogo.store.schema import Row
 
 USEFUL = 0.45  # similarity; benchmarks/meaning.py counts what reaches it, rightly and wrongly
-COMPARED = 30  # cases of each kind: with all words of a search, with one of them, and with a type or cause that is near
+COMPARED = 20  # cases of each kind: with all words of a search, with one of them, and with a type or cause that is near
 NAMES = 64  # types, and causes, that are compared: the most frequent ones
 
 
@@ -68,10 +68,9 @@ def search(
     compared = [*rows[:COMPARED], *others]
     ranks: dict[str, tuple[float, float]] = {}  # the lower, the nearer: by the nearest text, then by all as one
     for row, texts in zip(compared, index.texts([row["id"] for row in compared]), strict=True):
-        *near, of_all = language.similarities(text, [*texts, "; ".join(texts)]).tolist()
-        row["similarity"] = max(near, default=None)
-        if near and max(near) > USEFUL:
-            ranks[row["id"]] = (-max(near), -of_all)
+        row["similarity"] = nearest = max(language.similarities(text, texts).tolist(), default=None)
+        if nearest is not None and nearest > USEFUL:
+            ranks[row["id"]] = (-nearest, -float(language.similarities(text, ["; ".join(texts)])[0]))
     similarities = [near for near, *_ in near_names] + [row["similarity"] or -1.0 for row in compared]
     rows.sort(key=lambda row: ranks.get(row["id"], (0.0, 0.0)))  # which keeps the order of the index for all others
     added = sorted((row for row in others if row["id"] in ranks), key=lambda row: (ranks[row["id"]], row["id"]))

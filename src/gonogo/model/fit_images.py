@@ -54,9 +54,7 @@ class FitImages(Sequence[Tensor]):
         return FitImages(self.inspector, here, self.records, device=self.device, rotations=self.rotations)
 
     def _make_caches(self) -> None:
-        self._decoded: tuple[int, np.ndarray] | None = (
-            None  # the number and the pixels of the image that is iterated over
-        )
+        self._decoded: tuple[int, np.ndarray] | None = None  # of the image that is iterated over: number and pixels
         self._upright = lru_cache(maxsize=1)(self._read)  # one reading for all views of an image,
         self._view = lru_cache(maxsize=1)(self._rotated)  # one rotation for all tiles of a view
 

@@ -52,7 +52,7 @@ class Inspection:
 def score_images(
     inspector: Inspector, dataset: Dataset, records: Sequence[Record], images: Iterator[np.ndarray] | None = None
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """Score, and map (h, w) float32 at the image's own size, of each record's image, which is read only then.
+    """Score, and map (h, w) float32 at the image's own size, of each record's image, which is read shortly before.
 
     Consecutive images of one size are inspected together, a few at once. On a cluster, its workers read and inspect the
     same groups; the order is the same.
