@@ -38,9 +38,7 @@ LEAST_TEST = 10  # good parts that are left to test
 MOST_TEST = 100  # images of each label to test on
 MOST_PATCHES = 25_000  # of a bank that keeps every patch, whose choice takes their square
 IMAGE_SIZE = 128
-PARTS = {
-    name: SOURCES[name] for name in ("hazelnut", "cookie", "brick", "grass", "gravel", "washer", "connector", "label")
-}
+PARTS = {name: SOURCES[name] for name in ("hazelnut", "cookie", "brick", "grass", "gravel", "washer", "connector")}
 # What is compared: the section calibrate, and the options of the detector.
 METHODS: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
     "split": ({}, {}),

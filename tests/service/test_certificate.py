@@ -110,6 +110,7 @@ def test_verdicts_of_before_keep_what_was_true_when_they_were_given(start, files
     with start() as running:
         first = inspected(running, files[0])
         add_scores(running, drifted(running))
+        until(lambda: "certificate" in running.service.warnings)  # also where nobody asks
         again = running.ask("GET", f"/v1/inspections/{first['id']}").json()
         assert again["certificate"]["state"] == "holds"
 
