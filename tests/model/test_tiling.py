@@ -95,16 +95,14 @@ def test_params_name_a_tiling_and_a_misspelt_key_of_it():
 def test_a_fit_sees_every_tile_of_every_image_and_reads_each_file_once(digits):
     reads = Counter()
 
-    class Counting:
-        cluster = None
-
+    class Counting(type(digits)):
         def pixels_of(self, record):
             reads[record.path] += 1
-            return digits.pixels_of(record)
+            return super().pixels_of(record)
 
     inspector = Inspector(MeanImage(MeanImageOptions(image_size=8)), tiling=SMALL)
     records = digits.with_role("fit")[:3]
-    images = FitImages(inspector, Counting(), records)
+    images = FitImages(inspector, Counting(**vars(digits)), records)
     seen = list(images)
     assert len(images) == len(seen) == 3 * len(inspector.tiles) == 36
     assert reads == {record.path: 1 for record in records}
