@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gonogo.errors import ConfigError
+from gonogo.errors import ConfigError, PipelineError
 from gonogo.project.dvc import run_dvc
 
 
@@ -17,3 +17,10 @@ def test_a_raw_folder_that_is_gone_is_said_with_what_to_write(command, tmp_path,
         ConfigError, match=f"`raw` in params.yaml is '../images', and there is no folder {tmp_path}/images"
     ):
         run_dvc(command)
+
+
+@pytest.mark.parametrize("where", [(), ("--cd", ".")])
+def test_a_command_that_fails_is_named_without_its_folder(where, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PipelineError, match=r"^dvc status failed with exit status \d+; what it said stands above$"):
+        run_dvc(*where, "status")

@@ -44,11 +44,11 @@ def run_dvc(*arguments: str) -> None:
     """
     if find_spec("dvc") is None:
         raise MissingExtraError("this needs dvc, which is missing; pip install 'gonogo[pipeline]'")
-    params = Path("params.yaml")
+    params, name = Path("params.yaml"), arguments[2 if arguments[0] == "--cd" else 0]
     if arguments[0] in RUNS and params.is_file():
         require_raw(Params(params).raw)  # DVC would say no more than errno 2
     command, environment = dvc_call(*arguments)
     print(f"== dvc {' '.join(arguments)}", file=sys.stderr, flush=True)
     status = subprocess.run(command, env=environment, stdout=2, check=False).returncode
     if status:
-        raise PipelineError(f"dvc {arguments[0]} failed with exit status {status}; what it said stands above")
+        raise PipelineError(f"dvc {name} failed with exit status {status}; what it said stands above")
