@@ -146,8 +146,12 @@ def _panel(rows: Sequence[Row], cost: str, accuracy: str, title: str, below: str
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten between both."""
+    """1, 2 and 5 times powers of ten between both; in a narrow range whole tenths of the power of ten below it."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [round(step * 10.0**power, 10) for power in decades for step in (1, 2, 5)]
     found = [tick for tick in ticks if low <= tick <= high]
+    if len(found) < 2:
+        tenth = 10.0 ** (math.floor(math.log10(low)) - 1)
+        steps = range(math.ceil(low / tenth), math.floor(high / tenth) + 1)
+        return [round(step * tenth, 10) for step in steps[:: max(1, len(steps) // 4)]]
     return found if len(found) <= 6 else [tick for tick in found if math.log10(tick).is_integer()]
