@@ -181,13 +181,13 @@ def evidence_of_scores(runs: Sequence[Run], missed_share: float) -> list[np.ndar
     missed = None
     if missed_share:
         others, missed = [], MissedDefects(missed_share, SHARE_FOR_MISSED * WatchParams().withdrawn)
-    (n_before,) = {len(start) for start in before} if missed is not None else {0}
+    n_before = np.array([len(before[place]) for place in order])
     logs = np.zeros((len(runs), 1 + len(others)))
     found = np.zeros((len(runs), lengths.max() + 1))
     for number in range(table.shape[1]):
         n = int((lengths > number).sum())
         values = table[:n, number]
-        error = 0.0 if missed is None else missed.at_most(number) / (n_before + number + 1)
+        error = 0.0 if missed is None else missed.at_most(number) / (n_before[:n] + number + 1)
         logs[:n, 0] += jumper.log_factors(values, error)
         for place, bet in enumerate(others, start=1):
             logs[:n, place] += bet.log_factors(values)

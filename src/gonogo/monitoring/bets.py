@@ -43,12 +43,12 @@ class Jumper:
         self._missed = missed
         self.state = {"weights": np.full((series, len(self.BETS)), 1 / len(self.BETS))}
 
-    def log_factors(self, p_values: np.ndarray, error: float = 0.0) -> np.ndarray:
-        """As in `Bet`; `error` is by how much a p-value may be off, for the missed defects among earlier scores."""
+    def log_factors(self, p_values: np.ndarray, error: float | np.ndarray = 0.0) -> np.ndarray:
+        """As in `Bet`; `error`, one or (m,), is by how much p-values may be off: defects were missed among earlier ones."""
         factors = 1 + (p_values[:, None] - 0.5) * self.BETS
-        if error or self._missed:
+        if self._missed or np.any(error):
             size = np.abs(self.BETS)
-            factors = np.maximum((factors - size * error) / (1 + self._missed * size / 2), 0.0)
+            factors = np.maximum((factors - size * np.reshape(error, (-1, 1))) / (1 + self._missed * size / 2), 0.0)
         return _won(self.state["weights"][: len(p_values)], factors)
 
 
