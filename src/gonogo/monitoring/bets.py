@@ -44,7 +44,7 @@ class Jumper:
         self.state = {"weights": np.full((series, len(self.BETS)), 1 / len(self.BETS))}
 
     def log_factors(self, p_values: np.ndarray, error: float | np.ndarray = 0.0) -> np.ndarray:
-        """As in `Bet`; `error`, one or (m,), is by how much p-values may be off: defects were missed among earlier ones."""
+        """As in `Bet`; `error`, one or (m,), is by how much p-values may be off, for defects missed before."""
         factors = 1 + (p_values[:, None] - 0.5) * self.BETS
         if self._missed or np.any(error):
             size = np.abs(self.BETS)
