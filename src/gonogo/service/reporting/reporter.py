@@ -77,8 +77,9 @@ class Reporter:
             log.error("the report on %s could not be stored: %s", row["id"], printable(str(failure)))
 
     async def _content(self, row: Row, t: Texts, key: Key) -> dict[str, Any]:
-        facts, sentences = template(row, await self._attribution(row, key), t)
-        cases, of_cases = case_sentences(await self._similar(row, key), t)
+        attribution, similar = await asyncio.gather(self._attribution(row, key), self._similar(row, key))
+        facts, sentences = template(row, attribution, t)
+        cases, of_cases = case_sentences(similar, t)
         sentences += of_cases
         content: dict[str, Any] = {
             "made_by": "template",
