@@ -241,8 +241,9 @@ def run_block(page: str, name: str, block: str) -> list[str]:
     script = "\n".join(f"printf '%s\\n' {shlex.quote('$ ' + command)}\n{command}" for command in commands)
     printed = ""
     shell = ["bash", "-euo", "pipefail", "-c", script]
-    with subprocess.Popen(shell, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        for line in process.stdout or ():
+    with subprocess.Popen(shell, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        for data in process.stdout or ():  # as text, a line that overwrites itself would come as several
+            line = data.decode(errors="replace")
             print(line, end="", flush=True)
             printed += line
     if process.returncode:
