@@ -8,7 +8,7 @@ would be no better than a wrong one.
 """
 
 import threading
-from collections import OrderedDict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,7 @@ class _TextNetwork:
             raise IntegrityError(f"{where}: it is no tokenizer of the library tokenizers: {error}") from error
         self._pad(length if isinstance(length, int) else None)
         self._lock = threading.Lock()
-        self._vectors: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._vector_of = lru_cache(maxsize=KEPT)(self._run)
 
     def _pad(self, length: int | None) -> None:
         """Let the tokenizer give exactly so many tokens, with its own token for what is empty; None: as they are."""
@@ -167,27 +167,21 @@ class _TextNetwork:
 
     def vector(self, text: str) -> np.ndarray:
         """As `Embedder.words`."""
-        text = text[:MOST_CHARACTERS].encode(errors="replace").decode()
-        with self._lock:
-            if text not in self._vectors:
-                self._vectors[text] = _of_length_one(self._run(text), "these words")
-                if len(self._vectors) > KEPT:
-                    self._vectors.popitem(last=False)
-            self._vectors.move_to_end(text)
-            return self._vectors[text]
+        return self._vector_of(text[:MOST_CHARACTERS].encode(errors="replace").decode())
 
     def _run(self, text: str) -> np.ndarray:
-        tokens = self._tokenizer.encode(text)
-        of_name = dict(zip(TEXT_INPUTS, (tokens.ids, tokens.attention_mask, tokens.type_ids), strict=True))
-        taken = {name: np.array([of_name[name]], dtype=kind) for name, (kind, _) in self._inputs.items()}
-        try:
-            given = self._session.run([self._output], taken)[0]
-        except FAILURES as error:
-            raise ImageError(f"{self._where}: the network fails on these words: {error}") from error
+        with self._lock:
+            tokens = self._tokenizer.encode(text)
+            of_name = dict(zip(TEXT_INPUTS, (tokens.ids, tokens.attention_mask, tokens.type_ids), strict=True))
+            taken = {name: np.array([of_name[name]], dtype=kind) for name, (kind, _) in self._inputs.items()}
+            try:
+                given = self._session.run([self._output], taken)[0]
+            except FAILURES as error:
+                raise ImageError(f"{self._where}: the network fails on these words: {error}") from error
         if not isinstance(given, np.ndarray) or given.dtype.kind != "f" or given.ndim != 2 or len(given) != 1:
             shape = getattr(given, "shape", type(given).__name__)
             raise ConfigError(f"{self._where}: expected (1, d) floats for one text, the network gave {shape}")
-        return np.asarray(given[0], dtype=np.float32)
+        return _of_length_one(given[0].astype(np.float32), "these words")
 
 
 def _of_length_one(vector: np.ndarray, name: str) -> np.ndarray:

