@@ -10,6 +10,7 @@ from gonogo.service import schemas
 from gonogo.service.inspecting import InspectionRunner
 from gonogo.service.problems import Problem
 from gonogo.service.security import Key
+from gonogo.service.stored_image import stored_image
 from gonogo.store.schema import Row
 from gonogo.store.store import Store
 
@@ -75,10 +76,7 @@ class Depth:
 
     async def _compute(self, row: Row, key: Key, network: DepthNetwork) -> Row:
         image = row["image_sha256"]
-        try:
-            data = await asyncio.to_thread(self._store.images.path_of(image).read_bytes)
-        except FileNotFoundError as error:
-            raise Problem("image-expired", "the image was removed because of its age or the disk's limit") from error
+        data = await stored_image(self._store, row)
         try:
             async with self._one_at_a_time:
                 look = partial(network.look, name=f"the image of the inspection {row['id']}")

@@ -23,6 +23,7 @@ from gonogo.service.gauge import Gauge
 from gonogo.service.inspecting import InspectionRunner, Judgement
 from gonogo.service.problems import Problem
 from gonogo.service.security import Key
+from gonogo.service.stored_image import stored_image
 from gonogo.store.schema import Row
 from gonogo.store.store import Store
 from gonogo.text import printable
@@ -93,7 +94,7 @@ class PastCases:
             return self._similar(scorer, {}, wanted, k)
         with self._runner.reserve_slot(key):
             return await self._runner.with_features(
-                await self._file(row),
+                await stored_image(self._store, row),
                 key,
                 lambda _, judgement: self.like(judgement, row["image_sha256"], k=k, wanted=wanted),
             )
@@ -155,16 +156,9 @@ class PastCases:
 
         try:
             with self._runner.reserve_slot(key):
-                await self._runner.with_features(await self._file(row), key, learn)
+                await self._runner.with_features(await stored_image(self._store, row), key, learn)
         except Problem as problem:
             log.warning("the inspection %s is no case yet: %s", identifier, printable(problem.detail))
-
-    async def _file(self, row: Row) -> bytes:
-        path = self._store.images.path_of(row["image_sha256"])
-        try:
-            return await asyncio.to_thread(path.read_bytes)
-        except FileNotFoundError as error:
-            raise Problem("image-expired", "the image was removed because of its age or the disk's limit") from error
 
     def _similar(self, scorer: Scorer, vectors: dict[str, Any], wanted: Wanted, k: int) -> schemas.Similar:
         try:

@@ -20,6 +20,7 @@ from gonogo.service.routes.access import service_of
 from gonogo.service.routes.inspections import Identifier
 from gonogo.service.schemas import CaseFacts, InspectionId, Trace
 from gonogo.service.security import Key
+from gonogo.service.stored_image import stored_image
 from gonogo.service.tracing import trace_of
 from gonogo.store.schema import Row
 
@@ -176,7 +177,9 @@ async def _case_of(request: Request, identifier: str) -> Row | None:
 
 
 async def _trace(request: Request, key: Key, row: Row) -> Trace:
-    return await soon(request, trace_of(service_of(request), row, key, await pictures_of(request).file(row)))
+    return await soon(
+        request, trace_of(service_of(request), row, key, await stored_image(service_of(request).store, row))
+    )
 
 
 async def _computed(request: Request, key: Key, row: Row) -> dict[str, Any]:
@@ -186,7 +189,7 @@ async def _computed(request: Request, key: Key, row: Row) -> dict[str, Any]:
     if scorer.fingerprint == row["bundle"]:
         return {"view": await soon(request, pictures_of(request).view(row, key)), "today": None}
     work = service.runner.explain(
-        await pictures_of(request).file(row),
+        await stored_image(service_of(request).store, row),
         key,
         bundle=scorer.fingerprint,
         top=1,

@@ -23,9 +23,9 @@ from gonogo.inference.attribution import Attribution
 from gonogo.line.explain import Explanation, top_cells
 from gonogo.line.outputs import drawn_boxes
 from gonogo.service.inspecting import browser_picture
-from gonogo.service.problems import Problem
 from gonogo.service.security import Key
 from gonogo.service.service import Service
+from gonogo.service.stored_image import stored_image
 from gonogo.store.schema import Row
 
 WIDTHS = (96, 192, 384, 768, 1536, 3072)  # in which pictures are made; a page asks for one of them
@@ -113,7 +113,7 @@ class Pictures:
         """
 
         async def make() -> tuple[bytes, str]:
-            data = await self.file(row)
+            data = await stored_image(self._service.store, row)
             return await self._service.runner.pictured(data, key, partial(browser_picture, width=width))
 
         return await self._pictures.get(f"{row['image_sha256']}/{width}", make)
@@ -126,7 +126,7 @@ class Pictures:
         """
 
         async def make() -> View:
-            data = await self.file(row)
+            data = await stored_image(self._service.store, row)
             with self._service.runner.reserve_slot(key):
                 return await self._service.runner.explain(
                     data, key, bundle=row["bundle"], top=N_PLACES, render=partial(self._render, scale=scale)
@@ -162,17 +162,6 @@ class Pictures:
         grid = grid_of(verdict.anomaly_map / unit) if explanation.cells else None
         drawn = layer(verdict.anomaly_map, verdict.threshold, verdict.defect_mask, scale)
         return View(drawn, tuple(places), grid, explanation.attribution)
-
-    async def file(self, row: Row) -> bytes:
-        """The image's file.
-
-        Raises:
-            Problem: it is kept no more.
-        """
-        try:
-            return await asyncio.to_thread(self._service.store.images.path_of(row["image_sha256"]).read_bytes)
-        except FileNotFoundError as error:
-            raise Problem("image-expired", "the image was removed because of its age or the disk's limit") from error
 
 
 def layer(anomaly_map: np.ndarray, threshold: float, mask: np.ndarray, scale: PictureScale = "threshold") -> bytes:

@@ -12,9 +12,10 @@ from gonogo.service.problems import Problem
 from gonogo.service.reviewing import inspection_row
 from gonogo.service.routes.abandoned import unless_abandoned
 from gonogo.service.routes.access import InspectorKey, ReviewerKey, service_of
-from gonogo.service.routes.inspections import Identifier, image_file, stored_row
+from gonogo.service.routes.inspections import Identifier, stored_row
 from gonogo.service.schemas import InspectionId
 from gonogo.service.similar import MOST, case_fields, cases_of
+from gonogo.service.stored_image import stored_image
 from gonogo.service.tracing import trace_of
 
 CaseId = Annotated[InspectionId, Path(alias="id")]
@@ -39,7 +40,7 @@ async def similar(
 async def trace(request: Request, key: InspectorKey, identifier: Identifier) -> schemas.Trace:
     """How an inspection leads to causes and remedies: differing places, similar cases, causes, actions, by distance."""
     row, service = await stored_row(request, identifier), service_of(request)
-    work = trace_of(service, row, key, await image_file(request, row))
+    work = trace_of(service, row, key, await stored_image(service.store, row))
     return await unless_abandoned(request, work, service.settings.deadline)
 
 

@@ -16,6 +16,7 @@ from gonogo.service.routes.access import InspectorKey, ReviewerKey, service_of
 from gonogo.service.routes.inspect_images import OVERLAY_SCALE, Picture
 from gonogo.service.schemas import InspectionId, Moment, Sha256, VerdictLabel
 from gonogo.service.security import Key
+from gonogo.service.stored_image import stored_image
 from gonogo.service.uploads import MEDIA_TYPES
 from gonogo.store.schema import Row
 
@@ -65,7 +66,7 @@ async def image(request: Request, identifier: Identifier) -> Response:
     """The image as it was sent."""
     row = await stored_row(request, identifier)
     return Response(
-        await image_file(request, row),
+        await stored_image(service_of(request).store, row),
         media_type=MEDIA_TYPE_OF_FORMAT[row["image_format"]],
         headers={"Content-Disposition": f'attachment; filename="{identifier}.{row["image_format"].lower()}"'},
     )
@@ -120,19 +121,6 @@ async def stored_row(request: Request, identifier: str) -> Row:
     return await inspection_row(service_of(request).store, identifier)
 
 
-async def image_file(request: Request, row: Row) -> bytes:
-    """The file of an inspection's image.
-
-    Raises:
-        Problem: it was removed.
-    """
-    path = service_of(request).store.images.path_of(row["image_sha256"])
-    try:
-        return await asyncio.to_thread(path.read_bytes)
-    except FileNotFoundError as error:
-        raise Problem("image-expired", "the image was removed because of its age or the limit on disk space") from error
-
-
 async def _picture(
     request: Request, key: Key, identifier: str, name: Picture, overlay_scale: PictureScale = "threshold"
 ) -> Response:
@@ -140,7 +128,11 @@ async def _picture(
     service = service_of(request)
     with service.runner.reserve_slot(key):
         work = service.runner.draw(
-            await image_file(request, row), key, name, bundle=row["bundle"], overlay_scale=overlay_scale
+            await stored_image(service.store, row),
+            key,
+            name,
+            bundle=row["bundle"],
+            overlay_scale=overlay_scale,
         )
         picture = await unless_abandoned(request, work, service.settings.deadline)
     return Response(picture, media_type="image/png")
