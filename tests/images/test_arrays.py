@@ -127,7 +127,7 @@ def test_the_line_and_the_library_judge_an_array_as_the_image_it_shows(bundle, t
     (row,) = json.loads(capsys.readouterr().out)["results"]
     assert "an array of NumPy; name what its numbers are, as gonogo score --pixels bgr8" in row["error"]
     assert main(["score", str(bundle), str(tmp_path / "part.npy"), "--pixels", "brg8"]) == 3
-    assert "is no format of pixels; did you mean bgr8" in capsys.readouterr().err
+    assert "is no format of pixels; did you mean rgb8 or bgr8" in capsys.readouterr().err
 
 
 def test_an_image_is_read_as_ever_where_a_format_is_named(bundle, tmp_path, capsys):
