@@ -103,6 +103,8 @@ def rgb_of_file(data: bytes, where: Path | str, pixel_format: str) -> np.ndarray
     """
     stream = io.BytesIO(data)
     try:
+        if not data.startswith(NUMPY):
+            raise ValueError("it is no .npy file; an image needs no format of its pixels")
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         shape, is_fortran, dtype = read[np.lib.format.read_magic(stream)](stream)
         if dtype.hasobject:
