@@ -137,7 +137,7 @@ def test_the_line_and_the_library_judge_an_array_as_the_image_it_shows(bundle, t
     assert len(seen) == 2
     assert main(["score", str(bundle), str(tmp_path / "part.npy"), "--json"]) == 3
     (row,) = json.loads(capsys.readouterr().out)["results"]
-    assert "an array of NumPy; name what its numbers are, as --pixels bgr8 or ?pixels=bgr8" in row["error"]
+    assert "an array of NumPy; name its format, by --pixels bgr8 or ?pixels=bgr8" in row["error"]
     assert main(["score", str(bundle), str(tmp_path / "part.npy"), "--pixels", "brg8"]) == 3
     assert "is no format of pixels; did you mean rgb8 or bgr8" in capsys.readouterr().err
 

@@ -26,7 +26,7 @@ FIRST_BYTES = (
     (
         rb"\x93NUMPY",
         "an array of NumPy",
-        "name what its numbers are, as --pixels bgr8 or ?pixels=bgr8, or save it as PNG",
+        "name its format, by --pixels bgr8 or ?pixels=bgr8, or save it as PNG",
     ),
     (rb".{128}DICM", "a DICOM", SAVE),
     (rb"8BPS", "a Photoshop file", SAVE),
