@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import drift
+import real_scores
 from gonogo.monitoring.certificate_watch import CertificateWatch
 from gonogo.monitoring.evidence import uniform_of
 
@@ -37,3 +38,18 @@ def test_runs_together_are_withdrawn_where_each_watch_withdraws(case, source):
         at = None if watch.withdrawn_at is None else int(watch.withdrawn_at.split(".")[1]) + 1
         assert together == at
     assert case.defects or any(at is not None for at in found)
+
+
+def test_each_part_is_scored_once_by_a_gauge_that_was_not_fitted_on_it(digits, monkeypatch):
+    monkeypatch.setattr(real_scores, "MOST_FIT", 10)
+    damaged = [replace(one, label=1, path=f"damaged/{one.path}") for one in digits.records if one.label == 0]
+    dataset = replace(digits, records=(*digits.records, *damaged))
+    dealt = real_scores.dealt_in_two(dataset)
+    assert sorted(one.path for half in dealt for one in half.with_role("test")) == sorted(
+        one.path for one in dataset.records
+    )
+    for half in dealt:
+        fitted, tested = half.with_role("fit"), half.with_role("test")
+        assert len({one.group_id for one in fitted}) == 10
+        assert not any(one.label for one in fitted)
+        assert not {one.group_id for one in fitted} & {one.group_id for one in tested}
