@@ -315,32 +315,41 @@ def drift_cost_table(read: Reader) -> str:
 
 
 def drift_images_table(read: Reader) -> str:
-    """How soon changed images withdraw a certificate, by kind and severity."""
+    """How soon changed images withdraw a certificate, by kind, share of the parts and severity."""
     rows = _measured(read, "benchmarks/drift_images.json")
     if not rows:
         return ABSENT
-    head = (
-        "good parts of",
-        "what changes",
-        "severity",
-        "score moves by, sd",
-        "in vain",
-        "found",
-        "after parts, median",
-    )
-    lines = [
-        (
-            row["category"],
-            row["kind"],
-            f"{row['severity']}",
-            f"{row['score_shift']:+.1f}",
-            f"{row['withdrawn_in_vain']} of {row['runs']}",
-            f"{row['found']:.0%}",
-            _number(row["delay"], 0, ""),
+    severities = sorted({row["severity"] for row in rows})
+    head = ("good parts of", "what changes", "parts changed", *(f"severity {severity}" for severity in severities))
+    lines = []
+    for category, kind in dict.fromkeys((row["category"], row["kind"]) for row in rows):
+        of = {
+            (row["share"], row["severity"]): row for row in rows if (row["category"], row["kind"]) == (category, kind)
+        }
+        shares = sorted({share for share, _ in of}, reverse=True)
+        for share in shares:
+            cells = [_found_in(of.get((share, severity))) for severity in severities]
+            lines.append((category, kind, f"{share:.0%}", *cells))
+        moved = [of.get((shares[0], severity)) for severity in severities]
+        lines.append(
+            (
+                category,
+                kind,
+                "score moves by, sd",
+                *("" if one is None else f"{one['score_shift']:+.1f}" for one in moved),
+            )
         )
-        for row in rows
-    ]
-    return f"{markdown(head, lines, n_names=2)}\n\n{_origin(rows)}"
+    in_vain, runs = (sum(row[key] for row in rows) for key in ("withdrawn_in_vain", "runs"))
+    missed = [row for row in rows if row["found"] < 1]
+    told = f"Withdrawn in vain: {in_vain:,} of {runs:,} runs. Missed in some runs: {len(missed)} of {len(rows)} cases."
+    return f"{markdown(head, lines, n_names=3)}\n\n{told}\n\n{_origin(rows)}"
+
+
+def _found_in(row: Row | None) -> str:
+    """The share of runs in which a change was found and the median of the parts that it took."""
+    if row is None:
+        return "—"
+    return f"{row['found']:.0%}" + ("" if row["delay"] is None else f" in {row['delay']:.0f}")
 
 
 def coreset_table(read: Reader) -> str:
