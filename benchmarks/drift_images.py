@@ -29,6 +29,7 @@ from results import ROOT, add_row, origin
 
 RESULTS = ROOT / "benchmarks" / "drift_images.json"
 SEVERITIES, SHARES = range(1, 6), (1.0, 0.3, 0.1)
+KEY = ("category", "kind", "severity", "share", "defect_rate")
 Numbers = tuple[float, ...]  # the score and the statistics of an image
 
 
@@ -38,7 +39,12 @@ def measured(scorer: Scorer, pixels: np.ndarray) -> Numbers:
 
 
 def delay(
-    clean: list[Numbers], changed: dict[int, Numbers], counts: tuple[int, int], share: float, seed: int
+    clean: list[Numbers],
+    changed: dict[int, Numbers],
+    counts: tuple[int, int],
+    share: float,
+    seed: int,
+    params: WatchParams = WatchParams(),
 ) -> tuple[bool, int | None]:
     """One run: whether it was withdrawn in vain, and after how many parts since the change; None: not at all.
 
@@ -48,6 +54,7 @@ def delay(
         counts: how many parts set the threshold, and how many come before the change.
         share: of the parts after it that are changed.
         seed: of the run.
+        params: of the watch.
     """
     rng = np.random.default_rng(seed)
     after = rng.permutation(list(changed))
@@ -57,7 +64,7 @@ def delay(
     scores = np.array([clean[number][0] for number in calibrate])
     groups = [str(number) for number in calibrate]
     record = certify(scores, groups, false_alarm_rate=0.1, confidence=0.95, margin=1e-3)
-    watch = CertificateWatch(record, WatchParams(), STATISTICS)
+    watch = CertificateWatch(record, params, STATISTICS)
     for number in before.tolist():
         score, *others = clean[number]
         watch.add(f"{seed} {number}", score, others)
@@ -82,11 +89,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--changed", type=int, default=100, metavar="N", help="parts that are shown changed")
     parser.add_argument("--severities", nargs="+", type=int, choices=SEVERITIES, default=list(SEVERITIES))
     parser.add_argument("--shares", nargs="+", type=float, default=list(SHARES), help="of the parts that are changed")
+    parser.add_argument("--defect-rate", type=float, metavar="R", help="that the watch expects; as in gonogo drift")
     parser.add_argument("--calibrate", type=int, default=100, metavar="N", help="parts that set the threshold")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--runs", type=int, default=100, metavar="N", help="of each row")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args(argv)
+    params = WatchParams() if arguments.defect_rate is None else WatchParams(defect_rate=arguments.defect_rate)
     scorer = Scorer(arguments.bundle, threads=1)
     dataset = read_dataset(arguments.prepared, arguments.raw)
     good = [record for record in dataset.with_role("calibrate", "test") if record.label == 0]
@@ -101,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             changed = {number: measured(scorer, simulation.image(images[number], number)) for number in chosen}
             moved = np.mean([changed[number][0] - clean[number][0] for number in chosen])
             for share in arguments.shares:
-                runs = [delay(clean, changed, counts, share, seed) for seed in range(arguments.runs)]
+                runs = [delay(clean, changed, counts, share, seed, params) for seed in range(arguments.runs)]
                 fair = [found for in_vain, found in runs if not in_vain]
                 delays = [found for found in fair if found is not None]
                 row = {
@@ -109,6 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     "kind": kind,
                     "severity": severity,
                     "share": share,
+                    "defect_rate": arguments.defect_rate,
                     "n": counts[0],
                     "before": counts[1],
                     "after": len(chosen),
@@ -119,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     "score_shift": float(moved / np.std([one[0] for one in clean])),
                     **about,
                 }
-                add_row(arguments.out, row, key=("category", "kind", "severity", "share"))
+                add_row(arguments.out, row, key=KEY)
                 print({name: value for name, value in row.items() if name not in about}, flush=True)
     return 0
 
