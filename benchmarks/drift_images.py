@@ -44,7 +44,7 @@ def delay(
     counts: tuple[int, int],
     share: float,
     seed: int,
-    params: WatchParams = WatchParams(),
+    params: WatchParams,
 ) -> tuple[bool, int | None]:
     """One run: whether it was withdrawn in vain, and after how many parts since the change; None: not at all.
 

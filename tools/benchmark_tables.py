@@ -323,32 +323,27 @@ def drift_images_table(read: Reader) -> str:
     head = ("good parts of", "what changes", "parts changed", *(f"severity {severity}" for severity in severities))
     lines = []
     for category, kind in dict.fromkeys((row["category"], row["kind"]) for row in rows):
-        of = {
-            (row["share"], row["severity"]): row for row in rows if (row["category"], row["kind"]) == (category, kind)
-        }
-        shares = sorted({share for share, _ in of}, reverse=True)
-        for share in shares:
-            cells = [_found_in(of.get((share, severity))) for severity in severities]
-            lines.append((category, kind, f"{share:.0%}", *cells))
-        moved = [of.get((shares[0], severity)) for severity in severities]
-        lines.append(
-            (
-                category,
-                kind,
-                "score moves by, sd",
-                *("" if one is None else f"{one['score_shift']:+.1f}" for one in moved),
-            )
-        )
-    in_vain, runs = (sum(row[key] for row in rows) for key in ("withdrawn_in_vain", "runs"))
+        of = [row for row in rows if (row["category"], row["kind"]) == (category, kind)]
+        ways = sorted({(-row["share"], row.get("defect_rate") or 0.0) for row in of})
+        for share, rate in ways:
+            at = {row["severity"]: row for row in of if (-row["share"], row.get("defect_rate") or 0.0) == (share, rate)}
+            changed = f"{-share:.0%}" + (f", {rate:.0%} defects expected" if rate else "")
+            lines.append((category, kind, changed, *(_found_in(at.get(severity)) for severity in severities)))
+        moved = {row["severity"]: f"{row['score_shift']:+.1f}" for row in of}
+        lines.append((category, kind, "score moves by, sd", *(moved.get(severity, "") for severity in severities)))
+    in_vain = sorted({f"{row['withdrawn_in_vain']:,} of {row['runs']:,}" for row in rows})
     missed = [row for row in rows if row["found"] < 1]
-    told = f"Withdrawn in vain: {in_vain:,} of {runs:,} runs. Missed in some runs: {len(missed)} of {len(rows)} cases."
+    told = (
+        f"Before any change, {' or '.join(in_vain)} runs were withdrawn in vain. Of the {len(rows)} cases, {len(missed)} "
+        "were missed in some runs or all."
+    )
     return f"{markdown(head, lines, n_names=3)}\n\n{told}\n\n{_origin(rows)}"
 
 
 def _found_in(row: Row | None) -> str:
     """The share of runs in which a change was found and the median of the parts that it took."""
     if row is None:
-        return "—"
+        return ""
     return f"{row['found']:.0%}" + ("" if row["delay"] is None else f" in {row['delay']:.0f}")
 
 

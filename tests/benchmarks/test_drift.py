@@ -11,7 +11,7 @@ import drift
 import drift_images
 import real_scores
 from gonogo.images.statistics import STATISTICS
-from gonogo.monitoring.certificate_watch import CertificateWatch
+from gonogo.monitoring.certificate_watch import CertificateWatch, WatchParams
 from gonogo.monitoring.evidence import uniform_of
 
 SEEDS = (*range(5), 46)  # in the case of missed defects, more calibrate scores of the last one are below the gap
@@ -63,7 +63,7 @@ def test_a_change_is_found_the_later_the_fewer_parts_it_is_in_and_not_at_all_in_
     rng = np.random.default_rng(0)
     clean = [tuple(row) for row in rng.normal(size=(150, 1 + len(STATISTICS))).tolist()]
     darker = {number: (clean[number][0], clean[number][1] - 8, *clean[number][2:]) for number in range(50)}
-    found = [drift_images.delay(clean, darker, (50, 50), share, 1) for share in (1.0, 0.6, 0.0)]
+    found = [drift_images.delay(clean, darker, (50, 50), share, 1, WatchParams()) for share in (1.0, 0.6, 0.0)]
     assert not any(in_vain for in_vain, _ in found)
     (_, soon), (_, later), (_, never) = found
     assert soon is not None
@@ -78,8 +78,10 @@ def test_the_table_of_changed_images_has_a_line_for_each_share_and_says_what_is_
     row |= {"machine": {"cpu": "x", "cores": 2, "memory_mb": 1000, "threads": 1}}
     rare = row | {"share": 0.1, "found": 0.25, "delay": 80}
     missed = rare | {"severity": 2, "found": 0.0, "delay": None}
-    text = benchmark_tables.drift_images_table(lambda _: json.dumps({"rows": [rare, row, missed]}))
-    assert "| washer | blur | 100% | 100% in 12 | — |" in text
+    strict = rare | {"defect_rate": 0.02, "found": 1.0}
+    text = benchmark_tables.drift_images_table(lambda _: json.dumps({"rows": [rare, row, missed, strict]}))
+    assert "| washer | blur | 100% | 100% in 12 |  |" in text
     assert "| washer | blur | 10% | 25% in 80 | 0% |" in text
-    assert "| washer | blur | score moves by, sd | +1.5 |  |" in text
-    assert "Withdrawn in vain: 6 of 300 runs. Missed in some runs: 2 of 3 cases." in text
+    assert "| washer | blur | 10%, 2% defects expected | 100% in 80 |  |" in text
+    assert "| washer | blur | score moves by, sd | +1.5 | +1.5 |" in text
+    assert "2 of 100 runs were withdrawn in vain. Of the 4 cases, 2 were missed" in text
