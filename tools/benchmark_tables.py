@@ -334,8 +334,8 @@ def drift_images_table(read: Reader) -> str:
     in_vain = sorted({f"{row['withdrawn_in_vain']:,} of {row['runs']:,}" for row in rows})
     missed = [row for row in rows if row["found"] < 1]
     told = (
-        f"Before any change, {' or '.join(in_vain)} runs were withdrawn in vain. Of the {len(rows)} cases, {len(missed)} "
-        "were missed in some runs or all."
+        f"Before any change, {' or '.join(in_vain)} runs were withdrawn in vain. Of the {len(rows)} cases, "
+        f"{len(missed)} were missed in some runs or all."
     )
     return f"{markdown(head, lines, n_names=3)}\n\n{told}\n\n{_origin(rows)}"
 
