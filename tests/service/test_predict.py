@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from box_gauge import blemishes, box_bundle
-from conftest import CALIBRATE, TINY, bundled, modelled
+from conftest import CALIBRATE, TINY
 from gonogo.cases.update import update_cases
 from gonogo.cli.main import main
 from gonogo.errors import ConfigError, IntegrityError
@@ -144,10 +144,9 @@ def test_a_gauge_without_boxes_names_the_other_route_and_shows_the_boxes_of_anot
 
 
 @pytest.fixture(scope="module")
-def gauge(fitted_once, digits, tmp_path_factory):
+def gauge(patchcore_bundle):
     """The bundle of a gauge with a map and features, which finds no boxes."""
-    model = modelled(fitted_once("patchcore"), digits, tmp_path_factory.mktemp("model"))
-    return bundled(model, digits, tmp_path_factory.mktemp("gauge"))
+    return patchcore_bundle
 
 
 @pytest.fixture(scope="module")
