@@ -7,7 +7,6 @@ import io
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -138,6 +137,7 @@ def labelled_boxes(record: Record) -> list[DrawnBox]:
             (box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]),
             printable(str(box["label"])),
             LABELLED_BOX,
+            below=True,
         )
         for box in record.boxes
     ]
@@ -154,8 +154,7 @@ def seen_tile(
 ) -> np.ndarray:
     """What the gauge saw of an image: its map with regions or, where boxes decide, those found over those labelled."""
     if verdict.boxes is not None and verdict.boxes_decide:
-        below = [replace(box, text="") for box in labelled]  # their classes would lie over those found
-        return boxed_tile(pixels, [*below, *drawn_boxes(verdict.boxes)], room)
+        return boxed_tile(pixels, [*labelled, *drawn_boxes(verdict.boxes)], room)
     return map_tile(verdict.anomaly_map, verdict.threshold, room, verdict.defect_mask)
 
 
