@@ -82,7 +82,7 @@ class Pictures:
             return png(image_tile(pixels, room))
         if view == "map":
             return self._seen(record.category, pixels, room, labelled_boxes(record))
-        if record.boxes and (record.mask is None or learns_boxes(record.category)):
+        if learns_boxes(record.category) or (record.boxes and record.mask is None):
             return png(boxed_tile(pixels, labelled_boxes(record), room))
         mask = np.zeros(pixels.shape[:2], bool) if record.label == 0 else dataset.mask_of(record)
         return png(mask_tile(pixels, mask, room))
