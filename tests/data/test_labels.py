@@ -364,6 +364,14 @@ def test_a_wrong_file_of_labelme_is_refused_with_what_is_wrong(text, says, tmp_p
 
 # Pascal VOC
 
+
+def test_all_wrong_label_files_are_counted_at_once(tmp_path):
+    message = refusal(labelled(tmp_path, "voc", voc(boxed(2, 3, 2, 5)), **{"b.xml": voc(boxed(2, 3, 6, "x"))}), "voc")
+    assert "a.xml, object 1: the box" in message
+    assert message.endswith("b.xml, object 1")
+    assert "; and 1 more, the last" in message
+
+
 TRIANGLE = "<polygon><x1>0</x1><y1>0</y1><x2>8</x2><y2>0</y2><x3>0</x3><y3>8</y3></polygon>"
 POINTS = "<polygon>" + "".join(f"<pt><x>{x}</x><y>{y}</y></pt>" for x, y in ((0, 0), (8, 0), (0, 8))) + "</polygon>"
 
