@@ -171,7 +171,7 @@ def test_patch_tokens_of_dino_and_their_mask_score_the_same_in_both_runtimes_and
     options = {
         "backbone": "vit_small_patch14_dinov2",
         "weights": "random",
-        "layers": [11],
+        "layers": [1],  # the later blocks are of the same operators, and take most of the time of an export
         "image_size": 112,
         "neighbourhood": 1,
         "top_share": 0.1,

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from conftest import TINY
 from gonogo.detectors.contract import FitContext
 from gonogo.detectors.memory_bank.distance import nearest_index, proximity
 from gonogo.detectors.options import PatchCoreOptions
@@ -43,7 +44,7 @@ def distances(rows: Tensor, others: Tensor) -> np.ndarray:
 
 
 def test_one_neighbour_is_bit_for_bit_the_distance_to_the_nearest_patch_and_sorts_nothing(digits, pixels, tmp_path):
-    detector = fitted(digits)
+    detector = fitted(digits, **TINY)
     assert "projection_" not in detector.state_dict()
     with torch.inference_mode():
         features = detector.patch_features(Inspector(detector).resized(torch.from_numpy(pixels)))
@@ -97,6 +98,7 @@ def test_a_bank_smaller_than_the_neighbours_asked_for_is_refused(digits):
     ids=lambda options: "-".join(options),
 )
 def test_each_option_scores_the_same_in_both_runtimes_and_after_a_save(digits, pixels, tmp_path, options):
+    options = options | TINY
     detector = fitted(digits, **options)
     inspector = Inspector(detector)
     export_onnx(inspector, tmp_path / "gauge.onnx", metadata={}, opset=18)
@@ -205,10 +207,11 @@ def test_more_components_than_there_are_dimensions_are_refused(digits):
 DINO = {"weights": "random", "layers": [11], "neighbourhood": 1, "top_share": 0.1, "bank_patches": 20}
 
 
-@pytest.mark.parametrize(("backbone", "layer"), [("vit_small_patch16_dinov3", 11), ("vit_xsmall_patch16_clip_224", 8)])
-def test_patch_tokens_of_dinov3_and_clip_score_the_same_in_both_runtimes(backbone, layer, digits, pixels, tmp_path):
+@pytest.mark.parametrize("backbone", ["vit_small_patch16_dinov3", "vit_xsmall_patch16_clip_224"])
+def test_patch_tokens_of_dinov3_and_clip_score_the_same_in_both_runtimes(backbone, digits, pixels, tmp_path):
+    """Of the second block: the later ones are of the same operators, and take most of the time of an export."""
     detector = PatchCore(
-        PatchCoreOptions(backbone=backbone, image_size=64, **DINO | {"layers": [layer]})
+        PatchCoreOptions(backbone=backbone, image_size=64, **DINO | {"layers": [1]})
     )  # DINOv2: test_foreground.py
     inspector = Inspector(detector)
     detector.fit(FitImages(inspector, digits, digits.with_role("fit")[:6]), seed=3)

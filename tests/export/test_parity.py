@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+import torch.nn.functional as F
 
 from conftest import MEASURED, modelled
 from gonogo.detectors.contract import HasMemoryBank
@@ -18,7 +19,8 @@ from gonogo.export.graph import export_onnx
 from gonogo.export.model_card import card_text
 from gonogo.export.parity import Parity, ParityParams, ParityResult, check_parity
 from gonogo.export.write_bundle import write_bundle
-from gonogo.inference.scorer import open_session, run_matched, run_session
+from gonogo.inference.scorer import open_session, run_matched, run_named, run_session
+from gonogo.model.feature_space import feature_facts
 from gonogo.model.saved import bundle_facts
 
 PARAMS = ParityParams(
@@ -71,6 +73,28 @@ def test_both_runtimes_name_the_same_good_patches_and_only_of_a_detector_with_a_
     assert (
         nearest == model.inspector.inspect_with_nearest(pixels)[2]
     ).mean() > 0.98  # but for those that are equally near
+
+
+def test_every_detector_with_one_backbone_gives_its_features_and_no_other_does(exported, pixels):
+    model, path = exported
+    inspector, session = model.inspector, open_session(path)
+    backbones = inspector.detector.backbones()
+    if not backbones:
+        assert "features" not in {output.name for output in session.get_outputs()}
+        assert feature_facts(inspector) is None
+        return
+    features = run_named(session, pixels[:3], "features")[2]
+    with torch.inference_mode():
+        layers = backbones[0](inspector.resized(torch.from_numpy(pixels[:3])))
+    height, width = min(tuple(layer.shape[2:]) for layer in layers)
+    ours = [F.interpolate(one, (height, width), mode="bilinear", antialias=True) for one in layers]
+    expected = torch.cat(ours, dim=1).numpy()
+    np.testing.assert_allclose(features, expected, atol=1e-4 * np.abs(expected).max())
+    assert feature_facts(inspector) | {"space": ""} == {
+        "space": "",
+        "dims": features.shape[1],
+        "cells": [height, width],
+    }
 
 
 def test_parity_of_real_images_allows_the_bundle(exported, digits, tmp_path):

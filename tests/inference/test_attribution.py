@@ -142,13 +142,13 @@ def test_a_score_that_does_not_follow_from_the_patches_is_not_taken_apart(seen):
 
 
 @pytest.fixture(scope="module")
-def gauges(digits, tmp_path_factory):
+def gauges(patchcore_bundle, digits, tmp_path_factory):
     """Bundles of a detector whose score is the largest patch score, with and without tiles."""
-    made = {}
-    for name, tiling in (("patchcore", None), ("patchcore", Tiling(96, 96, 32)), ("mean_image", Tiling(12, 12, 2))):
+    made = {("patchcore", False): patchcore_bundle}
+    for name, tiling in (("patchcore", Tiling(96, 96, 32)), ("mean_image", Tiling(12, 12, 2))):
         folder = tmp_path_factory.mktemp("gauge")
         inspector: Inspector = fitted(name, digits, tiling=tiling)
-        made[name, tiling is not None] = bundled(modelled(inspector, digits, folder / "model"), digits, folder)
+        made[name, True] = bundled(modelled(inspector, digits, folder / "model"), digits, folder)
     return made
 
 

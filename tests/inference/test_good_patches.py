@@ -246,8 +246,8 @@ def test_in_tiles_both_runtimes_name_the_same(digits, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def model(digits, tmp_path_factory):
-    return modelled(fitted("patchcore", digits), digits, tmp_path_factory.mktemp("model"))
+def model(patchcore_model):
+    return patchcore_model
 
 
 @pytest.fixture(scope="module")
@@ -256,13 +256,9 @@ def some(digits):
 
 
 @pytest.fixture(scope="module")
-def remembered(model, some, tmp_path_factory):
+def remembered(patchcore_bundle):
     """A bundle of patchcore on the digits."""
-    folder = tmp_path_factory.mktemp("remembered")
-    export_onnx(model.inspector, folder / "gauge.onnx", metadata=bundle_facts(model), opset=18)
-    parity = check_parity(model, folder / "gauge.onnx", some, ONCE)
-    write_bundle(folder / "bundle", folder / "gauge.onnx", model, parity, some, MEASURED)
-    return folder / "bundle"
+    return patchcore_bundle
 
 
 def test_the_bundle_has_a_picture_of_each_entry_cut_from_the_image_that_it_names(remembered, model, digits):

@@ -6,10 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 
-from conftest import OPTIONS, REGIONS, bundled, fitted, made, modelled
+from conftest import OPTIONS, REGIONS, fitted, made
 from gonogo.calibration.regions import defect_mask, find_regions
 from gonogo.errors import DataError, IntegrityError, ParityError
 from gonogo.export import parity as parity_module
@@ -28,40 +26,13 @@ PARITY = ParityParams(1e-4, [1, 8], [[9, 9], [30, 20]], 8, 0.01, 0.02)
 
 
 @pytest.fixture(scope="module")
-def patchcore(fitted_once, digits, tmp_path_factory):
-    return modelled(fitted_once("patchcore"), digits, tmp_path_factory.mktemp("patchcore"))
-
-
-@pytest.fixture(scope="module")
-def known(patchcore, digits, tmp_path_factory):
+def known(patchcore_bundle):
     """The bundle of a detector with features."""
-    return bundled(patchcore, digits, tmp_path_factory.mktemp("known"))
+    return patchcore_bundle
 
 
 def few(dataset):
     return replace(dataset, records=tuple([one for one in dataset.records if one.role != "fit"][::16]))
-
-
-def test_every_detector_with_one_backbone_gives_its_features_and_no_other_does(inspector, pixels, tmp_path):
-    backbones = inspector.detector.backbones()
-    export_onnx(inspector, tmp_path / "gauge.onnx", metadata={}, opset=18)
-    session = open_session(tmp_path / "gauge.onnx")
-    if not backbones:
-        assert "features" not in {output.name for output in session.get_outputs()}
-        assert feature_facts(inspector) is None
-        return
-    features = run_named(session, pixels[:3], "features")[2]
-    with torch.inference_mode():
-        layers = backbones[0](inspector.resized(torch.from_numpy(pixels[:3])))
-    height, width = min(tuple(layer.shape[2:]) for layer in layers)
-    ours = [F.interpolate(one, (height, width), mode="bilinear", antialias=True) for one in layers]
-    expected = torch.cat(ours, dim=1).numpy()
-    np.testing.assert_allclose(features, expected, atol=1e-4 * np.abs(expected).max())
-    assert feature_facts(inspector) | {"space": ""} == {
-        "space": "",
-        "dims": features.shape[1],
-        "cells": [height, width],
-    }
 
 
 def test_the_verdict_with_features_is_the_one_without(known, pixels):
@@ -76,9 +47,8 @@ def test_the_verdict_with_features_is_the_one_without(known, pixels):
         assert (region is None) == (with_features.regions == [])
 
 
-def test_parity_records_the_features_and_refuses_other_ones(patchcore, digits, tmp_path, monkeypatch):
-    export_onnx(patchcore.inspector, tmp_path / "gauge.onnx", metadata={}, opset=18)
-    proven = check_parity(patchcore, tmp_path / "gauge.onnx", few(digits), PARITY)
+def test_parity_records_the_features_and_refuses_other_ones(patchcore_model, known, digits, monkeypatch):
+    proven = check_parity(patchcore_model, known / "gauge.onnx", few(digits), PARITY)
     assert 0 < proven.metrics()["features_max_diff_e6"] < 100
     proven.require_agreement()
 
@@ -87,7 +57,7 @@ def test_parity_records_the_features_and_refuses_other_ones(patchcore, digits, t
         return scores, maps, *(one * 1.001 if one.dtype == np.float32 else one for one in others)
 
     monkeypatch.setattr(parity_module, "run_named", other)
-    refused = check_parity(patchcore, tmp_path / "gauge.onnx", few(digits), PARITY)
+    refused = check_parity(patchcore_model, known / "gauge.onnx", few(digits), PARITY)
     assert refused.metrics()["passed"] is False
     with pytest.raises(ParityError, match="features"):
         refused.require_agreement()
@@ -210,5 +180,5 @@ def test_the_manifest_says_how_far_good_parts_are_from_each_other(known, digits)
     assert scorer.good_distances["region"] > scorer.good_distances["image"]  # one cell varies more than the mean
 
 
-def test_facts_in_the_file_and_in_the_manifest_are_the_same(patchcore, known):
-    assert bundle_facts(patchcore)["features"] == json.loads((known / "manifest.json").read_text())["features"]
+def test_facts_in_the_file_and_in_the_manifest_are_the_same(patchcore_model, known):
+    assert bundle_facts(patchcore_model)["features"] == json.loads((known / "manifest.json").read_text())["features"]

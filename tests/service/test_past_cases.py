@@ -13,7 +13,6 @@ from serving import Running, inspected
 from serving import files as files
 
 # isort: split
-from conftest import bundled, modelled
 from gonogo.cases.archive import import_archive
 from gonogo.cases.update import update_cases
 from gonogo.errors import DataError
@@ -23,10 +22,9 @@ from gonogo.store.store import Store
 
 
 @pytest.fixture(scope="module")
-def known(fitted_once, digits, tmp_path_factory):
+def known(patchcore_bundle):
     """The bundle of a detector with features."""
-    model = modelled(fitted_once("patchcore"), digits, tmp_path_factory.mktemp("model"))
-    return bundled(model, digits, tmp_path_factory.mktemp("known"))
+    return patchcore_bundle
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from gonogo.data.listing import existing_file, json_content, listed_path
 from gonogo.data.regions import (
+    Box,
     Region,
     annotated_sample,
     are_numbers,
@@ -187,17 +188,35 @@ def _size(image: Entry, path: Path) -> tuple[int, int]:
 
 
 def _region(entry: Entry, label: str, size: tuple[int, int], where: str) -> Region:
-    box, shape = entry.get("bbox"), entry.get("segmentation")
-    if not are_numbers(box) or len(box) != 4:
-        raise DataError(f"{where}: expected bbox as [x, y, width, height], got {box!r}")
-    x, y, width, height = map(float, box)
+    shape = entry.get("segmentation")
+    polygons = _polygons(shape, where) if isinstance(shape, list) else ()
+    runs = _runs(shape, size, where) if isinstance(shape, dict) and shape else ()
     return Region(
         label=label,
-        box=clipped_box((x, y, x + width, y + height), size, where),
-        polygons=_polygons(shape, where) if isinstance(shape, list) else (),
-        runs=_runs(shape, size, where) if isinstance(shape, dict) and shape else (),
+        box=clipped_box(_box(entry.get("bbox"), polygons, runs, size[1], where), size, where),
+        polygons=polygons,
+        runs=runs,
         crowd=entry.get("iscrowd", 0) == 1,
     )
+
+
+def _box(given: Any, polygons: Sequence[np.ndarray], runs: Sequence[int], height: int, where: str) -> Box:
+    """The box of an annotation: what encloses its segmentation where a file gives none, as some tools write polygons.
+
+    Raises:
+        DataError: it is wrong, or there is nothing that it could enclose.
+    """
+    if given in (None, []) and polygons:
+        corners = np.concatenate(polygons)
+        (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+        return x0, y0, x1, y1
+    if given in (None, []) and any(runs[1::2]):
+        columns, rows = np.divmod(np.flatnonzero(np.repeat(np.arange(len(runs)) % 2, runs)), height)
+        return float(columns.min()), float(rows.min()), float(columns.max()) + 1, float(rows.max()) + 1
+    if not are_numbers(given) or len(given) != 4:
+        raise DataError(f"{where}: expected bbox as [x, y, width, height], got {given!r}")
+    x, y, wide, high = map(float, given)
+    return x, y, x + wide, y + high
 
 
 def _polygons(shape: list[Any], where: str) -> tuple[np.ndarray, ...]:

@@ -21,6 +21,16 @@ class DrawnBox:
     colour: tuple[int, int, int]
 
 
+def whole_steps(picture: np.ndarray, side: int) -> int:
+    """How often a picture (h, w, ...) can be enlarged so that its longer side has at most `side` pixels; 1 at least."""
+    return max(1, side // int(max(picture.shape[:2])))
+
+
+def enlarged(picture: np.ndarray, factor: int) -> np.ndarray:
+    """The picture with each pixel as a square of `factor` pixels, so that the classes of boxes can be read."""
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1) if factor > 1 else picture
+
+
 def with_boxes(picture: np.ndarray, boxes: Sequence[DrawnBox], *, scale: float = 1.0) -> np.ndarray:
     """The picture with the boxes, whose lines lie just outside of what they enclose, so that a small defect is seen.
 

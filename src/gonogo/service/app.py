@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 from typing import Any
 
 from fastapi import FastAPI
@@ -30,6 +31,11 @@ from gonogo.service.schemas import ProblemDocument
 from gonogo.service.security import LimitsMiddleware
 from gonogo.service.service import Service
 
+ABOUT: dict[str, Any] = {
+    "title": "gonogo",
+    "version": gonogo.__version__,
+    "summary": "A go/no-go gauge for images, as a service.",
+}
 HANDLERS: dict[type[Exception], Handler] = {
     Problem: problem_response,
     HTTPException: http_response,
@@ -54,9 +60,7 @@ def create_app(service: Service) -> Any:
         await service.close()
 
     app = FastAPI(
-        title="gonogo",
-        version=gonogo.__version__,
-        summary="A go/no-go gauge for images, as a service.",
+        **ABOUT,
         lifespan=running,
         docs_url=None,  # its page would load scripts from another host
         redoc_url=None,
@@ -70,5 +74,16 @@ def create_app(service: Service) -> Any:
     for error, handler in HANDLERS.items():
         app.add_exception_handler(error, with_pages(handler))
     app.add_exception_handler(SignInRequired, sign_in_response)
-    app.openapi()["components"]["schemas"]["ProblemDocument"] = ProblemDocument.model_json_schema()  # FastAPI caches it
+    api_document()  # now: the first who asked for it would keep all others waiting
+    app.openapi = api_document  # type: ignore[method-assign]  # so FastAPI's documentation has it
     return MetricsMiddleware(LimitsMiddleware(app, service.settings, refuse), service.metrics)
+
+
+@cache
+def api_document() -> dict[str, Any]:
+    """What /openapi.json says: the same of every service of this process. To make it is most of the time of a start."""
+    api = FastAPI(**ABOUT)
+    api.include_router(router())
+    document = api.openapi()
+    document["components"]["schemas"]["ProblemDocument"] = ProblemDocument.model_json_schema()
+    return document

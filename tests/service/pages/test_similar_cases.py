@@ -6,7 +6,6 @@ from visiting import Site, arrived, expect, violations, visit
 from visiting import browser as browser
 
 # isort: split
-from conftest import bundled, modelled
 from gonogo.knowledge.stored import edit
 from gonogo.service.pages.access import COOKIE
 from gonogo.service.settings import Settings
@@ -16,12 +15,10 @@ CAUSE, REMEDY = "worn <gripper>", "new pads"
 
 
 @pytest.fixture(scope="module")
-def site(fitted_once, digits, tmp_path_factory):
+def site(patchcore_bundle, digits, tmp_path_factory):
     """A service whose bundle has features, with two cases and a part that nobody reviewed."""
-    model = modelled(fitted_once("patchcore"), digits, tmp_path_factory.mktemp("model"))
-    bundle = bundled(model, digits, tmp_path_factory.mktemp("known"))
     paths = [digits.path_of(one) for one in digits.with_role("test") if one.defect_type == "digit_1"][:3]
-    settings = Settings(bundle=bundle, data=tmp_path_factory.mktemp("past"), threads=1, deadline=60.0)
+    settings = Settings(bundle=patchcore_bundle, data=tmp_path_factory.mktemp("past"), threads=1, deadline=60.0)
     with Running(settings) as running, listening_service(running) as port:
         inspections = [inspected(running, path, params={"name": path.name}) for path in paths]
         for one, kind in zip(inspections[:2], ("chip", "dent"), strict=True):
