@@ -66,10 +66,10 @@ def beside(x: float, y: float, said: str, taken: Sequence[Box], *, first: str) -
     wide, gap = LETTER * len(said), 6.0
     lefts = {"centre": x - wide / 2, "right": x + gap, "left": x - gap - wide}
     bottoms = {"above": y - gap, "below": y + gap + LINE, "beside": y + LINE / 2}
-    far = {"above": y - gap - LINE, "below": y + gap + 2 * LINE}
+    far = {"above": y - gap - LINE, "below": y + gap + 2 * LINE, "lower": y + gap + 3 * LINE}
     places = [(lefts["centre"], bottoms["above"]), (lefts["centre"], bottoms["below"])]
     places += [(lefts[side], bottoms[row]) for row in ("below", "above", "beside") for side in ("right", "left")]
-    places += [(lefts[side], far[row]) for row in ("above", "below") for side in ("centre", "right", "left")]
+    places += [(lefts[side], far[row]) for row in far for side in ("centre", "right", "left")]
     begin = {"above": 0, "below": 1, "corner": 2}[first]
     boxes = [(left, low - LINE, left + wide, low) for left, low in [places[begin], *places]]
     inside = [box for box in boxes if min(box[0], box[1] + 18) >= 0 and box[2] <= WIDTH + RIGHT and box[3] <= HEIGHT]
@@ -159,7 +159,7 @@ def _panel(rows: Sequence[Row], cost: str, accuracy: str, title: str, below: str
     corners.append((10 ** (high + margin), steps[-1][1]))
     places = " ".join(f"{across(x)},{up(y)}" for x, y in corners)
     parts.append(f'<polyline points="{places}" fill="none" stroke="#bbbbbb" stroke-width="5"/>')
-    labels: list[tuple[float, float, str, str]] = []  # x, y, what is said and the place that is tried first
+    labels: list[tuple[float, float, str, str, str]] = []  # x, y, what is said, its colour, the place tried first
     for library, label in dict.fromkeys((row["library"], row["label"]) for row in rows):
         of = [row for row in rows if (row["library"], row["label"]) == (library, label)]
         of.sort(key=lambda row: int(row.get("image_size", 0)))
@@ -178,14 +178,14 @@ def _panel(rows: Sequence[Row], cost: str, accuracy: str, title: str, below: str
                 said = label if colour == OTHER and (row[cost], row[accuracy]) in steps else ""
                 first = "corner"
             if said:
-                labels.append((x, y, said, first))
-    taken = [(across(x) - 4, up(y) - 4, across(x) + 4, up(y) + 4) for x, y in points]
-    for x, y, said, first in labels:
+                labels.append((x, y, said, colour, first))
+    taken = [(across(x) - 5, up(y) - 5, across(x) + 5, up(y) + 5) for x, y in points]
+    for x, y, said, colour, first in labels:
         taken.append(beside(x, y, said, taken, first=first))
         left, _, _, low = taken[-1]
         parts.append(
-            f'<text x="{left:.1f}" y="{low - 2:.1f}" font-size="10" stroke="#ffffff" stroke-width="3" '
-            f'paint-order="stroke">{escape(said)}</text>'
+            f'<text x="{left:.1f}" y="{low - 2:.1f}" font-size="10" fill="{colour}" stroke="#ffffff" '
+            f'stroke-width="3" paint-order="stroke">{escape(said)}</text>'
         )
     return parts
 

@@ -281,8 +281,11 @@ def test_the_frontiers_table_and_plot_show_each_point_by_the_quickest_way(tmp_pa
     assert drawn.count(">accurate</text>") == panels
 
 
+MARK = r'<circle cx="([^"]+)" cy="([^"]+)"'
+
+
 @pytest.mark.parametrize("part", ["hazelnut", "cookie"])
-def test_no_axis_of_a_frontier_goes_beyond_1_and_no_label_covers_another(part, tmp_path):
+def test_no_axis_of_a_frontier_goes_beyond_1_and_no_label_covers_another_or_a_point(part, tmp_path):
     rows = [row for row in results.read_rows(ROOT / "benchmarks" / "frontier.json") if row["part"] == part]
     for shown in (rows, frontier.detector_rows(part)):
         frontier_plot.write_plot(tmp_path / "a.svg", shown)
@@ -294,7 +297,8 @@ def test_no_axis_of_a_frontier_goes_beyond_1_and_no_label_covers_another(part, t
             assert len(values) > 1
             found = re.findall(r'<text x="([^"]+)" y="([^"]+)" font-size="10"[^>]*>([^<]+)<', panel)
             assert found
-            for (x, y, said), (right, low, _) in itertools.permutations(found, 2):
+            marks = [(x, str(float(y) + frontier_plot.LINE / 2 - 2), "") for x, y in re.findall(MARK, panel)]
+            for (x, y, said), (right, low, _) in [*itertools.permutations(found, 2), *itertools.product(found, marks)]:
                 wide = frontier_plot.LETTER * len(said)
                 apart = abs(float(low) - float(y)) >= frontier_plot.LINE
                 assert apart or float(right) < float(x) or float(right) >= float(x) + wide
