@@ -90,9 +90,9 @@ def _change(arguments: argparse.Namespace) -> Answer:
 
     by, dvc = arguments.by or git_user(), None if arguments.no_run else run_dvc
     dry_run = arguments.dry_run
-    if dvc is not None:
-        check_values(PARAMS, wanted=[arguments.category] if arguments.category else [])
     if arguments.roll_back is None:
+        if dvc is not None:
+            check_values(PARAMS, wanted=[arguments.category])
         project = Project.here(arguments.category)
         how = {"role": arguments.role, "by": by, "reason": arguments.reason, "group": arguments.group, "dvc": dvc}
         how["dry_run"] = dry_run
@@ -104,6 +104,8 @@ def _change(arguments: argparse.Namespace) -> Answer:
         acceptance = active_acceptance(project_path("accepted"), arguments.roll_back)
         if arguments.category not in (None, acceptance.category):
             raise ConfigError(f"{acceptance.id} is of {acceptance.category}, not of {arguments.category}")
+        if dvc is not None:
+            check_values(PARAMS, wanted=[acceptance.category])
         project = Project.here(acceptance.category)
         if dry_run:
             report = {"ok": True, "dry_run": True, "acceptance": asdict(acceptance)}
