@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gonogo.cli.answer import Answer
 from gonogo.cli.arguments import GAUGES, add_trust, count
-from gonogo.errors import DataError
+from gonogo.errors import DataError, MissingExtraError
 from gonogo.text import printable
 
 if TYPE_CHECKING:
@@ -105,14 +105,19 @@ def _of_model(
         DataError: the model is another one than the bundle's.
         ConfigError: the detector has no network of convolutions to look into.
         IntegrityError: the model is damaged.
+        MissingExtraError: the packages that fit a model are not installed.
     """
     import numpy as np
 
     from gonogo.images.colours import map_colours
     from gonogo.images.reading import write_png
-    from gonogo.model.attribution.cams import cam
-    from gonogo.model.attribution.features import attribute_features
-    from gonogo.model.saved import load_model
+
+    try:
+        from gonogo.model.attribution.cams import cam
+        from gonogo.model.attribution.features import attribute_features
+        from gonogo.model.saved import load_model
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"--model needs what fitted it ({error}); pip install 'gonogo[pipeline]'") from error
 
     model = load_model(arguments.model)
     for key in ("category", "data_fingerprint", "detector"):
