@@ -1,11 +1,13 @@
 """`centre_boxes` beside torchvision's FCOS head: the same backbone, crops and seconds, in one run.
 
-    python benchmarks/boxes.py --data FOLDER [--sets NAME ...] [--epochs N] [--pieces SECONDS] [--state FOLDER]
+    python benchmarks/boxes.py --data FOLDER [--sets NAME ...] [--epochs N] [--alone] [--pieces SECONDS]
+        [--state FOLDER]
 
 FOLDER holds `lpbf_porosity`, whose published split is dealt anew by part; `blemishes` are drawn on an installed
 photograph and need no folder. Ours is fitted as the stage `fit` does it; FCOS then trains for as many seconds of CPU as
 that took. With --pieces the run stops after so many seconds, and the next call with the same --state goes on: both
-trainings resume from their checkpoints. Rows replace those in benchmarks/boxes.json.
+trainings resume from their checkpoints. With --alone, FCOS is left out. Rows replace those of as many epochs of ours
+in benchmarks/boxes.json.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -50,6 +53,7 @@ from results import ROOT, add_row, origin
 
 RESULTS = ROOT / "benchmarks" / "boxes.json"
 SEED, ROUNDS, MOST = 17, 15, 300
+FCOS = "torchvision FCOS"
 PROBES = 3  # steps of FCOS that tell how many its seconds are enough for
 
 
@@ -238,8 +242,13 @@ def measure(name: str, arguments: argparse.Namespace) -> None:
     labelled = Labelled(*(images_of(inspector, dataset, role) for role in ("fit", "validate")))
     clock = Clock(folder / "seconds.json", arguments.ends)
     ours = fitted_ours(options, labelled, clock, folder / "ours")
-    clock.began = time.process_time()
-    theirs, fcos_steps = fitted_fcos(options, labelled.fit, clock, folder / "fcos")
+    assert ours.head is not None
+    networks: dict[str, list[torch.nn.Module]] = {"centre_boxes": [ours.backbone, ours.head]}
+    steps = {"centre_boxes": options.epochs * options.epoch_steps}
+    if not arguments.alone:
+        clock.began = time.process_time()
+        theirs, steps[FCOS] = fitted_fcos(options, labelled.fit, clock, folder / "fcos")
+        networks[FCOS] = [theirs]
     test = images_of(inspector, dataset, "test")
     classes = ours.box_classes().names
     truth = numbered(test, classes)
@@ -249,16 +258,14 @@ def measure(name: str, arguments: argparse.Namespace) -> None:
     session_options.intra_op_num_threads = arguments.threads
     session = onnxruntime.InferenceSession(folder / "ours.onnx", session_options)
     raw = dataset.pixels_of(dataset.with_role("test")[0])[None]
-    found = {"centre_boxes": ours._found(test.pixels, EVEN), "torchvision FCOS": found_by(theirs, test.pixels)}
+    look: dict[str, Callable[[Any], list[Boxes]]] = {
+        "centre_boxes": lambda pixels: ours._found(pixels, EVEN),
+        FCOS: lambda pixels: found_by(theirs, pixels),
+    }
+    found = {network: look[network](test.pixels) for network in networks}
     torch.set_num_threads(arguments.threads)
-    networks = {"centre_boxes": [ours.backbone, ours.head], "torchvision FCOS": [theirs]}
-    took = median_ms(
-        {
-            "centre_boxes": lambda: ours._found([image], EVEN),
-            "torchvision FCOS": lambda: found_by(theirs, [image]),
-            "onnx": lambda: session.run(None, {"pixels": raw}),
-        }
-    )
+    timed: dict[str, Callable[[], object]] = {network: partial(look[network], [image]) for network in networks}
+    took = median_ms(timed | {"onnx": lambda: session.run(None, {"pixels": raw})})
     for network, boxes in found.items():
         mine = network == "centre_boxes"
         row = {
@@ -266,7 +273,8 @@ def measure(name: str, arguments: argparse.Namespace) -> None:
             "network": network,
             "parameters": sum(weight.numel() for part in networks[network] for weight in part.parameters()),
             "train_cpu_s": sum(clock.spent["centre_boxes" if mine else "fcos"]),
-            "steps": options.epochs * options.epoch_steps if mine else fcos_steps,
+            "epochs": options.epochs,
+            "steps": steps[network],
             "crop": crop_side(options, labelled.fit.boxes),
             "n_fit": len(labelled.fit.boxes),
             "n_test": len(truth),
@@ -279,7 +287,7 @@ def measure(name: str, arguments: argparse.Namespace) -> None:
             "onnx_ms": took["onnx"] if mine else None,
             **origin(arguments.threads, {name: version(name) for name in ("torch", "torchvision", "onnxruntime")}),
         }
-        add_row(arguments.out, row, key=("data", "network"))
+        add_row(arguments.out, row, key=("data", "network", "epochs"))
         print(
             {key: row[key] for key in ("data", "network", "train_cpu_s", "map_50", "map_50_95", "torch_ms")}, flush=True
         )
@@ -292,6 +300,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=Path(), metavar="FOLDER")
     parser.add_argument("--sets", nargs="+", choices=sorted(SETTINGS), default=sorted(SETTINGS))
     parser.add_argument("--epochs", type=int, default=None, metavar="N", help="of ours, in place of the setting's")
+    parser.add_argument("--alone", action="store_true", help="leave FCOS out")
     parser.add_argument("--pieces", type=float, default=math.inf, metavar="SECONDS")
     parser.add_argument("--state", type=Path, default=ROOT / "build" / "boxes", metavar="FOLDER")
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="of the times of an image")

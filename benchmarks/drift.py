@@ -5,7 +5,7 @@
 Each run draws calibrate scores, sets a threshold on them, and watches parts that pass by, as `CertificateWatch` does
 with withdrawn 0.05. Valid ones see good parts alone, or a share of defects. The others see a change after so many good
 parts. A certificate whose true false-alarm rate lies above the certified one is not valid, and is counted apart. Scores
-are normal, with defects four standard deviations higher, or drawn from the real ones of benchmarks/real_scores.json.
+are normal, with defects four standard deviations higher, or drawn from those of parts, benchmarks/real_scores.json.
 
 The runs of a case are computed together, by the bettors of `gonogo.monitoring.bets`, which take many series at once;
 tests/benchmarks holds this to what `CertificateWatch` says of each run. Rows replace the old ones in
@@ -47,7 +47,7 @@ class Case:
     shift, spread: of the good scores after the change, in standard deviations; none where they are 0 and 1.
     before: good parts before the change.
     missed_share: as in `WatchParams`.
-    scores: `normal`, or the name of a data set of real ones.
+    scores: `normal`, or the name of a data set whose parts have them.
     """
 
     n: int
@@ -86,10 +86,16 @@ class Run:
 
 
 NORMAL, REAL_SETS = "normal", ("hazelnut", "cookie")
+BUILT_IN = ("brick", "grass", "gravel", "washer", "connector", "label")  # surfaces, and parts that are rendered
 SIZES = (29, 100, 1000)
 KINDS = ((0.25, 1.0), (0.5, 1.0), (1.0, 1.0), (-0.5, 1.0), (0.0, 1.5))  # shift and spread
 CASES = [
-    *(Case(n, defects, scores=scores) for scores in (NORMAL, *REAL_SETS) for n in SIZES for defects in (0, 0.03, 0.1)),
+    *(
+        Case(n, defects, scores=scores)
+        for scores in (NORMAL, *REAL_SETS, *BUILT_IN)
+        for n in SIZES
+        for defects in (0, 0.03, 0.1)
+    ),
     *(Case(n, before=300, shift=shift, spread=spread) for n in SIZES for shift, spread in KINDS),
     *(Case(100, before=5000, shift=shift, spread=spread) for shift, spread in KINDS),
     *(Case(100, before=300, shift=x, spread=spread, scores=name) for name in REAL_SETS for x, spread in KINDS),
@@ -100,7 +106,7 @@ CASES = [
 
 @dataclass(frozen=True)
 class Source:
-    """Where scores are drawn from: real ones, or a normal distribution where there are none.
+    """Where scores are drawn from: those of parts, or a normal distribution where there are none.
 
     good, defective: scores.
     """

@@ -4,14 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
+from checkout import ROOT
 from gonogo.calibration.threshold import CalibrateParams
 from gonogo.data import SOURCES
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.errors import ConfigError
-from gonogo.model.fit_params import FitParams
-from gonogo.params import Params, build
+from gonogo.model.fit_params import FitParams, fit_section
+from gonogo.params import Params, build, read_yaml
 
 GOOD = """
 seed: 3
@@ -125,22 +127,52 @@ def test_an_option_out_of_range_is_an_error(tmp_path):
 
 
 def test_an_unknown_detector_lists_the_known_ones(tmp_path):
-    with pytest.raises(ConfigError, match=f"'patchcor'; choose one of {', '.join(DETECTORS)}"):
+    with pytest.raises(
+        ConfigError, match=f"'patchcor'; did you mean patchcore\\? choose one of {', '.join(DETECTORS)}"
+    ):
         params(tmp_path, GOOD.replace("detector: pca", "detector: patchcor")).variant(
             "fit", DETECTOR_OPTIONS, FitParams
         )
 
 
 def test_an_unknown_category_and_an_override_of_nothing_are_errors(tmp_path):
-    with pytest.raises(ConfigError, match="'bricks' is not one of brick, digit_0"):
+    with pytest.raises(ConfigError, match=r"no category 'bricks'; did you mean brick\? choose one of brick, digit_0"):
         params(tmp_path, category="bricks")
-    with pytest.raises(ConfigError, match=r"overrides\.digit_0 has no section fitt"):
+    with pytest.raises(ConfigError, match=r"overrides\.digit_0: there is no section 'fitt'; did you mean fit\?"):
         params(tmp_path, GOOD.replace("{fit:", "{fitt:"))
 
 
-def test_a_boolean_is_no_seed(tmp_path):
-    with pytest.raises(ConfigError, match="seed is True"):
-        _ = params(tmp_path, GOOD.replace("seed: 3", "seed: true")).seed
+@pytest.mark.parametrize("value", ["true", "-1", "1.5", "a"])
+def test_only_a_whole_number_of_0_or_more_is_a_seed(value, tmp_path):
+    with pytest.raises(ConfigError, match=r"seed is (True|-1|1\.5|'a'); expected"):
+        _ = params(tmp_path, GOOD.replace("seed: 3", f"seed: {value}")).seed
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        ("3", "overrides is 3; expected a mapping"),
+        ("{digit_0: [fit]}", r"overrides\.digit_0 is \['fit'\]; expected a mapping"),
+        ("{digit_0: {fit: patchcore}}", r"overrides\.digit_0\.fit is 'patchcore'; expected a mapping"),
+    ],
+)
+def test_overrides_that_are_no_mapping_are_an_error_and_no_traceback(overrides, says, tmp_path):
+    text = GOOD[: GOOD.index("overrides:")] + f"overrides: {overrides}\n"
+    with pytest.raises(ConfigError, match=says):
+        params(tmp_path, text)
+
+
+def test_a_project_has_at_least_one_category(tmp_path):
+    with pytest.raises(ConfigError, match=r"categories is \[\]; expected one or more distinct names"):
+        params(tmp_path, GOOD.replace("categories: [brick, digit_0]", "categories: []"))
+
+
+def test_a_value_that_is_no_mapping_where_one_is_asked_for_is_said_in_yaml_words(tmp_path):
+    for value in ("true", "{flat_field: 3}"):
+        content = read_yaml(ROOT / "params.yaml")
+        content["fit"]["preprocess"] = YAML(typ="safe").load(value)
+        with pytest.raises(ConfigError, match="expected a mapping of its keys"):
+            fit_section(Params(tmp_path / "params.yaml", content=content))
 
 
 def test_a_missing_file_and_a_broken_one_are_errors(tmp_path):

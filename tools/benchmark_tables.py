@@ -283,7 +283,7 @@ def drift_table(read: Reader) -> str:
         "after parts, median",
     )  # fmt: skip
     lines = []
-    for row in rows:
+    for row in sorted(rows, key=lambda row: (row["missed_share"], "found" in row)):
         changes = "found" in row
         if changes:
             what = f"shift of {row['shift']:+g} standard deviations" if row["shift"] else f"spread × {row['spread']:g}"
@@ -315,32 +315,36 @@ def drift_cost_table(read: Reader) -> str:
 
 
 def drift_images_table(read: Reader) -> str:
-    """How soon changed images withdraw a certificate, by kind and severity."""
+    """How soon changed images withdraw a certificate, by kind, share of the parts and severity."""
     rows = _measured(read, "benchmarks/drift_images.json")
     if not rows:
         return ABSENT
-    head = (
-        "good parts of",
-        "what changes",
-        "severity",
-        "score moves by, sd",
-        "in vain",
-        "found",
-        "after parts, median",
+    severities = sorted({row["severity"] for row in rows})
+    head = ("good parts of", "what changes", "parts changed", *(f"severity {severity}" for severity in severities))
+    lines = []
+    for category, kind in dict.fromkeys((row["category"], row["kind"]) for row in rows):
+        of = [row for row in rows if (row["category"], row["kind"]) == (category, kind)]
+        ways = sorted({(-row["share"], row.get("defect_rate") or 0.0) for row in of})
+        for share, rate in ways:
+            at = {row["severity"]: row for row in of if (-row["share"], row.get("defect_rate") or 0.0) == (share, rate)}
+            changed = f"{-share:.0%}" + (f", {rate:.0%} defects expected" if rate else "")
+            lines.append((category, kind, changed, *(_found_in(at.get(severity)) for severity in severities)))
+        moved = {row["severity"]: f"{row['score_shift']:+.1f}" for row in of}
+        lines.append((category, kind, "score moves by, sd", *(moved.get(severity, "") for severity in severities)))
+    in_vain = sorted({f"{row['withdrawn_in_vain']:,} of {row['runs']:,}" for row in rows})
+    missed = [row for row in rows if row["found"] < 1]
+    told = (
+        f"Before any change, {' or '.join(in_vain)} runs were withdrawn in vain. Of the {len(rows)} cases, "
+        f"{len(missed)} were missed in some runs or all."
     )
-    lines = [
-        (
-            row["category"],
-            row["kind"],
-            f"{row['severity']}",
-            f"{row['score_shift']:+.1f}",
-            f"{row['withdrawn_in_vain']} of {row['runs']}",
-            f"{row['found']:.0%}",
-            _number(row["delay"], 0, ""),
-        )
-        for row in rows
-    ]
-    return f"{markdown(head, lines, n_names=2)}\n\n{_origin(rows)}"
+    return f"{markdown(head, lines, n_names=3)}\n\n{told}\n\n{_origin(rows)}"
+
+
+def _found_in(row: Row | None) -> str:
+    """The share of runs in which a change was found and the median of the parts that it took."""
+    if row is None:
+        return ""
+    return f"{row['found']:.0%}" + ("" if row["delay"] is None else f" in {row['delay']:.0f}")
 
 
 def coreset_table(read: Reader) -> str:

@@ -9,7 +9,6 @@ what the section says for every variant.
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, is_dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -20,7 +19,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from gonogo.errors import ConfigError
-from gonogo.text import plain_name
+from gonogo.text import alternatives, meant, plain_name
 
 Section = dict[str, Any]
 T = TypeVar("T")
@@ -101,19 +100,33 @@ class Params:
         self.sections_read: set[str] = set()
         self._content = read_yaml(path) if content is None else content
         categories = self._top("categories", list)
-        if len(set(categories)) != len(categories) or not all(isinstance(c, str) for c in categories):
+        names = [name for name in categories if isinstance(name, str)]
+        if not names or names != categories or len(set(names)) != len(names):
             raise ConfigError(
-                f"{path}: categories is {categories!r}; expected distinct names, in quotes where YAML would take them "
-                "for something else, as '01', 'null' or '1e3'"
+                f"{path}: categories is {categories!r}; expected one or more distinct names, in quotes where YAML "
+                "would take them for something else, as '01', 'null' or '1e3'"
             )
         if category is not None and category not in categories:
-            raise ConfigError(f"{path}: category {category!r} is not one of {', '.join(categories)}")
-        for name, override in (self._content.get("overrides") or {}).items():
+            raise ConfigError(f"{path} has no category {category!r}; {alternatives(category, categories)}")
+        sections = [k for k, v in self._content.items() if isinstance(v, dict) and k != "overrides"]
+        for name, override in self._mapping("overrides", self._content.get("overrides")).items():
             if not isinstance(name, str):
                 raise ConfigError(f"{path}: overrides.{name} is {name!r} and no name for YAML; write it in quotes")
-            unknown = set(override or {}) - {k for k, v in self._content.items() if isinstance(v, dict)}
-            if unknown:
-                raise ConfigError(f"{path}: overrides.{name} has no section {', '.join(sorted(unknown))} to override")
+            for section, values in self._mapping(f"overrides.{name}", override).items():
+                if section not in sections:
+                    raise ConfigError(
+                        f"{path}: overrides.{name}: there is no section {section!r}; "
+                        f"{alternatives(str(section), sections)}"
+                    )
+                self._mapping(f"overrides.{name}.{section}", values)
+
+    def _mapping(self, where: str, value: Any) -> Section:
+        """The value, empty where it is null; raises ConfigError where it is no mapping."""
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise ConfigError(f"{self.path}: {where} is {value!r}; expected a mapping")
+        return value
 
     def _top(self, key: str, kind: type) -> Any:
         if not isinstance(self._content.get(key), kind) or isinstance(self._content[key], bool):
@@ -124,7 +137,9 @@ class Params:
     def seed(self) -> int:
         """The seed that every random choice of the run is derived from."""
         self.sections_read.add("seed")
-        return int(self._top("seed", int))
+        if (seed := int(self._top("seed", int))) < 0:
+            raise ConfigError(f"{self.path}: seed is {seed}; expected a whole number of 0 or more")
+        return seed
 
     @property
     def raw(self) -> Path:
@@ -205,7 +220,7 @@ class Params:
     ) -> Any:
         key = VARIANT_KEYS[name]
         if not isinstance(choice, str) or choice not in registry:
-            raise ConfigError(f"{self.path}: {name}.{key} is {choice!r}; choose one of {', '.join(registry)}")
+            raise ConfigError(f"{self.path}: {name}.{key} is {choice!r}; {alternatives(str(choice), registry)}")
         chosen = import_class(registry[choice])
         unknown = set(options) - set(inspect.signature(chosen).parameters)
         known = {option for other in registry.values() if unknown for option in _options_of(other)}
@@ -286,10 +301,12 @@ def _dataclass_in(hint: Any) -> Any:
 def _sentence(problem: Any, allowed: list[str]) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        close = get_close_matches(key, allowed)
-        meant = f"did you mean {' or '.join(close)}? " if close else ""
-        return f"unknown key {key!r} = {problem['input']!r}; {meant}allowed: {', '.join(allowed) or 'none'}"
+        question = meant(key, allowed)
+        allows = f"{question and f'{question} '}allowed: {', '.join(allowed) or 'none'}"
+        return f"unknown key {key!r} = {problem['input']!r}; {allows}"
     if problem["type"] == "missing":
         return f"key {key!r} is missing"
     reason = problem["ctx"]["error"] if problem["type"] == "value_error" else problem["msg"]  # our own words alone
+    if problem["type"] in ("dataclass_exact_type", "dataclass_type", "dict_type"):
+        reason = "expected a mapping of its keys"
     return f"{key} is {problem['input']!r}; {reason}"

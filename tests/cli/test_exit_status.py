@@ -76,6 +76,8 @@ def test_every_error_of_the_library_has_its_own_name_as_code_and_the_status_of_i
         ([], "COMMAND", "gonogo"),
         (["scorn"], "there is no command 'scorn'; did you mean score?", "gonogo"),
         (["xyzzy"], "there is no command 'xyzzy'", "gonogo"),
+        (["benchmark", "--dta", "x"], "unrecognized arguments: --dta; did you mean --data?", "gonogo benchmark"),
+        (["retrain", "brick", "--store", "x"], "unrecognized arguments: --store", "gonogo retrain"),
         (["score", "b", "f", "--jsonll"], "unrecognized arguments: --jsonll; did you mean --jsonl?", "gonogo score"),
         (["bundle", "sign", "b", "--key", "k", "--jsen"], "--jsen; did you mean --json?", "gonogo bundle"),
         (["bundle", "sgn", "b"], "did you mean sign?", "gonogo bundle"),

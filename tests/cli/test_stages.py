@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from ruamel.yaml import YAML
 
 from checkout import ROOT
 from gonogo.cli.main import main
@@ -98,6 +99,61 @@ def test_no_number_of_params_yaml_may_be_below_its_range(tmp_path):
     for name in numbers:
         with pytest.raises(ConfigError, match=name.partition(".")[2]):
             check_values(params, ["categories=[part]", f"{name}=-1"])  # a category that overrides nothing
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("fit.weights=nowhere.pth", r"^fit\.weights is 'nowhere\.pth', and there is no such file"),
+        ("fit.backbone=resnet_18", r"timm does not know; did you mean resnet18 .*`gonogo backbones"),
+        ("fit.layers=[9]", "has no such layers"),
+        ("fit.preprocess={flat_field: {flat.png: null}}", r"fit\.preprocess\.flat_field is 'flat\.png'"),
+        ("overrides.part.fit={detector: efficientad}", "^part: fit.teacher is not set"),
+        ("overrides.part.fit={detector: efficientad, teacher: t.pth}", r"^part: fit\.teacher is 't\.pth', and there"),
+        ("overrides.part.fit={detector: anomalib, model: Padim, checkpoint: c}", r"^part: fit\.checkpoint is 'c', and"),
+        (
+            "overrides.part.fit={detector: onnx_boxes, model: m, contract: yolo, classes: [a]}",
+            "^part: fit.model is 'm'",
+        ),
+        ("overrides.part.fit={detector: centre_boxes, start_from: s}", "^part: fit.start_from is 's': expected"),
+    ],
+)
+@pytest.mark.usefixtures("ran")
+def test_what_a_fit_would_read_is_looked_at_before_the_first_stage(setting, says, tmp_path):
+    params = tmp_path / "params.yaml"
+    with pytest.raises(ConfigError, match=says):
+        check_values(params, ["categories=[part, other]", setting])
+    # Not where the model is there already and keeps what it read, or where the run is about another category.
+    if setting.startswith("overrides"):
+        check_values(params, ["categories=[part, other]", setting], wanted=["other"])
+
+
+@pytest.mark.usefixtures("ran")
+def test_a_file_that_a_finished_fit_has_read_is_not_asked_for_again(tmp_path):
+    params = tmp_path / "params.yaml"
+    content = YAML().load(params)
+    content["overrides"]["digit_0"]["fit"] = {"detector": "efficientad", "teacher": "gone.pth"}
+    YAML().dump(content, params)
+    with pytest.raises(ConfigError, match=r"^digit_0: fit\.teacher is 'gone\.pth'"):
+        check_values(params)
+    models = tmp_path / "models" / "fitted" / "digit_0"
+    models.mkdir(parents=True)
+    (models / "manifest.json").write_text("{}")
+    check_values(params)
+
+
+@pytest.mark.usefixtures("ran")
+def test_a_detector_is_found_by_its_other_names_before_a_run_too(tmp_path):
+    assert check_values(tmp_path / "params.yaml", ["categories=[part]", "fit.detector=PatchCore"]) == ["part"]
+    with pytest.raises(ConfigError, match="the nearest detector is mahalanobis"):
+        check_values(tmp_path / "params.yaml", ["categories=[part]", "fit.detector=Dfm"])
+
+
+@pytest.mark.parametrize("setting", ["fit.detector", "fit", "=3", ""])
+def test_a_setting_without_a_value_is_an_error_that_says_so(setting, ran, capsys):
+    assert main(["train", "-S", setting, "--dry-run"]) == 3
+    assert f"{setting!r} is no setting; expected KEY=VALUE" in capsys.readouterr().err
+    assert ran == []
 
 
 def test_a_dry_run_checks_all_and_says_what_would_run(ran, capsys):
@@ -197,16 +253,23 @@ def test_a_stage_that_leaves_no_metrics_is_a_failure(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
-    [(["eval", "brik"], "no category brik; it has brick, digit_0"), (["train", "--recipe", "x"], "no recipe 'x'")],
-)
-def test_a_category_or_recipe_that_is_not_there_is_wrong_usage_and_dvc_is_not_asked(words, says, ran, capsys):
+    "words",
+    [
+        "train NAME", "eval NAME", "export NAME", "bench brick NAME", "thresholds NAME", "tune NAME", "categories NAME",
+        "promote NAME --reason x", "retrain NAME", "gpu-train NAME",
+        "runs start NAME", "runs forecast NAME", "accept x.png --category NAME --role fit",
+        "recipes apply fast --category NAME", "train --recipe NAME", "recipes NAME", "recipes apply NAME",
+    ],
+)  # fmt: skip
+def test_a_name_that_is_not_there_is_wrong_usage_with_the_one_that_is_like_it(words, ran, capsys):
+    category = "recipe" not in words or "--category" in words
     with pytest.raises(SystemExit) as stop:
-        main(words)
+        main(words.replace("NAME", "brik" if category else "fats").split())
     assert stop.value.code == 2
     err = capsys.readouterr().err
+    says = "no category 'brik'; did you mean brick? choose one of brick, digit_0" if category else "did you mean fast? "
     assert says in err
-    assert f"`gonogo {words[0]} --help`" in err
+    assert f"`gonogo {words.split()[0]}" in err
     assert ran == []
 
 

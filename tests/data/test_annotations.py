@@ -639,6 +639,31 @@ def test_boxes_are_clipped_to_the_image(tmp_path):
     assert np.array_equal(drawn(sample), rectangle(0, 5, 2, 8))
 
 
+def test_all_wrong_annotations_of_a_file_are_counted_at_once(tmp_path):
+    wrong = [defect(1, [2, 2, 0, 3]), defect(1, [2, 2, 3, 3]), defect(1, [2, 2, 3]), defect(7, [2, 2, 3, 3])]
+    with pytest.raises(
+        DataError, match=r"annotation 100: the box .* no area .*; and 2 more, the last .*annotation 103"
+    ):
+        coco_sample(tmp_path, *wrong)
+
+
+@pytest.mark.parametrize("bbox", [None, []])
+@pytest.mark.parametrize(
+    ("segmentation", "box"),
+    [
+        ([[2, 3, 6, 3, 6, 5], [1, 4, 3, 4, 3, 7]], (1, 3, 5, 4)),
+        ([[-2, 3, 6, 3, 6, 5]], (0, 3, 6, 2)),
+        (
+            {"counts": [HEIGHT + 2, 3, HEIGHT - 3, 1, HEIGHT * (WIDTH - 2) - 3], "size": [HEIGHT, WIDTH]},
+            (1, 2, 2, 3),
+        ),
+    ],
+)
+def test_an_annotation_without_a_box_has_that_of_its_segmentation(tmp_path, bbox, segmentation, box):
+    sample = coco_sample(tmp_path, defect(1, [], bbox=bbox, segmentation=segmentation))
+    assert tuple(sample.boxes[0][name] for name in ("x", "y", "width", "height")) == box
+
+
 def test_annotations_of_classes_that_do_not_count_are_as_if_absent(tmp_path):
     mark, pore = defect(0, [0, 0, 9, 8], category=2), defect(1, [1, 1, 1, 1])
     coco_file(tmp_path / "a.json", {0: "0.png", 1: "1.png"}, mark, pore, defect(1, [0, 0, 9, 8], category=2))

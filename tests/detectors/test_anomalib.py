@@ -137,7 +137,7 @@ def test_a_checkpoint_is_taken_only_with_its_hash(tmp_path):
     for change, said in (
         ({"checkpoint_sha256": None}, r"set fit\.checkpoint_sha256 to the SHA-256 that you trust"),
         ({"checkpoint_sha256": "0" * 64}, "do not use this file"),
-        ({"checkpoint": "nowhere.ckpt"}, r"fit\.checkpoint is 'nowhere\.ckpt': expected the path of a file"),
+        ({"checkpoint": "nowhere.ckpt"}, r"fit\.checkpoint is 'nowhere\.ckpt', and there is no such file"),
     ):
         with pytest.raises(WeightsError, match=said):
             Anomalib(AnomalibOptions(**(options | change))).fit([torch.zeros(1, 3, 8, 8)], seed=0)

@@ -23,7 +23,7 @@ from gonogo.inference.gauges import OneGauge
 from gonogo.inference.scorer import Scorer
 from gonogo.line.inputs import Item, items
 from gonogo.line.journal import Journal
-from gonogo.line.outputs import COLUMNS, MAP_UNIT, Pictures, crop_at_peak
+from gonogo.line.outputs import COLUMNS, MAP_UNIT, Csv, Parquet, Pictures, crop_at_peak
 from gonogo.line.score import Line, workers_and_threads
 from hot_folders import rows_of
 from processes import COMMAND_LINE, command_killed, needs_kill
@@ -113,6 +113,24 @@ def test_json_lines_and_csv_have_what_the_one_object_has(bundle, tree, tmp_path,
         "" if "error" in row else str(len(row["regions"])) for row in expected
     ]
     assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize("name", ["pore", 'Riß, "tief"', "=1+1", "'quoted", "a\nb\\u0041", "\u202erow", "\udcff"])
+def test_boxes_in_a_table_are_those_of_the_row_in_json_whatever_a_class_is_called(name, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="no pyarrow: pip install 'gonogo[parquet]'")
+    box = {"label": name, "x": 0.1, "y": 2.5, "width": 7.0, "height": 1 / 3, "score": 1.25, "confidence": 0.625}
+    model = {"category": name, "bundle": "ab12", "threshold": 1.0}
+    rows = [{"boxes": [box, box], "box_model": model, "given": {name: name}}, {"boxes": []}, {}]
+    for sink in (Csv(tmp_path / "rows.csv"), Parquet(tmp_path / "rows.parquet")):
+        for row in rows:
+            sink.write({"file": "a.png"} | row)
+        sink.close()
+    cells = list(csv.DictReader((tmp_path / "rows.csv").open(newline="", encoding="utf-8")))
+    values = parquet.read_table(tmp_path / "rows.parquet").to_pylist()
+    for row, cell, value in zip(rows, cells, values, strict=True):
+        for column in ("boxes", "box_model", "given"):
+            assert (json.loads(cell[column]) if cell[column] else None) == row.get(column)
+            assert (json.loads(value[column]) if value[column] is not None else None) == row.get(column)
 
 
 def test_parquet_has_the_same_rows(bundle, tree, tmp_path, capsys):

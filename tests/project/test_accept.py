@@ -592,8 +592,10 @@ def test_wrong_usage_is_status_2_and_says_what_goes_together(words, message, cap
 
 @pytest.mark.usefixtures("pipeline")
 def test_what_it_needs_and_does_not_find_is_said_by_name(files, tmp_path, monkeypatch, capsys):
-    assert main(["accept", str(files[0]), "--category", "bricks", "--role", "fit", "--by", "Ada"]) == 3
-    assert "category 'bricks' is not one of washer, brick, digit_0" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main(["accept", str(files[0]), "--category", "bricks", "--role", "fit", "--by", "Ada"])
+    assert ended.value.code == 2
+    assert "no category 'bricks'; did you mean brick? choose one of washer, brick, digit_0" in capsys.readouterr().err
     assert main(["accept", "--roll-back", "x", "--by", "Ada"]) == 3
     assert "has no acceptance 'x'" in capsys.readouterr().err
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -72,12 +72,15 @@ def test_a_variant_that_failed_is_a_row_with_its_reason_and_counts_in_no_mean():
     ("words", "message"),
     [
         (["--detector", "padimm"], "there is no detector 'padimm'; did you mean padim"),
-        (["--recipe", "quick"], "no recipe 'quick'; choose among"),
+        (["--category", "rings"], "has no category 'rings'; did you mean ring? choose one of plate, ring"),
+        (["--category", "all", "cup"], "has no category 'all'; choose one of plate, ring"),
+        (["--recipe", "quick"], "no recipe 'quick' in "),
     ],
 )
 def test_a_name_that_does_not_exist_is_wrong_usage_before_anything_is_written(words, message, tmp_path, capsys):
+    data, into = two_products(tmp_path / "data"), tmp_path / "into"
     with pytest.raises(SystemExit) as stop:
-        raise SystemExit(main(["benchmark", "--data", str(tmp_path), "--into", str(tmp_path / "into"), *words]))
+        raise SystemExit(main(["benchmark", "--data", str(data), "--into", str(into), *words]))
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
-    assert not (tmp_path / "into").exists()
+    assert not into.exists()

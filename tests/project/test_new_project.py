@@ -93,15 +93,20 @@ def test_published_layouts_that_look_like_another_are_told_apart(tmp_path):
     assert named(categories_in(tmp_path, SHARES)) == [("box", "mvtec_loco", {"folder": ".", "name": "box"}, 3, {})]
 
 
-def test_coco_files_are_one_category_with_the_folder_of_their_images(tmp_path):
+def test_coco_files_are_one_category_with_the_folder_of_their_images_and_classes_of_boxes(tmp_path, capsys):
     square = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2], "segmentation": [], "iscrowd": 0}
+    names = ["Open_Pore", "open pore"]
     for part in ("train", "test"):
-        draw(tmp_path / part / "images", 2)
+        draw(tmp_path / "raw" / part / "images", 2)
         images = [{"id": n, "file_name": f"{n}.png", "width": 6, "height": 8, "extra": part} for n in range(2)]
-        content = {"images": images, "annotations": [square], "categories": [{"id": 1, "name": "pore"}]}
-        (tmp_path / part / "marks.json").write_text(json.dumps(content))
+        content = {"images": images, "annotations": [square], "categories": [{"id": 1, "name": names.pop()}]}
+        (tmp_path / "raw" / part / "marks.json").write_text(json.dumps(content))
     options = {"annotations": ["test/marks.json", "train/marks.json"], "images": "images"}
-    assert named(categories_in(tmp_path, SHARES)) == [(tmp_path.name, "coco", options, 2, {"pore": 2})]
+    assert named(categories_in(tmp_path / "raw", SHARES)) == [
+        ("raw", "coco", options, 2, {"Open_Pore": 1, "open pore": 1})
+    ]
+    assert main(["init", str(tmp_path / "raw"), "--into", str(tmp_path / "own"), "--no-tune"]) == 0
+    assert "boxes of 1 class are labelled (open pore); prepare.task: boxes" in capsys.readouterr().out
 
 
 def test_a_table_of_images_is_a_category_for_each_that_it_names(tmp_path):

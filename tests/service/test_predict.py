@@ -1,9 +1,11 @@
 """Boxes in the service, of a gauge that finds them or of a box model beside a gauge: /v1/predict, routes and pages."""
 
+import csv
 import io
 import json
 import secrets
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -197,6 +199,55 @@ def test_the_pages_draw_the_boxes_over_the_map_of_the_gauge(pair, judged):
     assert pages[0].count(f"<td>{verdict.boxes[0].label}</td>") >= 1
 
 
+def explain_each_way(bundles, path, row, folder, capsys):
+    """Check that `gonogo explain` has the boxes of the row that `gonogo score` wrote, as JSON, text and picture."""
+    assert main(["explain", str(bundles), str(path), "--json"]) == 0
+    explained = json.loads(capsys.readouterr().out)
+    beside = "box_model" in row
+    assert [box["label"] for box in explained["boxes"]] == [box["label"] for box in row["boxes"]]
+    assert explained.get("box_model") == row.get("box_model")
+    assert ("box_threshold_record" in explained) == beside
+    assert main(["explain", str(bundles), str(path), "--picture", str(folder / "why.png")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    told = [line for line in lines if line.startswith("box ")]
+    assert len(told) == len(row["boxes"])
+    for line, box in zip(told, row["boxes"], strict=True):
+        assert f"{box['label']} {box['confidence']:.0%}, {box['width']:.0f} x {box['height']:.0f} at" in line
+    assert any(line.startswith("boxes of parts") for line in lines) == beside
+    assert any("region" in line for line in lines) == beside  # otherwise the boxes stand in place of the map
+    drawn = np.array(Image.open(folder / "why.png"))
+    assert (drawn == FOUND_BOX).all(axis=2).any()
+
+
+def score_into_each_table(bundles, path, row, folder):
+    """Check that each file that `gonogo score` writes has the boxes of the row, and says of which model they are."""
+    parquet = pytest.importorskip("pyarrow.parquet", reason="no pyarrow: pip install 'gonogo[parquet]'")
+    files = {option: folder / f"rows.{option}" for option in ("out", "csv", "parquet")}
+    for option, file in files.items():
+        assert main(["score", str(bundles), str(path), f"--{option}={file}"]) == 1
+    found = [json.loads(files["out"].read_text())]
+    with files["csv"].open(newline="") as lines:
+        tables = [*csv.DictReader(lines), *parquet.read_table(files["parquet"]).to_pylist()]
+    for one in tables:
+        assert int(one["n_regions"]) == len(row["regions"])
+        found.append({name: json.loads(one[name]) for name in ("boxes", "box_model") if one[name]})
+    assert len(found) == 3
+    for each in found:
+        assert each.get("box_model") == row.get("box_model")
+        assert [box["label"] for box in each["boxes"]] == [box["label"] for box in row["boxes"]]
+        for box, expected in zip(each["boxes"], row["boxes"], strict=True):
+            assert {**box, "label": 0} == pytest.approx({**expected, "label": 0}, rel=1e-4, abs=1e-3)
+
+
+def test_explanation_and_tables_of_a_gauge_that_finds_boxes_have_them(with_boxes, judged, tmp_path, capsys):
+    path, verdict = judged[0]
+    explain_each_way(with_boxes, path, verdict.row(), tmp_path, capsys)
+    score_into_each_table(with_boxes, path, verdict.row(), tmp_path / "tables")
+    good, _ = judged[-1]
+    assert main(["explain", str(with_boxes), str(good)]) == 0
+    assert "no box" in capsys.readouterr().out.splitlines()
+
+
 def test_a_set_has_the_box_model_beside_its_gauge_and_its_rows_have_both(
     gauge, with_boxes, judged, digits, tmp_path, capsys
 ):
@@ -227,6 +278,8 @@ def test_a_set_has_the_box_model_beside_its_gauge_and_its_rows_have_both(
     assert not (drawn == read_image(path)).all(axis=2).any()  # the map's colours
     assert "region" in line_of(row, localises=True)
     assert "box" in line_of(row, localises=True)
+    explain_each_way(folder, path, row, tmp_path, capsys)
+    score_into_each_table(folder, path, row, tmp_path / "tables")
     assert main(["verify", str(folder), "--json"]) == 0
     assert [one["category"] for one in json.loads(capsys.readouterr().out)["categories"]] == ["digit_0", "parts"]
     (folder / "parts" / "gauge.onnx").write_bytes(b"changed")
@@ -307,7 +360,9 @@ def test_reviews_of_before_become_cases_by_boxes(running, with_boxes, judged, ha
     assert store.cases.of_inspection(kept["id"])["region"]["label"] == kept["boxes"][0]["label"]
 
 
-def test_the_arena_shows_labelled_boxes_in_green_after_the_answer(with_boxes, judged, dataset, tmp_path, monkeypatch):
+def test_the_arena_shows_labelled_boxes_in_green_after_the_answer_whichever_bundle_is_in_use(
+    bundle, with_boxes, judged, dataset, tmp_path, monkeypatch
+):
     order = iter([0, 0, 1, 0])  # the first of the good ones, then the first of the defects
     chosen = SimpleNamespace(choice=lambda some: some[next(order)], token_hex=secrets.token_hex)
     monkeypatch.setattr(arena, "secrets", chosen)
@@ -326,7 +381,7 @@ def test_the_arena_shows_labelled_boxes_in_green_after_the_answer(with_boxes, ju
         (tmp_path / "arena" / "defect" / f"{number}.txt").write_text("\n".join(lines))
     (tmp_path / "arena" / "classes.txt").write_text("blemish\n")
     settings = Settings(bundle=with_boxes, data=tmp_path / "data", arena=tmp_path / "arena", threads=1, deadline=60.0)
-    shown = {}
+    shown, asked = {}, {}
     with Running(settings) as started:
         started.http.headers["Origin"] = "http://testserver"
         assert started.http.post("/sign-in", data={"key": started.keys["review"]}).status_code in (200, 303)
@@ -338,6 +393,19 @@ def test_the_arena_shows_labelled_boxes_in_green_after_the_answer(with_boxes, ju
             row = started.service.store.arena.round(page.url.path.rpartition("/")[2], key=key)
             picture = started.http.get(f"{page.url.path}/overlay").content
             shown[row["truth"]] = (answered.text, np.array(Image.open(io.BytesIO(picture))))
+            asked[row["truth"]] = page.url.path
+    with Running(replace(settings, bundle=bundle)) as another:
+        another.http.headers["Origin"] = "http://testserver"
+        assert another.http.post("/sign-in", data={"key": started.keys["review"]}).status_code in (200, 303)
+        page = another.http.get(asked["defect"])
+        picture = np.array(Image.open(io.BytesIO(another.http.get(f"{asked['defect']}/overlay").content)))
+        shutil.rmtree(tmp_path / "arena" / "defect")
+        gone = another.http.get(f"{asked['defect']}/overlay")
+    assert f"{asked['defect']}/overlay" in page.text
+    assert "only while the bundle that judged the part is in use" in page.text
+    assert (picture == LABELLED_BOX).all(axis=2).any()
+    assert not (picture == FOUND_BOX).all(axis=2).any()
+    assert (gone.status_code, "go on with another one" in gone.text) == (410, True)
     text, drawn = shown["defect"]
     assert f"{len(lines)} × blemish" in text
     assert (drawn == LABELLED_BOX).all(axis=2).any()

@@ -273,6 +273,9 @@ def test_things_that_wait_go_together_as_far_as_they_are_alike_and_fit_and_are_w
     errors = [type(one.exception()) for one in asked[6:]]
     assert errors == [UnwantedError, ValueError, UnwantedError]
     assert batcher(11) == 110  # whoever came last has let go
+    with pytest.raises(UnwantedError):
+        batcher(7)
+    assert calls[4:] == [[11]]
 
 
 def test_as_many_batches_as_allowed_are_worked_on_at_once():

@@ -170,4 +170,4 @@ def test_an_unknown_category_is_wrong_usage(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["tune", "digit_9"])
     assert ended.value.code == 2
-    assert "has no category digit_9; it has " in capsys.readouterr().err
+    assert "has no category 'digit_9'; did you mean " in capsys.readouterr().err

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
@@ -21,6 +21,7 @@ from gonogo.cli.answer import Answer
 from gonogo.cli.arguments import add_json
 from gonogo.cli.exit_status import CLOSED_PIPE, MEANINGS, report_failure
 from gonogo.errors import MissingExtraError, UsageError
+from gonogo.text import meant
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def parse_arguments(words: Sequence[str], *, as_json: bool = False) -> argparse.
     words = [*(ALIASES.get(word, word) for word in words[:1]), *words[1:]]
     called = next((word for word in words if not word.startswith("-")), None)
     if called is not None and called not in COMMANDS:
-        raise UsageError(f"there is no command {called!r}{_meant(called, [*COMMANDS, *ALIASES])}")
+        raise UsageError(f"there is no command {called!r}{_question(called, [*COMMANDS, *ALIASES])}")
     parser = command_parser([called] if called is not None else [])
     printed = io.StringIO()
     try:
@@ -186,15 +187,25 @@ def parse_arguments(words: Sequence[str], *, as_json: bool = False) -> argparse.
             raise UsageError(message, command=error.command) from None
         by_itself = error.command == "gonogo" and called is not None  # what no parser took is said by the outermost
         command = f"gonogo {called}" if by_itself else error.command
-        raise UsageError(f"{error}{_nearest(str(error), parser)}", command=command) from None
+        message = str(error)
+        if called is not None and message.startswith("the following arguments are required"):
+            message = _of_unknown_option(words, parser) or message
+        raise UsageError(f"{message}{_nearest(message, parser)}", command=command) from None
+
+
+def _of_unknown_option(words: Sequence[str], parser: argparse.ArgumentParser) -> str | None:
+    """argparse's message about the first option that no parser has: it says first that another one is missing."""
+    named = (word.partition("=")[0] for word in takewhile(lambda word: word != "--", words) if word.startswith("--"))
+    unknown = next((name for name in named if name not in _options_of(parser)), None)
+    return None if unknown is None else f"unrecognized arguments: {unknown}"
 
 
 def _nearest(message: str, parser: argparse.ArgumentParser) -> str:
     """What was meant by the option or the choice that argparse does not know; empty where nothing is like it."""
     if option := re.match(r"unrecognized arguments: (--[\w-]+)", message):
-        return _meant(option[1], _options_of(parser))
+        return _question(option[1], _options_of(parser))
     if choice := re.search(r"invalid choice: '?([^\s']+)'? \(choose from (.*)\)$", message):
-        return _meant(choice[1], re.findall(r"[\w-]+", choice[2]))
+        return _question(choice[1], re.findall(r"[\w-]+", choice[2]))
     return ""
 
 
@@ -208,12 +219,10 @@ def _options_of(parser: argparse.ArgumentParser) -> set[str]:
     return options
 
 
-def _meant(word: str, known: Collection[str]) -> str:
-    """The known word that is most like one that is not known, as a question; empty where none is like it."""
-    from difflib import get_close_matches  # where it is used: a right command needs none
-
-    close = get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+def _question(word: str, known: Iterable[str]) -> str:
+    """Whether known words were meant that are like one that is not known; empty where none is like it."""
+    question = meant(word, known, 1)
+    return question and f"; {question}"
 
 
 def _like_an_option(words: Sequence[str]) -> str | None:

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gonogo.cli.answer import Answer
-from gonogo.errors import ConfigError, PipelineError, UsageError
+from gonogo.cli.names import PARAMS, known_categories
+from gonogo.errors import ConfigError, PipelineError
 
 if TYPE_CHECKING:
     from gonogo.params import Section
-
-PARAMS = Path("params.yaml")
 
 
 def add_stage_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
@@ -34,23 +33,6 @@ def add_stage_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="check every value of every category, say what would run, and end"
     )
-
-
-def chosen_categories(arguments: argparse.Namespace) -> list[str]:
-    """The categories in the arguments; empty for all of the project.
-
-    Raises:
-        UsageError: the project does not have one of them.
-    """
-    from gonogo.params import Params
-
-    known = Params(PARAMS).categories
-    if unknown := [name for name in arguments.categories if name not in known]:
-        raise UsageError(
-            f"{PARAMS} has no category {', '.join(unknown)}; it has {', '.join(known)}",
-            command=f"gonogo {arguments.command}",
-        )
-    return list(arguments.categories)
 
 
 def run_stage(
@@ -78,13 +60,13 @@ def run_stage(
     from gonogo.project.settings import experiment_option
     from gonogo.project.stage_metrics import measured
 
-    categories = chosen_categories(arguments)
+    categories = known_categories(arguments.categories, command=f"gonogo {arguments.command}")
     content = read_yaml(PARAMS)
     given = _of_file(arguments.config, content)
     given += [experiment_option(one, content) for one in (*settings, *arguments.set)]
     # By key, so that the last value of one wins.
     settings = list({option.lstrip("+~").partition("=")[0]: option for option in given}.values())
-    known = check_values(PARAMS, settings)
+    known = check_values(PARAMS, settings, wanted=categories)
     calls: list[list[str]] = []
     only: list[str] = []
     if alone_after is not None:

@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ import numpy as np
 
 from gonogo.data.listing import existing_file, json_content, listed_path
 from gonogo.data.regions import (
+    Box,
     Region,
+    all_of,
     annotated_sample,
     are_numbers,
     clipped_box,
@@ -103,20 +105,30 @@ class Coco:
 
     def _samples(self, raw: Path, path: Path, folder: Path, content: Entry) -> Iterator[Sample]:
         regions = defaultdict(list)
+        problems: list[DataError] = []
         for entry in content["annotations"]:
-            where = f"{path}, annotation {entry.get('id')!r}"
-            image = content["images"].get(_value(entry, "image_id", int | str, where))
-            if image is None:
-                raise DataError(f"{where}: image_id {entry['image_id']!r} is not among `images`")
-            category = content["categories"].get(_value(entry, "category_id", int | str, where))
-            if category is None:
-                raise DataError(f"{where}: category_id {entry['category_id']!r} is not among `categories`")
-            if counts_as_defect(category, self.classes):
-                regions[entry["image_id"]].append(_region(entry, category, _size(image, path), where))
+            try:
+                if (region := self._defect(path, content, entry)) is not None:
+                    regions[entry["image_id"]].append(region)
+            except DataError as problem:
+                problems.append(problem)
+        if problems:
+            raise all_of(problems)
         for number, entry in content["images"].items():
             where = f"{path}, image {number!r}"
             image_path = listed_path(raw, folder, _value(entry, "file_name", str, where), where)
             yield annotated_sample(name_in(raw, image_path), image_path, regions[number], _size(entry, path), where)
+
+    def _defect(self, path: Path, content: Entry, entry: Entry) -> Region | None:
+        """What an annotation marks; None where its category does not count."""
+        where = f"{path}, annotation {entry.get('id')!r}"
+        image = content["images"].get(_value(entry, "image_id", int | str, where))
+        if image is None:
+            raise DataError(f"{where}: image_id {entry['image_id']!r} is not among `images`")
+        category = content["categories"].get(_value(entry, "category_id", int | str, where))
+        if category is None:
+            raise DataError(f"{where}: category_id {entry['category_id']!r} is not among `categories`")
+        return _region(entry, category, _size(image, path), where) if counts_as_defect(category, self.classes) else None
 
 
 def decoded_runs(text: str) -> list[int]:
@@ -187,17 +199,35 @@ def _size(image: Entry, path: Path) -> tuple[int, int]:
 
 
 def _region(entry: Entry, label: str, size: tuple[int, int], where: str) -> Region:
-    box, shape = entry.get("bbox"), entry.get("segmentation")
-    if not are_numbers(box) or len(box) != 4:
-        raise DataError(f"{where}: expected bbox as [x, y, width, height], got {box!r}")
-    x, y, width, height = map(float, box)
+    shape = entry.get("segmentation")
+    polygons = _polygons(shape, where) if isinstance(shape, list) else ()
+    runs = _runs(shape, size, where) if isinstance(shape, dict) and shape else ()
     return Region(
         label=label,
-        box=clipped_box((x, y, x + width, y + height), size, where),
-        polygons=_polygons(shape, where) if isinstance(shape, list) else (),
-        runs=_runs(shape, size, where) if isinstance(shape, dict) and shape else (),
+        box=clipped_box(_box(entry.get("bbox"), polygons, runs, size[1], where), size, where),
+        polygons=polygons,
+        runs=runs,
         crowd=entry.get("iscrowd", 0) == 1,
     )
+
+
+def _box(given: Any, polygons: Sequence[np.ndarray], runs: Sequence[int], height: int, where: str) -> Box:
+    """The box of an annotation: what encloses its segmentation where a file gives none, as some tools write polygons.
+
+    Raises:
+        DataError: it is wrong, or there is nothing that it could enclose.
+    """
+    if given in (None, []) and polygons:
+        corners = np.concatenate(polygons)
+        (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+        return x0, y0, x1, y1
+    if given in (None, []) and any(runs[1::2]):
+        columns, rows = np.divmod(np.flatnonzero(np.repeat(np.arange(len(runs)) % 2, runs)), height)
+        return float(columns.min()), float(rows.min()), float(columns.max()) + 1, float(rows.max()) + 1
+    if not are_numbers(given) or len(given) != 4:
+        raise DataError(f"{where}: expected bbox as [x, y, width, height], got {given!r}")
+    x, y, wide, high = map(float, given)
+    return x, y, x + wide, y + high
 
 
 def _polygons(shape: list[Any], where: str) -> tuple[np.ndarray, ...]:

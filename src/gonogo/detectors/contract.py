@@ -223,6 +223,16 @@ class Detector(nn.Module, ABC):
             if not backbone.is_loaded:
                 backbone.load(self.options.weights, self.options.weights_sha256)
 
+    def require_files(self) -> None:
+        """See that each file that `fit` reads besides the images is there and the one meant; nothing is learned of it.
+
+        Raises:
+            WeightsError: one is missing, has no SHA-256 in the options, or has another one.
+        """
+        for backbone in self.backbones():
+            if self.options.weights not in ("pretrained", "random"):
+                backbone.file_of(self.options.weights, self.options.weights_sha256)
+
     @property
     def stride(self) -> int:
         """Pixels by which a tile may be shifted so that its cells still lie on those of the whole: a backbone's."""

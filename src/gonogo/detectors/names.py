@@ -1,10 +1,8 @@
 """Names by which a detector is found: its own, and those of anomalib's models; nothing here imports torch."""
 
-from difflib import get_close_matches
-
 from gonogo.detectors import DETECTORS
 from gonogo.errors import ConfigError
-from gonogo.text import plain_name
+from gonogo.text import alternatives, plain_name
 
 # anomalib's models that no detector here implements, with the nearest that there is: what it is, and why it is near.
 # Source: anomalib 2.x, `anomalib.models.image`, and each model's paper. Padim, Patchcore, EfficientAd and
@@ -53,6 +51,4 @@ def detector_name(written: str) -> str:
                 f"{nearest}: {reason}. A checkpoint that anomalib wrote is scored by detector: anomalib with model: "
                 f"{model}"
             )
-    close = [of_plain[name] for name in get_close_matches(plain, of_plain)]
-    meant = f"did you mean {' or '.join(close)}? " if close else ""
-    raise ConfigError(f"there is no detector {written!r}; {meant}choose one of {', '.join(DETECTORS)}")
+    raise ConfigError(f"there is no detector {written!r}; {alternatives(written, DETECTORS)}")

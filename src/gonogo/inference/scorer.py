@@ -387,15 +387,15 @@ class Scorer:
             ShapeError: another shape or dtype.
         """
         if not features or self.space is None:
-            return self._with_boxes(pixels, self.judge(*self.outputs(pixels)))
+            return self.add_boxes(pixels, self.judge(*self.outputs(pixels)))
         names = () if self.box_classes is None else BOXES
         scores, maps, *found, given = run_named(self._session, pixels, *names, "features")
         verdicts = self.judge(scores, maps, boxes_of(*found) if found else None)
         verdicts = [replace(verdict, features=own) for verdict, own in zip(verdicts, given, strict=True)]
-        return self._with_boxes(pixels, verdicts)
+        return self.add_boxes(pixels, verdicts)
 
-    def _with_boxes(self, pixels: np.ndarray, verdicts: list[Verdict]) -> list[Verdict]:
-        """The verdicts, each with what the box model beside the gauge finds in the same image, where there is one."""
+    def add_boxes(self, pixels: np.ndarray, verdicts: list[Verdict]) -> list[Verdict]:
+        """The verdicts on images (n, h, w, 3), with the boxes of the box model beside the gauge, if there is one."""
         beside = self.box_model
         if beside is None:
             return verdicts

@@ -62,7 +62,7 @@ def explain(scorer: Scorer, pixels: np.ndarray, *, n_cells: int, top: int) -> Ex
         (verdict,) = scorer.score_pixels(pixels[None])
     else:
         scores, maps, nearest, patches = scorer.run_explained(pixels[None])
-        (verdict,) = scorer.judge(scores, maps)
+        (verdict,) = scorer.add_boxes(pixels[None], scorer.judge(scores, maps))
     cells = top_cells(verdict.anomaly_map, n_cells=n_cells) if scorer.manifest["localises"] else []
     pairs: list[Pair] = []
     places: list[Pair] = []

@@ -27,7 +27,7 @@ from gonogo.images.reading import SUFFIXES, decode, file_bytes
 from gonogo.images.unread import Unread
 from gonogo.inference.scorer import REJECT, Scorer
 from gonogo.line.inputs import images_of, is_named_like_image, walk
-from gonogo.line.outputs import VERDICT_COLUMNS, parquet_value
+from gonogo.line.outputs import VERDICT_COLUMNS, parquet_columns
 from gonogo.text import in_utf8
 
 LEAST_PART, MOST_PART = 16, 1000  # images in a part
@@ -63,9 +63,9 @@ def score_many(
 ) -> Counts:
     """Score on the cluster every image of `places` that has no row in `out` yet, and write a row for each.
 
-    A row has `FIELDS`: the values of `Verdict.row` with the number of its regions, and `bundle`, the SHA-256 of the
-    bundle's manifest. The row of an image that cannot be read has `error` and of a verdict only the threshold. A score
-    is that of `Scorer.score_image` with one thread.
+    A row has `FIELDS`: the values of `Verdict.row` as `columns_of` has them, and `bundle`, the SHA-256 of the bundle's
+    manifest. The row of an image that cannot be read has `error` and of a verdict only the threshold. A score is that
+    of `Scorer.score_image` with one thread.
 
     Whatever an image raises is the error in its row. A name that is not UTF-8 is escaped in `path`, as in `in_utf8`.
 
@@ -133,8 +133,8 @@ class _Scoring:
         rows: dict[str, list[Any]] = {name: [] for name in FIELDS}
         for key, data in zip(keys, read_ahead(lambda key: _bytes(root, key), keys), strict=True):
             row = {"path": _name(root, key), "bundle": self.fingerprint} | self._verdict_row(_name(root, key), data)
-            for name, values in rows.items():
-                values.append(parquet_value(row.get(name)))
+            for name, value in parquet_columns(row, FIELDS).items():
+                rows[name].append(value)
         name = hashlib.sha256("\n".join([self.fingerprint, *rows["path"]]).encode()).hexdigest()[:24]
         _write(self.out, f"part-{name}{SUFFIX}", rows)
         return {"n": np.array(len(keys))}
@@ -144,8 +144,7 @@ class _Scoring:
         try:
             if isinstance(data, ImageError):
                 raise data
-            verdict = scorer.score_one(decode(data, Path(name))[0], name)
-            return verdict.row() | {"n_regions": len(verdict.regions)}
+            return scorer.score_one(decode(data, Path(name))[0], name).row()
         except ImageError as error:
             said = str(error)
         except Exception as error:  # whatever it is, the other images of the part get their rows

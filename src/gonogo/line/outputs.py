@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -14,7 +14,7 @@ from gonogo.calibration.boxes import FoundBox
 from gonogo.calibration.regions import dilated
 from gonogo.errors import ConfigError, DataError, MissingExtraError
 from gonogo.images.colours import FOUND_BOX, OUTLINE, PictureScale, scaled_colours
-from gonogo.images.draw_boxes import DrawnBox, with_boxes
+from gonogo.images.draw_boxes import DrawnBox, enlarged, with_boxes
 from gonogo.images.reading import QUICK, write_png
 from gonogo.inference.scorer import PASS, UNCERTAIN, UNKNOWN, Verdict
 from gonogo.line.inputs import Item
@@ -33,10 +33,13 @@ VERDICT_COLUMNS = {  # of any table of verdicts; the columns before them say of 
     "probability": "float64",
     "uncertain": "bool_",
     "n_regions": "int32",
+    "boxes": "string",
+    "box_model": "string",
     "error": "string",
     "bundle": "string",
 }
 COLUMNS = {"file": "string", "category": "string"} | VERDICT_COLUMNS | {"leaning": "string", "given": "string"}
+AS_JSON = ("boxes", "box_model", "given")  # columns whose text is what the row has under this name, as JSON
 
 
 class Sink(Protocol):
@@ -106,7 +109,7 @@ class Csv:
         self._writer.writeheader()
 
     def write(self, row: Row) -> None:
-        flat = _flat(row)
+        flat = columns_of(row, COLUMNS)
         self._writer.writerow({key: as_cell(value) if isinstance(value, str) else value for key, value in flat.items()})
 
     def close(self) -> None:
@@ -140,7 +143,7 @@ class Parquet:
         self._rows: list[Row] = []
 
     def write(self, row: Row) -> None:
-        self._rows.append({name: parquet_value(value) for name, value in _flat(row).items()})
+        self._rows.append(parquet_columns(row, COLUMNS))
         if len(self._rows) == GROUP:
             self._flush()
 
@@ -160,23 +163,30 @@ def warn(text: str) -> None:
     _print(f"gonogo: {text}", sys.stderr)
 
 
-def parquet_value(value: Any) -> Any:
-    """A value of a row as Parquet takes it, which has texts of UTF-8 alone."""
-    return in_utf8(value) if isinstance(value, str) else value
+def columns_of(row: Row, names: Iterable[str]) -> Row:
+    """The columns of a table that say what a row does: None where it says nothing, text that is JSON for `AS_JSON`."""
+    regions: Sequence[Any] | None = row.get("regions")
+    known = row | {"n_regions": None if regions is None else len(regions)}
+    known |= {name: _as_json(row[name]) for name in AS_JSON if name in row}
+    return {name: known.get(name) for name in names}
+
+
+def _as_json(value: Any) -> str:
+    """JSON that is a cell as it is: what cannot be printed is an escape of JSON, and needs none of `as_cell`."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else json.dumps(value)
+
+
+def parquet_columns(row: Row, names: Iterable[str]) -> Row:
+    """As `columns_of`, for Parquet, which has texts of UTF-8 alone."""
+    columns = columns_of(row, names)
+    return {name: in_utf8(value) if isinstance(value, str) else value for name, value in columns.items()}
 
 
 def _print(text: str, stream: TextIO) -> None:
     """Print one line; what a terminal would not show, or the stream cannot encode, is escaped."""
     encoding = stream.encoding or "utf-8"
     print(printable(text).encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
-
-
-def _flat(row: Row) -> Row:
-    regions: Sequence[Any] | None = row.get("regions")
-    known = row | {"n_regions": None if regions is None else len(regions)}
-    if "given" in row:
-        known["given"] = json.dumps(row["given"], ensure_ascii=False)
-    return {name: known.get(name) for name in COLUMNS}
 
 
 def line_of(row: Row, *, localises: bool) -> str:
@@ -204,10 +214,15 @@ def line_of(row: Row, *, localises: bool) -> str:
 
 
 def _boxes_of(boxes: Sequence[dict[str, Any]]) -> str:
-    first, count = boxes[0], len(boxes)
-    at = f"{first['width']:.0f} x {first['height']:.0f} at ({first['x']:.0f}, {first['y']:.0f})"
-    best = f"{first['label']} {first['confidence']:.0%}, {at}"
-    return f"  1 box, {best}" if count == 1 else f"  {count} boxes, best {best}"
+    best = box_text(FoundBox(**boxes[0]))
+    return f"  1 box, {best}" if len(boxes) == 1 else f"  {len(boxes)} boxes, best {best}"
+
+
+def box_text(box: FoundBox) -> str:
+    """A box as one line of text has it: its class, its confidence, its size and where it is."""
+    return (
+        f"{printable(box.label)} {box.confidence:.0%}, {box.width:.0f} x {box.height:.0f} at ({box.x:.0f}, {box.y:.0f})"
+    )
 
 
 def _regions_of(regions: Sequence[dict[str, Any]]) -> str:
@@ -285,24 +300,25 @@ def overlay(
     *,
     scale: PictureScale = "threshold",
     labelled: Sequence[DrawnBox] = (),
-    enlarged: int = 1,
+    factor: int = 1,
 ) -> np.ndarray:
     """(h, w, 3) uint8: the image under the colours of its map with a line around each region, or with its boxes.
 
     On the scale of the threshold, unless another is asked for: see `PictureScale`. Boxes that a box model found beside
     the gauge are drawn over its map, and boxes that are `labelled` below those that were found.
-    Each pixel is `enlarged` to a square of so many before boxes are drawn, so that their classes can be read.
+    Before boxes are drawn, the picture is `enlarged` by the factor.
     """
     boxes = [*labelled, *drawn_boxes(verdict.boxes or ())]
+    return with_boxes(enlarged(coloured(pixels, verdict, scale=scale), factor), boxes, scale=factor)
+
+
+def coloured(pixels: np.ndarray, verdict: Verdict, *, scale: PictureScale = "threshold") -> np.ndarray:
+    """(h, w, 3) uint8: what `overlay` draws the boxes on; where these decide, the image itself."""
     if verdict.boxes_decide:
-        return with_boxes(_enlarged(pixels, enlarged), boxes, scale=enlarged)
-    mixed = pixels // 2 + scaled_colours(verdict.anomaly_map, verdict.threshold, scale) // 2
+        return pixels
+    mixed: np.ndarray = pixels // 2 + scaled_colours(verdict.anomaly_map, verdict.threshold, scale) // 2
     mixed[dilated(verdict.defect_mask, 1) & ~verdict.defect_mask] = OUTLINE
-    return with_boxes(_enlarged(mixed, enlarged), boxes, scale=enlarged)
-
-
-def _enlarged(pixels: np.ndarray, factor: int) -> np.ndarray:
-    return pixels.repeat(factor, axis=0).repeat(factor, axis=1) if factor > 1 else pixels
+    return mixed
 
 
 def crop_at_peak(pixels: np.ndarray, verdict: Verdict) -> np.ndarray:

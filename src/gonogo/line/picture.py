@@ -8,10 +8,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from gonogo.images.colours import FAINT, INK, OUTLINE, PAPER, PASS, REJECT
+from gonogo.images.draw_boxes import DrawnBox, with_boxes
 from gonogo.images.reading import write_png
 from gonogo.inference.good_patches import Box, GoodPatch
 from gonogo.inference.scorer import Verdict
-from gonogo.line.outputs import overlay
+from gonogo.line.outputs import coloured, drawn_boxes
 from gonogo.text import printable
 
 PANEL, TILE, GAP, HEADER, CAPTION = 420, 150, 14, 62, 20  # pixels
@@ -35,7 +36,10 @@ class Pair:
 
 
 def write_picture(path: Path, name: str, pixels: np.ndarray, verdict: Verdict, pairs: Sequence[Pair]) -> None:
-    """Write a PNG: the image (h, w, 3) with numbered places, the map with its regions, and up to MOST_PAIRS pairs."""
+    """Write a PNG: the image (h, w, 3) with numbered places, the map, regions and boxes, and up to MOST_PAIRS pairs.
+
+    Where boxes decide, they are drawn over the image in place of the map.
+    """
     pairs = pairs[:MOST_PAIRS]
     scale = PANEL / max(pixels.shape[:2])
     width, height = (max(1, round(n * scale)) for n in (pixels.shape[1], pixels.shape[0]))
@@ -53,19 +57,20 @@ def write_picture(path: Path, name: str, pixels: np.ndarray, verdict: Verdict, p
     comparison = f"score {verdict.score:.4g} {sign} threshold {verdict.threshold:.4g}"
     draw.text((GAP, 36), comparison, fill=FAINT, font=small)
 
-    def panel(image: np.ndarray, title: str, left: int, top: int) -> None:
-        draw.text((left, top), title, fill=INK, font=small)
+    def panel(image: np.ndarray, title: str, at: tuple[int, int], boxes: Sequence[DrawnBox] = ()) -> None:
+        draw.text(at, title, fill=INK, font=small)
         method = Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS
-        canvas.paste(Image.fromarray(image).resize((width, height), method), (left, top + CAPTION))
+        resized = np.asarray(Image.fromarray(image).resize((width, height), method))
+        canvas.paste(Image.fromarray(with_boxes(resized, boxes, scale=scale)), (at[0], at[1] + CAPTION))
 
-    panel(pixels, "the part" + (", and the places compared" if pairs else ""), GAP, HEADER)
+    panel(pixels, "the part" + (", and the places compared" if pairs else ""), (GAP, HEADER))
     at = (GAP + PANEL + GAP, HEADER) if beside else (GAP, HEADER + CAPTION + height + GAP)
-    panel(overlay(pixels, verdict), "where it differs: red is beyond the threshold", *at)
+    panel(coloured(pixels, verdict), _title(verdict), at, drawn_boxes(verdict.boxes or ()))
     for number, pair in enumerate(pairs, start=1):
         x, y, wide, high = (scale * value for value in pair.box)
         left, top = GAP + x, HEADER + CAPTION + y
         draw.rectangle((left - 2, top - 2, left + wide + 1, top + high + 1), outline=OUTLINE, width=2)
-        _number(draw, number, left + wide + 3, top - 8, small)
+        _number(draw, number, min(left + wide + 3, GAP + width - 18), max(top - 8, HEADER + CAPTION), small)
     left = GAP + PANEL + GAP
     if pairs:
         draw.text((left, HEADER), "this part", fill=INK, font=small)
@@ -87,6 +92,14 @@ def write_picture(path: Path, name: str, pixels: np.ndarray, verdict: Verdict, p
             ink = REJECT if row == 0 and pair.peak >= verdict.threshold else INK if row < 2 else FAINT
             draw.text((text, top + 4 + 18 * row), line, fill=ink, font=small)
     write_png(path, np.asarray(canvas))
+
+
+def _title(verdict: Verdict) -> str:
+    """What the panel with the map shows, or the one with the boxes."""
+    found = "" if verdict.boxes is None else "the boxes found" if verdict.boxes else "no box found"
+    if verdict.boxes_decide:
+        return found
+    return "where it differs: red is beyond the threshold" + (f"; {found}" if found else "")
 
 
 def _number(

@@ -11,6 +11,7 @@ from gonogo.files import require_raw
 from gonogo.params import Params
 
 RUNS = ("repro", "exp")  # commands of DVC that run stages
+ITS_HELP = "Having any troubles?"  # begins the line with which DVC ends an error: where its own help is
 
 
 def dvc_call(*words: str) -> tuple[list[str], dict[str, str]]:
@@ -28,9 +29,10 @@ def get_artifact(path: Path, commit: str, into: Path) -> None:
     command, environment = dvc_call("get", "--quiet", ".", path.as_posix(), "--rev", commit, "--out", str(into))
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if result.returncode:
+        lines = [line for line in result.stderr.splitlines() if line.strip() and not line.startswith(ITS_HELP)]
         raise PipelineError(
-            f"dvc has no {path} of the commit {commit[:12]}: {result.stderr.strip()}; `dvc pull --all-commits` brings "
-            "what a remote has"
+            f"dvc has no {path} of the commit {commit[:12]}: {' '.join(lines)}; `dvc pull --all-commits` brings what a "
+            "remote has"
         )
 
 

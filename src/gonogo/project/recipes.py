@@ -15,6 +15,7 @@ from gonogo.errors import ConfigError
 from gonogo.images.size import ImageSize
 from gonogo.model.fit_params import FitParams, fit_section
 from gonogo.params import VARIANT_KEYS, Params, Section, read_yaml
+from gonogo.text import alternatives
 
 SECTIONS = ("fit", "calibrate", "regions")
 SHARED = {field.name for field in fields(FitParams)}  # of `fit`, whatever the detector
@@ -69,7 +70,7 @@ def read_recipe(folder: Path, name: str) -> Recipe:
         ConfigError: there is no such recipe, or it has no description, or a section that recipes may not change.
     """
     if name not in recipe_names(folder):
-        raise ConfigError(f"no recipe {name!r} in {folder}; choose one of {', '.join(recipe_names(folder)) or 'none'}")
+        raise ConfigError(f"no recipe {name!r} in {folder}; {alternatives(name, recipe_names(folder))}")
     path = folder / f"{name}.yaml"
     content = read_yaml(path)
     description = content.pop("description", None)

@@ -4,13 +4,13 @@ import copy
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import fields
-from difflib import get_close_matches
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from gonogo.errors import ConfigError
 from gonogo.params import Section
+from gonogo.text import alternatives, meant
 
 
 def experiment_option(setting: str, content: Section) -> str:
@@ -22,11 +22,14 @@ def experiment_option(setting: str, content: Section) -> str:
         content: of params.yaml.
 
     Raises:
-        ConfigError: there is no such section, category or option; the message has the names that are close to it.
+        ConfigError: there is no such section, category or option; the message has the names that are close to it. Or
+            it has no `=`, and does not take anything out.
     """
     key, equals, _ = setting.partition("=")
-    if not equals or setting[0] in "+~":
+    if setting[:1] == "~" or (equals and setting[0] == "+"):
         return setting
+    if not equals or not key:
+        raise ConfigError(f"{setting!r} is no setting; expected KEY=VALUE, as fit.coreset_ratio=0.02")
     path = key.split(".")
     if _is_listed(path, content):
         return setting
@@ -94,6 +97,4 @@ def _options(section: str) -> list[str]:
 def _require(name: str, known: Collection[str], what: str) -> None:
     if name in known:
         return
-    close = get_close_matches(name, sorted(set(known)))
-    meant = f"did you mean {' or '.join(close)}?" if close else f"choose one of {', '.join(dict.fromkeys(known))}"
-    raise ConfigError(f"{what} {name!r} is unknown; {meant}")
+    raise ConfigError(f"{what} {name!r} is unknown; {meant(name, known) or alternatives(name, known)}")

@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -21,14 +22,15 @@ from gonogo.data.labels import regions_beside
 from gonogo.data.names import GOOD, says
 from gonogo.errors import DataError, ImageError
 from gonogo.images.colours import LABELLED_BOX
-from gonogo.images.draw_boxes import DrawnBox
+from gonogo.images.draw_boxes import DrawnBox, enlarged, whole_steps, with_boxes
 from gonogo.images.reading import SUFFIXES
 from gonogo.images.tiff import TIFF_SUFFIXES
-from gonogo.service.inspecting import Judgement
+from gonogo.service.inspecting import Judgement, png_of
 from gonogo.service.problems import Problem
 from gonogo.service.security import Key
 from gonogo.service.service import Service
 from gonogo.service.settings import Settings
+from gonogo.service.stored_image import stored_image
 from gonogo.store.arena import POOL, Case
 from gonogo.store.schema import Row
 from gonogo.text import printable
@@ -158,19 +160,48 @@ async def case_file(service: Service, row: Row) -> bytes:
         Problem: the image is there no more.
     """
     try:
-        if row["file"] is not None:
-            assert service.settings.arena is not None
-            return await asyncio.to_thread((service.settings.arena / row["file"]).read_bytes)
-        inspection = await asyncio.to_thread(service.store.inspection, row["inspection"])
-        assert inspection is not None
-        return await asyncio.to_thread(service.store.images.path_of(inspection["image_sha256"]).read_bytes)
-    except (FileNotFoundError, AssertionError) as error:
+        return await _case_file(service, row)
+    except Problem:
         await asyncio.to_thread(service.store.arena.remove_open, row["key"])
+        raise
+
+
+async def _case_file(service: Service, row: Row) -> bytes:
+    if row["file"] is None:
+        inspection = await asyncio.to_thread(service.store.inspection, row["inspection"])
+        if inspection is None:
+            raise Problem("image-expired", "the part of this case is kept no more; go on with another one")
+        return await stored_image(service.store, inspection)
+    assert service.settings.arena is not None
+    try:
+        return await asyncio.to_thread((service.settings.arena / row["file"]).read_bytes)
+    except FileNotFoundError as error:
         raise Problem("image-expired", "the image of this case is there no more; go on with another one") from error
 
 
+async def answered_picture(service: Service, row: Row, key: Key) -> bytes:
+    """A PNG of the part of an answered round, with what is labelled and what the gauge found.
+
+    The map and the boxes of the gauge are drawn as long as the bundle that judged the part is in use.
+
+    Raises:
+        Problem: the image is there no more, or there is no memory for it now.
+    """
+    data = await case_file(service, row)
+    labelled = await asyncio.to_thread(true_boxes, service, row)
+    if row["bundle"] != service.gauge.scorer.fingerprint:
+        return await service.runner.pictured(data, key, partial(_labelled_picture, labelled=labelled))
+    with service.runner.reserve_slot(key):
+        return await service.runner.draw(data, key, "overlay", bundle=row["bundle"], labelled=labelled, side=SIDE)
+
+
+def _labelled_picture(pixels: np.ndarray, labelled: Sequence[DrawnBox]) -> bytes:
+    factor = whole_steps(pixels, SIDE)
+    return png_of(with_boxes(enlarged(pixels, factor), labelled, scale=factor))
+
+
 def true_boxes(service: Service, row: Row) -> list[DrawnBox]:
-    """The labelled boxes of a round's case, in green and by their class, for after the answer.
+    """The labelled boxes of a round's case, in green and with their class below, for after the answer.
 
     Those of an image of the folder stand in a label file beside it. That of a reviewed part is the box that its case
     has, by the type that the reviewers named. What cannot be read is none; the log says why.
@@ -182,14 +213,14 @@ def true_boxes(service: Service, row: Row) -> list[DrawnBox]:
         if case is None or case["removed"] is not None or (case["region"] or {}).get("label") is None:
             return []
         x, y, width, height = case["region"]["box"]
-        return [DrawnBox((x, y, x + width, y + height), printable(case["defect_type"]), LABELLED_BOX)]
+        return [DrawnBox((x, y, x + width, y + height), printable(case["defect_type"]), LABELLED_BOX, below=True)]
     assert service.settings.arena is not None
     try:
         regions = regions_beside(service.settings.arena / row["file"], service.settings.arena)
     except (DataError, ImageError, OSError) as error:
         log.warning("the labels of %s are not shown: %s", printable(row["file"]), printable(str(error)))
         return []
-    return [DrawnBox(one.box, printable(one.label), LABELLED_BOX) for one in regions]
+    return [DrawnBox(one.box, printable(one.label), LABELLED_BOX, below=True) for one in regions]
 
 
 def hidden_picture(pixels: np.ndarray) -> bytes:

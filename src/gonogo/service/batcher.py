@@ -41,7 +41,7 @@ class Batcher(Generic[Item, Outcome]):
         weight: of an item. The weights of a batch add up to at most 1, unless the batch is one heavy item.
         batch_key: only items with equal keys go into one batch.
         whose: the key whose item it is; the keys take turns.
-        wanted: asked when an item's turn comes; an item that is not wanted any more is left out.
+        wanted: asked when an item comes and when its turn does; one that is not wanted any more is left out.
         n_at_once: number of batches that are worked on at the same time.
     """
 
@@ -71,6 +71,8 @@ class Batcher(Generic[Item, Outcome]):
             UnwantedError: it was not wanted any more.
             Exception: the one that `work` raised, or gave for this item.
         """
+        if not self._wanted(item):
+            raise UnwantedError
         own: _Call[Item, Outcome] = _Call(item)
         with self._lock:
             free = self._n_free > 0

@@ -28,7 +28,7 @@ import gonogo
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.errors import GonogoError, ImageError, SlowImageError
 from gonogo.images.colours import PictureScale
-from gonogo.images.draw_boxes import DrawnBox
+from gonogo.images.draw_boxes import DrawnBox, whole_steps
 from gonogo.images.header import Header
 from gonogo.images.reading import QUICK, decode_checked
 from gonogo.images.statistics import STATISTICS, image_statistics
@@ -687,14 +687,18 @@ def draw_picture(
         Problem: the map cannot be drawn, because the threshold is not above 0.
     """
     if name == "overlay":
-        enlarged = max(1, side // max(pixels.shape[:2]))
-        picture = overlay(pixels, verdict, scale=overlay_scale, labelled=labelled, enlarged=enlarged)
+        picture = overlay(pixels, verdict, scale=overlay_scale, labelled=labelled, factor=whole_steps(pixels, side))
     elif name == "crop":
         picture = crop_at_peak(pixels, verdict)
     elif verdict.threshold > 0:
         picture = map_16_bit(verdict)
     else:
         raise Problem("invalid-request", f"a map is in units of the threshold, which is {verdict.threshold:g}")
+    return png_of(picture)
+
+
+def png_of(picture: np.ndarray) -> bytes:
+    """A PNG file of a picture, written quickly."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, format="PNG", compress_level=QUICK)
     return file.getvalue()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gonogo.cli.answer import Answer
 from gonogo.cli.columns import in_columns
-from gonogo.cli.stages import PARAMS
+from gonogo.cli.names import PARAMS, known_categories
 from gonogo.errors import ConfigError, UsageError
 from gonogo.text import printable
 
@@ -51,6 +51,8 @@ def run(arguments: argparse.Namespace) -> Answer:
     """
     if message := _contradiction(arguments):
         raise UsageError(message, command="gonogo accept")
+    if arguments.category is not None and not arguments.history:  # which may be that of a category of the past
+        known_categories([arguments.category], command="gonogo accept")
     return _history(arguments) if arguments.history else _change(arguments)
 
 
@@ -89,7 +91,7 @@ def _change(arguments: argparse.Namespace) -> Answer:
     by, dvc = arguments.by or git_user(), None if arguments.no_run else run_dvc
     dry_run = arguments.dry_run
     if dvc is not None:
-        check_values(PARAMS)
+        check_values(PARAMS, wanted=[arguments.category] if arguments.category else [])
     if arguments.roll_back is None:
         project = Project.here(arguments.category)
         how = {"role": arguments.role, "by": by, "reason": arguments.reason, "group": arguments.group, "dvc": dvc}

@@ -2,19 +2,21 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gonogo.cli.answer import Answer
 from gonogo.cli.columns import in_columns
+from gonogo.cli.names import known_recipe
 from gonogo.errors import ConfigError, UsageError
-from gonogo.text import printable
+from gonogo.text import alternatives, printable
 
 if TYPE_CHECKING:
     from gonogo.project.benchmark import BenchmarkRow
     from gonogo.project.recipes import Recipe
 
-DEFAULT = "default"
+DEFAULT, ALL = "default", "all"
 NAME = "gonogo benchmark"
 
 
@@ -29,7 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, required=True, metavar="FOLDER", help="a data set in one of the layouts of docs/data.md"
     )
     parser.add_argument(
-        "--category", nargs="+", default=[], metavar="NAME", help="some of its categories; default: all"
+        "--category",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="some of its categories; default: all",
     )
     parser.add_argument(
         "--detector", nargs="+", default=[], metavar="NAME", help="detectors, with their default options"
@@ -50,18 +56,10 @@ def run(arguments: argparse.Namespace) -> Answer:
     from gonogo.cli.exit_status import DONE, ENVIRONMENT
     from gonogo.evaluation.tables import markdown_table
     from gonogo.files import write_json, write_text
-    from gonogo.params import Params
     from gonogo.project.benchmark import as_cells, benchmark_rows, with_means
 
     project, variants = arguments.into, _variants(arguments)
-    _require_project(project, arguments.data)
-    known = Params(project / "params.yaml").categories
-    categories = arguments.category or known
-    for name in categories:
-        if name not in known:
-            raise UsageError(
-                f"{arguments.data} has no category {name!r}; choose among {', '.join(known)}", command=NAME
-            )
+    categories = _categories(project, arguments.data, arguments.category)
     n_runs, done = len(variants) * len(categories), 0
 
     def started(variant: str, category: str) -> None:
@@ -82,36 +80,43 @@ def run(arguments: argparse.Namespace) -> Answer:
     return Answer(report, text, ENVIRONMENT if failed else DONE)
 
 
-def _require_project(project: Path, data: Path) -> None:
-    """Write a project for the data, or see that the one that is there is one."""
+def _categories(project: Path, data: Path, wanted: Sequence[str]) -> list[str]:
+    """The categories to run, all where none or `all` is wanted, after a project for the data was written if needed."""
     from gonogo.data.prepare.layouts import categories_in
     from gonogo.data.prepare.prepare import prepare_params, shares_of
     from gonogo.params import Params, read_yaml
     from gonogo.project.new_project import starting_files, write_project
 
-    if (project / "params.yaml").is_file():
-        raw = project / Params(project / "params.yaml").raw
+    params = project / "params.yaml"
+    if params.is_file():
+        raw, found = project / Params(params).raw, None
         if raw.resolve() != data.resolve():
             raise ConfigError(f"{project} is a project of the images in {raw}; name another folder with --into")
-        return
-    params = read_yaml(starting_files() / "params.yaml")
-    found = categories_in(data, shares_of(prepare_params(params["prepare"]), params["seed"]))
-    write_project(project, data, found)
+        known = Params(params).categories
+    else:
+        start = read_yaml(starting_files() / "params.yaml")
+        found = categories_in(data, shares_of(prepare_params(start["prepare"]), start["seed"]))
+        known = [one.name for one in found]
+    if list(wanted) == [ALL] and ALL not in known:
+        wanted = known
+    for name in wanted:
+        if name not in known:
+            raise UsageError(f"{data} has no category {name!r}; {alternatives(name, known)}", command=NAME)
+    if found is not None:
+        write_project(project, data, found)
+    return list(wanted) or known
 
 
 def _variants(arguments: argparse.Namespace) -> "list[Recipe]":
     from gonogo.detectors.names import detector_name
     from gonogo.project.new_project import starting_files
-    from gonogo.project.recipes import Recipe, read_recipe, recipe_names
+    from gonogo.project.recipes import Recipe
 
     recipes = starting_files() / "recipes"
     try:
         names = [detector_name(name) for name in arguments.detector]
     except ConfigError as error:
         raise UsageError(str(error), command=NAME) from error
-    for name in arguments.recipe:
-        if name not in recipe_names(recipes):
-            raise UsageError(f"no recipe {name!r}; choose among {', '.join(recipe_names(recipes))}", command=NAME)
     detectors = [Recipe(name, f"the detector {name}", {"fit": {"detector": name}}) for name in names]
-    chosen = [*detectors, *(read_recipe(recipes, name) for name in arguments.recipe)]
+    chosen = [*detectors, *(known_recipe(name, command=NAME, folder=recipes) for name in arguments.recipe)]
     return chosen or [Recipe(DEFAULT, "the options that every project starts with", {})]

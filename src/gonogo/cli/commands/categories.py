@@ -8,9 +8,8 @@ from typing import Any
 
 from gonogo.cli.answer import Answer
 from gonogo.cli.columns import in_columns
+from gonogo.cli.names import PARAMS, known_categories
 from gonogo.errors import UsageError
-
-PARAMS = Path("params.yaml")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,11 +35,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         head = ("category", "source", "detector", "image AUROC", "recall", "false alarms")
         rows = [tuple("-" if value is None else _shown(value) for value in entry.values()) for entry in listed]
         return Answer({"ok": True, "categories": listed}, in_columns([head, *rows], head=True))
-    if arguments.name not in names:
-        raise UsageError(
-            f"{PARAMS} has no category {arguments.name!r}; choose one of {', '.join(names)}",
-            command="gonogo categories",
-        )
+    known_categories([arguments.name], command="gonogo categories")
     return _described(arguments.name) if arguments.yolo is None else _written(arguments.name, arguments.yolo)
 
 

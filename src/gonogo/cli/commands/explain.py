@@ -1,4 +1,4 @@
-"""gonogo explain: the verdict on one image, its regions, the highest cells of its map, and the nearest good patches."""
+"""gonogo explain: the verdict on one image, its regions and boxes, the highest cells of its map, and good patches."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gonogo.inference.attribution import Attribution
     from gonogo.inference.good_patches import Box, GoodPatch
-    from gonogo.inference.scorer import Scorer
+    from gonogo.inference.scorer import Scorer, Verdict
     from gonogo.line.explain import Explanation
     from gonogo.line.picture import Pair
 
@@ -32,8 +32,8 @@ NOT_APART = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = (
-        "Explain the verdict on one image: its regions, the highest cells of its map, the good patches nearest to "
-        "them, how rare its score is among good parts, and what is certified of the threshold."
+        "Explain the verdict on one image: its regions and boxes, the highest cells of its map, the good patches "
+        "nearest to them, how rare its score is among good parts, and what is certified of the threshold."
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help=GAUGES)
     parser.add_argument("image", type=Path, metavar="IMAGE")
@@ -175,6 +175,7 @@ def _report(image: Path, scorer: "Scorer", row: Mapping[str, Any], explanation: 
         ],
         "attribution": None if explanation.attribution is None else explanation.attribution.to_dict(),
         "threshold_record": scorer.record.sentence,
+        **({} if scorer.box_model is None else {"box_threshold_record": scorer.box_model.record.sentence}),
     }
 
 
@@ -194,13 +195,9 @@ def _lines(image: Path, scorer: "Scorer", explanation: "Explanation") -> list[st
         lines.append("uncertain: calibrated on other good parts, the gauge could have given the other verdict")
     if verdict.probability is not None:
         lines.append(f"defective with {verdict.probability:.1%}, at the line's rate of defects")
-    lines += [
-        f"region {number}: {region.box[2]} x {region.box[3]} at ({region.box[0]}, {region.box[1]}), "
-        f"{region.area} pixels, peak {region.peak:.6g}, mean {region.mean:.6g}"
-        for number, region in enumerate(verdict.regions, start=1)
-    ]
-    if not verdict.regions:
-        lines.append("no region")
+    if not verdict.boxes_decide:
+        lines += _region_lines(verdict)
+    lines += _found_lines(verdict)
     for number, cell in enumerate(explanation.cells):
         lines.append(f"cell {_box_text(cell.box)}: {cell.peak:.6g}{_nearest_text(pairs[number]) if pairs else ''}")
     if pairs and not explanation.cells:
@@ -209,13 +206,38 @@ def _lines(image: Path, scorer: "Scorer", explanation: "Explanation") -> list[st
     if not pairs:
         lines.append("no good patches to compare with: the detector has no memory bank, or the bundle is an old one")
     lines.append(f"threshold: {scorer.record.sentence}")
+    if scorer.box_model is not None:
+        lines.append(f"threshold of the boxes: {scorer.box_model.record.sentence}")
     return lines
+
+
+def _region_lines(verdict: "Verdict") -> list[str]:
+    return [
+        f"region {number}: {region.box[2]} x {region.box[3]} at ({region.box[0]}, {region.box[1]}), "
+        f"{region.area} pixels, peak {region.peak:.6g}, mean {region.mean:.6g}"
+        for number, region in enumerate(verdict.regions, start=1)
+    ] or ["no region"]
+
+
+def _found_lines(verdict: "Verdict") -> list[str]:
+    """The boxes that were found, the best first, and whose they are where they stand beside the gauge."""
+    from gonogo.line.outputs import box_text
+
+    if verdict.boxes is None:
+        return []
+    lines = [f"box {number}: {box_text(box)}, score {box.score:.6g}" for number, box in enumerate(verdict.boxes, 1)]
+    if (model := verdict.box_model) is None:
+        return lines or ["no box"]
+    whose = f"of {model.category} at or above its threshold {model.threshold:.6g}"
+    return [f"boxes {whose}, which change no verdict:", *lines] if lines else [f"no box {whose}"]
 
 
 def _attribution_lines(scorer: "Scorer", attribution: "Attribution | None") -> list[str]:
     """What the score is made of: each contribution, the highest first; those of 0 are left out."""
     from gonogo.line.explain import why_whole
 
+    if scorer.box_classes is not None:
+        return ["the score is that of the best box, whether it is found or not"]
     if attribution is None:
         return [f"the score is not taken apart: {NOT_APART[why_whole(scorer)]}"]
     base = f"{attribution.base:.6g}, a usual good part" if attribution.base else "0"

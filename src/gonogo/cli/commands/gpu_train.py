@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 from gonogo.cli.answer import Answer
 from gonogo.cli.arguments import positive
+from gonogo.cli.names import known_categories
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +24,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     """Plan, and launch; `gonogo.project.gpu_plan` has the errors."""
     from gonogo.project.gpu_plan import launch, plan_fit
 
+    known_categories([arguments.category], command="gonogo gpu-train")
     plan = plan_fit(arguments.category, gpu=arguments.gpu, hours=arguments.hours)
     report = {"ok": True, "plan": asdict(plan)}
     if not arguments.launch:

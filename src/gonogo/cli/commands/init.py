@@ -60,6 +60,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     for one in found:
         lines += _shape(one, shape_of(one, params["fit"]))
         lines += [hint] if (hint := _hint(one, calibrate)) else []
+        lines += [_boxed(one)] if one.boxed else []
         lines += [f"{one.name}: {one.shots.sentence(one.n_calibrate, calibrate.confidence)}"] if one.shots else []
     lines.append(f"{len(written)} files written to {arguments.into}")
     if not arguments.no_tune and len(found) > MOST_TUNED:
@@ -112,6 +113,17 @@ def _shape(one: "Category", size: "ImageSize") -> list[str]:
         return []
     shape = f"the median shape of images of {len(one.sizes)} sizes" if len(one.sizes) > 1 else "the shape of its images"
     return [f"{one.name}: every image is resized to {size.height} x {size.width} pixels (height x width), {shape}"]
+
+
+def _boxed(one: "Category") -> str:
+    """How to learn from the labelled boxes, which a gauge of good parts does not use."""
+    from gonogo.text import listed
+
+    kinds = "1 class" if len(one.boxed) == 1 else f"{len(one.boxed)} classes"
+    return (
+        f"{one.name}: boxes of {kinds} are labelled ({listed(one.boxed, LISTED)}); prepare.task: boxes with "
+        "fit.detector: centre_boxes finds each defect by its class, docs/boxes.md"
+    )
 
 
 def _hint(one: "Category", calibrate: "CalibrateParams") -> str:

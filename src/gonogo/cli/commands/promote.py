@@ -5,7 +5,10 @@ from dataclasses import asdict
 
 from gonogo.cli.answer import Answer
 from gonogo.cli.exit_status import REJECTED
+from gonogo.cli.names import known_categories
 from gonogo.cli.registry_change import add_change_arguments, changed
+
+HEAD = "HEAD"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("category", metavar="CATEGORY")
     parser.add_argument(
-        "--rev", default="HEAD", metavar="REV", help="the commit of the gauge, or a DVC experiment; default: HEAD"
+        "--rev", default=HEAD, metavar="REV", help="the commit of the gauge, or a DVC experiment; default: HEAD"
     )
     add_change_arguments(parser)
     parser.add_argument(
@@ -28,6 +31,8 @@ def run(arguments: argparse.Namespace) -> Answer:
     """Promote the gauge, or say whether it would be; `gonogo.project.registry.promote` has the errors."""
     from gonogo.project.registry import passing, promote
 
+    if arguments.rev == HEAD:  # another commit may have other categories
+        known_categories([arguments.category], command="gonogo promote")
     if arguments.dry_run:
         gauge = passing(arguments.category, arguments.alias, arguments.rev)
         if gauge is None:

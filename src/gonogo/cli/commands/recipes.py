@@ -2,17 +2,15 @@
 
 import argparse
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gonogo.cli.answer import Answer
 from gonogo.cli.columns import in_columns
+from gonogo.cli.names import PARAMS, RECIPES, known_categories, known_recipe
 from gonogo.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from gonogo.project.recipes import Recipe
-
-RECIPES, PARAMS = Path("recipes"), Path("params.yaml")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,25 +64,6 @@ def _contradiction(arguments: argparse.Namespace) -> str | None:
     return None
 
 
-def known_recipe(name: str, *, command: str) -> "Recipe":
-    """A recipe of this project by its name.
-
-    Args:
-        command: the command that asks, for the error.
-
-    Raises:
-        UsageError: there is no recipe of that name.
-    """
-    from gonogo.project.recipes import read_recipe, recipe_names
-
-    names = recipe_names(RECIPES)
-    if name not in names:
-        raise UsageError(
-            f"no recipe {name!r} in {RECIPES}; choose one of {', '.join(names) or 'none'}", command=command
-        )
-    return read_recipe(RECIPES, name)
-
-
 def _described(recipe: "Recipe") -> Answer:
     lines = [
         f"  {section}.{key}: {json.dumps(value)}"
@@ -100,6 +79,8 @@ def _applied(recipe: "Recipe", arguments: argparse.Namespace) -> Answer:
     from gonogo.project.dvc import run_dvc
     from gonogo.project.recipes import changes, write_changes
 
+    if arguments.category is not None:
+        known_categories([arguments.category], command="gonogo recipes")
     made = changes(PARAMS, recipe, arguments.category)
     if arguments.write:
         write_changes(PARAMS, made)

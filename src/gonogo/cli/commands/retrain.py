@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gonogo.cli.answer import Answer
 from gonogo.cli.arguments import add_store, count, non_negative
 from gonogo.cli.exit_status import DONE, REJECTED
+from gonogo.cli.names import known_categories
 
 try:
     import fcntl
@@ -72,7 +73,8 @@ def run(arguments: argparse.Namespace) -> Answer:
 
     if arguments.bundles is not None and not arguments.promote:
         raise UsageError("--bundles needs --promote", command="gonogo retrain")
-    by, category = arguments.by or git_user(), arguments.category
+    (category,) = known_categories([arguments.category], command="gonogo retrain")
+    by = arguments.by or git_user()
     store = Store(arguments.data, arguments.database)
     try:
         with _alone(arguments.data / LOCK):

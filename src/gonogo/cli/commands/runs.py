@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gonogo.cli.answer import Answer
 from gonogo.cli.arguments import add_json
 from gonogo.cli.columns import in_columns
+from gonogo.cli.names import PARAMS, known_categories, known_recipe
 from gonogo.errors import UsageError
 from gonogo.text import printable
 
@@ -55,6 +56,8 @@ def run(arguments: argparse.Namespace) -> Answer:
     from gonogo.project.runs import Runs
 
     runs = Runs(Path())
+    if arguments.action in ("start", "forecast"):
+        known_categories([arguments.category], command=f"gonogo runs {arguments.action}")
     if arguments.action == "start":
         if arguments.prepare and (arguments.set or arguments.recipe):
             raise UsageError("--prepare takes neither -S nor --recipe", command="gonogo runs start")
@@ -64,7 +67,6 @@ def run(arguments: argparse.Namespace) -> Answer:
         runs.start_worker()
         return Answer({"ok": True, "run": asdict(made)}, f"{made.id} is queued; `gonogo runs log {made.id}` shows it")
     if arguments.action == "forecast":
-        from gonogo.cli.stages import PARAMS
         from gonogo.params import read_yaml
         from gonogo.project.fit_forecast import forecast
         from gonogo.project.settings import experiment_option
@@ -89,8 +91,6 @@ def run(arguments: argparse.Namespace) -> Answer:
 def _of_recipe(name: str | None, category: str) -> list[str]:
     if name is None:
         return []
-    from gonogo.cli.commands.recipes import known_recipe
-    from gonogo.cli.stages import PARAMS
     from gonogo.project.recipes import changes
 
     return [step.option for step in changes(PARAMS, known_recipe(name, command="gonogo runs start"), category)]

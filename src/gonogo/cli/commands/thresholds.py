@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gonogo.cli.answer import Answer
 from gonogo.cli.columns import in_columns
+from gonogo.cli.names import known_categories
 
 if TYPE_CHECKING:
     from gonogo.calibration.certificate import ThresholdRecord
@@ -38,11 +39,10 @@ def run(arguments: argparse.Namespace) -> Answer:
     from gonogo.calibration.certificate import ThresholdRecord
     from gonogo.evaluation.accuracy.operating_points import ScoresByKind, operating_points, thresholds_at
     from gonogo.files import read_rows, read_sealed
-    from gonogo.params import Params, project_path
+    from gonogo.params import project_path
     from gonogo.reports.operating_page import write_operating_page
 
-    category = arguments.category
-    Params(Path("params.yaml"), category)  # refuses a category that the project does not have
+    (category,) = known_categories([arguments.category], command="gonogo thresholds")
     rows = read_rows(project_path("plots", "records", f"{category}.csv"))
     record = ThresholdRecord.from_dict(read_sealed(project_path("models", category))["threshold"])
     scores = ScoresByKind.from_rows(rows)

@@ -3,8 +3,8 @@
 import argparse
 
 from gonogo.cli.answer import Answer
-from gonogo.cli.commands.recipes import known_recipe
-from gonogo.cli.stages import PARAMS, add_stage_arguments, chosen_categories, run_stage
+from gonogo.cli.names import PARAMS, known_categories, known_recipe
+from gonogo.cli.stages import add_stage_arguments, run_stage
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +22,6 @@ def run(arguments: argparse.Namespace) -> Answer:
         from gonogo.project.recipes import changes
 
         recipe = known_recipe(arguments.recipe, command="gonogo train")
-        names: list[str | None] = [*chosen_categories(arguments)] or [None]
+        names: list[str | None] = [*known_categories(arguments.categories, command="gonogo train")] or [None]
         settings = [step.option for name in names for step in changes(PARAMS, recipe, name)]
     return run_stage("fit", arguments, settings=settings)

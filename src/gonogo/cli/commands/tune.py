@@ -6,8 +6,7 @@ from typing import Any
 
 from gonogo.cli.answer import Answer
 from gonogo.cli.arguments import positive
-from gonogo.cli.stages import PARAMS
-from gonogo.errors import UsageError
+from gonogo.cli.names import PARAMS, known_categories
 
 VERDICT_MS, MINUTES = 20.0, 10.0
 BRIEF_MINUTES = 4.0  # fewer of them: layers, banks and aggregation stay as they are
@@ -36,13 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Answer:
     """Search; the answer is what was tried, what was chosen, and what more milliseconds would buy."""
-    from gonogo.params import Params
-
-    known = Params(PARAMS).categories
-    if arguments.category not in known:
-        raise UsageError(
-            f"{PARAMS} has no category {arguments.category}; it has {', '.join(known)}", command="gonogo tune"
-        )
+    known_categories([arguments.category], command="gonogo tune")
     results, made = tuned(
         Path(),
         arguments.category,

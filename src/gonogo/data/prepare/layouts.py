@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ from gonogo.data.listing import read_text
 from gonogo.data.manifest_file import read_rows
 from gonogo.data.names import ACCEPTED, GOOD, TRAIN, says, words_of
 from gonogo.data.pairing import masks_among, require_not_drawn
+from gonogo.data.prepare.classes import with_classes
 from gonogo.data.prepare.products import product_folders
 from gonogo.data.prepare.raw_files import require_watched
 from gonogo.data.prepare.shots import Shots, shots_by_name
@@ -32,6 +32,7 @@ from gonogo.errors import ConfigError, DataError, GonogoError, ImageError
 from gonogo.images.reading import SUFFIXES, read_image, size_of
 from gonogo.images.roles import TEST
 from gonogo.images.unread import UNREAD_SUFFIXES
+from gonogo.text import ascii_name
 
 GOOD_FOLDER = "good"  # what the source `folder` calls the folder of good parts, unless an option says otherwise
 DEPTH = 3  # folders below the one that is named, in which a category may lie
@@ -56,6 +57,7 @@ class Category:
         unused: image files in its folders that have no use.
         shots: what the names say of several shots of one part; None where they say nothing.
         unreadable: why each image file that is none cannot be read; they are among the images that are counted.
+        boxed: the classes of labelled boxes, under one name each, where every defective image has a box.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Category:
     shots: Shots | None = None
     sizes: tuple[tuple[tuple[int, int], int], ...] = ()
     unreadable: tuple[str, ...] = ()
+    boxed: tuple[str, ...] = ()
 
     @property
     def aspect(self) -> float:
@@ -352,7 +355,14 @@ def _counted(name: str, source: str, options: dict[str, Any], raw: Path, shares:
         shots=shots_by_name(samples),
         sizes=tuple(_sizes(readable).most_common()),
         unreadable=tuple(unreadable.values()),
+        boxed=_boxed(defective),
     )
+
+
+def _boxed(defective: Sequence[Sample]) -> tuple[str, ...]:
+    if not all(sample.boxes for sample in defective):
+        return ()
+    return tuple(sorted({str(box["label"]) for sample in with_classes(defective, {}) for box in sample.boxes}))
 
 
 def _unreadable(samples: Sequence[Sample]) -> dict[Path, str]:
@@ -407,7 +417,4 @@ def _named_apart(found: list[Category]) -> list[Category]:
 
 
 def _plain(name: str) -> str:
-    """The name as a category may be called: in ASCII, since DVC, file systems and bundles must all take it."""
-    decomposed = unicodedata.normalize("NFKD", name.replace("ß", "ss"))
-    ascii_only = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", ascii_only).strip("_-") or "parts"
+    return ascii_name(name, "_") or "parts"

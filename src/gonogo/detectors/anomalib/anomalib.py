@@ -49,6 +49,12 @@ class Anomalib(Detector):
         """For another process, which starts a worker of its own at the first score."""
         return self.__dict__ | {"_worker": None}
 
+    def require_files(self) -> None:
+        self._verified_checkpoint()
+
+    def _verified_checkpoint(self) -> bytes:
+        return verified(Path(self.options.checkpoint), self.options.checkpoint_sha256, option="fit.checkpoint")
+
     def fit(self, batches: Collection[Tensor], *, seed: int, context: FitContext = NO_LIMITS) -> Self:
         """Take the checkpoint in, and score the fit images to see how far below 0 its maps go.
 
@@ -60,7 +66,7 @@ class Anomalib(Detector):
             MissingExtraError: there is no environment of anomalib.
             DataError: there is no fit image.
         """
-        data = verified(Path(self.options.checkpoint), self.options.checkpoint_sha256, option="fit.checkpoint")
+        data = self._verified_checkpoint()
         checkpoint = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         self._worker, grid = self._start(checkpoint)
         floor, n_images = torch.zeros(()), 0

@@ -17,6 +17,7 @@ from gonogo.detectors.backbones.torchvision_schema import import_torchvision
 from gonogo.detectors.backbones.weights import LITE0, LITE0_PACKAGE, LITE0_SHA256, downloaded_sha256, in_folder
 from gonogo.errors import ConfigError, WeightsError
 from gonogo.images.size import ImageSize, Size
+from gonogo.text import meant
 
 LITE0_DEPTHS = (1, 2, 2, 3, 3, 4, 1)  # blocks per stage
 
@@ -74,8 +75,11 @@ class Backbone(nn.Module):
         import timm  # where it is used: it takes seconds, and other detectors need none of it
 
         if not timm.is_model(self.name):
-            close = ", ".join(timm.list_models(f"*{self.name.split('_')[0]}*")[:5]) or "see timm.list_models()"
-            raise ConfigError(f"fit.backbone is {self.name!r}, which timm does not know; close names: {close}")
+            question = meant(self.name, timm.list_models())
+            raise ConfigError(
+                f"fit.backbone is {self.name!r}, which timm does not know; "
+                f"{question and f'{question} '}`gonogo backbones 'resnet*'` lists names by a pattern"
+            )
         published = timm.get_pretrained_cfg(self.name)
         fixed_size = published is not None and published.fixed_input_size
         size: dict[str, Any] = {"img_size": tuple(self.image_size)} if fixed_size else {}
@@ -120,6 +124,18 @@ class Backbone(nn.Module):
                 f"is {sha256}; do not use them, or correct the parameter"
             )
 
+    def file_of(self, weights: str, sha256: str | None) -> tuple[Path, bytes, str | None]:
+        """The file that `load` would take of a path or folder of weights, its bytes, and its SHA-256.
+
+        Raises:
+            WeightsError: it is missing, or is not the one of that hash.
+        """
+        path, expected = Path(weights), "'pretrained', 'random' or the path of a file"
+        if path.is_dir():
+            path, listed = in_folder(path, self.name)
+            sha256 = sha256 or listed
+        return path, verified(path, sha256, option="fit.weights", expected=expected), sha256
+
     def _created(self, weights: str, sha256: str | None) -> Any:
         self.weights_sha256 = None
         if weights == "random":
@@ -128,12 +144,8 @@ class Backbone(nn.Module):
             overlay: dict[str, Any] = {"state_dict": lite0_state_dict()} if self.name == LITE0 else {}
             self.weights_sha256 = LITE0_SHA256 if self.name == LITE0 else None
         else:
-            path, expected = Path(weights), "'pretrained', 'random' or the path of a file"
-            if path.is_dir():
-                path, listed = in_folder(path, self.name)
-                sha256 = sha256 or listed
-            data = verified(path, sha256, option="fit.weights", expected=expected)
-            overlay, self.weights_sha256 = {"file": path.name, "custom_load": False}, sha256
+            path, data, self.weights_sha256 = self.file_of(weights, sha256)
+            overlay = {"file": path.name, "custom_load": False}
         try:
             with TemporaryDirectory() as folder:
                 if "file" in overlay:  # timm reads a file: one that nobody else can change, of the verified bytes
@@ -248,7 +260,7 @@ def verified(
         WeightsError: there is no such file, no hash was given, or it is another one.
     """
     if not path.is_file():
-        raise WeightsError(f"{option} is {str(path)!r}: expected {expected}")
+        raise WeightsError(f"{option} is {str(path)!r}, and there is no such file; expected {expected}")
     data, hash_key = path.read_bytes(), hash_key or f"{option}_sha256"
     actual = hashlib.sha256(data).hexdigest()
     if sha256 is None:

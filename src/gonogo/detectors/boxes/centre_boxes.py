@@ -138,6 +138,12 @@ class CentreBoxes(Detector):
         )
         return self
 
+    def require_files(self) -> None:
+        if self.options.start_from is None:
+            super().require_files()
+        else:
+            read_start(Path(self.options.start_from), self.options.start_from_sha256, self.options)
+
     def _begun(self, classes: Sequence[str], boxes: Tensor, *, seed: int) -> tuple[BoxHead, dict[str, list[str]]]:
         """The head with its first weights, the backbone having its own, and what became of an earlier fit's classes.
 

@@ -72,6 +72,12 @@ class OnnxBoxes(Detector):
         self.require_fitted()
         return BoxClasses(self.names, self.units_.tolist())
 
+    def require_files(self) -> None:
+        self._verified_model()
+
+    def _verified_model(self) -> bytes:
+        return verified(Path(self.options.model), self.options.model_sha256, option="fit.model")
+
     def fit(self, batches: Collection[Tensor], *, seed: int, context: FitContext = NO_LIMITS) -> Self:
         """Take the network in, and choose each class's confidence by the validate images.
 
@@ -80,7 +86,7 @@ class OnnxBoxes(Detector):
             ConfigError: it does not keep the contract, or the data have a label that `classes` has not.
         """
         labelled = require_labelled(context.labelled, "onnx_boxes")
-        data = verified(Path(self.options.model), self.options.model_sha256, option="fit.model")
+        data = self._verified_model()
         strangers = sorted({*labelled.fit.classes, *labelled.validate.classes} - set(self.names))
         if strangers:
             raise ConfigError(

@@ -92,6 +92,10 @@ class EfficientAD(Detector):
         )
         return self
 
+    def require_files(self) -> None:
+        self._load_teacher()
+        self._penalty_images()
+
     def _penalty_images(self) -> ImageFolder | None:
         if self.options.penalty_folder is None:
             return None

@@ -57,18 +57,12 @@ async def image(request: Request, key: InspectorPageKey, round_id: RoundId) -> R
 
 @router.get("/{round_id}/overlay")
 async def overlay(request: Request, key: InspectorPageKey, round_id: RoundId) -> Response:
-    """The picture with the gauge's map, or with boxes labelled and found, once the case was answered."""
+    """The picture with the gauge's map and the boxes labelled and found, once the case was answered."""
     service = service_of(request)
     row = await rounds.round_of(service, round_id, key)
     if row["answer"] is None:
         raise Problem("not-found", "the gauge's answer is shown after yours")
-    data = await rounds.case_file(service, row)
-    labelled = await asyncio.to_thread(rounds.true_boxes, service, row)
-    with service.runner.reserve_slot(key):
-        drawn = await service.runner.draw(
-            data, key, "overlay", bundle=row["bundle"], labelled=labelled, side=rounds.SIDE
-        )
-    return Response(drawn, media_type="image/png")
+    return Response(await rounds.answered_picture(service, row, key), media_type="image/png")
 
 
 async def _page(request: Request, key: Key, row: Row | None, *, expert: bool) -> Response:

@@ -12,7 +12,8 @@ from gonogo.store.reviews import settle
 from gonogo.store.schema import Row
 
 MOST_NAME = 80  # characters of what people named, in a report
-MOST_REGIONS = 3  # that a report describes
+MOST_REGIONS = 3  # that a report describes, and so many boxes
+PLACE = ("x", "y", "width", "height")
 CASE_DIGITS = 12  # of the id of a past case, in a sentence
 QUOTES = {"en": ("“", "”"), "de": ("„", "“")}
 
@@ -50,6 +51,9 @@ class Fact:
     marks: tuple[str, ...] = ()
     verbatim: bool = False
     required: bool = False
+
+
+Told = tuple[dict[str, Any], tuple[Figure, ...], tuple[str, ...]]  # values of a phrase, its figures and its names
 
 
 @dataclass(frozen=True)
@@ -95,9 +99,9 @@ def template(row: Row, attribution: Attribution | None, t: Texts) -> tuple[list[
     say("report.p_value", _figure("p_value", row["p_value"], t), value=_number(row["p_value"], t))
     word_for_word("certificate", Formats(t).certificate(row["certificate"]), required=True)
     if row["boxes"] is None or row["box_model"] is not None:  # otherwise the boxes stand in place of the map
-        _say_regions(row["regions"], say, word_for_word, t)
+        _say_found("region", "regions", row["regions"], _region_told, say, word_for_word, t)
     if row["boxes"] is not None:
-        _say_boxes(row["boxes"], say, word_for_word, t)
+        _say_found("box", "boxes", row["boxes"], _box_told, say, word_for_word, t)
     if attribution is not None:
         _say_parts(attribution, say, t)
     _say_reviews(row["reviews"], word_for_word, t)
@@ -156,33 +160,32 @@ def _figure(identifier: str, value: float, t: Texts) -> Fact:
     return Fact(identifier, f"{label} {_number(value, t)}", (Figure(value),), label, required=identifier != "p_value")
 
 
-def _say_regions(regions: Sequence[Mapping[str, Any]], say: Any, word_for_word: Any, t: Texts) -> None:
-    if not regions:
-        word_for_word("regions", t("report.no_region"))
+def _say_found(
+    one: str, several: str, found: Sequence[Mapping[str, Any]], told: Any, say: Any, word_for_word: Any, t: Texts
+) -> None:
+    """How many regions or boxes there are, and what each is; `told` is `_region_told` or `_box_told`."""
+    if not found:
+        word_for_word(several, t(f"report.no_{one}"))
         return
-    n = len(regions)
-    say("report.regions", Fact("regions", t("report.fact.regions", n=n), (Figure(n),)), n=n)
-    for number, region in enumerate(regions[:MOST_REGIONS], start=1):
-        x, y, width, height = region["box"]
-        values = {"number": number, "x": x, "y": y, "width": width, "height": height}
-        figures = (*map(Figure, values.values()), Figure(region["peak"]))
-        values["peak"] = _number(region["peak"], t)
-        say("report.region", Fact(f"region.{number}", t("report.fact.region", **values), figures), **values)
+    n = len(found)
+    say(f"report.{several}", Fact(several, t(f"report.fact.{several}", n=n), (Figure(n),)), n=n)
+    for number, each in enumerate(found[:MOST_REGIONS], start=1):
+        values, figures, names = told(each, t)
+        values = {"number": number, **values}
+        text = t(f"report.fact.{one}", **values)
+        say(f"report.{one}", Fact(f"{one}.{number}", text, (Figure(number), *figures), names=names), **values)
 
 
-def _say_boxes(boxes: Sequence[Mapping[str, Any]], say: Any, word_for_word: Any, t: Texts) -> None:
-    if not boxes:
-        word_for_word("boxes", t("report.no_box"))
-        return
-    n = len(boxes)
-    say("report.boxes", Fact("boxes", t("report.fact.boxes", n=n), (Figure(n),)), n=n)
-    for number, box in enumerate(boxes[:MOST_REGIONS], start=1):
-        place = {name: round(box[name]) for name in ("x", "y", "width", "height")}
-        label, label_quoted = quoted(box["label"], t)
-        figures = (Figure(number), Figure(box["confidence"], percent=True), *map(Figure, place.values()))
-        values = {"number": number, "label": label_quoted, "confidence": t.percent(box["confidence"]), **place}
-        told = Fact(f"box.{number}", t("report.fact.box", **values), figures, names=(label,))
-        say("report.box", told, **values)
+def _region_told(region: Mapping[str, Any], t: Texts) -> Told:
+    place = dict(zip(PLACE, region["box"], strict=True))
+    return place | {"peak": _number(region["peak"], t)}, (*map(Figure, place.values()), Figure(region["peak"])), ()
+
+
+def _box_told(box: Mapping[str, Any], t: Texts) -> Told:
+    place = {name: round(box[name]) for name in PLACE}
+    label, label_quoted = quoted(box["label"], t)
+    figures = (Figure(box["confidence"], percent=True), *map(Figure, place.values()))
+    return place | {"label": label_quoted, "confidence": t.percent(box["confidence"])}, figures, (label,)
 
 
 def _say_parts(attribution: Attribution, say: Any, t: Texts) -> None:

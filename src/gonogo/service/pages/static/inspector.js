@@ -271,7 +271,7 @@ document.addEventListener("keydown", (event) => {
     if (action) zooming[action]();
     return;
   }
-  if (event.target.closest("input:not([type=range]):not([type=checkbox]), textarea, select, dialog")) {
+  if (event.target.closest("input:not([type=range]):not([type=checkbox]), textarea, select, dialog[open]")) {
     if (event.key === "Escape") event.target.blur();
     return;
   }
