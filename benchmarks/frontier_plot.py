@@ -25,10 +25,13 @@ COLOURS = {  # Okabe and Ito, told apart with any eyes
 }
 OTHER = "#0072b2"  # of gonogo's other detectors, which have one size each and are named where they are on the steps
 WIDTH, HEIGHT = 270, 170  # pixels of a panel's axes
-LEFT, RIGHT, TOP, BOTTOM = 62, 40, 34, 46  # around them
+LEFT, RIGHT, TOP, BOTTOM = 62, 40, 40, 46  # around them
 HEAD = 34  # above all panels, for the legend
+LEAST_SPAN = 0.02  # of an axis of accuracy: smaller differences are not blown up
+LETTER, LINE = 5.8, 10.0  # width of a letter and height of a line of a label, in pixels
 
 Row = Mapping[str, Any]
+Box = tuple[float, float, float, float]  # left, top, right and bottom, in pixels of the panel
 
 
 def quickest_ms(row: Row) -> float:
@@ -43,6 +46,39 @@ def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
         if not kept or accuracy > kept[-1][1]:
             kept.append((cost, accuracy))
     return kept
+
+
+def accuracies_of(shown: Sequence[float]) -> list[float]:
+    """Round numbers that enclose the accuracies, of which none lies above 1."""
+    values = scale_of(min(min(shown), max(shown) - LEAST_SPAN), max(shown))
+    return [value for value in values if value <= 1]
+
+
+def beside(x: float, y: float, said: str, taken: Sequence[Box], *, first: str) -> Box:
+    """Where a label of the point stands: the first place around it that covers nothing, or else the first of all.
+
+    Args:
+        x, y: of the point.
+        said: the label.
+        taken: what stands already.
+        first: the place that is tried first: above, below or corner.
+    """
+    wide, gap = LETTER * len(said), 6.0
+    lefts = {"centre": x - wide / 2, "right": x + gap, "left": x - gap - wide}
+    bottoms = {"above": y - gap, "below": y + gap + LINE, "beside": y + LINE / 2}
+    far = {"above": y - gap - LINE, "below": y + gap + 2 * LINE, "lower": y + gap + 3 * LINE}
+    places = [(lefts["centre"], bottoms["above"]), (lefts["centre"], bottoms["below"])]
+    places += [(lefts[side], bottoms[row]) for row in ("below", "above", "beside") for side in ("right", "left")]
+    places += [(lefts[side], far[row]) for row in far for side in ("centre", "right", "left")]
+    begin = {"above": 0, "below": 1, "corner": 2}[first]
+    boxes = [(left, low - LINE, left + wide, low) for left, low in [places[begin], *places]]
+    inside = [box for box in boxes if min(box[0], box[1] + 18) >= 0 and box[2] <= WIDTH + RIGHT and box[3] <= HEIGHT]
+    free = [box for box in inside if not any(_overlap(box, other) for other in taken)]
+    return next(iter(free or inside or boxes))
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def write_plot(path: Path, rows: Sequence[Row]) -> None:
@@ -94,7 +130,7 @@ def _mark(x: float, y: float, library: str, colour: str) -> str:
 
 def _panel(rows: Sequence[Row], cost: str, accuracy: str, title: str, below: str) -> list[str]:
     points = [(float(row[cost]), float(row[accuracy])) for row in rows]
-    values = scale_of(min(y for _, y in points), max(y for _, y in points))
+    values = accuracies_of([y for _, y in points])
     low, high = (math.log10(end(x for x, _ in points)) for end in (min, max))
     margin = 0.08 * (high - low) or 0.5
 
@@ -105,7 +141,7 @@ def _panel(rows: Sequence[Row], cost: str, accuracy: str, title: str, below: str
         return round((values[-1] - value) / (values[-1] - values[0]) * HEIGHT, 1)
 
     parts = [
-        f'<text x="0" y="-18" font-weight="bold">{escape(title)}</text>',
+        f'<text x="0" y="-24" font-weight="bold">{escape(title)}</text>',
         f'<text x="{WIDTH / 2}" y="{HEIGHT + 38}" text-anchor="middle">{escape(below)}</text>',
     ]
     for value in values:
@@ -123,6 +159,7 @@ def _panel(rows: Sequence[Row], cost: str, accuracy: str, title: str, below: str
     corners.append((10 ** (high + margin), steps[-1][1]))
     places = " ".join(f"{across(x)},{up(y)}" for x, y in corners)
     parts.append(f'<polyline points="{places}" fill="none" stroke="#bbbbbb" stroke-width="5"/>')
+    labels: list[tuple[float, float, str, str, str]] = []  # x, y, what is said, its colour, the place tried first
     for library, label in dict.fromkeys((row["library"], row["label"]) for row in rows):
         of = [row for row in rows if (row["library"], row["label"]) == (library, label)]
         of.sort(key=lambda row: int(row.get("image_size", 0)))
@@ -132,16 +169,24 @@ def _panel(rows: Sequence[Row], cost: str, accuracy: str, title: str, below: str
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1"/>')
         for (x, y), row in zip(curve, of, strict=True):
             parts.append(_mark(x, y, library, colour))
-            beside = f'x="{x}" y="{y - 8 if library == "gonogo" else y + 16}" text-anchor="middle"'
+            first = "above" if library == "gonogo" else "below"
             if label.startswith("recipe"):
                 said = label.removeprefix("recipe ")
             elif "image_size" in row:
                 said = str(row["image_size"]) if row in (of[0], of[-1]) else ""
             else:
                 said = label if colour == OTHER and (row[cost], row[accuracy]) in steps else ""
-                beside = f'x="{x + 5}" y="{y + 14}"'
+                first = "corner"
             if said:
-                parts.append(f'<text {beside} font-size="10">{escape(said)}</text>')
+                labels.append((x, y, said, colour, first))
+    taken = [(across(x) - 5, up(y) - 5, across(x) + 5, up(y) + 5) for x, y in points]
+    for x, y, said, colour, first in labels:
+        taken.append(beside(x, y, said, taken, first=first))
+        left, _, _, low = taken[-1]
+        parts.append(
+            f'<text x="{left:.1f}" y="{low - 2:.1f}" font-size="10" fill="{colour}" stroke="#ffffff" '
+            f'stroke-width="3" paint-order="stroke">{escape(said)}</text>'
+        )
     return parts
 
 

@@ -283,7 +283,7 @@ def drift_table(read: Reader) -> str:
         "after parts, median",
     )  # fmt: skip
     lines = []
-    for row in rows:
+    for row in sorted(rows, key=lambda row: (row["missed_share"], "found" in row)):
         changes = "found" in row
         if changes:
             what = f"shift of {row['shift']:+g} standard deviations" if row["shift"] else f"spread × {row['spread']:g}"

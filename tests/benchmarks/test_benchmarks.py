@@ -1,8 +1,10 @@
 """What the benchmarks compute by themselves: which points are due, exponents, radii, and the tables of their page."""
 
 import hashlib
+import itertools
 import json
 import math
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -277,6 +279,33 @@ def test_the_frontiers_table_and_plot_show_each_point_by_the_quickest_way(tmp_pa
     assert drawn.count('<circle cx="') == panels * 3 + 1  # and one in the legend
     assert drawn.count('<rect x="') == panels * 2 + 1
     assert drawn.count(">accurate</text>") == panels
+
+
+MARK = r'<circle cx="([^"]+)" cy="([^"]+)"'
+
+
+@pytest.mark.parametrize("part", ["hazelnut", "cookie"])
+def test_no_axis_of_a_frontier_goes_beyond_1_and_no_label_covers_another_or_a_point(part, tmp_path):
+    rows = [row for row in results.read_rows(ROOT / "benchmarks" / "frontier.json") if row["part"] == part]
+    for shown in (rows, frontier.detector_rows(part)):
+        frontier_plot.write_plot(tmp_path / "a.svg", shown)
+        panels = (tmp_path / "a.svg").read_text().split("<g transform")[1:]
+        assert len(panels) == 2 * len(frontier_plot.COSTS)
+        for panel in panels:
+            values = [float(value) for value in re.findall(r'text-anchor="end">([^<]+)<', panel)]
+            assert max(values) <= 1
+            assert len(values) > 1
+            found = re.findall(r'<text x="([^"]+)" y="([^"]+)" font-size="10"[^>]*>([^<]+)<', panel)
+            assert found
+            marks = [(x, str(float(y) + frontier_plot.LINE / 2 - 2), "") for x, y in re.findall(MARK, panel)]
+            for (x, y, said), (right, low, _) in [*itertools.permutations(found, 2), *itertools.product(found, marks)]:
+                wide = frontier_plot.LETTER * len(said)
+                apart = abs(float(low) - float(y)) >= frontier_plot.LINE
+                assert apart or float(right) < float(x) or float(right) >= float(x) + wide
+
+
+def test_differences_that_are_no_differences_are_not_blown_up():
+    assert frontier_plot.accuracies_of([1.0, 1.0, 0.9999]) == [0.98, 0.985, 0.99, 0.995, 1.0]
 
 
 def test_a_recipe_is_a_point_of_gonogo_alone_at_its_own_size():
