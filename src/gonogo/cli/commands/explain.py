@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 METHODS = ("hirescam", "gradcam", "gradcam++")  # as in `gonogo.model.attribution.cams`, which imports torch
 NOT_APART = {
+    "boxes": "it is that of the best box, which is listed where it reaches the threshold",
     "image": "the detector judges the image as a whole",
     "bundle": "the bundle was written by an older gonogo and lacks the patch scores; export it again",
     "score": "it does not follow from the patch scores alone",
@@ -241,8 +242,6 @@ def _attribution_lines(scorer: "Scorer", attribution: "Attribution | None") -> l
     """What the score is made of: each contribution, the highest first; those of 0 are left out."""
     from gonogo.line.explain import why_whole
 
-    if scorer.box_classes is not None:
-        return ["the score is that of the best box, whether it is found or not"]
     if attribution is None:
         return [f"the score is not taken apart: {NOT_APART[why_whole(scorer)]}"]
     base = f"{attribution.base:.6g}, a usual good part" if attribution.base else "0"
