@@ -34,9 +34,9 @@ Row = Mapping[str, Any]
 Box = tuple[float, float, float, float]  # left, top, right and bottom, in pixels of the panel
 
 
-def quickest_ms(row: Row) -> float:
-    """Milliseconds from the file to the verdict by the quickest way that the row's library has."""
-    return float(next(row[key] for key in QUICKEST if key in row))
+def with_ms(row: Row) -> Row:
+    """The row, and `ms` from the file to the verdict by the quickest way that its library has, where it has times."""
+    return {**row} | next(({"ms": float(row[key])} for key in QUICKEST if key in row), {})
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -83,7 +83,7 @@ def _overlap(one: Box, other: Box) -> bool:
 
 def write_plot(path: Path, rows: Sequence[Row]) -> None:
     """Draw the rows of one part; figures that no row has, such as those of pixels without masks, have no panel."""
-    shown = [{**row, "ms": quickest_ms(row)} for row in rows]
+    shown = [with_ms(row) for row in rows]
     accuracies = {key: title for key, title in ACCURACY.items() if any(key in row for row in shown)}
     wide, high = LEFT + WIDTH + RIGHT, TOP + HEIGHT + BOTTOM
     parts = [

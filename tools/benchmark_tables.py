@@ -108,7 +108,7 @@ def frontier_table(read: Reader) -> str:
                 *(_figure(row, key, 3, "") for key in ("image_auroc", "pixel_auroc", "aupro_30")),
                 _number(next((row[key] for key in QUICKEST if key in row), None), 1, "ms"),
                 _number(row.get("onnx_mb"), 1, "MB"),
-                _number(row["fit_s"], 2, "s"),
+                _number(row.get("fit_s"), 2, "s"),
                 _number(row["peak_mb"], 0, "MB"),
             )
             for row in of

@@ -281,6 +281,16 @@ def test_the_frontiers_table_and_plot_show_each_point_by_the_quickest_way(tmp_pa
     assert drawn.count(">accurate</text>") == panels
 
 
+def test_a_point_without_times_is_shown_where_it_needs_none(tmp_path):
+    untimed = {key: value for key, value in frontier_rows()[0].items() if key not in ("fit_s", "verdict_onnx_ms")}
+    rows = [*frontier_rows(), untimed | {"label": "PaDiM"}]
+    assert "| gonogo, PaDiM | 128 | 0.900 | – | – | – | 3.0 MB | – | 400 MB |" in benchmark_tables.frontier_table(
+        reading(rows)
+    )
+    frontier_plot.write_plot(tmp_path / "a.svg", rows)
+    assert (tmp_path / "a.svg").read_text().count(f'r="4" fill="{frontier_plot.COLOURS["gonogo", "PaDiM"]}"') == 2
+
+
 MARK = r'<circle cx="([^"]+)" cy="([^"]+)"'
 
 
