@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from gonogo.text import in_utf8, printable
+from gonogo.text import ascii_name, in_utf8, meant, printable
 
 
 @pytest.mark.parametrize("text", ["part 1.png", "größe.png", "部品.png", "a\\b & 'c' \"d\" #1", "", "=1+1"])
@@ -43,3 +43,31 @@ def test_every_character_becomes_one_line_that_can_be_encoded():
 )
 def test_any_name_of_a_file_can_be_written_as_utf8_and_what_is_utf8_stays(name, text):
     assert in_utf8(name.decode("utf-8", "surrogateescape")) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Größe (µm)", "Grosse_m"),
+        ("Éclat  n° 3", "Eclat_n_3"),
+        ("a-b_c", "a-b_c"),
+        ("_x-", "x"),
+        ("日本", ""),
+        ("日本 2", "2"),
+    ],
+)
+def test_a_name_in_ascii_keeps_its_letters_and_no_marks(name, expected):
+    assert ascii_name(name, "_") == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "question"),
+    [
+        ("Cookies", "did you mean cookie?"),
+        ("--dta", "did you mean --data?"),
+        ("nuts", "did you mean hazelnuts?"),
+        ("--store", ""),
+    ],
+)
+def test_names_are_alike_whatever_their_case_and_their_dashes(name, question):
+    assert meant(name, ["cookie", "hazelnuts", "--data", "--work"]) == question

@@ -181,7 +181,7 @@ def json_object(data: bytes, path: Path) -> dict[str, Any]:
 def seal(folder: Path, content: Mapping[str, Any], files: Iterable[str]) -> None:
     """Write `folder/manifest.json`: `content`, the hash of each of `files`, and a hash of the manifest itself."""
     body = dict(content) | {"files": {name: sha256_of(folder / name) for name in sorted(files)}}
-    write_json(folder / "manifest.json", body | {"manifest_sha256": _digest(body)})
+    write_json(folder / "manifest.json", body | {"manifest_sha256": combined_sha256(body)})
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,7 @@ def parse_sealed(data: bytes, folder: Path) -> dict[str, Any]:
             outside its folder.
     """
     body = json_object(data, folder / "manifest.json")
-    if body.pop("manifest_sha256", None) != _digest(body):
+    if body.pop("manifest_sha256", None) != combined_sha256(body):
         raise IntegrityError(f"{folder / 'manifest.json'} was changed after it was written; fit or export again")
     if body.get("schema") != SCHEMA:
         raise IntegrityError(
@@ -275,23 +275,19 @@ def today() -> str:
     return now.date().isoformat()
 
 
-def combined_sha256(hashes: Mapping[str, str]) -> str:
-    """Hex SHA-256 over named hashes, in any order: of the data of all categories, say."""
-    return _digest(hashes)
-
-
 def code_fingerprint() -> str:
     """Hex SHA-256 over the library's source files: other code, another result."""
     root = Path(gonogo.__file__).parent
     hashes = {path.relative_to(root).as_posix(): sha256_of(path) for path in sorted(root.rglob("*.py"))}
-    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+    return combined_sha256(hashes)
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _digest(body: Mapping[str, Any]) -> str:
+def combined_sha256(body: Mapping[str, Any]) -> str:
+    """Hex SHA-256 over named values of JSON, in any order: over the hashes of some files, say."""
     return hashlib.sha256(json.dumps(body, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 

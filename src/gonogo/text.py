@@ -1,6 +1,7 @@
 """Text of others, such as names of files and of keys, as it may stand in a line that a person reads."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 
@@ -41,6 +42,16 @@ def printable(text: str) -> str:
 def plain_name(name: str) -> str:
     """The letters and digits of a name in lower case: what is left of its spelling, so that PaDiM is padim."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def ascii_name(name: str, joint: str) -> str:
+    """The name in ASCII letters, digits, _ and -, as DVC, file systems and addresses all take it.
+
+    Marks of letters are left out, and whatever else there is becomes one `joint`, but at the ends; it may end up empty.
+    """
+    decomposed = unicodedata.normalize("NFKD", name.replace("ß", "ss"))
+    unmarked = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+    return re.sub(r"[^A-Za-z0-9_-]+", joint, unmarked).strip("_-")
 
 
 def in_utf8(text: str) -> str:

@@ -256,8 +256,8 @@ def test_a_stage_that_leaves_no_metrics_is_a_failure(tmp_path, capsys):
     "words",
     [
         "train NAME", "eval NAME", "export NAME", "bench brick NAME", "thresholds NAME", "tune NAME", "categories NAME",
-        "promote NAME --reason x", "roll-back NAME --reason x", "registry --get NAME --out x", "retrain NAME",
-        "gpu-train NAME", "runs start NAME", "runs forecast NAME", "accept x.png --category NAME --role fit",
+        "promote NAME --reason x", "retrain NAME", "gpu-train NAME",
+        "runs start NAME", "runs forecast NAME", "accept x.png --category NAME --role fit",
         "recipes apply fast --category NAME", "train --recipe NAME", "recipes NAME", "recipes apply NAME",
     ],
 )  # fmt: skip

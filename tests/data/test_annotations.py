@@ -639,6 +639,14 @@ def test_boxes_are_clipped_to_the_image(tmp_path):
     assert np.array_equal(drawn(sample), rectangle(0, 5, 2, 8))
 
 
+def test_all_wrong_annotations_of_a_file_are_counted_at_once(tmp_path):
+    wrong = [defect(1, [2, 2, 0, 3]), defect(1, [2, 2, 3, 3]), defect(1, [2, 2, 3]), defect(7, [2, 2, 3, 3])]
+    with pytest.raises(
+        DataError, match=r"annotation 100: the box .* no area .*; and 2 more, the last .*annotation 103"
+    ):
+        coco_sample(tmp_path, *wrong)
+
+
 @pytest.mark.parametrize("bbox", [None, []])
 @pytest.mark.parametrize(
     ("segmentation", "box"),

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -363,6 +364,14 @@ def test_a_wrong_file_of_labelme_is_refused_with_what_is_wrong(text, says, tmp_p
 
 # Pascal VOC
 
+
+def test_all_wrong_label_files_are_counted_at_once(tmp_path):
+    message = refusal(labelled(tmp_path, "voc", voc(boxed(2, 3, 2, 5)), **{"b.xml": voc(boxed(2, 3, 6, "x"))}), "voc")
+    assert "a.xml, object 1: the box" in message
+    assert message.endswith("b.xml, object 1")
+    assert "; and 1 more, the last" in message
+
+
 TRIANGLE = "<polygon><x1>0</x1><y1>0</y1><x2>8</x2><y2>0</y2><x3>0</x3><y3>8</y3></polygon>"
 POINTS = "<polygon>" + "".join(f"<pt><x>{x}</x><y>{y}</y></pt>" for x, y in ((0, 0), (8, 0), (0, 8))) + "</polygon>"
 
@@ -374,9 +383,26 @@ def test_a_polygon_in_pascal_voc_is_the_mask(polygon, tmp_path):
     np.testing.assert_array_equal(drawn(bad), x + y < 8)
 
 
+@pytest.mark.parametrize(("wide", "high", "angle"), [(4, 2, math.pi / 2), (5, 3, 0.4), (6, 4, -math.pi)])
+def test_a_turned_box_in_pascal_voc_is_the_mask_and_has_the_box_around_it(wide, high, angle, tmp_path):
+    values = zip(("cx", "cy", "w", "h", "angle"), (6, 4, wide, high, angle), strict=True)
+    turned = "".join(f"<{name}>{value}</{name}>" for name, value in values)
+    given = voc(f"<object><type>robndbox</type><name>dent</name><robndbox>{turned}</robndbox></object>")
+    [bad, _] = read(labelled(tmp_path, "voc", given), "voc")
+    width, height = (
+        abs(math.cos(angle)) * one + abs(math.sin(angle)) * other for one, other in ((wide, high), (high, wide))
+    )
+    around = (6 - width / 2, 4 - height / 2, width, height)
+    assert tuple(bad.boxes[0][name] for name in ("x", "y", "width", "height")) == pytest.approx(around)
+    y, x = np.mgrid[:HEIGHT, :WIDTH] + 0.5
+    along = (x - 6) * math.cos(angle) + (y - 4) * math.sin(angle)  # clockwise, where y points down
+    across = (y - 4) * math.cos(angle) - (x - 6) * math.sin(angle)
+    np.testing.assert_array_equal(drawn(bad), (abs(along) < wide / 2) & (abs(across) < high / 2))
+
+
 def test_an_object_without_a_box_makes_its_image_defective_and_leaves_it_without_a_mask(tmp_path):
-    turned = "<object><name>dent</name><robndbox><cx>3</cx></robndbox></object>"
-    [bad, _] = read(labelled(tmp_path, "voc", voc(boxed(*BOX, label="scratch"), turned)), "voc")
+    pointed = "<object><name>dent</name><point><x>3</x></point></object>"
+    [bad, _] = read(labelled(tmp_path, "voc", voc(boxed(*BOX, label="scratch"), pointed)), "voc")
     assert (bad.label, bad.defect_type, bad.mask) == (1, "scratch", None)
 
 

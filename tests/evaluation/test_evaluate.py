@@ -377,11 +377,14 @@ def test_intervals_are_those_of_a_bootstrap_over_the_parts_of_the_records(evalua
         assert (evaluation.metrics[f"{name}_low"], evaluation.metrics[f"{name}_high"]) == expected
 
 
-def test_the_exact_limit_of_the_false_alarm_rate_is_above_zero_even_without_a_false_alarm(evaluation):
+def test_exact_limits_leave_room_also_where_there_is_no_false_alarm_and_no_miss(evaluation):
     metrics = evaluation.metrics
     k, n = metrics["n_false_alarms"], metrics["n_good"]
     assert metrics["false_alarm_rate_exact_high"] == pytest.approx(stats.beta.ppf(0.95, k + 1, n - k))
     assert metrics["false_alarm_rate_exact_high"] > metrics["false_alarm_rate"]
+    k, n = metrics["n_defective"] - metrics["n_misses"], metrics["n_defective"]
+    assert metrics["recall_exact_low"] == pytest.approx(stats.beta.ppf(0.05, k, n - k + 1))
+    assert metrics["recall_exact_low"] < metrics["recall"]
 
 
 def test_the_same_seed_gives_the_same_metrics_and_another_one_other_intervals(marked, marked_model, evaluation):

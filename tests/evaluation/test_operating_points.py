@@ -139,5 +139,9 @@ def test_as_json_it_gives_the_points_asked_for_and_an_unknown_category_is_named(
     assert [point["threshold"] for point in report["points"]] == [5.0, 40.0]
     assert report["points"][0]["recall_by_type"]["hole"]["k"] == 2
     assert report["threshold"] == project.threshold
-    assert main(["thresholds", "til", "--json"]) == 3
-    assert "'til' is not one of tile" in json.loads(capsys.readouterr().out)["error"]["message"]
+    with pytest.raises(SystemExit):
+        main(["thresholds", "til", "--json"])
+    assert (
+        "no category 'til'; did you mean tile? choose one of tile"
+        in json.loads(capsys.readouterr().out)["error"]["message"]
+    )

@@ -112,6 +112,18 @@ def test_a_damaged_or_hostile_file_is_an_error_that_names_it(data):
         rgb_of_file(data, "x.npy", "grey8")
 
 
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"\x89PNG\r\n\x1a\n....", "it is no .npy file; an image needs no format of its pixels"),
+        (npy(np.array([{}], dtype=object)), "it holds objects of Python and not numbers"),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_named_for_what_it_is(data, says):
+    with pytest.raises(ImageError, match=says):
+        rgb_of_file(data, "x.npy", "rgb8")
+
+
 def test_the_line_and_the_library_judge_an_array_as_the_image_it_shows(bundle, tmp_path, capsys, monkeypatch):
     seen, real = [], Scorer.score_one
     monkeypatch.setattr(Scorer, "score_one", lambda own, pixels, where: seen.append(pixels) or real(own, pixels, where))
@@ -125,9 +137,9 @@ def test_the_line_and_the_library_judge_an_array_as_the_image_it_shows(bundle, t
     assert len(seen) == 2
     assert main(["score", str(bundle), str(tmp_path / "part.npy"), "--json"]) == 3
     (row,) = json.loads(capsys.readouterr().out)["results"]
-    assert "an array of NumPy; name what its numbers are, as gonogo score --pixels bgr8" in row["error"]
+    assert "an array of NumPy; name its format, by --pixels bgr8 or ?pixels=bgr8" in row["error"]
     assert main(["score", str(bundle), str(tmp_path / "part.npy"), "--pixels", "brg8"]) == 3
-    assert "is no format of pixels" in capsys.readouterr().err
+    assert "is no format of pixels; did you mean rgb8 or bgr8" in capsys.readouterr().err
 
 
 def test_an_image_is_read_as_ever_where_a_format_is_named(bundle, tmp_path, capsys):

@@ -110,7 +110,7 @@ FOREIGN = [
     (bytes(128) + b"DICM", "a DICOM; save it as PNG"),
     (
         b"\x93NUMPY\x01\0",
-        "an array of NumPy; name what its numbers are, as gonogo score --pixels bgr8, or save it as PNG",
+        r"an array of NumPy; name its format, by --pixels bgr8 or \?pixels=bgr8, or save it as PNG",
     ),
     (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG; save it as PNG"),
     (b'\n<!DOCTYPE HTML>\n<html lang="de">', "a web page; download the image again"),

@@ -56,9 +56,10 @@ def test_a_batch_names_images_and_what_it_says_of_each_stands_in_its_row(bundle,
 def test_a_batch_that_is_not_there_or_empty_is_refused(tmp_path):
     with pytest.raises(DataError, match="cannot be read as a batch"):
         list(batch_items(tmp_path / "none.jsonl"))
-    (tmp_path / "empty.jsonl").touch()
-    with pytest.raises(DataError, match="has no line"):
-        list(batch_items(tmp_path / "empty.jsonl"))
+    for text in ("", "\n \n"):
+        (tmp_path / "empty.jsonl").write_text(text)
+        with pytest.raises(DataError, match="has no line"):
+            list(batch_items(tmp_path / "empty.jsonl"))
 
 
 def test_an_image_of_a_data_set_is_named_by_its_index_and_none_names_all_of_test(digits):
@@ -68,7 +69,7 @@ def test_an_image_of_a_data_set_is_named_by_its_index_and_none_names_all_of_test
     tested = list(dataset_items(digits, []))
     assert [item.path for item in tested] == [digits.path_of(record) for record in digits.with_role("test")]
     for wrong in (-1, len(digits.records)):
-        with pytest.raises(DataError, match=f"has {len(digits.records)} images, with the indexes from 0; got {wrong}"):
+        with pytest.raises(DataError, match=f"has the indexes 0 to {len(digits.records) - 1}; got {wrong}"):
             list(dataset_items(digits, [wrong]))
 
 
@@ -100,14 +101,19 @@ def test_the_command_finds_the_data_set_of_the_project(bundle, digits, tmp_path,
     scorer = Scorer(bundle)
     for row, record in zip(rows, (digits.records[3], digits.records[0]), strict=True):
         assert row["score"] == pytest.approx(scorer.score_image(digits.path_of(record)).score, rel=1e-6)
+    with pytest.raises(SystemExit) as ended:
+        main(["score", str(bundle), "--from", "digit0"])
+    assert ended.value.code == 2
+    assert "no category 'digit0'; did you mean digit_0? choose one of" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["x.png", "--batch", "b.jsonl"], "expected PATH ..., --batch FILE, --from CATEGORY or --watch DIR"),
-        (["--from", "brick", "--batch", "b.jsonl"], "expected PATH"),
-        ([], "expected PATH"),
+        (["x.png", "--batch", "b.jsonl"], "expected one of PATH ..., --batch FILE, --from CATEGORY"),
+        (["--from", "brick", "--batch", "b.jsonl"], "and --watch DIR, got several"),
+        ([], "and --watch DIR, got none"),
+        (["--index", "3"], "--index needs --from"),
         (["x.png", "--index", "3"], "--index needs --from"),
     ],
 )

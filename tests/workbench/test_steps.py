@@ -11,9 +11,12 @@ from visiting import browser, expect, violations, visit  # noqa: F401
 
 # isort: split
 from gonogo.cli.main import main
+from gonogo.evaluation.boxes.box_accuracy import BOX_COLUMNS
 from gonogo.project.git import git
 from gonogo.project.registry import check, in_use, read_registry
 from gonogo.service.pages.access import COOKIE
+from gonogo.workbench.pages import analysis
+from gonogo.workbench.pictures import dataset_of
 from processes import until
 from workbench.benches import RunningBench, in_folder
 from workbench.project import CATEGORY, environment, make_project
@@ -61,6 +64,25 @@ def test_no_page_is_refused_anything_by_its_policy(browser, place):
         for path in PAGES:
             page.goto(place.url + path)
             page.wait_for_load_state("load")
+
+
+def test_an_image_of_a_gauge_that_finds_boxes_has_a_table_of_them(place, monkeypatch):
+    monkeypatch.setattr(analysis, "learns_boxes", lambda _category: True)
+    path, image = Path("plots/regions/brick.csv"), dataset_of("brick").records[0].path
+    kept = path.read_text(encoding="utf-8")
+    boxes = [f"{image},labelled,pore,1,2,3,4,1.0,0.5", f"{image},found,pore,2,2,3,4,1.75,0.5"]
+    path.write_text("\n".join([",".join(BOX_COLUMNS), *boxes, ""]), encoding="utf-8")
+    place.bench.sign_in()
+    try:
+        page = place.bench.page("/analysis/0?category=brick").text
+    finally:
+        path.write_text(kept, encoding="utf-8")
+    cells = [re.findall(r"<t[dh][^>]*>([^<]*)</t", row) for row in re.findall(r"<tr><th scope=.row.*?</tr>", page)]
+    assert cells == [
+        ["pore", "labelled", "1", "2", "3", "4", "50%", "–"],
+        ["pore", "found", "2", "2", "3", "4", "50%", "1.75"],
+    ]
+    assert "labelled green, found orange" in page
 
 
 def test_from_the_folder_to_a_promoted_gauge_and_back(browser, place, capsys):

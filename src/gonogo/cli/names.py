@@ -13,25 +13,21 @@ if TYPE_CHECKING:
 PARAMS, RECIPES = Path("params.yaml"), Path("recipes")
 
 
-def known_categories(
-    names: Iterable[str], *, command: str, params: Path = PARAMS, once: Iterable[str] = ()
-) -> list[str]:
+def known_categories(names: Iterable[str], *, command: str) -> list[str]:
     """The names, once the project has a category of each.
 
     Args:
         command: the command that asks, for the error.
-        params: that of the project.
-        once: further categories, which the project had.
 
     Raises:
         UsageError: the project does not have one of them; the message has those that it has.
     """
     from gonogo.params import Params
 
-    wanted, known = list(names), [*Params(params).categories, *once]
+    wanted, known = list(names), Params(PARAMS).categories
     for name in wanted:
         if name not in known:
-            raise UsageError(f"{params} has no category {name!r}; {alternatives(name, known)}", command=command)
+            raise UsageError(f"{PARAMS} has no category {name!r}; {alternatives(name, known)}", command=command)
     return wanted
 
 

@@ -13,6 +13,7 @@ from gonogo.data.listing import existing_file, json_content, listed_path
 from gonogo.data.regions import (
     Box,
     Region,
+    all_of,
     annotated_sample,
     are_numbers,
     clipped_box,
@@ -104,20 +105,30 @@ class Coco:
 
     def _samples(self, raw: Path, path: Path, folder: Path, content: Entry) -> Iterator[Sample]:
         regions = defaultdict(list)
+        problems: list[DataError] = []
         for entry in content["annotations"]:
-            where = f"{path}, annotation {entry.get('id')!r}"
-            image = content["images"].get(_value(entry, "image_id", int | str, where))
-            if image is None:
-                raise DataError(f"{where}: image_id {entry['image_id']!r} is not among `images`")
-            category = content["categories"].get(_value(entry, "category_id", int | str, where))
-            if category is None:
-                raise DataError(f"{where}: category_id {entry['category_id']!r} is not among `categories`")
-            if counts_as_defect(category, self.classes):
-                regions[entry["image_id"]].append(_region(entry, category, _size(image, path), where))
+            try:
+                if (region := self._defect(path, content, entry)) is not None:
+                    regions[entry["image_id"]].append(region)
+            except DataError as problem:
+                problems.append(problem)
+        if problems:
+            raise all_of(problems)
         for number, entry in content["images"].items():
             where = f"{path}, image {number!r}"
             image_path = listed_path(raw, folder, _value(entry, "file_name", str, where), where)
             yield annotated_sample(name_in(raw, image_path), image_path, regions[number], _size(entry, path), where)
+
+    def _defect(self, path: Path, content: Entry, entry: Entry) -> Region | None:
+        """What an annotation marks; None where its category does not count."""
+        where = f"{path}, annotation {entry.get('id')!r}"
+        image = content["images"].get(_value(entry, "image_id", int | str, where))
+        if image is None:
+            raise DataError(f"{where}: image_id {entry['image_id']!r} is not among `images`")
+        category = content["categories"].get(_value(entry, "category_id", int | str, where))
+        if category is None:
+            raise DataError(f"{where}: category_id {entry['category_id']!r} is not among `categories`")
+        return _region(entry, category, _size(image, path), where) if counts_as_defect(category, self.classes) else None
 
 
 def decoded_runs(text: str) -> list[int]:

@@ -11,7 +11,7 @@ from gonogo.data.label_files import FORMATS, annotated_images
 from gonogo.data.label_pairs import Format, Pairs, paired_with_labels
 from gonogo.data.labelme import read_labelme
 from gonogo.data.names import BAD, GOOD, says
-from gonogo.data.regions import Region, RegionMask, annotated_sample, counts_as_defect, require_classes
+from gonogo.data.regions import Region, RegionMask, all_of, annotated_sample, counts_as_defect, require_classes
 from gonogo.data.sample import Places, Sample, Shares
 from gonogo.data.tree import existing_folder, good_sample, listed, name_in
 from gonogo.data.voc import read_voc
@@ -79,12 +79,17 @@ class Labels:
         read = READERS[self.format]
         if self.format == "yolo":
             read = partial(read_yolo, names=class_names(root))
-        found = {}
+        found: dict[Path, Annotation] = {}
+        problems: list[DataError] = []
         for image, path in labelled.items():
             try:
                 found[image] = read(path, image)
             except ImageError:
                 found[image] = UNREADABLE
+            except DataError as problem:
+                problems.append(problem)
+        if problems:
+            raise all_of(problems)
         return found
 
     def _unlabelled(self, pairs: Pairs) -> DataError:

@@ -40,6 +40,13 @@ def require_classes(classes: Sequence[str] | None, there: Collection[str]) -> No
         raise ConfigError(f"prepare.classes is empty, so that nothing is a defect{alternatives('', sorted(there))}")
 
 
+def all_of(problems: Sequence[DataError]) -> DataError:
+    """One error for what is wrong at several places: the first, and how many more there are."""
+    if len(problems) == 1:
+        return problems[0]
+    return DataError(f"{problems[0]}; and {len(problems) - 1} more, the last {str(problems[-1]).partition(': ')[0]}")
+
+
 def are_numbers(values: Any) -> TypeGuard[list[float]]:
     """Whether it is a list of finite numbers."""
     return isinstance(values, list) and all(

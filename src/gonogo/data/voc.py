@@ -1,4 +1,4 @@
-"""Label files of Pascal VOC: an XML file for each image, with boxes and, of some tools, polygons."""
+"""Label files of Pascal VOC: an XML file for each image, with boxes and, of some tools, polygons or turned boxes."""
 
 import math
 import xml.etree.ElementTree as ET  # nosec B405
@@ -31,12 +31,12 @@ def read_voc(path: Path, image: Path) -> Annotation:
     if root.tag != "annotation":
         raise DataError(f"{path}: expected Pascal VOC's <annotation>, got <{root.tag}>; is it of another tool?")
     objects = [(one, f"{path}, object {number}") for number, one in enumerate(root.iter("object"), start=1)]
-    boxed = [(one, where) for one, where in objects if one.find("bndbox") is not None]
+    boxed = [(one, where) for one, where in objects if _has_box(one)]
     size = _size(root, path) or (size_of(image) if boxed else None)
     name = (root.findtext("filename") or "").strip()
     return Annotation(
         regions=tuple(_region(one, size, where) for one, where in boxed if size),
-        without_area=tuple(_label(one, where) for one, where in objects if one.find("bndbox") is None),
+        without_area=tuple(_label(one, where) for one, where in objects if not _has_box(one)),
         size=size,
         image_name=PureWindowsPath(name).name or None,
     )
@@ -65,7 +65,15 @@ def _size(root: ET.Element, path: Path) -> tuple[int, int] | None:
     return (int(width), int(height)) if width >= 1 and height >= 1 else None
 
 
+def _has_box(one: ET.Element) -> bool:
+    return one.find("bndbox") is not None or one.find("robndbox") is not None
+
+
 def _region(one: ET.Element, size: tuple[int, int], where: str) -> Region:
+    if (turned := one.find("robndbox")) is not None:
+        corners = _turned(turned, where)
+        (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+        return Region(label=_label(one, where), box=clipped_box((x0, y0, x1, y1), size, where), polygons=(corners,))
     x0, y0, x1, y1 = (_number(one, f"bndbox/{corner}", where) for corner in CORNERS)
     polygon = one.find("polygon")
     return Region(
@@ -73,6 +81,14 @@ def _region(one: ET.Element, size: tuple[int, int], where: str) -> Region:
         box=clipped_box((x0, y0, x1, y1), size, where),
         polygons=() if polygon is None else (_polygon(polygon, where),),
     )
+
+
+def _turned(box: ET.Element, where: str) -> np.ndarray:
+    """(4, 2) corners of roLabelImg's turned box: its centre, width and height, and the angle in radians, clockwise."""
+    x, y, width, height, angle = (_number(box, name, where) for name in ("cx", "cy", "w", "h", "angle"))
+    corners = np.array([[-width, -height], [width, -height], [width, height], [-width, height]]) / 2
+    cos, sin = math.cos(angle), math.sin(angle)
+    return np.asarray(corners @ np.array([[cos, sin], [-sin, cos]]) + [x, y])
 
 
 def _label(one: ET.Element, where: str) -> str:

@@ -88,6 +88,7 @@ METRICS: Mapping[str, Metric] = {
     "n_false_alarms": Metric("false alarms", COUNT, "less"),
     "n_misses": Metric("missed defective images", COUNT, "less"),
     "false_alarm_rate_exact_high": Metric("exact upper limit of the false-alarm rate", SHARE),
+    "recall_exact_low": Metric("exact lower limit of the recall", SHARE),
     "interval_confidence": Metric("confidence of the intervals", SHARE),
     "synthetic_auroc": Metric("image AUROC on damaged good images", SHARE),
     "validation_auroc": Metric("image AUROC on the validate images", SHARE),
@@ -204,6 +205,8 @@ METRICS: Mapping[str, Metric] = {
 }
 
 ACCURACY: Mapping[str, Metric] = {name: metric for name, metric in METRICS.items() if metric.kind is not None}
+# The exact limit on the side that costs, of accuracies that a small test set often finds without fault.
+EXACT_LIMITS: Mapping[str, str] = {"recall": "recall_exact_low", "false_alarm_rate": "false_alarm_rate_exact_high"}
 HEADLINES: Mapping[str, Metric] = {name: metric for name, metric in METRICS.items() if metric.headline}
 SUMMARISED = (
     *ACCURACY,

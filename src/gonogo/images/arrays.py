@@ -11,6 +11,7 @@ import numpy as np
 from gonogo.errors import ConfigError, ImageError, ShapeError
 from gonogo.images.levels import rgb_of
 from gonogo.images.limits import require_size
+from gonogo.text import meant
 
 CHANNELS = {"grey": None, "rgb": (0, 1, 2), "bgr": (2, 1, 0), "rgba": (0, 1, 2), "bgra": (2, 1, 0)}
 BITS: dict[str, type[np.generic]] = {
@@ -48,9 +49,10 @@ class PixelFormat(NamedTuple):
         """
         found = re.fullmatch(r"([a-z]+)(\d+f?)", name)
         if found is None or found[1] not in CHANNELS or found[2] not in BITS:
+            question = meant(name, NAMES)
             raise ConfigError(
-                f"{name!r} is no format of pixels; write the channels, one of {', '.join(CHANNELS)}, and the bits of "
-                f"each, one of {', '.join(BITS)}, as bgr8"
+                f"{name!r} is no format of pixels; {question and f'{question} '}write the channels, one of "
+                f"{', '.join(CHANNELS)}, and the bits of each, one of {', '.join(BITS)}, as bgr8"
             )
         white = 1.0 if found[2] == "32f" else float((1 << int(found[2])) - 1)
         return cls(name, CHANNELS[found[1]], BITS[found[2]], white)
@@ -101,9 +103,13 @@ def rgb_of_file(data: bytes, where: Path | str, pixel_format: str) -> np.ndarray
     """
     stream = io.BytesIO(data)
     try:
+        if not data.startswith(NUMPY):
+            raise ValueError("it is no .npy file; an image needs no format of its pixels")
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         shape, is_fortran, dtype = read[np.lib.format.read_magic(stream)](stream)
-        if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
+        if dtype.hasobject:
+            raise ValueError("it holds objects of Python and not numbers")
+        if math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
             raise ValueError("the array has another length than its header says")
         flat = np.frombuffer(data, dtype, offset=stream.tell())
         pixels = flat.reshape(shape, order="F" if is_fortran else "C")

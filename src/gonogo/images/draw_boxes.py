@@ -8,17 +8,18 @@ from PIL import Image, ImageDraw, ImageFont
 
 from gonogo.images.colours import INK
 
-LEAST_LETTERS, MOST_LETTERS, LETTERS_IN_A_LINE = 11, 20, 42  # height of the text in pixels, and in widths of a picture
+LEAST_LETTERS, MOST_LETTERS, LETTERS_IN_A_LINE = 11, 24, 32  # height of the text in pixels, and in widths of a picture
 WIDE_ENOUGH = 160  # pixels, of a picture that text is written into
 
 
 @dataclass(frozen=True)
 class DrawnBox:
-    """A box in pixels of the image: x0, y0, x1, y1, what is written above it, and the colour of both."""
+    """A box in pixels of the image: x0, y0, x1, y1, what is written above or `below` it, and the colour of both."""
 
     corners: tuple[float, float, float, float]
     text: str
     colour: tuple[int, int, int]
+    below: bool = False
 
 
 def whole_steps(picture: np.ndarray, side: int) -> int:
@@ -47,11 +48,15 @@ def with_boxes(picture: np.ndarray, boxes: Sequence[DrawnBox], *, scale: float =
     for box in boxes:
         x0, y0, x1, y1 = (scale * value for value in box.corners)
         colour = (*box.colour, *opaque)
+        is_wide = image.width >= WIDE_ENOUGH
+        if is_wide:  # a dark edge, since a map has colours near those of boxes
+            draw.rectangle((x0 - width - 1, y0 - width - 1, x1 + width, y1 + width), outline=(*INK, *opaque))
         draw.rectangle((x0 - width, y0 - width, x1 + width - 1, y1 + width - 1), outline=colour, width=width)
-        if box.text and image.width >= WIDE_ENOUGH:
-            length = draw.textlength(box.text, font=font)
+        if box.text and is_wide:
+            length, high = draw.textlength(box.text, font=font), letters + 4
             left = min(max(0.0, x0 - width), max(0.0, image.width - length - 4))
-            top = y0 - width - letters - 4 if y0 >= letters + 5 else y1 + width
+            is_below = box.below if min(y0, image.height - y1) > high else y0 <= high
+            top = min(max(0.0, y1 + width if is_below else y0 - width - high), image.height - high)
             draw.rectangle((left, top, left + length + 3, top + letters + 3), fill=colour)
             draw.text((left + 2, top + letters / 2 + 2), box.text, fill=(*INK, *opaque), font=font, anchor="lm")
     return np.asarray(image)

@@ -23,7 +23,11 @@ FIRST_BYTES = (
     (rb"II\xbc\x01", "a JPEG XR", SAVE),
     (rb"\x76\x2f\x31\x01", "an OpenEXR, whose values have no known range", SAVE),
     (rb"#\?(?:RADIANCE|RGBE)", "a Radiance HDR, whose values have no known range", SAVE),
-    (rb"\x93NUMPY", "an array of NumPy", "name what its numbers are, as gonogo score --pixels bgr8, or save it as PNG"),
+    (
+        rb"\x93NUMPY",
+        "an array of NumPy",
+        "name its format, by --pixels bgr8 or ?pixels=bgr8, or save it as PNG",
+    ),
     (rb".{128}DICM", "a DICOM", SAVE),
     (rb"8BPS", "a Photoshop file", SAVE),
     (rb"P7\n", "a PAM", SAVE),

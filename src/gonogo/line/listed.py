@@ -18,17 +18,18 @@ def batch_items(batch: Path) -> Iterator[Item]:
     error, so that the others are still judged.
 
     Raises:
-        DataError: the file cannot be read, or has no line.
+        DataError: the file cannot be read, or has no line but blank ones.
     """
-    number = 0
+    is_empty = True
     try:
         with batch.open(encoding="utf-8-sig", errors="surrogateescape") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
+                    is_empty = False
                     yield _item_of_line(batch, number, line)
     except OSError as error:
         raise DataError(f"{batch} cannot be read as a batch: {error.strerror or error}") from error
-    if not number:
+    if is_empty:
         raise DataError(f"{batch} has no line; expected a JSON object with the key path on each")
 
 
@@ -42,7 +43,7 @@ def dataset_items(dataset: Dataset, indexes: Sequence[int]) -> Iterator[Item]:
     """
     records = dataset.records
     if wrong := [index for index in indexes if not 0 <= index < len(records)]:
-        raise DataError(f"{dataset.folder} has {len(records)} images, with the indexes from 0; got {wrong[0]}")
+        raise DataError(f"{dataset.folder} has the indexes 0 to {len(records) - 1}; got {wrong[0]}")
     chosen = list(indexes) or [index for index, record in enumerate(records) if record.role == "test"]
     if not chosen:
         raise DataError(f"{dataset.folder} has no image of test; name others with --index")

@@ -32,6 +32,7 @@ from gonogo.project.dvc import dvc_call
 from gonogo.project.experiments import PipelineClone, logged, reason_in
 from gonogo.project.git import git
 from gonogo.project.settings import experiment_option
+from gonogo.text import ascii_name
 
 ROOM = Path(".dvc", "tmp", "gonogo")
 PARAMS = Path("params.yaml")
@@ -126,7 +127,7 @@ class Runs:
         require_raw(self.project / params.raw)
         options = [experiment_option(setting, content) for setting in settings]
         now = time.time()
-        name = re.sub(r"[^a-z0-9]+", "-", category.lower()).strip("-")
+        name = ascii_name(category.lower(), "-")
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
         identifier = f"{kind}-{name}-{stamp}-{int(now * 1000) % 1000:03d}"
         folder = self.folder(identifier)

@@ -8,7 +8,7 @@ from typing import Any
 
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.calibration.route import LeftOut
-from gonogo.evaluation.metric_table import ACCURACY
+from gonogo.evaluation.metric_table import ACCURACY, EXACT_LIMITS
 from gonogo.files import read_json
 from gonogo.reports.front import front_chart
 from gonogo.reports.histogram import histogram
@@ -151,4 +151,4 @@ def write_report(
     """Write the page. Its links to each category's pages lead to a folder of the category's name beside it."""
     content: dict[str, Any] = {"summary": summary, "categories": categories, "studies": studies, "left_out": left_out}
     content |= {"tunings": tunings, "retrieval": retrieval or {}}
-    render(path, "report.html.j2", accuracy=ACCURACY, **content)
+    render(path, "report.html.j2", accuracy=ACCURACY, exact_limits=EXACT_LIMITS, **content)

@@ -201,7 +201,7 @@ def _labelled_picture(pixels: np.ndarray, labelled: Sequence[DrawnBox]) -> bytes
 
 
 def true_boxes(service: Service, row: Row) -> list[DrawnBox]:
-    """The labelled boxes of a round's case, in green and by their class, for after the answer.
+    """The labelled boxes of a round's case, in green and with their class below, for after the answer.
 
     Those of an image of the folder stand in a label file beside it. That of a reviewed part is the box that its case
     has, by the type that the reviewers named. What cannot be read is none; the log says why.
@@ -213,14 +213,14 @@ def true_boxes(service: Service, row: Row) -> list[DrawnBox]:
         if case is None or case["removed"] is not None or (case["region"] or {}).get("label") is None:
             return []
         x, y, width, height = case["region"]["box"]
-        return [DrawnBox((x, y, x + width, y + height), printable(case["defect_type"]), LABELLED_BOX)]
+        return [DrawnBox((x, y, x + width, y + height), printable(case["defect_type"]), LABELLED_BOX, below=True)]
     assert service.settings.arena is not None
     try:
         regions = regions_beside(service.settings.arena / row["file"], service.settings.arena)
     except (DataError, ImageError, OSError) as error:
         log.warning("the labels of %s are not shown: %s", printable(row["file"]), printable(str(error)))
         return []
-    return [DrawnBox(one.box, printable(one.label), LABELLED_BOX) for one in regions]
+    return [DrawnBox(one.box, printable(one.label), LABELLED_BOX, below=True) for one in regions]
 
 
 def hidden_picture(pixels: np.ndarray) -> bytes:

@@ -1,4 +1,4 @@
-"""Pictures of a category's images: the image, its ground truth, and its map with the regions, by the proven bundle.
+"""Pictures of a category's images: the image, its ground truth, and its map or boxes, by the proven bundle.
 
 An image is named by its number in the prepared data set, never by a path.
 """
@@ -6,19 +6,24 @@ An image is named by its number in the prepared data set, never by a path.
 import io
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
+from gonogo.data.prepare.prepare import prepare_params
 from gonogo.errors import DataError
-from gonogo.images.colours import OUTLINE
+from gonogo.images.colours import LABELLED_BOX
 from gonogo.images.dataset import Dataset, Record, read_dataset
+from gonogo.images.draw_boxes import DrawnBox, with_boxes
 from gonogo.images.reading import read_image
-from gonogo.inference.scorer import Scorer
+from gonogo.inference.scorer import Scorer, Verdict
+from gonogo.line.outputs import drawn_boxes
 from gonogo.params import Params, project_path
-from gonogo.reports.drawing import fitted_size, image_tile, map_tile, mask_tile
+from gonogo.reports.drawing import image_tile, map_tile, mask_tile
+from gonogo.text import printable
 
 View = Literal["image", "truth", "map"]
 SIDES = (96, 192, 384, 768)  # pixels of the square that a picture fits into
@@ -57,8 +62,11 @@ class Pictures:
 
     def map_of(self, category: str, pixels: np.ndarray, side: int) -> bytes:
         """The map of any image (h, w, 3), as `of` draws it."""
-        verdict = self.scorer(project_path("bundles", category)).score_pixels(pixels[None])[0]
-        return png(map_tile(verdict.anomaly_map, verdict.threshold, (side, side), verdict.defect_mask))
+        return self._seen(category, pixels, (side, side), ())
+
+    def _seen(self, category: str, pixels: np.ndarray, room: tuple[int, int], labelled: Sequence[DrawnBox]) -> bytes:
+        (verdict,) = self.scorer(project_path("bundles", category)).score_pixels(pixels[None])
+        return png(seen_tile(pixels, verdict, room, labelled))
 
     def scorer(self, bundle: Path) -> Scorer:
         """The scorer of a bundle, which is loaded when another one was asked for before."""
@@ -73,10 +81,9 @@ class Pictures:
         if view == "image":
             return png(image_tile(pixels, room))
         if view == "map":
-            verdict = self.scorer(project_path("bundles", record.category)).score_pixels(pixels[None])[0]
-            return png(map_tile(verdict.anomaly_map, verdict.threshold, room, verdict.defect_mask))
-        if record.boxes and record.mask is None:
-            return png(_boxed(pixels, record, room))
+            return self._seen(record.category, pixels, room, labelled_boxes(record))
+        if learns_boxes(record.category) or (record.boxes and record.mask is None):
+            return png(boxed_tile(pixels, labelled_boxes(record), room))
         mask = np.zeros(pixels.shape[:2], bool) if record.label == 0 else dataset.mask_of(record)
         return png(mask_tile(pixels, mask, room))
 
@@ -118,16 +125,37 @@ def png(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def _boxed(pixels: np.ndarray, record: Record, room: tuple[int, int]) -> np.ndarray:
-    """The image with the boxes of its annotation."""
-    size = fitted_size((pixels.shape[1], pixels.shape[0]), room)
-    scale = size[0] / pixels.shape[1]
-    picture = Image.fromarray(image_tile(pixels, room))
-    draw = ImageDraw.Draw(picture)
-    for box in record.boxes:
-        left, top = scale * box["x"], scale * box["y"]
-        draw.rectangle((left, top, left + scale * box["width"], top + scale * box["height"]), outline=OUTLINE, width=2)
-    return np.asarray(picture)
+def learns_boxes(category: str) -> bool:
+    """Whether a category's gauge learns from labelled boxes."""
+    return prepare_params(Params(Path("params.yaml"), category).section("prepare")).task == "boxes"
+
+
+def labelled_boxes(record: Record) -> list[DrawnBox]:
+    """The boxes of an image's annotation, in green and by their class."""
+    return [
+        DrawnBox(
+            (box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]),
+            printable(str(box["label"])),
+            LABELLED_BOX,
+            below=True,
+        )
+        for box in record.boxes
+    ]
+
+
+def boxed_tile(pixels: np.ndarray, boxes: Sequence[DrawnBox], room: tuple[int, int]) -> np.ndarray:
+    """The image (h, w, 3) scaled to fit into `room`, with boxes."""
+    tile = image_tile(pixels, room)
+    return with_boxes(tile, boxes, scale=tile.shape[1] / pixels.shape[1])
+
+
+def seen_tile(
+    pixels: np.ndarray, verdict: Verdict, room: tuple[int, int], labelled: Sequence[DrawnBox] = ()
+) -> np.ndarray:
+    """What the gauge saw of an image: its map with regions or, where boxes decide, those found over those labelled."""
+    if verdict.boxes is not None and verdict.boxes_decide:
+        return boxed_tile(pixels, [*labelled, *drawn_boxes(verdict.boxes)], room)
+    return map_tile(verdict.anomaly_map, verdict.threshold, room, verdict.defect_mask)
 
 
 def _stamp(bundle: Path) -> str:

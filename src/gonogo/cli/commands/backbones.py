@@ -1,7 +1,6 @@
 """gonogo backbones: the values of fit.backbone, which weights are on this machine, and the feature levels of one."""
 
 import argparse
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -9,6 +8,7 @@ from gonogo.cli.answer import Answer
 from gonogo.cli.columns import in_columns
 from gonogo.detectors.backbones.weights import weights_here
 from gonogo.errors import UsageError
+from gonogo.text import meant
 
 DOWNLOADED = "downloaded by the first fit"
 
@@ -30,9 +30,8 @@ def run(arguments: argparse.Namespace) -> Answer:
         return _description(wanted, here.get(wanted))
     shown = [name for name in names if (name in here if wanted is None else fnmatchcase(name, wanted))]
     if wanted is not None and not shown:
-        close = get_close_matches(wanted, names, n=5)
-        hint = f"; close names: {', '.join(close)}" if close else ""
-        raise UsageError(f"timm has no backbone {wanted!r}{hint}", command="gonogo backbones")
+        hint = meant(wanted, names, 5) or "a pattern such as 'resnet*' lists names"
+        raise UsageError(f"timm has no backbone {wanted!r}; {hint}", command="gonogo backbones")
     listed = [{"name": name, "weights": here.get(name)} for name in shown]
     lines = [in_columns([(name, here.get(name, DOWNLOADED)) for name in shown])] if shown else []
     if wanted is None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from gonogo.cli.answer import Answer
 from gonogo.cli.columns import in_columns
 from gonogo.cli.exit_status import DONE, REJECTED
-from gonogo.cli.names import known_categories
 from gonogo.errors import UsageError
 from gonogo.text import printable
 
@@ -36,13 +35,11 @@ def run(arguments: argparse.Namespace) -> Answer:
 
     if (arguments.get is None) != (arguments.out is None) or (arguments.get is not None and arguments.check):
         raise UsageError("--get CATEGORY and --out FOLDER go together, without --check", command="gonogo registry")
-    entries = read_registry()
     if arguments.get is not None:
-        once = (entry.category for entry in entries)
-        known_categories([arguments.get], command="gonogo registry", once=once)
         entry = fetch(arguments.get, arguments.alias, arguments.out)
         text = f"{arguments.out} has the gauge {entry.bundle[:12]} that {entry.category} has in {entry.alias}"
         return Answer({"ok": True, "entry": asdict(entry), "bundle": str(arguments.out)}, text)
+    entries = read_registry()
     if arguments.check:
         wrong = list(check(entries))
         text = "\n".join(map(printable, wrong)) or f"{len(entries)} lines; each gauge passed its gate"

@@ -3,7 +3,6 @@
 import argparse
 
 from gonogo.cli.answer import Answer
-from gonogo.cli.names import known_categories
 from gonogo.cli.registry_change import add_change_arguments, changed
 
 
@@ -19,8 +18,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Answer:
     """Roll back; `gonogo.project.registry.roll_back` has the errors."""
-    from gonogo.project.registry import read_registry, roll_back
+    from gonogo.project.registry import roll_back
 
-    once = (entry.category for entry in read_registry())
-    known_categories([arguments.category], command="gonogo roll-back", once=once)
     return changed(arguments, lambda by: roll_back(arguments.category, arguments.alias, by=by, reason=arguments.reason))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gonogo.cli.answer import Answer
 from gonogo.cli.arguments import GAUGES, add_trust, add_watch, count, non_negative, watch_params
 from gonogo.cli.exit_status import ABSTAINED, DATA, DONE, ENVIRONMENT, REJECTED
+from gonogo.cli.names import PARAMS, known_categories
 from gonogo.errors import DataError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -145,10 +146,11 @@ def _contradiction(arguments: argparse.Namespace) -> str | None:
         bool(arguments.files),
         *(value is not None for value in (arguments.watch, arguments.batch, arguments.category)),
     )
-    if sum(ways) != 1:
-        return "expected PATH ..., --batch FILE, --from CATEGORY or --watch DIR"
     if arguments.index is not None and arguments.category is None:
         return "--index needs --from CATEGORY"
+    if sum(ways) != 1:
+        number = "none" if not any(ways) else "several"
+        return f"expected one of PATH ..., --batch FILE, --from CATEGORY and --watch DIR, got {number}"
     if arguments.watch is not None and not (arguments.out or arguments.sort):
         return "--watch needs --out FILE or --sort DIR, so that no file is judged twice"
     if arguments.idle is not None and arguments.watch is None:
@@ -271,7 +273,8 @@ def _found(arguments: argparse.Namespace, without: "Sequence[Path]", unread: "Un
         ) from error
     from gonogo.images.dataset import read_dataset
 
-    dataset = read_dataset(project_path("prepared", arguments.category), Params(Path("params.yaml")).raw)
+    (category,) = known_categories([arguments.category], command="gonogo score")
+    dataset = read_dataset(project_path("prepared", category), Params(PARAMS).raw)
     return dataset_items(dataset, arguments.index or [])
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -33,6 +32,7 @@ from gonogo.errors import ConfigError, DataError, GonogoError, ImageError
 from gonogo.images.reading import SUFFIXES, read_image, size_of
 from gonogo.images.roles import TEST
 from gonogo.images.unread import UNREAD_SUFFIXES
+from gonogo.text import ascii_name
 
 GOOD_FOLDER = "good"  # what the source `folder` calls the folder of good parts, unless an option says otherwise
 DEPTH = 3  # folders below the one that is named, in which a category may lie
@@ -417,7 +417,4 @@ def _named_apart(found: list[Category]) -> list[Category]:
 
 
 def _plain(name: str) -> str:
-    """The name as a category may be called: in ASCII, since DVC, file systems and bundles must all take it."""
-    decomposed = unicodedata.normalize("NFKD", name.replace("ß", "ss"))
-    ascii_only = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", ascii_only).strip("_-") or "parts"
+    return ascii_name(name, "_") or "parts"

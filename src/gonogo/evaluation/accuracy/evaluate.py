@@ -353,17 +353,19 @@ def _intervals(
 
 
 def _counts(inspection: Inspection, threshold: float, confidence: float) -> Metrics:
-    """Counts, and the exact upper limit of the false-alarm rate: where there is no false alarm, a bootstrap gives 0."""
+    """Counts, and the exact limits of `EXACT_LIMITS`: where nothing went wrong, a bootstrap says that nothing can."""
     rejected = inspection.scores.astype(np.float64) >= threshold
     good, defective = ~inspection.labels, inspection.labels
     n_good, n_false_alarms = int(good.sum()), int((rejected & good).sum())
+    n_defective, n_found = int(defective.sum()), int((rejected & defective).sum())
     counts: Metrics = {
         "n_good": n_good,
-        "n_defective": int(defective.sum()),
+        "n_defective": n_defective,
         "n_false_alarms": n_false_alarms,
-        "n_misses": int((~rejected & defective).sum()),
+        "n_misses": n_defective - n_found,
     }
     if n_good:
-        _, high = binomial_interval(n_false_alarms, n_good, confidence=confidence)
-        counts["false_alarm_rate_exact_high"] = high
+        counts["false_alarm_rate_exact_high"] = binomial_interval(n_false_alarms, n_good, confidence=confidence)[1]
+    if n_defective:
+        counts["recall_exact_low"] = binomial_interval(n_found, n_defective, confidence=confidence)[0]
     return counts

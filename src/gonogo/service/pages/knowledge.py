@@ -1,8 +1,6 @@
 """The pages of what people know of failures: table, graph and counts with filters; an item with its history."""
 
 import asyncio
-import re
-import unicodedata
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Path, Query, Request
@@ -21,6 +19,7 @@ from gonogo.service.problems import Problem
 from gonogo.service.routes.access import service_of
 from gonogo.service.routes.knowledge import graphml, json_ld
 from gonogo.service.security import Key
+from gonogo.text import ascii_name
 
 DAYS = (7, 30, 90)
 FOUND = 10  # cases of a search
@@ -164,8 +163,7 @@ async def link(
 
 def free_id(name: str, taken: Any) -> str:
     """An id that is like a name and is not taken."""
-    plain = unicodedata.normalize("NFKD", name.lower().replace("ß", "ss")).encode("ascii", "ignore").decode()
-    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:LONGEST_ID].strip("-") or "item"
+    slug = ascii_name(name.lower(), "-")[:LONGEST_ID].strip("_-") or "item"
     number = 2
     found = slug
     while found in taken:

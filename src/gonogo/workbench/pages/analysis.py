@@ -14,7 +14,7 @@ from gonogo.service.pages.access import admin_page_key
 from gonogo.service.pages.rendering import render
 from gonogo.service.problems import Problem
 from gonogo.workbench.pages.categories import ChosenCategory
-from gonogo.workbench.pictures import dataset_of
+from gonogo.workbench.pictures import dataset_of, learns_boxes
 
 ON_PAGE = 24
 Type = Annotated[str, Query(alias="type", max_length=200)]
@@ -60,7 +60,7 @@ def at_threshold(request: Request, category: ChosenCategory, threshold: Threshol
 
 @router.get("/analysis/{number}")
 def forensics(request: Request, category: ChosenCategory, number: Annotated[int, Path(ge=0)]) -> Response:
-    """One image large: its truth, its map with the regions, and what the records have of it."""
+    """One image large: its truth, its map with the regions or its boxes, and what the records have of it."""
     dataset = dataset_of(category.name)
     if number >= len(dataset.records):
         raise Problem("not-found", "the data set has no such image")
@@ -77,6 +77,7 @@ def forensics(request: Request, category: ChosenCategory, number: Annotated[int,
         image=image,
         row=next((row for row in rows if row["image"] == image.path), None),
         regions=regions,
+        boxes=learns_boxes(category.name),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
-from gonogo.evaluation.metric_table import ACCURACY, BASELINE, GAUGE, HEADLINES, METRICS
+from gonogo.evaluation.metric_table import ACCURACY, BASELINE, EXACT_LIMITS, GAUGE, HEADLINES, METRICS
 from gonogo.files import read_rows
 from gonogo.params import project_path
 from gonogo.project.compare import DERIVED
@@ -45,9 +45,9 @@ def evaluation(request: Request, category: ChosenCategory, against: Revision = "
 
 
 def metric_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The accuracies of an evaluation, in the table's order, with interval, baseline and lift where they have one."""
+    """The accuracies of an evaluation, in the table's order, with limits, baseline and lift where they have them."""
     return [
-        {"name": name, "metric": metric, "value": metrics[name]}
+        {"name": name, "metric": metric, "value": metrics[name], "exact": metrics.get(EXACT_LIMITS.get(name, ""))}
         | {ending: metrics.get(f"{name}_{ending}") for ending in ("low", "high", "baseline", "lift")}
         for name, metric in ACCURACY.items()
         if name in metrics
