@@ -451,6 +451,7 @@ def test_the_table_of_recipes_has_the_spread_of_seeds_and_the_change_beside_the_
     assert "| varying | nut | `plain` | 2 | 0.850 [0.800, 0.900] | 0.500 [0.500, 0.500] |" in table
     assert "| even | nut | `finetuned` | 1 | 0.900 | 0.500 |" in table
     assert "- `finetuned` under the varying light: image AUROC +0.040 [-0.020, +0.100], AUPRO +0.000" in table
+    assert "over 2 pairs of a part and a seed. Image AUROC of nut +0.040 [-0.020, +0.100]." in table
     assert table.count("under the") == 1  # the other one has no plain recipe beside it
 
 
