@@ -86,6 +86,8 @@ def test_every_error_of_the_library_has_its_own_name_as_code_and_the_status_of_i
         (["version", "--js"], "unrecognized arguments: --js; did you mean --json?", "gonogo version"),
         (["score", "b", "f", "--threads", "none"], "--threads", "gonogo score"),
         (["accept", "--category", "brick"], "expected IMAGE ...", "gonogo accept"),
+        (["serve", "--bundle", "b", "--port", "99999"], "99999 is no port; expected 0 to 65535", "gonogo serve"),
+        (["workbench", "--port", "-1"], "-1 is no port; expected 0 to 65535", "gonogo workbench"),
         (["bench", "--n", "0"], "0 is not at least 1", "gonogo bench"),
         (["recipes", "fast", "slow"], "expected NAME, or apply NAME", "gonogo recipes"),
     ],
