@@ -229,13 +229,13 @@ def relative_difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def compared(part: Part, work: Path, gauge: Gauge, *, side: int, threads: int, repeats: int, rounds: int) -> list[Row]:
-    """The rows of the gauge's libraries."""
+    """The rows of the gauge's libraries; without any rounds they have no times, and the machine may be a busy one."""
     comparison = Comparison(part, work, gauge, side=side, threads=threads)
     difference = comparison.check_features() if gauge.bank else None
     if difference is not None:
         print(f"{part.name}: features agree within {difference:.1e} of the largest", flush=True)
     fitted, peers = comparison.fits(repeats)
-    judged = comparison.verdicts(peers, fitted, rounds)
+    judged = comparison.verdicts(peers, fitted, rounds) if rounds else {library: {} for library in fitted}
     for peer in peers.values():
         peer.close()
     features = torch.from_numpy(comparison.features("gonogo", part.fit)) if gauge.bank else None
@@ -260,6 +260,8 @@ def compared(part: Part, work: Path, gauge: Gauge, *, side: int, threads: int, r
                 row["covering_radius"] = covering_radius([features], torch.from_numpy(np.load(bank)))
         last = {name: value for name, value in taken[-1].items() if name != "versions"}
         figures = last | over_repeats(taken) | judged[library]
+        if not rounds:
+            figures = {name: value for name, value in figures.items() if not name.endswith("_s")}
         rows.append(about | {"library": library} | figures | origin(threads, taken[-1]["versions"]))
     return rows
 

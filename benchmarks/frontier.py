@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=70_000, help="of EfficientAD's training")
     parser.add_argument("--size", default="small", help="of EfficientAD's teacher: small or medium")
     parser.add_argument("--repeats", type=int, default=1, help="fits of each library")
-    parser.add_argument("--rounds", type=int, default=3, help="verdicts of all test images, each way")
+    parser.add_argument("--rounds", type=int, default=3, help="verdicts of all test images, each way; 0: no times")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--again", action="store_true", help="measure what is there too")
     parser.add_argument("--draw", action="store_true", help="measure nothing")

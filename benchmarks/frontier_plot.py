@@ -34,9 +34,9 @@ Row = Mapping[str, Any]
 Box = tuple[float, float, float, float]  # left, top, right and bottom, in pixels of the panel
 
 
-def quickest_ms(row: Row) -> float:
-    """Milliseconds from the file to the verdict by the quickest way that the row's library has."""
-    return float(next(row[key] for key in QUICKEST if key in row))
+def with_ms(row: Row) -> Row:
+    """The row, and `ms` from the file to the verdict by the quickest way that its library has, where it has times."""
+    return {**row} | next(({"ms": float(row[key])} for key in QUICKEST if key in row), {})
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -54,8 +54,8 @@ def accuracies_of(shown: Sequence[float]) -> list[float]:
     return [value for value in values if value <= 1]
 
 
-def beside(x: float, y: float, said: str, taken: Sequence[Box], *, first: str) -> Box:
-    """Where a label of the point stands: the first place around it that covers nothing, or else the first of all.
+def beside(x: float, y: float, said: str, taken: Sequence[Box], *, first: str) -> Box | None:
+    """Where a label of the point stands: the first place around it that covers nothing; None where there is none.
 
     Args:
         x, y: of the point.
@@ -74,7 +74,7 @@ def beside(x: float, y: float, said: str, taken: Sequence[Box], *, first: str) -
     boxes = [(left, low - LINE, left + wide, low) for left, low in [places[begin], *places]]
     inside = [box for box in boxes if min(box[0], box[1] + 18) >= 0 and box[2] <= WIDTH + RIGHT and box[3] <= HEIGHT]
     free = [box for box in inside if not any(_overlap(box, other) for other in taken)]
-    return next(iter(free or inside or boxes))
+    return next(iter(free), None)
 
 
 def _overlap(one: Box, other: Box) -> bool:
@@ -83,7 +83,7 @@ def _overlap(one: Box, other: Box) -> bool:
 
 def write_plot(path: Path, rows: Sequence[Row]) -> None:
     """Draw the rows of one part; figures that no row has, such as those of pixels without masks, have no panel."""
-    shown = [{**row, "ms": quickest_ms(row)} for row in rows]
+    shown = [with_ms(row) for row in rows]
     accuracies = {key: title for key, title in ACCURACY.items() if any(key in row for row in shown)}
     wide, high = LEFT + WIDTH + RIGHT, TOP + HEIGHT + BOTTOM
     parts = [
@@ -181,8 +181,11 @@ def _panel(rows: Sequence[Row], cost: str, accuracy: str, title: str, below: str
                 labels.append((x, y, said, colour, first))
     taken = [(across(x) - 5, up(y) - 5, across(x) + 5, up(y) + 5) for x, y in points]
     for x, y, said, colour, first in labels:
-        taken.append(beside(x, y, said, taken, first=first))
-        left, _, _, low = taken[-1]
+        place = beside(x, y, said, taken, first=first)
+        if place is None:
+            continue
+        taken.append(place)
+        left, _, _, low = place
         parts.append(
             f'<text x="{left:.1f}" y="{low - 2:.1f}" font-size="10" fill="{colour}" stroke="#ffffff" '
             f'stroke-width="3" paint-order="stroke">{escape(said)}</text>'

@@ -108,7 +108,7 @@ def frontier_table(read: Reader) -> str:
                 *(_figure(row, key, 3, "") for key in ("image_auroc", "pixel_auroc", "aupro_30")),
                 _number(next((row[key] for key in QUICKEST if key in row), None), 1, "ms"),
                 _number(row.get("onnx_mb"), 1, "MB"),
-                _number(row["fit_s"], 2, "s"),
+                _number(row.get("fit_s"), 2, "s"),
                 _number(row["peak_mb"], 0, "MB"),
             )
             for row in of
@@ -221,7 +221,7 @@ def recipes_table(read: Reader) -> str:
             pairs.setdefault((row["light"], row["recipe"]), []).append((row, before))
     changes = [
         f"- `{recipe}` under the {light} light: image AUROC {_mean_step(of, 'image_auroc')}, AUPRO "
-        f"{_mean_step(of, 'aupro_30')}, over {len(of)} pairs of a part and a seed."
+        f"{_mean_step(of, 'aupro_30')}, over {len(of)} pairs of a part and a seed. Image AUROC {_by_part(of)}."
         for (light, recipe), of in pairs.items()
     ]
     return "\n".join([markdown(head, lines, n_names=3), "", *changes, "", _origin(rows)])
@@ -232,6 +232,14 @@ def _mean_of(rows: Sequence[Row], key: str) -> str:
     values = [row[key] for row in rows]
     spread = f" [{min(values):.3f}, {max(values):.3f}]" if len(values) > 1 else ""
     return f"{statistics.fmean(values):.3f}{spread}"
+
+
+def _by_part(pairs: Sequence[tuple[Row, Row]]) -> str:
+    """The change of image AUROC of each part, over its seeds."""
+    by_part: dict[str, list[tuple[Row, Row]]] = {}
+    for pair in pairs:
+        by_part.setdefault(pair[0]["part"], []).append(pair)
+    return ", ".join(f"of {part} {_mean_step(of, 'image_auroc')}" for part, of in by_part.items())
 
 
 def _mean_step(pairs: Sequence[tuple[Row, Row]], key: str) -> str:

@@ -281,6 +281,16 @@ def test_the_frontiers_table_and_plot_show_each_point_by_the_quickest_way(tmp_pa
     assert drawn.count(">accurate</text>") == panels
 
 
+def test_a_point_without_times_is_shown_where_it_needs_none(tmp_path):
+    untimed = {key: value for key, value in frontier_rows()[0].items() if key not in ("fit_s", "verdict_onnx_ms")}
+    rows = [*frontier_rows(), untimed | {"label": "PaDiM"}]
+    assert "| gonogo, PaDiM | 128 | 0.900 | – | – | – | 3.0 MB | – | 400 MB |" in benchmark_tables.frontier_table(
+        reading(rows)
+    )
+    frontier_plot.write_plot(tmp_path / "a.svg", rows)
+    assert (tmp_path / "a.svg").read_text().count(f'r="4" fill="{frontier_plot.COLOURS["gonogo", "PaDiM"]}"') == 2
+
+
 MARK = r'<circle cx="([^"]+)" cy="([^"]+)"'
 
 
@@ -441,6 +451,7 @@ def test_the_table_of_recipes_has_the_spread_of_seeds_and_the_change_beside_the_
     assert "| varying | nut | `plain` | 2 | 0.850 [0.800, 0.900] | 0.500 [0.500, 0.500] |" in table
     assert "| even | nut | `finetuned` | 1 | 0.900 | 0.500 |" in table
     assert "- `finetuned` under the varying light: image AUROC +0.040 [-0.020, +0.100], AUPRO +0.000" in table
+    assert "over 2 pairs of a part and a seed. Image AUROC of nut +0.040 [-0.020, +0.100]." in table
     assert table.count("under the") == 1  # the other one has no plain recipe beside it
 
 

@@ -282,6 +282,13 @@ for words in {commands!r}:
         assert install in error["message"]
 
 
+def test_what_explain_knows_of_the_fitted_model_names_the_extra_that_fits(bundle, digits, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gonogo.model.attribution.cams", None)
+    image = digits.path_of(digits.with_role("test")[0])
+    assert main(["explain", str(bundle), str(image), "--model", "models/digit_0"]) == 4
+    assert "pip install 'gonogo[pipeline]'" in capsys.readouterr().err
+
+
 def test_a_module_of_gonogo_that_is_missing_is_a_bug_and_no_missing_package(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "gonogo.line.verify", None)
     assert main(["verify", "bundle", "--json"]) == 5
