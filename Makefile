@@ -33,6 +33,7 @@ run: $(BIN)/.installed  ## run the whole pipeline: fit, certify, evaluate, expor
 
 test: $(BIN)/.installed  ## run every test, on all cores; TESTS has pytest's options for fewer
 	@echo "== pytest"
+	@python -m compileall -q src  # once, and not in each of the hundreds of processes that tests start
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(TESTS)
 
 $(BIN)/.installed-cluster: $(BIN)/.installed

@@ -1,6 +1,7 @@
 """Small, real, seeded images and the fitted models of every detector that several tests share."""
 
 import copy
+import gc
 import io
 import os
 import re
@@ -129,6 +130,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def dvc_reports_nothing() -> Iterator[None]:
+    """At its end each command of DVC would start a process that tries to tell its makers so."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_NO_ANALYTICS", "1")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def operators_read_once() -> Iterator[None]:
     """For each export torch reads anew, from Python source, how its operators are written in ONNX; here once for all.
 
@@ -146,6 +155,15 @@ def operators_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(registry))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def modules_and_tests_are_no_garbage(operators_read_once: None) -> Iterator[None]:  # noqa: ARG001  of large modules
+    """Garbage collection passes over what lives to the end: to look through all of it takes half a second each time."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def unseen(n_done: int, n_total: int) -> None:

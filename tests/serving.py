@@ -18,6 +18,7 @@ import httpx2
 import uvicorn
 from starlette.testclient import TestClient
 
+from extras import refusing_folder
 from gonogo.cli.commands.serve import listening
 from gonogo.files import seal
 from gonogo.service.app import create_app
@@ -73,15 +74,18 @@ def listening_app(app, **options):
 
 
 def serving_process(bundle, data, port):
-    """`gonogo serve` in a process of its own, with a home of its own, once it is ready."""
+    """`gonogo serve` in a process of its own, with a home of its own and its extra alone, once it is ready."""
     home = data.parent / "home"
     home.mkdir(exist_ok=True)
+    path = os.pathsep.join(
+        [refusing_folder(data.parent / "extra", "serve"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
     command = [sys.executable, "-m", "gonogo.cli.main", "serve", "--bundle", str(bundle), "--data", str(data)]
     process = subprocess.Popen(
         [*command, "--port", str(port), "--threads", "1"],
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"HOME": str(home)},
+        env=os.environ | {"HOME": str(home), "PYTHONPATH": path},
     )
 
     def ready():

@@ -162,6 +162,18 @@ def test_overrides_that_are_no_mapping_are_an_error_and_no_traceback(overrides, 
         params(tmp_path, text)
 
 
+def test_a_section_that_is_no_mapping_is_what_is_wrong_and_not_its_override(tmp_path):
+    content = read_yaml(ROOT / "params.yaml") | {"fit": 3}
+    with pytest.raises(ConfigError, match=r"fit is 3, and overrides\.\w+ changes options of it; expected a mapping"):
+        Params(tmp_path / "params.yaml", content=content)
+
+
+def test_a_file_in_another_encoding_is_an_error_and_no_traceback(tmp_path):
+    (tmp_path / "params.yaml").write_bytes("seed: 3  # größe".encode("utf-16"))
+    with pytest.raises(ConfigError, match=r"params\.yaml is not in UTF-8: .*; save it so"):
+        read_yaml(tmp_path / "params.yaml")
+
+
 def test_a_project_has_at_least_one_category(tmp_path):
     with pytest.raises(ConfigError, match=r"categories is \[\]; expected one or more distinct names"):
         params(tmp_path, GOOD.replace("categories: [brick, digit_0]", "categories: []"))

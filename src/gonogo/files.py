@@ -137,7 +137,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         with path.open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
     except OSError as error:
-        raise IntegrityError(f"{path} cannot be read ({error}); dvc repro writes it") from error
+        raise IntegrityError(f"{path} cannot be read ({error.strerror or error}); dvc repro writes it") from error
 
 
 def append_json_line(path: Path, event: Mapping[str, Any]) -> None:

@@ -42,6 +42,8 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file; run this in the project's root") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not in UTF-8: {error}; save it so") from error
 
 
 def _mapping(text: str, path: Path) -> Section:
@@ -113,6 +115,11 @@ class Params:
             if not isinstance(name, str):
                 raise ConfigError(f"{path}: overrides.{name} is {name!r} and no name for YAML; write it in quotes")
             for section, values in self._mapping(f"overrides.{name}", override).items():
+                if section not in sections and section in self._content:
+                    raise ConfigError(
+                        f"{path}: {section} is {self._content[section]!r}, and overrides.{name} changes options of it; "
+                        "expected a mapping"
+                    )
                 if section not in sections:
                     raise ConfigError(
                         f"{path}: overrides.{name}: there is no section {section!r}; "

@@ -104,6 +104,7 @@ def test_what_is_no_row_of_this_gauge_is_refused_by_its_line(bundle, tmp_path, c
 def test_a_file_that_is_missing_and_a_share_that_is_none_are_named(bundle, tmp_path, capsys):
     status, report = drift(capsys, bundle, tmp_path / "none")
     assert (status, report["error"]["code"]) == (3, "DataError")
+    assert "none cannot be read as verdicts: No such file or directory" in report["error"]["message"]
     status, report = drift(capsys, bundle, tmp_path / "none", "--withdrawn", "0")
     assert (status, report["error"]["code"]) == (3, "ConfigError")
 

@@ -86,6 +86,8 @@ def test_every_error_of_the_library_has_its_own_name_as_code_and_the_status_of_i
         (["version", "--js"], "unrecognized arguments: --js; did you mean --json?", "gonogo version"),
         (["score", "b", "f", "--threads", "none"], "--threads", "gonogo score"),
         (["accept", "--category", "brick"], "expected IMAGE ...", "gonogo accept"),
+        (["serve", "--bundle", "b", "--port", "99999"], "99999 is no port; expected 0 to 65535", "gonogo serve"),
+        (["workbench", "--port", "-1"], "-1 is no port; expected 0 to 65535", "gonogo workbench"),
         (["bench", "--n", "0"], "0 is not at least 1", "gonogo bench"),
         (["recipes", "fast", "slow"], "expected NAME, or apply NAME", "gonogo recipes"),
     ],
@@ -278,6 +280,13 @@ for words in {commands!r}:
         assert (status, error["code"]) == ("4", "MissingExtraError"), words
         assert blocked in error["message"]
         assert install in error["message"]
+
+
+def test_what_explain_knows_of_the_fitted_model_names_the_extra_that_fits(bundle, digits, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gonogo.model.attribution.cams", None)
+    image = digits.path_of(digits.with_role("test")[0])
+    assert main(["explain", str(bundle), str(image), "--model", "models/digit_0"]) == 4
+    assert "pip install 'gonogo[pipeline]'" in capsys.readouterr().err
 
 
 def test_a_module_of_gonogo_that_is_missing_is_a_bug_and_no_missing_package(monkeypatch, capsys):

@@ -61,7 +61,10 @@ def cluster():
     """Two workers on this machine."""
     ray = pytest.importorskip("ray", reason="no Ray: `make cluster` runs these tests in an environment that has it")
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    yield Cluster(n_workers=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")  # by default others come first, such as all that runs beside the tests
+        started = Cluster(n_workers=2)
+    yield started
     ray.shutdown()
 
 

@@ -2,11 +2,13 @@
 
 import pytest
 
-from gonogo.detectors import make_detector
+from gonogo.detectors import CAPABILITIES, make_detector
 from gonogo.detectors.names import NEAREST, detector_name
+from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.errors import ConfigError
+from gonogo.export.patch_rule import GridRule, grid_rule
 from gonogo.model.fit_params import fit_section
-from gonogo.params import Params
+from gonogo.params import Params, build
 
 FIT = (
     "device: cpu, cluster: null, memory_budget_mb: null, tiling: null, left_out: 0, shots: null, rotations: 1, "
@@ -66,3 +68,13 @@ def test_params_take_a_name_as_anomalib_writes_it(tmp_path):
     )
     with pytest.raises(ConfigError, match=r"fit\.detector: 'Dfm' is a model of anomalib .* nearest detector is mahal"):
         fit_section(Params(path, "nut"))
+
+
+@pytest.mark.parametrize("top_share", [None, 0, 0.01, 1])
+@pytest.mark.parametrize("name", [name for name, can in CAPABILITIES.items() if can.localises])
+def test_every_detector_that_localises_takes_the_same_shares_and_null(name, top_share):
+    assert build(DETECTOR_OPTIONS[name], {"top_share": top_share}, where=name).top_share == top_share
+
+
+def test_the_own_score_of_patchcore_is_its_highest_cell():
+    assert grid_rule(make_detector("patchcore", top_share=None, weights="random", image_size=32)) == GridRule("max")

@@ -20,7 +20,7 @@ from gonogo.data import SOURCES
 from gonogo.data.prepare.layouts import Category, categories_in
 from gonogo.data.prepare.params import PrepareParams
 from gonogo.data.sample import Shares
-from gonogo.errors import DataError, PipelineError
+from gonogo.errors import ConfigError, DataError, PipelineError
 from gonogo.images.reading import write_png
 from gonogo.params import Params, read_yaml
 from gonogo.project.new_project import START, START_HIDDEN, starting_files, write_project
@@ -118,6 +118,14 @@ def test_a_table_of_images_is_a_category_for_each_that_it_names(tmp_path):
         ("bolt", "manifest", {"file": "list.csv", "name": "bolt"}, 1, {"anomaly": 1}),
         ("nut", "manifest", {"file": "list.csv", "name": "nut"}, 1, {}),
     ]
+
+
+def test_a_folder_that_has_a_project_is_refused_with_a_few_of_its_files(tmp_path):
+    draw(tmp_path / "raw" / "part" / "good", 2)
+    found = categories_in(tmp_path / "raw", SHARES)
+    write_project(tmp_path / "own", tmp_path / "raw", found)
+    with pytest.raises(ConfigError, match=r"own has ([\w.]+, ){3}[\w.]+ and \d+ more already; name an empty folder"):
+        write_project(tmp_path / "own", tmp_path / "raw", found)
 
 
 def test_a_folder_with_images_alone_is_one_of_good_parts(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from gonogo.cli.main import main
 from gonogo.errors import DataError, GateError, PipelineError
 from gonogo.files import read_json, seal, write_json, write_rows
-from gonogo.project.registry import check, in_use, promote, read_registry, roll_back
+from gonogo.project.registry import REGISTRY, Entry, check, in_use, promote, read_registry, roll_back
 
 pytestmark = pytest.mark.slow
 
@@ -89,6 +89,30 @@ def history(bundle, tmp_path_factory):
     return folder, commits
 
 
+@pytest.fixture(scope="module")
+def promoted(history, tmp_path_factory):
+    """The lines of a registry: `first` and `better` were promoted to production, then `worse` to staging."""
+    folder, commits = history
+    shutil.copytree(folder, project := tmp_path_factory.mktemp("promoted") / "project", symlinks=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        patch.setenv("DVC_SITE_CACHE_DIR", str(project.parent / "site"))
+        for name, alias in (("first", "production"), ("better", "production"), ("worse", "staging")):
+            promote("digit_0", alias, commits[name], **WHO)
+        return REGISTRY.read_text().splitlines(keepends=True)
+
+
+@pytest.fixture
+def with_lines(commits, promoted):  # noqa: ARG001  the lines go into the project that `commits` makes
+    """Lets the project in the current folder have so many lines of `promoted`, as promotions leave them."""
+
+    def write(n_lines: int) -> list[Entry]:
+        REGISTRY.write_text("".join(promoted[:n_lines]))
+        return read_registry()
+
+    return write
+
+
 @pytest.fixture
 def commits(history, tmp_path, monkeypatch):
     folder, commits = history
@@ -161,9 +185,8 @@ def test_a_line_that_was_written_by_hand_is_found(commits):
 
 
 @pytest.mark.parametrize("change", [("by", "Eve"), ("reason", ""), ("gate", None), ("at", "2020-01-01T00:00:00Z")])
-def test_a_change_of_an_earlier_line_shows(commits, change):
-    promote("digit_0", "production", commits["first"], **WHO)
-    promote("digit_0", "production", commits["better"], **WHO)
+def test_a_change_of_an_earlier_line_shows(with_lines, change):
+    assert len(with_lines(2)) == 2
     first, second = Path("registry.jsonl").read_text().splitlines()
     if change[0] == "gate":
         second, change = json.dumps(json.loads(second) | {"previous": "0" * 64}), ("by", "Ada")
@@ -172,13 +195,13 @@ def test_a_change_of_an_earlier_line_shows(commits, change):
         read_registry()
 
 
-def test_what_cannot_be_promoted_is_named(commits):
-    promote("digit_0", "production", commits["first"], **WHO)
+def test_what_cannot_be_promoted_is_named(commits, with_lines):
+    with_lines(1)
     with pytest.raises(DataError, match="in production already"):
         promote("digit_0", "production", commits["first"], **WHO)
     with pytest.raises(DataError, match="expected a git revision or the name of one DVC experiment"):
         promote("digit_0", "production", "no-such-commit", **WHO)
-    with pytest.raises(PipelineError, match="dvc has no bundles/grass"):
+    with pytest.raises(PipelineError, match=r"dvc has no bundles/grass of the commit \w+: (?!it gave no)[^;]"):
         promote("grass", "production", commits["first"], **WHO)
     prepare_with("b", calibrate="1")
     committed("2026-01-04", data_fingerprint="others")
@@ -186,9 +209,9 @@ def test_what_cannot_be_promoted_is_named(commits):
         promote("digit_0", "production", "HEAD", **WHO)
 
 
-def test_other_calibrate_images_are_no_other_test_images(commits):
+def test_other_calibrate_images_are_no_other_test_images(with_lines):
     """As after an acceptance: the data set is another one, and both gauges were tested on the same images."""
-    promote("digit_0", "production", commits["first"], **WHO)
+    with_lines(1)
     prepare_with("a", calibrate="2")
     entry = promote("digit_0", "production", committed("2026-01-05", data_fingerprint="others"), **WHO)
     assert entry.gate is not None

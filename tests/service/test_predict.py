@@ -81,6 +81,7 @@ def test_a_prediction_is_not_kept_and_an_inspection_is(running, judged):
     kept = inspected(running, path)
     assert kept["verdict"] == verdict.label
     assert [box["label"] for box in kept["boxes"]] == [box.label for box in verdict.boxes]
+    assert running.ask("GET", f"/v1/inspections/{kept['id']}/attribution").json()["whole"] == "boxes"
     assert running.ask("GET", f"/v1/inspections/{kept['id']}").json()["boxes"] == kept["boxes"]
     assert len(running.ask("GET", "/v1/inspections").json()["inspections"]) == before + 1
 
@@ -245,7 +246,9 @@ def test_explanation_and_tables_of_a_gauge_that_finds_boxes_have_them(with_boxes
     score_into_each_table(with_boxes, path, verdict.row(), tmp_path / "tables")
     good, _ = judged[-1]
     assert main(["explain", str(with_boxes), str(good)]) == 0
-    assert "no box" in capsys.readouterr().out.splitlines()
+    told = capsys.readouterr().out
+    assert "no box" in told.splitlines()
+    assert "not taken apart: it is that of the best box" in told
 
 
 def test_a_set_has_the_box_model_beside_its_gauge_and_its_rows_have_both(

@@ -9,7 +9,7 @@ import pytest
 from gonogo.cli.main import main
 from gonogo.errors import DataError, GateError
 from gonogo.project.registry import Entry, _digest, promote, read_registry, roll_back
-from project.test_registry import WHO, commits, history  # noqa: F401
+from project.test_registry import WHO, commits, history, promoted, with_lines  # noqa: F401
 from serving import Running, activate, files, inspected, until  # noqa: F401  skips where the extra is missing
 
 # isort: split
@@ -46,8 +46,8 @@ def forged(**values: object) -> None:
         file.write(json.dumps(line) + "\n")
 
 
-def test_a_promotion_and_a_roll_back_come_into_use_and_stay_after_a_restart(commits, follow, files):
-    first = promote("digit_0", "production", commits["first"], **WHO)
+def test_a_promotion_and_a_roll_back_come_into_use_and_stay_after_a_restart(commits, with_lines, follow, files):
+    (first,) = with_lines(1)
     with follow() as running:
         assert inspected(running, files[0])["bundle"] == first.bundle
         better = promote("digit_0", "production", commits["better"], **WHO)
@@ -91,9 +91,8 @@ def test_what_did_not_come_through_the_gate_is_a_502_and_the_gauge_in_use_goes_o
         follow()
 
 
-def test_a_bundle_that_was_changed_where_it_was_written_is_refused(commits, follow, files):
-    first = promote("digit_0", "production", commits["first"], **WHO)
-    better = promote("digit_0", "production", commits["better"], **WHO)
+def test_a_bundle_that_was_changed_where_it_was_written_is_refused(with_lines, follow, files):
+    first, better = with_lines(2)
     with follow(registry_seconds=1e9) as running:
         roll_back("digit_0", "production", **WHO)
         folder = running.service.promoted.source.folder / first.bundle[:16]
@@ -123,11 +122,9 @@ def test_the_command_wants_a_category_and_a_gauge_in_use(commits, tmp_path, caps
     {"action": "promote", "restores": None, "replaces": 1},
     {"action": "promote", "restores": None, "replaces": None, "gate": None},
 ])  # fmt: skip
-def test_a_forged_line_is_found_whatever_it_names(commits, values):
+def test_a_forged_line_is_found_whatever_it_names(with_lines, values):
     """A roll-back to a gauge that was never there, a gate against an older gauge, and a first one beside another."""
-    promote("digit_0", "production", commits["first"], **WHO)
-    better = promote("digit_0", "production", commits["better"], **WHO)
-    worse = promote("digit_0", "staging", commits["worse"], **WHO)
+    _, better, worse = with_lines(3)
     facts = {"bundle": worse.bundle, "commit": worse.commit, "gate": better.gate, "alias": "production"}
     forged(**facts | values)
     from gonogo.project.registry import check

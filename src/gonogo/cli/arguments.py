@@ -20,6 +20,14 @@ def count(text: str) -> int:
     return number
 
 
+def port(text: str) -> int:
+    """The number of a port; 0 is any that is free."""
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{number} is no port; expected 0 to 65535")
+    return number
+
+
 def image_size(text: str) -> int | list[int]:
     """The side of a square, or HEIGHTxWIDTH, as `gonogo.images.size` takes them."""
     sides = [count(side) for side in text.split("x")]

@@ -81,7 +81,7 @@ class Labels:
             read = partial(read_yolo, names=class_names(root))
         found: dict[Path, Annotation] = {}
         problems: list[DataError] = []
-        for image, path in labelled.items():
+        for image, path in sorted(labelled.items()):
             try:
                 found[image] = read(path, image)
             except ImageError:

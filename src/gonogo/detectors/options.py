@@ -274,15 +274,7 @@ class PatchCoreOptions(BackboneOptions):
             "vision transformer, which depend on their surroundings already"
         ),
     ] = 3
-    top_share: Annotated[
-        float,
-        Field(
-            ge=0,
-            le=1,
-            description="share of an image's patches, the most anomalous ones, whose mean is its score; 0: the most "
-            "anomalous one alone; 1: the mean of all",
-        ),
-    ] = 0.0
+    top_share: TopShare = 0.0
     foreground: Annotated[
         Literal["none", "pca"],
         Field(

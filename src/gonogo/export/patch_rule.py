@@ -7,6 +7,7 @@ from gonogo.detectors.efficientad.efficientad import EfficientAD
 from gonogo.detectors.efficientad.pdn import MARGIN
 from gonogo.detectors.mean_image import MeanImage
 from gonogo.detectors.padim import PaDiM
+from gonogo.detectors.patchcore import PatchCore
 from gonogo.detectors.pca import PCAReconstruction
 from gonogo.detectors.softpatch import SoftPatch
 from gonogo.detectors.supersimplenet import SuperSimpleNet
@@ -43,7 +44,7 @@ def grid_rule(detector: Detector) -> GridRule | None:
     if top_share is not None and detector.localises:
         return GridRule("mean_of_highest", top_share, margin) if top_share > 0 else GridRule("max", margin=margin)
     match detector:
-        case PaDiM() | SoftPatch():
+        case PaDiM() | PatchCore() | SoftPatch():
             return GridRule("max")
         case SuperSimpleNet() if detector.options.image_score != "head":
             return GridRule("max")

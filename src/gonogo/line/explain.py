@@ -88,12 +88,14 @@ def attribution_of(scorer: Scorer, verdict: Verdict, patches: np.ndarray) -> Att
     return attribute(patches, verdict.score, verdict.anomaly_map, verdict.defect_mask, scorer.patch_rule, usual=usual)
 
 
-def why_whole(scorer: Scorer) -> Literal["image", "bundle", "score"]:
+def why_whole(scorer: Scorer) -> Literal["boxes", "image", "bundle", "score"]:
     """Why the score of a bundle is not taken apart.
 
-    The detector judges the image as a whole, the bundle is an old one without patch scores, or the score does not
-    follow from these.
+    It is that of the best box, the detector judges the image as a whole, the bundle is an old one without patch scores,
+    or the score does not follow from these.
     """
+    if scorer.box_classes is not None:
+        return "boxes"
     if not scorer.manifest["localises"]:
         return "image"
     return "score" if "patches" in scorer.manifest else "bundle"

@@ -47,7 +47,9 @@ def read_rows(path: Path) -> Iterator[ReadRow]:
             for number, line in enumerate(lines, start=1):
                 where = f"{path}, line {number}"
                 yield read_row(where, json.loads(line))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except OSError as error:
+        raise DataError(f"{path} cannot be read as verdicts: {error.strerror or error}") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(f"{where}: expected a row that gonogo score --jsonl or --out wrote, got {error!r}") from error
 
 

@@ -1,6 +1,7 @@
 """DVC, as a process of its own."""
 
 import os
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -11,7 +12,6 @@ from gonogo.files import require_raw
 from gonogo.params import Params
 
 RUNS = ("repro", "exp")  # commands of DVC that run stages
-ITS_HELP = "Having any troubles?"  # begins the line with which DVC ends an error: where its own help is
 
 
 def dvc_call(*words: str) -> tuple[list[str], dict[str, str]]:
@@ -26,13 +26,14 @@ def get_artifact(path: Path, commit: str, into: Path) -> None:
     Raises:
         PipelineError: the commit has none, or neither cache nor remote has it.
     """
-    command, environment = dvc_call("get", "--quiet", ".", path.as_posix(), "--rev", commit, "--out", str(into))
+    command, environment = dvc_call("get", ".", path.as_posix(), "--rev", commit, "--out", str(into))
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if result.returncode:
-        lines = [line for line in result.stderr.splitlines() if line.strip() and not line.startswith(ITS_HELP)]
+        # Not by --quiet, which leaves the reason out and keeps a line that says where DVC's own help is.
+        reason = " ".join(re.findall(r"^ERROR: (.*)$", result.stderr, re.MULTILINE)) or "it gave no reason"
         raise PipelineError(
-            f"dvc has no {path} of the commit {commit[:12]}: {' '.join(lines)}; `dvc pull --all-commits` brings what a "
-            "remote has"
+            f"dvc has no {path} of the commit {commit[:12]}: {reason}; `dvc pull --all-commits` brings what "
+            "a remote has"
         )
 
 

@@ -19,6 +19,7 @@ from gonogo.project.dvc import run_dvc
 from gonogo.project.git import git, git_answer
 from gonogo.project.origin import installed_origin
 from gonogo.reports.pages import text_of
+from gonogo.text import listed
 
 START = ("constraints.txt", "dvc.yaml", "params.yaml", "tolerances.yaml", "stages/*.py", "recipes/*.yaml")
 START_HIDDEN = (".gitignore", ".dvcignore", ".gitattributes", ".dvc/config", ".dvc/plots/*")
@@ -70,7 +71,7 @@ def write_project(project: Path, raw: Path, found: Sequence[Category]) -> list[P
     names = [path.relative_to(start) for path in files]
     written = [*names, Path("README.md"), Path("data/accepted.jsonl"), Path("searches/README.md")]
     if there := [str(name) for name in written if (project / name).exists() and name.name != ".gitignore"]:
-        raise ConfigError(f"{project} has {', '.join(there)} already; name an empty folder with --into")
+        raise ConfigError(f"{project} has {listed(there, 4)} already; name an empty folder with --into")
     if project.resolve().is_relative_to(raw.resolve()):
         raise ConfigError(f"{project} lies in {raw}: results would count as images; name another folder with --into")
     project.mkdir(parents=True, exist_ok=True)

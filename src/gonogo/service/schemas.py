@@ -301,9 +301,9 @@ class Attribution(BaseModel):
     )
     contributions: list[Contribution] = []
     error: float = 0.0
-    whole: Literal["image", "bundle", "score"] | None = Field(
-        description="why the score is not taken apart: the detector judges the image as a whole, the bundle lacks the "
-        "patch scores, or the score does not follow from them"
+    whole: Literal["boxes", "image", "bundle", "score"] | None = Field(
+        description="why the score is not taken apart: it is that of the best box, the detector judges the image as a "
+        "whole, the bundle lacks the patch scores, or the score does not follow from them"
     )
 
 

@@ -48,7 +48,7 @@ class Pictures:
         dataset = dataset_of(category)
         record = record_of(dataset, number)
         gauge = _stamp(project_path("bundles", category)) if view == "map" else ""
-        name = (record.sha256 + category, number, view, side, gauge)
+        name = (repr(record), number, view, side, gauge)  # labels too, which may be corrected while it runs
         with self._lock:
             if name in self._made:
                 self._made.move_to_end(name)

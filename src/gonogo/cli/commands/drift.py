@@ -2,7 +2,8 @@
 
 import argparse
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,7 +11,7 @@ from gonogo.cli.answer import Answer
 from gonogo.cli.arguments import add_watch, count, watch_params
 from gonogo.cli.columns import in_columns
 from gonogo.cli.exit_status import DONE, REJECTED
-from gonogo.errors import DataError, UsageError
+from gonogo.errors import DataError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +70,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         ConfigError: a share or a rate is out of its range.
         DataError: the rows are of another bundle, or are no rows of `gonogo score`; or there is no image.
         IntegrityError: the bundle cannot be read.
-        MissingExtraError: Evidently is not installed.
+        MissingExtraError: Evidently is not installed, or what draws the page.
     """
     from gonogo.calibration.certificate import ThresholdRecord
     from gonogo.images.statistics import STATISTICS
@@ -78,6 +79,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     from gonogo.monitoring.certificate_watch import CertificateWatch
 
     params, simulation = watch_params(arguments), _simulation(arguments)
+    write_page = None if arguments.html is None else _page_writer()
     if simulation is None:
         bundle = read_bundle(arguments.bundle)
         manifest, fingerprint = bundle.manifest, bundle.fingerprint
@@ -93,8 +95,8 @@ def run(arguments: argparse.Namespace) -> Answer:
     report = {"ok": True, "category": manifest["category"], "bundle": fingerprint, "simulation": told}
     report |= watch.to_dict()
     report |= _what_moved(seen, report["claims"], report["withdrawn_at"])
-    if arguments.html is not None:
-        _write_page(arguments.html, report, simulation, seen)
+    if write_page is not None:
+        write_page(arguments.html, report, _typical(report, simulation, seen))
     if arguments.evidently is not None:
         _write_evidently(arguments.evidently, report, seen)
     return Answer(report, _text(report), REJECTED if watch.state == "withdrawn" else DONE)
@@ -186,12 +188,21 @@ def _numbers(parts: list[Seen]) -> "np.ndarray":
     return np.array([part.numbers for part in parts], dtype=np.float64).reshape(-1, len(NUMBERS))
 
 
-def _write_page(path: Path, report: dict[str, Any], simulation: "Simulation | None", seen: list[Seen]) -> None:
-    """Write the page, with pictures of the typical parts whose files can be read."""
+def _page_writer() -> Callable[[Path, dict[str, Any], dict[str, "np.ndarray"]], None]:
+    """What writes the page; asked for before any part is read, so that nobody waits for what cannot be written."""
+    from gonogo.monitoring.moved import WORDS
+
+    try:
+        from gonogo.reports.drift_page import write_drift_page
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"--html needs what draws pages ({error}); pip install 'gonogo[serve]'") from error
+    return partial(write_drift_page, words=WORDS)
+
+
+def _typical(report: dict[str, Any], simulation: "Simulation | None", seen: list[Seen]) -> dict[str, "np.ndarray"]:
+    """Pictures of the typical parts, before and after, whose files can be read."""
     from gonogo.errors import ImageError
     from gonogo.images.reading import read_image
-    from gonogo.monitoring.moved import WORDS
-    from gonogo.reports.drift_page import write_drift_page
 
     numbers = {part.file: number for number, part in enumerate(seen)}
     typical = {}
@@ -206,7 +217,7 @@ def _write_page(path: Path, report: dict[str, Any], simulation: "Simulation | No
         if simulation is not None and simulation.changes(numbers[file], len(seen)):
             pixels = simulation.image(pixels, numbers[file])
         typical[side] = pixels
-    write_drift_page(path, report, typical, words=WORDS)
+    return typical
 
 
 def _write_evidently(path: Path, report: dict[str, Any], seen: list[Seen]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gonogo.cli.answer import Answer
 from gonogo.cli.arguments import GAUGES, add_trust, count
-from gonogo.errors import DataError
+from gonogo.errors import DataError, MissingExtraError
 from gonogo.text import printable
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 METHODS = ("hirescam", "gradcam", "gradcam++")  # as in `gonogo.model.attribution.cams`, which imports torch
 NOT_APART = {
+    "boxes": "it is that of the best box, which is listed where it reaches the threshold",
     "image": "the detector judges the image as a whole",
     "bundle": "the bundle was written by an older gonogo and lacks the patch scores; export it again",
     "score": "it does not follow from the patch scores alone",
@@ -105,14 +106,19 @@ def _of_model(
         DataError: the model is another one than the bundle's.
         ConfigError: the detector has no network of convolutions to look into.
         IntegrityError: the model is damaged.
+        MissingExtraError: the packages that fit a model are not installed.
     """
     import numpy as np
 
     from gonogo.images.colours import map_colours
     from gonogo.images.reading import write_png
-    from gonogo.model.attribution.cams import cam
-    from gonogo.model.attribution.features import attribute_features
-    from gonogo.model.saved import load_model
+
+    try:
+        from gonogo.model.attribution.cams import cam
+        from gonogo.model.attribution.features import attribute_features
+        from gonogo.model.saved import load_model
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"--model needs what fitted it ({error}); pip install 'gonogo[pipeline]'") from error
 
     model = load_model(arguments.model)
     for key in ("category", "data_fingerprint", "detector"):
@@ -236,8 +242,6 @@ def _attribution_lines(scorer: "Scorer", attribution: "Attribution | None") -> l
     """What the score is made of: each contribution, the highest first; those of 0 are left out."""
     from gonogo.line.explain import why_whole
 
-    if scorer.box_classes is not None:
-        return ["the score is that of the best box, whether it is found or not"]
     if attribution is None:
         return [f"the score is not taken apart: {NOT_APART[why_whole(scorer)]}"]
     base = f"{attribution.base:.6g}, a usual good part" if attribution.base else "0"

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import gonogo
 from gonogo.cli.answer import Answer
-from gonogo.cli.arguments import BUNDLE, add_json, add_store, add_watch, count, non_negative, positive, watch_params
+from gonogo.cli.arguments import (
+    BUNDLE,
+    add_json,
+    add_store,
+    add_watch,
+    count,
+    non_negative,
+    port,
+    positive,
+    watch_params,
+)
 from gonogo.cli.exit_status import DONE, REJECTED
 from gonogo.errors import ConfigError, DataError, UsageError
 from gonogo.text import printable
@@ -57,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on; 127.0.0.1: this machine only"
     )
-    parser.add_argument("--port", type=int, default=8484, metavar="N", help="port to listen on; 8484")
+    parser.add_argument("--port", type=port, default=8484, metavar="N", help="port to listen on; 8484")
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="TLS certificate, PEM; needs --tls-key")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
     parser.add_argument(

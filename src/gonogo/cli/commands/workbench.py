@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from gonogo.cli.answer import Answer
+from gonogo.cli.arguments import port
 from gonogo.errors import ConfigError, UsageError
 
 
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on; 127.0.0.1: this machine only"
     )
-    parser.add_argument("--port", type=int, default=8485, metavar="N", help="port to listen on; 8485")
+    parser.add_argument("--port", type=port, default=8485, metavar="N", help="port to listen on; 8485")
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="TLS certificate, PEM; needs --tls-key")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
     parser.add_argument(
