@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -32,10 +33,14 @@ WAIT = 120  # seconds that a process may take to start where others want the mac
 
 
 class Running:
-    """A service in this process; `of(role)` asks it with a key of that role."""
+    """A service in this process, which `ask` asks with the key of a role.
+
+    Where the settings leave the share of the audit sample as it is, nothing is drawn: chance decides no test.
+    """
 
     def __init__(self, settings):
-        self.service = Service(settings)
+        drawn = settings.audit_share if settings.audit_share != Settings.audit_share else 0.0
+        self.service = Service(replace(settings, audit_share=drawn))
         self.http = TestClient(create_app(self.service), raise_server_exceptions=False)
         self.keys = {role: new_key(self.service.store, role, role)[1] for role in ("inspect", "review", "admin")}
 
@@ -82,7 +87,7 @@ def serving_process(bundle, data, port):
     )
     command = [sys.executable, "-m", "gonogo.cli.main", "serve", "--bundle", str(bundle), "--data", str(data)]
     process = subprocess.Popen(
-        [*command, "--port", str(port), "--threads", "1"],
+        [*command, "--port", str(port), "--threads", "1", "--audit-share", "0"],
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"HOME": str(home), "PYTHONPATH": path},

@@ -13,7 +13,7 @@ import pytest
 
 from gonogo.cli.main import main
 from gonogo.errors import DataError, IntegrityError
-from gonogo.files import parse_sealed, read_sealed, seal
+from gonogo.files import combined_sha256, parse_sealed, read_sealed, seal
 from gonogo.inference.bundle import _packed, pack, read_bundle, unpack
 from gonogo.inference.scorer import Scorer
 
@@ -131,9 +131,8 @@ def other_threshold(contents, tmp_path):
 def other_files(value):
     def made(contents, tmp_path):
         body = parse_sealed(contents["manifest.json"], tmp_path) | {"files": value}
-        from gonogo.files import _digest
-
-        return _packed(contents | {"manifest.json": json.dumps(body | {"manifest_sha256": _digest(body)}).encode()})
+        sealed = body | {"manifest_sha256": combined_sha256(body)}
+        return _packed(contents | {"manifest.json": json.dumps(sealed).encode()})
 
     return made
 

@@ -77,7 +77,12 @@ def test_a_score_beyond_the_tolerance_and_a_verdict_that_flips_are_a_no(bundle, 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "has no score"), ("[]\n", "line 1: expected"), ('{"file": "a"}\n', "line 1: expected"), (None, "expected")],
+    [
+        ("", "has no score"),
+        ("[]\n", "line 1: expected"),
+        ('{"file": "a"}\n', "line 1: expected"),
+        (None, "cannot be read as verdicts"),
+    ],
 )
 def test_a_reference_that_is_none_is_refused(text, message, bundle, tmp_path, capsys):
     path = tmp_path / "reference.jsonl"

@@ -114,8 +114,10 @@ def test_a_file_that_a_user_adds_is_a_recipe(project, capsys):
     capsys.readouterr()
     assert main(["recipes", "apply", "mine"]) == 0
     assert capsys.readouterr().out == "params.yaml has these values already\n"
-    assert main(["recipes", "apply", "mine", "--category", "washers"]) == 3
-    assert "'washers' is not one of washer" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        main(["recipes", "apply", "mine", "--category", "washers"])
+    assert stop.value.code == 2
+    assert "no category 'washers'; did you mean washer?" in capsys.readouterr().err
 
 
 def test_a_program_reads_what_a_recipe_changes_and_whether_it_is_written(project, capsys):
