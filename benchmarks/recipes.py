@@ -72,7 +72,7 @@ def fit_of(content: Section, recipe: str) -> Section:
 
 def measured(dataset: Dataset, fit: Section, content: Section, seed: int, folder: Path) -> Row:
     """Figures of one gauge on its test parts."""
-    params = Params(ROOT / "params.yaml", content={**content, "fit": fit, "categories": [], "overrides": {}})
+    params = Params(ROOT / "params.yaml", content={**content, "fit": fit, "overrides": {}})
     fitting = Fitting(
         dataset,
         fit_section(params),
