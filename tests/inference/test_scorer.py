@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from conftest import REGIONS, fitted, modelled
+from extras import refusing
 from gonogo.calibration.regions import defect_mask, find_regions
 from gonogo.cli.main import main
 from gonogo.errors import ConfigError, ImageError, IntegrityError
@@ -42,17 +43,10 @@ def test_verdicts_are_the_references_verdicts(bundle, digits_model, digits):
 
 def test_it_runs_with_nothing_but_onnxruntime_numpy_and_pillow(bundle, digits):
     program = f"""
-import sys
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "timm", "scipy", "sklearn", "skimage", "onnx", "pydantic", "ruamel",
-                                  "safetensors", "dvc", "jinja2", "torchvision"):
-            raise ImportError(name + " is blocked")
-sys.meta_path.insert(0, Refuse())
 from gonogo.cli.main import main
 sys.exit(main(["score", {str(bundle)!r}, {str(of_label(digits, 0))!r}, {str(of_label(digits, 1))!r}]))
 """
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    result = subprocess.run([sys.executable, "-c", refusing() + program], capture_output=True, text=True, check=False)
     assert result.returncode == 1, result.stderr
     assert "reject" in result.stdout
     assert "blocked" not in result.stderr
