@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -492,6 +493,21 @@ def test_all_figures_are_compared_and_headline_files_and_other_folders_are_not(p
     }
     evaluated = {change.name: change.verdict for change in changes if change.stage == "evaluate"}
     assert evaluated == dict.fromkeys(("image_auroc", "recall", "false_alarm_rate", "data_fingerprint"), "unchanged")
+
+
+def test_values_and_names_stay_what_they_are_whatever_they_look_like_and_a_side_may_have_none(project):
+    values = {"NA": "NA", "001": True, "1e5": 1, "nan": 0.1, "null": "null", "None": "", "recall": 3}
+    write_json(project / "metrics" / "evaluate" / "None.json", values)
+    found = [one for one in Revisions(project, "HEAD", None).metric_changes() if one.category == "None"]
+    assert [(one.name, one.new, type(one.new)) for one in found] == [
+        (name, value, type(value)) for name, value in sorted(values.items())
+    ]
+    assert {(one.old, one.verdict) for one in found} == {(None, "new")}
+    shutil.rmtree(project / "metrics")
+    assert {one.verdict for one in Revisions(project, "HEAD", None).metric_changes()} == {"gone"}
+    write_json(project / "metrics" / "evaluate" / "tile.json", {"n_good": 3, "recall": 0.5})  # numbers alone
+    found = [one.new for one in Revisions(project, "HEAD", None).metric_changes() if one.new is not None]
+    assert [(value, type(value)) for value in found] == [(3, int), (0.5, float)]
 
 
 def test_an_experiment_is_compared_by_its_name(project):
