@@ -454,6 +454,12 @@ def test_the_command_prints_one_json_object_with_the_verdict_and_the_changed_ima
     assert all(math.isfinite(limit) for limits in said["intervals"]["tile"].values() for limit in limits)
 
 
+def test_the_workbench_and_the_stages_of_a_category_start_without_pandas():
+    modules = "gonogo.project.compare, gonogo.project.registry, gonogo.evaluation.accuracy.summary"
+    program = [sys.executable, "-c", f"import sys; sys.modules['pandas'] = None; import {modules}"]
+    assert subprocess.run(program, capture_output=True, text=True, check=False).stderr == ""
+
+
 def test_without_pandas_the_command_names_what_to_install(project, capsys, monkeypatch):
     commit(project, BETTER)
     monkeypatch.setitem(sys.modules, "pandas", None)
