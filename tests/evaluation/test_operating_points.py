@@ -16,7 +16,7 @@ from gonogo.errors import ConfigError, UndefinedMetricError
 from gonogo.evaluation.accuracy.operating_points import ScoresByKind, operating_points, thresholds_at
 from gonogo.files import seal, write_rows
 
-SCORES = ScoresByKind(good=[1.0, 2.0, 9.0], by_type={"hole": [5.0, 12.0], "stain": [3.0]})
+SCORES = ScoresByKind(good=[1.0, 2.0, 9.0], by_type={"hole": [5.0, 12.0], "stain": [3.0000095367431640625]})
 
 
 def calibrated(scores: np.ndarray) -> ThresholdRecord:
@@ -127,6 +127,11 @@ def test_the_thresholds_at_a_recall_reject_so_many_defective_images_and_are_the_
     points = json.loads(capsys.readouterr().out)["points"]
     assert [point["threshold"] for point in points] == sorted(thresholds_at(SCORES, [0.5, 1]))
     assert min(point["recall"]["k"] for point in points) >= len(defective) / 2
+    assert main(["thresholds", "tile", "--recall", "0.5", "1"]) == 0
+    table = capsys.readouterr().out
+    printed = [row.removeprefix("*").split()[0] for row in table.splitlines()[1:]]
+    assert main(["thresholds", "tile", "--at", *printed]) == 0
+    assert capsys.readouterr().out == table  # none of them was rounded up
     assert main(["thresholds", "tile", "--recall", "95"]) == 3
     assert "recall: expected a share in (0, 1], got 95" in capsys.readouterr().err
     with pytest.raises(UndefinedMetricError, match="a recall needs a defective test image"):

@@ -142,8 +142,10 @@ def test_the_line_and_the_library_judge_an_array_as_the_image_it_shows(bundle, t
     assert "is no format of pixels; did you mean rgb8 or bgr8" in capsys.readouterr().err
 
 
-def test_an_image_is_read_as_ever_where_a_format_is_named(bundle, tmp_path, capsys):
+def test_an_image_beside_an_array_is_read_as_ever(bundle, tmp_path, capsys):
     Image.fromarray(COLOUR).save(tmp_path / "part.png")
-    main(["score", str(bundle), str(tmp_path / "part.png"), "--pixels", "bgr8", "--json"])
-    (row,) = json.loads(capsys.readouterr().out)["results"]
-    assert row["score"] == pytest.approx(Scorer(bundle).score_image(tmp_path / "part.png").score, rel=1e-6)
+    np.save(tmp_path / "part.npy", COLOUR[..., ::-1])
+    main(["score", str(bundle), str(tmp_path / "part.png"), str(tmp_path / "part.npy"), "--pixels", "bgr8", "--json"])
+    rows = json.loads(capsys.readouterr().out)["results"]
+    score = Scorer(bundle).score_image(tmp_path / "part.png").score
+    assert [row["score"] for row in rows] == pytest.approx([score, score], rel=1e-6)

@@ -268,7 +268,18 @@ USAGE = [
     ["FILE", "--webhook", "http://localhost", "--webhook-secret-file", "a"],
     ["FILE", "--cluster"],
     ["FILE", "--cluster", "--out", "a", "--sort", "b"],
+    ["FILE", "--cluster", "--out", "a", "--overlay-scale", "min-max"],
+    ["FILE", "--cluster", "--out", "a", "--defect-rate", "0.1"],
     ["FILE", "--settle", "-1"],
+    ["FILE", "--settle", "1"],
+    ["FILE", "--index", "0"],
+    ["FILE", "--overlay-scale", "min-max"],
+    ["FILE", "--webhook-wait", "1"],
+    ["FILE", "--every", "2"],
+    ["--watch", "DIR", "--out", "a", "--every", "2"],
+    ["FILE.png", "--pixels", "bgr8"],
+    [".", "--pixels", "bgr8"],
+    ["FILE", "--out", "a", "--webhook", "URL", "--webhook-secret-file", "b", "--webhook-only", "uncertain"],
     ["FILE", "--workers", "0"],
 ]
 

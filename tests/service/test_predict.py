@@ -86,6 +86,18 @@ def test_a_prediction_is_not_kept_and_an_inspection_is(running, judged):
     assert len(running.ask("GET", "/v1/inspections").json()["inspections"]) == before + 1
 
 
+@pytest.mark.parametrize("route", ["predict", "inspect", "inspect:stream"])
+def test_each_route_of_images_takes_an_array_whose_format_is_named(running, judged, route):
+    path, verdict = judged[0]
+    array = io.BytesIO()
+    np.save(array, read_image(path)[..., ::-1])
+    answer = running.ask("POST", f"/v1/{route}?pixels=bgr8", files=[("image", ("part.npy", array.getvalue()))])
+    assert answer.status_code == 200, answer.text
+    told = json.loads(answer.text.splitlines()[0])
+    found = told["inspection"] if "inspection" in told else next(iter(told.values()))[0]
+    assert found["score"] == pytest.approx(verdict.score, rel=1e-5)
+
+
 def test_what_is_no_image_is_refused_as_by_an_inspection(running):
     answer = running.ask("POST", "/v1/predict", content=b"no image")
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:gonogo:problem:unreadable-image")

@@ -348,6 +348,27 @@ def test_health_and_metrics_tell_of_requests_verdicts_scores_and_the_bundle(star
         assert values["gonogo_queue_depth"] == "0.0"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "query", "meant"),
+    [
+        ("POST", "/v1/inspect", "pixel=bgr8", "did you mean pixels?"),
+        ("POST", "/v1/inspect:stream", "pixel=bgr8", "did you mean pixels?"),
+        ("POST", "/v1/predict", "pixel=bgr8", "did you mean pixels?"),
+        ("GET", "/v1/inspections", "limit=1&verdit=reject", "did you mean verdict?"),
+        ("GET", "/v1/reviews:export", "catgory=x", "did you mean category?"),
+        ("POST", "/v1/registry:reload", "now=1", "choose one of none"),
+    ],
+)
+def test_a_parameter_that_a_route_does_not_know_is_refused(running, method, path, query, meant):
+    """A misspelt filter would find everything, and a misspelt option would do nothing."""
+    answer = running.ask(method, f"{path}?{query}", role="admin")
+    assert answer.status_code == 422, answer.text
+    (error,) = answer.json()["errors"]
+    assert error["where"] == f"query.{query.rsplit('&')[-1].split('=')[0]}"
+    assert error["what"].startswith("no such parameter")
+    assert meant in error["what"]
+
+
 def test_openapi_describes_every_route_with_its_problems(running):
     document = json.loads(json.dumps(running.http.get("/openapi.json").json()))
     paths = document["paths"]
@@ -357,6 +378,8 @@ def test_openapi_describes_every_route_with_its_problems(running):
     assert asked["include"]["items"]["enum"] == ["map", "overlay", "crop"]
     assert asked["deadline_ms"]["anyOf"][0] == {"type": "integer", "minimum": 1, "maximum": 600_000}
     assert paths["/v1/inspect"]["post"]["security"] == paths["/v1/bundles"]["get"]["security"] != []
+    for route in ("inspect", "inspect:stream", "predict"):
+        assert "pixels" in [one["name"] for one in paths[f"/v1/{route}"]["post"]["parameters"]]
     refused = paths["/v1/inspect"]["post"]["responses"]["503"]["content"]["application/problem+json"]
     name = refused["schema"]["$ref"].rsplit("/", 1)[1]
     assert {"type", "title", "status", "detail", "instance"} <= set(

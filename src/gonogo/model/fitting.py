@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,7 @@ class Fitting:
         self._require_growing(detector)
         inspector = Inspector(detector, self.regions.inside, tiling=values.tiling, preprocess=values.preprocess)
         if inspector.preprocessing is not None:
-            inspector.preprocessing.load()
+            inspector.preprocessing.load(aspect=_aspect(records))
         inspector.to(device)
         return inspector, FitImages(inspector, self.dataset, records, device=device, rotations=values.rotations)
 
@@ -343,6 +344,11 @@ def room_in(budget_mb: float | None) -> int | None:
             "a backbone, before an image is kept. It bounds the whole process: give it more, or null for no limit"
         )
     return room
+
+
+def _aspect(records: Sequence[Record]) -> float | None:
+    """Width by height of most images; None of none."""
+    return median(record.width / record.height for record in records) if records else None
 
 
 def forecast_fit(

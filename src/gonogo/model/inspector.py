@@ -1,6 +1,7 @@
 """One inference path: raw pixels in, score and anomaly map out. Evaluation, export and parity all go through it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -91,7 +92,20 @@ class Inspector(nn.Module):
         if (frame := self.detector.frame) is not None:
             planes = frame.drawn(planes, self.input_size)
         resized = resize(planes, *self.input_size)
-        return resized if self.preprocessing is None else self.preprocessing(resized)
+        if self.preprocessing is None:
+            return resized
+        levelled: Tensor = self.preprocessing(resized, self._shown(pixels.shape[1], pixels.shape[2], inspected))
+        return levelled
+
+    def _shown(self, height: int, width: int, inspected: Tensor | None) -> Tensor | None:
+        """(1, 1, *input_size) in [0, 1]: how much of each resized pixel is of the image, and inspected; None: all."""
+        frame = self.detector.frame
+        if inspected is None and frame is None:
+            return None
+        shown = torch.ones(1, 1, height, width) if inspected is None else inspected.float()[None, None]
+        if frame is not None:
+            shown = replace(frame, fill=0.0).drawn(shown, self.input_size)
+        return resize(shown, *self.input_size)
 
     def framed(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Top, left, height and width: where an image lies in what is resized, as `Frame.around`, in its pixels."""

@@ -1,6 +1,7 @@
 """gonogo score: judge images, and write, sort and post the verdicts."""
 
 import argparse
+import glob
 import hashlib
 import os
 import sys
@@ -27,6 +28,22 @@ if TYPE_CHECKING:
     from gonogo.line.score import Line
 
 
+SETTLE_S, WEBHOOK_WAIT_S = 2.0, 30.0  # where --settle and --webhook-wait do not say
+NEEDS = {  # an option that says something of another, and would say nothing without it
+    "index": "category",
+    "overlay_scale": "overlays",
+    "settle": "watch",
+    "idle": "watch",
+    "webhook_proxy": "webhook",
+    "webhook_only": "webhook",
+    "webhook_wait": "webhook",
+}
+WRITTEN = {
+    "category": "--from CATEGORY",
+    "overlays": "--overlays DIR",
+    "watch": "--watch DIR",
+    "webhook": "--webhook URL",
+}
 LABELS = ("pass", "reject", "uncertain", "unknown", "error")  # of verdicts, as in `gonogo.line.sorting`, which is heavy
 
 
@@ -53,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_trust(parser)
     parser.add_argument("--threads", type=count, metavar="N", help="number of threads; default: one for each core")
     parser.add_argument("--workers", type=count, metavar="N", help="number of images judged at the same time")
-    parser.add_argument("--every", type=count, default=1, metavar="N", help="judge each N-th frame of a video; 1")
+    parser.add_argument("--every", type=count, metavar="N", help="judge each N-th frame of a video; 1")
     parser.add_argument(
         "--pixels",
         metavar="FORMAT",
@@ -79,7 +96,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pictures.add_argument(
         "--overlay-scale",
         choices=["threshold", "min-max", "percentile"],
-        default="threshold",
         help="what the colours of overlays stand for: multiples of the threshold (default), or each map's own range",
     )
     line = parser.add_argument_group("on a line")
@@ -90,7 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--watch", type=Path, metavar="DIR", help="judge files as they appear in DIR; needs --out or --sort"
     )
     line.add_argument(
-        "--settle", type=non_negative, default=2.0, metavar="S", help="a file is complete after S seconds unchanged; 2"
+        "--settle", type=non_negative, metavar="S", help="a file is complete after S seconds unchanged; 2"
     )
     line.add_argument("--idle", type=non_negative, metavar="S", help="stop watching after S seconds without a new file")
     line.add_argument("--webhook", metavar="URL", help="post each verdict to URL, signed; needs --out")
@@ -103,9 +119,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     line.add_argument("--webhook-secret-file", type=Path, metavar="FILE", help="file with the key of the signature")
     line.add_argument("--webhook-proxy", metavar="URL", help="post through this proxy; default: none, whatever is set")
-    line.add_argument(
-        "--webhook-wait", type=non_negative, default=30.0, metavar="S", help="seconds to go on posting at the end; 30"
-    )
+    line.add_argument("--webhook-wait", type=non_negative, metavar="S", help="seconds to go on posting at the end; 30")
     add_watch(parser)
     cluster = parser.add_argument_group("very many images, see docs/scale.md")
     cluster.add_argument(
@@ -136,25 +150,23 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def _contradiction(arguments: argparse.Namespace) -> str | None:
-    local = ("threads", "jsonl", "csv", "parquet", "maps", "masks", "overlays", "crops", "sort", "trust", "watch",
-             "webhook", "abstain", "batch", "category", "pixels")  # fmt: skip
     if arguments.cluster:
-        if any(getattr(arguments, name) for name in local) or not arguments.out or not arguments.files:
+        local = set(vars(arguments)) - {"command", "bundle", "files", "out", "workers", "cluster", "json"}
+        if any(_is_given(arguments, name) for name in local) or not arguments.out or not arguments.files:
             return "--cluster needs PATH and --out, the folder of the rows, and takes no other option but --workers"
         return None
+    for name, needed in NEEDS.items():
+        if _is_given(arguments, name) and not _is_given(arguments, needed):
+            return f"--{name.replace('_', '-')} needs {WRITTEN[needed]}"
     ways = (
         bool(arguments.files),
         *(value is not None for value in (arguments.watch, arguments.batch, arguments.category)),
     )
-    if arguments.index is not None and arguments.category is None:
-        return "--index needs --from CATEGORY"
     if sum(ways) != 1:
         number = "none" if not any(ways) else "several"
         return f"expected one of PATH ..., --batch FILE, --from CATEGORY and --watch DIR, got {number}"
     if arguments.watch is not None and not (arguments.out or arguments.sort):
         return "--watch needs --out FILE or --sort DIR, so that no file is judged twice"
-    if arguments.idle is not None and arguments.watch is None:
-        return "--idle needs --watch"
     given = [name for name in ("json", "jsonl", "csv", "parquet") if getattr(arguments, name)]
     if len(given) > 1 and not (given[0] == "json" and len(given) == 2 and given[1] != "jsonl"):
         return "--jsonl, --csv and --parquet exclude each other, and --jsonl excludes --json"
@@ -167,9 +179,33 @@ def _contradiction(arguments: argparse.Namespace) -> str | None:
     watched = ("withdrawn", "in_doubt", "missed_share", "defect_rate")
     if not arguments.out and any(getattr(arguments, name) is not None for name in watched):
         return "--withdrawn, --in-doubt, --missed-share and --defect-rate need --out, whose rows are what is watched"
-    for name in ("webhook_proxy", "webhook_only"):
-        if getattr(arguments, name) and not arguments.webhook:
-            return f"--{name.replace('_', '-')} needs --webhook"
+    if "uncertain" in (arguments.webhook_only or ()) and not arguments.abstain:
+        return "--webhook-only uncertain needs --abstain, without which no verdict is uncertain"
+    return _idle_option(arguments)
+
+
+def _is_given(arguments: argparse.Namespace, name: str) -> bool:
+    """Whether an option was given: 0 is a value, and so is an empty name."""
+    value = getattr(arguments, name, None)
+    return value is not None and value is not False and value != []
+
+
+def _idle_option(arguments: argparse.Namespace) -> str | None:
+    """What is said of arrays and of videos, where none of them can be judged."""
+    if arguments.pixels is None and arguments.every is None:
+        return None
+    from gonogo.images.reading import SUFFIXES
+    from gonogo.line.inputs import CAMERA, STDIN, VIDEOS
+
+    # Not Path.is_dir, which raises on a name that is too long.
+    files = [name for name in arguments.files if not os.path.isdir(name)]  # noqa: PTH112
+    is_open = any(name == STDIN or glob.has_magic(name) for name in files)  # what else there is turns out later
+    cameras = [name for name in files if name.startswith(CAMERA)]
+    suffixes = {Path(name).suffix.lower() for name in files if name not in cameras}
+    if arguments.pixels is not None and not (is_open or arguments.batch or suffixes - SUFFIXES - VIDEOS):
+        return "--pixels says what the numbers of .npy files are, and none is named; images say it themselves"
+    if arguments.every is not None and not (is_open or cameras or suffixes & VIDEOS):
+        return "--every needs a video or a camera"
     return None
 
 
@@ -193,7 +229,11 @@ def _run_here(arguments: argparse.Namespace) -> Answer:
     workers, threads = workers_and_threads(arguments.files, threads=arguments.threads, workers=arguments.workers)
     gauges = open_gauges(arguments.bundle, threads=threads, trust=arguments.trust)
     pictures = Pictures(
-        arguments.maps, arguments.masks, arguments.overlays, arguments.crops, overlay_scale=arguments.overlay_scale
+        arguments.maps,
+        arguments.masks,
+        arguments.overlays,
+        arguments.crops,
+        overlay_scale=arguments.overlay_scale or "threshold",
     )
     for scorer in gauges.scorers.values():
         pictures.require_unit(scorer.threshold)
@@ -209,7 +249,9 @@ def _run_here(arguments: argparse.Namespace) -> Answer:
             opened.callback(journal.close)
         if arguments.watch is not None:
             without = {os.path.abspath(path) for path in own_folders}  # noqa: PTH100  links stay as they are named
-            hot = HotFolder(arguments.watch, settle=arguments.settle, without=without)
+            hot = HotFolder(
+                arguments.watch, settle=SETTLE_S if arguments.settle is None else arguments.settle, without=without
+            )
         if arguments.webhook:
             webhook = Webhook(
                 arguments.webhook,
@@ -247,7 +289,9 @@ def _run_here(arguments: argparse.Namespace) -> Answer:
                 watch(line, hot, stopped, idle=arguments.idle)
             sink.close()
             if webhook is not None:
-                n_undelivered = webhook.close(arguments.webhook_wait, stopped=stopped)
+                n_undelivered = webhook.close(
+                    WEBHOOK_WAIT_S if arguments.webhook_wait is None else arguments.webhook_wait, stopped=stopped
+                )
     return _summary(arguments, line, n_undelivered)
 
 
@@ -264,7 +308,7 @@ def _found(arguments: argparse.Namespace, without: "Sequence[Path]", unread: "Un
     if arguments.batch is not None:
         return batch_items(arguments.batch)
     if arguments.category is None:
-        return items(arguments.files, every=arguments.every, without=without, unread=unread)
+        return items(arguments.files, every=arguments.every or 1, without=without, unread=unread)
     try:
         from gonogo.params import Params, project_path
     except ImportError as error:

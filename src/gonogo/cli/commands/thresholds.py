@@ -51,11 +51,15 @@ def run(arguments: argparse.Namespace) -> Answer:
     if arguments.page is not None:
         write_operating_page(arguments.page, scores, record, category=category)
     report = {"ok": True, "category": category, "threshold": record.threshold, "confidence": record.confidence}
-    return Answer(report | {"points": [point.to_dict() for point in points]}, _table(points, record))
+    is_asked = bool(arguments.at or arguments.recall)
+    return Answer(report | {"points": [point.to_dict() for point in points]}, _table(points, record, exact=is_asked))
 
 
-def _table(points: "Sequence[OperatingPoint]", record: "ThresholdRecord") -> str:
-    """The points as a table; a star marks the gauge's own threshold."""
+def _table(points: "Sequence[OperatingPoint]", record: "ThresholdRecord", *, exact: bool) -> str:
+    """The points as a table; a star marks the gauge's own threshold.
+
+    With `exact`, thresholds have all their digits: one that is a score of the test images, rounded up, rejects fewer.
+    """
     types = list(points[0].recall_by_type)
     rows = [["", "threshold", "certified", "all at once", "false alarms", "recall", *types]]
     for point in points:
@@ -63,5 +67,6 @@ def _table(points: "Sequence[OperatingPoint]", record: "ThresholdRecord") -> str
         measured = (point.false_alarms, point.recall, *point.recall_by_type.values())
         mark = "*" if point.threshold == record.threshold else ""
         shares = ("–" if rate is None else str(rate) for rate in measured)
-        rows.append([mark, f"{point.threshold:.6g}", *limits, *shares])
+        written = repr(point.threshold) if exact else f"{point.threshold:.6g}"
+        rows.append([mark, written, *limits, *shares])
     return in_columns(rows, head=True)

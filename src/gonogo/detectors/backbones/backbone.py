@@ -251,7 +251,7 @@ def verified(
 
     Args:
         path: the file.
-        sha256: hexadecimal, in lower case, if the user gave one.
+        sha256: hexadecimal, if the user gave one.
         option: that named the file, for the messages.
         hash_key: what has its hash; None: the option `option`_sha256.
         expected: what the option may be.
@@ -265,6 +265,6 @@ def verified(
     actual = hashlib.sha256(data).hexdigest()
     if sha256 is None:
         raise WeightsError(f"{path}: set {hash_key} to the SHA-256 that you trust (this file's is {actual})")
-    if actual != sha256:
+    if actual != sha256.lower():  # as some systems print it
         raise WeightsError(f"{path}: SHA-256 is {actual}, {hash_key} says {sha256}; do not use this file")
     return data

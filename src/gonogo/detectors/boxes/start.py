@@ -76,7 +76,7 @@ def read_start(folder: Path, sha256: str | None, options: CentreBoxesOptions) ->
         raise WeightsError(
             f"{folder}: set fit.start_from_sha256 to the SHA-256 of its {FILE} that you mean (this one's is {actual})"
         )
-    if actual != sha256:
+    if actual != sha256.lower():
         raise WeightsError(
             f"{folder}: the SHA-256 of {FILE} is {actual}, fit.start_from_sha256 says {sha256}; another fit wrote it"
         )

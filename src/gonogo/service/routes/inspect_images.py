@@ -5,9 +5,9 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from fastapi import Request
+from fastapi import Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, Field, ValidationError
@@ -20,9 +20,10 @@ from gonogo.service.memory import Holds
 from gonogo.service.names import MAX_NAME, name_in
 from gonogo.service.problems import DisconnectedError, Problem, deadline_problem, log, store_problem
 from gonogo.service.routes.abandoned import unless_abandoned
-from gonogo.service.routes.access import InspectorKey, inspector_key, service_of
+from gonogo.service.routes.access import InspectorKey, inspector_key, require_known, service_of
 from gonogo.service.security import Key, body_of, late
 from gonogo.service.service import Service
+from gonogo.service.settings import Settings
 from gonogo.service.similar import MOST
 from gonogo.service.uploads import Upload, png_of_array, uploads
 
@@ -31,6 +32,8 @@ OVERLAY_SCALE = (
     "what the colours of an overlay stand for: multiples of the threshold, or the map's own range, from least to "
     "largest or between its 1st and 99th percentile; for looking alone, since a good part then looks as red as any"
 )
+MAX_FORMAT, PIXELS = 8, "what the numbers of .npy arrays are, as bgr8; each is judged, and kept, as a PNG"
+PixelsQuery = Annotated[str | None, Query(max_length=MAX_FORMAT, description=PIXELS)]
 Result = TypeVar("Result")
 Outcome = schemas.InspectionWithPictures | BaseException  # of one image
 
@@ -41,9 +44,7 @@ class InspectQuery(BaseModel):
     include: list[Picture] = Field([], max_length=3, description="pictures to add to the response")
     overlay_scale: PictureScale = Field("threshold", description=OVERLAY_SCALE)
     name: str | None = Field(None, max_length=MAX_NAME, description="name of a raw image; any text")
-    pixels: str | None = Field(
-        None, max_length=8, description="what the numbers of .npy arrays are, as bgr8; each is kept as a PNG"
-    )
+    pixels: str | None = Field(None, max_length=MAX_FORMAT, description=PIXELS)
     similar: int | None = Field(None, ge=1, le=MOST, description="how many past cases like the image to add")
     deadline_ms: int | None = Field(
         None, ge=1, le=600_000, description="milliseconds until a 504; the service's own deadline at most"
@@ -57,6 +58,7 @@ class InspectQuery(BaseModel):
             RequestValidationError: a value is not allowed.
         """
         values: dict[str, Any] = {**query, "include": query.getlist("include")}
+        require_known(query, cls.model_fields)
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -124,11 +126,19 @@ async def inspect_body(
     like = None if similar is None else partial(service.cases.like, k=similar)
 
     async def work(upload: Upload) -> schemas.InspectionWithPictures:
-        if pixels is not None:
-            upload = await asyncio.to_thread(png_of_array, upload, pixels, service.settings)
+        upload = await as_image(upload, pixels, service.settings)
         return await service.runner.inspect(upload, key, pictures, like, seconds=seconds, overlay_scale=overlay_scale)
 
     return await of_body(request, key, work, name=name, seconds=seconds)
+
+
+async def as_image(upload: Upload, pixels: str | None, settings: Settings) -> Upload:
+    """The upload; where `pixels` says what its numbers are, the PNG of the array that it must be.
+
+    Raises:
+        Problem: it is no such array.
+    """
+    return upload if pixels is None else await asyncio.to_thread(png_of_array, upload, pixels, settings)
 
 
 async def of_body(
@@ -191,7 +201,7 @@ def raise_problems(outcomes: Sequence[object]) -> None:
         raise Problem(first.kind, detail, headers=first.headers, errors=errors)
 
 
-async def inspect_stream(request: Request, key: InspectorKey) -> StreamingResponse:
+async def inspect_stream(request: Request, key: InspectorKey, pixels: PixelsQuery = None) -> StreamingResponse:
     """Inspect many images as they arrive: a JSON line for each when it is stored, in no set order, with its `index`.
 
     A line has an `inspection` or a `problem`. The last line has the number of images, and is only there if all were
@@ -203,7 +213,7 @@ async def inspect_stream(request: Request, key: InspectorKey) -> StreamingRespon
     request.scope["asgi"] = request.scope.get("asgi", {}) | {"spec_version": "2.4"}
     with ExitStack() as stack:
         stack.enter_context(service.keys.stream(key))
-        stream = _Stream(request, service, key, stack.enter_context(service.memory.holds(key.id)))
+        stream = _Stream(request, service, key, stack.enter_context(service.memory.holds(key.id)), pixels)
         return _StreamResponse(stream.lines(await stream.next_image()), stack.pop_all())
 
 
@@ -225,8 +235,9 @@ class _Stream:
     The body is read also while no line is read: a client may send all before it reads any.
     """
 
-    def __init__(self, request: Request, service: Service, key: Key, holds: Holds) -> None:
+    def __init__(self, request: Request, service: Service, key: Key, holds: Holds, pixels: str | None) -> None:
         settings = service.settings
+        self._pixels = pixels
         self._request, self._service, self._key, self._settings = request, service, key, settings
         self._holds = holds
         self._images = uploads(
@@ -292,6 +303,7 @@ class _Stream:
             self._service.keys.charge(self._key, 1)
             with self._service.runner.reserve_slot(self._key):
                 async with asyncio.timeout(self._settings.deadline):
+                    upload = await as_image(upload, self._pixels, self._settings)
                     inspection = await self._service.runner.inspect(upload, self._key)
             self._lines.put_nowait({"index": index, "inspection": inspection.model_dump(mode="json")})
         except Exception as error:

@@ -9,10 +9,11 @@ from gonogo.service import schemas
 from gonogo.service.inspecting import Judgement, certificate_fields
 from gonogo.service.problems import Problem
 from gonogo.service.routes.access import inspector_key, service_of
-from gonogo.service.routes.inspect_images import of_body, raise_problems
+from gonogo.service.routes.inspect_images import PixelsQuery, as_image, of_body, raise_problems
+from gonogo.service.uploads import Upload
 
 
-async def predict(request: Request) -> Response:
+async def predict(request: Request, pixels: PixelsQuery = None) -> Response:
     """The boxes of one image or of a batch, at or above the certified threshold, best first; no inspection is kept.
 
     Where a box model stands beside a gauge, its verdict is told, and not that of the gauge.
@@ -20,10 +21,14 @@ async def predict(request: Request) -> Response:
     key, service = await inspector_key(request), service_of(request)
     if service.gauge.scorer.bundles[-1].box_classes is None:
         raise Problem("invalid-request", "the bundle in use finds no boxes; send the image to /v1/inspect")
+
+    async def work(upload: Upload) -> Judgement:
+        return await service.runner.judge_boxes(await as_image(upload, pixels, service.settings), key)
+
     outcomes = await of_body(
         request,
         key,
-        lambda upload: service.runner.judge_boxes(upload, key),
+        work,
         name=None,
         seconds=service.settings.deadline,
     )

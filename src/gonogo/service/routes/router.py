@@ -7,7 +7,7 @@ from fastapi.responses import Response, StreamingResponse
 from fastapi.security import HTTPBearer
 
 from gonogo.service import schemas
-from gonogo.service.routes.access import admin_key, inspector_key, reviewer_key
+from gonogo.service.routes.access import admin_key, inspector_key, known_query, reviewer_key
 from gonogo.service.routes.analytics import analytics, analytics_csv
 from gonogo.service.routes.attribution import attribution
 from gonogo.service.routes.bundles import activate, bundles, reload_registry
@@ -50,8 +50,10 @@ def router() -> APIRouter:
     """A router with all routes."""
     made = APIRouter()
     bearer = HTTPBearer(auto_error=False)  # only for the OpenAPI document: `access` reads the header
-    own_key_check: dict[str, Any] = {"dependencies": [Depends(bearer)]}  # the route's signature names the role
-    any_key: dict[str, Any] = {"dependencies": [Depends(bearer), Depends(inspector_key)]}
+    own_key_check: dict[str, Any] = {
+        "dependencies": [Depends(bearer), Depends(known_query)]
+    }  # its signature names the role
+    any_key: dict[str, Any] = {"dependencies": [Depends(bearer), Depends(inspector_key), Depends(known_query)]}
     post, get = ["POST"], ["GET"]
     known = problem_responses("not-found")
     drawn = problem_responses("not-found", "other-bundle", "image-expired", "busy") | PNG_RESPONSE
@@ -70,6 +72,7 @@ def router() -> APIRouter:
         response_model=schemas.Predictions,
         responses=problem_responses("bad-request", "unsupported-media-type", "busy", "deadline", "unreadable-image"),
         openapi_extra=IMAGES_BODY | {"security": [{bearer.scheme_name: []}]},
+        dependencies=[Depends(known_query)],
     )
     made.add_api_route(
         "/v1/inspect:stream",
@@ -124,7 +127,7 @@ def router() -> APIRouter:
         methods=get,
         responses=problem_responses() | ZIP_RESPONSE,
         response_class=StreamingResponse,
-        dependencies=[Depends(bearer), Depends(reviewer_key)],
+        dependencies=[Depends(bearer), Depends(reviewer_key), Depends(known_query)],
     )
     compared = problem_responses("not-found", "other-category", "image-expired", "busy", "deadline")
     made.add_api_route(f"{INSPECTION}/similar", similar, methods=get, responses=compared, **any_key)
@@ -177,7 +180,7 @@ def router() -> APIRouter:
         reload_registry,
         methods=post,
         responses=refused,
-        dependencies=[Depends(bearer), Depends(admin_key)],
+        dependencies=[Depends(bearer), Depends(admin_key), Depends(known_query)],
     )
     made.add_api_route("/healthz", healthz, methods=get)
     not_ready: Responses = {503: {"model": schemas.Readiness}}
