@@ -17,13 +17,18 @@ EVIDENTLY := .venv-evidently
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-# pip would compile on one core; some packages have files that are no modules, which compileall counts as failures.
+# The pip that comes with Python 3.11 takes twice as long as today's; where none newer can be had, it has to do.
+define environment
+	@test -x $(1)/bin/python || { $(PYTHON) -m venv $(1) && { $(1)/bin/python -m pip install --quiet --upgrade pip || true; }; }
+endef
+
+# pip would compile on one core, and tests of packages too; compileall counts files that are no modules as failures.
 $(BIN)/.installed: pyproject.toml constraints.txt
 	@echo "== setting up $(VENV) (a few minutes the first time)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gonogo needs Python 3.11 or newer; set PYTHON=")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(call environment,$(VENV))
 	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[$(EXTRAS)]'
-	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib > /dev/null || true
+	@$(BIN)/python -m compileall -qq -j 0 -x '/(tests|ray|moto|pip)/' $(VENV)/lib > /dev/null || true
 	@touch $@
 
 run: $(BIN)/.installed  ## run the whole pipeline: fit, certify, evaluate, export, prove, benchmark
@@ -45,17 +50,20 @@ cluster: $(BIN)/.installed-cluster  ## add Ray for fit.cluster and gonogo score 
 
 # Not from Playwright's own hosts, but as the system has it, with its updates.
 chromium:  ## install Chromium, which the tests of the pages open; where it cannot be had, they are skipped with a reason
-	@if command -v chromium || command -v google-chrome; then exit 0; fi; \
+	@if command -v chromium-headless-shell; then exit 0; fi; \
 	if ! command -v apt-get > /dev/null; then why="there is no apt-get"; \
 	elif ! $(if $(filter 0,$(shell id -u)),,sudo --non-interactive) sh -c 'apt-get update && \
-	  apt-get install --yes --no-install-recommends chromium' > /dev/null; then why="apt-get could not install it"; \
+	  for each in chromium-headless-shell chromium; do \
+	    apt-get install --yes --no-install-recommends $$each && exit; done; exit 1' > /dev/null; \
+	then why="apt-get could not install it"; \
 	else exit 0; fi; \
+	if command -v chromium || command -v google-chrome; then exit 0; fi; \
 	echo "no Chromium: $$why; install one, or name it in GONOGO_TEST_CHROMIUM. Until then the tests of pages are skipped"
 
 # anomalib has an environment of its own: packages that gonogo does not need, and bounds that would hold its pins back.
 $(ANOMALIB)/.installed: pyproject.toml constraints-anomalib.txt
 	@echo "== setting up $(ANOMALIB) (2 GB, about a minute)"
-	@test -x $(ANOMALIB)/bin/python || $(PYTHON) -m venv $(ANOMALIB)
+	$(call environment,$(ANOMALIB))
 	$(ANOMALIB)/bin/python -m pip install --quiet -c constraints-anomalib.txt -e '.[anomalib]'
 	@touch $@
 
@@ -63,7 +71,7 @@ anomalib: $(ANOMALIB)/.installed  ## set up the environment that fit.detector: a
 
 $(NOTEBOOKS)/.installed: pyproject.toml constraints-notebooks.txt
 	@echo "== setting up $(NOTEBOOKS) (0.5 GB, about a minute)"
-	@test -x $(NOTEBOOKS)/bin/python || $(PYTHON) -m venv $(NOTEBOOKS)
+	$(call environment,$(NOTEBOOKS))
 	$(NOTEBOOKS)/bin/python -m pip install --quiet -c constraints-notebooks.txt -e '.[notebooks]'
 	@touch $@
 
@@ -74,7 +82,7 @@ notebooks: $(NOTEBOOKS)/.installed  ## run the notebooks as scripts; `.venv-note
 
 $(MLFLOW)/.installed: pyproject.toml constraints-mlflow.txt
 	@echo "== setting up $(MLFLOW) (1 GB, a few minutes)"
-	@test -x $(MLFLOW)/bin/python || $(PYTHON) -m venv $(MLFLOW)
+	$(call environment,$(MLFLOW))
 	$(MLFLOW)/bin/python -m pip install --quiet -c constraints-mlflow.txt -e '.[mlflow]'
 	@touch $@
 
@@ -84,7 +92,7 @@ mlflow: $(MLFLOW)/.installed  ## show what gonogo track wrote to mlflow.db, at h
 # The DAGs call the commands of the project's environment, so Airflow's needs nothing of gonogo.
 $(AIRFLOW)/.installed: constraints-airflow.txt
 	@echo "== setting up $(AIRFLOW) (0.3 GB, a few minutes)"
-	@test -x $(AIRFLOW)/bin/python || $(PYTHON) -m venv $(AIRFLOW)
+	$(call environment,$(AIRFLOW))
 	$(AIRFLOW)/bin/python -m pip install --quiet -c constraints-airflow.txt apache-airflow
 	@touch $@
 
@@ -93,7 +101,7 @@ airflow: $(AIRFLOW)/.installed $(BIN)/.installed  ## run the pipelines of ops/ai
 
 $(EVIDENTLY)/.installed: pyproject.toml constraints-evidently.txt
 	@echo "== setting up $(EVIDENTLY) (1 GB, a few minutes)"
-	@test -x $(EVIDENTLY)/bin/python || $(PYTHON) -m venv $(EVIDENTLY)
+	$(call environment,$(EVIDENTLY))
 	$(EVIDENTLY)/bin/python -m pip install --quiet -c constraints-evidently.txt -e '.[evidently]'
 	@touch $@
 

@@ -9,7 +9,9 @@ from typing import NamedTuple
 import pytest
 
 pytest.importorskip("playwright", reason="no playwright: pip install 'gonogo[dev]'")
-CHROMIUM = os.environ.get("GONOGO_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+# The first of them takes less than half of the processor time: it has no window that it would not show.
+NAMES = ("chromium-headless-shell", "chromium", "google-chrome")
+CHROMIUM = os.environ.get("GONOGO_TEST_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 if CHROMIUM is None:
     pytest.skip("no Chromium: apt-get install chromium, or name it in GONOGO_TEST_CHROMIUM", allow_module_level=True)
 
@@ -31,7 +33,9 @@ AXE = Path(__file__).parent / "service/pages/vendor/axe.min.js"
 OFFLINE = [  # or Chromium looks up its maker's hosts at every start
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic",
 ]  # fmt: skip
-CAMERA = ["--use-fake-device-for-media-stream"]  # a test picture that moves, in place of the machine's cameras
+CAMERA = [  # a test picture that moves, in place of the machine's cameras, and nobody who would have to allow it
+    "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+]  # fmt: skip
 DESK, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 
 

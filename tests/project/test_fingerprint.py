@@ -49,7 +49,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def fingerprint_of(checkout: Path) -> str:
-    for name in ("_imports", "_sha256", "_data_files"):
+    for name in ("_files_of", "_imports", "_sha256", "_data_files"):
         getattr(module, name).cache_clear()
     return fingerprint(
         checkout / "stages/fit.py", package=checkout / "src/gonogo", beside=[checkout / "constraints.txt"]

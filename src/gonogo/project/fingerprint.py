@@ -8,7 +8,7 @@ is asked for, is an import as well.
 import ast
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -74,21 +74,22 @@ def _imports(path: Path) -> frozenset[str]:
     return frozenset(names)
 
 
-def _files_of(module: str, package: Path) -> Iterator[Path]:
+@lru_cache(maxsize=4096)
+def _files_of(module: str, package: Path) -> tuple[Path, ...]:
     """The package's files that an import of `module` runs: its own, and the `__init__.py` of each folder above it."""
     first, *parts = module.split(".")
     if first != PACKAGE:
-        return
-    folder = package
-    yield folder / "__init__.py"
+        return ()
+    folder, files = package, [package / "__init__.py"]
     for part in parts:
         if (folder / part / "__init__.py").is_file():
             folder = folder / part
-            yield folder / "__init__.py"
+            files.append(folder / "__init__.py")
         else:
             if (folder / f"{part}.py").is_file():
-                yield folder / f"{part}.py"
-            return
+                files.append(folder / f"{part}.py")
+            break
+    return tuple(files)
 
 
 @lru_cache(maxsize=256)

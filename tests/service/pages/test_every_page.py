@@ -22,23 +22,27 @@ FOLDER = Path(pages.__file__).parent
 
 
 @pytest.mark.parametrize("place", PAGES, ids=lambda place: place.name)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_violation_and_no_page_breaks_the_policy_or_asks_another_host(browser, site, place, scheme):
+def test_axe_finds_no_violation_and_no_page_breaks_the_policy_or_asks_another_host(browser, site, place):
     expected = 404 if place.name == "error" else 200
-    with visit(browser, site, place.role, color_scheme=scheme, check=expected == 200) as page:
-        assert page.goto(site.url + site.path(place)).status == expected
-        page.wait_for_load_state("networkidle")
-    with visit(browser, site, place.role, color_scheme=scheme, bypass_csp=True, check=False) as page:
-        page.goto(site.url + site.path(place))
-        assert violations(page) == {}
+    with visit(browser, site, place.role, check=expected == 200) as page:
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            assert page.goto(site.url + site.path(place)).status == expected
+            page.wait_for_load_state("networkidle")
+    with visit(browser, site, place.role, bypass_csp=True, check=False) as page:
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.goto(site.url + site.path(place))
+            assert violations(page) == {}, scheme
 
 
 @pytest.mark.parametrize("place", PAGES, ids=lambda place: place.name)
-@pytest.mark.parametrize("width", [360, 3840])
-def test_no_page_is_wider_than_the_window(browser, site, place, width):
-    with visit(browser, site, place.role, viewport={"width": width, "height": 800}, check=False) as page:
-        page.goto(site.url + site.path(place))
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+def test_no_page_is_wider_than_the_window(browser, site, place):
+    with visit(browser, site, place.role, check=False) as page:
+        for width in (360, 3840):
+            page.set_viewport_size({"width": width, "height": 800})
+            page.goto(site.url + site.path(place))
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.parametrize("folder", [FOLDER / "static/vendor", Path(__file__).parent / "vendor", TOKENIZER.parent])

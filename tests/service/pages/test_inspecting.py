@@ -173,7 +173,8 @@ def test_what_the_line_sends_appears_in_every_browser_and_a_pause_holds_it_back(
 def test_the_live_feed_says_so_when_the_session_has_ended(browser, site):
     secret = site.session("inspect", new=True)
     with visit(browser, site, "inspect", session=secret, check=False) as page:  # pictures on their way are refused
-        with page.expect_response("**/live*"):
+        # Of the page's own requests, one that comes too late would lead to the sign-in.
+        with page.expect_response("**/live*"), page.expect_response("**/why"), page.expect_response("**/similar"):
             page.goto(site.url)
         page.evaluate("fetch('/sign-out', {method: 'POST', redirect: 'manual'})")
         page.locator("#feed-ended").wait_for()
