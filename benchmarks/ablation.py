@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from scipy import stats
+import pandas as pd
 
 from ablation_plot import write_plot
 from gonogo.errors import ConfigError, PipelineError
@@ -88,13 +88,12 @@ def measure_due(due: Sequence[Row], out: Path, measure: Measure, about: Mapping[
 
 def rank_correlation(rows: Sequence[Row]) -> dict[str, float]:
     """Spearman's of the AUROC on damaged good images with that on the test's defects, over three points or more."""
-    found = {}
-    for part in dict.fromkeys(row["part"] for row in rows):
-        pairs = [(r["synthetic_auroc"], r["image_auroc"]) for r in rows if r["part"] == part and "synthetic_auroc" in r]
-        ours, theirs = [a for a, _ in pairs], [b for _, b in pairs]
-        if len(pairs) >= 3 and len(set(ours)) > 1 and len(set(theirs)) > 1:
-            found[part] = float(stats.spearmanr(ours, theirs).statistic)
-    return found
+    table = pd.DataFrame(rows).reindex(columns=["part", "synthetic_auroc", "image_auroc"]).dropna()
+    return {
+        part: float(of.synthetic_auroc.corr(of.image_auroc, method="spearman"))
+        for part, of in table.groupby("part", sort=False)
+        if len(of) >= 3 and of.synthetic_auroc.nunique() > 1 and of.image_auroc.nunique() > 1
+    }
 
 
 def settled(content: Section, part: str, settings: Mapping[str, Any]) -> Section:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark_tables import (
+    ABSENT,
     Reader,
     ablation_table,
     attribution_table,
@@ -41,9 +42,11 @@ from benchmark_tables import (
     pixel_metrics_table,
     recipes_table,
     router_table,
+    rows_of,
     search_trials_table,
     service_table,
     stated_rates_table,
+    table_of,
     tuning_gains_table,
     tuning_ranks_table,
 )
@@ -63,17 +66,17 @@ HEAD = (
     "file to verdict, p50",
 )
 
-COMPARISON = (
-    "detector",
-    "image AUROC",
-    "pixel AUROC",
-    "AUPRO@0.30",
-    "false alarms",
-    "recall",
-    "fit",
-    "file to verdict, p50",
-    "bundle",
-)
+COMPARISON = {
+    "detector": "`{detector}`",
+    "image AUROC": "{image_auroc:.3f}",
+    "pixel AUROC": "{pixel_auroc:.3f}",
+    "AUPRO@0.30": "{aupro_30:.3f}",
+    "false alarms": "{false_alarm_rate:.1%}",
+    "recall": "{recall:.1%}",
+    "fit": "{fit_s:.1f} s",
+    "file to verdict, p50": "{p50_ms:.1f} ms",
+    "bundle": "{bundle_mb:.1f} MB",
+}
 
 Metrics = Mapping[str, Any]
 
@@ -105,31 +108,16 @@ def results_table(read: Reader) -> str:
 
 def detectors_table(read: Reader) -> str:
     """Markdown of every detector on the same parts: one table per part, and where it was measured."""
-    measured = json.loads(read("benchmarks/detectors.json"))["rows"]
-    lines = []
-    for part in dict.fromkeys(entry["part"] for entry in measured):
-        entries = [entry for entry in measured if entry["part"] == part]
-        counts = {f"{entry['n_good']} good and {entry['n_defective']} defective" for entry in entries}
-        lines += [f"**{part}**: {', '.join(sorted(counts))} test images", ""]
-        lines += [markdown(COMPARISON, [_compared(entry) for entry in entries], n_names=1), ""]
-    machines = {f"{entry['machine']['cpu']}, {entry['machine']['threads']} threads" for entry in measured}
-    commits = {entry["commit"][:10] for entry in measured}
-    return (
-        "\n".join([*lines, f"Measured on {'; '.join(sorted(machines))}, commit {', '.join(sorted(commits))}."]) + "\n"
-    )
-
-
-def _compared(entry: Metrics) -> tuple[str, ...]:
-    figures = [f"{entry[key]:.3f}" if key in entry else "–" for key in ("image_auroc", "pixel_auroc", "aupro_30")]
-    return (
-        f"`{entry['detector']}`",
-        *figures,
-        f"{entry['false_alarm_rate']:.1%}",
-        f"{entry['recall']:.1%}",
-        f"{entry['fit_s']:.1f} s",
-        f"{entry['p50_ms']:.1f} ms",
-        f"{entry['bundle_mb']:.1f} MB",
-    )
+    measured = rows_of(read, "benchmarks/detectors.json")
+    if measured.empty:
+        return ABSENT
+    parts = []
+    for part, of in measured.groupby("part", sort=False):
+        counts = (of.n_good.map("{} good and ".format) + of.n_defective.map("{} defective".format)).unique()
+        parts += [f"**{part}**: {', '.join(sorted(counts))} test images", table_of(of, COMPARISON, n_names=1)]
+    machines = {f"{machine['cpu']}, {machine['threads']} threads" for machine in measured.machine}
+    commits = sorted(set(measured.commit.str[:10]))
+    return "\n\n".join([*parts, f"Measured on {'; '.join(sorted(machines))}, commit {', '.join(commits)}.\n"])
 
 
 def _row(category: str, evaluate: Metrics, parity: Metrics, bench: Metrics) -> tuple[str, ...]:

@@ -205,24 +205,54 @@ def absent(name):
     raise FileNotFoundError(name)
 
 
-@pytest.mark.parametrize(
-    "table",
-    [
-        "peers_table",
-        "frontier_table",
-        "coreset_table",
-        "pixel_metrics_table",
-        "growth_table",
-        "service_table",
-        "stated_rates_table",
-        "good_parts_table",
-        "recipes_table",
-        "router_table",
-        "search_trials_table",
-    ],
-)
-def test_a_table_whose_results_are_absent_says_so(table):
+TABLES = [name for name in vars(benchmark_tables) if name.endswith("_table")]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_table_whose_results_are_absent_or_of_nothing_says_so(table):
     assert getattr(benchmark_tables, table)(absent) == "Not measured on this commit.\n"
+    assert getattr(benchmark_tables, table)(reading([])) == "Not measured on this commit.\n"
+
+
+@pytest.mark.parametrize("name", ["NA", "nan", "null", "None", "001", "1", "1e5", "True"])
+def test_a_name_a_whole_number_and_what_a_row_lacks_stay_what_they_are_in_every_table(name):
+    """What a table of numbers would make of them: a missing value, another number, a fraction."""
+    of_part = {"library": "gonogo", "label": name, "n_fit": 20, "n_good": 6, "n_defective": 17, "peak_mb": 400} | ORIGIN
+    rows = [
+        of_part | {"part": part, "image_size": side, "image_auroc": 1, **more}
+        for part, side, more in ((name, 128, {"onnx_mb": 3}), ("1.0", 256, {"fit_s": None}), (name, 64, {}))
+    ]
+    text = benchmark_tables.frontier_table(reading(rows))
+    assert re.findall(r"\*\*(.+)\*\*: 20 fit images; 6 good and 17", text) == [name, "1.0"]
+    assert f"| gonogo, {name} | 64 | 1.000 | – | – | – | – | – | 400 MB |\n" \
+        f"| gonogo, {name} | 128 | 1.000 | – | – | – | 3.0 MB | – | 400 MB |\n" in text  # fmt: skip
+    assert f"| gonogo, {name} | 256 | 1.000 | – | – | – | – | – | 400 MB |\n" in text
+
+
+def test_rows_of_a_part_come_together_in_the_order_of_the_first_and_each_name_stands_once_above_them():
+    figures = {
+        "seen": "mean",
+        "accuracy": 1.0,
+        "accuracy_low": 1,
+        "wrong_rate": 0,
+        "stranger_rate": 0.5,
+        "left_out": [],
+    }
+    names = ["001", "NA", "001", "1", "NA", "001"]
+    rows = [{"set": name, "n_categories": number, **figures} | ORIGIN for number, name in enumerate(names)]
+    lines = [line.split(" | ") for line in benchmark_tables.router_table(reading(rows)).splitlines()[2:8]]
+    assert [(line[0], line[-1]) for line in lines] == [
+        (f"| {name}", f"0 of {number} |")
+        for name, number in (("001", 0), ("", 2), ("", 5), ("NA", 1), ("", 4), ("1", 3))
+    ]
+
+
+def test_a_number_of_parts_stands_again_below_another_part():
+    shares = {f"{name}{end}": 0.25 for name in ("false_alarm_rate", "recall") for end in ("", "_low", "_high")}
+    rest = {"method": "split", "stated": 0.2, "image_auroc": 0.9, "bank": 50} | shares | ORIGIN
+    rows = [{"part": part, "n": n} | rest for part, n in (("nut", 40), ("nut", 40), ("pin", 40), ("pin", 1000))]
+    lines = benchmark_tables.good_parts_table(reading(rows)).splitlines()[2:6]
+    assert [line.split(" | ")[:2] for line in lines] == [["| nut", "40"], ["| ", ""], ["| pin", "40"], ["| ", "1,000"]]
 
 
 def reading(rows, **more):

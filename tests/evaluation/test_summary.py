@@ -10,6 +10,7 @@ from gonogo.errors import DataError
 from gonogo.evaluation.accuracy.resampling import bootstrap_intervals, resampled_metrics
 from gonogo.evaluation.accuracy.summary import Scored, headline, mean_headline, summarise, summary_intervals
 from gonogo.evaluation.metric_table import HEADLINES, SUMMARISED, is_known
+from gonogo.files import combined_sha256
 
 
 def evaluated(**changes):
@@ -51,6 +52,27 @@ def test_a_category_without_maps_takes_no_part_in_the_mean_of_a_pixel_metric():
     assert summary["aupro_30.mean"] == pytest.approx(0.7)
     assert summary["aupro_30.worst_category"] == "brick"
     assert not [name for name in summary if name.startswith("pixel_auroc")]
+
+
+@pytest.mark.parametrize("worst", ["NA", "nan", "null", "None", "001", "1e5", "True"])
+def test_a_category_is_called_what_it_is_called_in_the_order_of_the_run(worst):
+    names = ["digit", worst, "1", "100000.0"]
+    categories = {name: evaluated(image_auroc=0.5 if name == worst else 0.9) for name in names}
+    categories["1"] = evaluated(image_auroc=0.5, aupro_30=0.25)  # as bad, but later
+    summary = summarise(categories, dict.fromkeys(categories, proven()))
+    assert (summary["image_auroc.worst_category"], summary["aupro_30.worst_category"]) == (worst, "1")
+    assert summary["image_auroc.mean"] == pytest.approx(0.7)
+    assert "aupro_30.std" not in summary
+    assert all(type(value) in (int, float, str) for value in summary.values())
+    found = mean_headline({name: {"recall": 0.5, "data": name} for name in names})
+    assert found["recall"] == 0.5
+    assert found["data"] == combined_sha256({name: name for name in names})[:8]
+
+
+def test_a_metric_that_no_category_has_is_absent():
+    found = summarise({"a": {"data_fingerprint": "a" * 64, "certified": True}}, {"a": proven()})
+    assert not [name for name in found if "." in name]
+    assert set(mean_headline({"a": {"data": "a"}})) == {"data"}
 
 
 def test_the_summary_counts_and_names_only_the_categories_of_the_run():

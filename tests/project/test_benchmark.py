@@ -68,6 +68,28 @@ def test_a_variant_that_failed_is_a_row_with_its_reason_and_counts_in_no_mean():
     assert cells[3][-1] == "no fit image"
 
 
+def test_the_mean_of_a_variant_is_of_its_own_rows_whatever_it_is_called():
+    names = ("NA", "nan", "1", "001", "1e5", "100000.0")
+    rows = [
+        BenchmarkRow(name, category, {"recall": number + step, "p50_ms": 1})
+        for category, step in (("a", 0.0), ("b", 0.5))
+        for number, name in enumerate(names)
+    ]
+    table = with_means(rows)
+    assert [(row.variant, row.category) for row in table] == [
+        (name, one) for name in names for one in ("a", "b", "mean")
+    ]
+    means = [row.metrics for row in table if row.category == "mean"]
+    assert means == [{"recall": number + 0.25, "p50_ms": 1.0} for number in range(len(names))]
+    json.dumps([row.to_dict() for row in table], allow_nan=False)
+
+
+def test_where_all_failed_and_where_nothing_ran_there_is_no_mean():
+    failed = [BenchmarkRow("pca", category, {}, "no fit image") for category in ("a", "b")]
+    assert with_means(failed) == failed
+    assert with_means([]) == []
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

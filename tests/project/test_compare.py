@@ -2,7 +2,9 @@
 
 import json
 import math
+import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -253,6 +255,36 @@ def test_images_are_paired_by_name_and_label_and_those_of_one_side_alone_are_lef
     ]
 
 
+LOOKS_LIKE_SOMETHING_ELSE = ("NA", "nan", "null", "None", "", "1", "001", "1e5", "100000.0", "True")
+
+
+def test_a_name_stays_itself_whatever_it_looks_like():
+    rows = [{**row, "defect_type": row["image"]} for row in records(dict.fromkeys(LOOKS_LIKE_SOMETHING_ELSE, 0.5))]
+    judged = paired(rows, list(reversed(rows)))
+    assert [one.image for one in judged] == list(reversed(LOOKS_LIKE_SOMETHING_ELSE))
+    assert all(one.image == one.defect_type == one.group_id and type(one.image) is str for one in judged)
+    assert {(type(one.label), type(one.old_score), type(one.new_threshold)) for one in judged} == {(int, float, float)}
+
+
+def test_every_digit_of_a_score_stays_and_a_score_may_be_no_number_or_infinite():
+    values = [0.1, 1 / 3, 5e-324, 1.7976931348623157e308, 0.30000000000000004, float("inf"), float("-inf")]
+    scores = {str(number): value for number, value in enumerate(values)}
+    (*judged, last) = paired(records(scores | {"last": float("nan")}), records(scores | {"last": 1.0}))
+    assert [one.old_score for one in judged] == [one.new_score for one in judged] == values
+    assert np.isnan(last.old_score)
+    assert not last.was_rejected
+
+
+def test_a_side_without_records_has_no_pair_and_an_image_twice_on_a_side_has_no_single_score():
+    one = records({"good_1": 0.5})
+    assert paired([], one) == paired(one, []) == paired([], []) == []
+    assert paired(one, [{**one[0], "label": "1"}]) == []
+    assert len(paired([*one, {**one[0], "role": "calibrate"}], one)) == 1
+    for old, new, side in (([*one, *one], one, "old"), (one, [*one, {**one[0], "label": "1"}], "new")):
+        with pytest.raises(DataError, match=f"the {side} per-image records have good_1 more than once"):
+            paired(old, new)
+
+
 def test_changed_verdicts_begin_with_those_that_got_wrong():
     old = records({"good_1": 2.0, "good_2": 0.5, "bad_1": 2.0, "bad_2": 0.5, "bad_3": 1.0})
     new = records({"good_1": 0.5, "good_2": 1.0, "bad_1": 0.9, "bad_2": 2.0, "bad_3": 1.5})
@@ -422,6 +454,20 @@ def test_the_command_prints_one_json_object_with_the_verdict_and_the_changed_ima
     assert all(math.isfinite(limit) for limits in said["intervals"]["tile"].values() for limit in limits)
 
 
+def test_the_workbench_and_the_stages_of_a_category_start_without_pandas():
+    modules = "gonogo.project.compare, gonogo.project.registry, gonogo.evaluation.accuracy.summary"
+    program = [sys.executable, "-c", f"import sys; sys.modules['pandas'] = None; import {modules}"]
+    assert subprocess.run(program, capture_output=True, text=True, check=False).stderr == ""
+
+
+def test_without_pandas_the_command_names_what_to_install(project, capsys, monkeypatch):
+    commit(project, BETTER)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    assert main(["compare", "HEAD~1"]) == 4
+    assert "pandas" in (said := capsys.readouterr().err)
+    assert "pip install 'gonogo[pipeline]'" in said
+
+
 def test_other_data_are_refused_unless_it_is_said_that_they_are_meant(project, capsys):
     commit(project, BETTER, fingerprint="b" * 64)
     assert main(["compare", "HEAD~1"]) == 3
@@ -453,6 +499,21 @@ def test_all_figures_are_compared_and_headline_files_and_other_folders_are_not(p
     }
     evaluated = {change.name: change.verdict for change in changes if change.stage == "evaluate"}
     assert evaluated == dict.fromkeys(("image_auroc", "recall", "false_alarm_rate", "data_fingerprint"), "unchanged")
+
+
+def test_values_and_names_stay_what_they_are_whatever_they_look_like_and_a_side_may_have_none(project):
+    values = {"NA": "NA", "001": True, "1e5": 1, "nan": 0.1, "null": "null", "None": "", "recall": 3}
+    write_json(project / "metrics" / "evaluate" / "None.json", values)
+    found = [one for one in Revisions(project, "HEAD", None).metric_changes() if one.category == "None"]
+    assert [(one.name, one.new, type(one.new)) for one in found] == [
+        (name, value, type(value)) for name, value in sorted(values.items())
+    ]
+    assert {(one.old, one.verdict) for one in found} == {(None, "new")}
+    shutil.rmtree(project / "metrics")
+    assert {one.verdict for one in Revisions(project, "HEAD", None).metric_changes()} == {"gone"}
+    write_json(project / "metrics" / "evaluate" / "tile.json", {"n_good": 3, "recall": 0.5})  # numbers alone
+    found = [one.new for one in Revisions(project, "HEAD", None).metric_changes() if one.new is not None]
+    assert [(value, type(value)) for value in found] == [(3, int), (0.5, float)]
 
 
 def test_an_experiment_is_compared_by_its_name(project):

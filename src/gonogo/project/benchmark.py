@@ -4,8 +4,9 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
+
+import pandas as pd
 
 from gonogo.errors import GonogoError, IntegrityError
 from gonogo.evaluation.metric_table import METRICS
@@ -15,6 +16,7 @@ from gonogo.project.recipes import Recipe, changes
 
 COMPARED = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_30", "recall", "false_alarm_rate")
 CERTIFIED = "certified_false_alarm_rate"
+FIGURES = (*COMPARED, CERTIFIED, "fit_s", "p50_ms")
 STAGES = ("prepare", "fit", "evaluate", "parity", "bench")
 MEAN = "mean"
 WORK = Path("tmp", "benchmark")  # below .dvc, which git does not see
@@ -125,19 +127,17 @@ def _metrics(project: Path, commit: str, category: str) -> dict[str, float]:
 
 def with_means(rows: Sequence[BenchmarkRow]) -> list[BenchmarkRow]:
     """The rows with, after those of each variant on several categories, their mean over the ones that did not fail."""
-    result = []
-    for variant in dict.fromkeys(row.variant for row in rows):
-        own = [row for row in rows if row.variant == variant]
-        done = [row.metrics for row in own if not row.reason]
-        names = [name for name in (*COMPARED, CERTIFIED, "fit_s", "p50_ms") if any(name in one for one in done)]
-        means = {name: fmean(one[name] for one in done if name in one) for name in names}
-        result += [*own, BenchmarkRow(variant, MEAN, means)] if len(done) > 1 else own
+    result: list[BenchmarkRow] = []
+    for variant, own in pd.Series(rows, dtype=object).groupby([row.variant for row in rows], sort=False):
+        done = pd.DataFrame([row.metrics for row in own if not row.reason]).reindex(columns=FIGURES)
+        mean = [BenchmarkRow(variant, MEAN, done.mean().dropna().to_dict())] if len(done) > 1 else []
+        result += [*own, *mean]
     return result
 
 
 def as_cells(rows: Sequence[BenchmarkRow]) -> list[list[str]]:
     """The rows as a table, with titles first and intervals in brackets; a column without any value is left out."""
-    names = [name for name in (*COMPARED, CERTIFIED, "fit_s", "p50_ms") if any(name in row.metrics for row in rows)]
+    names = [name for name in FIGURES if any(name in row.metrics for row in rows)]
     failed = any(row.reason for row in rows)
     titles = [f"{METRICS[name].title}{_unit(name)}" for name in names]
     table = [["", "category", *titles, *(["failed, since"] if failed else [])]]

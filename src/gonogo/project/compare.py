@@ -80,7 +80,8 @@ def compare(
         other_data: compare a category even where its data differ, so that its numbers may not be comparable.
 
     Raises:
-        DataError: neither side has metrics, or the data of a category differ and `other_data` is False.
+        DataError: neither side has metrics, the records of a side have an image twice, or the data of a category differ
+            and `other_data` is False.
         ConfigError: a tolerance cannot be read, or neither side has its metric.
     """
     everything = revisions.metric_changes()

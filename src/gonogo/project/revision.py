@@ -50,16 +50,14 @@ class Revisions:
         Raises:
             DataError: a revision does not exist, a metrics file is not JSON, or neither side has a metric.
         """
-        old, new = (dict(self._metrics(commit)) for commit in self.commits)
-        changes = changes_in(
-            {
-                file: {
-                    name: {"old": old.get(file, {}).get(name), "new": new.get(file, {}).get(name)}
-                    for name in {**old.get(file, {}), **new.get(file, {})}
-                }
-                for file in {**old, **new}
-            }
+        import pandas as pd  # where it is used: the workbench starts without it
+
+        old, new = (
+            pd.DataFrame(self._metrics(commit), columns=["file", "name", side], dtype=object)
+            for commit, side in zip(self.commits, ("old", "new"), strict=True)
         )
+        both = old.merge(new, how="outer", on=["file", "name"], sort=True)
+        changes = [MetricChange(*row) for row in both.where(both.notna(), None).itertuples(index=False)]
         if not changes:
             raise DataError(f"no metrics at {' or '.join(self.names)}; `dvc repro` writes them, git keeps them")
         return changes
@@ -132,16 +130,17 @@ class Revisions:
                 raise
             return ""
 
-    def _metrics(self, commit: str | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Each metrics file of a side with its values."""
+    def _metrics(self, commit: str | None) -> Iterator[tuple[str, str, Any]]:
+        """The file, the name and the value of each metric of a side."""
         for path in self._files(commit):
             below = PurePosixPath(path).relative_to(self.metrics).parts
             if path.endswith(".json") and (below[0] in STAGES or (len(below) == 1 and below[0] in OVERALL)):
                 try:
-                    yield path, _flat(json.loads(self._text(commit, path) or "{}"))
+                    values = _flat(json.loads(self._text(commit, path) or "{}"))
                 except json.JSONDecodeError as error:
                     where = "the workspace" if commit is None else commit[:12]
                     raise DataError(f"{path} at {where}: expected JSON, {error}; `dvc repro` writes it") from error
+                yield from ((path, name, value) for name, value in values.items())
 
     def _files(self, commit: str | None) -> list[str]:
         """Paths of the files below the metrics folder, relative to the project."""

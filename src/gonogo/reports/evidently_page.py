@@ -40,7 +40,7 @@ def write_evidently_page(path: Path, names: Sequence[str], before: np.ndarray, a
     """
     os.environ.setdefault("DO_NOT_TRACK", "1")  # it would tell its makers of each report
     try:
-        import pandas as pd  # type: ignore[import-untyped,unused-ignore]  # not among what is checked
+        import pandas as pd
         from evidently import DataDefinition, Dataset, Report
         from evidently.presets import DataDriftPreset
     except ImportError as error:

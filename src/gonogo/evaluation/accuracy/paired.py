@@ -3,15 +3,20 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gonogo.errors import UndefinedMetricError
+from gonogo.errors import DataError, UndefinedMetricError
 from gonogo.evaluation.accuracy.resampling import Resampled, bootstrap_intervals, resampled_metrics
 from gonogo.evaluation.metric_table import METRICS
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 OF_IMAGES = ("ranks", "verdicts")  # kinds of metrics that the scores of images and the threshold decide
 PAIRED = (*(name for name, metric in METRICS.items() if metric.has_interval and metric.kind in OF_IMAGES), "f1")
+RECORDED = ["image", "role", "label", "defect_type", "group_id", "score", "threshold"]  # columns that are read
 
 
 @dataclass(frozen=True)
@@ -63,22 +68,27 @@ class PairedImage:
 
 
 def paired(old: Sequence[Mapping[str, str]], new: Sequence[Mapping[str, str]]) -> list[PairedImage]:
-    """The test images that both sides' per-image records have, with the same label, in the order of the later ones."""
-    before = {(row["image"], row["label"]): row for row in old if row["role"] == "test"}
-    return [
-        PairedImage(
-            image=row["image"],
-            label=int(row["label"]),
-            defect_type=row["defect_type"],
-            group_id=row["group_id"],
-            old_score=float(then["score"]),
-            old_threshold=float(then["threshold"]),
-            new_score=float(row["score"]),
-            new_threshold=float(row["threshold"]),
-        )
-        for row in new
-        if row["role"] == "test" and (then := before.get((row["image"], row["label"]))) is not None
-    ]
+    """The test images that both sides' per-image records have, with the same label, in the order of the later ones.
+
+    Raises:
+        DataError: a side has a test image twice.
+    """
+    before, after = _tested(old, "old"), _tested(new, "new")
+    both = after.merge(before[["image", "label", "old_score", "old_threshold"]], on=["image", "label"])
+    return [PairedImage(**row) for row in both.to_dict("records")]
+
+
+def _tested(rows: Sequence[Mapping[str, str]], side: str) -> "pd.DataFrame":
+    """The records of the test images, with the score and the threshold of a side called as in `PairedImage`."""
+    import pandas as pd  # where it is used: the workbench starts without it
+
+    table = pd.DataFrame(rows, columns=None if rows else RECORDED, dtype=object)[RECORDED]
+    tested = table[table.role == "test"].drop(columns="role")
+    twice = tested.image[tested.image.duplicated()].unique()
+    if len(twice):
+        raise DataError(f"the {side} per-image records have {', '.join(twice)} more than once, and so no single score")
+    numbers = tested.astype({"label": int, "score": float, "threshold": float})
+    return numbers.rename(columns={name: f"{side}_{name}" for name in ("score", "threshold")})
 
 
 def changed_verdicts(images: Sequence[PairedImage]) -> list[PairedImage]:

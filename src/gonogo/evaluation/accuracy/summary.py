@@ -1,9 +1,8 @@
 """The few numbers that a person compares between runs: of each category, and of all categories together."""
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -12,6 +11,9 @@ from gonogo.errors import DataError
 from gonogo.evaluation.accuracy.resampling import bootstrap_values, percentile_interval, resampled_metrics
 from gonogo.evaluation.metric_table import HEADLINES, METRICS, SUMMARISED
 from gonogo.files import combined_sha256
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 N_RESAMPLES = 1000  # of the parts of all categories
 DATA = "data"  # column of a headline file: the first digits of the fingerprint of the data, which fit a column
@@ -40,11 +42,10 @@ def mean_headline(headlines: Mapping[str, Mapping[str, Any]]) -> dict[str, float
     Raises:
         DataError: there is no category.
     """
-    _require_categories(headlines)
+    table = _by_category(headlines)
     columns = [metric.column or name for name, metric in HEADLINES.items()]
-    found = {name: [values[name] for values in headlines.values() if name in values] for name in columns}
-    means = {name: sum(values) / len(values) for name, values in found.items() if values}
-    return means | {DATA: _first_digits(combined_sha256({name: values[DATA] for name, values in headlines.items()}))}
+    means: dict[str, float | str] = table.reindex(columns=columns).astype(float).mean().dropna().to_dict()
+    return means | {DATA: _first_digits(combined_sha256(table[DATA].to_dict()))}
 
 
 def _first_digits(fingerprint: str) -> str:
@@ -65,7 +66,7 @@ def summarise(
     Raises:
         DataError: there is no category, one lacks its parity, or the two stages saw different data.
     """
-    _require_categories(evaluated)
+    table = _by_category(evaluated)
     for category in evaluated:
         if category not in parity:
             raise DataError(f"{category}: evaluated, but its parity is missing; run dvc repro")
@@ -79,15 +80,10 @@ def summarise(
         "n_parity_passed": sum(bool(parity[category]["passed"]) for category in evaluated),
         "data_fingerprint": combined_sha256({name: metrics["data_fingerprint"] for name, metrics in evaluated.items()}),
     }
-    for name in SUMMARISED:
-        values = {category: float(metrics[name]) for category, metrics in evaluated.items() if name in metrics}
-        if not values:
-            continue
-        worst = (min if METRICS[name].better == "more" else max)(values, key=lambda category: values[category])
-        summary[f"{name}.mean"] = sum(values.values()) / len(values)
-        if len(values) > 1:
-            summary[f"{name}.std"] = statistics.stdev(values.values())
-        summary[f"{name}.worst"] = values[worst]
+    for name, values in table.reindex(columns=SUMMARISED).astype(float).dropna(axis="columns", how="all").items():
+        worst = values.idxmin() if METRICS[name].better == "more" else values.idxmax()
+        found = {"mean": values.mean(), "std": values.std(), "worst": values[worst]}
+        summary |= {f"{name}.{what}": float(value) for what, value in found.items() if not np.isnan(value)}
         summary[f"{name}.worst_category"] = worst
     return summary
 
@@ -142,6 +138,10 @@ def summary_intervals(evaluated: Mapping[str, Mapping[str, Any]], scored: Mappin
     return intervals
 
 
-def _require_categories(by_category: Mapping[str, Any]) -> None:
-    if not by_category:
+def _by_category(metrics: Mapping[str, Mapping[str, Any]]) -> "pd.DataFrame":
+    """A row of metrics for each category, by its name; nan where it lacks one."""
+    import pandas as pd  # where it is used: the stages of a single category take their headline alone from here
+
+    if not metrics:
         raise DataError("categories is empty; there is nothing to summarise")
+    return pd.DataFrame(list(metrics.values()), index=list(metrics))
