@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds ops/Dockerfile and runs the service as ops/compose.yaml does, read-only and without capabilities, with podman:
-# it must accept images (/readyz), write nothing but its volume, and end with status 0 when it is stopped.
+# it must accept images (/readyz), pass the image's health check, write nothing but its volume, and end with status 0 when
+# it is stopped.
 #
 #     ops/try_containers.sh BUNDLE     a folder or a .gonogo file; BASE=IMAGE is taken in place of python:3.11-slim
 #
@@ -66,9 +67,16 @@ done
 [ -s "$work/ready" ] || { "${runs[@]}" logs "$name"; echo "containers: the service does not answer /readyz"; exit 1; }
 "${runs[@]}" exec "$name" python -c "open('/opt/x', 'w')" 2> "$work/write" && { echo "containers: /opt can be written"; exit 1; }
 grep --quiet "Read-only file system" "$work/write" || { cat "$work/write"; exit 1; }
-check=$("${runs[@]}" image inspect --format '{{index .HealthCheck.Test 0}}' localhost/gonogo:try)
-[ "$check" = CMD ] || { echo "containers: the image has no health check"; exit 1; }
+# The image's own health check, in the container, of this port and of one where nobody answers.
+mapfile -t check < <("${runs[@]}" image inspect --format '{{range .HealthCheck.Test}}{{println .}}{{end}}' localhost/gonogo:try)
+[ "${check[0]:-}" = CMD ] || { echo "containers: the image has no health check"; exit 1; }
+"${runs[@]}" exec "$name" "${check[@]:1:2}" "${check[3]//8484/$port}" \
+  || { echo "containers: the health check fails where the service is ready"; exit 1; }
+if "${runs[@]}" exec "$name" "${check[@]:1:2}" "${check[3]//8484/1}" 2> /dev/null; then
+  echo "containers: the health check passes where no service answers"
+  exit 1
+fi
 "${runs[@]}" stop --time 45 "$name" > /dev/null
 status=$("${runs[@]}" inspect --format '{{.State.ExitCode}}' "$name")
 [ "$status" = 0 ] || { "${runs[@]}" logs "$name"; echo "containers: it ended with status $status"; exit 1; }
-echo "containers: ops/Dockerfile builds, and the service runs read-only, is ready, and ends when it is told to"
+echo "containers: ops/Dockerfile builds, and the service runs read-only, is ready and healthy, and ends when it is told to"

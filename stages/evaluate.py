@@ -4,6 +4,7 @@ import entry_point
 from gonogo.compute.cluster import connect
 from gonogo.evaluation.accuracy.evaluate import EvaluateParams, Metrics, evaluate
 from gonogo.evaluation.accuracy.records import per_image_rows, write_curves, write_regions
+from gonogo.evaluation.accuracy.resampling import save_resampled
 from gonogo.files import write_metrics, write_rows
 from gonogo.images.dataset import read_dataset
 from gonogo.model.saved import load_model
@@ -19,6 +20,7 @@ def main(category: str, params: Params) -> None:
     write_metrics(entry_point.path("metrics", "evaluate", f"{category}.json"), evaluation.metrics)
     write_rows(entry_point.path("plots", "records", f"{category}.csv"), per_image_rows(evaluation))
     write_regions(entry_point.path("plots", "regions", f"{category}.csv"), evaluation)
+    save_resampled(entry_point.path("resampled", f"{category}.npz"), evaluation.resampled)
     write_curves(
         evaluation,
         roc=entry_point.path("plots", "roc", f"{category}.csv"),

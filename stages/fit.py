@@ -25,10 +25,7 @@ def main(category: str, params: Params) -> None:
     dataset = read_dataset(entry_point.path("prepared", category), params.raw, cluster=cluster)
     fitting = Fitting(dataset, chosen, calibrate, regions, params.seed, entry_point.path("checkpoints", category))
     inspector, images = fitting.start(fitting.records)
-    expected = fitting.forecast(inspector, images)
-    forecast_mb = expected.peak_mb
-    by_workers = f"{cluster.n_workers} workers of Ray process the images; without them, " if cluster else ""
-    entry_point.say(f"{category}: {by_workers}{expected.sentence}")
+    # Open before the forecast: it imports DVC, which the process that is measured is to have already.
     with Live(str(entry_point.path("plots", "fit", category)), dvcyaml=None, save_dvc_exp=False, report=None) as live:
 
         def log(what: str, n_done: int, n_total: int, values: dict[str, float]) -> None:
@@ -37,6 +34,10 @@ def main(category: str, params: Params) -> None:
                 live.step = n_done
                 live.log_metric(name, value)
 
+        expected = fitting.forecast(inspector, images)
+        forecast_mb = expected.peak_mb
+        by_workers = f"{cluster.n_workers} workers of Ray process the images; without them, " if cluster else ""
+        entry_point.say(f"{category}: {by_workers}{expected.sentence}")
         start = time.perf_counter()
         fitting.fit(inspector, images, log)
     costs = fit_costs(start) | {"forecast_mb": forecast_mb}

@@ -32,10 +32,10 @@ def main(category: str, params: Params) -> None:
     write_rows(entry_point.path("plots", "robustness", f"{category}.csv"), cell_rows(cells), CELL_COLUMNS)
     if "worst_false_alarm_rate" in metrics:
         worst, unchanged = metrics["worst_false_alarm_rate"], metrics["false_alarm_rate.none"]
-        corruption = metrics["worst_false_alarm_rate_corruption"]
+        corruption = f", with {metrics['worst_false_alarm_rate_corruption']}" if float(worst) > float(unchanged) else ""
         entry_point.say(
             f"{category}: {unchanged:.1%} of good test parts are rejected unchanged, and at severity 3 of 5 at most "
-            f"{worst:.1%}, with {corruption}"
+            f"{worst:.1%}{corruption}"
         )
 
 

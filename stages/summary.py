@@ -4,6 +4,7 @@ import entry_point
 from gonogo.calibration.certificate import ThresholdRecord
 from gonogo.calibration.route import ROUTER, LeftOut
 from gonogo.compute.versions import versions
+from gonogo.evaluation.accuracy.resampling import load_resampled
 from gonogo.evaluation.accuracy.summary import Scored, mean_headline, summarise, summary_intervals
 from gonogo.export.model_card import CategoryResults, card_text
 from gonogo.files import read_json, read_rows, read_sealed, sha256_of, write_json, write_metrics, write_text
@@ -17,7 +18,9 @@ def main(params: Params) -> None:
     categories = [report_of(category) for category in params.categories]
     summary = summarise({c.name: c.evaluate for c in categories}, {c.name: c.parity for c in categories})
     intervals = summary_intervals(
-        {c.name: c.evaluate for c in categories}, {c.name: Scored.of(c.rows) for c in categories}
+        {c.name: c.evaluate for c in categories},
+        {c.name: Scored.of(c.rows) for c in categories},
+        {c.name: load_resampled(entry_point.path("resampled", f"{c.name}.npz")) for c in categories},
     )
     summary |= intervals
     write_metrics(entry_point.path("metrics", "summary.json"), summary)

@@ -12,6 +12,8 @@ from gonogo.data import SOURCES
 from gonogo.detectors import DETECTORS
 from gonogo.detectors.options import DETECTOR_OPTIONS
 from gonogo.errors import ConfigError
+from gonogo.export.parity import ParityParams
+from gonogo.export.router import RouterParams
 from gonogo.model.fit_params import FitParams, fit_section
 from gonogo.params import Params, build, read_yaml
 
@@ -124,6 +126,18 @@ def test_options_left_over_from_another_detector_are_named_with_what_to_write_in
 def test_an_option_out_of_range_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match=r"explained_variance is 1\.5"):
         params(tmp_path, GOOD.replace("0.5", "1.5")).variant("fit", DETECTOR_OPTIONS, FitParams)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), -float("inf")])
+@pytest.mark.parametrize("name", ["fit.smoothing", "fit.memory_budget_mb", "parity.tolerance", "router.slack"])
+def test_a_number_is_finite(name, value, tmp_path):
+    """YAML has .inf and .nan: a map smoothed without end, or a gate that anything passes."""
+    content, (section, key) = read_yaml(ROOT / "params.yaml"), name.split(".")
+    content[section][key] = value
+    own = Params(tmp_path / "params.yaml", content=content)
+    kind = {"parity": ParityParams, "router": RouterParams}.get(section)
+    with pytest.raises(ConfigError, match=rf"{key} is -?(inf|nan); Input should be a finite number"):
+        fit_section(own) if kind is None else own.values(section, kind)
 
 
 def test_an_unknown_detector_lists_the_known_ones(tmp_path):

@@ -295,7 +295,8 @@ def _model_of(kind: Callable[..., Any]) -> tuple[type[BaseModel], dict[str, Any]
         for parameter in inspect.signature(kind).parameters.values()
     }
     nested = {name: inner for name in fields if (inner := _dataclass_in(hints[name])) is not None}
-    return create_model("Options", __config__=ConfigDict(extra="forbid", strict=True), **fields), nested
+    checks = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    return create_model("Options", __config__=checks, **fields), nested
 
 
 def _dataclass_in(hint: Any) -> Any:

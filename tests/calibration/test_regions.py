@@ -303,6 +303,7 @@ def test_a_roi_at_the_original_size_is_the_polygon_to_a_cells_width():
         ("roi", [[0.1, 0.1], [0.9, 0.9]]),
         ("roi", [[0.1, 0.1], [0.9, 0.9], [0.5]]),
         ("roi", [[10, 10], [90, 10], [50, 90]]),
+        ("roi", [[0.5, float("nan")], [0.1, 0.2], [1, 1]]),
         ("border", 0.5),
         ("border", -0.1),
         ("merge", -1),
@@ -313,6 +314,14 @@ def test_a_roi_at_the_original_size_is_the_polygon_to_a_cells_width():
 def test_a_value_out_of_its_range_is_named_with_what_is_allowed(key, value):
     with pytest.raises(ConfigError, match=rf"{key} .*expected"):
         replace(REGIONS, **{key: value})
+
+
+def test_regions_cannot_grow_down_to_a_share_of_a_threshold_that_is_not_above_0():
+    """A share of a negative number is higher: regions would shrink, and those of weak values vanish."""
+    below = PixelThreshold(-2.0, "sigma", 3.0, 1e-3, 10, 1)
+    RegionRule(REGIONS, below)
+    with pytest.raises(ConfigError, match=r"hysteresis is 0\.5, a share of the pixel threshold, which is -2"):
+        RegionRule(replace(REGIONS, hysteresis=0.5), below)
 
 
 def test_a_mistyped_value_is_named_at_the_door():

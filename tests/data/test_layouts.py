@@ -585,6 +585,9 @@ def test_a_folder_outside_raw_is_refused(layout: Layout, tmp_path: Path):
     write(tmp_path / "elsewhere", layout.tree)
     with pytest.raises(ConfigError, match="lies outside the raw folder"):
         samples_of(layout, tmp_path / "raw", {}, folder="../elsewhere")
+    (tmp_path / "raw" / "linked").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match=r"link that leads out of the raw folder, to .*elsewhere.*, whose files DVC"):
+        samples_of(layout, tmp_path / "raw", {}, folder="linked")
 
 
 @each(*SORTED, FOLDER_SPLIT)

@@ -4,6 +4,7 @@ import copy
 import ctypes
 import gc
 import itertools
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -22,7 +23,7 @@ from gonogo.detectors.mean_image import MeanImage
 from gonogo.detectors.options import EfficientADOptions, LOFOptions, PaDiMOptions, PatchCoreOptions
 from gonogo.detectors.padim import PaDiM
 from gonogo.detectors.patchcore import PatchCore
-from gonogo.detectors.training.forecast import MB
+from gonogo.detectors.training.forecast import MB, Forecast
 from gonogo.errors import ConfigError, DataError, NotFittedError
 from gonogo.model.fit_images import FitImages
 from gonogo.model.fitting import PROCESS_BYTES, forecast_fit, room_in
@@ -134,7 +135,7 @@ def test_every_detector_forecasts_without_learning(name, digits, request, monkey
     first, second = (forecast_fit(inspector.detector, images, budget_mb=None) for images in (few, many))
     assert 0 < first.memory <= second.memory
     assert 0 < first.seconds < second.seconds
-    assert f"forecast {(resident_bytes() + first.memory) / MB:,.0f}"[:-2] in first.sentence
+    assert f"forecast {(resident_bytes() + first.passing + first.memory) / MB:,.0f}"[:-2] in first.sentence
     assert first.how in first.sentence
     with pytest.raises(NotFittedError):
         inspector.inspect(digits.pixels_of(digits.records[0])[None])
@@ -159,6 +160,45 @@ def test_a_budget_that_the_process_alone_exceeds_is_refused(digits):
     inspector = Inspector(PatchCore(PatchCoreOptions(**OPTIONS["patchcore"])))
     with pytest.raises(ConfigError, match=r"memory_budget_mb is 2; 600 MB are set aside for Python, torch"):
         forecast_fit(inspector.detector, FitImages(inspector, digits, []), budget_mb=2)
+
+
+@needs_linux
+def test_what_a_look_at_an_image_takes_for_a_moment_is_part_of_the_forecast(digits, monkeypatch):
+    """A wide image's activations are gone when the forecast is made, and the fit has them again beside all it keeps."""
+
+    def look(*_):
+        torch.ones(50_000_000).sum()  # 200 MB, freed at once
+        return Forecast(1_000_000, 1.0, "one row")
+
+    monkeypatch.setattr(MeanImage, "forecast", look)
+    images = FitImages(Inspector(made("mean_image", image_size=8)), digits, digits.with_role("fit")[:3])
+    FORGET_PEAK.write_text("5")
+    before = resident_bytes()
+    found = forecast_fit(images.inspector.detector, images, budget_mb=None)
+    assert 190e6 < found.passing < 250e6
+    assert found.peak_mb * MB > before + 190e6
+    FORGET_PEAK.write_text("5")
+    with pytest.raises(ConfigError, match="this fit needs"):
+        forecast_fit(images.inspector.detector, images, budget_mb=max(650, before / MB + 100))
+
+
+def test_a_fit_imports_nothing_large_that_its_forecast_did_not_count():
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        assert process.submit(_imported_late).result() == {}
+
+
+def _imported_late() -> dict[str, list[str]]:
+    """By detector, modules of scikit-learn and scipy that its fit imports, and its forecast did not."""
+    images, late = [torch.rand(1, 3, 8, 8) * 255 for _ in range(8)], {}
+    for name in ("mahalanobis", "ocsvm", "pca", "isolation_forest"):
+        options = {"features": "pixels"} if name in ("mahalanobis", "ocsvm") else {}
+        detector = made(name, image_size=8, **options)
+        detector.forecast(images)
+        before = set(sys.modules)
+        detector.fit(images, seed=0)
+        new = sorted(module for module in set(sys.modules) - before if module.startswith(("sklearn", "scipy")))
+        late |= {name: new} if new else {}
+    return late
 
 
 def test_a_budget_that_cannot_be_kept_is_refused_with_what_is_needed():

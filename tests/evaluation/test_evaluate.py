@@ -305,11 +305,13 @@ def test_the_records_count_the_regions_that_are_listed_one_by_one(marked, marked
     first = next(region for region in listed if region["image"] == record.path)
     x, y, width, height = (int(first[key]) for key in ("x", "y", "width", "height"))
     assert anomaly_map[y : y + height, x : x + width].max() == anomaly_map.max() == np.float32(first["peak"])
+    assert 0 < float(first["solidity"]) <= 1 <= float(first["elongation"])  # as every other door tells them
 
 
 def test_without_any_region_the_list_still_names_its_columns(tmp_path):
     write_rows(tmp_path / "regions.csv", [], REGION_COLUMNS)
-    assert (tmp_path / "regions.csv").read_text() == "image,x,y,width,height,area,centroid_x,centroid_y,peak,mean\n"
+    columns = "image,x,y,width,height,area,centroid_x,centroid_y,peak,mean,solidity,elongation"
+    assert (tmp_path / "regions.csv").read_text() == f"{columns}\n"
 
 
 def test_a_border_leaves_out_its_pixels_of_both_the_threshold_and_the_rate_and_misses_what_lies_there(marked, tmp_path):

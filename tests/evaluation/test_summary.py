@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 
 from gonogo.calibration.threshold import certify
-from gonogo.errors import DataError
-from gonogo.evaluation.accuracy.resampling import bootstrap_intervals, resampled_metrics
+from gonogo.errors import DataError, IntegrityError
+from gonogo.evaluation.accuracy.resampling import (
+    bootstrap_intervals,
+    load_resampled,
+    percentile_interval,
+    resampled_metrics,
+    save_resampled,
+)
 from gonogo.evaluation.accuracy.summary import Scored, headline, mean_headline, summarise, summary_intervals
 from gonogo.evaluation.metric_table import HEADLINES, SUMMARISED, is_known
 from gonogo.files import combined_sha256
@@ -159,6 +165,28 @@ def test_the_interval_of_a_single_category_is_its_own_for_mean_and_worst():
     for name in ("image_auroc", "recall"):
         assert own[name] == (found[f"{name}.mean_low"], found[f"{name}.mean_high"])
         assert own[name] == (found[f"{name}.worst_low"], found[f"{name}.worst_high"])
+
+
+@pytest.mark.parametrize("n_drawn", [300, 1000, 4000])
+def test_metrics_of_maps_have_intervals_over_all_categories_too(n_drawn, tmp_path):
+    """From the values that the evaluate stage drew, with the one seed of the run, for each category."""
+    values = np.random.default_rng(2).normal(0.8, 0.05, n_drawn)
+    save_resampled(tmp_path / "one.npz", {"aupro_30": values})
+    drawn = load_resampled(tmp_path / "one.npz")
+    one, names = scored(30, 20), [f"category {number}" for number in range(4)]
+    known = {name: with_interval("aupro_30", "recall") for name in names}
+    found = summary_intervals(known, dict.fromkeys(names, one), dict.fromkeys(names, drawn))
+    alone = summary_intervals({"one": known[names[0]]}, {"one": one}, {"one": drawn})
+    own = percentile_interval("aupro_30", values, 0.95)
+    assert (alone["aupro_30.mean_low"], alone["aupro_30.mean_high"]) == pytest.approx(own, abs=0.02)
+    assert alone["aupro_30.worst_low"] == alone["aupro_30.mean_low"]
+    width = found["aupro_30.mean_high"] - found["aupro_30.mean_low"]
+    assert width == pytest.approx((own[1] - own[0]) / 2, rel=0.15)  # four that are independent: the root of 4
+    assert found["aupro_30.worst_high"] < found["aupro_30.mean_high"]
+    others = {name: {} if name == names[0] else drawn for name in names}  # its metrics have an interval, and no values
+    assert "aupro_30.mean_low" not in summary_intervals(known, dict.fromkeys(names, one), others)
+    with pytest.raises(IntegrityError, match="run dvc repro"):
+        load_resampled(tmp_path / "two.npz")
 
 
 def test_the_mean_of_many_categories_is_surer_than_one_and_the_worst_is_below_the_mean():

@@ -73,6 +73,8 @@ def category(tmp_path):
         },
         rows=[*good, {"label": "1", "score": "2.5"}],
         robustness={
+            "false_alarm_rate.none": 0.0,
+            "recall.none": 1.0,
             "worst_false_alarm_rate": 0.25,
             "worst_false_alarm_rate_corruption": "glare",
             "worst_recall": 0.5,
@@ -376,6 +378,13 @@ def test_robustness_is_a_sentence_and_a_small_plot_of_each_corruption(category, 
     lines = [attributes["points"] for tag, attributes in page.elements if tag == "polyline"]
     assert len(lines) == 4
     assert lines[1].split() == ["6,60.0", "27,54.5", "48,49.0", "69,43.5", "90,38.0", "111,32.5"]
+
+
+def test_where_no_change_makes_it_worse_none_is_named(category, tmp_path):
+    rates = category.robustness | {"false_alarm_rate.none": 0.25, "recall.none": 0.5}
+    text = page_of(tmp_path, dataclasses.replace(category, robustness=rates))[1].text("p")
+    assert "At severity 3 no change has more good parts rejected than there are without it, 25.0 %." in text
+    assert "Of defective ones, no change leaves fewer found than there are without it, 50.0 %." in text
 
 
 def test_without_robustness_nothing_is_said_of_it(category, tmp_path):

@@ -141,6 +141,14 @@ def test_no_path_of_a_client_leaves_the_project(bench):
     assert bench.ask("GET", "/v1/project/runs").json() == {"runs": []}
 
 
+def test_a_parameter_that_no_route_has_is_refused(bench):
+    """Otherwise a misspelt category would be told as the first one."""
+    for path in ("metrics", "compare", "thresholds"):
+        answer = bench.ask("GET", f"/v1/project/{path}", params={"categry": "digit_0"})
+        assert answer.status_code == 422, path
+        assert "did you mean category?" in answer.json()["errors"][0]["what"]
+
+
 @pytest.mark.slow
 def test_a_run_of_the_api_is_one_of_the_command_and_can_be_stopped_by_it(bench, capsys):
     Path("raw").mkdir(exist_ok=True)

@@ -45,7 +45,7 @@ class RegionParams:
             "min_area": (self.min_area >= 1, "1 or more pixels"),
             "roi": (
                 self.roi is None
-                or (len(points) >= 3 and all(len(p) == 2 and 0 <= min(p) <= max(p) <= 1 for p in points)),
+                or (len(points) >= 3 and all(len(p) == 2 and all(0 <= side <= 1 for side in p) for p in points)),
                 "null or at least three [x, y] in fractions of width and height",
             ),
             "border": (0 <= self.border < 0.5, "a fraction in [0, 0.5)"),
@@ -116,10 +116,21 @@ class PixelThreshold:
 
 @dataclass(frozen=True)
 class RegionRule:
-    """How a gauge turns maps into regions. A gauge that does not localise has no threshold, and finds no regions."""
+    """How a gauge turns maps into regions. A gauge that does not localise has no threshold, and finds no regions.
+
+    Raises:
+        ConfigError: regions grow down to a share of the threshold, and it is not above 0.
+    """
 
     params: RegionParams
     threshold: PixelThreshold | None
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None and self.threshold.threshold <= 0 and self.params.hysteresis < 1:
+            raise ConfigError(
+                f"regions: hysteresis is {self.params.hysteresis:g}, a share of the pixel threshold, which is "
+                f"{self.threshold.threshold:g}: no share of it is lower; set hysteresis to 1"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The rule as JSON values."""

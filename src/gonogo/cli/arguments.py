@@ -20,6 +20,11 @@ def count(text: str) -> int:
     return number
 
 
+def count_or_none(text: str) -> int:
+    """A whole number of 0 or more, where 0 is none."""
+    return 0 if text == "0" else count(text)
+
+
 def port(text: str) -> int:
     """The number of a port; 0 is any that is free."""
     number = int(text)

@@ -64,6 +64,11 @@ def existing_folder(raw: Path, folder: str) -> Path:
             f"`raw` in params.yaml is {raw}, and prepare's folders lie below it"
         )
     if not root.resolve().is_relative_to(raw.resolve()):
+        if ".." not in Path(folder).parts and not Path(folder).is_absolute():
+            raise ConfigError(
+                f"{root} is or lies below a link that leads out of the raw folder, to {root.resolve()}, whose files "
+                f"DVC does not watch; put the images below {raw}, or choose a folder above both"
+            )
         raise ConfigError(f"{root} lies outside the raw folder {raw}; point `raw` in params.yaml at a folder above it")
     return root
 

@@ -79,6 +79,8 @@ class IsolationForest(Detector):
         return self
 
     def forecast(self, batches: Collection[Tensor], context: FitContext = NO_LIMITS) -> Forecast:
+        from sklearn.ensemble import IsolationForest  # noqa: F401  now, so that the process that is measured has it
+
         probe = probe_images(batches, self.features)
         n, d = probe.n_batches * probe.shape[0], probe.shape[1]
         how = f"{n:,} rows of {d:,} grey levels, the trees' own time not counted"

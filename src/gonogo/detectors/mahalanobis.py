@@ -51,6 +51,8 @@ class Mahalanobis(Detector):
         return self
 
     def forecast(self, batches: Collection[Tensor], context: FitContext = NO_LIMITS) -> Forecast:
+        from sklearn.covariance import LedoitWolf  # noqa: F401  now, so that the process that is measured has it
+
         return self.rows.forecast(batches, copies=11)  # in double precision, and scikit-learn's own
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:

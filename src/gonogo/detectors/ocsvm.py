@@ -63,6 +63,8 @@ class OneClassSVM(Detector):
         return self
 
     def forecast(self, batches: Collection[Tensor], context: FitContext = NO_LIMITS) -> Forecast:
+        from sklearn.svm import OneClassSVM  # noqa: F401  now, so that the process that is measured has it
+
         rows = self.rows.forecast(batches, copies=6)  # in double precision, and libsvm's own
         how = f"{rows.how}, the solver's own time not counted"
         return replace(rows, memory=rows.memory + LIBSVM_CACHE_BYTES, how=how)

@@ -52,6 +52,8 @@ class PCAReconstruction(Detector):
         return self
 
     def forecast(self, batches: Collection[Tensor], context: FitContext = NO_LIMITS) -> Forecast:
+        from sklearn.decomposition import PCA  # noqa: F401  now, so that the process that is measured has it
+
         probe = probe_images(batches, lambda batch: batch.flatten(1))
         n, d = probe.n_batches * probe.shape[0], probe.shape[1]
         how = f"{n:,} rows of {d:,} grey levels, the decomposition's own time not counted"

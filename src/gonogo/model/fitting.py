@@ -360,8 +360,11 @@ def forecast_fit(
         ConfigError: the plan and the process as it is now exceed the budget; the message says what is needed.
         DataError: there is no fit image.
     """
+    before = peak_bytes()
     expected = detector.forecast(batches, FitContext(room=room_in(budget_mb), labelled=labelled))
-    peak = resident_bytes() + expected.memory
+    if peak_bytes() > before:  # by looking at images, as the fit will again
+        expected = replace(expected, passing=peak_bytes() - resident_bytes())
+    peak = resident_bytes() + expected.passing + expected.memory
     if budget_mb is not None and peak > budget_mb * MB:
         raise ConfigError(
             f"fit.memory_budget_mb is {budget_mb:,g}; this fit needs {peak / MB:,.0f} MB ({expected.how}; the process "

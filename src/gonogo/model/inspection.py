@@ -106,7 +106,8 @@ def require_above_rounding(inspector: Inspector, dataset: Dataset, good: Inspect
     pixels = dataset.pixels_of(good.records[0])
     noise = np.random.default_rng(0).integers(-1, 2, pixels.shape)
     noisy = np.clip(pixels.astype(np.int16) + noise, 0, 255).astype(np.uint8)
-    plain, with_noise = inspector.inspect(np.stack([pixels, noisy]))[0].tolist()
+    # One after the other: two large images together would take more memory than all else of a calibration.
+    plain, with_noise = (float(inspector.inspect(one[None])[0][0]) for one in (pixels, noisy))
     added = abs(with_noise - plain)
     largest = float(np.abs(good.scores).max())
     if largest < ROUNDING * added:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from gonogo.params import Params, project_path, read_yaml
 from gonogo.project.settings import applied
@@ -14,6 +15,8 @@ def forecast(params: Path, category: str, settings: Sequence[str]) -> str:
         ConfigError: a setting is not allowed, or the fit does not fit into its memory budget.
         DataError: the category is not prepared.
     """
+    from dvclive.live import Live
+
     from gonogo.calibration.regions import RegionParams
     from gonogo.calibration.threshold import CalibrateParams
     from gonogo.images.dataset import read_dataset
@@ -25,4 +28,6 @@ def forecast(params: Path, category: str, settings: Sequence[str]) -> str:
     calibrate, regions = own.values("calibrate", CalibrateParams), own.values("regions", RegionParams)
     dataset = read_dataset(project_path("prepared", category), own.raw)
     fitting = Fitting(dataset, chosen, calibrate, regions, own.seed, project_path("checkpoints", category))
-    return fitting.forecast(*fitting.start(fitting.records)).sentence
+    # Opened as the stage fit does: what it imports is part of the process whose size is told.
+    with TemporaryDirectory() as folder, Live(folder, dvcyaml=None, save_dvc_exp=False, report=None):
+        return fitting.forecast(*fitting.start(fitting.records)).sentence

@@ -13,7 +13,7 @@ from gonogo.project.recipes import changes, read_recipe
 from gonogo.project.registry import Alias, read_registry
 from gonogo.project.runs import Kind, Run, require_inside
 from gonogo.project.stage_metrics import measured
-from gonogo.service.routes.access import AdminKey, admin_key
+from gonogo.service.routes.access import AdminKey, admin_key, known_query
 from gonogo.service.routes.openapi import problem_responses
 from gonogo.workbench.deployment import promote_gauge, reload_service, roll_back_gauge
 from gonogo.workbench.fit_form import RECIPES
@@ -27,7 +27,7 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 router = APIRouter(
     prefix="/v1/project",
-    dependencies=[Depends(admin_key)],
+    dependencies=[Depends(admin_key), Depends(known_query)],
     responses=problem_responses("not-found", "gate-refused", "project-failed"),
 )
 

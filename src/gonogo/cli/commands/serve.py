@@ -18,6 +18,7 @@ from gonogo.cli.arguments import (
     add_store,
     add_watch,
     count,
+    count_or_none,
     non_negative,
     port,
     positive,
@@ -97,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--cache",
-        type=count,
+        type=count_or_none,
         metavar="N",
         help="remember N verdicts, and score no repeated image again; 0",
     )
@@ -370,7 +371,7 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
         max_pixels=arguments.max_pixels,
         memory=None if arguments.memory is None else int(arguments.memory * MEBIBYTE),
         waiting=arguments.waiting,
-        cache=arguments.cache,
+        cache=arguments.cache or None,
         deadline=arguments.deadline,
         rate=arguments.rate,
         connections=arguments.connections,

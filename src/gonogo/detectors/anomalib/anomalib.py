@@ -150,7 +150,7 @@ class Anomalib(Detector):
         """A worker that has loaded the checkpoint's bytes, and the height and width of its maps."""
         content = checkpoint.cpu().numpy()
         actual = hashlib.sha256(content.data).hexdigest()
-        if actual != self.options.checkpoint_sha256.lower():
+        if actual != (self.options.checkpoint_sha256 or "").lower():
             raise IntegrityError(
                 f"the checkpoint's SHA-256 is {actual}, fit.checkpoint_sha256 is {self.options.checkpoint_sha256}; fit "
                 "again"

@@ -113,7 +113,7 @@ class OnnxBoxes(Detector):
         super().restore(state)
         content = bytes(self.model_.tolist())
         actual = hashlib.sha256(content).hexdigest()
-        if actual != self.options.model_sha256.lower():
+        if actual != (self.options.model_sha256 or "").lower():
             raise IntegrityError(
                 f"the network's SHA-256 is {actual}, fit.model_sha256 is {self.options.model_sha256}; fit again"
             )

@@ -23,16 +23,18 @@ class Forecast:
     seconds: a rough figure, up to four times too low or too high, by which a benchmark leaves out what takes hours; it
         is not told to anyone who waits: progress says how long the rest takes.
     how: what it keeps in memory, in words.
+    passing: bytes beside these that come and go while an image is looked at, as far as they were seen.
     """
 
     memory: int
     seconds: float
     how: str
+    passing: int = 0
 
     @property
     def peak_mb(self) -> float:
         """The largest size of this process, in MB, if the fit began now."""
-        return (resident_bytes() + self.memory) / MB
+        return (resident_bytes() + self.passing + self.memory) / MB
 
     @property
     def sentence(self) -> str:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Annotated
 
 import numpy as np
@@ -25,7 +25,7 @@ from gonogo.evaluation.accuracy.metrics import (
     random_metrics,
 )
 from gonogo.evaluation.accuracy.pixel_metrics import BinnedPixels, MaskOverlap, PixelTally, random_pixel_metrics
-from gonogo.evaluation.accuracy.resampling import Resampled, bootstrap_intervals, resampled_metrics
+from gonogo.evaluation.accuracy.resampling import bootstrap_values, percentile_interval, resampled_metrics
 from gonogo.evaluation.accuracy.synthetic import synthetic_auroc
 from gonogo.evaluation.boxes.box_accuracy import BoxResults, baseline_map_50, box_metrics, find_boxes
 from gonogo.evaluation.metric_table import ACCURACY
@@ -75,6 +75,7 @@ class Evaluation:
         probability: from score to probability; None where the gauge states none.
         baseline_scores: (n,) float32 of the test images, their distances to the mean good image.
         boxes: of the test images, of a gauge that finds boxes; otherwise None.
+        resampled: the values (n_resamples,) of each metric of maps on the resamples of its interval.
     """
 
     metrics: Metrics
@@ -84,6 +85,7 @@ class Evaluation:
     record: ThresholdRecord
     probability: ProbabilityRecord | None
     boxes: BoxResults | None = None
+    resampled: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def threshold(self) -> float:
@@ -142,9 +144,12 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
         metrics[f"{name}_lift"] = ours - theirs if ACCURACY[name].better == "more" else theirs - ours
     by_chance = random_metrics(int((~test.labels).sum()), int(test.labels.sum())) | pixels.by_chance()
     metrics |= {f"{name}_random": value for name, value in by_chance.items() if name in accuracy}
-    resampled = resampled_metrics(test.scores.astype(np.float64), test.labels, record.threshold) | binned.resampled()
-    of_accuracy = {name: resampled[name] for name in accuracy if ACCURACY[name].has_interval}
-    for name, (low, high) in _intervals(test, of_accuracy, params, seed).items():
+    of_maps = binned.resampled()
+    statistics = resampled_metrics(test.scores.astype(np.float64), test.labels, record.threshold) | of_maps
+    of_accuracy = {name: statistics[name] for name in accuracy if ACCURACY[name].has_interval}
+    resampled = bootstrap_values(of_accuracy, test.groups, n_resamples=params.n_resamples, seed=seed)
+    for name, values in resampled.items():
+        low, high = percentile_interval(name, values, params.interval_confidence)
         metrics[f"{name}_low"], metrics[f"{name}_high"] = low, high
     metrics |= _validation_metrics(model, calibrate, test)
     metrics |= _counts(test, record.threshold, params.interval_confidence)
@@ -182,7 +187,8 @@ def evaluate(model: Model, dataset: Dataset, params: EvaluateParams, *, seed: in
     boxes = _box_results(model, dataset, test_records)
     if boxes is not None:
         metrics |= _box_accuracy(boxes, model, dataset, params, seed)
-    return Evaluation(metrics, calibrate, test, mean_image.scores, record, model.probability, boxes)
+    kept = {name: values for name, values in resampled.items() if name in of_maps}
+    return Evaluation(metrics, calibrate, test, mean_image.scores, record, model.probability, boxes, kept)
 
 
 def _box_results(model: Model, dataset: Dataset, records: Sequence[Record]) -> BoxResults | None:
@@ -338,18 +344,6 @@ class _PixelAccuracy:
             with suppress(UndefinedMetricError):  # masks may cover every pixel
                 metrics |= asdict(self._tally.metrics()) if self._lowest < self._highest else {}
         return metrics
-
-
-def _intervals(
-    inspection: Inspection, resampled: Mapping[str, Resampled], params: EvaluateParams, seed: int
-) -> dict[str, tuple[float, float]]:
-    return bootstrap_intervals(
-        resampled,
-        inspection.groups,
-        n_resamples=params.n_resamples,
-        confidence=params.interval_confidence,
-        seed=seed,
-    )
 
 
 def _counts(inspection: Inspection, threshold: float, confidence: float) -> Metrics:

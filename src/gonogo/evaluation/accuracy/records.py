@@ -16,7 +16,14 @@ from gonogo.images.dataset import Record
 from gonogo.images.roles import Role
 
 ROC_COLUMNS, PR_COLUMNS = ("of", "fpr", "tpr"), ("of", "recall", "precision")
-REGION_COLUMNS = ("image", "x", "y", "width", "height", "area", "centroid_x", "centroid_y", "peak", "mean")
+REGION_COLUMNS = (
+    "image",
+    *("x", "y", "width", "height"),
+    "area",
+    *("centroid_x", "centroid_y"),
+    *("peak", "mean"),
+    *("solidity", "elongation"),
+)
 
 
 def per_image_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -63,7 +70,14 @@ def region_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
         dict(
             zip(
                 REGION_COLUMNS,
-                (record.path, *region.box, region.area, *region.centroid, region.peak, region.mean),
+                (
+                    record.path,
+                    *region.box,
+                    region.area,
+                    *region.centroid,
+                    *(region.peak, region.mean),
+                    *(region.solidity, region.elongation),
+                ),
                 strict=True,
             )
         )

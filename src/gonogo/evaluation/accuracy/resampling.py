@@ -5,10 +5,12 @@ one sorting of the scores; scikit-learn, called for each resample, would take mi
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
-from gonogo.errors import ShapeError, UndefinedMetricError
+from gonogo.errors import IntegrityError, ShapeError, UndefinedMetricError
 from gonogo.evaluation.accuracy.metrics import AT_RECALL, ROUNDING, checked, require_confidence
 
 BLOCK = 1 << 22  # counts at a time: 32 MiB of float64
@@ -60,6 +62,26 @@ def bootstrap_values(
         for name, statistic in statistics.items():
             drawn[name].append(statistic(counts))
     return {name: np.concatenate(blocks) for name, blocks in drawn.items()}
+
+
+def save_resampled(path: Path, drawn: Mapping[str, np.ndarray]) -> None:
+    """Write the values (r,) of statistics on resamples as a compressed .npz file; equal values give equal bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {name: np.asarray(values, dtype=np.float32) for name, values in sorted(drawn.items())}
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # its own keyword allow_pickle is not among the names
+
+
+def load_resampled(path: Path) -> dict[str, np.ndarray]:
+    """Read what `save_resampled` wrote; nothing is unpickled.
+
+    Raises:
+        IntegrityError: the file is missing, damaged or holds something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays}
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise IntegrityError(f"{path} does not hold the values of metrics on resamples; run dvc repro") from error
 
 
 def percentile_interval(name: str, values: np.ndarray, confidence: float) -> tuple[float, float]:

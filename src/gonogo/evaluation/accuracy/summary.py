@@ -109,8 +109,12 @@ class Scored:
         )
 
 
-def summary_intervals(evaluated: Mapping[str, Mapping[str, Any]], scored: Mapping[str, Scored]) -> dict[str, float]:
-    """Intervals of the mean and of the worst value over the categories, of each metric of images.
+def summary_intervals(
+    evaluated: Mapping[str, Mapping[str, Any]],
+    scored: Mapping[str, Scored],
+    resampled: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+) -> dict[str, float]:
+    """Intervals of the mean and of the worst value over the categories, of each metric that has one of its own.
 
     In each resample the parts of every category are drawn anew, and its mean and its worst category are taken; which
     one is the worst may differ from resample to resample. Their confidence is that of the categories' own intervals.
@@ -118,23 +122,30 @@ def summary_intervals(evaluated: Mapping[str, Mapping[str, Any]], scored: Mappin
     Args:
         evaluated: metrics of the evaluate stage by category.
         scored: its test images.
+        resampled: the values of its metrics of maps on resamples, as `Evaluation` has them; None: only metrics of
+            images get an interval.
     """
-    drawn = {
-        category: bootstrap_values(
-            resampled_metrics(one.scores, one.labels, one.threshold), one.groups, n_resamples=N_RESAMPLES, seed=number
-        )
-        for number, (category, one) in enumerate(scored.items())
-    }
+    drawn: dict[str, dict[str, np.ndarray]] = {}
+    for number, (category, one) in enumerate(scored.items()):
+        statistics = resampled_metrics(one.scores, one.labels, one.threshold)
+        drawn[category] = bootstrap_values(statistics, one.groups, n_resamples=N_RESAMPLES, seed=number)
+        of_maps = {} if resampled is None else resampled[category]
+        if of_maps:
+            # The seed of all categories was one: in an order of its own, each is independent of the others.
+            n_drawn = len(next(iter(of_maps.values())))
+            order = np.random.default_rng(number).choice(n_drawn, N_RESAMPLES, replace=n_drawn < N_RESAMPLES)
+            drawn[category] |= {name: values[order] for name, values in of_maps.items()}
     confidence = min(float(metrics["interval_confidence"]) for metrics in evaluated.values())
     intervals: dict[str, float] = {}
-    for name in (name for name in SUMMARISED if all(name in values for values in drawn.values())):
-        of = [values[name] for category, values in drawn.items() if f"{name}_low" in evaluated[category]]
-        if of:
-            values = np.stack(of)  # (categories, resamples)
-            worst = values.min(axis=0) if METRICS[name].better == "more" else values.max(axis=0)
-            for what, resampled in (("mean", values.mean(axis=0)), ("worst", worst)):
-                low, high = percentile_interval(name, resampled, confidence)
-                intervals |= {f"{name}.{what}_low": low, f"{name}.{what}_high": high}
+    for name in SUMMARISED:
+        known = [category for category in drawn if f"{name}_low" in evaluated[category]]
+        if not known or not all(name in drawn[category] for category in known):
+            continue
+        values = np.stack([drawn[category][name] for category in known])  # (categories, resamples)
+        worst = values.min(axis=0) if METRICS[name].better == "more" else values.max(axis=0)
+        for what, of_all in (("mean", values.mean(axis=0)), ("worst", worst)):
+            low, high = percentile_interval(name, of_all, confidence)
+            intervals |= {f"{name}.{what}_low": low, f"{name}.{what}_high": high}
     return intervals
 
 
