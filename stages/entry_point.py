@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-sys.dont_write_bytecode = True
 
 try:
     from gonogo.params import Params, project_path
@@ -20,8 +19,8 @@ except ModuleNotFoundError as missing:
         f"{sys.executable} has no {missing.name}: use `make run`, or activate the environment that it made "
         "(`source .venv/bin/activate`) before calling dvc"
     )
-from gonogo.compute.progress import ProgressLine  # noqa: E402
-from gonogo.errors import GonogoError  # noqa: E402
+from gonogo.compute.progress import ProgressLine
+from gonogo.errors import GonogoError
 
 PARAMS = Path("params.yaml")
 

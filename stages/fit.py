@@ -2,12 +2,11 @@
 
 import time
 
-from dvclive.live import Live
-
 import entry_point
 from gonogo.calibration.regions import RegionParams
 from gonogo.calibration.threshold import CalibrateParams
 from gonogo.compute.cluster import connect
+from gonogo.compute.live import open_live
 from gonogo.files import write_metrics, write_rows
 from gonogo.images.dataset import read_dataset
 from gonogo.model.fit_images import FitImages
@@ -26,7 +25,7 @@ def main(category: str, params: Params) -> None:
     fitting = Fitting(dataset, chosen, calibrate, regions, params.seed, entry_point.path("checkpoints", category))
     inspector, images = fitting.start(fitting.records)
     # Open before the forecast: it imports DVC, which the process that is measured is to have already.
-    with Live(str(entry_point.path("plots", "fit", category)), dvcyaml=None, save_dvc_exp=False, report=None) as live:
+    with open_live(entry_point.path("plots", "fit", category)) as live:
 
         def log(what: str, n_done: int, n_total: int, values: dict[str, float]) -> None:
             entry_point.show_progress(what, n_done, n_total, values)

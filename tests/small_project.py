@@ -19,7 +19,7 @@ def one_stage(pipeline):
         "prepare": stages["prepare"],
         "gauge": {
             "matrix": rest[0]["matrix"],
-            "cmd": "python -B gauge.py 'fit evaluate export parity' --category ${item.category}",
+            "cmd": "python gauge.py 'fit evaluate export parity' --category ${item.category}",
             "deps": ["gauge.py", *deps],
             "params": [*plain, {overrides: by_section}],
             "outs": outs,

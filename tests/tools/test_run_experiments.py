@@ -20,9 +20,9 @@ STATUS = """Task     Name     Created       Status
 
 Worker status: 1 active, 2 idle
 """
-LOG = """> python -B stages/fit.py --category digit_0
+LOG = """> python stages/fit.py --category digit_0
 fit@digit_0: ConfigError: params.yaml: fit (pca): image_size is -1; expected a number of pixels above 0
-ERROR: failed to reproduce 'fit@digit_0': failed to run: python -B stages/fit.py, exited with 1
+ERROR: failed to reproduce 'fit@digit_0': failed to run: python stages/fit.py, exited with 1
 """
 BASELINE_AUROC = 0.881427
 

@@ -15,10 +15,9 @@ def forecast(params: Path, category: str, settings: Sequence[str]) -> str:
         ConfigError: a setting is not allowed, or the fit does not fit into its memory budget.
         DataError: the category is not prepared.
     """
-    from dvclive.live import Live
-
     from gonogo.calibration.regions import RegionParams
     from gonogo.calibration.threshold import CalibrateParams
+    from gonogo.compute.live import open_live
     from gonogo.images.dataset import read_dataset
     from gonogo.model.fit_params import fit_section
     from gonogo.model.fitting import Fitting
@@ -29,5 +28,5 @@ def forecast(params: Path, category: str, settings: Sequence[str]) -> str:
     dataset = read_dataset(project_path("prepared", category), own.raw)
     fitting = Fitting(dataset, chosen, calibrate, regions, own.seed, project_path("checkpoints", category))
     # Opened as the stage fit does: what it imports is part of the process whose size is told.
-    with TemporaryDirectory() as folder, Live(folder, dvcyaml=None, save_dvc_exp=False, report=None):
+    with TemporaryDirectory() as folder, open_live(Path(folder)):
         return fitting.forecast(*fitting.start(fitting.records)).sentence

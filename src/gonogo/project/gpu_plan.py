@@ -111,7 +111,7 @@ def fit_archive(archive: bytes, category: str) -> bytes:
         unpack(archive, folder)
         (folder / RAW_THERE).mkdir(exist_ok=True)
         before = set(folder.rglob("*"))
-        command = [sys.executable, "-B", "stages/fit.py", "--category", category]
+        command = [sys.executable, "stages/fit.py", "--category", category]
         done = subprocess.run(command, cwd=folder, env=dict(os.environ), capture_output=True, text=True, check=False)
         if done.returncode:
             said = done.stderr.strip()[-2000:]

@@ -75,7 +75,7 @@ def measure(bundle: Path, images: Sequence[Path], params: BenchParams) -> dict[s
         | {"PYTHONPATH": os.pathsep.join([str(SOURCE_ROOT), os.environ.get("PYTHONPATH", "")])}
         | dict.fromkeys(PRODUCT_THREADS, str(params.threads))
     )
-    command = [sys.executable, "-B", "-m", "gonogo.evaluation.speed.timing"]
+    command = [sys.executable, "-m", "gonogo.evaluation.speed.timing"]
     # Files rather than pipes for the request and for stderr, so that neither process can block on the other.
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8") as request_file,
