@@ -2,6 +2,7 @@
 
 import entry_point
 from gonogo.compute.cluster import connect
+from gonogo.compute.memory import keep_freed_memory
 from gonogo.evaluation.accuracy.evaluate import EvaluateParams, Metrics, evaluate
 from gonogo.evaluation.accuracy.records import per_image_rows, write_curves, write_regions
 from gonogo.evaluation.accuracy.resampling import save_resampled
@@ -12,6 +13,7 @@ from gonogo.params import Params
 
 
 def main(category: str, params: Params) -> None:
+    keep_freed_memory()
     values = params.values("evaluate", EvaluateParams)
     cluster = connect(params.section("fit", shared=["cluster"]).get("cluster"))
     dataset = read_dataset(entry_point.path("prepared", category), params.raw, cluster=cluster)

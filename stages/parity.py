@@ -1,6 +1,7 @@
 """Check that the ONNX file computes what the model computes, and write the bundle only if it does."""
 
 import entry_point
+from gonogo.compute.memory import keep_freed_memory
 from gonogo.export.graph import INT8_FILE
 from gonogo.export.int8 import judge_int8
 from gonogo.export.model_card import CategoryResults
@@ -14,6 +15,7 @@ from gonogo.params import Params
 
 
 def main(category: str, params: Params) -> None:
+    keep_freed_memory()
     values = params.values("parity", ParityParams)
     dataset = read_dataset(entry_point.path("prepared", category), params.raw)
     model = load_model(entry_point.path("models", category))

@@ -1,11 +1,26 @@
-"""How much memory this process and this machine have, in bytes, as far as the system says."""
+"""How much memory this process and this machine have, in bytes, as far as the system says, and what is kept of it."""
 
+import ctypes
 import os
 import sys
 from pathlib import Path
 
 CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 STATUS = Path("/proc/self/status")  # Linux, whose getrusage also counts what the parent held when it started this one
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep what it frees, where the C library is glibc; for one that computes and ends.
+
+    What torch computes of a few images takes tens of megabytes, which glibc gives back to the system after each layer.
+    The system clears them before it gives them out again, which is a sixth of the time that parity takes.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, 2**30)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def peak_bytes() -> int:
