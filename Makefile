@@ -22,12 +22,14 @@ define environment
 	@test -x $(1)/bin/python || { $(PYTHON) -m venv $(1) && { $(1)/bin/python -m pip install --quiet --upgrade pip || true; }; }
 endef
 
-# pip would compile every module on one core; Python does it with those that are imported, once.
+# pip would compile on one core, and the tests of packages too. Python compiles what is imported, and keeps it unless
+# PYTHONDONTWRITEBYTECODE is set, as in many containers; compileall counts files that are no modules as failures.
 $(BIN)/.installed: pyproject.toml constraints.txt
 	@echo "== setting up $(VENV) (a few minutes the first time)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gonogo needs Python 3.11 or newer; set PYTHON=")'
 	$(call environment,$(VENV))
 	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[$(EXTRAS)]'
+	@$(BIN)/python -m compileall -qq -j 0 -x '/(tests|pip)/' $(VENV)/lib > /dev/null || true
 	@touch $@
 
 run: $(BIN)/.installed  ## run the whole pipeline: fit, certify, evaluate, export, prove, benchmark
