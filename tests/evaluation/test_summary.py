@@ -206,3 +206,15 @@ def test_the_mean_of_many_categories_is_surer_than_one_and_the_worst_is_below_th
         assert found[f"false_alarm_rate.worst_{side}"] > found[f"false_alarm_rate.mean_{side}"]
     assert not any(name.startswith("recall") for name in found)
     assert all(is_known(name) for name in found)
+
+
+def test_values_on_resamples_are_read_as_written_and_what_holds_none_is_named(tmp_path):
+    path = tmp_path / "a.npz"
+    save_resampled(path, {"pixel_ap": np.array([0.25, 0.5]), "aupro_30": np.array([np.nan, 1.0])})
+    read = load_resampled(path)
+    assert list(read) == ["aupro_30", "pixel_ap"]
+    np.testing.assert_array_equal(read["aupro_30"], [np.nan, 1.0])
+    for content in (b"", path.read_bytes()[:-40], b"PK\x03\x04 no zip", b"\x93NUMPY"):
+        path.write_bytes(content)
+        with pytest.raises(IntegrityError, match=r"a\.npz does not hold the values of metrics on resamples"):
+            load_resampled(path)

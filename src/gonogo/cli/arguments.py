@@ -20,9 +20,9 @@ def count(text: str) -> int:
     return number
 
 
-def count_or_none(text: str) -> int:
-    """A whole number of 0 or more, where 0 is none."""
-    return 0 if text == "0" else count(text)
+def count_or_none(text: str) -> int | None:
+    """A whole number of 1 or more, or None for 0."""
+    return None if text == "0" else count(text)
 
 
 def port(text: str) -> int:

@@ -1,1 +1,1 @@
-"""Where and with what a computation runs: cluster, reading ahead, memory, progress."""
+"""Where and with what a computation runs: cluster, reading ahead, memory, arrays in files, progress."""

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
+from gonogo.compute.arrays import UNREADABLE, load_arrays, save_arrays
 from gonogo.errors import IntegrityError
 
 COLUMNS = ("rank", "image", "score", "times_median")
@@ -72,14 +72,13 @@ def most_anomalous_first(scores: np.ndarray, positions: Any) -> list[int]:
 
 def save_left_out(path: Path, left_out: LeftOutScores) -> None:
     """Write the scores and maps as a compressed .npz file; the same scores give the same bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, np.ndarray] = {
         "images": np.array(list(left_out.images), dtype=np.str_),
         "scores": np.asarray(left_out.scores, dtype=np.float32),
         "shown": np.array(list(left_out.shown), dtype=np.int64),
     }
     arrays |= {f"map_{number}": anomaly_map for number, anomaly_map in enumerate(left_out.maps)}
-    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # its own keyword allow_pickle is not among the names
+    save_arrays(path, arrays)
 
 
 def load_left_out(path: Path) -> LeftOutScores:
@@ -89,13 +88,13 @@ def load_left_out(path: Path) -> LeftOutScores:
         IntegrityError: the file is missing, damaged or holds something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            n_maps = sum(name.startswith("map_") for name in arrays)
-            return LeftOutScores(
-                images=[str(name) for name in arrays["images"]],
-                scores=arrays["scores"],
-                shown=[int(position) for position in arrays["shown"]],
-                maps=[arrays[f"map_{number}"] for number in range(n_maps)],
-            )
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        arrays = load_arrays(path)
+        n_maps = sum(name.startswith("map_") for name in arrays)
+        return LeftOutScores(
+            images=[str(name) for name in arrays["images"]],
+            scores=arrays["scores"],
+            shown=[int(position) for position in arrays["shown"]],
+            maps=[arrays[f"map_{number}"] for number in range(n_maps)],
+        )
+    except UNREADABLE as error:
         raise IntegrityError(f"{path} cannot be read as the scores of the fit images ({error}); fit again") from error

@@ -371,7 +371,7 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
         max_pixels=arguments.max_pixels,
         memory=None if arguments.memory is None else int(arguments.memory * MEBIBYTE),
         waiting=arguments.waiting,
-        cache=arguments.cache or None,
+        cache=arguments.cache,
         deadline=arguments.deadline,
         rate=arguments.rate,
         connections=arguments.connections,

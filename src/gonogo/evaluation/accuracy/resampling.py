@@ -6,10 +6,10 @@ one sorting of the scores; scikit-learn, called for each resample, would take mi
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
+from gonogo.compute.arrays import UNREADABLE, load_arrays, save_arrays
 from gonogo.errors import IntegrityError, ShapeError, UndefinedMetricError
 from gonogo.evaluation.accuracy.metrics import AT_RECALL, ROUNDING, checked, require_confidence
 
@@ -66,9 +66,7 @@ def bootstrap_values(
 
 def save_resampled(path: Path, drawn: Mapping[str, np.ndarray]) -> None:
     """Write the values (r,) of statistics on resamples as a compressed .npz file; equal values give equal bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {name: np.asarray(values, dtype=np.float32) for name, values in sorted(drawn.items())}
-    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # its own keyword allow_pickle is not among the names
+    save_arrays(path, {name: np.asarray(values, dtype=np.float32) for name, values in sorted(drawn.items())})
 
 
 def load_resampled(path: Path) -> dict[str, np.ndarray]:
@@ -78,9 +76,8 @@ def load_resampled(path: Path) -> dict[str, np.ndarray]:
         IntegrityError: the file is missing, damaged or holds something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays}
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        return load_arrays(path)
+    except UNREADABLE as error:
         raise IntegrityError(f"{path} does not hold the values of metrics on resamples; run dvc repro") from error
 
 

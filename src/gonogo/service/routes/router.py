@@ -50,9 +50,8 @@ def router() -> APIRouter:
     """A router with all routes."""
     made = APIRouter()
     bearer = HTTPBearer(auto_error=False)  # only for the OpenAPI document: `access` reads the header
-    own_key_check: dict[str, Any] = {
-        "dependencies": [Depends(bearer), Depends(known_query)]
-    }  # its signature names the role
+    # The route's signature names the role.
+    own_key_check: dict[str, Any] = {"dependencies": [Depends(bearer), Depends(known_query)]}
     any_key: dict[str, Any] = {"dependencies": [Depends(bearer), Depends(inspector_key), Depends(known_query)]}
     post, get = ["POST"], ["GET"]
     known = problem_responses("not-found")
