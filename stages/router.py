@@ -2,6 +2,7 @@
 
 import entry_point
 from gonogo.calibration.threshold import CalibrateParams
+from gonogo.compute.memory import keep_freed_memory
 from gonogo.export.graph import ExportParams
 from gonogo.export.parity import ParityParams
 from gonogo.export.router import Router, RouterParams, write_set
@@ -13,6 +14,7 @@ SAID = ("accuracy", "astray_rate", "wrong_rate", "stranger_rate")
 
 
 def main(params: Params) -> None:
+    keep_freed_memory()
     router = params.values("router", RouterParams)
     routed = router.routed(params.categories)
     datasets = {name: read_dataset(entry_point.path("prepared", name), params.raw) for name in routed}

@@ -41,6 +41,8 @@ from gonogo.model.inspection import inspect_calibrate
 from gonogo.model.inspector import Inspector
 from gonogo.model.saved import Model, bundle_facts, load_model, save_model
 
+gc.disable()  # until `modules_and_tests_are_no_garbage`: collecting the tests takes half the time
+
 # timm's smallest, for what does not depend on how good features are: the default backbone takes three times as long.
 TINY: dict[str, object] = {"backbone": "test_resnet", "weights": "random"}
 
@@ -162,6 +164,7 @@ def modules_and_tests_are_no_garbage(operators_read_once: None) -> Iterator[None
     """Garbage collection passes over what lives to the end: to look through all of it takes half a second each time."""
     gc.collect()
     gc.freeze()
+    gc.enable()
     yield
     gc.unfreeze()
 
@@ -371,10 +374,13 @@ def run_stage(folder: Path, stage: str, category: str | None = "digit_0") -> Ran
         patch.setattr(sys, "argv", [str(script), *(["--category", category] if category else [])])
         patch.setattr(sys, "dont_write_bytecode", True)
         patch.delitem(sys.modules, "entry_point", raising=False)
+        patch.setattr(gc, "freeze", lambda: None)  # what tests hold goes with them
         try:
             runpy.run_path(str(script), run_name="__main__")
         except SystemExit as end:
             status = int(end.code or 0)
+        finally:
+            gc.enable()
         sys.modules.pop("entry_point", None)
     return Ran(status, out.getvalue(), err.getvalue())
 

@@ -1,10 +1,13 @@
 """What a process keeps of its memory."""
 
+import gc
 import os
 import subprocess
 import sys
 
 import pytest
+
+from gonogo.compute.memory import without_garbage_collection
 
 PROGRAM = """
 import resource, sys
@@ -38,3 +41,17 @@ def test_a_process_that_keeps_what_it_frees_asks_the_system_for_no_page_again():
 
     assert pages("keeps") < 50
     assert pages("plain") > 150  # of huge ones, where the system has them; of small ones it is a hundred thousand
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_is_looked_for_again_also_after_an_error_and_only_where_it_was_before(enabled):
+    (gc.enable if enabled else gc.disable)()
+    try:
+        with without_garbage_collection():
+            assert not gc.isenabled()
+        assert gc.isenabled() is enabled
+        with pytest.raises(ZeroDivisionError), without_garbage_collection():
+            1 / 0  # noqa: B018
+        assert gc.isenabled() is enabled
+    finally:
+        gc.enable()

@@ -16,6 +16,7 @@ from onnx import TensorProto, compose, helper, numpy_helper
 from pydantic import Field
 from torch import Tensor, nn
 
+from gonogo.compute.memory import without_garbage_collection
 from gonogo.detectors.contract import NETWORK_NODE, BringsNetwork, Detector
 from gonogo.detectors.isolation_forest import IsolationForest
 from gonogo.model.inspector import Inspector
@@ -79,7 +80,7 @@ def traced(
         )
         dynamic.append({axis: sizes[size] for axis, size in enumerate(shape) if isinstance(size, str)})
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), _out_of_place(module):
+    with warnings.catch_warnings(), _out_of_place(module), without_garbage_collection():
         warnings.simplefilter("ignore", FutureWarning)  # torch's exporter about torch's own tree specs
         warnings.filterwarnings("ignore", "# The axis name: . will not be used")  # two inputs have the same n
         program = torch.onnx.export(
