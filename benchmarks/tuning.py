@@ -75,7 +75,7 @@ def true_figures(
     some = [record for label in (0, 1) for record in evenly_spaced([r for r in test if r.label == label], MOST_TESTED)]
     labels = np.array([record.label == 1 for record in some])
     masks = [dataset.mask_of(record) for record in some]
-    results = [gauges.results(dataset.pixels_of(record)) for record in some]
+    results = [gauges.results(gauges.features_of(dataset.pixels_of(record))) for record in some]
     for place, options in enumerate(group):
         size = ImageSize.of(options.image_size)
         scores = np.array([float(result[place][0]) for result in results])

@@ -5,19 +5,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from checkout import ROOT
 from conftest import REGIONS, TINY, made
 from gonogo.cli.commands import tune as command
 from gonogo.cli.main import main
+from gonogo.detectors.anomaly_map import upsample
+from gonogo.detectors.backbones.patch_features import PatchFeatures
 from gonogo.detectors.options import PatchCoreOptions
 from gonogo.errors import ConfigError, DataError
+from gonogo.evaluation.accuracy.metrics import average_precision
 from gonogo.export.graph import ExportParams
 from gonogo.images.dataset import Dataset
+from gonogo.images.size import ImageSize
 from gonogo.model.fit_images import FitImages
 from gonogo.model.inspector import Inspector
 from gonogo.params import Params, read_yaml
 from gonogo.tuning.good_parts import FOLDS, GoodParts
+from gonogo.tuning.kept_features import KeptFeatures
 from gonogo.tuning.latency import RUNS, WARMUP, verdict_ms
 from gonogo.tuning.planted import KINDS, planted
 from gonogo.tuning.search import Budget
@@ -98,6 +104,72 @@ def test_scores_are_those_of_a_gauge_fitted_on_the_other_folds(few):
                 assert np.isnan(score)
             else:
                 assert score == pytest.approx(float(inspector.inspect(damaged[0][None])[0][0]), rel=1e-5)
+
+
+def test_what_an_image_looks_like_is_computed_once_for_all_options_that_see_the_same(few, monkeypatch):
+    seen, real = [], PatchFeatures.forward
+    monkeypatch.setattr(PatchFeatures, "forward", lambda self, pixels: (seen.append(pixels), real(self, pixels))[1])
+    plain, white = PatchCoreOptions(**SMALL), PatchCoreOptions(**SMALL, whitening=0.5)
+    parts = GoodParts.of(few, REGIONS, rotations=1, seed=17)
+    first = parts.scores(1, [plain])[0]
+    n_copies = int((~np.isnan(first.planted)).sum())
+    assert len(seen) == len(parts.dataset.records) + n_copies
+    seen.clear()
+    second = parts.scores(1, [white])[0]
+    assert seen == []
+    other = parts.scores(2, [plain])[0]
+    assert len(seen) == int((~np.isnan(other.planted)).sum())  # the images themselves are known
+    small = dataclasses.replace(plain, image_size=32)
+    third = parts.scores(1, [small])[0]
+    monkeypatch.undo()
+    without_room = GoodParts.of(few, REGIONS, rotations=1, seed=17)
+    vars(without_room)["features"] = KeptFeatures(2**19)  # a few images
+    for found, fold, options in ((first, 1, plain), (second, 1, white), (other, 2, plain), (third, 1, small)):
+        again = without_room.scores(fold, [options])[0]
+        np.testing.assert_array_equal(again.good, found.good)
+        np.testing.assert_array_equal(again.planted, found.planted)
+    assert 0 < without_room.features.n_bytes <= 2**19
+
+
+def test_the_features_that_were_not_used_for_longest_make_room():
+    kept = KeptFeatures(100)
+    for name in "abc":
+        kept[name] = torch.zeros(10)  # 40 bytes
+    assert [name in kept for name in "abc"] == [False, True, True]
+    assert kept["b"] is not None
+    kept["d"], kept["none"] = torch.zeros(5), None
+    assert [name in kept for name in "abcd"] == [False, True, True, True]
+    kept["e"] = torch.zeros(10)
+    assert [name in kept for name in "bcde"] == [True, False, True, True]
+    assert kept.n_bytes == 100
+    kept["e"] = torch.zeros(1)  # in place of the other one
+    assert kept.n_bytes == 64
+    assert kept["none"] is None
+    kept["large"] = torch.zeros(100)
+    assert "large" not in kept
+    assert kept.n_bytes == 0
+
+
+def test_maps_are_judged_by_the_average_precision_of_their_pixels(few):
+    plain = PatchCoreOptions(**SMALL)
+    candidates = [plain, dataclasses.replace(plain, smoothing=6.0)]
+    parts = GoodParts.of(few, REGIONS, rotations=1, seed=17)
+    others = [record for number, fold in enumerate(parts.folds) if number != 1 for record in fold]
+    inspector = Inspector(made("patchcore", **SMALL))
+    inspector.detector.fit(FitImages(inspector, few, others), seed=17)
+    expected = [[], []]
+    for record in parts.judged(1):
+        made_of = [one for one in (parts.planted(record, kind) for kind in KINDS) if one is not None]
+        for options, values in zip(candidates, expected, strict=True):
+            precisions = []
+            for pixels, mask in made_of:
+                _, grid = inspector.detector(inspector.resized(torch.from_numpy(pixels)[None]))
+                anomaly_map = upsample(grid, ImageSize(64, 64), options.smoothing, 64, 64).numpy()
+                precisions.append(average_precision(anomaly_map.ravel(), np.kron(mask, np.ones((8, 8), bool)).ravel()))
+            values.append(np.mean(precisions))
+    found = parts.localisation(1, candidates)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert found[0] != pytest.approx(found[1])
 
 
 def test_too_few_good_parts_are_refused(few):

@@ -41,7 +41,7 @@ def upsample(grid: Tensor, image_size: ImageSize, sigma: float, height: int, wid
     return resize(maps[:, None], height, width)[:, 0]
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _upsampling(n_in: int, n_out: int, sigma: float) -> np.ndarray:
     """(n_out, n_in) float32: bilinear resize, then a Gaussian with replicated borders, along one axis.
 

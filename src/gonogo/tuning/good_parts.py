@@ -1,8 +1,8 @@
 """The good parts that a search looks at, and what a gauge makes of those that it was not fitted on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -10,23 +10,28 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gonogo.calibration.regions import RegionParams
+from gonogo.compute.memory import machine_bytes
 from gonogo.detectors import detector_with
 from gonogo.detectors.anomaly_map import upsample
 from gonogo.detectors.options import PatchCoreOptions
 from gonogo.detectors.patchcore import PatchCore
 from gonogo.errors import DataError, UndefinedMetricError
-from gonogo.evaluation.accuracy.metrics import average_precision
+from gonogo.evaluation.accuracy.pixel_metrics import PixelTally
 from gonogo.images.dataset import Dataset, Record, evenly_spaced
 from gonogo.images.size import ImageSize
 from gonogo.model.cross_fit import folds_of
 from gonogo.model.fit_images import FitImages
 from gonogo.model.inspector import Inspector
 from gonogo.tuning.criterion import FoldScores
+from gonogo.tuning.kept_features import KeptFeatures
 from gonogo.tuning.planted import KINDS, planted
+from gonogo.tuning.space import sight_of
 
 FOLDS = 4
 LEAST_PARTS = 2 * FOLDS
 MOST_FITTED = 80  # images that one gauge of a search is fitted on, evenly spaced among those of the other folds
+MOST_KEPT = 2**30  # bytes of features that a search keeps, or an eighth of the machine's memory where that is less
+FIRST_VIEW = 0  # of the views that a fit has, the image as it is
 MOST_JUDGED = 16  # images of a fold that it judges, with a copy of each for every kind of defect
 
 
@@ -85,20 +90,18 @@ class GoodParts:
     def scores(self, number: int, candidates: Sequence[PatchCoreOptions]) -> list[FoldScores]:
         """What the gauge of each candidate gives the images of fold `number`, fitted on images of the others.
 
-        The candidates share their features, which are computed once.
+        The candidates share their features.
         """
-        good: list[list[float]] = [[] for _ in candidates]
-        bad: list[list[list[float]]] = [[] for _ in candidates]
         gauges = Gauges(self, self._fitted(number), candidates)
-        for record in self.judged(number):
-            pixels = self.dataset.pixels_of(record)
-            copies = [pixels, *(None if made is None else made[0] for made in self._planted(record, pixels))]
-            rows = [self._scores(gauges, copy, len(candidates)) for copy in copies]
-            for place, (plain, *defective) in enumerate(zip(*rows, strict=True)):
-                good[place].append(plain)
-                bad[place].append(list(defective))
-        groups = [record.group_id for record in self.judged(number)]
-        return [FoldScores(groups, np.array(g), np.array(b)) for g, b in zip(good, bad, strict=True)]
+        judged = self.judged(number)
+        scores = np.full((len(candidates), len(judged), 1 + len(KINDS)), np.nan)
+        for row, record in enumerate(judged):
+            for column, kind in enumerate((None, *KINDS)):
+                features = gauges.features(record, kind)
+                if features is not None:
+                    scores[:, row, column] = [float(score) for score, _ in gauges.results(features)]
+        groups = [record.group_id for record in judged]
+        return [FoldScores(groups, own[:, 0], own[:, 1:]) for own in scores]
 
     def localisation(self, number: int, candidates: Sequence[PatchCoreOptions]) -> list[list[float]]:
         """By each candidate's smoothing and for each image, the mean average precision of its planted defects' maps.
@@ -112,9 +115,10 @@ class GoodParts:
         found: list[list[float]] = [[] for _ in candidates]
         for record in self.judged(number):
             seen = []
-            for made in self._planted(record, self.dataset.pixels_of(record)):
-                if made is not None:
-                    ((_, grid),) = gauges.results(made[0])
+            for kind in KINDS:
+                features, made = gauges.features(record, kind), self.planted(record, kind)
+                if features is not None and made is not None:
+                    ((_, grid),) = gauges.results(features)
                     seen.append([_precision(grid, made[1], options) for options in candidates])
             for place, values in enumerate(zip(*seen, strict=True)):
                 found[place].append(float(np.mean(values)))
@@ -122,25 +126,27 @@ class GoodParts:
             raise UndefinedMetricError("no good image shows a planted defect, so that no map can be judged")
         return found
 
+    def planted(self, record: Record, kind: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """A copy of an image with that kind of defect, and its mask; None where none can be planted."""
+        records = self.dataset.records
+        pixels, other = map(self.pixels_of, (record, records[(records.index(record) + 1) % len(records)]))
+        inspected = self.regions.roi_mask(*pixels.shape[:2])
+        return planted(kind, pixels, other, inspected, seed=self.seed, content=record.sha256)
+
+    @cached_property
+    def pixels_of(self) -> Callable[[Record], np.ndarray]:
+        """The pixels (h, w, 3) uint8 of an image. Those of the last two are kept: one, and the next, for `planted`."""
+        return lru_cache(maxsize=2)(self.dataset.pixels_of)
+
+    @cached_property
+    def features(self) -> KeptFeatures:
+        """Of the images that gauges looked at last."""
+        return KeptFeatures(min(machine_bytes() // 8 or MOST_KEPT, MOST_KEPT))
+
     def _fitted(self, number: int) -> list[Record]:
         """The images that the gauges are fitted on which judge fold `number`."""
         others = (record for fold in self.folds if fold is not self.folds[number] for record in fold)
         return evenly_spaced(list(others), MOST_FITTED)
-
-    @staticmethod
-    def _scores(gauges: "Gauges", pixels: np.ndarray | None, n_gauges: int) -> list[float]:
-        """The score of an image by each gauge; NaN where there is no image."""
-        if pixels is None:
-            return [float("nan")] * n_gauges
-        return [float(score) for score, _ in gauges.results(pixels)]
-
-    def _planted(self, record: Record, pixels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray] | None]:
-        """A copy with each kind of defect, and its mask."""
-        records = self.dataset.records
-        other = self.dataset.pixels_of(records[(records.index(record) + 1) % len(records)])
-        inspected = self.regions.roi_mask(*pixels.shape[:2])
-        for kind in KINDS:
-            yield planted(kind, pixels, other, inspected, seed=self.seed, content=record.sha256)
 
 
 class Gauges:
@@ -148,26 +154,65 @@ class Gauges:
 
     def __init__(self, parts: GoodParts, fitted: Sequence[Record], candidates: Sequence[PatchCoreOptions]) -> None:
         """Fit on `fitted`; the candidates agree in what `sight_of` tells."""
-        detector = detector_with("patchcore", candidates[0])
-        assert isinstance(detector, PatchCore)
-        detector.load_weights()
-        self._sight = detector.patch_features
-        self._inspector = Inspector(detector, parts.regions.inside)
-        images = FitImages(self._inspector, parts.dataset, fitted, rotations=parts.rotations)
-        with torch.inference_mode():
-            features = [self._sight(batch) for batch in images]
+        self._parts, self._options, self._sight = parts, candidates[0], sight_of(candidates[0])
+        features = self._of_fit_images(fitted)
         self._detectors = [_of_features(options).fit(features, seed=parts.seed) for options in candidates]
 
+    def features(self, record: Record, kind: str | None = None) -> Tensor | None:
+        """Of an image, or of its copy with a planted defect of that kind; None where none can be planted."""
+        kept, name = self._parts.features, (self._sight, record.sha256, FIRST_VIEW if kind is None else kind)
+        if name in kept:
+            return kept[name]
+        made = None if kind is None else self._parts.planted(record, kind)
+        pixels = made[0] if made is not None else self._parts.pixels_of(record) if kind is None else None
+        found = None if pixels is None else self.features_of(pixels)
+        kept[name] = found
+        return found
+
     @torch.inference_mode()
-    def results(self, pixels: np.ndarray) -> list[tuple[Tensor, Tensor]]:
-        """The score (1,) and the grid (1, gh, gw) of the image (h, w, 3), by each gauge."""
-        features = self._sight(self._inspector.resized(torch.from_numpy(pixels)[None]))
+    def features_of(self, pixels: np.ndarray) -> Tensor:
+        """Of any image (h, w, 3)."""
+        found: Tensor = self._network(self._inspector.resized(torch.from_numpy(pixels)[None]))
+        return found
+
+    @torch.inference_mode()
+    def results(self, features: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """The score (1,) and the grid (1, gh, gw) of an image, by each gauge."""
         return [detector(features) for detector in self._detectors]
+
+    @torch.inference_mode()
+    def _of_fit_images(self, records: Sequence[Record]) -> list[Tensor]:
+        """Of `rotations` views of each image."""
+        kept, views = self._parts.features, range(self._parts.rotations)
+
+        def names(some: Sequence[Record]) -> list[tuple[str, str, int]]:
+            return [(self._sight, record.sha256, view) for record in some for view in views]
+
+        known = {name: kept[name] for name in names(records) if name in kept}
+        found = {name: features for name, features in known.items() if features is not None}
+        missing = [record for record in records if any(name not in found for name in names([record]))]
+        if missing:
+            images = FitImages(self._inspector, self._parts.dataset, missing, rotations=len(views))
+            for name, pixels in zip(names(missing), images, strict=True):
+                kept[name] = found[name] = self._network(pixels)
+        return [found[name] for name in names(records)]
+
+    @cached_property
+    def _inspector(self) -> Inspector:
+        detector = detector_with("patchcore", self._options)
+        detector.load_weights()
+        return Inspector(detector, self._parts.regions.inside)
+
+    @property
+    def _network(self) -> nn.Module:
+        assert isinstance(self._inspector.detector, PatchCore)
+        return self._inspector.detector.patch_features
 
 
 def _of_features(options: PatchCoreOptions) -> PatchCore:
     """A detector that takes features (n, gh, gw, d) where others take pixels."""
-    detector = detector_with("patchcore", options)
+    with torch.device("meta"):  # where a network takes no memory, since it is not used
+        detector = detector_with("patchcore", options)
     assert isinstance(detector, PatchCore)
     detector.patch_features = nn.Identity()
     return detector
@@ -178,4 +223,6 @@ def _precision(grid: Tensor, mask: np.ndarray, options: PatchCoreOptions) -> flo
     size = ImageSize.of(options.image_size)
     anomaly_map = upsample(grid, size, options.smoothing, *size)[0].numpy()
     seen = np.asarray(Image.fromarray(mask.astype(np.float32)).resize(size[::-1], Image.Resampling.BOX)) > 0
-    return average_precision(anomaly_map.ravel(), seen.ravel())
+    tally = PixelTally()
+    tally.add(anomaly_map, seen)
+    return tally.areas([])[1]
