@@ -34,8 +34,9 @@ SMALL = {"image_size": 64, "layers": [1, 2], "coreset_ratio": 0.05, "smoothing":
 
 @pytest.fixture(scope="module")
 def few(digits) -> Dataset:
-    """The digits with a dozen fit images; all others keep their roles."""
-    fit = [record for record in digits.records if record.role == "fit"][:12]
+    """The digits with a dozen fit images, of which one was accepted; all others keep their roles."""
+    first, *fit = [record for record in digits.records if record.role == "fit"][:12]
+    fit = [dataclasses.replace(first, accepted={"id": "a1", "by": "Ada"}), *fit]
     others = [record for record in digits.records if record.role != "fit"]
     return dataclasses.replace(digits, records=(*fit, *others))
 

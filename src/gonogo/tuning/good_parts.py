@@ -133,10 +133,14 @@ class GoodParts:
         inspected = self.regions.roi_mask(*pixels.shape[:2])
         return planted(kind, pixels, other, inspected, seed=self.seed, content=record.sha256)
 
-    @cached_property
-    def pixels_of(self) -> Callable[[Record], np.ndarray]:
+    def pixels_of(self, record: Record) -> np.ndarray:
         """The pixels (h, w, 3) uint8 of an image. Those of the last two are kept: one, and the next, for `planted`."""
-        return lru_cache(maxsize=2)(self.dataset.pixels_of)
+        return self._pixels_at(record.path)
+
+    @cached_property
+    def _pixels_at(self) -> Callable[[str], np.ndarray]:
+        by_path = {record.path: record for record in self.dataset.records}
+        return lru_cache(maxsize=2)(lambda path: self.dataset.pixels_of(by_path[path]))
 
     @cached_property
     def features(self) -> KeptFeatures:
