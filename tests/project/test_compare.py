@@ -187,6 +187,31 @@ def test_a_breach_says_what_moved_and_what_was_allowed(tmp_path):
     ]
 
 
+def test_good_images_alone_pass_rules_about_metrics_that_need_defects():
+    """Those that `gonogo init` writes; of good test images there is no recall, and of one category none goes astray."""
+    rules = read_tolerances(ROOT / "tolerances.yaml")
+    evaluated = {"certified": True, "false_alarm_rate": 0.1, "certified_false_alarm_rate": 0.2}
+    files = {
+        "metrics/evaluate/parts.json": evaluated,
+        "metrics/parity/parts.json": {"passed": True, "n_flips": 0},
+        "metrics/robustness/parts.json": {"worst_false_alarm_rate": 0.3},
+        "metrics/router.json": {"n_categories_left_out": 0},
+        "metrics/bench/parts.json": {"bundle_mb": 3.0},
+    }
+    same = {file: {name: pair(value, value) for name, value in values.items()} for file, values in files.items()}
+    verdict = judge(changes_in(same), rules)
+    needing = ("evaluate.image_auroc", "evaluate.aupro_30", "evaluate.recall", "router.astray_rate")
+    assert verdict.passed
+    assert verdict.unmeasured == needing
+    assert verdict.sentence == (
+        f"the gate passes: 8 metrics within their tolerances; without a value on either side: {', '.join(needing)}"
+    )
+    same["metrics/evaluate/parts.json"]["false_alarm_rate"] = pair(0.1, 0.3)
+    assert not judge(changes_in(same), rules).passed
+    same["metrics/evaluate/parts.json"]["recall"] = pair(0.9, None)
+    assert len(judge(changes_in(same), rules).breaches) == 2
+
+
 def test_only_a_category_that_may_go_goes(tmp_path):
     changes = changes_in({"metrics/evaluate/brick.json": {"recall": pair(0.8, None)}})
     assert not judge(changes, tolerances(tmp_path, "evaluate: {recall: {fall: 1}}")).passed
@@ -196,7 +221,11 @@ def test_only_a_category_that_may_go_goes(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("evaluate: {recal: {fall: 0.1}}", "evaluate.recal is a metric of no category; it has detector, recall"),
+        (
+            "evaluate: {recal: {fall: 0.1}}",
+            r"recal is a metric of no category; did you mean recall\? it has detector, recall",
+        ),
+        ("evaluate: {n_flips: {rise: 0}}", "evaluate.n_flips is a metric of no category; it has detector, recall"),
         ("evaluat: {recall: {fall: 0.1}}", "evaluat.recall is a metric of no category; there is no such stage"),
         ("evaluate: {recall: {drop: 0.1}}", "the key 'drop'; a metric may `fall` or `rise`"),
         ("evaluate: {recall: {fall: -0.1}}", "evaluate.recall.fall is -0.1; expected a number from 0 up"),
@@ -210,7 +239,10 @@ def test_only_a_category_that_may_go_goes(tmp_path):
     ],
 )
 def test_a_rule_that_could_not_fail_is_an_error(tmp_path, text, message):
-    changes = changes_in({"metrics/evaluate/brick.json": {"recall": pair(0.8, 0.7), "detector": pair("pca", "pca")}})
+    evaluated = {"recall": pair(0.8, 0.7), "detector": pair("pca", "pca")}
+    changes = changes_in(
+        {"metrics/evaluate/brick.json": evaluated, "metrics/parity/brick.json": {"n_flips": pair(0, 0)}}
+    )
     with pytest.raises(ConfigError, match=message):
         judge(changes, tolerances(tmp_path, text))
 

@@ -1,15 +1,17 @@
 """The gate between two revisions: how far each metric may change for the worse, and which metrics changed further."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gonogo.errors import ConfigError
+from gonogo.evaluation.metric_table import is_known
 from gonogo.evaluation.tables import readable
 from gonogo.params import read_yaml
 from gonogo.project.changes import MetricChange
+from gonogo.text import meant
 
 DIGITS = 1e-6  # metrics files have six significant digits: less than one of the last is no movement
 PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
@@ -67,10 +69,14 @@ class Breach:
 
 @dataclass(frozen=True)
 class GateVerdict:
-    """The rules that are broken, and how many metrics were checked against a rule (`n_checked`)."""
+    """The rules that are broken, and how many metrics were checked against a rule (`n_checked`).
+
+    Rules about `unmeasured` metrics could not be: neither side has a value, as where no test image is defective.
+    """
 
     breaches: tuple[Breach, ...]
     n_checked: int
+    unmeasured: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -80,7 +86,8 @@ class GateVerdict:
     def sentence(self) -> str:
         """The verdict in a line."""
         if self.passed:
-            return f"the gate passes: {self.n_checked} metrics within their tolerances"
+            without = f"; without a value on either side: {', '.join(self.unmeasured)}" if self.unmeasured else ""
+            return f"the gate passes: {self.n_checked} metrics within their tolerances{without}"
         return f"the gate FAILS: {len(self.breaches)} of {self.n_checked} metrics beyond their tolerances"
 
 
@@ -111,14 +118,12 @@ def judge(changes: Sequence[MetricChange], tolerances: Tolerances, *, category: 
     A new metric passes; one that no longer exists breaks its rules.
 
     Raises:
-        ConfigError: neither side has the metric of a rule in any category: such a rule could never fail.
+        ConfigError: the stage of a rule has no such metric: the rule could never fail.
     """
     known = {(change.stage, change.name) for change in changes}
-    for rule in tolerances.rules:
-        if (rule.stage, rule.metric) not in known:
-            others = sorted(name for stage, name in known if stage == rule.stage)
-            has = f"it has {', '.join(others)}" if others else "there is no such stage among the metrics"
-            raise ConfigError(f"tolerances: {rule.stage}.{rule.metric} is a metric of no category; {has}")
+    unmeasured = [rule for rule in tolerances.rules if (rule.stage, rule.metric) not in known]
+    for rule in unmeasured:
+        _require_measurable(rule, known)
     checked = [
         (rule, change)
         for change in changes
@@ -132,7 +137,19 @@ def judge(changes: Sequence[MetricChange], tolerances: Tolerances, *, category: 
         for rule, change in checked
         if change.new is None or rule.breaks(_number(change, change.old), _number(change, change.new))
     )
-    return GateVerdict(breaches, len(checked))
+    names = dict.fromkeys(f"{rule.stage}.{rule.metric}" for rule in unmeasured)
+    return GateVerdict(breaches, len(checked), tuple(names))
+
+
+def _require_measurable(rule: Tolerance, known: Collection[tuple[str, str]]) -> None:
+    """Refuse a rule about what is no metric of its stage, of one that neither side has."""
+    own = sorted(name for stage, name in known if stage == rule.stage)
+    of_others = any(name == rule.metric for _, name in known)
+    if own and not of_others and is_known(rule.metric):
+        return
+    question = meant(rule.metric, own)
+    has = f"{question and f'{question} '}it has {', '.join(own)}" if own else "there is no such stage among the metrics"
+    raise ConfigError(f"tolerances: {rule.stage}.{rule.metric} is a metric of no category; {has}")
 
 
 def _number(change: MetricChange, value: Any) -> float:
