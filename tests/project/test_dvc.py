@@ -9,6 +9,7 @@ import pytest
 from gonogo.errors import ConfigError, PipelineError
 from gonogo.project.dvc import get_artifact, run_dvc
 from gonogo.project.git import git
+from gonogo.project.registry import Entry, mirror
 
 
 @pytest.mark.parametrize("command", ["repro", "exp"])
@@ -45,6 +46,7 @@ def commits(request, tmp_path, monkeypatch):
     for text in ("old", "new"):
         Path("bundles/plate").mkdir(parents=True, exist_ok=True)
         Path("bundles/plate/gauge").write_text(text)
+        Path("dvc.yaml").write_text("artifacts: {gauge-plate: {path: bundles/plate, type: model}}\n")
         subprocess.run([*dvc, "add", "--quiet", "bundles/plate"], check=True)
         git(Path(), "add", "--all")
         git(Path(), "commit", "--quiet", "--message", text)
@@ -77,3 +79,14 @@ def test_what_a_commit_has_is_brought_and_what_none_has_is_named(commits, tmp_pa
         with pytest.raises(PipelineError, match=r"of the commit \w{12}: \[Errno 2\] .*; `dvc pull"):
             get_artifact(Path("bundles/plate"), lost, into := tmp_path / "lost")
         assert not into.exists()
+
+
+def test_dvc_finds_a_promoted_gauge_by_its_tag(commits, tmp_path):
+    line = dict.fromkeys(("id", "at", "bundle", "gate", "replaces", "restores", "previous"), None)
+    line |= {"action": "promote", "category": "plate", "by": "Ada", "reason": "a better lamp"}
+    (tag,) = mirror(Entry(**line, alias="production", commit=commits[0]))
+    name, alias, _ = tag.split("#")
+    assert (name, alias) in {("gauge-plate", "production"), ("vision/gauges=gauge-plate", "production")}
+    found = [sys.executable, "-m", "dvc", "artifacts", "get", ".", name.replace("=", ":"), "--stage", "production"]
+    subprocess.run([*found, "--quiet", "--out", str(tmp_path / "found")], check=True)
+    assert (tmp_path / "found/gauge").read_text() == "old"

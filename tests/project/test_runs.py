@@ -139,6 +139,26 @@ def test_a_fit_becomes_an_experiment_and_the_workspace_stays_as_it_is(project):
     assert not (runs.folder(first.id) / "clone").exists()
 
 
+def test_a_project_may_lie_in_a_subfolder_of_its_repository(project, monkeypatch):
+    place = project / "vision" / "gauges"
+    place.mkdir(parents=True)
+    for path in list(project.iterdir()):
+        if path.name not in (".git", "vision"):
+            path.rename(place / path.name)
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message", "One folder among others")
+    monkeypatch.chdir(place)
+    runs = Runs(place)
+    run = runs.add("fit", "brick", ["fit.coreset_ratio=9"], by="Ada")
+    assert runs.work() == 1
+    assert (runs.get(run.id).state, runs.get(run.id).reason) == ("done", "")
+    assert runs.series(run.id) == {"loss": [(1.0, 0.5), (2.0, 0.25)]}
+    (reference,) = git(place, "for-each-ref", "--format=%(refname)", "refs/exps/*/*/*").split()
+    assert json.loads(git(place, "show", f"{reference}:./metrics/evaluate/brick.json")) == {"image_auroc": 0.9}
+    assert git(place, "status", "--porcelain") == ""
+    assert not (runs.folder(run.id) / "clone").exists()
+
+
 @needs_kill
 def test_a_run_that_is_stopped_ends_with_all_its_processes_and_leaves_nothing(project, tmp_path):
     runs = Runs(project)

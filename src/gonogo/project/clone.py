@@ -3,22 +3,28 @@
 import shutil
 from pathlib import Path
 
-from gonogo.project.git import git, git_answer
+from gonogo.project.git import git, git_answer, place_in_repository
 
 
-def clone_project(checkout: Path, folder: Path) -> None:
-    """Clone the last commit of `checkout` into `folder`, in place of what is there.
+def clone_project(checkout: Path, folder: Path) -> Path:
+    """Clone the last commit of a project's repository into `folder`, in place of what is there.
+
+    Returns:
+        The project in the clone: `folder`, or below it where the project lies in a subfolder of its repository.
 
     Raises:
         PipelineError: git could not.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    git(checkout, "clone", "--quiet", str(checkout.resolve()), str(folder.resolve()))
+    top = git(checkout, "rev-parse", "--show-toplevel").removesuffix("\n")
+    git(checkout, "clone", "--quiet", top, str(folder.resolve()))
     for key in ("user.name", "user.email"):  # a clone does not take the checkout's own
         known = git_answer(checkout, "config", key)
         if known:
             git(folder, "config", key, known)
-    (folder / ".dvc" / "config.local").write_text(
+    project = folder / place_in_repository(checkout)
+    (project / ".dvc" / "config.local").write_text(
         f"[cache]\n    dir = {(checkout / '.dvc' / 'cache').resolve()}\n", encoding="utf-8"
     )
+    return project

@@ -5,12 +5,12 @@ import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from gonogo.errors import MissingExtraError, PipelineError
 from gonogo.files import require_raw
 from gonogo.params import Params
-from gonogo.project.git import git
+from gonogo.project.git import place_in_repository
 
 RUNS = ("repro", "exp")  # commands of DVC that run stages
 
@@ -36,7 +36,7 @@ def get_artifact(path: Path, commit: str, into: Path) -> None:
         raise PipelineError(f"{into} is there already, and what a commit has is not mixed with it; remove it first")
     from dvc.api import DVCFileSystem  # where it is used: it takes a quarter of a second to import
 
-    of_repository = PurePosixPath(git(Path(), "rev-parse", "--show-prefix").strip(), path.as_posix())
+    of_repository = place_in_repository(Path()) / path.as_posix()
     try:
         DVCFileSystem(os.fspath(Path.cwd()), rev=commit, subrepos=True).get(
             of_repository.as_posix(), os.fspath(into), recursive=True

@@ -30,11 +30,11 @@ class PipelineClone:
         Raises:
             PipelineError: git could not.
         """
-        self.folder = folder
-        clone_project(checkout, folder)
+        self.clone = folder
+        self.folder = clone_project(checkout, folder)  # of the project in it
         if commit is not None:
             git(folder, "reset", "--hard", "--quiet", commit)
-        self.params = read_yaml(folder / "params.yaml")
+        self.params = read_yaml(self.folder / "params.yaml")
         self._raw = _raw_of(checkout, self.params.get("raw"))
 
     def run(
@@ -75,7 +75,7 @@ class PipelineClone:
 
     def log_of(self, name: str) -> Path:
         """Where what DVC printed in the experiment lies, beside the clone."""
-        return self.folder.with_name(f"{name}.log")
+        return self.clone.with_name(f"{name}.log")
 
     def metrics(self, stage: str, category: str) -> dict[str, Any]:
         """The metrics file of a stage after the last experiment.

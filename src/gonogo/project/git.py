@@ -1,7 +1,7 @@
 """git, called as a person calls it."""
 
 import subprocess
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from gonogo.errors import PipelineError
 
@@ -27,3 +27,12 @@ def git_answer(folder: Path, *words: str) -> str | None:
         return git(folder, *words).strip()
     except (OSError, PipelineError):
         return None
+
+
+def place_in_repository(project: Path) -> PurePosixPath:
+    """The folder of a project, relative to the top of its repository; `.` where it is the top.
+
+    Raises:
+        PipelineError: it lies in no repository.
+    """
+    return PurePosixPath(git(project, "rev-parse", "--show-prefix").strip())

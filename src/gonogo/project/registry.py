@@ -27,6 +27,7 @@ from gonogo.inference.self_check import check_network
 from gonogo.params import project_path
 from gonogo.project.compare import compare
 from gonogo.project.dvc import get_artifact
+from gonogo.project.git import place_in_repository
 from gonogo.project.revision import Revisions
 
 REGISTRY, TOLERANCES = Path("registry.jsonl"), Path("tolerances.yaml")
@@ -236,7 +237,8 @@ def mirror(entry: Entry) -> list[str]:
     from gto import api  # where it is used: it takes a second to import
 
     logging.getLogger("gto").setLevel(logging.ERROR)
-    artifact = f"gauge-{entry.category}"
+    name, place = f"gauge-{entry.category}", place_in_repository(Path())
+    artifact = f"{place}:{name}" if place.name else name
     message = f"{entry.action} by {entry.by}: {entry.reason}"
     event = api.assign(".", artifact, entry.alias, ref=entry.commit, message=message, force=True)
     return [str(event.tag)] if event is not None else []

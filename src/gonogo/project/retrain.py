@@ -59,7 +59,7 @@ def retrained(category: str, archive: Path, *, role: str, by: str, reason: str, 
         role: fit or calibrate.
         by: who retrains.
         reason: why.
-        work: the folder of the clone, which is made anew.
+        work: the folder of a clone of the project's repository, which is made anew.
 
     Raises:
         GateError: a metric is beyond its tolerance; the project is as it was.
@@ -68,23 +68,23 @@ def retrained(category: str, archive: Path, *, role: str, by: str, reason: str, 
     project, archive = Path().resolve(), archive.resolve()
     raw = Params(Path("params.yaml")).raw
     require_raw(raw)
-    clone_project(project, work)
+    clone = clone_project(project, work)
     if not raw.is_absolute():
-        _link_files(raw, work / raw)
+        _link_files(raw, clone / raw)
     words = ["--category", category, "--role", role, "--by", by, "--reason", reason]
-    made = _gonogo(work, "accept", "--reviewed", str(archive), *words)
-    git(work, "add", "--update")
-    git(work, "add", "--force", "--", *_new_files(work, raw))
-    git(work, "commit", "--quiet", "--message", f"Retrain {category}: {reason}")
-    commit = git(work, "rev-parse", "HEAD").strip()
+    made = _gonogo(clone, "accept", "--reviewed", str(archive), *words)
+    git(clone, "add", "--update")
+    git(clone, "add", "--force", "--", *_new_files(clone, raw))
+    git(clone, "commit", "--quiet", "--message", f"Retrain {category}: {reason}")
+    commit = git(clone, "rev-parse", "HEAD").strip()
     current = in_use(read_registry(), category, "production")
-    against = git(work, "rev-parse", "HEAD~1").strip() if current is None else current.commit
+    against = git(clone, "rev-parse", "HEAD~1").strip() if current is None else current.commit
     trial = ["promote", category, "--no-tag", "--by", by, "--reason", reason]
     if current is None:  # a trial in the clone: what it writes there is not committed, and goes with the clone
-        _gonogo(work, *trial, "--rev", against)
-    entry = _gonogo(work, *trial, "--rev", commit)["entry"]
+        _gonogo(clone, *trial, "--rev", against)
+    entry = _gonogo(clone, *trial, "--rev", commit)["entry"]
     if not raw.is_absolute():
-        _link_files(work / raw, raw)
+        _link_files(clone / raw, raw)
     branch = f"retrain/{category}/{commit[:12]}"
     git(project, "fetch", "--quiet", str(work.resolve()), f"{commit}:refs/heads/{branch}")
     shutil.rmtree(work, ignore_errors=True)

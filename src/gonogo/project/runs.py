@@ -30,7 +30,7 @@ from gonogo.files import read_json, require_raw, write_json
 from gonogo.params import Params, read_yaml
 from gonogo.project.dvc import dvc_call
 from gonogo.project.experiments import PipelineClone, logged, reason_in
-from gonogo.project.git import git
+from gonogo.project.git import git, place_in_repository
 from gonogo.project.settings import experiment_option
 from gonogo.text import ascii_name
 
@@ -164,7 +164,8 @@ class Runs:
         """What the fit has reported so far, by name: steps (epochs, or patches of the coreset) with values."""
         run = self.get(identifier)
         found: dict[str, list[tuple[float, float]]] = {}
-        for root in (self.folder(identifier), self.folder(identifier) / "clone"):
+        clone = self.folder(identifier) / "clone" / place_in_repository(self.project)
+        for root in (self.folder(identifier), clone):
             for path in sorted((root / "plots" / "fit" / run.category).rglob("*.tsv")):
                 rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
                 head, *values = rows or [[]]
