@@ -225,6 +225,7 @@ def test_only_a_category_that_may_go_goes(tmp_path):
             "evaluate: {recal: {fall: 0.1}}",
             r"recal is a metric of no category; did you mean recall\? it has detector, recall",
         ),
+        ("evaluate: {f1: {fall: 0}, image_ap: {fall: 0}}", "no metric of a rule has a value on either side"),
         ("evaluate: {n_flips: {rise: 0}}", "evaluate.n_flips is a metric of no category; it has detector, recall"),
         ("evaluat: {recall: {fall: 0.1}}", "evaluat.recall is a metric of no category; there is no such stage"),
         ("evaluate: {recall: {drop: 0.1}}", "the key 'drop'; a metric may `fall` or `rise`"),

@@ -118,12 +118,14 @@ def judge(changes: Sequence[MetricChange], tolerances: Tolerances, *, category: 
     A new metric passes; one that no longer exists breaks its rules.
 
     Raises:
-        ConfigError: the stage of a rule has no such metric: the rule could never fail.
+        ConfigError: the stage of a rule has no such metric, or no rule's metric has a value: that could never fail.
     """
     known = {(change.stage, change.name) for change in changes}
     unmeasured = [rule for rule in tolerances.rules if (rule.stage, rule.metric) not in known]
     for rule in unmeasured:
         _require_measurable(rule, known)
+    if len(unmeasured) == len(tolerances.rules):
+        raise ConfigError("tolerances: no metric of a rule has a value on either side, so that nothing could fail")
     checked = [
         (rule, change)
         for change in changes
