@@ -145,10 +145,15 @@ def test_a_project_may_lie_in_a_subfolder_of_its_repository(project, monkeypatch
     for path in list(project.iterdir()):
         if path.name not in (".git", "vision"):
             path.rename(place / path.name)
-    git(project, "add", "--all")
-    git(project, "commit", "--quiet", "--message", "One folder among others")
+    git(project, "rm", "-r", "--quiet", "--cached", ".")
+    git(project, "commit", "--quiet", "--message", "Nothing yet")
     monkeypatch.chdir(place)
     runs = Runs(place)
+    too_early = runs.add("fit", "brick", ["fit.coreset_ratio=9"], by="Ada")
+    assert runs.work() == 1
+    assert runs.get(too_early.id).reason.startswith(f"PipelineError: the last commit of {project} does not have the")
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message", "One folder among others")
     run = runs.add("fit", "brick", ["fit.coreset_ratio=9"], by="Ada")
     assert runs.work() == 1
     assert (runs.get(run.id).state, runs.get(run.id).reason) == ("done", "")

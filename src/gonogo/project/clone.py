@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from gonogo.errors import PipelineError
 from gonogo.project.git import git, git_answer, place_in_repository
 
 
@@ -13,7 +14,7 @@ def clone_project(checkout: Path, folder: Path) -> Path:
         The project in the clone: `folder`, or below it where the project lies in a subfolder of its repository.
 
     Raises:
-        PipelineError: git could not.
+        PipelineError: git could not, or the last commit does not have the project.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -24,6 +25,11 @@ def clone_project(checkout: Path, folder: Path) -> Path:
         if known:
             git(folder, "config", key, known)
     project = folder / place_in_repository(checkout)
+    if not (project / ".dvc").is_dir():
+        raise PipelineError(
+            f"the last commit of {top} does not have the project {checkout.resolve()}, and this works on a commit; run "
+            "git add --all . && git commit there, and this again"
+        )
     (project / ".dvc" / "config.local").write_text(
         f"[cache]\n    dir = {(checkout / '.dvc' / 'cache').resolve()}\n", encoding="utf-8"
     )
