@@ -149,9 +149,8 @@ def _require_measurable(rule: Tolerance, known: Collection[tuple[str, str]]) -> 
     of_others = any(name == rule.metric for _, name in known)
     if own and not of_others and is_known(rule.metric):
         return
-    question = meant(rule.metric, own)
-    has = f"{question and f'{question} '}it has {', '.join(own)}" if own else "there is no such stage among the metrics"
-    raise ConfigError(f"tolerances: {rule.stage}.{rule.metric} is a metric of no category; {has}")
+    has = f"{meant(rule.metric, own)} it has {', '.join(own)}" if own else "there is no such stage among the metrics"
+    raise ConfigError(f"tolerances: {rule.stage}.{rule.metric} is a metric of no category; {has.lstrip()}")
 
 
 def _number(change: MetricChange, value: Any) -> float:

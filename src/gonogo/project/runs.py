@@ -20,7 +20,8 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from functools import cached_property
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, Literal, get_args
 
 from filelock import FileLock, Timeout
@@ -164,8 +165,7 @@ class Runs:
         """What the fit has reported so far, by name: steps (epochs, or patches of the coreset) with values."""
         run = self.get(identifier)
         found: dict[str, list[tuple[float, float]]] = {}
-        clone = self.folder(identifier) / "clone" / place_in_repository(self.project)
-        for root in (self.folder(identifier), clone):
+        for root in (self.folder(identifier), self.folder(identifier) / "clone" / self._place):
             for path in sorted((root / "plots" / "fit" / run.category).rglob("*.tsv")):
                 rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
                 head, *values = rows or [[]]
@@ -173,6 +173,11 @@ class Runs:
                     at, value = head.index("step"), len(head) - 1
                     found[path.stem] = [(float(row[at]), float(row[value])) for row in values if len(row) == len(head)]
         return found
+
+    @cached_property
+    def _place(self) -> PurePosixPath:
+        """Of the project in a clone; asked for once, since a page looks at a series all the time."""
+        return place_in_repository(self.project)
 
     def start_worker(self) -> None:
         """Start a worker, which ends at once where one works already."""

@@ -30,9 +30,9 @@ from gonogo.tuning.space import sight_of
 FOLDS = 4
 LEAST_PARTS = 2 * FOLDS
 MOST_FITTED = 80  # images that one gauge of a search is fitted on, evenly spaced among those of the other folds
+MOST_JUDGED = 16  # images of a fold that it judges, with a copy of each for every kind of defect
 MOST_KEPT = 2**30  # bytes of features that a search keeps, or an eighth of the machine's memory where that is less
 FIRST_VIEW = 0  # of the views that a fit has, the image as it is
-MOST_JUDGED = 16  # images of a fold that it judges, with a copy of each for every kind of defect
 
 
 @dataclass(frozen=True)
@@ -167,9 +167,12 @@ class Gauges:
         kept, name = self._parts.features, (self._sight, record.sha256, FIRST_VIEW if kind is None else kind)
         if name in kept:
             return kept[name]
-        made = None if kind is None else self._parts.planted(record, kind)
-        pixels = made[0] if made is not None else self._parts.pixels_of(record) if kind is None else None
-        found = None if pixels is None else self.features_of(pixels)
+        found: Tensor | None
+        if kind is None:
+            found = self.features_of(self._parts.pixels_of(record))
+        else:
+            made = self._parts.planted(record, kind)
+            found = None if made is None else self.features_of(made[0])
         kept[name] = found
         return found
 
